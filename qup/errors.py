@@ -1,0 +1,32 @@
+"""Errors a user can mend, and the words they are told in.
+
+`InputError` is raised for what came from outside (a flag, a file, an
+array): binaries print its message without a traceback. Anything else that
+escapes is a defect of the program and keeps its traceback.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """What was given cannot be used; the message says how to mend it."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
+    """Returns the error for a `name` that is none of `known`.
+
+    Args:
+      kind: What the name should have named, in the singular ("dataset").
+      name: The name received.
+      known: Every valid name.
+
+    Returns:
+      An `InputError` that names the nearest valid name and lists all.
+    """
+    known = sorted(known)
+    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return InputError(
+        f"Unknown {kind} {name!r}.{hint} Known: {', '.join(known)}."
+    )

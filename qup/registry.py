@@ -1,0 +1,89 @@
+"""Plug-ins by name: one file registers one thing, nobody keeps a list.
+
+```python
+attacks = Registry("qup.attacks", "attack")
+
+@attacks.register(norms=("linf",))
+def fgsm(logits_fn, images, labels, *, epsilon): ...
+
+attacks.get("fgsm")
+```
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from qup import errors
+
+
+class Registry:
+    """Functions under their own names, found in the files of one package."""
+
+    def __init__(self, package: str, kind: str):
+        """Makes an empty registry.
+
+        Args:
+          package: Dotted name of the package whose files hold the plug-ins;
+            they are imported at the first look-up.
+          kind: What a plug-in is called in messages ("attack").
+        """
+        self._package = package
+        self._kind = kind
+        self._functions: dict[str, Callable] = {}
+        self._traits: dict[str, Mapping[str, Any]] = {}
+        self._searched = False
+
+    def register(self, function: Callable | None = None, **traits: Any):
+        """Enters a function under its own name; use it as a decorator.
+
+        Args:
+          function: The plug-in, when used without parentheses.
+          **traits: Facts about the plug-in, for `traits`.
+
+        Returns:
+          The function itself, or a decorator.
+
+        Raises:
+          ValueError: The name is taken.
+        """
+        if function is None:
+            return lambda decorated: self._enter(decorated, traits)
+        return self._enter(function, traits)
+
+    def _enter(self, function: Callable, traits: Mapping[str, Any]) -> Callable:
+        name = function.__name__
+        if name in self._functions:
+            raise ValueError(f"Two {self._kind}s are called {name!r}.")
+        self._functions[name] = function
+        self._traits[name] = traits
+        return function
+
+    def _search(self) -> None:
+        if not self._searched:
+            package = importlib.import_module(self._package)
+            for module in pkgutil.iter_modules(package.__path__):
+                importlib.import_module(f"{self._package}.{module.name}")
+            self._searched = True
+
+    def names(self) -> tuple[str, ...]:
+        """Returns every registered name, sorted."""
+        self._search()
+        return tuple(sorted(self._functions))
+
+    def get(self, name: str) -> Callable:
+        """Returns the function registered as `name`.
+
+        Raises:
+          InputError: No such name; the message lists the known ones.
+        """
+        self._search()
+        if name not in self._functions:
+            raise errors.unknown(self._kind, name, self._functions)
+        return self._functions[name]
+
+    def traits(self, name: str) -> Mapping[str, Any]:
+        """Returns the facts that `name` was registered with."""
+        self.get(name)
+        return self._traits[name]
