@@ -4,25 +4,21 @@ Shapes are written [batch, height, width, channels]. Images are float32 in
 [0, 1], so every epsilon is in units of that range.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
-if TYPE_CHECKING:
-    import tensorflow as tf
+import tensorflow as tf
 
-    # {"image": float32 [batch, height, width, channels] in [0, 1],
-    #  "label": int32 [batch], "weight": float32 [batch] of 0 or 1 (0 marks a
-    #  row that only pads the batch), "id": int64 [batch]}.
-    Batch: TypeAlias = Mapping[str, tf.Tensor]
-    # float32 [batch, ...] -> float32 [batch, num_classes]; a Keras classifier
-    # is one, and so is any function of a tensor.
-    LogitsFn: TypeAlias = Callable[[tf.Tensor], tf.Tensor]
-    # attack(logits_fn, images, labels, *, ...) -> images.
-    Attack: TypeAlias = Callable[..., tf.Tensor]
-
+# {"image": float32 [batch, height, width, channels] in [0, 1],
+#  "label": int32 [batch], "weight": float32 [batch] of 0 or 1 (0 marks a
+#  row that only pads the batch), "id": int64 [batch]}.
+Batch: TypeAlias = Mapping[str, tf.Tensor]
+# float32 [batch, ...] -> float32 [batch, num_classes]; a Keras classifier is
+# one, and so is any function of a tensor.
+LogitsFn: TypeAlias = Callable[[tf.Tensor], tf.Tensor]
+# attack(logits_fn, images, labels, *, ...) -> images.
+Attack: TypeAlias = Callable[..., tf.Tensor]
 # The box the pixels live in, (lowest, highest); None switches it off.
 Bounds: TypeAlias = tuple[float, float] | None
 

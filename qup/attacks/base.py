@@ -1,0 +1,128 @@
+"""What gradient attacks share: the problem, one step, the checks.
+
+An attack is composed of an initial image, a step and a number of steps;
+the loop is compiled whole, and every scalar in it is a tensor, so that a
+sweep over epsilon, step size or number of steps compiles nothing again.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from qup import errors, gradients, norms
+from qup.attacks import losses
+from qup.types import Bounds, LogitsFn
+
+
+def ascent(
+    logits_fn: LogitsFn, norm: str, loss: str, targeted: bool
+) -> Callable:
+    """Returns the direction of steepest ascent in the unit ball of `norm`.
+
+    Args:
+      logits_fn: The classifier.
+      norm: "linf" or "l2".
+      loss: Name in `losses`.
+      targeted: Labels are targets, whose loss falls instead of rising.
+
+    Returns:
+      direction(images, labels) -> float32 of images' shape; for "linf" it
+      is sign(grad_X l(f(X), Y)), of Eqs. 1 and 23.
+    """
+    value = losses.get(loss)
+    sign = -1.0 if targeted else 1.0
+
+    def direction(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        _, gradient = gradients.input_gradient(
+            lambda inputs: sign * value(logits_fn(inputs), labels), images
+        )
+        return norms.normalise(gradient, norm)
+
+    return direction
+
+
+def iterate(step: Callable, start: tf.Tensor, num_steps: tf.Tensor):
+    """Applies `step` to `start` `num_steps` times, as one graph loop."""
+    _, end = tf.while_loop(
+        lambda i, _: i < num_steps,
+        lambda i, images: (i + 1, step(images)),
+        (tf.constant(0), start),
+        shape_invariants=(tf.TensorShape([]), start.shape),
+        parallel_iterations=1,
+    )
+    return end
+
+
+def clip(images: tf.Tensor, bounds: Bounds) -> tf.Tensor:
+    """Returns `images` within `bounds`; unchanged where that is None."""
+    return images if bounds is None else tf.clip_by_value(images, *bounds)
+
+
+def check_number(
+    name: str, value, *, above: float | None = None, least: float | None = None
+) -> None:
+    """Raises an InputError unless a Python `value` is finite and in range.
+
+    Tensors pass unread: reading one would stop a device.
+    """
+    if isinstance(value, tf.Tensor):
+        return
+    good = isinstance(value, int | float | np.number) and np.isfinite(value)
+    if good and above is not None:
+        good = value > above
+    if good and least is not None:
+        good = value >= least
+    if not good:
+        wanted = f"above {above}" if least is None else f"at least {least}"
+        raise errors.InputError(
+            f"{name} must be a finite number {wanted}; got {value!r}."
+        )
+
+
+def check_batch(images, labels, bounds: Bounds) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns images and labels as tensors an attack can use.
+
+    Args:
+      images: float [batch, ...], inside `bounds` to 1e-6, without NaN.
+      labels: Integers [batch], none negative.
+      bounds: The pixel box, or None.
+
+    Returns:
+      (images, labels): float32 [batch, ...] and int32 [batch].
+
+    Raises:
+      InputError: A shape, dtype or value that cannot be attacked.
+    """
+    images, labels = tf.convert_to_tensor(images), tf.convert_to_tensor(labels)
+    if not images.dtype.is_floating or images.shape.rank < 2:
+        raise errors.InputError(
+            "Images must be floating point [batch, ...]; got "
+            f"{images.dtype.name} {images.shape}. Divide bytes by 255."
+        )
+    if not labels.dtype.is_integer or labels.shape != images.shape[:1]:
+        raise errors.InputError(
+            f"Labels must be integers [{images.shape[0]}], one an image; got "
+            f"{labels.dtype.name} {labels.shape}. One-hot labels need an "
+            "argmax over the last axis."
+        )
+    if tf.executing_eagerly():
+        _check_values(images.numpy(), labels.numpy(), bounds)
+    return tf.cast(images, tf.float32), tf.cast(labels, tf.int32)
+
+
+def _check_values(images, labels, bounds: Bounds) -> None:
+    if not images.size:
+        return
+    low, high = images.min(), images.max()
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise errors.InputError("Images hold NaN or infinite values.")
+    if bounds and (low < bounds[0] - 1e-6 or high > bounds[1] + 1e-6):
+        raise errors.InputError(
+            f"Images reach from {low:.4g} to {high:.4g}, outside the bounds "
+            f"{tuple(bounds)}. Rescale them, or pass bounds=None."
+        )
+    if labels.min() < 0:
+        raise errors.InputError(
+            f"Labels must not be negative; got {labels.min()}."
+        )

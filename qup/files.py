@@ -1,0 +1,91 @@
+"""Files that are whole or absent, however the process ends.
+
+Written beside their final place, flushed to the disk, then renamed.
+"""
+
+import contextlib
+import errno
+import os
+import pathlib
+import shutil
+from collections.abc import Iterator
+
+from qup import errors
+
+
+@contextlib.contextmanager
+def explained(path: pathlib.Path) -> Iterator[None]:
+    """Turns a full disk or a forbidden folder into an `InputError`.
+
+    Args:
+      path: What is being written, for the message.
+    """
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        closed = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+        if not (full or closed):
+            raise
+        cure = (
+            "Free some space; a second start goes on from here."
+            if full
+            else "Choose a folder that you may write to."
+        )
+        raise errors.InputError(
+            f"Cannot write {path}: {error.strerror}. {cure}"
+        ) from error
+
+
+@contextlib.contextmanager
+def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Yields a temporary path of the same suffix, then renames it.
+
+    Args:
+      path: The final path of a file or a folder; its folder is made. A
+        folder that is already there is replaced.
+
+    Yields:
+      The path to write to. If the block fails, it is removed and whatever
+      stood at `path` stays.
+
+    Raises:
+      InputError: The disk is full or the folder forbidden.
+    """
+    path = pathlib.Path(path)
+    partial = path.with_name(f".{os.getpid()}-{path.name}")
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield partial
+            _flush(partial)
+            if path.is_dir():
+                shutil.rmtree(path)
+            os.replace(partial, path)
+        finally:
+            remove(partial)
+
+
+def _flush(path: pathlib.Path) -> None:
+    """Forces a file, or every file below a folder, onto the disk."""
+    parts = [p for p in path.rglob("*") if p.is_file()] or [path]
+    for part in parts:
+        descriptor = os.open(part, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def remove(path: pathlib.Path) -> None:
+    """Removes a file or a folder, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Writes `text` to `path`, whole or not at all."""
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8")

@@ -1,0 +1,127 @@
+"""The measurement row: one format for every number, table and figure.
+
+```python
+row = Row("mnist", "convnet", "CL", "pgd", 0.1, "robust_accuracy", 41.44,
+          0.49, 10000, 1, 0, parameters={"num_steps": 4})
+write(path, [row])
+```
+"""
+
+import csv
+import dataclasses
+import io
+import json
+import pathlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from qup import errors, files
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One measured value and everything that tells it from others.
+
+    Attributes:
+      dataset: Name of the dataset.
+      model: Name of the architecture.
+      classifier: "CL" (alone) or "ACL" (behind a translator).
+      attack: Name of the attack; "" where the measure has none.
+      epsilon: Its budget in units of [0, 1]; None where it has none.
+      measure: "test_accuracy", "robust_accuracy", ...
+      value: In percent for accuracies.
+      stderr: Binomial standard error, in the unit of `value`.
+      n: Number of images.
+      epochs: Epochs of the classifier.
+      seed: The run's seed.
+      artifact: Path of an .npz, relative to the working directory, or "".
+      parameters: Everything else the value depends on.
+    """
+
+    dataset: str
+    model: str
+    classifier: str
+    attack: str
+    epsilon: float | None
+    measure: str
+    value: float
+    stderr: float | None
+    n: int
+    epochs: int
+    seed: int
+    artifact: str = ""
+    parameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def key(self) -> tuple:
+        """Returns all columns but value, stderr and artifact."""
+        record = _record(self)
+        return tuple(
+            record[name]
+            for name in HEADER
+            if name not in ("value", "stderr", "artifact")
+        )
+
+
+HEADER = tuple(field.name for field in dataclasses.fields(Row))
+
+
+def _record(row: Row) -> dict[str, Any]:
+    record = {name: getattr(row, name) for name in HEADER}
+    record["parameters"] = json.dumps(
+        dict(row.parameters), sort_keys=True, separators=(",", ":")
+    )
+    return {k: "" if v is None else v for k, v in record.items()}
+
+
+def write(path: pathlib.Path, rows: Iterable[Row]) -> None:
+    """Writes rows as CSV with a header, whole or not at all.
+
+    Raises:
+      ValueError: Two rows have the same key.
+    """
+    rows = list(rows)
+    if len({row.key() for row in rows}) < len(rows):
+        raise ValueError(f"Two rows of {path} have the same key.")
+    text = io.StringIO()
+    writer = csv.DictWriter(text, HEADER, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(_record(row) for row in rows)
+    files.write_text(path, text.getvalue())
+
+
+def read(path: pathlib.Path) -> list[Row]:
+    """Reads what `write` wrote.
+
+    Raises:
+      InputError: The file is missing or is no table of measurements.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            records = list(reader)
+    except OSError as error:
+        raise errors.InputError(f"Cannot read {path}: {error}.") from error
+    if tuple(reader.fieldnames or ()) != HEADER:
+        raise errors.InputError(
+            f"{path} is no table of measurements: expected the header "
+            f"{','.join(HEADER)}, received {reader.fieldnames}."
+        )
+    return [_row(record) for record in records]
+
+
+def _row(record: Mapping[str, str]) -> Row:
+    def number(text: str) -> float | None:
+        return float(text) if text else None
+
+    return Row(
+        **{
+            **record,
+            "epsilon": number(record["epsilon"]),
+            "value": float(record["value"]),
+            "stderr": number(record["stderr"]),
+            "n": int(record["n"]),
+            "epochs": int(record["epochs"]),
+            "seed": int(record["seed"]),
+            "parameters": json.loads(record["parameters"]),
+        }
+    )
