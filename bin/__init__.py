@@ -1,0 +1,1 @@
+"""Programs: `python -m bin.run_ifa --help`."""

@@ -1,0 +1,1 @@
+"""Settings, one file a dataset; `defaults.py` tells every key."""

@@ -6,6 +6,8 @@ escapes is a defect of the program and keeps its traceback.
 """
 
 import difflib
+import math
+import numbers
 from collections.abc import Iterable
 
 
@@ -30,3 +32,26 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
     return InputError(
         f"Unknown {kind} {name!r}.{hint} Known: {', '.join(known)}."
     )
+
+
+def check_number(
+    name: str, value, *, above: float | None = None, least: float | None = None
+) -> None:
+    """Raises an InputError unless `value` is a finite number in range.
+
+    Args:
+      name: What the number is, for the message.
+      value: The value received.
+      above: It must be greater than this, if given.
+      least: It must be at least this, if given.
+    """
+    good = isinstance(value, numbers.Real) and math.isfinite(value)
+    good = good and (above is None or value > above)
+    good = good and (least is None or value >= least)
+    if not good:
+        ranges = ["" if above is None else f" above {above}"]
+        ranges += ["" if least is None else f" of at least {least}"]
+        raise InputError(
+            f"{name} must be a finite number{' and'.join(filter(None, ranges))}"
+            f"; got {value!r}."
+        )

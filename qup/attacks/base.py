@@ -59,25 +59,13 @@ def clip(images: tf.Tensor, bounds: Bounds) -> tf.Tensor:
     return images if bounds is None else tf.clip_by_value(images, *bounds)
 
 
-def check_number(
-    name: str, value, *, above: float | None = None, least: float | None = None
-) -> None:
-    """Raises an InputError unless a Python `value` is finite and in range.
+def check_number(name: str, value, *, least: float) -> None:
+    """Raises an InputError unless `value` is a number of at least `least`.
 
     Tensors pass unread: reading one would stop a device.
     """
-    if isinstance(value, tf.Tensor):
-        return
-    good = isinstance(value, int | float | np.number) and np.isfinite(value)
-    if good and above is not None:
-        good = value > above
-    if good and least is not None:
-        good = value >= least
-    if not good:
-        wanted = f"above {above}" if least is None else f"at least {least}"
-        raise errors.InputError(
-            f"{name} must be a finite number {wanted}; got {value!r}."
-        )
+    if not tf.is_tensor(value):
+        errors.check_number(name, value, least=least)
 
 
 def check_batch(images, labels, bounds: Bounds) -> tuple[tf.Tensor, tf.Tensor]:

@@ -6,6 +6,7 @@ classifier = models.build("convnet", data.info, seed=0)
 """
 
 import inspect
+import math
 from typing import Any
 
 import keras
@@ -23,6 +24,57 @@ get = _registry.get
 def recipe(name: str) -> Recipe:
     """Returns how the paper, or its source, trains the model `name`."""
     return _registry.traits(name)["recipe"]
+
+
+def scaled(channels: int, width: float) -> int:
+    """Returns `channels` times `width`, rounded half up, at least 1.
+
+    Raises:
+      InputError: `width` is not a positive finite number.
+    """
+    if not 0 < width < math.inf:
+        raise errors.InputError(
+            f"width must be a positive number, received {width}; 1 is the "
+            "published size and 0.5 half its channels."
+        )
+    return max(1, math.floor(channels * width + 0.5))
+
+
+def image_input(
+    info: DatasetInfo, *, mean: float = 0.0, std: float = 1.0, least: int = 1
+) -> tuple[Any, Any]:
+    """Returns a classifier's input and the normalised images behind it.
+
+    Args:
+      info: The dataset; its `image_shape` is the input's.
+      mean: Taken off every pixel, in units of [0, 1].
+      std: Divides what is left, in the same units.
+      least: Fewest pixels a side that the network's poolings leave any of.
+
+    Returns:
+      (input, images): Keras tensors, [batch, height, width, channels]; the
+      first is in [0, 1] and named "image", the second (input - mean) / std.
+
+    Raises:
+      InputError: The images are too small, or `mean` or `std` is no
+        finite number, or `std` is not positive.
+    """
+    if min(info.image_shape[:2]) < least:
+        raise errors.InputError(
+            f"This model needs images of at least {least}x{least} pixels; "
+            f"those of {info.name!r} have the shape {info.image_shape}. "
+            "Enlarge them or take resnet, which has no least size."
+        )
+    if not (math.isfinite(mean) and 0 < std < math.inf):
+        raise errors.InputError(
+            "mean must be finite and std positive and finite, received "
+            f"mean={mean}, std={std}; 0 and 1 leave the pixels as they are."
+        )
+    image = keras.Input(info.image_shape, name="image")
+    if (mean, std) == (0, 1):
+        return image, image
+    # (image - mean) / std
+    return image, keras.layers.Rescaling(1 / std, -mean / std)(image)
 
 
 def build(

@@ -1,0 +1,1 @@
+"""The roads: plain settings in, files in a working directory out."""

@@ -1,0 +1,114 @@
+"""Every setting of Iterative FGSM Augmentation and its default.
+
+The other files of this folder start from here, one a dataset. Groups:
+`dataset, model, training, attack, augmentation, translator`.
+"""
+
+from ml_collections import config_dict
+
+_int, _float, _str = (
+    lambda kind=kind: config_dict.placeholder(kind)
+    for kind in (int, float, str)
+)
+
+
+def get_config() -> config_dict.ConfigDict:
+    """Returns the settings; None where the model or the data decides."""
+    config = config_dict.ConfigDict()
+    # Drives initialisation, order, split, attack and translator.
+    config.seed = 0
+    # Files of the run; None: runs/<dataset>-<model>-<hash of the settings>.
+    config.workdir = _str()
+    # The paper's printed equations: attack clip off, walk clip off, N = 200
+    # and step = epsilon together; each can still be given by itself.
+    config.paper_literal = False
+    config.dataset = {
+        "name": "digits",
+        # None: TFDS_DATA_DIR, else ~/tensorflow_datasets.
+        "data_dir": _str(),
+        # Original files fetched by hand.
+        "manual_dir": _str(),
+        # Only the first that many images.
+        "train_size": _int(),
+        "test_size": _int(),
+        # Training images held out as the split "validation".
+        "validation_size": 0,
+        # What TA and RA are measured on: "test" or "validation".
+        "evaluation_split": "test",
+        # Side in pixels, for image_folder and synthetic.
+        "image_size": _int(),
+    }
+    config.model = {
+        "name": "convnet",
+        # Multiplies the channels.
+        "width": 1.0,
+        # resnet alone: 18, 20, 32, 44, 56 or 110.
+        "depth": _int(),
+    }
+    # None: the model's own recipe.
+    config.training = {
+        # A snapshot is kept, and the road is run, at each.
+        "epochs": (1,),
+        "optimizer": _str(),
+        "learning_rate": _float(),
+        "batch_size": _int(),
+        # Rotate, shift and zoom, as YGCNN's notebook does.
+        "augment": False,
+    }
+    config.attack = {
+        "name": "pgd",
+        "epsilon": 0.1,
+        "num_steps": 4,
+        # None: epsilon / num_steps.
+        "step_size": _float(),
+        "norm": "linf",
+        "random_start": False,
+        "restarts": 1,
+        # Keep attacked pixels in [0, 1]; the other way is measured beside.
+        "pixel_clip": True,
+        "loss": "cross_entropy",
+        # Differentiate "both" networks of the pair, or the "classifier".
+        "through": "both",
+        # A stronger look: that many steps from a random start (0: none),
+        # on the first that many images.
+        "check_steps": 40,
+        "check_size": 1000,
+        "batch_size": 500,
+    }
+    config.augmentation = {
+        # N, the number of opposite-FGSM steps.
+        "num_steps": 20,
+        # The supplement's epsilon; None under paper_literal: attack.epsilon.
+        "step_size": 0.02,
+        # Keep every X_n in [0, 1].
+        "pixel_clip": True,
+        "loss": "log_odds",
+        # The n at which TA and RA of X_n are measured (N is added).
+        "points": (0, 1, 2, 3, 4, 5, 10, 20, 50, 100, 150),
+        # Images a shard.
+        "batch_size": 500,
+    }
+    config.translator = {
+        # 16: 1.94 M parameters; 64: 31.0 M, for a GPU.
+        "width": 16,
+        "epochs": 10,
+        "batch_size": 64,
+        "learning_rate": 2e-4,
+        "beta_1": 0.5,
+        "l1_weight": 100.0,
+        "schedule": "cosine",
+    }
+    return config
+
+
+def shrink(
+    config: config_dict.ConfigDict, *, train: int | None, test: int | None
+) -> None:
+    """Makes a run of a minute, to see that every stage works (--smoke)."""
+    config.dataset.train_size = train
+    config.dataset.test_size = test
+    config.attack.check_size = 200
+    config.attack.check_steps = 10
+    config.augmentation.num_steps = 5
+    config.translator.epochs = 1
+    config.translator.width = 8

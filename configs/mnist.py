@@ -1,0 +1,16 @@
+"""MNIST, the paper's Table 2 and the supplement's Table 1.
+
+python -m bin.run_ifa --dataset=mnist
+"""
+
+from configs import defaults
+
+
+def get_config(size: str = "full"):
+    """Returns the settings; `size` is "full" or "smoke"."""
+    config = defaults.get_config()
+    config.dataset.name = "mnist"
+    config.attack.check_size = 10_000
+    if size == "smoke":
+        defaults.shrink(config, train=4000, test=1000)
+    return config

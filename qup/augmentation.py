@@ -1,0 +1,227 @@
+"""Iterative FGSM Augmentation: Eqs. 1 and 2 of the supplement.
+
+The opposite-FGSM step stands in `walk`; what it walks is written to disk,
+and the trained translator is put before the classifier by `combine`.
+
+```python
+deltas = opposite_deltas(classifier, data, "deltas", num_steps=20,
+                         step_size=0.02)
+augmented = combine(classifier, translator)
+```
+"""
+
+import math
+import pathlib
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from qup import compilation, errors, evaluation, gradients, progress
+from qup.attacks import base, losses
+from qup.datasets import Dataset
+from qup.deltas import Deltas
+from qup.types import Attack, Batch, Bounds, LogitsFn
+
+
+def walk(
+    logits_fn: LogitsFn,
+    images: tf.Tensor,
+    labels: tf.Tensor,
+    *,
+    num_steps: int,
+    step_size: float,
+    bounds: Bounds = (0.0, 1.0),
+    loss: str = "log_odds",
+) -> tf.Tensor:
+    """Takes opposite-FGSM steps, down the loss of the true label.
+
+    Args:
+      logits_fn: The classifier.
+      images: float32 [batch, ...], X_n.
+      labels: int32 [batch], the true labels Y*.
+      num_steps: Number of steps.
+      step_size: The supplement's epsilon, in units of [0, 1].
+      bounds: Clips each X_n; None walks unclipped, as Eq. 1 is printed.
+      loss: "log_odds" (cross-entropy's sign without its underflow, see
+        attacks.losses) or "cross_entropy".
+
+    Returns:
+      float32 of the shape of `images`, X_{n + num_steps}.
+    """
+    run = compilation.program(
+        logits_fn,
+        ("walk", bounds, loss),
+        lambda call: _build_walk(call, bounds, losses.get(loss)),
+    )
+    return run(
+        images,
+        labels,
+        tf.constant(step_size, tf.float32),
+        tf.constant(num_steps, tf.int32),
+    )
+
+
+def _build_walk(call, bounds: Bounds, value):
+    @tf.function(
+        autograph=False,
+        jit_compile=compilation.use_xla("auto"),
+        reduce_retracing=True,
+    )
+    def run(images, labels, step_size, num_steps):
+        def step(current):
+            _, gradient = gradients.input_gradient(
+                lambda inputs: value(call(inputs), labels), current
+            )
+            # X_{n+1} = X_n - epsilon sign(grad_X l(f(X_n), Y*)) (S, Eq. 1)
+            return base.clip(current - step_size * tf.sign(gradient), bounds)
+
+        return base.iterate(step, images, num_steps)
+
+    return run
+
+
+def opposite_deltas(
+    logits_fn: LogitsFn,
+    dataset: Dataset,
+    directory: pathlib.Path,
+    *,
+    num_steps: int,
+    step_size: float,
+    bounds: Bounds = (0.0, 1.0),
+    loss: str = "log_odds",
+    batch_size: int = 500,
+    points: Sequence[int] = (),
+    attack: Attack | None = None,
+) -> Deltas:
+    """Walks every training image and writes Delta_N = X_N - X_0 in shards.
+
+    Shards that an earlier, killed call left behind are kept.
+
+    Args:
+      logits_fn: The classifier.
+      dataset: Its "train" split is walked.
+      directory: Folder of the shards.
+      num_steps: N, at least 1.
+      step_size: The supplement's epsilon, in units of [0, 1].
+      bounds: Clips each X_n; None walks unclipped.
+      loss: See `walk`.
+      batch_size: Images a shard.
+      points: The n at which TA, and RA under `attack`, of X_n are counted;
+        those above N are left out.
+      attack: For RA of X_n, its ball round X_n; None counts TA alone.
+
+    Returns:
+      The complete `Deltas`.
+
+    Raises:
+      InputError: A setting out of range, a full disk, or a folder that
+        holds another walk.
+    """
+    errors.check_number("num_steps", num_steps, least=1)
+    errors.check_number("step_size", step_size, above=0)
+    count = dataset.info.sizes["train"]
+    points = sorted({int(n) for n in points if 0 <= n <= num_steps})
+    deltas = Deltas(
+        directory,
+        {
+            "num_steps": num_steps,
+            "step_size": step_size,
+            "bounds": None if bounds is None else list(bounds),
+            "loss": loss,
+            "points": points,
+            "num_images": count,
+            "num_shards": math.ceil(count / batch_size),
+        },
+    )
+    missing = set(deltas.missing())
+    batches = dataset.evaluation_batches("train", batch_size)
+    shards = progress.bar(
+        ((i, b) for i, b in enumerate(batches) if i in missing),
+        title="opposite FGSM",
+        total=deltas.settings["num_shards"],
+        done=deltas.settings["num_shards"] - len(missing),
+        unit="shard",
+    )
+    for shard, batch in shards if missing else ():
+        images, counts = _trajectory(
+            logits_fn, batch, points, attack,
+            num_steps=num_steps, step_size=step_size, bounds=bounds, loss=loss,
+        )  # fmt: skip
+        rows = batch["weight"].numpy() > 0
+        # Delta_N = X_N - X_0 = sum_n D_n                      (S, Eq. 2)
+        delta = (images - batch["image"]).numpy()[rows]
+        deltas.write(
+            shard,
+            id=batch["id"].numpy()[rows],
+            image=np.rint(batch["image"].numpy()[rows] * 255).astype(np.uint8),
+            delta=delta,
+            points=np.array(points, np.int64),
+            right=np.array([right for right, _ in counts]),
+            attacked=np.array([attacked for _, attacked in counts]),
+        )
+    return deltas
+
+
+def _trajectory(
+    logits_fn: LogitsFn, batch: Batch, points, attack, *, num_steps, **steps
+) -> tuple[tf.Tensor, list[tuple[float, float]]]:
+    """Walks one batch; returns X_N and the counts at each point."""
+    images, counts, done = batch["image"], [], 0
+    for point in [*points, num_steps]:
+        if point > done:
+            images = walk(
+                logits_fn, images, batch["label"],
+                num_steps=point - done, **steps,
+            )  # fmt: skip
+            done = point
+        if len(counts) < len(points):
+            counts.append(_count(logits_fn, images, batch, attack))
+    return images, counts
+
+
+def _count(logits_fn, images, batch: Batch, attack) -> tuple[float, float]:
+    right = evaluation.hits(logits_fn, images, batch)
+    if attack is None:
+        return float(tf.reduce_sum(right)), float("nan")
+    moved = attack(logits_fn, images, batch["label"], ids=batch["id"])
+    robust = evaluation.hits(logits_fn, moved, batch)
+    return float(tf.reduce_sum(right)), float(tf.reduce_sum(robust))
+
+
+THROUGH = ("both", "classifier")
+
+
+def combine(
+    classifier: keras.Model, translator: keras.Model, *, through: str = "both"
+) -> keras.Model:
+    """Puts the translator before the classifier: X -> f(X + G(X)).
+
+    Args:
+      classifier: Image to logits; unchanged (supplement, S3).
+      translator: Image to Delta.
+      through: "both" lets an attack differentiate both networks, the
+        paper's setting; "classifier" hides the translator's gradient, with
+        the same logits.
+
+    Returns:
+      The augmented classifier, again image to logits.
+
+    Raises:
+      InputError: Another `through`, or shapes that do not fit.
+    """
+    if through not in THROUGH:
+        raise errors.unknown("through", through, THROUGH)
+    shape = classifier.input_shape[1:]
+    if translator.input_shape[1:] != shape:
+        raise errors.InputError(
+            f"The classifier takes images {shape}, the translator "
+            f"{translator.input_shape[1:]}: they must be equal."
+        )
+    inputs = keras.Input(shape, name="image")
+    delta = translator(inputs)
+    if through == "classifier":
+        delta = keras.ops.stop_gradient(delta)
+    outputs = classifier(keras.layers.Add()([inputs, delta]))
+    return keras.Model(inputs, outputs, name=f"augmented_{classifier.name}")

@@ -1,0 +1,151 @@
+"""Your own images, one folder a class.
+
+```
+data_dir/train/<class>/*.png
+data_dir/test/<class>/*.png
+```
+"""
+
+import functools
+import os
+import pathlib
+import re
+
+import numpy as np
+import tensorflow as tf
+
+from qup import datasets
+from qup.datasets import source
+from qup.errors import InputError
+
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
+_ORDER_SEED = 0
+
+
+@datasets.register
+def image_folder(
+    *,
+    data_dir: str | os.PathLike | None = None,
+    image_size: tuple[int, int] | None = None,
+) -> source.Source:
+    """Returns the images of a folder, decoded when first read.
+
+    PNG, JPEG, BMP and GIF (the first frame) of any size and kind become 3
+    channels of 8 bits: grey is repeated, transparency dropped; 8-bit BMP is
+    taken for grey. Other files and hidden ones are left alone. The order is
+    a fixed shuffle, so that the first n are a fair sample.
+
+    Args:
+      data_dir: Holds train/ and test/, each with the same class folders.
+      image_size: (height, width) to resize to, (32, 32) by default.
+
+    Returns:
+      The classes are the folders' names, sorted.
+
+    Raises:
+      InputError: A folder is missing, empty or in one split only. A file
+        that is no image is named when the images are read.
+    """
+    size = source.checked_image_size(image_size or (32, 32))
+    folder = _checked_folder(data_dir)
+    classes = _classes(folder / "train")
+    if _classes(folder / "test") != classes:
+        raise _unequal_classes(folder, classes)
+    return source.Source(
+        image_shape=(*size, 3),
+        class_names=tuple(classes),
+        origin=f"images in {folder.resolve()}",
+        splits={
+            split: _split(folder / split, classes, size)
+            for split in ("train", "test")
+        },
+    )
+
+
+def _checked_folder(data_dir: str | os.PathLike | None) -> pathlib.Path:
+    if not data_dir:
+        raise InputError(
+            "image_folder needs data_dir, a folder with train/<class>/ and "
+            "test/<class>/ in it."
+        )
+    return pathlib.Path(data_dir).expanduser()
+
+
+def _visible(folder: pathlib.Path) -> list[pathlib.Path]:
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        raise InputError(
+            f"Cannot read the folder {folder}: {error.strerror}. Expected "
+            "data_dir/train/<class>/ and data_dir/test/<class>/ with images."
+        ) from error
+    return [entry for entry in entries if not entry.name.startswith(".")]
+
+
+def _classes(folder: pathlib.Path) -> list[str]:
+    names = [entry.name for entry in _visible(folder) if entry.is_dir()]
+    if not names:
+        raise InputError(f"{folder} has no class folders in it.")
+    return names
+
+
+def _unequal_classes(folder: pathlib.Path, train: list[str]) -> InputError:
+    odd = sorted(set(train) ^ set(_classes(folder / "test")))
+    return InputError(
+        f"train/ and test/ of {folder} must hold the same class folders; in "
+        f"one of them only: {', '.join(odd)}."
+    )
+
+
+def _images(folder: pathlib.Path) -> list[str]:
+    paths = [
+        str(entry)
+        for entry in _visible(folder)
+        if entry.suffix.lower() in _SUFFIXES
+    ]
+    if not paths:
+        raise InputError(
+            f"The class folder {folder} has no images ({', '.join(_SUFFIXES)})."
+        )
+    return paths
+
+
+def _split(
+    folder: pathlib.Path, classes: list[str], image_size: tuple[int, int]
+) -> source.Split:
+    files = [_images(folder / name) for name in classes]
+    labels = np.repeat(np.arange(len(classes)), [len(f) for f in files])
+    order = np.random.default_rng(_ORDER_SEED).permutation(len(labels))
+    paths = np.concatenate(files)[order].tolist()
+    with tf.device("CPU:0"):
+        elements = tf.data.Dataset.from_tensor_slices(
+            (paths, labels[order].astype(np.int32))
+        ).map(
+            lambda path, label: (_decode(path, image_size), label),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
+    explain = functools.partial(_broken, paths, image_size)
+    return source.Split(elements, len(paths), explain)
+
+
+def _decode(path: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
+    image = tf.io.decode_image(
+        tf.io.read_file(path), channels=3, expand_animations=False
+    )
+    image.set_shape([None, None, 3])
+    return source.resize(image, image_size)
+
+
+def _broken(
+    paths: list[str], image_size: tuple[int, int], reason: str
+) -> InputError:
+    """Names the first file that cannot be decoded, by trying each again."""
+    for path in paths:
+        try:
+            _decode(tf.constant(path), image_size)
+        except tf.errors.OpError as error:
+            why = re.sub(r"\{\{.*?\}\} ?| ?\[Op:\w+\]", "", error.message)
+            return InputError(
+                f"Cannot read the image {path}: {why}. Mend or remove it."
+            )
+    return InputError(f"Cannot read the images: {reason}.")

@@ -1,0 +1,237 @@
+"""The rows of the road: who is attacked, how, and on which images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import keras
+import tensorflow as tf
+from absl import logging
+
+from qup import attacks, augmentation, evaluation
+from qup.deltas import Deltas
+from qup.measurements import Row
+from qup.pipelines import settings
+from qup.types import Attack
+
+if TYPE_CHECKING:
+    from qup.pipelines.ifa import Run
+
+
+def held_out(this: Run, classifier: keras.Model) -> dict[str, float]:
+    """Returns the accuracy after an epoch, for the curves.
+
+    On the validation split where images are held out, else on the test
+    split, which no decision of the training looks at.
+    """
+    split = "validation" if this.config.dataset.validation_size else "test"
+    batches = this.data.evaluation_batches(split, this.config.attack.batch_size)
+    accuracy = evaluation.accuracy(classifier, batches)
+    return {f"{split}_accuracy": accuracy.value}
+
+
+def translator_check(
+    this: Run, classifier: keras.Model
+) -> Callable[[keras.Model], Mapping[str, float]]:
+    """Returns the L1 error of Delta on images the translator never saw.
+
+    Their Delta_N needs their labels; it is looked at, never trained on.
+    """
+    batches = this.data.evaluation_batches(
+        this.config.dataset.evaluation_split, 500
+    )
+    batch = next(iter(batches))
+    options = settings.walk_options(this.config)
+    end = augmentation.walk(
+        classifier,
+        batch["image"],
+        batch["label"],
+        **{k: options[k] for k in ("num_steps", "step_size", "bounds", "loss")},
+    )
+    delta = end - batch["image"]
+
+    def check(translator: keras.Model) -> dict[str, float]:
+        error = tf.abs(translator(batch["image"], training=False) - delta)
+        error = tf.reduce_mean(error, [1, 2, 3]) * batch["weight"]
+        mean = tf.reduce_sum(error) / tf.reduce_sum(batch["weight"])
+        return {"held_out_l1_in_pixels": float(mean)}
+
+    return check
+
+
+def _options(config: settings.Config, **changes: Any) -> dict[str, Any]:
+    """Returns the attack's keyword arguments, as parameters of a row."""
+    attack = {**config.attack, **changes}
+    options = {
+        key: attack[key]
+        for key in ("norm", "loss", "pixel_clip")
+    }  # fmt: skip
+    if config.attack.name != "fgsm":
+        keys = ("num_steps", "step_size", "random_start", "restarts")
+        options |= {key: attack[key] for key in keys}
+        if options["step_size"] is None:
+            steps = attack["num_steps"]
+            options["step_size"] = attack["epsilon"] / steps
+    return options
+
+
+def _bound(config: settings.Config, options: Mapping[str, Any]) -> Attack:
+    arguments = dict(options)
+    box = settings.bounds(arguments.pop("pixel_clip"))
+    if "random_start" in options:
+        arguments["seed"] = config.seed
+    return attacks.bind(
+        config.attack.name,
+        epsilon=config.attack.epsilon,
+        bounds=box,
+        **arguments,
+    )
+
+
+def trajectory_attack(config: settings.Config) -> Attack:
+    """Returns the attack on X_n: its ball round X_n, the box if X_n has it."""
+    clip = config.attack.pixel_clip and config.augmentation.pixel_clip
+    return _bound(config, _options(config, pixel_clip=clip))
+
+
+def attacked(
+    this: Run,
+    classifier: keras.Model,
+    name: str,
+    epochs: int,
+    parameters: Mapping[str, Any],
+) -> list[Row]:
+    """Measures TA, and RA under each look at the classifier.
+
+    Args:
+      this: The run.
+      classifier: Alone, or behind the translator.
+      name: "CL" or "ACL".
+      epochs: Epochs of the classifier.
+      parameters: What else its rows depend on.
+
+    Returns:
+      Rows "test_accuracy", "robust_accuracy" and "robust_accuracy_strict";
+      the attack as configured, the same with the pixel clip the other way,
+      and the stronger check. A robust accuracy above the clean one, the
+      sign of a broken attack, is warned of and becomes a row of its own.
+    """
+    config = this.config
+    clip = config.attack.pixel_clip
+    looks = [({}, None), ({"pixel_clip": not clip}, None)]
+    if config.attack.check_steps and config.attack.name != "fgsm":
+        steps = config.attack.check_steps
+        check = {
+            "num_steps": steps,
+            "step_size": 2.5 * config.attack.epsilon / steps,
+            "random_start": True,
+        }
+        looks.append((check, config.attack.check_size))
+    if name == "ACL":
+        parameters = {**parameters, "through": config.attack.through}
+    rows = []
+    for changes, images in looks:
+        options = _options(config, **changes)
+        rows += _look(
+            this, classifier, name, epochs, parameters, options, images
+        )
+    return list({row.key(): row for row in rows}.values())
+
+
+def _look(this, classifier, name, epochs, parameters, options, images):
+    config = this.config
+    split = config.dataset.evaluation_split
+    size = config.attack.batch_size
+    batches = this.data.evaluation_batches(split, size)
+    if images is not None and images < this.data.info.sizes[split]:
+        size = min(size, images)
+        batches = this.data.evaluation_batches(split, size)
+        batches = batches.take(images // size)
+    result = evaluation.attacked(classifier, batches, _bound(config, options))
+    clean = {**parameters, "split": split}
+    rows = [
+        _row(this, name, epochs, "test_accuracy", result[0], "", clean),
+    ]
+    for measure, accuracy in zip(result._fields[1:], result[1:], strict=True):
+        rows.append(
+            _row(
+                this,
+                name,
+                epochs,
+                measure,
+                accuracy,
+                config.attack.name,
+                {**clean, **options},
+            )  # fmt: skip
+        )
+    excess = result.robust_accuracy.value - result.test_accuracy.value
+    if excess > 0:
+        logging.warning(
+            "%s: robust accuracy %.2f is above test accuracy %.2f: the "
+            "attack is broken or its gradients are masked.",
+            name, result.robust_accuracy.value, result.test_accuracy.value,
+        )  # fmt: skip
+        over = evaluation.Accuracy(excess, 0.0, result.test_accuracy.n)
+        rows.append(
+            _row(
+                this,
+                name,
+                epochs,
+                "robust_accuracy_excess",
+                over,
+                config.attack.name,
+                {**clean, **options},
+            )  # fmt: skip
+        )
+    return rows
+
+
+def _row(this, name, epochs, measure, accuracy, attack, parameters) -> Row:
+    return Row(
+        dataset=this.data.info.name,
+        model=this.config.model.name,
+        classifier=name,
+        attack=attack,
+        epsilon=float(this.config.attack.epsilon) if attack else None,
+        measure=measure,
+        value=accuracy.value,
+        stderr=accuracy.stderr,
+        n=accuracy.n,
+        epochs=epochs,
+        seed=this.config.seed,
+        parameters=parameters,
+    )
+
+
+def trajectory(this: Run, deltas: Deltas, epochs: int) -> list[Row]:
+    """Returns TA and RA of the training images X_n (supplement, Fig. 2)."""
+    walk = this.config.augmentation
+    clip = this.config.attack.pixel_clip and walk.pixel_clip
+    options = _options(this.config, pixel_clip=clip)
+    rows = []
+    for step, right, robust in deltas.trajectory:
+        where = {
+            "augmentation_pixel_clip": walk.pixel_clip,
+            "augmentation_step_size": walk.step_size,
+            "images": "X_n",
+            "split": "train",
+            "step": int(step),
+        }
+        counts = {
+            "test_accuracy": (right, "", where),
+            "robust_accuracy": (
+                robust, this.config.attack.name, {**where, **options}
+            ),
+        }  # fmt: skip
+        for measure, (count, attack, parameters) in counts.items():
+            accuracy = evaluation.binomial(float(count), deltas.num_images)
+            rows.append(
+                _row(this, "CL", epochs, measure, accuracy, attack, parameters)
+            )
+            this.board.scalars(
+                f"trajectory/epoch-{epochs}",
+                int(step),
+                {f"x_n/{measure}": accuracy.value},
+            )
+    return rows

@@ -1,0 +1,156 @@
+"""Training a classifier: step 1 of the pipeline (supplement, Fig. 3).
+
+```python
+fit_classifier(classifier, data, epochs=1, recipe=models.recipe("convnet"))
+```
+"""
+
+import pathlib
+from collections.abc import Callable, Mapping
+
+import keras
+import tensorflow as tf
+
+from qup import compilation
+from qup.datasets import Dataset
+from qup.training.loop import EpochHook, Loop
+from qup.types import Recipe
+
+
+def fit_classifier(
+    classifier: keras.Model,
+    dataset: Dataset,
+    *,
+    epochs: int,
+    recipe: Recipe | None = None,
+    augment: bool = False,
+    seed: int = 0,
+    directory: pathlib.Path | None = None,
+    validate: Callable[[], Mapping[str, float]] | None = None,
+    hook: EpochHook | None = None,
+) -> None:
+    """Trains `classifier` in place on cross-entropy of its logits.
+
+    Args:
+      classifier: Image to logits, built by models.build.
+      dataset: Its training split is shuffled anew each epoch.
+      epochs: Number of epochs; nothing in the recipe depends on it.
+      recipe: Optimizer, learning rate, batch size; None means Recipe().
+      augment: Rotate by up to 10 degrees, shift and zoom by up to 10 %,
+        YGCNN's augmentation.
+      seed: Drives the order of the images and the augmentation.
+      directory: Folder of the checkpoints, from which a killed training
+        goes on; None keeps none.
+      validate: Called after each epoch; its values join the epoch's
+        metrics. A plateau recipe watches "validation_accuracy" there, else
+        the training accuracy.
+      hook: hook(epoch, metrics) after each epoch; metrics are "loss",
+        "accuracy" (percent, of the training batches) and what `validate`
+        gave.
+
+    Raises:
+      InputError: The loss diverged, or a checkpoint cannot be written.
+    """
+    recipe = recipe or Recipe()
+    learner = _ClassifierLearner(classifier, recipe, augment, seed)
+
+    def end_epoch(epoch: int, metrics: dict[str, float]) -> None:
+        if validate is not None:
+            metrics = {**metrics, **validate()}
+        if hook is not None:
+            hook(epoch, metrics)
+        if recipe.plateau:
+            watched = metrics.get("validation_accuracy", metrics["accuracy"])
+            learner.plateau.update(learner.optimizer, watched)
+
+    Loop(learner, directory=directory, title=f"{classifier.name} training").run(
+        lambda epoch: dataset.training_batches(
+            recipe.batch_size, seed=seed, epoch=epoch
+        ),
+        epochs=epochs,
+        hook=end_epoch,
+    )
+
+
+class _ClassifierLearner:
+    metrics = ("loss", "accuracy")
+
+    def __init__(self, classifier, recipe: Recipe, augment: bool, seed: int):
+        self.optimizer = keras.optimizers.get(
+            {
+                "class_name": recipe.optimizer,
+                "config": {
+                    "learning_rate": recipe.learning_rate,
+                    **recipe.optimizer_options,
+                },
+            }
+        )
+        self.optimizer.build(classifier.trainable_variables)
+        self.plateau = Plateau()
+        augmenter = _augmenter(seed) if augment else None
+        self.layers = [classifier] + ([augmenter] if augment else [])
+        self.objects = {
+            "classifier": classifier,
+            "optimizer": self.optimizer,
+            "plateau": self.plateau,
+        }
+        self.train_step = _build_step(classifier, self.optimizer, augmenter)
+
+
+def _build_step(classifier, optimizer, augmenter):
+    @tf.function(autograph=False, jit_compile=compilation.use_xla("auto"))
+    def train_step(batch):
+        images, labels = batch["image"], batch["label"]
+        if augmenter is not None:
+            images = augmenter(images, training=True)
+        with tf.GradientTape() as tape:
+            logits = classifier(images, training=True)
+            loss = tf.reduce_mean(
+                tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+            )
+        variables = classifier.trainable_variables
+        optimizer.apply(tape.gradient(loss, variables), variables)
+        right = tf.argmax(logits, -1, tf.int32) == labels
+        accuracy = 100.0 * tf.reduce_mean(tf.cast(right, tf.float32))
+        return tf.stack([loss, accuracy])
+
+    return train_step
+
+
+def _augmenter(seed: int) -> keras.Model:
+    """The YGCNN notebook's ImageDataGenerator, as layers."""
+    fill = {"fill_mode": "nearest"}
+    augmenter = keras.Sequential(
+        [
+            keras.layers.RandomRotation(10 / 360, seed=seed, **fill),
+            keras.layers.RandomTranslation(0.1, 0.1, seed=seed + 1, **fill),
+            keras.layers.RandomZoom(0.1, seed=seed + 2, **fill),
+        ]
+    )
+    return augmenter
+
+
+class Plateau(tf.Module):
+    """Halves the learning rate when the watched accuracy stops rising.
+
+    Keras's ReduceLROnPlateau (patience 3, factor 0.5, floor 1e-5), with
+    its memory in variables, so that a checkpoint holds it.
+    """
+
+    def __init__(self, patience: int = 3, factor: float = 0.5):
+        super().__init__()
+        self._patience, self._factor = patience, factor
+        self.best = tf.Variable(float("-inf"))
+        self.wait = tf.Variable(0)
+
+    def update(self, optimizer: keras.Optimizer, value: float) -> None:
+        """Takes in the accuracy of one more epoch."""
+        # Keras's min_delta, here in percent.
+        if value > float(self.best) + 0.01:
+            self.best.assign(value)
+            self.wait.assign(0)
+            return
+        if int(self.wait.assign_add(1)) >= self._patience:
+            rate = float(optimizer.learning_rate) * self._factor
+            optimizer.learning_rate = max(rate, 1e-5)
+            self.wait.assign(0)

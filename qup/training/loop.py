@@ -1,0 +1,136 @@
+"""The loop under every training: epochs, checkpoints, progress, NaN.
+
+A kill at any moment loses at most a minute: the loop's place within the
+epoch, the sums of its metrics, weights, optimizers and dropout generators
+are all in the checkpoint, and the order of an epoch's batches depends on
+(seed, epoch) alone, so the continued run takes the very steps that an
+uninterrupted one takes.
+"""
+
+import pathlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from qup import checkpoints, errors, progress
+
+# Called at the end of an epoch with its number (from 1) and mean metrics.
+EpochHook = Callable[[int, dict[str, float]], None]
+_CHECKPOINT_SECONDS = 60.0
+_STEPS_BETWEEN_CHECKS = 100
+
+
+class Learner(Protocol):
+    """What can be trained by the loop.
+
+    Attributes:
+      metrics: Names of what `train_step` returns.
+      layers: Models whose random generators belong to the checkpoint.
+      objects: Everything else that does: models, optimizers, variables.
+    """
+
+    metrics: Sequence[str]
+    layers: Sequence[keras.Layer]
+    objects: Mapping[str, Any]
+
+    def train_step(self, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Takes one step; returns float32 [len(metrics)]."""
+
+
+class Loop:
+    """One training: a learner, its place, and its checkpoint."""
+
+    def __init__(
+        self, learner: Learner, *, directory: pathlib.Path | None, title: str
+    ):
+        """Restores the newest checkpoint of `directory`, if there is one.
+
+        Args:
+          learner: What is trained.
+          directory: Folder of the checkpoints; None keeps none.
+          title: Name of the training, for the bar and for messages.
+        """
+        self._learner = learner
+        self._title = title
+        self._epoch = tf.Variable(0, dtype=tf.int64)
+        self._step = tf.Variable(0, dtype=tf.int64)
+        self._sums = tf.Variable(tf.zeros(len(learner.metrics)))
+        self._checkpoint = None
+        if directory is not None:
+            self._checkpoint = checkpoints.Checkpoint(
+                directory,
+                {
+                    **learner.objects,
+                    "epoch": self._epoch,
+                    "step": self._step,
+                    "sums": self._sums,
+                },
+                learner.layers,
+            )
+
+    def run(
+        self,
+        batches: Callable[[int], tf.data.Dataset],
+        *,
+        epochs: int,
+        hook: EpochHook,
+    ) -> None:
+        """Trains up to `epochs` epochs, from wherever the state stands.
+
+        Args:
+          batches: Epoch (from 0) to its batches, always in the same order.
+          epochs: The epoch to end after.
+          hook: Called before an epoch's end is committed; called again if
+            the process dies between the two.
+
+        Raises:
+          InputError: The loss is no longer a finite number.
+        """
+        while (epoch := int(self._epoch)) < epochs:
+            self._run_epoch(epoch, epochs, batches(epoch))
+            hook(epoch + 1, self._means(epoch))
+            self._epoch.assign_add(1)
+            self._step.assign(0)
+            self._sums.assign(tf.zeros_like(self._sums))
+            self._save()
+
+    def _run_epoch(
+        self, epoch: int, epochs: int, batches: tf.data.Dataset
+    ) -> None:
+        done = int(self._step)
+        steps = progress.bar(
+            batches.skip(done),
+            title=f"{self._title}: epoch {epoch + 1}/{epochs}",
+            total=int(batches.cardinality()),
+            done=done,
+            unit="step",
+        )
+        saved = time.monotonic()
+        for number, batch in enumerate(steps, 1):
+            self._sums.assign_add(self._learner.train_step(batch))
+            self._step.assign_add(1)
+            if number % _STEPS_BETWEEN_CHECKS == 0:
+                self._means(epoch)
+                if time.monotonic() - saved > _CHECKPOINT_SECONDS:
+                    self._save()
+                    saved = time.monotonic()
+
+    def _means(self, epoch: int) -> dict[str, float]:
+        steps = max(int(self._step), 1)
+        means = self._sums.numpy() / steps
+        if not np.all(np.isfinite(means)):
+            named = dict(zip(self._learner.metrics, means, strict=True))
+            raise errors.InputError(
+                f"The {self._title} diverged in epoch {epoch + 1}, within "
+                f"its first {steps} steps: {named}. Nothing of it was "
+                "saved. Lower the learning rate, in a new workdir."
+            )
+        return dict(zip(self._learner.metrics, means.tolist(), strict=True))
+
+    def _save(self) -> None:
+        if self._checkpoint is not None:
+            self._checkpoint.save()

@@ -1,0 +1,93 @@
+"""Training the translator, image to Delta_N: step 3 of supplement Fig. 3.
+
+```python
+translator = fit_translator(deltas, epochs=10)
+```
+"""
+
+import math
+import pathlib
+from collections.abc import Callable, Mapping
+
+import keras
+
+from qup import errors
+from qup.deltas import Deltas
+from qup.pix2pix import Pix2Pix
+from qup.training.loop import EpochHook, Loop
+
+SCHEDULES = ("constant", "cosine")
+
+
+def fit_translator(
+    deltas: Deltas,
+    *,
+    epochs: int,
+    width: int = 16,
+    batch_size: int = 64,
+    learning_rate: float = 2e-4,
+    beta_1: float = 0.5,
+    l1_weight: float = 100.0,
+    schedule: str = "constant",
+    seed: int = 0,
+    directory: pathlib.Path | None = None,
+    validate: Callable[[keras.Model], Mapping[str, float]] | None = None,
+    hook: EpochHook | None = None,
+) -> keras.Model:
+    """Trains a Pix2Pix network on the pairs (X_0, Delta_N).
+
+    Args:
+      deltas: The pairs; the largest |Delta| scales the output.
+      epochs: Number of epochs.
+      width: Channels of the first block of both networks.
+      batch_size: Pairs a step.
+      learning_rate: Of both Adams, at the start.
+      beta_1: Of both Adams.
+      l1_weight: Isola et al.'s lambda.
+      schedule: "constant", or "cosine" down to zero over all epochs.
+      seed: Drives initialisation and order.
+      directory: Folder of the checkpoints; None keeps none.
+      validate: Given the generator after each epoch; its values join the
+        epoch's metrics.
+      hook: hook(epoch, metrics) after each epoch.
+
+    Returns:
+      The generator, image to Delta.
+
+    Raises:
+      InputError: The loss diverged, or a checkpoint cannot be written.
+    """
+    batch_size = min(batch_size, deltas.num_images)
+    steps = deltas.num_images // batch_size
+    gan = Pix2Pix(
+        deltas.image_shape,
+        width=width,
+        scale=deltas.scale,
+        l1_weight=l1_weight,
+        learning_rate=_rate(schedule, learning_rate, epochs * steps),
+        beta_1=beta_1,
+        seed=seed,
+    )
+
+    def end_epoch(epoch: int, metrics: dict[str, float]) -> None:
+        if validate is not None:
+            metrics = {**metrics, **validate(gan.generator)}
+        if hook is not None:
+            hook(epoch, metrics)
+
+    Loop(gan, directory=directory, title="translator training").run(
+        lambda epoch: deltas.batches(batch_size, seed=seed, epoch=epoch),
+        epochs=epochs,
+        hook=end_epoch,
+    )
+    return gan.generator
+
+
+def _rate(schedule: str, learning_rate: float, steps: int):
+    if schedule not in SCHEDULES:
+        raise errors.unknown("schedule", schedule, SCHEDULES)
+    if schedule == "constant":
+        return learning_rate
+    return keras.optimizers.schedules.CosineDecay(
+        learning_rate, math.ceil(steps)
+    )
