@@ -63,10 +63,7 @@ def translator_check(
 def _options(config: settings.Config, **changes: Any) -> dict[str, Any]:
     """Returns the attack's keyword arguments, as parameters of a row."""
     attack = {**config.attack, **changes}
-    options = {
-        key: attack[key]
-        for key in ("norm", "loss", "pixel_clip")
-    }  # fmt: skip
+    options = {key: attack[key] for key in ("norm", "loss", "pixel_clip")}
     if config.attack.name != "fgsm":
         keys = ("num_steps", "step_size", "random_start", "restarts")
         options |= {key: attack[key] for key in keys}
@@ -163,15 +160,17 @@ def _look(this, classifier, name, epochs, parameters, options, images):
                 accuracy,
                 config.attack.name,
                 {**clean, **options},
-            )  # fmt: skip
+            )
         )
     excess = result.robust_accuracy.value - result.test_accuracy.value
     if excess > 0:
         logging.warning(
             "%s: robust accuracy %.2f is above test accuracy %.2f: the "
             "attack is broken or its gradients are masked.",
-            name, result.robust_accuracy.value, result.test_accuracy.value,
-        )  # fmt: skip
+            name,
+            result.robust_accuracy.value,
+            result.test_accuracy.value,
+        )
         over = evaluation.Accuracy(excess, 0.0, result.test_accuracy.n)
         rows.append(
             _row(
@@ -182,7 +181,7 @@ def _look(this, classifier, name, epochs, parameters, options, images):
                 over,
                 config.attack.name,
                 {**clean, **options},
-            )  # fmt: skip
+            )
         )
     return rows
 
@@ -221,9 +220,11 @@ def trajectory(this: Run, deltas: Deltas, epochs: int) -> list[Row]:
         counts = {
             "test_accuracy": (right, "", where),
             "robust_accuracy": (
-                robust, this.config.attack.name, {**where, **options}
+                robust,
+                this.config.attack.name,
+                {**where, **options},
             ),
-        }  # fmt: skip
+        }
         for measure, (count, attack, parameters) in counts.items():
             accuracy = evaluation.binomial(float(count), deltas.num_images)
             rows.append(

@@ -1,0 +1,60 @@
+"""Imports point downward only: the levels of the house."""
+
+import ast
+import pathlib
+
+import pytest
+
+_ROOT = pathlib.Path(__file__).parents[1]
+_LEVELS = [
+    {"errors", "types", "registry", "files", "gradients", "norms",
+     "compilation", "measurements", "progress", "paper", "__init__"},
+    {"datasets", "models", "attacks", "pix2pix"},
+    {"training", "evaluation", "augmentation", "deltas", "checkpoints",
+     "summaries", "export", "workdir"},
+    {"pipelines"},
+]  # fmt: skip
+_LEVEL = {name: i for i, names in enumerate(_LEVELS) for name in names}
+_FILES = sorted((_ROOT / "qup").rglob("*.py"))
+
+
+def _room(path: pathlib.Path) -> str:
+    return path.relative_to(_ROOT / "qup").parts[0].removesuffix(".py")
+
+
+def _imports(path: pathlib.Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("path", _FILES, ids=lambda p: str(p.name))
+def test_imports_point_downward(path):
+    room = _room(path)
+    assert room in _LEVEL, f"{room} has no level yet"
+    for name in _imports(path):
+        parts = name.split(".")
+        assert parts[0] not in ("bin", "configs", "tests"), name
+        assert name != "absl.flags", "only bin touches flags"
+        if parts[0] == "qup" and parts[1] in _LEVEL:
+            below = _LEVEL[parts[1]] < _LEVEL[room]
+            # Plain modules of one level may use one another; packages that
+            # are siblings may not.
+            beside = _LEVEL[parts[1]] == _LEVEL[room] and not (
+                (_ROOT / "qup" / parts[1]).is_dir()
+                and (_ROOT / "qup" / room).is_dir()
+            )
+            assert parts[1] == room or below or beside, (path, name)
+
+
+def test_only_gradients_opens_a_tape_on_inputs():
+    tapes = {
+        _room(path)
+        for path in _FILES
+        if "tape.watch(" in path.read_text()
+    }  # fmt: skip
+    assert tapes == {"gradients"}
