@@ -40,7 +40,7 @@ def test_imports_point_downward(path):
         parts = name.split(".")
         assert parts[0] not in ("bin", "configs", "tests"), name
         assert name != "absl.flags", "only bin touches flags"
-        if parts[0] == "qup" and parts[1] in _LEVEL:
+        if parts[0] == "qup" and len(parts) > 1 and parts[1] in _LEVEL:
             below = _LEVEL[parts[1]] < _LEVEL[room]
             # Plain modules of one level may use one another; packages that
             # are siblings may not.
