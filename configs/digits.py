@@ -15,7 +15,7 @@ def get_config(size: str = "full"):
     config.dataset.validation_size = 120
     # 1,317 images are 20 batches: as many steps as MNIST's first 2 %.
     config.training.epochs = (20,)
-    config.translator.epochs = 40
+    config.translator.epochs = 15
     config.attack.check_size = 360
     if size == "smoke":
         defaults.shrink(config, train=None, test=None)
