@@ -8,6 +8,7 @@ aliases of settings. TensorFlow is imported only after all this.
 import contextlib
 import difflib
 import importlib
+import logging
 import os
 import pathlib
 import re
@@ -15,7 +16,8 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 
-from absl import app, flags, logging
+from absl import app, flags
+from absl import logging as absl_logging
 from ml_collections import config_dict, config_flags
 
 _CONFIGS = pathlib.Path(importlib.import_module("configs").__file__).parent
@@ -176,6 +178,17 @@ def silenced() -> Iterator[None]:
             os.close(saved)
 
 
+def _log_plainly() -> None:
+    """Shows qup's own lines as they are, of other libraries only errors."""
+    absl_logging.set_verbosity(absl_logging.ERROR)
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger("qup")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+
+
 def start_tensorflow() -> None:
     """Imports TensorFlow, and runs one operation, without its chatter."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -195,8 +208,7 @@ def run(main: Callable[[config_dict.ConfigDict], None]) -> None:
         if len(argv) > 1:
             raise app.UsageError(f"Not a flag: {argv[1]!r}.")
         config = _resolve()
-        logging.set_verbosity(logging.INFO)
-        logging.get_absl_handler().setFormatter(None)
+        _log_plainly()
         start_tensorflow()
         errors = importlib.import_module("qup.errors")
         try:

@@ -18,6 +18,7 @@ import tensorflow as tf
 from keras import layers
 
 from qup import compilation, errors
+from qup.batch_normalization import BatchNormalization
 
 
 def _block(tensor, filters: int):
@@ -26,7 +27,7 @@ def _block(tensor, filters: int):
         tensor = layers.Conv2D(filters, 3, padding="same", use_bias=False)(
             tensor
         )
-        tensor = layers.BatchNormalization()(tensor)
+        tensor = BatchNormalization()(tensor)
         tensor = layers.ReLU()(tensor)
     return tensor
 
@@ -110,7 +111,7 @@ def discriminator(
             kernel_initializer=keras.initializers.RandomNormal(stddev=0.02),
         )
         tensor = layers.SpectralNormalization(convolution)(tensor)
-        tensor = layers.BatchNormalization()(tensor)
+        tensor = BatchNormalization()(tensor)
         tensor = layers.LeakyReLU(negative_slope=0.2)(tensor)
     outputs = layers.Conv2D(1, 4, padding="same", name="patches")(tensor)
     return keras.Model([image, delta], outputs, name="discriminator")

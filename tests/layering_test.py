@@ -8,7 +8,8 @@ import pytest
 _ROOT = pathlib.Path(__file__).parents[1]
 _LEVELS = [
     {"errors", "types", "registry", "files", "gradients", "norms",
-     "compilation", "measurements", "progress", "paper", "__init__"},
+     "compilation", "batch_normalization", "measurements", "progress",
+     "paper", "__init__"},
     {"datasets", "models", "attacks", "pix2pix"},
     {"training", "evaluation", "augmentation", "deltas", "checkpoints",
      "summaries", "export", "workdir"},

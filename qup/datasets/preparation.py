@@ -8,16 +8,17 @@ a finished one.
 import contextlib
 import hashlib
 import io
+import logging
 import os
 import pathlib
 import tempfile
 import urllib.parse
 from typing import Any
 
-from absl import logging
-
 from qup.datasets import network
 from qup.errors import InputError
+
+_log = logging.getLogger("qup")
 
 
 def prepare(
@@ -46,7 +47,7 @@ def prepare(
     else:
         _check_network(name, folders, files)
     target = _writable(name, folders)
-    logging.info("Preparing %s in %s.", name, target)
+    _log.info("Preparing %s in %s.", name, target)
     _build(name, target, manual_dir)
 
 
@@ -98,9 +99,7 @@ def _check_network(
             f"({', '.join(info.filename for info in files.values())}); or "
             "take --dataset=digits, which needs no files."
         )
-    logging.info(
-        "Downloading %s, %.0f megabytes, from %s.", name, megabytes, host
-    )
+    _log.info("Downloading %s, %.0f megabytes, from %s.", name, megabytes, host)
 
 
 def _described(folders: list[pathlib.Path]) -> str:

@@ -17,10 +17,10 @@ print(run(config))  # config as in configs/defaults.py
 
 import dataclasses
 import json
+import logging
 import pathlib
 
 import keras
-from absl import logging
 
 from qup import (
     augmentation,
@@ -35,6 +35,8 @@ from qup.pipelines import measuring, settings, showing
 from qup.summaries import Summaries
 from qup.types import Recipe
 from qup.workdir import Workdir
+
+_log = logging.getLogger("qup")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,5 +220,5 @@ def _ship(this: Run, classifiers: dict[str, keras.Model], epochs: int) -> None:
     }  # fmt: skip
     batches = this.data.evaluation_batches("test", 8)
     worst = export.verify(exported, next(iter(batches))["image"].numpy())
-    logging.info("exported; a fresh process agrees to %.1e", worst)
+    _log.info("exported; a fresh process agrees to %.1e", worst)
     files.write_text(mark, json.dumps({"greatest_difference": worst}))

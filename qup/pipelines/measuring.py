@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
-from absl import logging
 
 from qup import attacks, augmentation, evaluation
 from qup.deltas import Deltas
@@ -17,6 +17,9 @@ from qup.types import Attack
 
 if TYPE_CHECKING:
     from qup.pipelines.ifa import Run
+
+
+_log = logging.getLogger("qup")
 
 
 def held_out(this: Run, classifier: keras.Model) -> dict[str, float]:
@@ -164,7 +167,7 @@ def _look(this, classifier, name, epochs, parameters, options, images):
         )
     excess = result.robust_accuracy.value - result.test_accuracy.value
     if excess > 0:
-        logging.warning(
+        _log.warning(
             "%s: robust accuracy %.2f is above test accuracy %.2f: the "
             "attack is broken or its gradients are masked.",
             name,

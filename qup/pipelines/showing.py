@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import TYPE_CHECKING
 
 import keras
 import tensorflow as tf
-from absl import logging
 
 from qup import augmentation, paper
 from qup.measurements import Row
@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     from qup.pipelines.ifa import Run
 
 
+_log = logging.getLogger("qup")
+
+
 def describe(this: Run) -> None:
     """Says what is run and where; the settings go to TensorBoard."""
     info = this.data.info
-    logging.info(
+    _log.info(
         "%s: %s; %d classes; %s", info.name,
         ", ".join(f"{n} {split}" for split, n in info.sizes.items()),
         info.num_classes, this.workdir.path,
@@ -34,7 +37,7 @@ def epoch(
 ) -> None:
     """Logs one line an epoch, and the points of its curves."""
     values = ", ".join(f"{k} {v:.4g}" for k, v in metrics.items())
-    logging.info("%s: epoch %d: %s", what, number, values)
+    _log.info("%s: epoch %d: %s", what, number, values)
     if what == "translator":
         this.board.scalars(f"{what}/{folder}", number, metrics)
         return

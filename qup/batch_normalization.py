@@ -1,0 +1,46 @@
+"""Batch normalisation through TensorFlow's fused kernel.
+
+Keras 3 composes it of single operations; the fused kernel makes a training
+step of the translator 1.2 to 1.4 times faster on a CPU
+(`python -m benchmarks.translator`).
+"""
+
+import keras
+import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable("qup")
+class BatchNormalization(keras.layers.BatchNormalization):
+    """Keras's layer over the last axis of float32 images, computed fused."""
+
+    def call(self, inputs, training=None, mask=None):
+        """Normalises float32 [batch, height, width, channels].
+
+        Args:
+          inputs: The images or feature maps.
+          training: Use, and remember, the batch's own mean and variance.
+          mask: Not used.
+
+        Returns:
+          float32 of the same shape.
+        """
+        del mask
+        training = bool(training)
+        outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
+            inputs,
+            self.gamma,
+            self.beta,
+            mean=None if training else self.moving_mean,
+            variance=None if training else self.moving_variance,
+            epsilon=self.epsilon,
+            is_training=training,
+        )
+        if training:
+            for memory, value in (
+                (self.moving_mean, mean),
+                (self.moving_variance, variance),
+            ):
+                memory.assign(
+                    memory * self.momentum + value * (1 - self.momentum)
+                )
+        return outputs
