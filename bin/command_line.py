@@ -7,7 +7,7 @@ aliases of settings. TensorFlow is imported only after all this.
 
 import contextlib
 import difflib
-import importlib
+import importlib.util
 import logging
 import os
 import pathlib
@@ -69,7 +69,7 @@ def _given(argv: list[str], flag: str) -> str | None:
     value = None
     for i, word in enumerate(argv):
         if match := re.fullmatch(rf"--?{flag}(?:=(.*))?", word):
-            following = argv[i + 1] if i + 1 < len(argv) else None
+            following = argv[i + 1] if i + 1 < len(argv) else ""
             value = following if match[1] is None else match[1]
     return value
 
@@ -78,12 +78,12 @@ def _settings_file(argv: list[str]) -> str:
     """Chooses the file of settings: --config, else that of --dataset."""
     if (path := _given(argv, "config")) is not None:
         if not pathlib.Path(path.split(":")[0]).is_file():
-            raise app.UsageError(f"--config: there is no file {path!r}.")
+            raise flags.Error(f"--config: there is no file {path!r}.")
         return path
     name = _given(argv, "dataset") or _given(argv, r"config\.dataset\.name")
     name = name or "digits"
     if name not in _datasets():
-        raise app.UsageError(
+        raise flags.Error(
             f"Unknown dataset {name!r}.{_nearest(name, _datasets())} Known: "
             f"{', '.join(_datasets())}."
         )
@@ -96,22 +96,49 @@ def _nearest(name: str, known) -> str:
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
-def _parse(argv: list[str]) -> list[str]:
-    """Parses argv, whatever the order of --config and its overrides."""
+def parse(argv: list[str]) -> list[str]:
+    """Parses argv, whatever the order of --config and its overrides.
+
+    Args:
+      argv: The program's name, then its arguments.
+
+    Returns:
+      The program's name and what is no flag.
+
+    Raises:
+      flags.Error: A flag, a setting or a value that is none.
+    """
     path = _settings_file(argv)
-    config_flags.DEFINE_config_file("config", path, lock_config=True)
-    known = list(flatten(flags.FLAGS["config"].value))
+    known = _settings_of(path)
     for word in argv[1:]:
         if match := re.match(r"--?(?:no)?config\.([^=]*)", word):
             key = match[1]
             if key not in known:
-                raise app.UsageError(
+                raise flags.Error(
                     f"Unknown setting --config.{key}.{_nearest(key, known)} "
                     "configs/defaults.py tells all."
                 )
-    first = [w for w in argv[1:] if re.match("--?config=", w)]
-    rest = [w for w in argv[1:] if not re.match("--?config=", w)]
-    return flags.FLAGS([argv[0], *first, *rest])
+    # The file is the default of --config, so that --config itself, which
+    # absl wants before its overrides, can stand anywhere.
+    rest, words = [argv[0]], iter(argv[1:])
+    for word in words:
+        if re.fullmatch("--?config", word):
+            next(words, None)
+        elif not re.match("--?config=", word):
+            rest.append(word)
+    config_flags.DEFINE_config_file(
+        "config", path, lock_config=True, sys_argv=rest
+    )
+    return flags.FLAGS(rest)
+
+
+def _settings_of(path: str) -> list[str]:
+    """Returns the names of all settings in a file FILE.py or FILE.py:SIZE."""
+    file, *size = path.split(":")
+    spec = importlib.util.spec_from_file_location("qup_settings", file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return list(flatten(module.get_config(*size)))
 
 
 def flatten(config: config_dict.ConfigDict, prefix: str = "") -> dict:
@@ -126,8 +153,12 @@ def flatten(config: config_dict.ConfigDict, prefix: str = "") -> dict:
     return flat
 
 
-def _resolve() -> config_dict.ConfigDict:
-    """Returns the settings after the short flags and paper_literal."""
+def resolve() -> config_dict.ConfigDict:
+    """Returns the settings after the short flags and paper_literal.
+
+    Raises:
+      flags.Error: A short flag and its setting differ.
+    """
     config = flags.FLAGS.config
     overridden = config_flags.get_override_values(flags.FLAGS["config"])
     for flag, key in ALIASES.items():
@@ -137,7 +168,7 @@ def _resolve() -> config_dict.ConfigDict:
         if flag == "epochs":
             value = _whole_numbers(value)
         if key in overridden and overridden[key] != value:
-            raise app.UsageError(
+            raise flags.Error(
                 f"--{flag}={value} and --config.{key}={overridden[key]} "
                 "differ. Give one of them."
             )
@@ -154,7 +185,7 @@ def _whole_numbers(words: list[str]) -> tuple[int, ...]:
     try:
         return tuple(int(word) for word in words)
     except ValueError as error:
-        raise app.UsageError(
+        raise flags.Error(
             f"--epochs takes whole numbers, such as 1,30,50; got "
             f"{','.join(words)!r}."
         ) from error
@@ -204,20 +235,32 @@ def run(main: Callable[[config_dict.ConfigDict], None]) -> None:
     (told without a traceback), 130 after Ctrl-C.
     """
 
-    def guarded(argv: list[str]) -> None:
-        if len(argv) > 1:
-            raise app.UsageError(f"Not a flag: {argv[1]!r}.")
-        config = _resolve()
+    def started(argv: list[str]) -> None:
+        with _told(flags.Error):
+            if len(argv) > 1:
+                raise flags.Error(f"Not a flag: {argv[1]!r}.")
+            config = resolve()
         _log_plainly()
         start_tensorflow()
         errors = importlib.import_module("qup.errors")
-        try:
+        with _told(errors.InputError):
             main(config)
-        except errors.InputError as error:
-            print(f"Error: {error}", file=sys.stderr)
-            sys.exit(1)
-        except KeyboardInterrupt:
-            print("Stopped; the same command goes on.", file=sys.stderr)
-            sys.exit(130)
 
-    app.run(guarded, flags_parser=_parse)
+    def parsed(argv: list[str]) -> list[str]:
+        with _told(flags.Error):
+            return parse(argv)
+
+    app.run(started, flags_parser=parsed)
+
+
+@contextlib.contextmanager
+def _told(kind: type[Exception]) -> Iterator[None]:
+    """Ends the program with a line on standard error for that exception."""
+    try:
+        yield
+    except kind as error:
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("Stopped; the same command goes on.", file=sys.stderr)
+        sys.exit(130)

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from qup import errors
+from qup import errors, files
 
 
 def generator_states(layers: Iterable[keras.Layer]) -> list[tf.Variable]:
@@ -68,15 +68,8 @@ class Checkpoint:
         Raises:
           InputError: The disk is full or the folder cannot be written.
         """
-        try:
+        with files.explained(pathlib.Path(self._manager.directory)):
             self._manager.save()
-        except (tf.errors.OpError, OSError) as error:
-            raise errors.InputError(
-                f"Cannot write a checkpoint to {self._manager.directory}: "
-                f"{str(error).splitlines()[0]}. Is the disk full? The "
-                "checkpoint before it is intact; a second start goes on "
-                "from there."
-            ) from error
 
 
 def _restore(state: tf.train.Checkpoint, path: str) -> None:

@@ -4,36 +4,36 @@ Written beside their final place, flushed to the disk, then renamed.
 """
 
 import contextlib
-import errno
 import os
 import pathlib
+import re
 import shutil
 from collections.abc import Iterator
+
+import tensorflow as tf
 
 from qup import errors
 
 
 @contextlib.contextmanager
 def explained(path: pathlib.Path) -> Iterator[None]:
-    """Turns a full disk or a forbidden folder into an `InputError`.
+    """Turns a full disk or a folder closed to us into an `InputError`.
 
     Args:
       path: What is being written, for the message.
     """
     try:
         yield
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        closed = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
-        if not (full or closed):
-            raise
-        cure = (
-            "Free some space; a second start goes on from here."
-            if full
-            else "Choose a folder that you may write to."
-        )
+    except (OSError, tf.errors.OpError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        # TensorFlow names its operation before and after the reason.
+        reason = re.sub(r"\{\{.*?\}\} | \[Op:.*", "", reason).split("\n")[0]
+        if re.search("space|quota", reason):
+            cure = "Free some space; a second start goes on from here."
+        else:
+            cure = "Choose a folder that you may write to."
         raise errors.InputError(
-            f"Cannot write {path}: {error.strerror}. {cure}"
+            f"Cannot write {path}: {reason}. {cure}"
         ) from error
 
 
@@ -56,6 +56,7 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
     partial = path.with_name(f".{os.getpid()}-{path.name}")
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path.parent)
         try:
             yield partial
             _flush(partial)
@@ -75,6 +76,24 @@ def _flush(path: pathlib.Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def sweep(folder: pathlib.Path) -> None:
+    """Removes what killed processes left: names `.PID-...` of no process."""
+    for path in folder.iterdir():
+        match = re.match(r"\.(\d+)-", path.name)
+        if match and not _alive(int(match[1])):
+            remove(path)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def remove(path: pathlib.Path) -> None:

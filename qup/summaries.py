@@ -9,12 +9,15 @@ board.scalars("train", 1, {"loss": 0.3})
 ```
 """
 
+import contextlib
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams
+
+from qup import files
 
 
 class Summaries:
@@ -25,39 +28,42 @@ class Summaries:
         self._directory = pathlib.Path(directory)
         self._writers: dict[str, tf.summary.SummaryWriter] = {}
 
-    def _writer(self, run: str) -> tf.summary.SummaryWriter:
-        if run not in self._writers:
-            path = str(self._directory / run)
-            self._writers[run] = tf.summary.create_file_writer(path)
-        return self._writers[run]
+    @contextlib.contextmanager
+    def _writing(self, run: str, step: int) -> Iterator[None]:
+        """Directs tf.summary's functions to a folder, and flushes."""
+        path = self._directory / run
+        with files.explained(path):
+            if run not in self._writers:
+                writer = tf.summary.create_file_writer(str(path))
+                self._writers[run] = writer
+            with self._writers[run].as_default(step=step):
+                yield
+            self._writers[run].flush()
 
     def scalars(self, run: str, step: int, values: Mapping[str, float]):
         """Writes one point of each curve in `values`, by tag."""
-        with self._writer(run).as_default(step=step):
+        with self._writing(run, step):
             for tag, value in values.items():
                 tf.summary.scalar(tag, value)
-        self._writer(run).flush()
 
     def images(self, run: str, step: int, values: Mapping[str, tf.Tensor]):
         """Writes images float32 [n, height, width, channels] in [0, 1]."""
-        with self._writer(run).as_default(step=step):
+        with self._writing(run, step):
             for tag, images in values.items():
                 tf.summary.image(
                     tag, tf.clip_by_value(images, 0.0, 1.0), max_outputs=8
                 )
-        self._writer(run).flush()
 
     def text(self, run: str, tag: str, markdown: str):
         """Writes a text, shown as Markdown."""
-        with self._writer(run).as_default(step=0):
+        with self._writing(run, 0):
             tf.summary.text(tag, markdown)
-        self._writer(run).flush()
 
     def hyperparameters(
         self, run: str, values: Mapping[str, Any], results: Mapping[str, float]
     ):
         """Writes one line of the HPARAMS tab: settings and what came out."""
-        with self._writer(run).as_default(step=0):
+        with self._writing(run, 0):
             hparams.hparams(
                 {
                     k: v if isinstance(v, bool | int | float) else str(v)
@@ -66,4 +72,3 @@ class Summaries:
             )
             for tag, value in results.items():
                 tf.summary.scalar(tag, value)
-        self._writer(run).flush()

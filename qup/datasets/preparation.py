@@ -15,6 +15,7 @@ import tempfile
 import urllib.parse
 from typing import Any
 
+from qup import files
 from qup.datasets import network
 from qup.errors import InputError
 
@@ -40,31 +41,31 @@ def prepare(
     import tensorflow_datasets as tfds
 
     tfds.disable_progress_bar()
-    files = tfds.builder_cls(name).url_infos
+    originals = tfds.builder_cls(name).url_infos
     if manual_dir:
         manual_dir = pathlib.Path(manual_dir).expanduser()
-        _check_manual_files(name, manual_dir, files)
+        _check_manual_files(name, manual_dir, originals)
     else:
-        _check_network(name, folders, files)
+        _check_network(name, folders, originals)
     target = _writable(name, folders)
     _log.info("Preparing %s in %s.", name, target)
     _build(name, target, manual_dir)
 
 
 def _check_manual_files(
-    name: str, manual_dir: pathlib.Path, files: dict[str, Any]
+    name: str, manual_dir: pathlib.Path, originals: dict[str, Any]
 ) -> None:
     missing = [
         info.filename
-        for info in files.values()
+        for info in originals.values()
         if not (manual_dir / info.filename).is_file()
     ]
     if missing:
         raise InputError(
             f"manual_dir {manual_dir} lacks files of {name}: "
-            f"{', '.join(missing)}. They come from {', '.join(files)}."
+            f"{', '.join(missing)}. They come from {', '.join(originals)}."
         )
-    for url, info in files.items():
+    for url, info in originals.items():
         _check_manual_file(manual_dir / info.filename, url, info)
 
 
@@ -84,11 +85,11 @@ def _check_manual_file(path: pathlib.Path, url: str, info: Any) -> None:
 
 
 def _check_network(
-    name: str, folders: list[pathlib.Path], files: dict[str, Any]
+    name: str, folders: list[pathlib.Path], originals: dict[str, Any]
 ) -> None:
-    url = next(iter(files))
+    url = next(iter(originals))
     host = urllib.parse.urlsplit(url).netloc
-    megabytes = sum(int(info.size) for info in files.values()) / 1e6
+    megabytes = sum(int(info.size) for info in originals.values()) / 1e6
     obstacle = network.find_obstacle(url)
     if obstacle:
         raise InputError(
@@ -96,7 +97,7 @@ def _check_network(
             f"cannot be reached to download it ({obstacle}). Either give "
             "--data_dir, a tensorflow-datasets directory that has it; or "
             f"--manual_dir, a directory with the original files "
-            f"({', '.join(info.filename for info in files.values())}); or "
+            f"({', '.join(info.filename for info in originals.values())}); or "
             "take --dataset=digits, which needs no files."
         )
     _log.info("Downloading %s, %.0f megabytes, from %s.", name, megabytes, host)
@@ -133,8 +134,9 @@ def _build(
 
     # Unpacked files are kept by name alone, and two datasets may use the
     # same names (MNIST and Fashion-MNIST do): never share the directory.
+    files.sweep(target / name)
     with tempfile.TemporaryDirectory(
-        prefix=".unpacked-", dir=target / name
+        prefix=f".{os.getpid()}-unpacked-", dir=target / name
     ) as unpacked:
         config = tfds.download.DownloadConfig(
             manual_dir=manual_dir, extract_dir=unpacked, try_download_gcs=False

@@ -1,0 +1,324 @@
+"""The whole road, as a user starts it: runs, kills, errors, files."""
+
+import csv
+import json
+import os
+import pathlib
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from configs import synthetic
+from qup import errors
+from qup.pipelines import ifa
+
+_ROOT = pathlib.Path(__file__).parents[1]
+_QUICK = (
+    "--dataset=synthetic",
+    "--config.augmentation.num_steps=3",
+    "--config.attack.check_steps=5",
+)
+
+
+def _start(*flags, cwd=_ROOT, **options):
+    return subprocess.Popen(
+        [sys.executable, "-m", "bin.run_ifa", *flags],
+        cwd=cwd,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        **options,
+    )
+
+
+def _run(*flags, **options):
+    process = _start(*flags, **options)
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
+
+
+def _rows(workdir):
+    with open(workdir / "measurements.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("ifa") / "run"
+    code, out, err = _run(*_QUICK, f"--workdir={workdir}", "--epochs=1,2")
+    assert code == 0, err
+    return workdir, out, err
+
+
+def test_table_rows_and_files(done):
+    workdir, out, err = done
+    assert "tensorboard --logdir" in out and "RA PGD-4 no clip" in out
+    rows = _rows(workdir)
+    for classifier in ("CL", "ACL"):
+        for epochs in ("1", "2"):
+            measures = {
+                row["measure"]
+                for row in rows
+                if (row["classifier"], row["epochs"]) == (classifier, epochs)
+            }
+            assert {"test_accuracy", "robust_accuracy"} <= measures
+    assert all(0 <= float(row["value"]) <= 100 for row in rows)
+    assert all("split" in json.loads(row["parameters"]) for row in rows)
+    steps = {json.loads(row["parameters"]).get("step") for row in rows}
+    assert {0, 1, 2, 3} <= steps
+    for name in ("classifier", "augmented_classifier"):
+        for version in ("1", "2"):
+            saved = workdir / "serving" / name / version / "saved_model.pb"
+            assert saved.exists()
+    assert json.loads((workdir / "config.json").read_text())["seed"] == 0
+    assert "tensorflow" in json.loads((workdir / "versions.json").read_text())
+    assert len(err.splitlines()) < 20, err
+
+
+def test_tensorboard_holds_what_is_promised(done):
+    from tensorboard.backend.event_processing import event_accumulator
+
+    def tags(run):
+        path = str(done[0] / "tensorboard" / run)
+        events = event_accumulator.EventAccumulator(path)
+        return set(events.Reload().Tags()["tensors"])
+
+    assert {"loss", "accuracy"} <= tags("train")
+    assert "accuracy" in tags("test")
+    assert {"x_n/test_accuracy", "x_n/robust_accuracy"} <= tags(
+        "trajectory/epoch-1"
+    )
+    assert {"discriminator_real", "discriminator_fake", "generator_l1"} <= (
+        tags("translator/epoch-1")
+    )
+    assert {"1_x_0", "2_delta_n_around_grey", "3_x_n", "6_attacked"} <= tags(
+        "images"
+    )
+    assert "settings" in tags("settings")
+    assert {"CL/test_accuracy", "ACL/robust_accuracy/PGD-4"} <= tags("results")
+
+
+def test_a_second_start_repeats_nothing(done):
+    workdir, out, _ = done
+    model = workdir / "classifier" / "epoch-2.keras"
+    before = model.stat().st_mtime_ns
+    code, again, err = _run(*_QUICK, f"--workdir={workdir}", "--epochs=1,2")
+    assert code == 0 and again == out
+    assert model.stat().st_mtime_ns == before and "classifier:" not in err
+
+
+def test_another_configuration_is_refused_and_nothing_lost(done):
+    workdir, _, _ = done
+    before = (workdir / "measurements.csv").read_bytes()
+    code, _, err = _run(*_QUICK, f"--workdir={workdir}", "--epochs=3")
+    assert code == 1
+    assert "training.epochs (was [1, 2], now [3])" in err
+    assert (workdir / "measurements.csv").read_bytes() == before
+
+
+def test_two_runs_in_one_folder(tmp_path):
+    flags = (*_QUICK, f"--workdir={tmp_path}/run")
+    first = _start(*flags)
+    deadline = time.time() + 60
+    while not (tmp_path / "run" / "config.json").exists():
+        assert time.time() < deadline
+        time.sleep(0.1)
+    code, _, err = _run(*flags)
+    first.kill()
+    first.communicate()
+    assert code == 1 and f"in use by process {first.pid}" in err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(1, 10))
+def test_a_killed_run_ends_with_equal_measurements(done, part, tmp_path):
+    flags = (*_QUICK, f"--workdir={tmp_path}/run", "--epochs=1,2")
+    start = time.monotonic()
+    whole = tmp_path / "whole"
+    assert _run(*_QUICK, f"--workdir={whole}", "--epochs=1,2")[0] == 0
+    duration = time.monotonic() - start
+    process = _start(*flags)
+    time.sleep(duration * part / 10)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    code, _, err = _run(*flags)
+    assert code == 0, err
+    assert _rows(tmp_path / "run") == _rows(done[0])
+    assert _names(tmp_path / "run") == _names(whole)
+
+
+def _names(workdir):
+    """Returns every path below, but for event files, named by the clock."""
+    return {
+        str(path.relative_to(workdir))
+        for path in workdir.rglob("*")
+        if "tfevents" not in path.name
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kilobytes", [10, 100, 200, 400])
+def test_a_full_disk_is_told_and_costs_nothing(done, kilobytes, tmp_path):
+    def limited():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        size = kilobytes * 1000
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+    flags = (*_QUICK, f"--workdir={tmp_path}/run", "--epochs=1,2")
+    code, _, err = _run(*flags, preexec_fn=limited)
+    assert code == 1 and "Traceback" not in err
+    assert "Error: Cannot write" in err and "File too large" in err
+    code, _, err = _run(*flags)
+    assert code == 0, err
+    assert _rows(tmp_path / "run") == _rows(done[0])
+
+
+@pytest.mark.parametrize(
+    "given,message",
+    [
+        (["--dataset=mnits"], "Did you mean 'mnist'?"),
+        (["--epoch=1"], "Did you mean: epochs"),
+        (["--config.attack.epsilom=1"], "Did you mean 'attack.epsilon'?"),
+        (["--config.attack.epsilon=abc"], "could not convert"),
+        (["--epochs=1,x"], "whole numbers"),
+        (["--seed=1", "--config.seed=2"], "differ"),
+        (["--config=nowhere.py"], "no file 'nowhere.py'"),
+        (["extra"], "Not a flag"),
+    ],
+)
+def test_a_wrong_command_is_told_without_a_traceback(given, message):
+    code, out, err = _run(*given)
+    assert code == 1 and message in err, out
+    assert "Traceback" not in err + out
+
+
+@pytest.mark.parametrize(
+    "key,value,message",
+    [
+        ("model.name", "convet", "Did you mean 'convnet'?"),
+        ("attack.name", "pgdd", "Did you mean 'pgd'?"),
+        ("attack.norm", "l3", "Known: l2, linf"),
+        ("attack.epsilon", -0.1, "attack.epsilon must be"),
+        ("attack.epsilon", float("nan"), "attack.epsilon must be"),
+        ("attack.num_steps", 0, "attack.num_steps must be"),
+        ("training.epochs", (0,), "at least 1; got 0"),
+        ("training.epochs", (), "at least 1; got 0"),
+        ("augmentation.num_steps", 0, "augmentation.num_steps must be"),
+        ("augmentation.step_size", -1.0, "augmentation.step_size must be"),
+        ("translator.width", 0, "translator.width must be"),
+        ("dataset.evaluation_split", "validation", "images held out"),
+        ("workdir", "/proc/nowhere", "Cannot write"),
+        ("workdir", "README.md", "is a file"),
+        ("workdir", "qup", "did not write"),
+    ],
+)
+def test_a_wrong_setting_is_told_and_nothing_written(
+    key, value, message, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(_ROOT / "README.md", tmp_path)
+    (tmp_path / "qup").mkdir()
+    (tmp_path / "qup" / "paper.py").touch()
+    before = _names(tmp_path)
+    config = synthetic.get_config()
+    config.update_from_flattened_dict({key: value})
+    with pytest.raises(errors.InputError, match=re.escape(message)):
+        ifa.run(config)
+    assert _names(tmp_path) == before
+
+
+def test_a_diverging_training_is_told(tmp_path):
+    config = synthetic.get_config()
+    config.workdir = str(tmp_path / "run")
+    config.training.optimizer, config.training.learning_rate = "sgd", 1e30
+    with pytest.raises(errors.InputError, match="diverged in epoch 1"):
+        ifa.run(config)
+    assert not list((tmp_path / "run").rglob("*.keras"))
+
+
+def _parsed(*given):
+    code = (
+        "import json, sys; from bin import command_line as c;"
+        "c.define_flags(); c.parse(sys.argv);"
+        "print(json.dumps(c.flatten(c.resolve())))"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code, *given],
+        cwd=_ROOT, text=True, capture_output=True, check=True,
+    ).stdout  # fmt: skip
+    return json.loads(out)
+
+
+def test_flags_in_any_order_and_their_aliases():
+    config = _parsed(
+        "--config.attack.num_steps=7", "--seed", "5", "--config",
+        str(_ROOT / "configs" / "cifar10.py"), "--epochs=1,3",
+    )  # fmt: skip
+    assert config["dataset.name"] == "cifar10"
+    assert config["attack.num_steps"] == 7
+    assert config["seed"] == 5 and config["training.epochs"] == [1, 3]
+
+
+def test_the_literal_reading_and_what_overrides_it():
+    config = _parsed("--config.paper_literal", "--config.attack.epsilon=0.2")
+    assert not config["attack.pixel_clip"]
+    assert not config["augmentation.pixel_clip"]
+    assert config["augmentation.num_steps"] == 200
+    assert config["augmentation.step_size"] == 0.2
+    config = _parsed(
+        "--config.augmentation.num_steps=50", "--config.paper_literal",
+        "--config.attack.pixel_clip=true",
+    )  # fmt: skip
+    assert config["augmentation.num_steps"] == 50
+    assert config["attack.pixel_clip"]
+    assert not config["augmentation.pixel_clip"]
+
+
+def test_help_names_every_flag_without_tensorflow():
+    code = (
+        "import runpy, sys\n"
+        "try: runpy.run_module('bin.run_ifa', None, '__main__', True)\n"
+        "finally: assert 'tensorflow' not in sys.modules"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--help"],
+        cwd=_ROOT, text=True, capture_output=True,
+    )  # fmt: skip
+    for flag in ("dataset", "model", "epochs", "workdir", "data_dir",
+                 "manual_dir", "seed", "smoke"):  # fmt: skip
+        assert f"--{flag}:" in done.stdout.replace("[no]", "")
+    assert "Traceback" not in done.stderr
+
+
+def _wheel(folder):
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--no-deps", "--quiet",
+         "--wheel-dir", folder, _ROOT],
+        text=True, capture_output=True, check=True,
+    )  # fmt: skip
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+@pytest.mark.slow
+def test_a_wheel_in_an_empty_environment_runs_digits(tmp_path):
+    wheel = _wheel(tmp_path)
+    python = tmp_path / "environment" / "bin" / "python"
+    for command in (
+        [sys.executable, "-m", "venv", tmp_path / "environment"],
+        [python, "-m", "pip", "install", "--quiet", wheel],
+        [python, "-m", "bin.run_ifa", "--smoke", "--workdir=run"],
+    ):
+        done = subprocess.run(
+            command, cwd=tmp_path, text=True, capture_output=True,
+            env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    assert "tensorboard --logdir run/tensorboard" in done.stdout
+    assert _rows(tmp_path / "run")
