@@ -20,6 +20,8 @@ from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_dict, config_flags
 
+from qup import nesting
+
 _CONFIGS = pathlib.Path(importlib.import_module("configs").__file__).parent
 
 # Short flag -> the setting it is an alias of.
@@ -138,19 +140,7 @@ def _settings_of(path: str) -> list[str]:
     spec = importlib.util.spec_from_file_location("qup_settings", file)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return list(flatten(module.get_config(*size)))
-
-
-def flatten(config: config_dict.ConfigDict, prefix: str = "") -> dict:
-    """Returns {"group.key": value} of a nested configuration."""
-    flat = {}
-    for key in config:
-        value = config[key]
-        if isinstance(value, config_dict.ConfigDict):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
+    return list(nesting.flatten(module.get_config(*size)))
 
 
 def resolve() -> config_dict.ConfigDict:
@@ -174,7 +164,7 @@ def resolve() -> config_dict.ConfigDict:
             )
         config.update_from_flattened_dict({key: value})
     if config.paper_literal:
-        flat = flatten(config)
+        flat = nesting.flatten(config)
         for key, value in _LITERAL.items():
             if key not in overridden:
                 config.update_from_flattened_dict({key: flat.get(value, value)})

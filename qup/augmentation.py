@@ -1,7 +1,8 @@
 """Iterative FGSM Augmentation: Eqs. 1 and 2 of the supplement.
 
-The opposite-FGSM step stands in `walk`; what it walks is written to disk,
-and the trained translator is put before the classifier by `combine`.
+Every training image is walked down the loss (the step stands in
+`opposite_fgsm.walk`) and the walk is written to disk; the translator that
+learns it is put before the classifier by `combine`.
 
 ```python
 deltas = opposite_deltas(classifier, data, "deltas", num_steps=20,
@@ -18,68 +19,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from qup import compilation, errors, evaluation, gradients, progress
-from qup.attacks import base, losses
+from qup import errors, evaluation, opposite_fgsm, progress
 from qup.datasets import Dataset
 from qup.deltas import Deltas
 from qup.types import Attack, Batch, Bounds, LogitsFn
-
-
-def walk(
-    logits_fn: LogitsFn,
-    images: tf.Tensor,
-    labels: tf.Tensor,
-    *,
-    num_steps: int,
-    step_size: float,
-    bounds: Bounds = (0.0, 1.0),
-    loss: str = "log_odds",
-) -> tf.Tensor:
-    """Takes opposite-FGSM steps, down the loss of the true label.
-
-    Args:
-      logits_fn: The classifier.
-      images: float32 [batch, ...], X_n.
-      labels: int32 [batch], the true labels Y*.
-      num_steps: Number of steps.
-      step_size: The supplement's epsilon, in units of [0, 1].
-      bounds: Clips each X_n; None walks unclipped, as Eq. 1 is printed.
-      loss: "log_odds" (cross-entropy's sign without its underflow, see
-        attacks.losses) or "cross_entropy".
-
-    Returns:
-      float32 of the shape of `images`, X_{n + num_steps}.
-    """
-    run = compilation.program(
-        logits_fn,
-        ("walk", bounds, loss),
-        lambda call: _build_walk(call, bounds, losses.get(loss)),
-    )
-    return run(
-        images,
-        labels,
-        tf.constant(step_size, tf.float32),
-        tf.constant(num_steps, tf.int32),
-    )
-
-
-def _build_walk(call, bounds: Bounds, value):
-    @tf.function(
-        autograph=False,
-        jit_compile=compilation.use_xla("auto"),
-        reduce_retracing=True,
-    )
-    def run(images, labels, step_size, num_steps):
-        def step(current):
-            _, gradient = gradients.input_gradient(
-                lambda inputs: value(call(inputs), labels), current
-            )
-            # X_{n+1} = X_n - epsilon sign(grad_X l(f(X_n), Y*)) (S, Eq. 1)
-            return base.clip(current - step_size * tf.sign(gradient), bounds)
-
-        return base.iterate(step, images, num_steps)
-
-    return run
 
 
 def opposite_deltas(
@@ -106,7 +49,7 @@ def opposite_deltas(
       num_steps: N, at least 1.
       step_size: The supplement's epsilon, in units of [0, 1].
       bounds: Clips each X_n; None walks unclipped.
-      loss: See `walk`.
+      loss: See `opposite_fgsm.walk`.
       batch_size: Images a shard.
       points: The n at which TA, and RA under `attack`, of X_n are counted;
         those above N are left out.
@@ -171,7 +114,7 @@ def _trajectory(
     images, counts, done = batch["image"], [], 0
     for point in [*points, num_steps]:
         if point > done:
-            images = walk(
+            images = opposite_fgsm.walk(
                 logits_fn, images, batch["label"],
                 num_steps=point - done, **steps,
             )  # fmt: skip

@@ -1,10 +1,8 @@
 """Pix2Pix, image to conjugate: step 3 of the pipeline (supplement, S3).
 
-"A U-Net structure containing 5 convolutional blocks as the encoder, and 4
-deconvolutional layers as the decoder. Each convolutional block is a
-combination of 2 convolutional layers"; a discriminator of "three
-convolutional blocks", each a spectrally normalised convolution, batch
-normalisation and LeakyReLU. Losses and optimizers are those of Isola et
+The U-Net of qup/unet.py against a discriminator of "three convolutional
+blocks", each a spectrally normalised convolution, batch normalisation and
+LeakyReLU. Losses and optimizers are those of Isola et
 al. 2017 (arXiv 1611.07004): lambda 100, Adam 2e-4, beta_1 0.5, slope 0.2.
 
 ```python
@@ -17,73 +15,9 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from qup import compilation, errors
+from qup import compilation
 from qup.batch_normalization import BatchNormalization
-
-
-def _block(tensor, filters: int):
-    """Two 3 x 3 convolutions, each with batch normalisation and ReLU."""
-    for _ in range(2):
-        tensor = layers.Conv2D(filters, 3, padding="same", use_bias=False)(
-            tensor
-        )
-        tensor = BatchNormalization()(tensor)
-        tensor = layers.ReLU()(tensor)
-    return tensor
-
-
-def unet(
-    image_shape: tuple[int, int, int], *, width: int = 16, scale: float = 1.0
-) -> keras.Model:
-    """Builds the translator, image to Delta.
-
-    Sides that are no multiple of 16 are padded with zeros and the output is
-    cropped back. 1.94 M parameters at width 16, 31.0 M at 64.
-
-    Args:
-      image_shape: (height, width, channels).
-      width: Channels of the first block; each next one has twice as many.
-      scale: Largest |Delta| the output can take, scale * tanh.
-
-    Returns:
-      A Keras model, float32 [batch, height, width, channels] in [0, 1] to
-      the same shape in [-scale, scale].
-
-    Raises:
-      InputError: width below 1 or scale not positive.
-
-    Reference: Ronneberger, Fischer, Brox 2015, arXiv 1505.04597.
-    """
-    errors.check_number("translator width", width, least=1)
-    errors.check_number("translator scale", scale, above=0)
-    inputs = keras.Input(image_shape, name="image")
-    padding = _padding(image_shape)
-    tensor = layers.ZeroPadding2D(padding)(inputs)
-    skips = []
-    for level in range(4):
-        tensor = _block(tensor, width * 2**level)
-        skips.append(tensor)
-        tensor = layers.MaxPooling2D()(tensor)
-    tensor = _block(tensor, width * 16)
-    for level in reversed(range(4)):
-        tensor = layers.Conv2DTranspose(width * 2**level, 2, strides=2)(tensor)
-        tensor = layers.Concatenate()([skips.pop(), tensor])
-        tensor = _block(tensor, width * 2**level)
-    tensor = layers.Conv2D(
-        image_shape[-1],
-        1,
-        activation="tanh",
-        kernel_initializer=keras.initializers.RandomNormal(stddev=0.02),
-    )(tensor)
-    tensor = layers.Cropping2D(padding)(tensor)
-    outputs = layers.Rescaling(scale, name="delta")(tensor)
-    return keras.Model(inputs, outputs, name="translator")
-
-
-def _padding(image_shape: tuple[int, int, int]):
-    """Returns ((top, bottom), (left, right)) up to a multiple of 16."""
-    missing = [-side % 16 for side in image_shape[:2]]
-    return tuple((m // 2, m - m // 2) for m in missing)
+from qup.unet import unet
 
 
 def discriminator(

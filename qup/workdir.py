@@ -15,19 +15,9 @@ from importlib import metadata
 from typing import Any
 
 import qup
-from qup import errors, files, measurements
+from qup import errors, files, measurements, nesting
 
 _CONFIG = "config.json"
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
 
 
 class Workdir:
@@ -109,7 +99,7 @@ class Workdir:
                 f"{path} is no configuration that qup wrote. Name an empty "
                 "or a new folder."
             )
-        was, now = _flat(old), _flat(config)
+        was, now = nesting.flatten(old), nesting.flatten(config)
         changed = [
             f"{key} (was {was.get(key)!r}, now {now.get(key)!r})"
             for key in sorted(was.keys() | now.keys())

@@ -5,7 +5,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from qup import attacks, augmentation, datasets, deltas, evaluation, models
+from qup import (
+    attacks,
+    augmentation,
+    datasets,
+    deltas,
+    evaluation,
+    models,
+    opposite_fgsm,
+)
 from qup.errors import InputError
 
 
@@ -32,7 +40,7 @@ def _linear(size, classes=3):
 def test_one_step_is_equation_1_of_the_supplement(loss):
     logits_fn, weights = _linear(6, classes=2)
     images = tf.constant(np.full((2, 6), 0.5, np.float32))
-    end = augmentation.walk(
+    end = opposite_fgsm.walk(
         logits_fn, images, tf.constant([0, 1]), num_steps=1, step_size=0.1,
         bounds=None, loss=loss,
     )  # fmt: skip
@@ -45,10 +53,12 @@ def test_steps_add_up_and_clip(classifier, data):
     batch = next(iter(data.evaluation_batches("train", 8)))
     images, labels = batch["image"], batch["label"]
     options = {"step_size": 0.03}
-    once = augmentation.walk(classifier, images, labels, num_steps=5, **options)
-    twice = augmentation.walk(
+    once = opposite_fgsm.walk(
+        classifier, images, labels, num_steps=5, **options
+    )
+    twice = opposite_fgsm.walk(
         classifier,
-        augmentation.walk(classifier, images, labels, num_steps=2, **options),
+        opposite_fgsm.walk(classifier, images, labels, num_steps=2, **options),
         labels,
         num_steps=3,
         **options,
@@ -56,7 +66,7 @@ def test_steps_add_up_and_clip(classifier, data):
     np.testing.assert_array_equal(once, twice)
     assert np.min(once) >= 0 and np.max(once) <= 1
     assert np.abs(once - images).max() <= 0.15 + 1e-6
-    free = augmentation.walk(
+    free = opposite_fgsm.walk(
         classifier, images, labels, num_steps=40, step_size=0.1, bounds=None
     )
     assert np.max(free) > 1
@@ -64,7 +74,7 @@ def test_steps_add_up_and_clip(classifier, data):
 
 def test_walk_lowers_the_loss(classifier, data):
     batch = next(iter(data.evaluation_batches("train", 50)))
-    end = augmentation.walk(
+    end = opposite_fgsm.walk(
         classifier, batch["image"], batch["label"], num_steps=20,
         step_size=0.02,
     )  # fmt: skip
@@ -90,7 +100,7 @@ def test_shards_hold_every_image_once(classifier, data, tmp_path):
     ids = np.concatenate([shard["id"] for shard in shards])
     assert sorted(ids) == list(range(50))
     batch = next(iter(data.evaluation_batches("train", 50)))
-    end = augmentation.walk(
+    end = opposite_fgsm.walk(
         classifier, batch["image"], batch["label"], num_steps=4, step_size=0.05
     )
     delta = np.concatenate([shard["delta"] for shard in shards])

@@ -51,13 +51,14 @@ def _rows(workdir):
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("ifa") / "run"
+    start = time.monotonic()
     code, out, err = _run(*_QUICK, f"--workdir={workdir}", "--epochs=1,2")
     assert code == 0, err
-    return workdir, out, err
+    return workdir, out, err, time.monotonic() - start
 
 
 def test_table_rows_and_files(done):
-    workdir, out, err = done
+    workdir, out, err, _ = done
     assert "tensorboard --logdir" in out and "RA PGD-4 no clip" in out
     rows = _rows(workdir)
     for classifier in ("CL", "ACL"):
@@ -105,7 +106,7 @@ def test_tensorboard_holds_what_is_promised(done):
 
 
 def test_a_second_start_repeats_nothing(done):
-    workdir, out, _ = done
+    workdir, out, _, _ = done
     model = workdir / "classifier" / "epoch-2.keras"
     before = model.stat().st_mtime_ns
     code, again, err = _run(*_QUICK, f"--workdir={workdir}", "--epochs=1,2")
@@ -114,7 +115,7 @@ def test_a_second_start_repeats_nothing(done):
 
 
 def test_another_configuration_is_refused_and_nothing_lost(done):
-    workdir, _, _ = done
+    workdir, _, _, _ = done
     before = (workdir / "measurements.csv").read_bytes()
     code, _, err = _run(*_QUICK, f"--workdir={workdir}", "--epochs=3")
     assert code == 1
@@ -136,21 +137,18 @@ def test_two_runs_in_one_folder(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", range(1, 10))
+@pytest.mark.parametrize("part", [0.3, 0.5, 0.7, 0.9])
 def test_a_killed_run_ends_with_equal_measurements(done, part, tmp_path):
+    workdir, _, _, duration = done
     flags = (*_QUICK, f"--workdir={tmp_path}/run", "--epochs=1,2")
-    start = time.monotonic()
-    whole = tmp_path / "whole"
-    assert _run(*_QUICK, f"--workdir={whole}", "--epochs=1,2")[0] == 0
-    duration = time.monotonic() - start
     process = _start(*flags)
-    time.sleep(duration * part / 10)
+    time.sleep(duration * part)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     code, _, err = _run(*flags)
     assert code == 0, err
-    assert _rows(tmp_path / "run") == _rows(done[0])
-    assert _names(tmp_path / "run") == _names(whole)
+    assert _rows(tmp_path / "run") == _rows(workdir)
+    assert _names(tmp_path / "run") == _names(workdir)
 
 
 def _names(workdir):
@@ -163,7 +161,7 @@ def _names(workdir):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kilobytes", [10, 100, 200, 400])
+@pytest.mark.parametrize("kilobytes", [100, 400])
 def test_a_full_disk_is_told_and_costs_nothing(done, kilobytes, tmp_path):
     def limited():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -245,8 +243,9 @@ def test_a_diverging_training_is_told(tmp_path):
 def _parsed(*given):
     code = (
         "import json, sys; from bin import command_line as c;"
+        "from qup import nesting;"
         "c.define_flags(); c.parse(sys.argv);"
-        "print(json.dumps(c.flatten(c.resolve())))"
+        "print(json.dumps(nesting.flatten(c.resolve())))"
     )
     out = subprocess.run(
         [sys.executable, "-c", code, *given],
@@ -297,9 +296,15 @@ def test_help_names_every_flag_without_tensorflow():
 
 
 def _wheel(folder):
+    # Built from a copy: setuptools leaves its work beside the sources.
+    source = folder / "source"
+    for name in ("qup", "bin", "configs"):
+        shutil.copytree(_ROOT / name, source / name)
+    for name in ("setup.py", "requirements.txt", "README.md"):
+        shutil.copy(_ROOT / name, source)
     subprocess.run(
         [sys.executable, "-m", "pip", "wheel", "--no-deps", "--quiet",
-         "--wheel-dir", folder, _ROOT],
+         "--wheel-dir", folder, source],
         text=True, capture_output=True, check=True,
     )  # fmt: skip
     (wheel,) = folder.glob("*.whl")

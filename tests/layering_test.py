@@ -9,10 +9,10 @@ _ROOT = pathlib.Path(__file__).parents[1]
 _LEVELS = [
     {"errors", "types", "registry", "files", "gradients", "norms",
      "compilation", "batch_normalization", "measurements", "progress",
-     "paper", "__init__"},
-    {"datasets", "models", "attacks", "pix2pix"},
-    {"training", "evaluation", "augmentation", "deltas", "checkpoints",
-     "summaries", "export", "workdir"},
+     "paper", "nesting", "__init__"},
+    {"datasets", "models", "attacks", "pix2pix", "unet"},
+    {"training", "evaluation", "augmentation", "opposite_fgsm", "deltas",
+     "checkpoints", "summaries", "export", "workdir", "model_files"},
     {"pipelines"},
 ]  # fmt: skip
 _LEVEL = {name: i for i, names in enumerate(_LEVELS) for name in names}

@@ -7,9 +7,10 @@ import tensorflow as tf
 
 from qup import augmentation, datasets, evaluation, models, training
 from qup.errors import InputError
-from qup.pix2pix import Pix2Pix, discriminator, unet
+from qup.pix2pix import Pix2Pix, discriminator
 from qup.training.classifier import Plateau
 from qup.types import Recipe
+from qup.unet import unet
 
 
 class _KilledError(Exception):

@@ -15,49 +15,24 @@ print(run(config))  # config as in configs/defaults.py
 ```
 """
 
-import dataclasses
 import json
 import logging
-import pathlib
 
 import keras
 
 from qup import (
     augmentation,
-    datasets,
     export,
     files,
     measurements,
+    model_files,
     models,
     training,
 )
-from qup.pipelines import measuring, settings, showing
-from qup.summaries import Summaries
-from qup.types import Recipe
-from qup.workdir import Workdir
+from qup.pipelines import attacking, measuring, opening, settings, showing
+from qup.pipelines.opening import Run
 
 _log = logging.getLogger("qup")
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """What every stage of one run shares.
-
-    Attributes:
-      config: The settings, resolved.
-      workdir: Where everything is written.
-      data: The dataset.
-      board: TensorBoard's writers.
-    """
-
-    config: settings.Config
-    workdir: Workdir
-    data: datasets.Dataset
-    board: Summaries
-
-    def path(self, *parts: str) -> pathlib.Path:
-        """Returns a path within the working directory."""
-        return self.workdir.path.joinpath(*parts)
 
 
 def run(config: settings.Config) -> str:
@@ -74,7 +49,7 @@ def run(config: settings.Config) -> str:
         disk is full; a second start goes on.
     """
     settings.check(config)
-    this = _open(config)
+    this = opening.opened(config)
     showing.describe(this)
     classifiers = _train(this)
     rows = []
@@ -82,23 +57,6 @@ def run(config: settings.Config) -> str:
         rows += _augment(this, classifier, epochs)
     measurements.write(this.path("measurements.csv"), rows)
     return showing.table(this, rows)
-
-
-def _open(config: settings.Config) -> Run:
-    workdir = Workdir(settings.workdir(config), settings.identity(config))
-    data = datasets.load(
-        config.dataset.name,
-        data_dir=config.dataset.data_dir,
-        manual_dir=config.dataset.manual_dir,
-        scratch_dir=workdir.path / "data",
-        image_size=settings.image_size(config),
-        train_size=config.dataset.train_size,
-        test_size=config.dataset.test_size,
-        validation_size=config.dataset.validation_size,
-        seed=config.seed,
-    )
-    board = Summaries(workdir.path / "tensorboard")
-    return Run(config, workdir, data, board)
 
 
 def _train(this: Run) -> dict[int, keras.Model]:
@@ -119,13 +77,13 @@ def _train(this: Run) -> dict[int, keras.Model]:
         def hook(epoch: int, metrics: dict[str, float]) -> None:
             showing.epoch(this, "classifier", "", epoch, metrics)
             if epoch in snapshots:
-                settings.save_model(classifier, snapshots[epoch])
+                model_files.save(classifier, snapshots[epoch])
 
         training.fit_classifier(
             classifier,
             this.data,
             epochs=max(snapshots),
-            recipe=_recipe(config),
+            recipe=settings.recipe(config),
             augment=config.training.augment,
             seed=config.seed,
             directory=this.path("classifier", "checkpoints"),
@@ -133,21 +91,8 @@ def _train(this: Run) -> dict[int, keras.Model]:
             hook=hook,
         )
     return {
-        epochs: settings.load_model(path) for epochs, path in snapshots.items()
+        epochs: model_files.load(path) for epochs, path in snapshots.items()
     }
-
-
-def _recipe(config: settings.Config) -> Recipe:
-    """Returns the model's recipe with what the configuration changes."""
-    recipe = models.recipe(config.model.name)
-    given = {
-        key: config.training[key]
-        for key in ("optimizer", "learning_rate", "batch_size")
-        if config.training[key] is not None
-    }
-    if given.get("optimizer", recipe.optimizer) != recipe.optimizer:
-        given["optimizer_options"] = {}
-    return dataclasses.replace(recipe, **given)
 
 
 def _augment(
@@ -163,7 +108,7 @@ def _augment(
         classifier,
         this.data,
         this.path(folder, "deltas"),
-        attack=measuring.trajectory_attack(this.config),
+        attack=attacking.on_trajectory(this.config),
         **settings.walk_options(this.config),
     )
     rows += this.workdir.remember(
@@ -204,8 +149,8 @@ def _translate(this: Run, classifier, deltas, folder: str) -> keras.Model:
             ),
             **this.config.translator,
         )
-        settings.save_model(translator, path)
-    return settings.load_model(path)
+        model_files.save(translator, path)
+    return model_files.load(path)
 
 
 def _ship(this: Run, classifiers: dict[str, keras.Model], epochs: int) -> None:

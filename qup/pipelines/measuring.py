@@ -1,23 +1,17 @@
 """The rows of the road: who is attacked, how, and on which images."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import tensorflow as tf
 
-from qup import attacks, augmentation, evaluation
+from qup import evaluation
 from qup.deltas import Deltas
 from qup.measurements import Row
-from qup.pipelines import settings
-from qup.types import Attack
-
-if TYPE_CHECKING:
-    from qup.pipelines.ifa import Run
-
+from qup.pipelines import attacking
+from qup.pipelines.opening import Run
 
 _log = logging.getLogger("qup")
 
@@ -45,13 +39,7 @@ def translator_check(
         this.config.dataset.evaluation_split, 500
     )
     batch = next(iter(batches))
-    options = settings.walk_options(this.config)
-    end = augmentation.walk(
-        classifier,
-        batch["image"],
-        batch["label"],
-        **{k: options[k] for k in ("num_steps", "step_size", "bounds", "loss")},
-    )
+    end = attacking.walked(this.config, classifier, batch)
     delta = end - batch["image"]
 
     def check(translator: keras.Model) -> dict[str, float]:
@@ -61,38 +49,6 @@ def translator_check(
         return {"held_out_l1_in_pixels": float(mean)}
 
     return check
-
-
-def _options(config: settings.Config, **changes: Any) -> dict[str, Any]:
-    """Returns the attack's keyword arguments, as parameters of a row."""
-    attack = {**config.attack, **changes}
-    options = {key: attack[key] for key in ("norm", "loss", "pixel_clip")}
-    if config.attack.name != "fgsm":
-        keys = ("num_steps", "step_size", "random_start", "restarts")
-        options |= {key: attack[key] for key in keys}
-        if options["step_size"] is None:
-            steps = attack["num_steps"]
-            options["step_size"] = attack["epsilon"] / steps
-    return options
-
-
-def _bound(config: settings.Config, options: Mapping[str, Any]) -> Attack:
-    arguments = dict(options)
-    box = settings.bounds(arguments.pop("pixel_clip"))
-    if "random_start" in options:
-        arguments["seed"] = config.seed
-    return attacks.bind(
-        config.attack.name,
-        epsilon=config.attack.epsilon,
-        bounds=box,
-        **arguments,
-    )
-
-
-def trajectory_attack(config: settings.Config) -> Attack:
-    """Returns the attack on X_n: its ball round X_n, the box if X_n has it."""
-    clip = config.attack.pixel_clip and config.augmentation.pixel_clip
-    return _bound(config, _options(config, pixel_clip=clip))
 
 
 def attacked(
@@ -132,7 +88,7 @@ def attacked(
         parameters = {**parameters, "through": config.attack.through}
     rows = []
     for changes, images in looks:
-        options = _options(config, **changes)
+        options = attacking.options(config, **changes)
         rows += _look(
             this, classifier, name, epochs, parameters, options, images
         )
@@ -148,44 +104,32 @@ def _look(this, classifier, name, epochs, parameters, options, images):
         size = min(size, images)
         batches = this.data.evaluation_batches(split, size)
         batches = batches.take(images // size)
-    result = evaluation.attacked(classifier, batches, _bound(config, options))
+    result = evaluation.attacked(
+        classifier, batches, attacking.bound(config, options)
+    )
     clean = {**parameters, "split": split}
+
+    def row(measure: str, accuracy: evaluation.Accuracy) -> Row:
+        return _row(
+            this, name, epochs, measure, accuracy, config.attack.name,
+            {**clean, **options},
+        )  # fmt: skip
+
     rows = [
         _row(this, name, epochs, "test_accuracy", result[0], "", clean),
+        row("robust_accuracy", result.robust_accuracy),
+        row("robust_accuracy_strict", result.robust_accuracy_strict),
     ]
-    for measure, accuracy in zip(result._fields[1:], result[1:], strict=True):
-        rows.append(
-            _row(
-                this,
-                name,
-                epochs,
-                measure,
-                accuracy,
-                config.attack.name,
-                {**clean, **options},
-            )
-        )
     excess = result.robust_accuracy.value - result.test_accuracy.value
     if excess > 0:
         _log.warning(
             "%s: robust accuracy %.2f is above test accuracy %.2f: the "
             "attack is broken or its gradients are masked.",
-            name,
-            result.robust_accuracy.value,
-            result.test_accuracy.value,
-        )
-        over = evaluation.Accuracy(excess, 0.0, result.test_accuracy.n)
-        rows.append(
-            _row(
-                this,
-                name,
-                epochs,
-                "robust_accuracy_excess",
-                over,
-                config.attack.name,
-                {**clean, **options},
-            )
-        )
+            name, result.robust_accuracy.value, result.test_accuracy.value,
+        )  # fmt: skip
+        n = result.test_accuracy.n
+        over = evaluation.Accuracy(excess, 0.0, n)
+        rows.append(row("robust_accuracy_excess", over))
     return rows
 
 
@@ -210,7 +154,7 @@ def trajectory(this: Run, deltas: Deltas, epochs: int) -> list[Row]:
     """Returns TA and RA of the training images X_n (supplement, Fig. 2)."""
     walk = this.config.augmentation
     clip = this.config.attack.pixel_clip and walk.pixel_clip
-    options = _options(this.config, pixel_clip=clip)
+    options = attacking.options(this.config, pixel_clip=clip)
     rows = []
     for step, right, robust in deltas.trajectory:
         where = {

@@ -1,5 +1,6 @@
 """Settings of the road: checked at once, turned into plain arguments."""
 
+import dataclasses
 import hashlib
 import json
 import pathlib
@@ -7,10 +8,10 @@ from typing import Any, TypeAlias
 
 import keras
 
-from qup import augmentation, errors, files, models
+from qup import augmentation, errors, models
 from qup.attacks import losses
 from qup.training.translator import SCHEDULES
-from qup.types import Bounds
+from qup.types import Bounds, Recipe
 
 # An ml_collections ConfigDict with the keys of configs/defaults.py.
 Config: TypeAlias = Any
@@ -150,22 +151,14 @@ def translator_parameters(
     }
 
 
-def save_model(model: keras.Model, path: pathlib.Path) -> None:
-    """Writes a `.keras` file, whole or not at all."""
-    with files.replacing(path) as partial:
-        model.save(partial)
-
-
-def load_model(path: pathlib.Path) -> keras.Model:
-    """Reads a `.keras` file of this working directory.
-
-    Raises:
-      InputError: The file is damaged.
-    """
-    try:
-        return keras.models.load_model(path, compile=False)
-    except Exception as error:
-        raise errors.InputError(
-            f"The model {path} cannot be read: {str(error).splitlines()[0]}. "
-            "Remove it, and the next start makes it again."
-        ) from error
+def recipe(config: Config) -> Recipe:
+    """Returns the model's recipe with what the configuration changes."""
+    own = models.recipe(config.model.name)
+    given = {
+        key: config.training[key]
+        for key in ("optimizer", "learning_rate", "batch_size")
+        if config.training[key] is not None
+    }
+    if given.get("optimizer", own.optimizer) != own.optimizer:
+        given["optimizer_options"] = {}
+    return dataclasses.replace(own, **given)

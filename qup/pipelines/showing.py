@@ -1,21 +1,15 @@
 """What the user sees of the road: lines, curves, images, the table."""
 
-from __future__ import annotations
-
 import json
 import logging
-from typing import TYPE_CHECKING
 
 import keras
 import tensorflow as tf
 
-from qup import augmentation, paper
+from qup import nesting, paper
 from qup.measurements import Row
-from qup.pipelines import measuring, settings
-
-if TYPE_CHECKING:
-    from qup.pipelines.ifa import Run
-
+from qup.pipelines import attacking, settings
+from qup.pipelines.opening import Run
 
 _log = logging.getLogger("qup")
 
@@ -54,14 +48,10 @@ def images(
     """Shows X_0, Delta_N, X_N, their translated twins, and the attacked."""
     split = this.config.dataset.evaluation_split
     batch = next(iter(this.data.evaluation_batches(split, 8)))
-    options = settings.walk_options(this.config)
     start, labels = batch["image"], batch["label"]
-    end = augmentation.walk(
-        classifier, start, labels,
-        **{k: options[k] for k in ("num_steps", "step_size", "bounds", "loss")},
-    )  # fmt: skip
+    end = attacking.walked(this.config, classifier, batch)
     fake = translator(start, training=False)
-    moved = measuring.trajectory_attack(this.config)(
+    moved = attacking.on_trajectory(this.config)(
         classifier, start, labels, ids=batch["id"]
     )
     scale = 2.0 * tf.maximum(tf.reduce_max(tf.abs(end - start)), 1e-6)
@@ -88,19 +78,8 @@ def results(this: Run, rows: list[Row], epochs: int) -> None:
             tag += f"/{_attack(row)}"
         values[tag] = row.value
     this.board.scalars("results", epochs, values)
-    flat = _flat(settings.identity(this.config))
+    flat = nesting.flatten(settings.identity(this.config))
     this.board.hyperparameters(f"results/epoch-{epochs}", flat, values)
-
-
-def _flat(tree: dict, prefix: str = "") -> dict:
-    flat = {}
-    for key, value in tree.items():
-        flat |= (
-            _flat(value, f"{prefix}{key}.")
-            if isinstance(value, dict)
-            else {prefix + key: value}
-        )
-    return flat
 
 
 def _measured(rows: list[Row]) -> list[Row]:

@@ -1,0 +1,47 @@
+"""Timing of alternatives side by side, and the machine they ran on."""
+
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+
+def medians(
+    alternatives: Mapping[str, Callable[[], object]], *, rounds: int
+) -> dict[str, float]:
+    """Times each alternative once a round, in turns.
+
+    Taking turns lets what else the machine does fall on all of them; a
+    first round, in which they compile, is not counted.
+
+    Args:
+      alternatives: Name to a function that returns when its work is done.
+      rounds: Rounds that count.
+
+    Returns:
+      Name to the median of its seconds.
+    """
+    seconds = {name: [] for name in alternatives}
+    for _ in range(rounds + 1):
+        for name, work in alternatives.items():
+            start = time.perf_counter()
+            work()
+            seconds[name].append(time.perf_counter() - start)
+    return {
+        name: float(np.median(times[1:])) for name, times in seconds.items()
+    }
+
+
+def machine() -> str:
+    """Returns the processor, its cores and the memory, in a line."""
+    processor = platform.processor() or platform.machine()
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = [x.split(":")[1] for x in file if "model name" in x]
+        processor = names[0].strip()
+    except (OSError, IndexError):
+        pass
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return f"{processor}, {os.cpu_count()} cores, {pages / 2**30:.0f} GiB"

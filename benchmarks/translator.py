@@ -1,0 +1,61 @@
+"""Training steps of the translator, with qup's batch norm and Keras's.
+
+python -m benchmarks.translator [--width=16] [--batch=64]
+"""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from unittest import mock
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import app, flags
+
+from benchmarks import timing
+from qup import pix2pix, unet
+
+_WIDTH = flags.DEFINE_integer("width", 16, "Channels of the first block.")
+_BATCH = flags.DEFINE_integer("batch", 64, "Pairs a step.")
+_STEPS = flags.DEFINE_integer("steps", 10, "Steps a round.")
+_ROUNDS = flags.DEFINE_integer("rounds", 5, "Timed rounds.")
+
+
+def _training():
+    shape = (28, 28, 1)
+    gan = pix2pix.Pix2Pix(shape, width=_WIDTH.value)
+    rng = np.random.default_rng(0)
+    image = tf.constant(rng.random((_BATCH.value, *shape)), tf.float32)
+    batch = {"image": image, "delta": 0.1 - 0.2 * image}
+
+    def steps():
+        for _ in range(_STEPS.value):
+            out = gan.train_step(batch)
+        return out.numpy()
+
+    return steps
+
+
+def main(_) -> None:
+    """Prints images per second of both, and their ratio."""
+    fused = _training()
+    plain = keras.layers.BatchNormalization
+    with (
+        mock.patch.object(pix2pix, "BatchNormalization", plain),
+        mock.patch.object(unet, "BatchNormalization", plain),
+    ):
+        composed = _training()
+    seconds = timing.medians(
+        {"fused": fused, "composed": composed}, rounds=_ROUNDS.value
+    )
+    images = _BATCH.value * _STEPS.value
+    print(timing.machine())
+    for name, value in seconds.items():
+        print(f"{name:10}{images / value:8.0f} images/s")
+    print(f"ratio     {seconds['composed'] / seconds['fused']:8.2f}")
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,28 @@
+"""Keras models as `.keras` files that are whole or absent."""
+
+import pathlib
+
+import keras
+
+from qup import errors, files
+
+
+def save(model: keras.Model, path: pathlib.Path) -> None:
+    """Writes a `.keras` file, whole or not at all."""
+    with files.replacing(path) as partial:
+        model.save(partial)
+
+
+def load(path: pathlib.Path) -> keras.Model:
+    """Reads a `.keras` file that `save` wrote.
+
+    Raises:
+      InputError: The file is damaged.
+    """
+    try:
+        return keras.models.load_model(path, compile=False)
+    except Exception as error:
+        raise errors.InputError(
+            f"The model {path} cannot be read: {str(error).splitlines()[0]}. "
+            "Remove it, and the next start makes it again."
+        ) from error

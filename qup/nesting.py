@@ -1,0 +1,24 @@
+"""Nested settings as one level of dotted names.
+
+```python
+flatten({"attack": {"epsilon": 0.1}})  # {"attack.epsilon": 0.1}
+```
+"""
+
+from typing import Any
+
+
+def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """Returns {"group.key": value}.
+
+    Args:
+      tree: A mapping, or an ml_collections ConfigDict.
+      prefix: Put before every name.
+    """
+    flat = {}
+    for key, value in tree.items():
+        if hasattr(value, "items"):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
