@@ -46,13 +46,33 @@ class Summaries:
             for tag, value in values.items():
                 tf.summary.scalar(tag, value)
 
-    def images(self, run: str, step: int, values: Mapping[str, tf.Tensor]):
-        """Writes images float32 [n, height, width, channels] in [0, 1]."""
+    def images(
+        self,
+        run: str,
+        step: int,
+        values: Mapping[str, tf.Tensor],
+        *,
+        sheet: str,
+    ) -> None:
+        """Writes images, and one sheet of them all.
+
+        Args:
+          run: Folder of the curve.
+          step: Where on the slider.
+          values: Tag to float32 [n, height, width, channels] in [0, 1].
+          sheet: Tag of the sheet: a row for each of `values`, a column for
+            each image.
+        """
+        rows = [tf.concat(tf.unstack(x), axis=1) for x in values.values()]
+        tags = ", ".join(values)
         with self._writing(run, step):
+            tf.summary.image(
+                sheet,
+                _shown(tf.concat(rows, axis=0)[tf.newaxis]),
+                description=f"Rows from above: {tags}.",
+            )
             for tag, images in values.items():
-                tf.summary.image(
-                    tag, tf.clip_by_value(images, 0.0, 1.0), max_outputs=8
-                )
+                tf.summary.image(tag, _shown(images), max_outputs=3)
 
     def text(self, run: str, tag: str, markdown: str):
         """Writes a text, shown as Markdown."""
@@ -60,15 +80,21 @@ class Summaries:
             tf.summary.text(tag, markdown)
 
     def hyperparameters(
-        self, run: str, values: Mapping[str, Any], results: Mapping[str, float]
-    ):
+        self,
+        run: str,
+        step: int,
+        values: Mapping[str, Any],
+        results: Mapping[str, float],
+    ) -> None:
         """Writes one line of the HPARAMS tab: settings and what came out."""
-        with self._writing(run, 0):
-            hparams.hparams(
-                {
-                    k: v if isinstance(v, bool | int | float) else str(v)
-                    for k, v in values.items()
-                }
-            )
-            for tag, value in results.items():
-                tf.summary.scalar(tag, value)
+        known = {
+            key: value if isinstance(value, bool | int | float) else str(value)
+            for key, value in values.items()
+        }
+        with self._writing(run, step):
+            hparams.hparams(known)
+        self.scalars(run, step, results)
+
+
+def _shown(images: tf.Tensor) -> tf.Tensor:
+    return tf.clip_by_value(images, 0.0, 1.0)

@@ -98,9 +98,13 @@ def test_tensorboard_holds_what_is_promised(done):
     assert {"discriminator_real", "discriminator_fake", "generator_l1"} <= (
         tags("translator/epoch-1")
     )
-    assert {"1_x_0", "2_delta_n_around_grey", "3_x_n", "6_attacked"} <= tags(
-        "images"
-    )
+    assert {
+        "0_all",
+        "1_x_0",
+        "2_delta_n_around_grey",
+        "3_x_n",
+        "6_attacked",
+    } <= tags("images")
     assert "settings" in tags("settings")
     assert {"CL/test_accuracy", "ACL/robust_accuracy/PGD-4"} <= tags("results")
 

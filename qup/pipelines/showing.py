@@ -66,6 +66,7 @@ def images(
             "5_x_0_plus_translated_delta": start + fake,
             "6_attacked": moved,
         },
+        sheet="0_all",
     )
 
 
@@ -79,7 +80,7 @@ def results(this: Run, rows: list[Row], epochs: int) -> None:
         values[tag] = row.value
     this.board.scalars("results", epochs, values)
     flat = nesting.flatten(settings.identity(this.config))
-    this.board.hyperparameters(f"results/epoch-{epochs}", flat, values)
+    this.board.hyperparameters(f"results/epoch-{epochs}", epochs, flat, values)
 
 
 def _measured(rows: list[Row]) -> list[Row]:
