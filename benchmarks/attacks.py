@@ -1,6 +1,6 @@
 """Attack steps against the bare forward pass and input gradient.
 
-    python -m benchmarks.attacks [--models=convnet,ygcnn] [--rounds=7]
+    python -m benchmarks.attacks [--models=convnet,ygcnn] [--xla]
 
 Columns are throughputs relative to `bare`: a compiled function of nothing
 but the logits, the loss and its gradient by the input, called once a step
@@ -26,8 +26,8 @@ _MODELS = flags.DEFINE_list(
 _BATCH = flags.DEFINE_integer("batch", 256, "Images a batch.")
 _STEPS = flags.DEFINE_integer("steps", 10, "Steps an attack.")
 _ROUNDS = flags.DEFINE_integer("rounds", 7, "Timed rounds.")
+_XLA = flags.DEFINE_bool("xla", False, "Time PGD compiled by XLA as well.")
 _SHAPES = {"convnet": (28, 1), "ygcnn": (28, 1)}
-_COLUMNS = ("pgd", "walk", "pgd, XLA", "cleverhans")
 
 
 def _alternatives(name: str):
@@ -64,32 +64,30 @@ def _alternatives(name: str):
             model, images, labels, epsilon=0.1, num_steps=steps, xla=xla
         ).numpy()
 
-    return {
+    alternatives = {
         "bare": bare,
         "pgd": attack("off"),
         "walk": lambda: opposite_fgsm.walk(
             model, images, labels, num_steps=steps, step_size=0.01
         ).numpy(),
-        "pgd, XLA": attack("on"),
         "cleverhans": lambda: cleverhans.projected_gradient_descent(
             model, images, 0.1, 0.1 / steps, steps, np.inf,
             clip_min=0.0, clip_max=1.0, y=labels, rand_init=False,
         ).numpy(),
     }  # fmt: skip
+    return alternatives | ({"pgd, XLA": attack("on")} if _XLA.value else {})
 
 
 def main(_) -> None:
     """Prints a table, one model a row."""
     print(timing.machine())
     print(f"batch {_BATCH.value}, {_STEPS.value} steps; relative throughput")
-    print(
-        f"{'model':10}{'bare, images/s':>16}", *(f"{c:>11}" for c in _COLUMNS)
-    )
     for name in _MODELS.value:
         seconds = timing.medians(_alternatives(name), rounds=_ROUNDS.value)
-        rate = _BATCH.value * _STEPS.value / seconds["bare"]
-        ratios = (seconds["bare"] / seconds[c] for c in _COLUMNS)
-        print(f"{name:10}{rate:16,.0f}", *(f"{r:11.2f}" for r in ratios))
+        bare = seconds.pop("bare")
+        rate = _BATCH.value * _STEPS.value / bare
+        ratios = (f"{k} {bare / v:.2f}" for k, v in seconds.items())
+        print(f"{name:10} bare {rate:,.0f} images/s;", ", ".join(ratios))
 
 
 if __name__ == "__main__":

@@ -331,3 +331,15 @@ def test_a_wheel_in_an_empty_environment_runs_digits(tmp_path):
         assert done.returncode == 0, done.stderr
     assert "tensorboard --logdir run/tensorboard" in done.stdout
     assert _rows(tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_the_python_of_the_readme_runs(tmp_path):
+    text = (_ROOT / "README.md").read_text()
+    code = re.search("```python\n(from qup.*?)```", text, re.DOTALL)[1]
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, text=True,
+        capture_output=True, env={**os.environ, "PYTHONPATH": str(_ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("robust_accuracy=") == 2
