@@ -25,7 +25,7 @@ _MODELS = flags.DEFINE_list(
 )
 _BATCH = flags.DEFINE_integer("batch", 256, "Images a batch.")
 _STEPS = flags.DEFINE_integer("steps", 10, "Steps an attack.")
-_ROUNDS = flags.DEFINE_integer("rounds", 7, "Timed rounds.")
+_ROUNDS = flags.DEFINE_integer("rounds", 15, "Timed rounds.")
 _XLA = flags.DEFINE_bool("xla", False, "Time PGD compiled by XLA as well.")
 _SHAPES = {"convnet": (28, 1), "ygcnn": (28, 1)}
 
@@ -83,11 +83,10 @@ def main(_) -> None:
     print(timing.machine())
     print(f"batch {_BATCH.value}, {_STEPS.value} steps; relative throughput")
     for name in _MODELS.value:
-        seconds = timing.medians(_alternatives(name), rounds=_ROUNDS.value)
-        bare = seconds.pop("bare")
+        bare, ratios = timing.compare(_alternatives(name), rounds=_ROUNDS.value)
         rate = _BATCH.value * _STEPS.value / bare
-        ratios = (f"{k} {bare / v:.2f}" for k, v in seconds.items())
-        print(f"{name:10} bare {rate:,.0f} images/s;", ", ".join(ratios))
+        shown = (f"{k} {ratio:.2f}" for k, ratio in ratios.items())
+        print(f"{name:10} bare {rate:,.0f} images/s;", ", ".join(shown))
 
 
 if __name__ == "__main__":

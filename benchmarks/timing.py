@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 
-def medians(
+def compare(
     alternatives: Mapping[str, Callable[[], object]], *, rounds: int
-) -> dict[str, float]:
+) -> tuple[float, dict[str, float]]:
     """Times each alternative once a round, in turns.
 
     Taking turns lets what else the machine does fall on all of them; a
@@ -21,7 +21,8 @@ def medians(
       rounds: Rounds that count.
 
     Returns:
-      Name to the median of its seconds.
+      The median seconds of the first alternative; and name to how much
+      faster each of the others is, the median over rounds.
     """
     seconds = {name: [] for name in alternatives}
     for _ in range(rounds + 1):
@@ -29,9 +30,11 @@ def medians(
             start = time.perf_counter()
             work()
             seconds[name].append(time.perf_counter() - start)
-    return {
-        name: float(np.median(times[1:])) for name, times in seconds.items()
-    }
+    first, *others = (np.array(times[1:]) for times in seconds.values())
+    ratios = (float(np.median(first / other)) for other in others)
+    return float(np.median(first)), dict(
+        zip(list(seconds)[1:], ratios, strict=True)
+    )
 
 
 def machine() -> str:

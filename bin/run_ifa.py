@@ -12,7 +12,7 @@ Further settings: --config.group.key=value; configs/defaults.py tells all.
 
 from absl import flags
 
-from bin import command_line
+from bin import command_line, starting
 
 command_line.define_flags()
 flags.adopt_module_key_flags(command_line)
@@ -26,4 +26,4 @@ def main(config) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    starting.run(main)

@@ -4,6 +4,8 @@ The other files of this folder start from here, one a dataset. Groups:
 `dataset, model, training, attack, augmentation, translator`.
 """
 
+from collections.abc import Collection
+
 from ml_collections import config_dict
 
 _int, _float, _str = (
@@ -19,8 +21,7 @@ def get_config() -> config_dict.ConfigDict:
     config.seed = 0
     # Files of the run; None: runs/<dataset>-<model>-<hash of the settings>.
     config.workdir = _str()
-    # The paper's printed equations: attack clip off, walk clip off, N = 200
-    # and step = epsilon together; each can still be given by itself.
+    # The paper's printed equations, see `read_literally`.
     config.paper_literal = False
     config.dataset = {
         "name": "digits",
@@ -78,8 +79,10 @@ def get_config() -> config_dict.ConfigDict:
     config.augmentation = {
         # N, the number of opposite-FGSM steps.
         "num_steps": 20,
-        # The supplement's epsilon; None under paper_literal: attack.epsilon.
+        # The supplement's epsilon.
         "step_size": 0.02,
+        # Walk only the first that many training images.
+        "num_images": _int(),
         # Keep every X_n in [0, 1].
         "pixel_clip": True,
         "loss": "log_odds",
@@ -99,6 +102,32 @@ def get_config() -> config_dict.ConfigDict:
         "schedule": "cosine",
     }
     return config
+
+
+def read_literally(
+    config: config_dict.ConfigDict, keep: Collection[str] = ()
+) -> None:
+    """Sets what the paper's printed equations say (--config.paper_literal).
+
+    No pixel clip in the attack and in the walk, N = 200 and step = epsilon.
+    The walk keeps its loss, whose sign is that of cross-entropy without its
+    underflow.
+
+    Args:
+      config: The settings, changed in place.
+      keep: Names, such as "augmentation.num_steps", that were given by
+        themselves and stay.
+    """
+    literal = {
+        "attack.pixel_clip": False,
+        "augmentation.pixel_clip": False,
+        "augmentation.num_steps": 200,
+        "augmentation.step_size": config.attack.epsilon,
+    }
+    config.paper_literal = True
+    config.update_from_flattened_dict(
+        {key: value for key, value in literal.items() if key not in keep}
+    )
 
 
 def shrink(

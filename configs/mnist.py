@@ -10,7 +10,7 @@ def get_config(size: str = "full"):
     """Returns the settings; `size` is "full" or "smoke"."""
     config = defaults.get_config()
     config.dataset.name = "mnist"
-    config.attack.check_size = 10_000
+    config.attack.check_size = 5_000
     # N, step and clip are those of configs/defaults.py: of the grid in the
     # README they come nearest to the supplement's Table 1.
     config.translator.epochs = 3

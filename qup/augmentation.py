@@ -11,6 +11,8 @@ augmented = combine(classifier, translator)
 ```
 """
 
+import hashlib
+import logging
 import math
 import pathlib
 from collections.abc import Sequence
@@ -23,6 +25,8 @@ from qup import errors, evaluation, opposite_fgsm, progress
 from qup.datasets import Dataset
 from qup.deltas import Deltas
 from qup.types import Attack, Batch, Bounds, LogitsFn
+
+_log = logging.getLogger("qup")
 
 
 def opposite_deltas(
@@ -37,6 +41,7 @@ def opposite_deltas(
     batch_size: int = 500,
     points: Sequence[int] = (),
     attack: Attack | None = None,
+    num_images: int | None = None,
 ) -> Deltas:
     """Walks every training image and writes Delta_N = X_N - X_0 in shards.
 
@@ -54,6 +59,7 @@ def opposite_deltas(
       points: The n at which TA, and RA under `attack`, of X_n are counted;
         those above N are left out.
       attack: For RA of X_n, its ball round X_n; None counts TA alone.
+      num_images: Walk only the first that many; None walks all.
 
     Returns:
       The complete `Deltas`.
@@ -65,6 +71,9 @@ def opposite_deltas(
     errors.check_number("num_steps", num_steps, least=1)
     errors.check_number("step_size", step_size, above=0)
     count = dataset.info.sizes["train"]
+    if num_images is not None:
+        errors.check_number("num_images", num_images, least=1)
+        count = min(count, num_images)
     points = sorted({int(n) for n in points if 0 <= n <= num_steps})
     deltas = Deltas(
         directory,
@@ -76,10 +85,19 @@ def opposite_deltas(
             "points": points,
             "num_images": count,
             "num_shards": math.ceil(count / batch_size),
+            "batch_size": batch_size,
+            "attack": getattr(attack, "__name__", None),
+            "classifier": _digest(logits_fn),
+            "dataset": dataset.fingerprint,
         },
     )
     missing = set(deltas.missing())
-    batches = dataset.evaluation_batches("train", batch_size)
+    if missing:
+        _log.info(
+            "opposite FGSM: %d images, %d of %d shards to walk",
+            count, len(missing), deltas.settings["num_shards"],
+        )  # fmt: skip
+    batches = dataset.evaluation_batches("train", batch_size, limit=count)
     shards = progress.bar(
         ((i, b) for i, b in enumerate(batches) if i in missing),
         title="opposite FGSM",
@@ -105,6 +123,16 @@ def opposite_deltas(
             attacked=np.array([attacked for _, attacked in counts]),
         )
     return deltas
+
+
+def _digest(logits_fn: LogitsFn) -> str | None:
+    """Returns SHA-256, in hex, of a model's weights; None of a function's."""
+    if not isinstance(logits_fn, keras.Model):
+        return None
+    digest = hashlib.sha256()
+    for weight in logits_fn.weights:
+        digest.update(np.ascontiguousarray(weight.numpy()))
+    return digest.hexdigest()
 
 
 def _trajectory(

@@ -53,7 +53,7 @@ class Checkpoint:
         )
         directory = pathlib.Path(directory)
         for leftover in directory.glob("*_temp*"):
-            leftover.unlink(missing_ok=True)
+            files.remove(leftover)
         self._manager = tf.train.CheckpointManager(
             state, str(directory), max_to_keep=1
         )

@@ -65,7 +65,16 @@ class Deltas:
         ]
 
     def write(self, shard: int, **arrays: np.ndarray) -> None:
-        """Writes one shard, whole or not at all."""
+        """Writes one shard, whole or not at all.
+
+        Raises:
+          InputError: Delta is not finite, or the disk is full.
+        """
+        if not np.isfinite(arrays["delta"]).all():
+            raise errors.InputError(
+                "The walk left the finite numbers: the classifier's gradient "
+                "is NaN or infinite. Look at the classifier's training."
+            )
         with files.replacing(self.path(shard)) as partial:
             np.savez(partial, **arrays)
 
@@ -88,13 +97,20 @@ class Deltas:
     @functools.cached_property
     def _summary(self) -> dict[str, Any]:
         """One pass over the shards: sizes, the scale, the trajectory."""
-        images, scale, right, attacked = 0, 0.0, 0, 0
+        ids, scale, right, attacked = [], 0.0, 0, 0
         for shard in range(self.settings["num_shards"]):
             arrays = self.read(shard)
-            images += len(arrays["id"])
+            ids.append(arrays["id"])
             scale = max(scale, float(np.abs(arrays["delta"]).max()))
             right = right + arrays["right"]
             attacked = attacked + arrays["attacked"]
+        images = len(np.unique(np.concatenate(ids)))
+        if images != self.settings["num_images"]:
+            raise errors.InputError(
+                f"The shards of {self.directory} hold {images} images, "
+                f"expected {self.settings['num_images']}. Remove the folder, "
+                "and the next start walks anew."
+            )
         return {
             "images": images,
             "shape": arrays["delta"].shape[1:],

@@ -35,7 +35,12 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
 
 
 def check_number(
-    name: str, value, *, above: float | None = None, least: float | None = None
+    name: str,
+    value,
+    *,
+    above: float | None = None,
+    least: float | None = None,
+    below: float | None = None,
 ) -> None:
     """Raises an InputError unless `value` is a finite number in range.
 
@@ -44,13 +49,16 @@ def check_number(
       value: The value received.
       above: It must be greater than this, if given.
       least: It must be at least this, if given.
+      below: It must be less than this, if given.
     """
     good = isinstance(value, numbers.Real) and math.isfinite(value)
     good = good and (above is None or value > above)
     good = good and (least is None or value >= least)
+    good = good and (below is None or value < below)
     if not good:
         ranges = ["" if above is None else f" above {above}"]
         ranges += ["" if least is None else f" of at least {least}"]
+        ranges += ["" if below is None else f" below {below}"]
         raise InputError(
             f"{name} must be a finite number{' and'.join(filter(None, ranges))}"
             f"; got {value!r}."

@@ -20,7 +20,7 @@ class Accuracy(NamedTuple):
     """An accuracy in percent, its binomial standard error, and n."""
 
     value: float
-    stderr: float
+    stderr: float | None
     n: int
 
 

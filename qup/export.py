@@ -99,9 +99,12 @@ def verify(
     with tempfile.TemporaryDirectory() as folder:
         inputs = str(pathlib.Path(folder) / "images.npy")
         np.save(inputs, images)
-        command = [sys.executable, "-I", "-c", _CLIENT, inputs]
+        # -P: not from the current folder, where qup may lie.
+        command = [sys.executable, "-P", "-c", _CLIENT, inputs]
         command += [str(path.resolve()) for path in exported]
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(
+            command, capture_output=True, text=True, cwd=folder
+        )
         if done.returncode:
             raise RuntimeError(
                 "An exported model failed in a fresh process:\n"

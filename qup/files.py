@@ -6,6 +6,7 @@ Written beside their final place, flushed to the disk, then renamed.
 import contextlib
 import os
 import pathlib
+import platform
 import re
 import shutil
 from collections.abc import Iterator
@@ -53,10 +54,11 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
       InputError: The disk is full or the folder forbidden.
     """
     path = pathlib.Path(path)
-    partial = path.with_name(f".{os.getpid()}-{path.name}")
+    partial = path.with_name(f"{temporary_prefix()}{path.name}")
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         sweep(path.parent)
+        _in_use.add(partial)
         try:
             yield partial
             _flush(partial)
@@ -65,6 +67,7 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
             os.replace(partial, path)
         finally:
             remove(partial)
+            _in_use.discard(partial)
 
 
 def _flush(path: pathlib.Path) -> None:
@@ -78,15 +81,32 @@ def _flush(path: pathlib.Path) -> None:
             os.close(descriptor)
 
 
+# Temporary paths that this very process is writing.
+_in_use: set[pathlib.Path] = set()
+
+
+def temporary_prefix() -> str:
+    """Returns how names of this process's temporary files begin."""
+    return f".{platform.node()}-{os.getpid()}-"
+
+
 def sweep(folder: pathlib.Path) -> None:
-    """Removes what killed processes left: names `.PID-...` of no process."""
+    """Removes what killed processes of this host left unfinished."""
+    host = re.escape(platform.node())
     for path in folder.iterdir():
-        match = re.match(r"\.(\d+)-", path.name)
-        if match and not _alive(int(match[1])):
+        match = re.match(rf"\.{host}-(\d+)-", path.name)
+        if match and path not in _in_use and not _alive(int(match[1])):
             remove(path)
 
 
 def _alive(process: int) -> bool:
+    """Says whether another process of that number runs.
+
+    One with our own number is gone: we are its successor, as happens in
+    containers.
+    """
+    if process == os.getpid():
+        return False
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):

@@ -39,6 +39,7 @@ def walk(
     Returns:
       float32 of the shape of `images`, X_{n + num_steps}.
     """
+    bounds = base.checked_bounds(bounds)
     run = compilation.program(
         logits_fn,
         ("walk", bounds, loss),
@@ -46,26 +47,18 @@ def walk(
     )
     return run(
         images,
+        tf.constant(num_steps, tf.int32),
         labels,
         tf.constant(step_size, tf.float32),
-        tf.constant(num_steps, tf.int32),
     )
 
 
 def _build_walk(call, bounds: Bounds, value):
-    @tf.function(
-        autograph=False,
-        jit_compile=compilation.use_xla("auto"),
-        reduce_retracing=True,
-    )
-    def run(images, labels, step_size, num_steps):
-        def step(current):
-            _, gradient = gradients.input_gradient(
-                lambda inputs: value(call(inputs), labels), current
-            )
-            # X_{n+1} = X_n - epsilon sign(grad_X l(f(X_n), Y*)) (S, Eq. 1)
-            return base.clip(current - step_size * tf.sign(gradient), bounds)
+    def step(images, labels, step_size):
+        _, gradient = gradients.input_gradient(
+            lambda inputs: value(call(inputs), labels), images
+        )
+        # X_{n+1} = X_n - epsilon sign(grad_X l(f(X_n), Y*))       (S, Eq. 1)
+        return base.clip(images - step_size * tf.sign(gradient), bounds)
 
-        return base.iterate(step, images, num_steps)
-
-    return run
+    return base.repeated(step, "auto")

@@ -16,6 +16,9 @@ class Published(NamedTuple):
     robust_accuracy: float
 
 
+# Radius of its attacks, in the L-inf norm.
+EPSILON = {"mnist": 0.1, "cifar10": 8 / 255}
+
 # (dataset, model, classifier) -> {epochs: (TA, RA)}.
 _TABLES = {
     ("mnist", "convnet", "CL"): {

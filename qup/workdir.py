@@ -7,6 +7,7 @@ something else.
 
 import fcntl
 import json
+import logging
 import os
 import pathlib
 import platform
@@ -14,10 +15,13 @@ from collections.abc import Callable, Mapping
 from importlib import metadata
 from typing import Any
 
+import tensorflow as tf
+
 import qup
 from qup import errors, files, measurements, nesting
 
-_CONFIG = "config.json"
+_log = logging.getLogger("qup")
+_CONFIG, _LOCK = "config.json", ".qup.lock"
 
 
 class Workdir:
@@ -32,63 +36,86 @@ class Workdir:
 
         Args:
           path: The folder.
-          config: What identifies the run; JSON values.
+          config: What identifies the run; JSON values. It is compared with
+            what the folder holds, and kept there by `commit`.
 
         Raises:
           InputError: The folder cannot be written, was not written by qup,
             holds a run of another configuration, or is in use.
         """
         self.path = pathlib.Path(path)
-        self._claim()
         # As JSON gives it back: tuples are lists.
-        config = json.loads(json.dumps({"qup": qup.__version__, **config}))
-        if (self.path / _CONFIG).exists():
-            self._compare(config)
-        else:
-            files.write_text(
-                self.path / _CONFIG,
-                json.dumps(config, indent=2, sort_keys=True) + "\n",
-            )
-        files.write_text(
-            self.path / "versions.json",
-            json.dumps(versions(), indent=2, sort_keys=True) + "\n",
+        self._config = json.loads(
+            json.dumps({"qup": qup.__version__, **config})
         )
+        self._check_owner()
+        self._compare(self._config)
+        self._claim()
 
-    def _claim(self) -> None:
+    def commit(self, data: str) -> None:
+        """Keeps the configuration: what cannot be run is never committed.
+
+        Args:
+          data: Fingerprint of the data.
+
+        Raises:
+          InputError: An earlier start here saw other data.
+        """
+        config = {**self._config, "data": data}
+        self._compare(config)
+        files.write_text(self.path / _CONFIG, _json(config))
+        path, now = self.path / "versions.json", versions()
+        before = json.loads(path.read_text("utf-8")) if path.exists() else now
+        changed = {k: v for k, v in before.items() if now.get(k, v) != v}
+        if changed:
+            _log.warning(
+                "%s was begun under %s; what it holds is kept and may differ "
+                "from what this start would make.", self.path, changed,
+            )  # fmt: skip
+            now["earlier"] = [*before.pop("earlier", []), before]
+        elif "earlier" in before:
+            now["earlier"] = before["earlier"]
+        files.write_text(path, _json(now))
+
+    def _check_owner(self) -> None:
         if self.path.exists() and not self.path.is_dir():
             raise errors.InputError(
                 f"The workdir {self.path} is a file. Name a folder."
             )
-        known = {_CONFIG, ".lock"}
-        if self.path.is_dir():
-            held = {entry.name for entry in self.path.iterdir()}
-            if held and not held & known:
-                raise errors.InputError(
-                    f"The workdir {self.path} holds files that qup did not "
-                    f"write ({sorted(held)[0]}, ...). Name an empty or a "
-                    "new folder."
-                )
+        held = (
+            {e.name for e in self.path.iterdir()} if self.path.exists() else ()
+        )
+        if held and not {_CONFIG, _LOCK} & set(held):
+            raise errors.InputError(
+                f"The workdir {self.path} holds files that qup did not "
+                f"write ({sorted(held)[0]}, ...). Name an empty or a "
+                "new folder."
+            )
+
+    def _claim(self) -> None:
         with files.explained(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             # Held open, and so locked, until the process ends.
             self._lock = open(  # noqa: SIM115
-                self.path / ".lock", "a+", encoding="utf-8"
+                self.path / _LOCK, "a+", encoding="utf-8"
             )
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._lock.seek(0)
-            raise errors.InputError(
-                f"The workdir {self.path} is in use by process "
-                f"{self._lock.read().strip() or '?'}. Wait for it, or name "
-                "another folder."
-            ) from error
-        self._lock.truncate(0)
-        self._lock.write(f"{os.getpid()}\n")
-        self._lock.flush()
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                self._lock.seek(0)
+                raise errors.InputError(
+                    f"The workdir {self.path} is in use by process "
+                    f"{self._lock.read().strip() or '?'}. Wait for it, or "
+                    "name another folder."
+                ) from error
+            self._lock.truncate(0)
+            self._lock.write(f"{os.getpid()}\n")
+            self._lock.flush()
 
     def _compare(self, config: Mapping[str, Any]) -> None:
         path = self.path / _CONFIG
+        if not path.exists():
+            return
         try:
             old = json.loads(path.read_text(encoding="utf-8"))
             qup_wrote = "qup" in old
@@ -100,6 +127,8 @@ class Workdir:
                 "or a new folder."
             )
         was, now = nesting.flatten(old), nesting.flatten(config)
+        if "data" not in now:
+            was.pop("data", None)
         changed = [
             f"{key} (was {was.get(key)!r}, now {now.get(key)!r})"
             for key in sorted(was.keys() | now.keys())
@@ -132,6 +161,10 @@ class Workdir:
         return measurements.read(path)
 
 
+def _json(tree: Mapping[str, Any]) -> str:
+    return json.dumps(tree, indent=2, sort_keys=True) + "\n"
+
+
 def versions() -> dict[str, str]:
     """Returns the versions of all that shapes a number."""
     packages = (
@@ -143,5 +176,6 @@ def versions() -> dict[str, str]:
         "python": platform.python_version(),
         "machine": platform.machine(),
         "system": platform.system(),
+        "device": "GPU" if tf.config.list_physical_devices("GPU") else "CPU",
         **{name: metadata.version(name) for name in packages},
     }

@@ -131,6 +131,68 @@ def test_another_walk_in_the_same_folder_is_refused(classifier, data, tmp_path):
         _walk(classifier, data, tmp_path, step_size=0.1)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"batch_size": 15},
+        {"attack": attacks.bind("pgd", epsilon=0.1)},
+        {"num_images": 49},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_shards_of_another_walk_are_never_mixed(
+    change, classifier, data, tmp_path
+):
+    _walk(classifier, data, tmp_path)
+    with pytest.raises(InputError, match="other settings"):
+        _walk(classifier, data, tmp_path, **change)
+
+
+def test_shards_know_their_classifier_and_data(classifier, data, tmp_path):
+    _walk(classifier, data, tmp_path)
+    other = models.build("convnet", data.info, seed=2)
+    with pytest.raises(InputError, match="other settings"):
+        _walk(other, data, tmp_path)
+    drawn = datasets.load("synthetic", train_size=50, test_size=20, seed=1)
+    with pytest.raises(InputError, match="other settings"):
+        _walk(classifier, drawn, tmp_path)
+
+
+def test_the_first_images_alone(classifier, data, tmp_path):
+    walked = _walk(classifier, data, tmp_path, num_images=23)
+    assert walked.num_images == 23
+    ids = np.concatenate([walked.read(i)["id"] for i in range(2)])
+    np.testing.assert_array_equal(ids, np.arange(23))
+    assert walked.trajectory[0][1] <= 23
+
+
+def test_a_gradient_that_is_nan_is_told(data, tmp_path):
+    def broken(images):
+        return tf.reduce_sum(images, [1, 2, 3])[:, None] * tf.constant(
+            [[float("nan"), 1.0, 2.0, 3.0]]
+        )
+
+    with pytest.raises(InputError, match="NaN or infinite"):
+        _walk(broken, data, tmp_path, bounds=None)
+
+
+def test_bounds_are_checked(classifier, data):
+    batch = next(iter(data.evaluation_batches("train", 5)))
+    given = {"num_steps": 2, "step_size": 0.1}
+    one, other = (
+        opposite_fgsm.walk(
+            classifier, batch["image"], batch["label"], bounds=box, **given
+        )
+        for box in ((0.0, 1.0), [0, 1])
+    )
+    np.testing.assert_array_equal(one, other)
+    for box in ((1, 0), 3, (0, 1, 2)):
+        with pytest.raises(InputError, match="bounds must be"):
+            opposite_fgsm.walk(
+                classifier, batch["image"], batch["label"], bounds=box, **given
+            )
+
+
 def test_a_broken_shard_is_named(classifier, data, tmp_path):
     walked = _walk(classifier, data, tmp_path)
     walked.path(1).write_bytes(b"no archive")

@@ -149,3 +149,10 @@ def test_an_empty_class_folder_is_named(folder):
 def test_a_folder_must_be_given():
     with pytest.raises(InputError, match="image_folder needs data_dir"):
         datasets.load("image_folder")
+
+
+def test_one_class_is_not_enough(tmp_path):
+    for split in ("train", "test"):
+        _write_png(tmp_path / split / "cat" / "0.png")
+    with pytest.raises(InputError, match="one class, 'cat'"):
+        datasets.load("image_folder", data_dir=tmp_path)

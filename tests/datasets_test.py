@@ -181,11 +181,34 @@ def test_images_of_one_size_refuse_another():
 
 def test_batches_refuse_what_makes_no_sense():
     data = datasets.load("synthetic")
-    with pytest.raises(InputError, match="batch_size must be at least 1"):
+    with pytest.raises(
+        InputError, match="batch_size must be a finite number of at least 1"
+    ):
         data.evaluation_batches("test", 0)
-    with pytest.raises(InputError, match="batch_size must be at least 1"):
+    with pytest.raises(
+        InputError, match="batch_size must be a finite number of at least 1"
+    ):
         data.training_batches(0, seed=0, epoch=0)
     with pytest.raises(InputError, match="at least 0"):
         data.training_batches(8, seed=-1, epoch=0)
     with pytest.raises(InputError, match="Unknown split 'validation'"):
         data.evaluation_batches("validation", 8)
+
+
+def test_a_limit_takes_the_first_images():
+    data = datasets.load("synthetic", train_size=20, test_size=10)
+    batches = list(data.evaluation_batches("test", 4, limit=7))
+    weights = np.concatenate([batch["weight"] for batch in batches])
+    ids = np.concatenate([batch["id"] for batch in batches])
+    assert weights.sum() == 7 and len(batches) == 2
+    np.testing.assert_array_equal(ids[weights > 0], np.arange(7))
+
+
+def test_a_fingerprint_tells_data_apart():
+    def told(**options):
+        sizes = {"train_size": 20, "test_size": 10} | options
+        return datasets.load("synthetic", **sizes).fingerprint
+
+    assert told() == told()
+    changes = ({"seed": 1}, {"train_size": 19}, {"validation_size": 2})
+    assert len({told(), *(told(**change) for change in changes)}) == 4

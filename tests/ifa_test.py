@@ -12,11 +12,13 @@ import subprocess
 import sys
 import time
 
+import numpy as np
+import PIL.Image
 import pytest
 
-from configs import synthetic
-from qup import errors
-from qup.pipelines import ifa
+from configs import image_folder, synthetic
+from qup import errors, files
+from qup.pipelines import ifa, opening
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _QUICK = (
@@ -79,7 +81,9 @@ def test_table_rows_and_files(done):
             assert saved.exists()
     assert json.loads((workdir / "config.json").read_text())["seed"] == 0
     assert "tensorflow" in json.loads((workdir / "versions.json").read_text())
-    assert len(err.splitlines()) < 20, err
+    said = ("synthetic:", "classifier:", "translator:", "CL,", "ACL,",
+            "opposite FGSM:", "exported;")  # fmt: skip
+    assert all(line.startswith(said) for line in err.splitlines()), err
 
 
 def test_tensorboard_holds_what_is_promised(done):
@@ -165,6 +169,28 @@ def _names(workdir):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "lost",
+    [
+        "classifier/epoch-1.keras",
+        "epoch-2/translator.keras",
+        "epoch-1/trajectory.csv",
+        "epoch-1/deltas/shard-00000-of-00004.npz",
+        "serving/classifier/1",
+    ],
+)
+def test_what_is_lost_is_made_again(done, lost, tmp_path):
+    workdir = tmp_path / "run"
+    shutil.copytree(done[0], workdir)
+    files.remove(workdir / lost)
+    code, _, err = _run(*_QUICK, f"--workdir={workdir}", "--epochs=1,2")
+    assert code == 0, err
+    assert _rows(workdir) == _rows(done[0])
+    needed = "deltas" not in lost
+    assert (workdir / lost).exists() == needed
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("kilobytes", [100, 400])
 def test_a_full_disk_is_told_and_costs_nothing(done, kilobytes, tmp_path):
     def limited():
@@ -207,6 +233,12 @@ def test_a_wrong_command_is_told_without_a_traceback(given, message):
         ("attack.name", "pgdd", "Did you mean 'pgd'?"),
         ("attack.norm", "l3", "Known: l2, linf"),
         ("attack.epsilon", -0.1, "attack.epsilon must be"),
+        ("attack.step_size", -0.1, "attack.step_size must be"),
+        ("attack.restarts", 2, "without attack.random_start"),
+        ("augmentation.points", (0, -1), "augmentation.points must be"),
+        ("seed", 2**31, "seed must be"),
+        ("training.epochs", (1.5,), "epochs must be whole"),
+        ("translator.beta_1", 1.0, "translator.beta_1 must be"),
         ("attack.epsilon", float("nan"), "attack.epsilon must be"),
         ("attack.num_steps", 0, "attack.num_steps must be"),
         ("training.epochs", (0,), "at least 1; got 0"),
@@ -233,6 +265,66 @@ def test_a_wrong_setting_is_told_and_nothing_written(
     with pytest.raises(errors.InputError, match=re.escape(message)):
         ifa.run(config)
     assert _names(tmp_path) == before
+
+
+def _folder(tmp_path):
+    rng = np.random.default_rng(0)
+    for split in ("train", "test"):
+        for name in ("cat", "dog"):
+            path = tmp_path / "images" / split / name
+            path.mkdir(parents=True)
+            for i in range(4):
+                pixels = rng.integers(256, size=(16, 16, 3), dtype=np.uint8)
+                PIL.Image.fromarray(pixels).save(path / f"{i}.png")
+    config = image_folder.get_config()
+    config.dataset.data_dir = str(tmp_path / "images")
+    config.dataset.image_size = 16
+    config.workdir = str(tmp_path / "run")
+    return config
+
+
+def test_other_data_in_the_same_workdir_is_refused(tmp_path):
+    config = _folder(tmp_path)
+    first = opening.opened(config)
+    images = first.data.fingerprint
+    del first
+    path = tmp_path / "images" / "train" / "cat" / "0.png"
+    PIL.Image.new("RGB", (16, 16)).save(path)
+    with pytest.raises(errors.InputError, match=f"data .was '{images}'"):
+        opening.opened(config)
+
+
+def test_what_cannot_run_is_not_kept(tmp_path):
+    config = _folder(tmp_path)
+    config.dataset.validation_size = 8
+    with pytest.raises(errors.InputError, match="leave a training image"):
+        opening.opened(config)
+    config.dataset.validation_size = 0
+    config.model.depth = 20
+    with pytest.raises(errors.InputError, match="depth"):
+        opening.opened(config)
+    config.model.depth = None
+    assert opening.opened(config).data.info.num_classes == 2
+
+
+def test_a_foreign_folder_stays_as_it_is(tmp_path):
+    config = _folder(tmp_path)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text('{"hidden_size": 768}')
+    with pytest.raises(errors.InputError, match="no configuration that qup"):
+        opening.opened(config)
+    assert [x.name for x in (tmp_path / "run").iterdir()] == ["config.json"]
+
+
+def test_other_versions_are_warned_of_and_remembered(tmp_path, caplog):
+    config = _folder(tmp_path)
+    opening.opened(config)
+    path = tmp_path / "run" / "versions.json"
+    before = json.loads(path.read_text()) | {"keras": "2.0.0"}
+    path.write_text(json.dumps(before))
+    opening.opened(config)
+    assert "begun under {'keras': '2.0.0'}" in caplog.text
+    assert json.loads(path.read_text())["earlier"] == [before]
 
 
 def test_a_diverging_training_is_told(tmp_path):

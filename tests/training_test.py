@@ -1,5 +1,7 @@
 """Training: it learns, it goes on after a kill, it tells of NaN."""
 
+import math
+
 import keras
 import numpy as np
 import pytest
@@ -89,6 +91,46 @@ def test_a_foreign_checkpoint_is_told(tmp_path):
     other = models.build("convnet", data.info, width=2.0)
     with pytest.raises(InputError, match="does not fit"):
         _fit(data, other, 2, directory=tmp_path)
+
+
+def test_a_half_written_checkpoint_is_swept(tmp_path):
+    data = _data()
+    _fit(data, models.build("convnet", data.info), 1, directory=tmp_path)
+    left = tmp_path / "ckpt-2_temp"
+    left.mkdir()
+    (left / "part-00000-of-00001.data-00000-of-00001").write_bytes(b"half")
+    _fit(data, models.build("convnet", data.info), 2, directory=tmp_path)
+    assert not left.exists()
+
+
+def test_weights_lost_in_the_very_last_step_are_told():
+    data = datasets.load("synthetic", train_size=16, test_size=16)
+    model = models.build("convnet", data.info)
+    recipe = Recipe(optimizer="sgd", learning_rate=math.inf, batch_size=16)
+    with pytest.raises(InputError, match="weights are no longer finite"):
+        training.fit_classifier(model, data, epochs=1, recipe=recipe)
+
+
+def test_a_plateau_recipe_watches_validation_accuracy(monkeypatch):
+    watched = []
+    monkeypatch.setattr(
+        Plateau, "update", lambda self, optimizer, value: watched.append(value)
+    )
+    data = _data()
+    model = models.build("convnet", data.info)
+    training.fit_classifier(
+        model, data, epochs=3, recipe=Recipe(plateau=True),
+        validate=lambda: {"validation_accuracy": 50.0},
+        hook=lambda epoch, metrics: metrics.clear(),
+    )  # fmt: skip
+    assert watched == [50.0, 50.0, 50.0]
+
+
+def test_plateau_never_raises_a_low_rate():
+    optimizer, plateau = keras.optimizers.SGD(1e-6), Plateau(patience=1)
+    for _ in range(3):
+        plateau.update(optimizer, 50.0)
+    assert float(optimizer.learning_rate) == pytest.approx(1e-6)
 
 
 def test_plateau_halves_after_three_epochs_without_a_rise():

@@ -53,4 +53,6 @@ def bind(name: str, **options: Any) -> Attack:
         drawn = {"ids": ids} if random else {}
         return function(logits_fn, images, labels, **options, **drawn)
 
+    # What it is, for those who keep what it made.
+    attack.__name__ = f"{name}({sorted(options.items())})"
     return attack

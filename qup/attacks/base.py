@@ -1,8 +1,8 @@
 """What gradient attacks share: the problem, one step, the checks.
 
 An attack is composed of an initial image, a step and a number of steps;
-the loop is compiled whole, and every scalar in it is a tensor, so that a
-sweep over epsilon, step size or number of steps compiles nothing again.
+every scalar in a compiled step is a tensor, so that a sweep over epsilon,
+step size or number of steps compiles nothing again.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from qup import errors, gradients, norms
+from qup import compilation, errors, gradients, norms
 from qup.attacks import losses
 from qup.types import Bounds, LogitsFn
 
@@ -42,21 +42,70 @@ def ascent(
     return direction
 
 
-def iterate(step: Callable, start: tf.Tensor, num_steps: tf.Tensor):
-    """Applies `step` to `start` `num_steps` times, as one graph loop."""
-    _, end = tf.while_loop(
-        lambda i, _: i < num_steps,
-        lambda i, images: (i + 1, step(images)),
-        (tf.constant(0), start),
-        shape_invariants=(tf.TensorShape([]), start.shape),
-        parallel_iterations=1,
-    )
-    return end
+def repeated(step: Callable, xla: str) -> Callable:
+    """Compiles `step` and returns the function that repeats it.
+
+    XLA compiles the loop as a whole. Without XLA the step is compiled and
+    the loop is Python's: TensorFlow's own runs a small network's steps 10
+    to 15 % slower on a CPU, because it does not optimise a loop's body.
+
+    Args:
+      step: step(images, *rest) -> images, of tensors.
+      xla: "auto", "on" or "off".
+
+    Returns:
+      run(images, num_steps, *rest) -> images.
+    """
+    compiled = tf.function(step, autograph=False, reduce_retracing=True)
+
+    def in_graph(images, num_steps, *rest):
+        _, end = tf.while_loop(
+            lambda i, _: i < num_steps,
+            lambda i, current: (i + 1, compiled(current, *rest)),
+            (tf.constant(0), images),
+            shape_invariants=(tf.TensorShape([]), images.shape),
+            parallel_iterations=1,
+        )
+        return end
+
+    if compilation.use_xla(xla):
+        return tf.function(
+            in_graph, autograph=False, jit_compile=True, reduce_retracing=True
+        )
+
+    def run(images, num_steps, *rest):
+        if not tf.executing_eagerly():
+            return in_graph(images, num_steps, *rest)
+        for _ in range(int(num_steps)):
+            images = compiled(images, *rest)
+        return images
+
+    return run
 
 
 def clip(images: tf.Tensor, bounds: Bounds) -> tf.Tensor:
     """Returns `images` within `bounds`; unchanged where that is None."""
     return images if bounds is None else tf.clip_by_value(images, *bounds)
+
+
+def checked_bounds(bounds) -> Bounds:
+    """Returns the pixel box as a tuple, or None.
+
+    Raises:
+      InputError: It is not (lowest, highest).
+    """
+    if bounds is None:
+        return None
+    try:
+        low, high = (float(bound) for bound in bounds)
+    except (TypeError, ValueError):
+        low = high = 0.0
+    if not low < high:
+        raise errors.InputError(
+            "bounds must be (lowest, highest), such as (0, 1), or None; got "
+            f"{bounds!r}."
+        )
+    return low, high
 
 
 def check_number(name: str, value, *, least: float) -> None:

@@ -49,6 +49,7 @@ def fgsm(
     norms.check(norm)
     losses.get(loss)
     base.check_number("epsilon", epsilon, least=0)
+    bounds = base.checked_bounds(bounds)
     images, labels = base.check_batch(images, labels, bounds)
     run = compilation.program(
         logits_fn,

@@ -67,6 +67,7 @@ def pgd(
     Kurakin, Goodfellow, Bengio 2017, arXiv 1607.02533.
     """
     _check(norm, loss, epsilon, num_steps, step_size, restarts, random_start)
+    bounds = base.checked_bounds(bounds)
     images, labels = base.check_batch(images, labels, bounds)
     epsilon = tf.cast(epsilon, tf.float32)
     if step_size is None:
@@ -128,23 +129,21 @@ def _draw(images, epsilon, norm, seed, restart, ids) -> tf.Tensor:
 def _build_climb(call, norm, bounds, targeted, loss, xla):
     direction = base.ascent(call, norm, loss, targeted)
 
+    @tf.function(autograph=False, reduce_retracing=True)
     def confine(images, origin, epsilon):
         delta = norms.project(images - origin, epsilon, norm)
         return base.clip(origin + delta, bounds)
 
-    @tf.function(
-        autograph=False,
-        jit_compile=compilation.use_xla(xla),
-        reduce_retracing=True,
-    )
-    def climb(origin, start, labels, epsilon, step_size, num_steps):
-        def step(images):
-            # X_{n+1} = Clip{X_n + alpha sign(grad_X l(f(X_n), Y*))} (Eq. 23)
-            images = images + step_size * direction(images, labels)
-            return confine(base.clip(images, bounds), origin, epsilon)
+    def step(images, origin, labels, epsilon, step_size):
+        # X_{n+1} = Clip{X_n + alpha sign(grad_X l(f(X_n), Y*))}     (Eq. 23)
+        images = images + step_size * direction(images, labels)
+        return confine(base.clip(images, bounds), origin, epsilon)
 
+    steps = base.repeated(step, xla)
+
+    def climb(origin, start, labels, epsilon, step_size, num_steps):
         first = confine(origin + start, origin, epsilon)
-        return base.iterate(step, first, num_steps)
+        return steps(first, num_steps, origin, labels, epsilon, step_size)
 
     return climb
 

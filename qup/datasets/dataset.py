@@ -6,6 +6,9 @@ data.info.sizes  # {"train": 1237, "test": 360, "validation": 200}
 ```
 """
 
+import functools
+import hashlib
+
 import numpy as np
 import tensorflow as tf
 
@@ -53,6 +56,11 @@ class Dataset:
         Raises:
           InputError: A size or the seed is out of its range.
         """
+        if len(source.class_names) < 2:
+            raise InputError(
+                f"{name} has one class, {source.class_names[0]!r}; there is "
+                "nothing to tell apart. Give images of at least two classes."
+            )
         train = _first(name, "train", source.splits["train"], train_size)
         test = _first(name, "test", source.splits["test"], test_size)
         if not 0 <= validation_size < train.size:
@@ -77,6 +85,16 @@ class Dataset:
             source.origin,
         )
 
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """SHA-256, in hex, of the class names, images and labels used."""
+        digest = hashlib.sha256(repr(self.info.class_names).encode())
+        for name, (split, ids) in sorted(self._rows.items()):
+            digest.update(f"{name} {ids.tobytes().hex()}".encode())
+            for rows in split.rows:
+                digest.update(np.ascontiguousarray(rows.numpy()))
+        return digest.hexdigest()
+
     def training_batches(
         self, batch_size: int, *, seed: int, epoch: int
     ) -> tf.data.Dataset:
@@ -98,13 +116,14 @@ class Dataset:
             be read.
         """
         split, ids = self._rows["train"]
-        size = min(_checked_batch_size(batch_size), len(ids))
+        errors.check_number("batch_size", batch_size, least=1)
+        size = min(batch_size, len(ids))
         ids = ids[_permutation(len(ids), _SHUFFLE, seed, epoch)]
         ids = ids[: len(ids) // size * size]
         return _batches(split, ids, np.ones(len(ids)), size)
 
     def evaluation_batches(
-        self, split: str, batch_size: int
+        self, split: str, batch_size: int, *, limit: int | None = None
     ) -> tf.data.Dataset:
         """Returns the images of a split once, in the order of their ids.
 
@@ -112,6 +131,7 @@ class Dataset:
           split: "train", "test" or "validation".
           batch_size: Images a batch. The last batch is filled with repeats
             of its last image, of weight 0.
+          limit: Only the first that many images.
 
         Returns:
           Batches of exactly `batch_size` images.
@@ -123,7 +143,9 @@ class Dataset:
         if split not in self._rows:
             raise errors.unknown("split", split, self._rows)
         rows, ids = self._rows[split]
-        padding = -len(ids) % _checked_batch_size(batch_size)
+        ids = ids[:limit]
+        errors.check_number("batch_size", batch_size, least=1)
+        padding = -len(ids) % batch_size
         weights = np.pad(np.ones(len(ids)), (0, padding))
         ids = np.pad(ids, (0, padding), mode="edge")
         return _batches(rows, ids, weights, batch_size)
@@ -176,9 +198,3 @@ def _permutation(size: int, purpose: int, *words: int) -> np.ndarray:
     if min(words) < 0:
         raise InputError(f"seed and epoch must be at least 0; got {words}.")
     return np.random.default_rng([purpose, *words]).permutation(size)
-
-
-def _checked_batch_size(batch_size: int) -> int:
-    if batch_size < 1:
-        raise InputError(f"batch_size must be at least 1; got {batch_size}.")
-    return batch_size

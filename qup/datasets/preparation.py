@@ -136,7 +136,7 @@ def _build(
     # same names (MNIST and Fashion-MNIST do): never share the directory.
     files.sweep(target / name)
     with tempfile.TemporaryDirectory(
-        prefix=f".{os.getpid()}-unpacked-", dir=target / name
+        prefix=f"{files.temporary_prefix()}unpacked-", dir=target / name
     ) as unpacked:
         config = tfds.download.DownloadConfig(
             manual_dir=manual_dir, extract_dir=unpacked, try_download_gcs=False

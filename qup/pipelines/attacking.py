@@ -1,5 +1,6 @@
 """From settings to attacks, and to the parameters their rows carry."""
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,29 +13,35 @@ from qup.types import Attack, Batch
 
 
 def options(config: settings.Config, **changes: Any) -> dict[str, Any]:
-    """Returns the attack's keyword arguments, as parameters of a row."""
+    """Returns the attack's keyword arguments, as parameters of a row.
+
+    Of the settings, those that the attack takes.
+    """
     attack = {**config.attack, **changes}
-    chosen = {key: attack[key] for key in ("norm", "loss", "pixel_clip")}
-    if config.attack.name != "fgsm":
-        keys = ("num_steps", "step_size", "random_start", "restarts")
-        chosen |= {key: attack[key] for key in keys}
-        if chosen["step_size"] is None:
-            steps = attack["num_steps"]
-            chosen["step_size"] = attack["epsilon"] / steps
-    return chosen
+    chosen = {key: attack[key] for key in _OPTIONS if key in _taken(config)}
+    if "step_size" in chosen and chosen["step_size"] is None:
+        chosen["step_size"] = attack["epsilon"] / attack["num_steps"]
+    return {**chosen, "pixel_clip": attack["pixel_clip"]}
+
+
+_OPTIONS = (
+    "norm", "loss", "num_steps", "step_size", "random_start", "restarts",
+)  # fmt: skip
+
+
+def _taken(config: settings.Config) -> Mapping[str, Any]:
+    return inspect.signature(attacks.get(config.attack.name)).parameters
 
 
 def bound(config: settings.Config, chosen: Mapping[str, Any]) -> Attack:
     """Returns the attack with `chosen`, of the form `options` returns."""
     arguments = dict(chosen)
-    box = settings.bounds(arguments.pop("pixel_clip"))
-    if "random_start" in chosen:
-        arguments["seed"] = config.seed
+    arguments["bounds"] = settings.bounds(arguments.pop("pixel_clip"))
+    arguments |= {"epsilon": config.attack.epsilon, "seed": config.seed}
+    taken = _taken(config)
     return attacks.bind(
         config.attack.name,
-        epsilon=config.attack.epsilon,
-        bounds=box,
-        **arguments,
+        **{key: value for key, value in arguments.items() if key in taken},
     )
 
 

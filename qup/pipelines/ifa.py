@@ -17,11 +17,13 @@ print(run(config))  # config as in configs/defaults.py
 
 import json
 import logging
+import pathlib
 
 import keras
 
 from qup import (
     augmentation,
+    deltas,
     export,
     files,
     measurements,
@@ -29,7 +31,14 @@ from qup import (
     models,
     training,
 )
-from qup.pipelines import attacking, measuring, opening, settings, showing
+from qup.pipelines import (
+    attacking,
+    checking,
+    measuring,
+    opening,
+    settings,
+    showing,
+)
 from qup.pipelines.opening import Run
 
 _log = logging.getLogger("qup")
@@ -48,7 +57,7 @@ def run(config: settings.Config) -> str:
       InputError: A setting, a folder or the data cannot be used, or the
         disk is full; a second start goes on.
     """
-    settings.check(config)
+    checking.check(config)
     this = opening.opened(config)
     showing.describe(this)
     classifiers = _train(this)
@@ -61,38 +70,50 @@ def run(config: settings.Config) -> str:
 
 def _train(this: Run) -> dict[int, keras.Model]:
     """Trains once; returns the classifier as it was at each epoch asked."""
-    config = this.config
     snapshots = {
         epochs: this.path("classifier", f"epoch-{epochs}.keras")
-        for epochs in sorted(set(config.training.epochs))
+        for epochs in sorted(set(this.config.training.epochs))
     }
-    if not all(path.exists() for path in snapshots.values()):
-        classifier = models.build(
-            config.model.name,
-            this.data.info,
-            seed=config.seed,
-            **settings.model_options(config),
-        )
 
-        def hook(epoch: int, metrics: dict[str, float]) -> None:
-            showing.epoch(this, "classifier", "", epoch, metrics)
-            if epoch in snapshots:
-                model_files.save(classifier, snapshots[epoch])
+    def complete() -> bool:
+        return all(path.exists() for path in snapshots.values())
 
-        training.fit_classifier(
-            classifier,
-            this.data,
-            epochs=max(snapshots),
-            recipe=settings.recipe(config),
-            augment=config.training.augment,
-            seed=config.seed,
-            directory=this.path("classifier", "checkpoints"),
-            validate=lambda: measuring.held_out(this, classifier),
-            hook=hook,
-        )
+    if not complete():
+        _fit(this, snapshots)
+    if not complete():
+        # The training had ended, and a snapshot was lost since: train anew.
+        files.remove(this.path("classifier", "checkpoints"))
+        _fit(this, snapshots)
     return {
         epochs: model_files.load(path) for epochs, path in snapshots.items()
     }
+
+
+def _fit(this: Run, snapshots: dict[int, pathlib.Path]) -> None:
+    config = this.config
+    classifier = models.build(
+        config.model.name,
+        this.data.info,
+        seed=config.seed,
+        **settings.model_options(config),
+    )
+
+    def hook(epoch: int, metrics: dict[str, float]) -> None:
+        showing.epoch(this, "classifier", "", epoch, metrics)
+        if epoch in snapshots:
+            model_files.save(classifier, snapshots[epoch])
+
+    training.fit_classifier(
+        classifier,
+        this.data,
+        epochs=max(snapshots),
+        recipe=settings.recipe(config),
+        augment=config.training.augment,
+        seed=config.seed,
+        directory=this.path("classifier", "checkpoints"),
+        validate=lambda: measuring.held_out(this, classifier),
+        hook=hook,
+    )
 
 
 def _augment(
@@ -104,18 +125,13 @@ def _augment(
         f"{folder}/classifier.csv",
         lambda: measuring.attacked(this, classifier, "CL", epochs, {}),
     )
-    deltas = augmentation.opposite_deltas(
-        classifier,
-        this.data,
-        this.path(folder, "deltas"),
-        attack=attacking.on_trajectory(this.config),
-        **settings.walk_options(this.config),
-    )
     rows += this.workdir.remember(
         f"{folder}/trajectory.csv",
-        lambda: measuring.trajectory(this, deltas, epochs),
+        lambda: measuring.trajectory(
+            this, _walk(this, classifier, folder), epochs
+        ),
     )
-    translator = _translate(this, classifier, deltas, folder)
+    translator = _translate(this, classifier, folder)
     augmented = augmentation.combine(
         classifier, translator, through=this.config.attack.through
     )
@@ -136,11 +152,21 @@ def _augment(
     return rows
 
 
-def _translate(this: Run, classifier, deltas, folder: str) -> keras.Model:
+def _walk(this: Run, classifier: keras.Model, folder: str) -> deltas.Deltas:
+    return augmentation.opposite_deltas(
+        classifier,
+        this.data,
+        this.path(folder, "deltas"),
+        attack=attacking.on_trajectory(this.config),
+        **settings.walk_options(this.config),
+    )
+
+
+def _translate(this: Run, classifier, folder: str) -> keras.Model:
     path = this.path(folder, "translator.keras")
     if not path.exists():
         translator = training.fit_translator(
-            deltas,
+            _walk(this, classifier, folder),
             seed=this.config.seed,
             directory=this.path(folder, "checkpoints"),
             validate=measuring.translator_check(this, classifier),
@@ -156,7 +182,11 @@ def _translate(this: Run, classifier, deltas, folder: str) -> keras.Model:
 def _ship(this: Run, classifiers: dict[str, keras.Model], epochs: int) -> None:
     """Exports what is not exported yet and compares it in a new process."""
     mark = this.path(f"epoch-{epochs}", "serving.json")
-    if mark.exists():
+    there = all(
+        this.path("serving", name, str(epochs), "saved_model.pb").exists()
+        for name in classifiers
+    )
+    if mark.exists() and there:
         return
     exported = {
         export.save(classifier, this.path("serving", name), version=epochs):

@@ -7,10 +7,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from qup import evaluation
+from qup import evaluation, progress
 from qup.deltas import Deltas
 from qup.measurements import Row
-from qup.pipelines import attacking
+from qup.pipelines import attacking, settings, subjects
 from qup.pipelines.opening import Run
 
 _log = logging.getLogger("qup")
@@ -22,10 +22,14 @@ def held_out(this: Run, classifier: keras.Model) -> dict[str, float]:
     On the validation split where images are held out, else on the test
     split, which no decision of the training looks at.
     """
-    split = "validation" if this.config.dataset.validation_size else "test"
+    split = _watched(this)
     batches = this.data.evaluation_batches(split, this.config.attack.batch_size)
     accuracy = evaluation.accuracy(classifier, batches)
     return {f"{split}_accuracy": accuracy.value}
+
+
+def _watched(this: Run) -> str:
+    return "validation" if this.config.dataset.validation_size else "test"
 
 
 def translator_check(
@@ -35,10 +39,8 @@ def translator_check(
 
     Their Delta_N needs their labels; it is looked at, never trained on.
     """
-    batches = this.data.evaluation_batches(
-        this.config.dataset.evaluation_split, 500
-    )
-    batch = next(iter(batches))
+    split = _watched(this)
+    batch = next(iter(this.data.evaluation_batches(split, 500)))
     end = attacking.walked(this.config, classifier, batch)
     delta = end - batch["image"]
 
@@ -46,7 +48,7 @@ def translator_check(
         error = tf.abs(translator(batch["image"], training=False) - delta)
         error = tf.reduce_mean(error, [1, 2, 3]) * batch["weight"]
         mean = tf.reduce_sum(error) / tf.reduce_sum(batch["weight"])
-        return {"held_out_l1_in_pixels": float(mean)}
+        return {f"{split}_l1_in_pixels": float(mean)}
 
     return check
 
@@ -68,118 +70,83 @@ def attacked(
       parameters: What else its rows depend on.
 
     Returns:
-      Rows "test_accuracy", "robust_accuracy" and "robust_accuracy_strict";
-      the attack as configured, the same with the pixel clip the other way,
-      and the stronger check. A robust accuracy above the clean one, the
-      sign of a broken attack, is warned of and becomes a row of its own.
+      Rows "test_accuracy", "robust_accuracy" and "robust_accuracy_strict"
+      of the attack as configured, the same with the pixel clip the other
+      way, and the stronger check.
     """
     config = this.config
+    split = config.dataset.evaluation_split
+    shared = settings.classifier_parameters(config, this.data.info)
+    shared |= {**parameters, "split": split}
+    if name == "ACL":
+        shared["through"] = config.attack.through
+    subject = subjects.Subject(this, name, epochs, shared)
+    rows = []
+    for title, options, limit in _looks(config):
+        batches = this.data.evaluation_batches(
+            split, config.attack.batch_size, limit=limit
+        )
+        _log.info("%s, epoch %d: %s", name, epochs, title)
+        seen = progress.bar(
+            batches, title=f"{name} {title}", total=len(batches), unit="batch"
+        )
+        attack = attacking.bound(config, options)
+        clean, robust, strict = evaluation.attacked(classifier, seen, attack)
+        measures = {
+            "robust_accuracy": robust,
+            "robust_accuracy_strict": strict,
+        }
+        rows += subject.rows(clean, measures, options)
+    return list({row.key(): row for row in rows}.values())
+
+
+def _looks(config) -> list[tuple[str, dict[str, Any], int | None]]:
+    """Returns (title, options of the attack, number of images)."""
     clip = config.attack.pixel_clip
-    looks = [({}, None), ({"pixel_clip": not clip}, None)]
-    if config.attack.check_steps and config.attack.name != "fgsm":
-        steps = config.attack.check_steps
-        check = {
+    words = {True: "with pixel clip", False: "without pixel clip"}
+    looks = [
+        (f"{config.attack.name} {words[on]}", {"pixel_clip": on}, None)
+        for on in (clip, not clip)
+    ]
+    steps = config.attack.check_steps
+    if steps and "random_start" in attacking.options(config):
+        stronger = {
             "num_steps": steps,
             "step_size": 2.5 * config.attack.epsilon / steps,
             "random_start": True,
         }
-        looks.append((check, config.attack.check_size))
-    if name == "ACL":
-        parameters = {**parameters, "through": config.attack.through}
-    rows = []
-    for changes, images in looks:
-        options = attacking.options(config, **changes)
-        rows += _look(
-            this, classifier, name, epochs, parameters, options, images
-        )
-    return list({row.key(): row for row in rows}.values())
-
-
-def _look(this, classifier, name, epochs, parameters, options, images):
-    config = this.config
-    split = config.dataset.evaluation_split
-    size = config.attack.batch_size
-    batches = this.data.evaluation_batches(split, size)
-    if images is not None and images < this.data.info.sizes[split]:
-        size = min(size, images)
-        batches = this.data.evaluation_batches(split, size)
-        batches = batches.take(images // size)
-    result = evaluation.attacked(
-        classifier, batches, attacking.bound(config, options)
-    )
-    clean = {**parameters, "split": split}
-
-    def row(measure: str, accuracy: evaluation.Accuracy) -> Row:
-        return _row(
-            this, name, epochs, measure, accuracy, config.attack.name,
-            {**clean, **options},
-        )  # fmt: skip
-
-    rows = [
-        _row(this, name, epochs, "test_accuracy", result[0], "", clean),
-        row("robust_accuracy", result.robust_accuracy),
-        row("robust_accuracy_strict", result.robust_accuracy_strict),
+        title = f"{config.attack.name} of {steps} steps"
+        looks.append((title, stronger, config.attack.check_size))
+    return [
+        (title, attacking.options(config, **changes), limit)
+        for title, changes, limit in looks
     ]
-    excess = result.robust_accuracy.value - result.test_accuracy.value
-    if excess > 0:
-        _log.warning(
-            "%s: robust accuracy %.2f is above test accuracy %.2f: the "
-            "attack is broken or its gradients are masked.",
-            name, result.robust_accuracy.value, result.test_accuracy.value,
-        )  # fmt: skip
-        n = result.test_accuracy.n
-        over = evaluation.Accuracy(excess, 0.0, n)
-        rows.append(row("robust_accuracy_excess", over))
-    return rows
-
-
-def _row(this, name, epochs, measure, accuracy, attack, parameters) -> Row:
-    return Row(
-        dataset=this.data.info.name,
-        model=this.config.model.name,
-        classifier=name,
-        attack=attack,
-        epsilon=float(this.config.attack.epsilon) if attack else None,
-        measure=measure,
-        value=accuracy.value,
-        stderr=accuracy.stderr,
-        n=accuracy.n,
-        epochs=epochs,
-        seed=this.config.seed,
-        parameters=parameters,
-    )
 
 
 def trajectory(this: Run, deltas: Deltas, epochs: int) -> list[Row]:
     """Returns TA and RA of the training images X_n (supplement, Fig. 2)."""
-    walk = this.config.augmentation
-    clip = this.config.attack.pixel_clip and walk.pixel_clip
-    options = attacking.options(this.config, pixel_clip=clip)
+    config = this.config
+    clip = config.attack.pixel_clip and config.augmentation.pixel_clip
+    options = attacking.options(config, pixel_clip=clip)
+    shared = settings.classifier_parameters(config, this.data.info)
+    shared |= {**settings.walk_parameters(config), "images": "X_n"}
     rows = []
-    for step, right, robust in deltas.trajectory:
-        where = {
-            "augmentation_pixel_clip": walk.pixel_clip,
-            "augmentation_step_size": walk.step_size,
-            "images": "X_n",
-            "split": "train",
-            "step": int(step),
-        }
-        counts = {
-            "test_accuracy": (right, "", where),
-            "robust_accuracy": (
-                robust,
-                this.config.attack.name,
-                {**where, **options},
-            ),
-        }
-        for measure, (count, attack, parameters) in counts.items():
-            accuracy = evaluation.binomial(float(count), deltas.num_images)
-            rows.append(
-                _row(this, "CL", epochs, measure, accuracy, attack, parameters)
-            )
-            this.board.scalars(
-                f"trajectory/epoch-{epochs}",
-                int(step),
-                {f"x_n/{measure}": accuracy.value},
-            )
+    for step, *counts in deltas.trajectory:
+        clean, robust = (
+            evaluation.binomial(float(count), deltas.num_images)
+            for count in counts
+        )
+        where = {**shared, "split": "train", "step": int(step)}
+        measures = {"robust_accuracy": robust}
+        rows += subjects.Subject(this, "CL", epochs, where).rows(
+            clean, measures, options
+        )
+        this.board.scalars(
+            f"trajectory/epoch-{epochs}",
+            int(step),
+            {
+                "x_n/test_accuracy": clean.value,
+                "x_n/robust_accuracy": robust.value,
+            },
+        )
     return rows

@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 
-from qup import datasets
+from qup import datasets, models
 from qup.pipelines import settings
 from qup.summaries import Summaries
 from qup.workdir import Workdir
@@ -54,5 +54,8 @@ def opened(config: settings.Config) -> Run:
         validation_size=config.dataset.validation_size,
         seed=config.seed,
     )
+    # Options that do not fit the data are told before anything is kept.
+    models.build(config.model.name, data.info, **settings.model_options(config))
+    workdir.commit(data.fingerprint)
     board = Summaries(workdir.path / "tensorboard")
     return Run(config, workdir, data, board)

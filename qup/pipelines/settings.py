@@ -1,4 +1,4 @@
-"""Settings of the road: checked at once, turned into plain arguments."""
+"""Settings of the road, turned into plain arguments."""
 
 import dataclasses
 import hashlib
@@ -8,80 +8,14 @@ from typing import Any, TypeAlias
 
 import keras
 
-from qup import augmentation, errors, models
-from qup.attacks import losses
-from qup.training.translator import SCHEDULES
-from qup.types import Bounds, Recipe
+from qup import models
+from qup.types import Bounds, DatasetInfo, Recipe
 
 # An ml_collections ConfigDict with the keys of configs/defaults.py.
 Config: TypeAlias = Any
-# Where a run's files lie does not change what it computes.
+# Where a run's files lie does not change what it computes; the data itself
+# is compared by its fingerprint.
 _PLACES = ("workdir", "data_dir", "manual_dir")
-
-
-def check(config: Config) -> None:
-    """Raises an InputError for any setting no stage could use.
-
-    Everything is looked at before the first stage, so that hours of
-    training do not end in a misspelt word.
-    """
-    number = errors.check_number
-    for epochs in config.training.epochs or (0,):
-        number("epochs", epochs, least=1)
-    number("seed", config.seed, least=0)
-    for group, key in (
-        ("training", "batch_size"), ("attack", "num_steps"),
-        ("attack", "restarts"), ("attack", "batch_size"),
-        ("attack", "check_size"), ("augmentation", "num_steps"),
-        ("augmentation", "batch_size"), ("translator", "epochs"),
-        ("translator", "width"), ("translator", "batch_size"),
-        ("dataset", "image_size"),
-    ):  # fmt: skip
-        if config[group][key] is not None:
-            number(f"{group}.{key}", config[group][key], least=1)
-    number("attack.epsilon", config.attack.epsilon, least=0)
-    number("attack.check_steps", config.attack.check_steps, least=0)
-    number("augmentation.step_size", config.augmentation.step_size, above=0)
-    for group in ("training", "translator"):
-        if (rate := config[group].learning_rate) is not None:
-            number(f"{group}.learning_rate", rate, above=0)
-    number("translator.l1_weight", config.translator.l1_weight, least=0)
-    _check_names(config)
-
-
-def _check_names(config: Config) -> None:
-    from qup import attacks, norms
-
-    models.get(config.model.name)
-    attacks.get(config.attack.name)
-    choices = (
-        ("attack.norm", config.attack.norm, norms.NAMES),
-        ("attack.loss", config.attack.loss, losses.NAMES),
-        ("attack.through", config.attack.through, augmentation.THROUGH),
-        ("augmentation.loss", config.augmentation.loss, losses.NAMES),
-        ("translator.schedule", config.translator.schedule, SCHEDULES),
-        (
-            "training.optimizer",
-            config.training.optimizer or "adam",
-            ("adam", "sgd", "rmsprop"),
-        ),
-        (
-            "dataset.evaluation_split",
-            config.dataset.evaluation_split,
-            ("test", "validation"),
-        ),
-    )
-    for key, value, known in choices:
-        if value not in known:
-            raise errors.unknown(f"value of {key}", value, known)
-    if (
-        config.dataset.evaluation_split == "validation"
-        and not config.dataset.validation_size
-    ):
-        raise errors.InputError(
-            "dataset.evaluation_split=validation needs images held out: "
-            "give --config.dataset.validation_size as well."
-        )
 
 
 def identity(config: Config) -> dict[str, Any]:
@@ -97,7 +31,10 @@ def workdir(config: Config) -> pathlib.Path:
     """Returns the run's folder; the same settings name the same one."""
     if config.workdir is not None:
         return pathlib.Path(config.workdir).expanduser()
-    text = json.dumps(identity(config), sort_keys=True)
+    told = identity(config)
+    if config.dataset.name == "image_folder":
+        told["data_dir"] = str(pathlib.Path(config.dataset.data_dir or "."))
+    text = json.dumps(told, sort_keys=True)
     mark = hashlib.sha256(text.encode()).hexdigest()[:8]
     name = f"{config.dataset.name}-{config.model.name}-{mark}"
     return pathlib.Path("runs") / name
@@ -133,6 +70,31 @@ def walk_options(config: Config) -> dict[str, Any]:
         "loss": walk.loss,
         "batch_size": walk.batch_size,
         "points": (*walk.points, walk.num_steps),
+        "num_images": walk.num_images,
+    }
+
+
+def classifier_parameters(config: Config, info: DatasetInfo) -> dict[str, Any]:
+    """Returns what every row depends on beside its own columns.
+
+    What was left to the model's recipe is left out.
+    """
+    given = {f"model_{k}": v for k, v in model_options(config).items()}
+    given["train_size"] = info.sizes["train"]
+    for key, value in config.training.items():
+        if key != "epochs" and value not in (None, False):
+            given[f"training_{key}"] = value
+    return given
+
+
+def walk_parameters(config: Config) -> dict[str, Any]:
+    """Returns what a row of X_n, or of what learnt from it, depends on."""
+    walk = config.augmentation
+    names = ("loss", "num_images", "pixel_clip", "step_size")
+    return {
+        f"augmentation_{name}": walk[name]
+        for name in names
+        if walk[name] is not None
     }
 
 
@@ -140,14 +102,11 @@ def translator_parameters(
     config: Config, translator: keras.Model
 ) -> dict[str, Any]:
     """Returns what a row of an augmented classifier depends on."""
-    walk = config.augmentation
     return {
-        "augmentation_num_steps": walk.num_steps,
-        "augmentation_pixel_clip": walk.pixel_clip,
-        "augmentation_step_size": walk.step_size,
-        "translator_epochs": config.translator.epochs,
+        **walk_parameters(config),
+        "augmentation_num_steps": config.augmentation.num_steps,
         "translator_parameters": translator.count_params(),
-        "translator_width": config.translator.width,
+        **{f"translator_{k}": v for k, v in config.translator.items()},
     }
 
 

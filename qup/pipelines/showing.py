@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 
 import keras
 import tensorflow as tf
@@ -37,9 +38,9 @@ def epoch(
         return
     for split in ("validation", "test"):
         if (key := f"{split}_accuracy") in metrics:
-            value = metrics.pop(key)
-            this.board.scalars(split, number, {"accuracy": value})
-    this.board.scalars("train", number, metrics)
+            this.board.scalars(split, number, {"accuracy": metrics[key]})
+    own = {key: metrics[key] for key in ("loss", "accuracy")}
+    this.board.scalars("train", number, own)
 
 
 def images(
@@ -141,18 +142,46 @@ def _line(*cells: str) -> str:
 def _table_line(this: Run, row: Row) -> str:
     clean = row.measure == "test_accuracy"
     known = paper.published(row.dataset, row.model, row.classifier, row.epochs)
-    # The paper attacks with 4 steps and does not say whether it clips.
-    same = clean or (
-        row.parameters.get("num_steps") == 4
-        and not row.parameters["random_start"]
-        and this.config.attack.loss == "cross_entropy"
-    )
-    value = getattr(known, row.measure) if known and same else None
+    value = "-"
+    if known and _comparable(this.config, row):
+        value = f"{getattr(known, row.measure):.2f}"
     return _line(
         row.classifier,
         str(row.epochs),
         "TA" if clean else f"RA {_attack(row)}",
         f"{row.value:.2f} +- {row.stderr:.2f}",
         str(row.n),
-        "-" if value is None else f"{value:.2f}",
+        value,
+    )
+
+
+def _comparable(config: settings.Config, row: Row) -> bool:
+    """Says whether the paper measured what this row did.
+
+    Whole training and test set, the architecture as published, and its
+    attack: 4 steps without a random start; whether it clipped pixels it
+    does not say, and the walk's settings it leaves open.
+    """
+    data, model = config.dataset, config.model
+    same = (
+        data.evaluation_split == "test"
+        and data.train_size is None
+        and data.test_size is None
+        and data.validation_size == 0
+        and model.width == 1
+        and model.depth in (None, 18)
+    )
+    if not row.attack:
+        return same
+    epsilon = paper.EPSILON[row.dataset]
+    wanted = {
+        "norm": "linf", "loss": "cross_entropy", "num_steps": 4,
+        "random_start": False, "restarts": 1, "step_size": epsilon / 4,
+    }  # fmt: skip
+    return (
+        same
+        and row.attack == "pgd"
+        and math.isclose(row.epsilon, epsilon)
+        and all(row.parameters[k] == v for k, v in wanted.items())
+        and row.parameters.get("through", "both") == "both"
     )

@@ -16,6 +16,9 @@ from qup.datasets import Dataset
 from qup.training.loop import EpochHook, Loop
 from qup.types import Recipe
 
+# Where Plateau stops halving.
+_LOWEST_RATE = 1e-5
+
 
 def fit_classifier(
     classifier: keras.Model,
@@ -57,11 +60,11 @@ def fit_classifier(
     def end_epoch(epoch: int, metrics: dict[str, float]) -> None:
         if validate is not None:
             metrics = {**metrics, **validate()}
-        if hook is not None:
-            hook(epoch, metrics)
         if recipe.plateau:
             watched = metrics.get("validation_accuracy", metrics["accuracy"])
             learner.plateau.update(learner.optimizer, watched)
+        if hook is not None:
+            hook(epoch, metrics)
 
     Loop(learner, directory=directory, title=f"{classifier.name} training").run(
         lambda epoch: dataset.training_batches(
@@ -99,10 +102,7 @@ class _ClassifierLearner:
 
 def _build_step(classifier, optimizer, augmenter):
     @tf.function(autograph=False, jit_compile=compilation.use_xla("auto"))
-    def train_step(batch):
-        images, labels = batch["image"], batch["label"]
-        if augmenter is not None:
-            images = augmenter(images, training=True)
+    def step(images, labels):
         with tf.GradientTape() as tape:
             logits = classifier(images, training=True)
             loss = tf.reduce_mean(
@@ -113,6 +113,14 @@ def _build_step(classifier, optimizer, augmenter):
         right = tf.argmax(logits, -1, tf.int32) == labels
         accuracy = 100.0 * tf.reduce_mean(tf.cast(right, tf.float32))
         return tf.stack([loss, accuracy])
+
+    @tf.function(autograph=False)
+    def train_step(batch):
+        images = batch["image"]
+        # Outside of what XLA compiles: it has no kernel for these layers.
+        if augmenter is not None:
+            images = augmenter(images, training=True)
+        return step(images, batch["label"])
 
     return train_step
 
@@ -151,6 +159,8 @@ class Plateau(tf.Module):
             self.wait.assign(0)
             return
         if int(self.wait.assign_add(1)) >= self._patience:
-            rate = float(optimizer.learning_rate) * self._factor
-            optimizer.learning_rate = max(rate, 1e-5)
+            rate = float(optimizer.learning_rate)
+            if rate > _LOWEST_RATE:
+                rate = max(rate * self._factor, _LOWEST_RATE)
+                optimizer.learning_rate = rate
             self.wait.assign(0)

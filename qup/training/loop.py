@@ -1,10 +1,10 @@
 """The loop under every training: epochs, checkpoints, progress, NaN.
 
-A kill at any moment loses at most a minute: the loop's place within the
-epoch, the sums of its metrics, weights, optimizers and dropout generators
-are all in the checkpoint, and the order of an epoch's batches depends on
-(seed, epoch) alone, so the continued run takes the very steps that an
-uninterrupted one takes.
+A kill at any moment loses the work of about a minute: the loop's place
+within the epoch, the sums of its metrics, weights, optimizers and dropout
+generators are all in the checkpoint, and the order of an epoch's batches
+depends on (seed, epoch) alone, so the continued run takes the very steps
+that an uninterrupted one takes.
 """
 
 import pathlib
@@ -92,7 +92,9 @@ class Loop:
         """
         while (epoch := int(self._epoch)) < epochs:
             self._run_epoch(epoch, epochs, batches(epoch))
-            hook(epoch + 1, self._means(epoch))
+            means = self._means(epoch)
+            self._check_weights(epoch)
+            hook(epoch + 1, means)
             self._epoch.assign_add(1)
             self._step.assign(0)
             self._sums.assign(tf.zeros_like(self._sums))
@@ -115,9 +117,10 @@ class Loop:
             self._step.assign_add(1)
             if number % _STEPS_BETWEEN_CHECKS == 0:
                 self._means(epoch)
-                if time.monotonic() - saved > _CHECKPOINT_SECONDS:
-                    self._save()
-                    saved = time.monotonic()
+            if time.monotonic() - saved > _CHECKPOINT_SECONDS:
+                self._means(epoch)
+                self._save()
+                saved = time.monotonic()
 
     def _means(self, epoch: int) -> dict[str, float]:
         steps = max(int(self._step), 1)
@@ -126,10 +129,20 @@ class Loop:
             named = dict(zip(self._learner.metrics, means, strict=True))
             raise errors.InputError(
                 f"The {self._title} diverged in epoch {epoch + 1}, within "
-                f"its first {steps} steps: {named}. Nothing of it was "
-                "saved. Lower the learning rate, in a new workdir."
+                f"its first {steps} steps: {named}. What earlier epochs "
+                "saved is intact. Lower the learning rate, in a new workdir."
             )
         return dict(zip(self._learner.metrics, means.tolist(), strict=True))
+
+    def _check_weights(self, epoch: int) -> None:
+        """Sees what the last step's loss, computed before it, does not."""
+        weights = (w for layer in self._learner.layers for w in layer.weights)
+        if not all(np.isfinite(np.asarray(w)).all() for w in weights):
+            raise errors.InputError(
+                f"The {self._title} diverged at the end of epoch {epoch + 1}: "
+                "weights are no longer finite. What earlier epochs saved is "
+                "intact. Lower the learning rate, in a new workdir."
+            )
 
     def _save(self) -> None:
         if self._checkpoint is not None:
