@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from qup import errors, files
+from qup import errors, files, nesting
 
 _SHUFFLED = 10_000
 
@@ -44,11 +44,16 @@ class Deltas:
         text = json.dumps(self.settings, sort_keys=True, indent=1)
         if not path.exists():
             files.write_text(path, text)
-        elif path.read_text(encoding="utf-8") != text:
+            return
+        try:
+            was = json.loads(path.read_text(encoding="utf-8"))
+            changed = nesting.changes(was, json.loads(text))
+        except (ValueError, AttributeError):
+            changed = [f"{path} is damaged"]
+        if changed:
             raise errors.InputError(
                 f"{self.directory} holds a walk with other settings: "
-                f"{path.read_text(encoding='utf-8')}, wanted {text}. Choose "
-                "another folder."
+                f"{', '.join(changed)}. Choose another folder, or remove it."
             )
 
     def path(self, shard: int) -> pathlib.Path:

@@ -22,3 +22,13 @@ def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + key] = value
     return flat
+
+
+def changes(was: Any, now: Any) -> list[str]:
+    """Returns "name (was ..., now ...)" for each setting that differs."""
+    was, now = flatten(was), flatten(now)
+    return [
+        f"{key} (was {was.get(key)!r}, now {now.get(key)!r})"
+        for key in sorted(was.keys() | now.keys())
+        if was.get(key) != now.get(key)
+    ]

@@ -11,7 +11,7 @@ import logging
 import os
 import pathlib
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -22,6 +22,7 @@ from qup import errors, files, measurements, nesting
 
 _log = logging.getLogger("qup")
 _CONFIG, _LOCK = "config.json", ".qup.lock"
+_OF_DATA = ("data", "classes")
 
 
 class Workdir:
@@ -52,16 +53,17 @@ class Workdir:
         self._compare(self._config)
         self._claim()
 
-    def commit(self, data: str) -> None:
+    def commit(self, data: str, classes: Sequence[str]) -> None:
         """Keeps the configuration: what cannot be run is never committed.
 
         Args:
           data: Fingerprint of the data.
+          classes: Names of the classes, in the order of the logits.
 
         Raises:
           InputError: An earlier start here saw other data.
         """
-        config = {**self._config, "data": data}
+        config = {**self._config, "data": data, "classes": list(classes)}
         self._compare(config)
         files.write_text(self.path / _CONFIG, _json(config))
         path, now = self.path / "versions.json", versions()
@@ -126,14 +128,9 @@ class Workdir:
                 f"{path} is no configuration that qup wrote. Name an empty "
                 "or a new folder."
             )
-        was, now = nesting.flatten(old), nesting.flatten(config)
-        if "data" not in now:
-            was.pop("data", None)
-        changed = [
-            f"{key} (was {was.get(key)!r}, now {now.get(key)!r})"
-            for key in sorted(was.keys() | now.keys())
-            if was.get(key) != now.get(key)
-        ]
+        if "data" not in config:
+            old = {k: v for k, v in old.items() if k not in _OF_DATA}
+        changed = nesting.changes(old, config)
         if changed:
             raise errors.InputError(
                 f"The workdir {self.path} holds a run with another "

@@ -21,7 +21,9 @@ def options(config: settings.Config, **changes: Any) -> dict[str, Any]:
     chosen = {key: attack[key] for key in _OPTIONS if key in _taken(config)}
     if "step_size" in chosen and chosen["step_size"] is None:
         chosen["step_size"] = attack["epsilon"] / attack["num_steps"]
-    return {**chosen, "pixel_clip": attack["pixel_clip"]}
+    if clips(config):
+        chosen["pixel_clip"] = attack["pixel_clip"]
+    return chosen
 
 
 _OPTIONS = (
@@ -33,10 +35,15 @@ def _taken(config: settings.Config) -> Mapping[str, Any]:
     return inspect.signature(attacks.get(config.attack.name)).parameters
 
 
+def clips(config: settings.Config) -> bool:
+    """Says whether the attack takes a pixel box at all."""
+    return "bounds" in _taken(config)
+
+
 def bound(config: settings.Config, chosen: Mapping[str, Any]) -> Attack:
     """Returns the attack with `chosen`, of the form `options` returns."""
     arguments = dict(chosen)
-    arguments["bounds"] = settings.bounds(arguments.pop("pixel_clip"))
+    arguments["bounds"] = settings.bounds(arguments.pop("pixel_clip", True))
     arguments |= {"epsilon": config.attack.epsilon, "seed": config.seed}
     taken = _taken(config)
     return attacks.bind(

@@ -106,7 +106,7 @@ def _looks(config) -> list[tuple[str, dict[str, Any], int | None]]:
     words = {True: "with pixel clip", False: "without pixel clip"}
     looks = [
         (f"{config.attack.name} {words[on]}", {"pixel_clip": on}, None)
-        for on in (clip, not clip)
+        for on in ((clip, not clip) if attacking.clips(config) else (clip,))
     ]
     steps = config.attack.check_steps
     if steps and "random_start" in attacking.options(config):

@@ -56,6 +56,6 @@ def opened(config: settings.Config) -> Run:
     )
     # Options that do not fit the data are told before anything is kept.
     models.build(config.model.name, data.info, **settings.model_options(config))
-    workdir.commit(data.fingerprint)
+    workdir.commit(data.fingerprint, data.info.class_names)
     board = Summaries(workdir.path / "tensorboard")
     return Run(config, workdir, data, board)
