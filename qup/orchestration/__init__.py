@@ -1,0 +1,73 @@
+r"""Pipelines of components that are cached, resumed and traced.
+
+TFX's vocabulary over ML Metadata's database, for one machine; the standard
+library is all it needs.
+
+```python
+from qup.orchestration import (
+    Artifact, In, LocalRunner, Metadata, Out, component
+)
+
+class Numbers(Artifact): ...
+
+@component
+def Writer(numbers: Out[Numbers], *, count: int = 3) -> None:
+    text = "\n".join(map(str, range(count)))
+    (numbers.path / "numbers.txt").write_text(text)
+
+@component
+def Adder(numbers: In[Numbers], total: Out[Numbers]) -> None:
+    values = map(int, (numbers.path / "numbers.txt").read_text().split())
+    total.properties["total"] = sum(values)
+
+writer = Writer(count=5)
+adder = Adder(numbers=writer.outputs["numbers"])
+metadata = Metadata("root/metadata.sqlite")
+done = LocalRunner("root", metadata, on_event=print).run([writer, adder])
+print(done["Adder"].outputs["total"][0].properties)
+```
+
+A second start of the same says that both are reused.
+"""
+
+from qup.orchestration.annotations import In, Out, Place, StatefulDir
+from qup.orchestration.artifacts import Artifact, ArtifactState, Channel
+from qup.orchestration.code import Code
+from qup.orchestration.components import Component, Node, component
+from qup.orchestration.errors import (
+    MetadataError,
+    OrchestrationError,
+    PipelineError,
+    StorageError,
+)
+from qup.orchestration.executions import Execution, Notice, Run, State
+from qup.orchestration.hashing import content_digest
+from qup.orchestration.metadata import Metadata
+from qup.orchestration.reading import MetadataReader
+from qup.orchestration.runner import LocalRunner
+
+__all__ = [
+    "Artifact",
+    "ArtifactState",
+    "Channel",
+    "Code",
+    "Component",
+    "Execution",
+    "In",
+    "LocalRunner",
+    "Metadata",
+    "MetadataError",
+    "MetadataReader",
+    "Node",
+    "Notice",
+    "OrchestrationError",
+    "Out",
+    "PipelineError",
+    "Place",
+    "Run",
+    "State",
+    "StatefulDir",
+    "StorageError",
+    "component",
+    "content_digest",
+]

@@ -1,0 +1,195 @@
+"""Components, functions with annotated arguments, and nodes, their uses.
+
+```python
+@component
+def Trainer(
+    examples: In[Examples],
+    model: Out[Model],
+    checkpoints: StatefulDir,
+    *,
+    epochs: int = 1,
+    data_dir: Place[str] = "",
+) -> None: ...
+
+trainer = Trainer(examples=gen.outputs["examples"], epochs=3)
+evaluator = Evaluator(model=trainer.outputs["model"])
+Trainer.fn(...)  # the plain function, for tests
+```
+
+An input is an `Artifact`, `In[list[Model]]` a list of them; both may have
+None as their default. An output is an `Artifact` with an empty folder to
+fill and properties to set. Parameters are JSON values.
+"""
+
+import functools
+import hashlib
+import inspect
+import typing
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from qup.orchestration import annotations, errors
+from qup.orchestration.annotations import Argument, Role
+from qup.orchestration.artifacts import Artifact, Channel
+from qup.orchestration.parameters import canonical
+
+# The names of plug-ins, by their package.
+Chosen = Mapping[str, Collection[str]]
+
+
+class Component:
+    """A step that can stand in pipelines; made by `component`.
+
+    Attributes:
+      fn: The plain function.
+      name: Its name.
+      arguments: What it declares, by name.
+    """
+
+    def __init__(
+        self,
+        fn: Callable[..., None],
+        plugins: Callable[[Mapping[str, Any]], Chosen] | None = None,
+    ):
+        """Reads the function's annotations; see `component`."""
+        functools.update_wrapper(self, fn)
+        self.fn = fn
+        self.name = fn.__name__
+        self._plugins = plugins
+        hints = typing.get_type_hints(fn, include_extras=True)
+        if hints.pop("return", type(None)) is not type(None):
+            raise errors.PipelineError(
+                f"Component {self.name} must be annotated -> None: what it "
+                "makes goes into its Out[...] artifacts."
+            )
+        self.arguments = {
+            name: annotations.declared(self.name, parameter, hints.get(name))
+            for name, parameter in inspect.signature(fn).parameters.items()
+        }
+
+    def of_role(self, *roles: Role) -> dict[str, Argument]:
+        """Returns the arguments of the given roles, by name."""
+        return {
+            name: argument
+            for name, argument in self.arguments.items()
+            if argument.role in roles
+        }
+
+    def plugins(self, parameters: Mapping[str, Any]) -> Chosen:
+        """Returns the plug-ins that parameters choose, by package."""
+        return self._plugins(parameters) if self._plugins else {}
+
+    def __call__(self, **given: Any) -> "Node":
+        """Makes a node of a pipeline.
+
+        Args:
+          **given: A channel for each input (a list of channels where it
+            takes a list), a value for each parameter.
+
+        Returns:
+          The node; its id is the component's name.
+
+        Raises:
+          PipelineError: An argument is unknown, missing or of a wrong type.
+        """
+        known = self.of_role(Role.INPUT, Role.PARAMETER, Role.PLACE)
+        for name in given:
+            if name not in known:
+                raise errors.unknown(f"argument of {self.name}", name, known)
+        inputs, parameters = {}, {}
+        for name, argument in known.items():
+            value = given.get(name, argument.default)
+            if value is inspect.Parameter.empty:
+                raise errors.PipelineError(
+                    f"{argument.where} is missing. Give it: "
+                    f"{self.name}({name}=...)."
+                )
+            if argument.role is not Role.INPUT:
+                parameters[name] = argument.value(value)
+            elif not (value is None and argument.default is None):
+                inputs[name] = argument.channels(value)
+        return Node(self, inputs, parameters)
+
+
+class Node:
+    """One use of a component in a pipeline.
+
+    Attributes:
+      component: What it runs.
+      id: Its name in the pipeline and its folder in the pipeline root.
+      inputs: Channels by input; optional ones not given are left out.
+      parameters: Values by parameter.
+      outputs: A channel for each output.
+    """
+
+    def __init__(
+        self,
+        component: Component,
+        inputs: dict[str, list[Channel]],
+        parameters: dict[str, Any],
+    ):
+        """Keeps checked arguments; call a component to make a node."""
+        self.component = component
+        self.inputs = inputs
+        self.parameters = parameters
+        self.outputs: Mapping[str, Channel] = _Outputs(
+            (key, Channel(argument.type, self, key))
+            for key, argument in component.of_role(Role.OUTPUT).items()
+        )
+        self.with_id(component.name)
+
+    def with_id(self, node_id: str) -> "Node":
+        """Names the node, and returns it.
+
+        Raises:
+          PipelineError: The name cannot be a folder.
+        """
+        self.id = annotations.checked_name("Node id", node_id)
+        return self
+
+    def fingerprint(
+        self, inputs: Mapping[str, list[Artifact]], code: str
+    ) -> str:
+        """Returns what identifies the result, whatever the node is called.
+
+        Args:
+          inputs: The artifacts that it will read.
+          code: Fingerprint of the code.
+        """
+        counted = self.component.of_role(Role.PARAMETER)
+        identity = {
+            "component": self.component.name,
+            "parameters": {key: self.parameters[key] for key in counted},
+            "inputs": {k: [a.identity() for a in v] for k, v in inputs.items()},
+            "code": code,
+        }
+        return hashlib.sha256(canonical(identity).encode()).hexdigest()
+
+
+class _Outputs(dict[str, Channel]):
+    def __missing__(self, key: str) -> Channel:
+        raise errors.unknown("output", key, self)
+
+
+def component(
+    fn: Callable[..., None] | None = None,
+    *,
+    plugins: Callable[[Mapping[str, Any]], Chosen] | None = None,
+) -> Any:
+    """Makes a component of a function; use it as a decorator.
+
+    Args:
+      fn: The function; its name is the component's.
+      plugins: Called with the parameters, returns the names of the plug-ins
+        that they choose, by package: {"qup.attacks": ["pgd"]}. Of a package
+        that it does not mention, every plug-in enters the fingerprint.
+
+    Returns:
+      The component, or a decorator.
+
+    Raises:
+      PipelineError: An annotation is missing or makes no sense.
+    """
+    if fn is None:
+        return functools.partial(Component, plugins=plugins)
+    return Component(fn, plugins)

@@ -1,0 +1,147 @@
+"""Runs pipelines on this machine, reusing what is known and intact."""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from qup.orchestration import annotations, errors
+from qup.orchestration.code import Code
+from qup.orchestration.components import Node
+from qup.orchestration.executions import Execution, Notice, State
+from qup.orchestration.launcher import Launcher
+from qup.orchestration.metadata import Metadata
+from qup.orchestration.parameters import conform
+from qup.orchestration.recovery import recover
+from qup.orchestration.storage import PipelineRoot
+
+
+class LocalRunner:
+    """Runs pipelines in one pipeline root.
+
+    Any number of processes may share a root: who needs what another is just
+    making waits for it.
+    """
+
+    def __init__(
+        self,
+        pipeline_root: str | os.PathLike,
+        metadata: Metadata,
+        *,
+        enable_cache: bool = True,
+        verify: str = "stat",
+        on_event: Callable[[Notice], None] | None = None,
+        code: Code | None = None,
+    ):
+        """Sets up a runner.
+
+        Args:
+          pipeline_root: The folder of the artifacts.
+          metadata: The database.
+          enable_cache: Reuse results; False computes all anew.
+          verify: "stat" believes files of unchanged size, mtime and inode
+            when a result is reused, "full" hashes them all.
+          on_event: Called with each `Notice`; `print` will do.
+          code: What code enters the fingerprints.
+
+        Raises:
+          PipelineError: Another `verify`.
+        """
+        if verify not in ("stat", "full"):
+            raise errors.unknown("verify", verify, ("stat", "full"))
+        self._root = PipelineRoot(pipeline_root)
+        self._metadata = metadata
+        self._enable_cache = enable_cache
+        self._full = verify == "full"
+        self._on_event = on_event or (lambda notice: None)
+        self._code = code or Code()
+
+    def run(
+        self,
+        nodes: Iterable[Node],
+        *,
+        pipeline: str = "pipeline",
+        parameters: Mapping[str, Any] | None = None,
+    ) -> dict[str, Execution]:
+        """Runs nodes, each after those that it needs.
+
+        A component that raises ends the run; it is recorded FAILED, and the
+        next run tries it again.
+
+        Args:
+          nodes: The pipeline.
+          pipeline: Its name in the metadata.
+          parameters: JSON values recorded with the run, such as the flags.
+
+        Returns:
+          The execution of each node, by its id.
+
+        Raises:
+          PipelineError: The nodes are no pipeline.
+          MetadataError: The database cannot be read or written.
+          StorageError: The pipeline root cannot be read or written.
+          Exception: Whatever a component raises.
+        """
+        annotations.checked_name("Pipeline", pipeline)
+        described = conform(dict, parameters or {})
+        nodes = _ordered(list(dict.fromkeys(nodes)))
+        # Now, while the files are still those that were imported.
+        codes = {node.id: self._fingerprint(node) for node in nodes}
+        recover(self._root, self._metadata, self._on_event)
+        run = self._metadata.begin(pipeline, described)
+        launch = Launcher(
+            root=self._root,
+            metadata=self._metadata,
+            run=run,
+            code=self._fingerprint,
+            on_event=self._on_event,
+            enable_cache=self._enable_cache,
+            full=self._full,
+        ).launch
+        done: dict[str, Execution] = {}
+        try:
+            for node in nodes:
+                inputs = {
+                    key: [done[c.producer.id].outputs[c.key][0] for c in held]
+                    for key, held in node.inputs.items()
+                }
+                done[node.id] = launch(node, inputs, codes[node.id])
+        except BaseException:
+            with contextlib.suppress(errors.MetadataError):
+                self._metadata.end(run, State.FAILED)
+            raise
+        self._metadata.end(run, State.COMPLETE)
+        return done
+
+    def _fingerprint(self, node: Node) -> str:
+        chosen = node.component.plugins(node.parameters)
+        return self._code.fingerprint(node.component.fn, chosen)
+
+
+def _ordered(nodes: list[Node]) -> list[Node]:
+    """Returns the nodes, each behind those whose outputs it takes."""
+    known = {node.id: node for node in nodes}
+    if len(known) < len(nodes):
+        twice = sorted({n.id for n in nodes if known[n.id] is not n})
+        raise errors.PipelineError(
+            f"Several nodes are called {', '.join(twice)}. Name them apart: "
+            f"node.with_id('{twice[0]}.2')."
+        )
+    ordered: dict[str, Node] = {}
+
+    def visit(node: Node) -> None:
+        if node.id in ordered and ordered[node.id] is node:
+            return
+        if known.get(node.id) is not node:
+            raise errors.PipelineError(
+                f"The pipeline needs the node {node.id}, but it is not in "
+                "the list. Add it."
+            )
+        for channels in node.inputs.values():
+            for channel in channels:
+                visit(channel.producer)
+        ordered[node.id] = node
+
+    for node in nodes:
+        visit(node)
+    return list(ordered.values())
