@@ -58,7 +58,10 @@ def _early(argv: list[str], *names: str) -> tuple[list[str | None], list[str]]:
     for name in names:
         define = flags.DEFINE_bool if name == "smoke" else flags.DEFINE_string
         define(name, None, "", flag_values=values)
-    rest = values(argv, known_only=True)
+    try:
+        rest = values(argv, known_only=True)
+    except UnicodeDecodeError as error:
+        raise flags.Error(f"A flag file is no text: {error}.") from error
     return [values[name].value for name in names], rest
 
 
@@ -86,10 +89,16 @@ def _settings_file(argv: list[str]) -> str:
 def _load(path: str) -> config_dict.ConfigDict:
     """Returns the settings of a file FILE.py or FILE.py:SIZE."""
     file, *size = path.split(":")
-    spec = importlib.util.spec_from_file_location("qup_settings", file)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.get_config(*size)
+    try:
+        spec = importlib.util.spec_from_file_location("qup_settings", file)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module.get_config(*size)
+    except Exception as error:
+        raise flags.Error(
+            f"--config={path} is no file of settings: {error!r}. It must be "
+            "Python with a function get_config(size), like those in configs/."
+        ) from error
 
 
 def parse(argv: list[str]) -> list[str]:

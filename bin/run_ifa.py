@@ -18,11 +18,11 @@ command_line.define_flags()
 flags.adopt_module_key_flags(command_line)
 
 
-def main(config) -> None:
-    """Runs the road with the settings `config`."""
+def main(config) -> str:
+    """Runs the road with the settings `config`; returns the table."""
     from qup.pipelines import ifa
 
-    print(ifa.run(config))
+    return ifa.run(config)
 
 
 if __name__ == "__main__":

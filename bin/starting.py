@@ -25,7 +25,7 @@ def silenced() -> Iterator[None]:
         os.dup2(hidden.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             hidden.seek(0)
             os.write(saved, hidden.read())
             raise
@@ -55,38 +55,69 @@ def start_tensorflow() -> None:
         tensorflow.constant(0.0) + 1.0
 
 
-def run(main: Callable[[config_dict.ConfigDict], None]) -> None:
-    """Parses argv, calls `main` with the settings, and exits.
+def run(main: Callable[[config_dict.ConfigDict], str]) -> None:
+    """Parses argv, calls `main` with the settings, prints what it returns.
 
     Exit status: 0 when main returned, 1 for anything the user can mend
-    (told without a traceback), 130 after Ctrl-C.
+    (told in a line, without a traceback), 130 after Ctrl-C.
     """
 
     def started(argv: list[str]) -> None:
-        with _told(flags.Error):
-            if len(argv) > 1:
-                raise flags.Error(f"Not a flag: {argv[1]!r}.")
-            config = command_line.resolve()
+        if len(argv) > 1:
+            raise flags.Error(f"Not a flag: {argv[1]!r}.")
+        config = command_line.resolve()
         _log_plainly()
         start_tensorflow()
-        with _told(errors.InputError):
-            main(config)
+        _print(main(config))
+
+    def guarded(argv: list[str]) -> None:
+        with _told():
+            started(argv)
 
     def parsed(argv: list[str]) -> list[str]:
-        with _told(flags.Error):
+        with _told():
             return command_line.parse(argv)
 
-    app.run(started, flags_parser=parsed)
+    app.run(guarded, flags_parser=parsed)
+
+
+def _print(text: str) -> None:
+    """Prints, even where nobody reads on."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        raise errors.InputError(
+            f"Cannot write to standard output: {error.strerror}. All results "
+            "are in the workdir."
+        ) from error
 
 
 @contextlib.contextmanager
-def _told(kind: type[Exception]) -> Iterator[None]:
-    """Ends the program with a line on standard error for that exception."""
+def _told() -> Iterator[None]:
+    """Ends the program with a line on standard error."""
     try:
         yield
-    except kind as error:
-        print(f"Error: {error}", file=sys.stderr)
-        sys.exit(1)
+    except (flags.Error, errors.InputError) as error:
+        _end(f"Error: {' '.join(str(error).split())}", 1)
+    except MemoryError:
+        _end(_NO_MEMORY, 1)
     except KeyboardInterrupt:
-        print("Stopped; the same command goes on.", file=sys.stderr)
-        sys.exit(130)
+        _end("Stopped; the same command goes on.", 130)
+    except Exception as error:
+        # tf.errors.ResourceExhaustedError, without importing TensorFlow.
+        if type(error).__name__ != "ResourceExhaustedError":
+            raise
+        _end(_NO_MEMORY, 1)
+
+
+_NO_MEMORY = (
+    "Error: Not enough memory. Lower the batch sizes, the widths or the image "
+    "size, in a new workdir."
+)
+
+
+def _end(line: str, status: int) -> None:
+    print(line, file=sys.stderr)
+    sys.exit(status)

@@ -54,9 +54,15 @@ class Checkpoint:
         directory = pathlib.Path(directory)
         for leftover in directory.glob("*_temp*"):
             files.remove(leftover)
-        self._manager = tf.train.CheckpointManager(
-            state, str(directory), max_to_keep=1
-        )
+        try:
+            self._manager = tf.train.CheckpointManager(
+                state, str(directory), max_to_keep=1
+            )
+        except ValueError as error:
+            raise errors.InputError(
+                f"The list of checkpoints in {directory} is damaged: {error}. "
+                "Remove the folder to train anew."
+            ) from error
         latest = self._manager.latest_checkpoint
         self.resumed = latest is not None
         if self.resumed:
@@ -75,7 +81,7 @@ class Checkpoint:
 def _restore(state: tf.train.Checkpoint, path: str) -> None:
     try:
         state.restore(path).assert_consumed()
-    except (tf.errors.OpError, AssertionError, ValueError) as error:
+    except Exception as error:
         raise errors.InputError(
             f"The checkpoint {path} does not fit this run: "
             f"{str(error).splitlines()[0]}. Remove its folder to train anew."

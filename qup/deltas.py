@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from qup import errors, files, nesting
 
+# Pairs shuffled at a time.
 _SHUFFLED = 10_000
 
 
@@ -70,11 +71,7 @@ class Deltas:
         ]
 
     def write(self, shard: int, **arrays: np.ndarray) -> None:
-        """Writes one shard, whole or not at all.
-
-        Raises:
-          InputError: Delta is not finite, or the disk is full.
-        """
+        """Writes one shard whole; InputError if Delta is not finite."""
         if not np.isfinite(arrays["delta"]).all():
             raise errors.InputError(
                 "The walk left the finite numbers: the classifier's gradient "
@@ -91,8 +88,12 @@ class Deltas:
         """
         path = self.path(shard)
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                return dict(arrays)
+            with np.load(path, allow_pickle=False) as archive:
+                arrays = dict(archive)
+            shape = arrays["image"].shape
+            if arrays["delta"].shape != shape or len(arrays["id"]) != shape[0]:
+                raise ValueError("its arrays do not fit one another")
+            return arrays
         except Exception as error:
             raise errors.InputError(
                 f"The shard {path} cannot be read: {error}. Remove it, and "
@@ -150,13 +151,12 @@ class Deltas:
     ) -> tf.data.Dataset:
         """Returns one epoch of shuffled pairs.
 
-        The order depends on (seed, epoch) alone: shards are permuted, then
-        shuffled within a buffer of 10,000 pairs.
+        Shards are permuted, then shuffled within a buffer of 10,000 pairs.
 
         Args:
           batch_size: Pairs a batch; the incomplete last one is dropped.
-          seed: Drives the order.
-          epoch: Drives the order.
+          seed: The order depends on (seed, epoch) alone.
+          epoch: See seed.
 
         Returns:
           {"image": float32 [batch, height, width, channels] in [0, 1],
@@ -166,9 +166,8 @@ class Deltas:
 
         def shards() -> Iterator[tuple[np.ndarray, np.ndarray]]:
             count = self.settings["num_shards"]
-            for shard in np.random.default_rng((seed, epoch)).permutation(
-                count
-            ):
+            permuted = np.random.default_rng((seed, epoch)).permutation(count)
+            for shard in permuted:
                 arrays = self.read(int(shard))
                 yield arrays["image"], arrays["delta"]
 

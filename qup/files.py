@@ -32,7 +32,7 @@ def explained(path: pathlib.Path) -> Iterator[None]:
         if re.search("space|quota", reason):
             cure = "Free some space; a second start goes on from here."
         else:
-            cure = "Choose a folder that you may write to."
+            cure = "Choose a folder that you may write to, or clear the place."
         raise errors.InputError(
             f"Cannot write {path}: {reason}. {cure}"
         ) from error
@@ -63,6 +63,8 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
             yield partial
             _flush(partial)
             if path.is_dir():
+                if not partial.is_dir():
+                    raise IsADirectoryError(None, "a folder stands there")
                 shutil.rmtree(path)
             os.replace(partial, path)
         finally:

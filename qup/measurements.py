@@ -93,20 +93,22 @@ def read(path: pathlib.Path) -> list[Row]:
     """Reads what `write` wrote.
 
     Raises:
-      InputError: The file is missing or is no table of measurements.
+      InputError: The file is missing, damaged, or no table of measurements.
     """
     try:
         with open(path, newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)
-            records = list(reader)
+            header = tuple(reader.fieldnames or ())
+            if header == HEADER:
+                return [_row(record) for record in reader]
     except OSError as error:
         raise errors.InputError(f"Cannot read {path}: {error}.") from error
-    if tuple(reader.fieldnames or ()) != HEADER:
-        raise errors.InputError(
-            f"{path} is no table of measurements: expected the header "
-            f"{','.join(HEADER)}, received {reader.fieldnames}."
-        )
-    return [_row(record) for record in records]
+    except (ValueError, TypeError, KeyError, csv.Error) as error:
+        raise errors.InputError(f"{path} is damaged: {error}.") from error
+    raise errors.InputError(
+        f"{path} is no table of measurements: expected the header "
+        f"{','.join(HEADER)}, received {','.join(header)}."
+    )
 
 
 def _row(record: Mapping[str, str]) -> Row:

@@ -1,10 +1,22 @@
-"""Keras models as `.keras` files that are whole or absent."""
+"""Keras models as `.keras` files that are whole or absent.
+
+Read a run's translator through this module: it brings the layer that Keras
+needs to know.
+
+```python
+translator = load("runs/mnist/epoch-1/translator.keras")
+```
+"""
 
 import pathlib
 
 import keras
 
-from qup import errors, files
+from qup import (
+    batch_normalization,  # noqa: F401, registers its layer
+    errors,
+    files,
+)
 
 
 def save(model: keras.Model, path: pathlib.Path) -> None:

@@ -6,19 +6,16 @@ something else.
 """
 
 import fcntl
+import hashlib
 import json
 import logging
 import os
 import pathlib
-import platform
 from collections.abc import Callable, Mapping, Sequence
-from importlib import metadata
 from typing import Any
 
-import tensorflow as tf
-
 import qup
-from qup import errors, files, measurements, nesting
+from qup import errors, files, measurements, nesting, versions
 
 _log = logging.getLogger("qup")
 _CONFIG, _LOCK = "config.json", ".qup.lock"
@@ -49,7 +46,14 @@ class Workdir:
         self._config = json.loads(
             json.dumps({"qup": qup.__version__, **config})
         )
-        self._check_owner()
+        if set("[]*?\\") & set(str(self.path.absolute())):
+            raise errors.InputError(
+                f"The workdir {self.path} has one of [ ] * ? \\ in its path, "
+                "which TensorFlow's checkpoints take for patterns. Name "
+                "another folder."
+            )
+        with files.explained(self.path):
+            self._check_owner()
         self._compare(self._config)
         self._claim()
 
@@ -66,15 +70,15 @@ class Workdir:
         config = {**self._config, "data": data, "classes": list(classes)}
         self._compare(config)
         files.write_text(self.path / _CONFIG, _json(config))
-        path, now = self.path / "versions.json", versions()
-        before = json.loads(path.read_text("utf-8")) if path.exists() else now
+        path, now = self.path / "versions.json", versions.installed()
+        before = _read_json(path) or now
         changed = {k: v for k, v in before.items() if now.get(k, v) != v}
         if changed:
             _log.warning(
                 "%s was begun under %s; what it holds is kept and may differ "
                 "from what this start would make.", self.path, changed,
             )  # fmt: skip
-            now["earlier"] = [*before.pop("earlier", []), before]
+            now["earlier"] = [before]
         elif "earlier" in before:
             now["earlier"] = before["earlier"]
         files.write_text(path, _json(now))
@@ -118,12 +122,8 @@ class Workdir:
         path = self.path / _CONFIG
         if not path.exists():
             return
-        try:
-            old = json.loads(path.read_text(encoding="utf-8"))
-            qup_wrote = "qup" in old
-        except (ValueError, TypeError):
-            qup_wrote = False
-        if not qup_wrote:
+        old = _read_json(path)
+        if "qup" not in old:
             raise errors.InputError(
                 f"{path} is no configuration that qup wrote. Name an empty "
                 "or a new folder."
@@ -151,28 +151,35 @@ class Workdir:
 
         Returns:
           The rows, read back from the file.
+
+        Raises:
+          InputError: The file was changed since.
         """
         path = self.path / name
-        if not path.exists():
+        mark = path.with_name(path.name + ".sha256")
+        if not (path.exists() and mark.exists()):
             measurements.write(path, compute())
+            files.write_text(mark, _digest(path))
+        if mark.read_bytes() != _digest(path).encode():
+            raise errors.InputError(
+                f"{path} is not what was measured: it was changed since. "
+                "Remove it, and the next start measures it again."
+            )
         return measurements.read(path)
+
+
+def _digest(path: pathlib.Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _read_json(path: pathlib.Path) -> dict[str, Any]:
+    """Returns the object in a file; an empty one if it holds none."""
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return tree if isinstance(tree, dict) else {}
 
 
 def _json(tree: Mapping[str, Any]) -> str:
     return json.dumps(tree, indent=2, sort_keys=True) + "\n"
-
-
-def versions() -> dict[str, str]:
-    """Returns the versions of all that shapes a number."""
-    packages = (
-        "tensorflow", "keras", "numpy", "tensorflow-datasets",
-        "scikit-learn", "pillow",
-    )  # fmt: skip
-    return {
-        "qup": qup.__version__,
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "system": platform.system(),
-        "device": "GPU" if tf.config.list_physical_devices("GPU") else "CPU",
-        **{name: metadata.version(name) for name in packages},
-    }

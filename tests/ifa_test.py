@@ -17,7 +17,7 @@ import PIL.Image
 import pytest
 
 from configs import image_folder, synthetic
-from qup import errors, files
+from qup import errors, files, measurements
 from qup.pipelines import ifa, opening
 
 _ROOT = pathlib.Path(__file__).parents[1]
@@ -217,6 +217,7 @@ def test_a_full_disk_is_told_and_costs_nothing(done, kilobytes, tmp_path):
         (["--epochs=1,x"], "whole numbers"),
         (["--seed=1", "--config.seed=2"], "differ"),
         (["--config=nowhere.py"], "no file 'nowhere.py'"),
+        (["--config=README.md"], "is no file of settings"),
         (["extra"], "Not a flag"),
     ],
 )
@@ -241,8 +242,8 @@ def test_a_wrong_command_is_told_without_a_traceback(given, message):
         ("translator.beta_1", 1.0, "translator.beta_1 must be"),
         ("attack.epsilon", float("nan"), "attack.epsilon must be"),
         ("attack.num_steps", 0, "attack.num_steps must be"),
-        ("training.epochs", (0,), "at least 1; got 0"),
-        ("training.epochs", (), "at least 1; got 0"),
+        ("training.epochs", (0,), "epochs must be"),
+        ("training.epochs", (), "epochs must be"),
         ("augmentation.num_steps", 0, "augmentation.num_steps must be"),
         ("augmentation.step_size", -1.0, "augmentation.step_size must be"),
         ("translator.width", 0, "translator.width must be"),
@@ -307,6 +308,50 @@ def test_what_cannot_run_is_not_kept(tmp_path):
     assert opening.opened(config).data.info.num_classes == 2
 
 
+@pytest.mark.parametrize("damage", ["", "{", '["qup"]', "null", "\0\xff"])
+def test_damaged_versions_are_replaced(damage, tmp_path):
+    config = _folder(tmp_path)
+    opening.opened(config)
+    path = tmp_path / "run" / "versions.json"
+    path.write_bytes(damage.encode("latin-1"))
+    opening.opened(config)
+    assert "keras" in json.loads(path.read_text())
+
+
+def test_changed_measurements_are_never_taken_for_measured(tmp_path):
+    config = _folder(tmp_path)
+    run = opening.opened(config)
+    row = measurements.Row(
+        "images", "convnet", "CL", "", None, "test_accuracy", 50.0, 1.0, 8, 1, 0
+    )
+    assert run.workdir.remember("a.csv", lambda: [row]) == [row]
+    path = tmp_path / "run" / "a.csv"
+    path.write_text(path.read_text().replace("50.0", "60.0"))
+    with pytest.raises(errors.InputError, match="not what was measured"):
+        run.workdir.remember("a.csv", lambda: [row])
+    path.unlink()
+    assert run.workdir.remember("a.csv", lambda: [row]) == [row]
+
+
+def test_a_workdir_that_reads_as_a_pattern_is_refused(tmp_path):
+    config = _folder(tmp_path)
+    config.workdir = str(tmp_path / "run [1]")
+    with pytest.raises(errors.InputError, match="take for patterns"):
+        opening.opened(config)
+
+
+def test_nobody_reading_on_is_no_error(done):
+    with open("/dev/full", "w") as full:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "bin.run_ifa", *_QUICK,
+             f"--workdir={done[0]}", "--epochs=1,2"],
+            cwd=_ROOT, stdout=full, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        _, err = process.communicate(timeout=300)
+    assert process.returncode == 1 and "Traceback" not in err
+    assert "All results are in the workdir" in err
+
+
 def test_a_foreign_folder_stays_as_it_is(tmp_path):
     config = _folder(tmp_path)
     (tmp_path / "run").mkdir()
@@ -330,7 +375,7 @@ def test_other_versions_are_warned_of_and_remembered(tmp_path, caplog):
 def test_a_diverging_training_is_told(tmp_path):
     config = synthetic.get_config()
     config.workdir = str(tmp_path / "run")
-    config.training.optimizer, config.training.learning_rate = "sgd", 1e30
+    config.training.optimizer, config.training.learning_rate = "sgd", 9e5
     with pytest.raises(errors.InputError, match="diverged in epoch 1"):
         ifa.run(config)
     assert not list((tmp_path / "run").rglob("*.keras"))

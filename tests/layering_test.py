@@ -9,7 +9,8 @@ _ROOT = pathlib.Path(__file__).parents[1]
 _LEVELS = [
     {"errors", "types", "registry", "files", "gradients", "norms",
      "compilation", "batch_normalization", "measurements", "progress",
-     "paper", "nesting", "orchestration", "__init__"},
+     "paper", "nesting", "versions",
+     "orchestration", "__init__"},
     {"datasets", "models", "attacks", "pix2pix", "unet"},
     {"training", "evaluation", "augmentation", "opposite_fgsm", "deltas",
      "checkpoints", "summaries", "export", "workdir", "model_files"},

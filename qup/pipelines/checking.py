@@ -25,11 +25,11 @@ def check(config: Config) -> None:
         if flat[key] is not None:
             _whole(key, flat[key], least=0 if key in _MAY_BE_ZERO else 1)
     number = errors.check_number
-    number("attack.epsilon", config.attack.epsilon, least=0)
+    number("attack.epsilon", config.attack.epsilon, least=0, below=1e6)
     number("translator.l1_weight", config.translator.l1_weight, least=0)
     for key in _POSITIVE:
         if flat[key] is not None:
-            number(key, flat[key], above=0)
+            number(key, flat[key], above=0, below=1e6)
     number("translator.beta_1", config.translator.beta_1, least=0, below=1)
     if config.attack.restarts > 1 and not config.attack.random_start:
         raise errors.InputError(
@@ -55,7 +55,7 @@ _POSITIVE = (
 )  # fmt: skip
 
 
-def _whole(name: str, value: Any, *, least: int, below: int | None = None):
+def _whole(name: str, value: Any, *, least: int, below: int = 2**31):
     errors.check_number(name, value, least=least, below=below)
     if value != int(value):
         raise errors.InputError(f"{name} must be whole; got {value!r}.")
@@ -72,7 +72,9 @@ def _check_names(config: Config) -> None:
         ("translator.schedule", config.translator.schedule, SCHEDULES),
         (
             "training.optimizer",
-            config.training.optimizer or "adam",
+            "adam"
+            if config.training.optimizer is None
+            else config.training.optimizer,
             ("adam", "sgd", "rmsprop"),
         ),
         (

@@ -15,7 +15,6 @@ print(run(config))  # config as in configs/defaults.py
 ```
 """
 
-import json
 import logging
 import pathlib
 
@@ -24,7 +23,6 @@ import keras
 from qup import (
     augmentation,
     deltas,
-    export,
     files,
     measurements,
     model_files,
@@ -37,6 +35,7 @@ from qup.pipelines import (
     measuring,
     opening,
     settings,
+    shipping,
     showing,
 )
 from qup.pipelines.opening import Run
@@ -147,8 +146,8 @@ def _augment(
     )
     showing.images(this, classifier, translator, epochs)
     showing.results(this, rows, epochs)
-    _ship(this, {"classifier": classifier, "augmented_classifier": augmented},
-          epochs)  # fmt: skip
+    both = {"classifier": classifier, "augmented_classifier": augmented}
+    shipping.ship(this, both, epochs)
     return rows
 
 
@@ -177,23 +176,3 @@ def _translate(this: Run, classifier, folder: str) -> keras.Model:
         )
         model_files.save(translator, path)
     return model_files.load(path)
-
-
-def _ship(this: Run, classifiers: dict[str, keras.Model], epochs: int) -> None:
-    """Exports what is not exported yet and compares it in a new process."""
-    mark = this.path(f"epoch-{epochs}", "serving.json")
-    there = all(
-        this.path("serving", name, str(epochs), "saved_model.pb").exists()
-        for name in classifiers
-    )
-    if mark.exists() and there:
-        return
-    exported = {
-        export.save(classifier, this.path("serving", name), version=epochs):
-        classifier
-        for name, classifier in classifiers.items()
-    }  # fmt: skip
-    batches = this.data.evaluation_batches("test", 8)
-    worst = export.verify(exported, next(iter(batches))["image"].numpy())
-    _log.info("exported; a fresh process agrees to %.1e", worst)
-    files.write_text(mark, json.dumps({"greatest_difference": worst}))

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import keras
 
-from qup import models
+from qup import errors, models
 from qup.types import Bounds, DatasetInfo, Recipe
 
 # An ml_collections ConfigDict with the keys of configs/defaults.py.
@@ -30,7 +30,12 @@ def identity(config: Config) -> dict[str, Any]:
 def workdir(config: Config) -> pathlib.Path:
     """Returns the run's folder; the same settings name the same one."""
     if config.workdir is not None:
-        return pathlib.Path(config.workdir).expanduser()
+        try:
+            return pathlib.Path(config.workdir).expanduser()
+        except RuntimeError as error:
+            raise errors.InputError(
+                f"workdir {config.workdir!r}: {error} Give the whole path."
+            ) from error
     told = identity(config)
     if config.dataset.name == "image_folder":
         told["data_dir"] = str(pathlib.Path(config.dataset.data_dir or "."))

@@ -1,0 +1,24 @@
+"""Versions of all that shapes a number."""
+
+import platform
+from importlib import metadata
+
+import tensorflow as tf
+
+import qup
+
+
+def installed() -> dict[str, str]:
+    """Returns the versions of all that shapes a number."""
+    packages = (
+        "tensorflow", "keras", "numpy", "tensorflow-datasets",
+        "scikit-learn", "pillow",
+    )  # fmt: skip
+    return {
+        "qup": qup.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "device": "GPU" if tf.config.list_physical_devices("GPU") else "CPU",
+        **{name: metadata.version(name) for name in packages},
+    }
