@@ -2,7 +2,9 @@
 
     python -m bin.run_ifa
 
-Real handwriting, 1,797 images, no network and no files.
+Real handwriting, 1,797 images, no network and no files. Seed 0, two cores:
+CL TA 96.11, RA (PGD-4) 23.61; ACL TA 98.33, RA 64.17, but 9.17 under 40
+steps from a random start.
 """
 
 from configs import defaults
@@ -15,7 +17,11 @@ def get_config(size: str = "full"):
     config.dataset.validation_size = 120
     # 1,317 images are 20 batches: as many steps as MNIST's first 2 %.
     config.training.epochs = (20,)
-    config.translator.epochs = 15
+    # A small, fast translator: the demo ends within minutes. Adam's 2e-4
+    # needs more steps than 1,317 images give.
+    config.translator.width = 8
+    config.translator.learning_rate = 1e-3
+    config.translator.epochs = 30
     config.attack.check_size = 360
     if size == "smoke":
         defaults.shrink(config, train=None, test=None)

