@@ -78,6 +78,10 @@ def run(main: Callable[[config_dict.ConfigDict], str]) -> None:
         with _told():
             return command_line.parse(argv)
 
+    if sys.stderr is None:
+        # Closed by the caller: messages need somewhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        sys.stderr = os.fdopen(2, "w")
     app.run(guarded, flags_parser=parsed)
 
 

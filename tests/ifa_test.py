@@ -250,6 +250,9 @@ def test_a_wrong_command_is_told_without_a_traceback(given, message):
         ("dataset.evaluation_split", "validation", "images held out"),
         ("workdir", "/proc/nowhere", "Cannot write"),
         ("workdir", "README.md", "is a file"),
+        ("workdir", "~nobody-of-that-name/x", "cannot be used"),
+        ("workdir", "x\udcff", "cannot be used"),
+        ("workdir", "/tmp/" + 300 * "y", "Cannot write"),
         ("workdir", "qup", "did not write"),
     ],
 )

@@ -87,9 +87,21 @@ def _versions(folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _read(folder: pathlib.Path, origin: str) -> source.Source:
+    builder = _open(folder)
+    try:
+        return _described(builder, folder, origin)
+    except InputError:
+        raise
+    # What the description lacks or tells wrongly shows in many ways.
+    except Exception as error:
+        raise _incomplete(folder, f"damaged description: {error!r}") from error
+
+
+def _described(
+    builder: Any, folder: pathlib.Path, origin: str
+) -> source.Source:
     import tensorflow_datasets as tfds
 
-    builder = _open(folder)
     for split in _SPLITS:
         if split not in builder.info.splits:
             raise _incomplete(folder, f"it has no split {split!r}")

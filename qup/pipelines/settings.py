@@ -31,10 +31,12 @@ def workdir(config: Config) -> pathlib.Path:
     """Returns the run's folder; the same settings name the same one."""
     if config.workdir is not None:
         try:
+            config.workdir.encode("utf-8")
             return pathlib.Path(config.workdir).expanduser()
-        except RuntimeError as error:
+        except (RuntimeError, UnicodeEncodeError) as error:
             raise errors.InputError(
-                f"workdir {config.workdir!r}: {error} Give the whole path."
+                f"workdir {config.workdir!a} cannot be used: {error}. Give "
+                "the whole path, in UTF-8."
             ) from error
     told = identity(config)
     if config.dataset.name == "image_folder":
