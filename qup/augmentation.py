@@ -11,7 +11,6 @@ augmented = combine(classifier, translator)
 ```
 """
 
-import hashlib
 import logging
 import math
 import pathlib
@@ -21,7 +20,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from qup import errors, evaluation, opposite_fgsm, progress
+from qup import errors, evaluation, model_files, opposite_fgsm, progress
 from qup.datasets import Dataset
 from qup.deltas import Deltas
 from qup.types import Attack, Batch, Bounds, LogitsFn
@@ -87,7 +86,7 @@ def opposite_deltas(
             "num_shards": math.ceil(count / batch_size),
             "batch_size": batch_size,
             "attack": getattr(attack, "__name__", None),
-            "classifier": _digest(logits_fn),
+            "classifier": model_files.digest(logits_fn),
             "dataset": dataset.fingerprint,
         },
     )
@@ -106,33 +105,30 @@ def opposite_deltas(
         unit="shard",
     )
     for shard, batch in shards if missing else ():
-        images, counts = _trajectory(
+        arrays = _walk_batch(
             logits_fn, batch, points, attack,
             num_steps=num_steps, step_size=step_size, bounds=bounds, loss=loss,
         )  # fmt: skip
-        rows = batch["weight"].numpy() > 0
-        # Delta_N = X_N - X_0 = sum_n D_n                      (S, Eq. 2)
-        delta = (images - batch["image"]).numpy()[rows]
-        deltas.write(
-            shard,
-            id=batch["id"].numpy()[rows],
-            image=np.rint(batch["image"].numpy()[rows] * 255).astype(np.uint8),
-            delta=delta,
-            points=np.array(points, np.int64),
-            right=np.array([right for right, _ in counts]),
-            attacked=np.array([attacked for _, attacked in counts]),
-        )
+        deltas.write(shard, **arrays)
     return deltas
 
 
-def _digest(logits_fn: LogitsFn) -> str | None:
-    """Returns SHA-256, in hex, of a model's weights; None of a function's."""
-    if not isinstance(logits_fn, keras.Model):
-        return None
-    digest = hashlib.sha256()
-    for weight in logits_fn.weights:
-        digest.update(np.ascontiguousarray(weight.numpy()))
-    return digest.hexdigest()
+def _walk_batch(
+    logits_fn: LogitsFn, batch: Batch, points, attack, **steps
+) -> dict[str, np.ndarray]:
+    """Returns the arrays of one shard, see qup/deltas.py."""
+    images, counts = _trajectory(logits_fn, batch, points, attack, **steps)
+    rows = batch["weight"].numpy() > 0
+    start = batch["image"]
+    return {
+        "id": batch["id"].numpy()[rows],
+        "image": np.rint(start.numpy()[rows] * 255).astype(np.uint8),
+        # Delta_N = X_N - X_0 = sum_n D_n                      (S, Eq. 2)
+        "delta": (images - start).numpy()[rows],
+        "points": np.array(points, np.int64),
+        "right": np.array([right for right, _ in counts]),
+        "attacked": np.array([attacked for _, attacked in counts]),
+    }
 
 
 def _trajectory(

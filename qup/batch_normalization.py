@@ -1,7 +1,7 @@
 """Batch normalisation through TensorFlow's fused kernel.
 
 Keras 3 composes it of single operations; the fused kernel makes a training
-step of the translator 1.2 to 1.4 times faster on a CPU
+step of the translator about 1.2 times faster on a CPU
 (`python -m benchmarks.translator`).
 """
 

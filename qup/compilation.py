@@ -67,8 +67,9 @@ def use_xla(mode: str) -> bool:
 
     Args:
       mode: "on", "off", or "auto": on with a GPU, off without, because on
-        a CPU XLA runs stride-1 convolutions 1.4 to 3 times slower than
-        oneDNN (`python -m benchmarks.attacks` measures it).
+        a CPU XLA's convolutions are several times slower than oneDNN's:
+        PGD at a quarter (ConvNet) and a sixteenth (YGCNN) of the speed
+        (`python -m benchmarks.attacks --models=convnet,ygcnn --xla`).
 
     Returns:
       The value for `tf.function(jit_compile=...)`.

@@ -8,15 +8,18 @@ translator = load("runs/mnist/epoch-1/translator.keras")
 ```
 """
 
+import hashlib
 import pathlib
 
 import keras
+import numpy as np
 
 from qup import (
     batch_normalization,  # noqa: F401, registers its layer
     errors,
     files,
 )
+from qup.types import LogitsFn
 
 
 def save(model: keras.Model, path: pathlib.Path) -> None:
@@ -38,3 +41,13 @@ def load(path: pathlib.Path) -> keras.Model:
             f"The model {path} cannot be read: {str(error).splitlines()[0]}. "
             "Remove it, and the next start makes it again."
         ) from error
+
+
+def digest(logits_fn: LogitsFn) -> str | None:
+    """Returns SHA-256, in hex, of a model's weights; None of a function's."""
+    if not isinstance(logits_fn, keras.Model):
+        return None
+    weights = hashlib.sha256()
+    for weight in logits_fn.weights:
+        weights.update(np.ascontiguousarray(weight.numpy()))
+    return weights.hexdigest()

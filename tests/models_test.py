@@ -180,8 +180,8 @@ def test_normalisation_sits_inside(name):
 def test_wrong_options_are_told(name):
     for options, words in [
         ({"widht": 0.5}, "Did you mean 'width'"),
-        ({"width": 0.0}, "width must be a positive number"),
-        ({"width": math.nan}, "width must be a positive number"),
+        ({"width": 0.0}, "width must be a finite number above 0"),
+        ({"width": math.nan}, "width must be a finite number above 0"),
         ({"std": 0.0}, "std positive"),
         ({"mean": math.inf}, "mean must be finite"),
     ]:

@@ -231,10 +231,14 @@ def test_a_fault_anywhere_publishes_nothing_wrong(folder, kind):
 
 
 def _recoveries(folder, first, second, kinds):
-    """Faults in a run, then in the run that should mend it."""
+    """Faults in a run, then in the run that should mend it.
+
+    Returns how many of the second kind there were.
+    """
     pattern = folder / "pattern"
     pattern.mkdir()
     assert _run_with_fault(pattern, first, kinds[0])
+    happened = 0
     for number in second:
         root = folder / "root"
         shutil.copytree(pattern, root)
@@ -244,21 +248,27 @@ def _recoveries(folder, first, second, kinds):
         shutil.rmtree(root)
         if not fault:
             break
+        happened += 1
     shutil.rmtree(pattern)
+    return happened
 
 
 @pytest.mark.parametrize("kind", ["single", "lasting", "kill"])
 def test_a_fault_during_recovery_publishes_nothing_wrong(folder, kind):
+    happened = 0
     for first in range(1, 110, 15):
         second = itertools.count(1 + first % 10, 10)
-        _recoveries(folder, first, second, ("kill", kind))
+        happened += _recoveries(folder, first, second, ("kill", kind))
+    assert happened > 40, "nearly no recovery was disturbed"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kinds", [("kill", "kill"), ("lasting", "single")])
 def test_any_two_faults_publish_nothing_wrong(folder, kinds):
+    happened = 0
     for first in range(1, 110, 5):
-        _recoveries(folder, first, itertools.count(1), kinds)
+        happened += _recoveries(folder, first, itertools.count(1), kinds)
+    assert happened > 1000, "nearly no recovery was disturbed"
 
 
 _FULL = """

@@ -32,11 +32,7 @@ def scaled(channels: int, width: float) -> int:
     Raises:
       InputError: `width` is not a positive finite number.
     """
-    if not 0 < width < math.inf:
-        raise errors.InputError(
-            f"width must be a positive number, received {width}; 1 is the "
-            "published size and 0.5 half its channels."
-        )
+    errors.check_number("width", width, above=0)
     return max(1, math.floor(channels * width + 0.5))
 
 

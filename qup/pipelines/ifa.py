@@ -15,7 +15,6 @@ print(run(config))  # config as in configs/defaults.py
 ```
 """
 
-import logging
 import pathlib
 
 import keras
@@ -39,8 +38,6 @@ from qup.pipelines import (
     showing,
 )
 from qup.pipelines.opening import Run
-
-_log = logging.getLogger("qup")
 
 
 def run(config: settings.Config) -> str:
@@ -144,10 +141,11 @@ def _augment(
             settings.translator_parameters(this.config, translator),
         ),
     )
-    showing.images(this, classifier, translator, epochs)
-    showing.results(this, rows, epochs)
     both = {"classifier": classifier, "augmented_classifier": augmented}
-    shipping.ship(this, both, epochs)
+    if not shipping.shipped(this, both, epochs):
+        showing.images(this, classifier, translator, epochs)
+        showing.results(this, rows, epochs)
+        shipping.ship(this, both, epochs)
     return rows
 
 
