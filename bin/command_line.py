@@ -24,6 +24,9 @@ ALIASES = {
     "model": "model.name",
     "epochs": "training.epochs",
     "workdir": "workdir",
+    "pipeline_root": "pipeline_root",
+    "enable_cache": "enable_cache",
+    "verify": "verify",
     "data_dir": "dataset.data_dir",
     "manual_dir": "dataset.manual_dir",
     "seed": "seed",
@@ -38,6 +41,13 @@ def define_flags() -> None:
         "epochs", None, "Epochs of the classifier; a list (1,30,50) runs each."
     )
     flags.DEFINE_string("workdir", None, "Folder of the run's files.")
+    flags.DEFINE_string(
+        "pipeline_root", None, "Folder of the artifacts; several may share it."
+    )
+    flags.DEFINE_bool("enable_cache", None, "Reuse what earlier runs made.")
+    flags.DEFINE_enum(
+        "verify", None, ["stat", "full"], "How reused files are looked at."
+    )
     flags.DEFINE_string("data_dir", None, "Folder of prepared datasets.")
     flags.DEFINE_string(
         "manual_dir", None, "Folder of original files fetched by hand."

@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import logging
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from absl import logging as absl_logging
 from ml_collections import config_dict
 
 from bin import command_line
-from qup import errors
+from qup import errors, orchestration
 
 
 @contextlib.contextmanager
@@ -59,13 +60,15 @@ def run(main: Callable[[config_dict.ConfigDict], str]) -> None:
     """Parses argv, calls `main` with the settings, prints what it returns.
 
     Exit status: 0 when main returned, 1 for anything the user can mend
-    (told in a line, without a traceback), 130 after Ctrl-C.
+    (told in a line, without a traceback), 130 after Ctrl-C and 143 after
+    SIGTERM.
     """
 
     def started(argv: list[str]) -> None:
         if len(argv) > 1:
             raise flags.Error(f"Not a flag: {argv[1]!r}.")
         config = command_line.resolve()
+        signal.signal(signal.SIGTERM, _terminate)
         _log_plainly()
         start_tensorflow()
         _print(main(config))
@@ -103,12 +106,18 @@ def _told() -> Iterator[None]:
     """Ends the program with a line on standard error."""
     try:
         yield
-    except (flags.Error, errors.InputError) as error:
+    except (
+        flags.Error,
+        errors.InputError,
+        orchestration.OrchestrationError,
+    ) as error:
         _end(f"Error: {' '.join(str(error).split())}", 1)
     except MemoryError:
         _end(_NO_MEMORY, 1)
     except KeyboardInterrupt:
-        _end("Stopped; the same command goes on.", 130)
+        _end(_STOPPED, 130)
+    except _Terminated:
+        _end(_STOPPED, 143)
     except Exception as error:
         # tf.errors.ResourceExhaustedError, without importing TensorFlow.
         if type(error).__name__ != "ResourceExhaustedError":
@@ -116,6 +125,15 @@ def _told() -> Iterator[None]:
         _end(_NO_MEMORY, 1)
 
 
+class _Terminated(SystemExit):
+    """SIGTERM came."""
+
+
+def _terminate(number: int, frame) -> None:
+    raise _Terminated(143)
+
+
+_STOPPED = "Stopped; the same command goes on."
 _NO_MEMORY = (
     "Error: Not enough memory. Lower the batch sizes, the widths or the image "
     "size, in a new workdir."

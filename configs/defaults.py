@@ -21,6 +21,13 @@ def get_config() -> config_dict.ConfigDict:
     config.seed = 0
     # Files of the run; None: runs/<dataset>-<model>-<hash of the settings>.
     config.workdir = _str()
+    # Folder of the artifacts and their metadata; None: workdir/pipeline.
+    config.pipeline_root = _str()
+    # Reuse results that are known and intact.
+    config.enable_cache = True
+    # "full" hashes every reused file; "stat" only those whose size, time or
+    # inode has changed.
+    config.verify = "stat"
     # The paper's printed equations, see `read_literally`.
     config.paper_literal = False
     config.dataset = {

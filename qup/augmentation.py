@@ -81,14 +81,13 @@ def opposite_deltas(
             "step_size": step_size,
             "bounds": None if bounds is None else list(bounds),
             "loss": loss,
-            "points": points,
             "num_images": count,
             "num_shards": math.ceil(count / batch_size),
             "batch_size": batch_size,
-            "attack": getattr(attack, "__name__", None),
             "classifier": model_files.digest(logits_fn),
             "dataset": dataset.fingerprint,
         },
+        {"points": points, "attack": getattr(attack, "__name__", None)},
     )
     missing = set(deltas.missing())
     if missing:
@@ -105,30 +104,34 @@ def opposite_deltas(
         unit="shard",
     )
     for shard, batch in shards if missing else ():
-        arrays = _walk_batch(
+        arrays, counts = _walk_batch(
             logits_fn, batch, points, attack,
             num_steps=num_steps, step_size=step_size, bounds=bounds, loss=loss,
         )  # fmt: skip
-        deltas.write(shard, **arrays)
+        deltas.write(shard, arrays, counts)
     return deltas
 
 
 def _walk_batch(
     logits_fn: LogitsFn, batch: Batch, points, attack, **steps
-) -> dict[str, np.ndarray]:
-    """Returns the arrays of one shard, see qup/deltas.py."""
-    images, counts = _trajectory(logits_fn, batch, points, attack, **steps)
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Returns the arrays and the counts of one shard, see qup/deltas.py."""
+    images, counted = _trajectory(logits_fn, batch, points, attack, **steps)
     rows = batch["weight"].numpy() > 0
     start = batch["image"]
-    return {
+    arrays = {
         "id": batch["id"].numpy()[rows],
         "image": np.rint(start.numpy()[rows] * 255).astype(np.uint8),
         # Delta_N = X_N - X_0 = sum_n D_n                      (S, Eq. 2)
         "delta": (images - start).numpy()[rows],
-        "points": np.array(points, np.int64),
-        "right": np.array([right for right, _ in counts]),
-        "attacked": np.array([attacked for _, attacked in counts]),
     }
+    right, attacked = zip(*counted, strict=True) if counted else ((), ())
+    counts = {
+        "points": np.array(points, np.int64),
+        "right": np.array(right, float),
+        "attacked": np.array(attacked, float),
+    }
+    return arrays, counts
 
 
 def _trajectory(

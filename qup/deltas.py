@@ -1,24 +1,27 @@
 """The pairs (X_0, Delta_N) on disk, in shards: memory stays flat.
 
 One shard is one batch of the walk: an .npz of `id` int64 [rows], `image`
-uint8 [rows, height, width, channels], `delta` float32 of the same shape,
-and, at each of `points`, how many of the rows were `right` and how many
-were still right when `attacked`.
+uint8 [rows, height, width, channels] and `delta` float32 of the same shape.
+Beside it lie the shard's counts: an .npz of, at each of `points`, how many
+of the rows were `right` and how many were still right when `attacked`.
+
+```python
+deltas = Deltas.open("runs/demo/pipeline/DeltaGen.epoch-1/deltas/5")
+deltas.scale  # the largest |Delta|
+```
 """
 
 import functools
 import json
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from qup import errors, files, nesting
 
-# Pairs shuffled at a time.
-_SHUFFLED = 10_000
+_SETTINGS = "settings.json"
 
 
 class Deltas:
@@ -29,20 +32,45 @@ class Deltas:
       settings: How the walk was made; JSON values.
     """
 
-    def __init__(self, directory: pathlib.Path, settings: Mapping[str, Any]):
+    def __init__(
+        self,
+        directory: pathlib.Path,
+        settings: Mapping[str, Any],
+        counted: Mapping[str, Any] | None = None,
+    ):
         """Opens a folder, or starts one.
 
         Args:
           directory: The folder.
           settings: How the walk is made; must hold "num_shards".
+          counted: What is counted on the way, and how.
 
         Raises:
           InputError: The folder holds a walk of other settings.
         """
         self.directory = pathlib.Path(directory)
         self.settings = dict(settings)
-        path = self.directory / "settings.json"
-        text = json.dumps(self.settings, sort_keys=True, indent=1)
+        self._keep(_SETTINGS, self.settings)
+        if counted is not None:
+            self._keep("counted.json", counted)
+
+    @classmethod
+    def open(cls, directory: pathlib.Path) -> "Deltas":
+        """Opens a folder that holds a walk.
+
+        Raises:
+          InputError: It holds none.
+        """
+        path = pathlib.Path(directory) / _SETTINGS
+        try:
+            return cls(directory, json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError) as error:
+            message = f"{directory} holds no walk: {error}."
+            raise errors.InputError(message) from error
+
+    def _keep(self, name: str, settings: Mapping[str, Any]) -> None:
+        path = self.directory / name
+        text = json.dumps(settings, sort_keys=True, indent=1)
         if not path.exists():
             files.write_text(path, text)
             return
@@ -57,26 +85,40 @@ class Deltas:
                 f"{', '.join(changed)}. Choose another folder, or remove it."
             )
 
-    def path(self, shard: int) -> pathlib.Path:
-        """Returns the file of shard number `shard`."""
+    def link(self, directory: pathlib.Path) -> None:
+        """Puts the settings and the shards into another folder as well.
+
+        Without the counts, so that the folder depends on the walk alone.
+        """
+        shards = map(self.path, range(self.settings["num_shards"]))
+        for path in (self.directory / _SETTINGS, *shards):
+            files.link(path, directory / path.name)
+
+    def path(self, shard: int, kind: str = "shard") -> pathlib.Path:
+        """Returns the file of a shard, or of its counts (kind "counts")."""
         count = self.settings["num_shards"]
-        return self.directory / f"shard-{shard:05d}-of-{count:05d}.npz"
+        return self.directory / f"{kind}-{shard:05d}-of-{count:05d}.npz"
 
     def missing(self) -> list[int]:
         """Returns the numbers of the shards that are not there yet."""
-        return [
-            shard
-            for shard in range(self.settings["num_shards"])
-            if not self.path(shard).exists()
-        ]
+        shards = range(self.settings["num_shards"])
+        return [shard for shard in shards if not self.path(shard).exists()]
 
-    def write(self, shard: int, **arrays: np.ndarray) -> None:
+    def write(
+        self,
+        shard: int,
+        arrays: Mapping[str, np.ndarray],
+        counts: Mapping[str, np.ndarray],
+    ) -> None:
         """Writes one shard whole; InputError if Delta is not finite."""
         if not np.isfinite(arrays["delta"]).all():
             raise errors.InputError(
                 "The walk left the finite numbers: the classifier's gradient "
                 "is NaN or infinite. Look at the classifier's training."
             )
+        # The counts first: where the shard is, they are.
+        with files.replacing(self.path(shard, "counts")) as partial:
+            np.savez(partial, **counts)
         with files.replacing(self.path(shard)) as partial:
             np.savez(partial, **arrays)
 
@@ -102,14 +144,12 @@ class Deltas:
 
     @functools.cached_property
     def _summary(self) -> dict[str, Any]:
-        """One pass over the shards: sizes, the scale, the trajectory."""
-        ids, scale, right, attacked = [], 0.0, 0, 0
+        """One pass over the shards: sizes and the scale."""
+        ids, scale = [], 0.0
         for shard in range(self.settings["num_shards"]):
             arrays = self.read(shard)
             ids.append(arrays["id"])
             scale = max(scale, float(np.abs(arrays["delta"]).max()))
-            right = right + arrays["right"]
-            attacked = attacked + arrays["attacked"]
         images = len(np.unique(np.concatenate(ids)))
         if images != self.settings["num_images"]:
             raise errors.InputError(
@@ -121,15 +161,18 @@ class Deltas:
             "images": images,
             "shape": arrays["delta"].shape[1:],
             "scale": scale,
-            "trajectory": list(
-                zip(arrays["points"], right, attacked, strict=True)
-            ),
         }
 
     @property
     def num_images(self) -> int:
         """Number of pairs."""
         return self._summary["images"]
+
+    @property
+    def walk(self) -> dict[str, Any]:
+        """The keyword arguments of `opposite_fgsm.walk`."""
+        names = ("num_steps", "step_size", "bounds", "loss")
+        return {name: self.settings[name] for name in names}
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -143,57 +186,22 @@ class Deltas:
 
     @property
     def trajectory(self) -> list[tuple[int, float, float]]:
-        """[(n, right, right when attacked)]: counts of images at X_n."""
-        return self._summary["trajectory"]
+        """[(n, right, right when attacked)]: counts of images at X_n.
 
-    def batches(
-        self, batch_size: int, *, seed: int, epoch: int
-    ) -> tf.data.Dataset:
-        """Returns one epoch of shuffled pairs.
-
-        Shards are permuted, then shuffled within a buffer of 10,000 pairs.
-
-        Args:
-          batch_size: Pairs a batch; the incomplete last one is dropped.
-          seed: The order depends on (seed, epoch) alone.
-          epoch: See seed.
-
-        Returns:
-          {"image": float32 [batch, height, width, channels] in [0, 1],
-          "delta": float32 of the same shape}.
+        Raises:
+          InputError: A file of the counts is missing or damaged.
         """
-        order = np.random.default_rng((seed, epoch))
-
-        def shards() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-            count = self.settings["num_shards"]
-            permuted = np.random.default_rng((seed, epoch)).permutation(count)
-            for shard in permuted:
-                arrays = self.read(int(shard))
-                yield arrays["image"], arrays["delta"]
-
-        rows = (None, *self.image_shape)
-        pairs = tf.data.Dataset.from_generator(
-            shards,
-            output_signature=(
-                tf.TensorSpec(rows, tf.uint8),
-                tf.TensorSpec(rows, tf.float32),
-            ),
-        )
-        batches = (
-            pairs.prefetch(1)
-            .unbatch()
-            .shuffle(_SHUFFLED, seed=int(order.integers(2**31)))
-            .batch(batch_size, drop_remainder=True)
-            .map(
-                lambda image, delta: {
-                    "image": tf.cast(image, tf.float32) / 255.0,
-                    "delta": delta,
-                }
-            )
-            .prefetch(tf.data.AUTOTUNE)
-        )
-        return batches.apply(
-            tf.data.experimental.assert_cardinality(
-                self.num_images // batch_size
-            )
-        )
+        right = attacked = 0
+        for shard in range(self.settings["num_shards"]):
+            path = self.path(shard, kind="counts")
+            try:
+                with np.load(path, allow_pickle=False) as counts:
+                    points = counts["points"].tolist()
+                    right = right + counts["right"]
+                    attacked = attacked + counts["attacked"]
+            except Exception as error:
+                raise errors.InputError(
+                    f"The counts {path} cannot be read: {error}. Remove the "
+                    "folder to walk anew."
+                ) from error
+        return list(zip(points, right.tolist(), attacked.tolist(), strict=True))

@@ -126,7 +126,21 @@ def remove(path: pathlib.Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def write_text(path: pathlib.Path, text: str) -> None:
-    """Writes `text` to `path`, whole or not at all."""
+def write_bytes(path: pathlib.Path, content: bytes) -> None:
+    """Writes `content` to `path`, whole or not at all."""
     with replacing(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_bytes(content)
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Writes `text` to `path` in UTF-8, whole or not at all."""
+    write_bytes(path, text.encode())
+
+
+def link(source: pathlib.Path, target: pathlib.Path) -> None:
+    """Makes `target` another name of a file; a copy where that cannot be."""
+    with explained(target):
+        try:
+            os.link(source, target)
+        except OSError:
+            shutil.copy2(source, target)

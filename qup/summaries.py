@@ -28,6 +28,17 @@ class Summaries:
         self._directory = pathlib.Path(directory)
         self._writers: dict[str, tf.summary.SummaryWriter] = {}
 
+    def holds(self, run: str) -> bool:
+        """Says whether a curve has been written, by whomever."""
+        return any((self._directory / run).glob("*tfevents*"))
+
+    def clear(self, run: str) -> None:
+        """Removes what was written to a curve."""
+        self._writers.pop(run, None)
+        with files.explained(self._directory / run):
+            for path in (self._directory / run).glob("*tfevents*"):
+                path.unlink(missing_ok=True)
+
     @contextlib.contextmanager
     def _writing(self, run: str, step: int) -> Iterator[None]:
         """Directs tf.summary's functions to a folder, and flushes."""

@@ -1,87 +1,56 @@
-"""The working directory of one run: its configuration, lock and memory.
+"""The working directory of runs: what the newest one was, and on what.
 
-A second start with the same configuration goes on where the first ended;
-one with another configuration is refused, and so is a folder that holds
-something else.
+Another configuration in the same folder is a new run; what earlier runs
+made stays in the pipeline root. A folder that holds something else is
+refused.
 """
 
+import contextlib
 import fcntl
-import hashlib
 import json
 import logging
-import os
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import qup
-from qup import errors, files, measurements, nesting, versions
+from qup import errors, files, versions
 
 _log = logging.getLogger("qup")
 _CONFIG, _LOCK = "config.json", ".qup.lock"
-_OF_DATA = ("data", "classes")
+_PATTERNS = "[]*?\\"
 
 
 class Workdir:
-    """An opened working directory, ours until the process ends.
+    """An opened working directory.
 
     Attributes:
       path: The folder.
     """
 
-    def __init__(self, path: pathlib.Path, config: Mapping[str, Any]):
-        """Opens or makes the folder, and locks it.
+    def __init__(self, path: pathlib.Path, *others: pathlib.Path):
+        """Opens or makes the folder.
 
         Args:
           path: The folder.
-          config: What identifies the run; JSON values. It is compared with
-            what the folder holds, and kept there by `commit`.
+          *others: Further folders in which a run will write.
 
         Raises:
-          InputError: The folder cannot be written, was not written by qup,
-            holds a run of another configuration, or is in use.
+          InputError: The folder cannot be written, or was not written by
+            qup.
         """
         self.path = pathlib.Path(path)
-        # As JSON gives it back: tuples are lists.
-        self._config = json.loads(
-            json.dumps({"qup": qup.__version__, **config})
-        )
-        if set("[]*?\\") & set(str(self.path.absolute())):
-            raise errors.InputError(
-                f"The workdir {self.path} has one of [ ] * ? \\ in its path, "
-                "which TensorFlow's checkpoints take for patterns. Name "
-                "another folder."
-            )
+        for folder in (self.path, *others):
+            if set(_PATTERNS) & set(str(folder.absolute())):
+                raise errors.InputError(
+                    f"The path {folder.absolute()} has one of "
+                    f"{' '.join(_PATTERNS)} in it, which TensorFlow's "
+                    "checkpoints take for patterns. Name another folder."
+                )
         with files.explained(self.path):
             self._check_owner()
-        self._compare(self._config)
-        self._claim()
-
-    def commit(self, data: str, classes: Sequence[str]) -> None:
-        """Keeps the configuration: what cannot be run is never committed.
-
-        Args:
-          data: Fingerprint of the data.
-          classes: Names of the classes, in the order of the logits.
-
-        Raises:
-          InputError: An earlier start here saw other data.
-        """
-        config = {**self._config, "data": data, "classes": list(classes)}
-        self._compare(config)
-        files.write_text(self.path / _CONFIG, _json(config))
-        path, now = self.path / "versions.json", versions.installed()
-        before = _read_json(path) or now
-        changed = {k: v for k, v in before.items() if now.get(k, v) != v}
-        if changed:
-            _log.warning(
-                "%s was begun under %s; what it holds is kept and may differ "
-                "from what this start would make.", self.path, changed,
-            )  # fmt: skip
-            now["earlier"] = [before]
-        elif "earlier" in before:
-            now["earlier"] = before["earlier"]
-        files.write_text(path, _json(now))
+            self.path.mkdir(parents=True, exist_ok=True)
+            (self.path / _LOCK).touch()
 
     def _check_owner(self) -> None:
         if self.path.exists() and not self.path.is_dir():
@@ -97,79 +66,40 @@ class Workdir:
                 f"write ({sorted(held)[0]}, ...). Name an empty or a "
                 "new folder."
             )
-
-    def _claim(self) -> None:
-        with files.explained(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
-            # Held open, and so locked, until the process ends.
-            self._lock = open(  # noqa: SIM115
-                self.path / _LOCK, "a+", encoding="utf-8"
-            )
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                self._lock.seek(0)
-                raise errors.InputError(
-                    f"The workdir {self.path} is in use by process "
-                    f"{self._lock.read().strip() or '?'}. Wait for it, or "
-                    "name another folder."
-                ) from error
-            self._lock.truncate(0)
-            self._lock.write(f"{os.getpid()}\n")
-            self._lock.flush()
-
-    def _compare(self, config: Mapping[str, Any]) -> None:
         path = self.path / _CONFIG
-        if not path.exists():
-            return
-        old = _read_json(path)
-        if "qup" not in old:
+        if path.exists() and "qup" not in _read_json(path):
             raise errors.InputError(
                 f"{path} is no configuration that qup wrote. Name an empty "
                 "or a new folder."
             )
-        if "data" not in config:
-            old = {k: v for k, v in old.items() if k not in _OF_DATA}
-        changed = nesting.changes(old, config)
-        if changed:
-            raise errors.InputError(
-                f"The workdir {self.path} holds a run with another "
-                f"configuration: {', '.join(changed)}. Name another folder, "
-                "or give the old settings to go on."
-            )
 
-    def remember(
-        self,
-        name: str,
-        compute: Callable[[], list[measurements.Row]],
-    ) -> list[measurements.Row]:
-        """Returns the rows kept as `name`, computing them at first.
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Waits until no other process is in such a block, and enters it."""
+        with (self.path / _LOCK).open("a", encoding="utf-8") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                _log.info(
+                    "waiting for another process to find or prepare the data"
+                )
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def commit(self, config: Mapping[str, Any]) -> None:
+        """Keeps the configuration and the versions of the newest run.
 
         Args:
-          name: Path within the folder, ending in .csv.
-          compute: Makes the rows.
-
-        Returns:
-          The rows, read back from the file.
+          config: JSON values.
 
         Raises:
-          InputError: The file was changed since.
+          InputError: The folder cannot be written.
         """
-        path = self.path / name
-        mark = path.with_name(path.name + ".sha256")
-        if not (path.exists() and mark.exists()):
-            measurements.write(path, compute())
-            files.write_text(mark, _digest(path))
-        if mark.read_bytes() != _digest(path).encode():
-            raise errors.InputError(
-                f"{path} is not what was measured: it was changed since. "
-                "Remove it, and the next start measures it again."
-            )
-        return measurements.read(path)
-
-
-def _digest(path: pathlib.Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+        held = {"qup": qup.__version__, **config}
+        files.write_text(self.path / _CONFIG, _json(held))
+        files.write_text(
+            self.path / "versions.json", _json(versions.installed())
+        )
 
 
 def _read_json(path: pathlib.Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from qup import (
     evaluation,
     models,
     opposite_fgsm,
+    pairs,
 )
 from qup.errors import InputError
 
@@ -204,7 +205,7 @@ def test_batches_shuffle_by_seed_and_epoch(classifier, data, tmp_path):
     walked = _walk(classifier, data, tmp_path)
 
     def order(seed, epoch):
-        batches = walked.batches(10, seed=seed, epoch=epoch)
+        batches = pairs.batches(walked, 10, seed=seed, epoch=epoch)
         assert int(batches.cardinality()) == 5
         return np.concatenate([b["delta"] for b in batches])
 

@@ -13,7 +13,10 @@ _LEVELS = [
      "orchestration", "__init__"},
     {"datasets", "models", "attacks", "pix2pix", "unet"},
     {"training", "evaluation", "augmentation", "opposite_fgsm", "deltas",
-     "checkpoints", "summaries", "export", "workdir", "model_files"},
+     "pairs", "checkpoints", "summaries", "export", "workdir", "model_files",
+     "looks", "subjects", "interruption", "figures", "curves",
+     "translation"},
+    {"components"},
     {"pipelines"},
 ]  # fmt: skip
 _LEVEL = {name: i for i, names in enumerate(_LEVELS) for name in names}

@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from qup import augmentation, datasets, evaluation, models, training
+from qup import (
+    augmentation,
+    datasets,
+    evaluation,
+    models,
+    training,
+    translation,
+)
 from qup.errors import InputError
 from qup.pix2pix import Pix2Pix, discriminator
 from qup.training.classifier import Plateau
@@ -203,7 +210,7 @@ def _deltas(tmp_path):
 
 def _translate(deltas, **options):
     settings = {"epochs": 3, "width": 2, "batch_size": 16}
-    return training.fit_translator(deltas, **(settings | options))
+    return translation.fit_translator(deltas, **(settings | options))
 
 
 def test_a_killed_translator_ends_as_an_uninterrupted_one(tmp_path):

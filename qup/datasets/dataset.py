@@ -13,13 +13,13 @@ import numpy as np
 import tensorflow as tf
 
 from qup import errors
+from qup.datasets import batching
 from qup.datasets.source import Source, Split
 from qup.errors import InputError
 from qup.types import DatasetInfo
 
 # The first word of a generator's seed: what the numbers are drawn for.
 _SHUFFLE, _VALIDATION = 1, 2
-_PREFETCH = 4
 
 
 class Dataset:
@@ -31,6 +31,7 @@ class Dataset:
 
     Attributes:
       info: Name, shape, classes, origin, and the size of each split.
+      folders: See `Source`.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Dataset:
                 f"{validation_size}."
             )
         order = _permutation(train.size, _VALIDATION, seed)
+        # The places of each split's images within `Split.rows`.
         self._rows: dict[str, tuple[Split, np.ndarray]] = {
             "train": (train, np.sort(order[validation_size:])),
             "test": (test, np.arange(test.size)),
@@ -77,11 +79,15 @@ class Dataset:
         if validation_size:
             held_out = np.sort(order[:validation_size])
             self._rows["validation"] = (train, held_out)
+        elif "validation" in source.splits:
+            held = source.splits["validation"]
+            self._rows["validation"] = (held, np.arange(held.size))
+        self.folders = source.folders
         self.info = DatasetInfo(
             name,
             source.image_shape,
             source.class_names,
-            {split: len(ids) for split, (_, ids) in self._rows.items()},
+            {split: len(rows) for split, (_, rows) in self._rows.items()},
             source.origin,
         )
 
@@ -89,11 +95,35 @@ class Dataset:
     def fingerprint(self) -> str:
         """SHA-256, in hex, of the class names, images and labels used."""
         digest = hashlib.sha256(repr(self.info.class_names).encode())
-        for name, (split, ids) in sorted(self._rows.items()):
-            digest.update(f"{name} {ids.tobytes().hex()}".encode())
-            for rows in split.rows:
-                digest.update(np.ascontiguousarray(rows.numpy()))
+        for name in sorted(self._rows):
+            for array in self.arrays(name):
+                digest.update(f"{name} {array.shape}".encode())
+                digest.update(np.ascontiguousarray(array))
         return digest.hexdigest()
+
+    def arrays(self, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Returns a whole split.
+
+        Args:
+          split: "train", "test" or "validation".
+
+        Returns:
+          Images, uint8 [size, height, width, channels], labels, int32
+          [size], and ids, int64 [size].
+
+        Raises:
+          InputError: Unknown split, or the images cannot be read.
+        """
+        rows, places = self._split(split)
+        images, labels = (tensor.numpy() for tensor in rows.rows)
+        if len(places) < len(labels):
+            images, labels = images[places], labels[places]
+        return images, labels, rows.ids[places]
+
+    def _split(self, name: str) -> tuple[Split, np.ndarray]:
+        if name not in self._rows:
+            raise errors.unknown("split", name, self._rows)
+        return self._rows[name]
 
     def training_batches(
         self, batch_size: int, *, seed: int, epoch: int
@@ -115,12 +145,12 @@ class Dataset:
           InputError: An argument is out of its range, or the images cannot
             be read.
         """
-        split, ids = self._rows["train"]
+        split, places = self._rows["train"]
         errors.check_number("batch_size", batch_size, least=1)
-        size = min(batch_size, len(ids))
-        ids = ids[_permutation(len(ids), _SHUFFLE, seed, epoch)]
-        ids = ids[: len(ids) // size * size]
-        return _batches(split, ids, np.ones(len(ids)), size)
+        size = min(batch_size, len(places))
+        places = places[_permutation(len(places), _SHUFFLE, seed, epoch)]
+        places = places[: len(places) // size * size]
+        return batching.batches(split, places, np.ones(len(places)), size)
 
     def evaluation_batches(
         self, split: str, batch_size: int, *, limit: int | None = None
@@ -140,47 +170,13 @@ class Dataset:
           InputError: Unknown split, batch size out of its range, or the
             images cannot be read.
         """
-        if split not in self._rows:
-            raise errors.unknown("split", split, self._rows)
-        rows, ids = self._rows[split]
-        ids = ids[:limit]
+        rows, places = self._split(split)
+        places = places[:limit]
         errors.check_number("batch_size", batch_size, least=1)
-        padding = -len(ids) % batch_size
-        weights = np.pad(np.ones(len(ids)), (0, padding))
-        ids = np.pad(ids, (0, padding), mode="edge")
-        return _batches(rows, ids, weights, batch_size)
-
-
-def _batches(
-    split: Split, ids: np.ndarray, weights: np.ndarray, batch_size: int
-) -> tf.data.Dataset:
-    images, labels = split.rows
-
-    def gather(ids, weights):
-        pixels = tf.cast(tf.gather(images, ids), tf.float32)
-        return {
-            "image": pixels / 255.0,
-            "label": tf.gather(labels, ids),
-            "weight": weights,
-            "id": ids,
-        }
-
-    with tf.device("CPU:0"):
-        rows = tf.data.Dataset.from_tensor_slices(
-            (
-                ids.reshape(-1, batch_size).astype(np.int64),
-                weights.reshape(-1, batch_size).astype(np.float32),
-            )
-        )
-        batches = rows.map(gather, num_parallel_calls=2).prefetch(_PREFETCH)
-        return batches.with_options(_keep_images_shared())
-
-
-def _keep_images_shared() -> tf.data.Options:
-    # Rewriting the pipeline would copy all the images into its graph.
-    options = tf.data.Options()
-    options.experimental_optimization.apply_default_optimizations = False
-    return options
+        padding = -len(places) % batch_size
+        weights = np.pad(np.ones(len(places)), (0, padding))
+        places = np.pad(places, (0, padding), mode="edge")
+        return batching.batches(rows, places, weights, batch_size)
 
 
 def _first(name: str, split: str, images: Split, size: int | None) -> Split:

@@ -59,6 +59,7 @@ def image_folder(
             split: _split(folder / split, classes, size)
             for split in ("train", "test")
         },
+        folders=(folder / "train", folder / "test"),
     )
 
 

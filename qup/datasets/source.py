@@ -7,6 +7,7 @@ Source((28, 28, 1), ("0", "1"), "drawn by hand", {"train": Split(...)})
 
 import dataclasses
 import functools
+import pathlib
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -27,11 +28,20 @@ class Split:
       size: Number of elements.
       explain: Turns the reason why `elements` cannot be read into the error
         for the user, naming the file.
+      given_ids: The images' ids, int64 [size]; None for their places.
     """
 
     elements: tf.data.Dataset
     size: int
     explain: Callable[[str], InputError] = InputError
+    given_ids: np.ndarray | None = None
+
+    @functools.cached_property
+    def ids(self) -> np.ndarray:
+        """Number of each image, int64 [size], whatever part is used."""
+        if self.given_ids is None:
+            return np.arange(self.size, dtype=np.int64)
+        return self.given_ids[: self.size]
 
     def take(self, size: int) -> "Split":
         """Returns the first `size` images; no other is decoded."""
@@ -79,20 +89,26 @@ class Source:
       class_names: One name a class, in the order of the labels.
       origin: Source and licence, one line.
       splits: At least "train" and "test".
+      folders: Where the files lie that the images are read from; empty where
+        there are none.
     """
 
     image_shape: tuple[int, int, int]
     class_names: tuple[str, ...]
     origin: str
     splits: Mapping[str, Split]
+    folders: tuple[pathlib.Path, ...] = ()
 
 
-def from_arrays(images: np.ndarray, labels: np.ndarray) -> Split:
+def from_arrays(
+    images: np.ndarray, labels: np.ndarray, ids: np.ndarray | None = None
+) -> Split:
     """Returns a split of images that are in memory already.
 
     Args:
       images: Whole numbers in [0, 255], [size, height, width, channels].
       labels: Whole numbers, [size].
+      ids: int64 [size]; None for their places.
 
     Returns:
       The split, in the order given.
@@ -101,7 +117,7 @@ def from_arrays(images: np.ndarray, labels: np.ndarray) -> Split:
         elements = tf.data.Dataset.from_tensor_slices(
             (images.astype(np.uint8), labels.astype(np.int32))
         )
-    return Split(elements, len(labels))
+    return Split(elements, len(labels), given_ids=ids)
 
 
 def resize(images: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:

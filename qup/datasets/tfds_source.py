@@ -113,6 +113,7 @@ def _described(
         class_names=tuple(features["label"].names),
         origin=f"{origin}; tensorflow-datasets {builder.info.full_name}",
         splits={split: _split(builder, split, config) for split in _SPLITS},
+        folders=(folder,),
     )
 
 

@@ -43,6 +43,7 @@ class Component:
     Attributes:
       fn: The plain function.
       name: Its name.
+      cached: Whether its results are reused.
       arguments: What it declares, by name.
     """
 
@@ -50,11 +51,13 @@ class Component:
         self,
         fn: Callable[..., None],
         plugins: Callable[[Mapping[str, Any]], Chosen] | None = None,
+        cached: bool = True,
     ):
         """Reads the function's annotations; see `component`."""
         functools.update_wrapper(self, fn)
         self.fn = fn
         self.name = fn.__name__
+        self.cached = cached
         self._plugins = plugins
         hints = typing.get_type_hints(fn, include_extras=True)
         if hints.pop("return", type(None)) is not type(None):
@@ -175,6 +178,7 @@ def component(
     fn: Callable[..., None] | None = None,
     *,
     plugins: Callable[[Mapping[str, Any]], Chosen] | None = None,
+    cached: bool = True,
 ) -> Any:
     """Makes a component of a function; use it as a decorator.
 
@@ -183,6 +187,7 @@ def component(
       plugins: Called with the parameters, returns the names of the plug-ins
         that they choose, by package: {"qup.attacks": ["pgd"]}. Of a package
         that it does not mention, every plug-in enters the fingerprint.
+      cached: False for one whose effect lies elsewhere: it runs every time.
 
     Returns:
       The component, or a decorator.
@@ -191,5 +196,5 @@ def component(
       PipelineError: An annotation is missing or makes no sense.
     """
     if fn is None:
-        return functools.partial(Component, plugins=plugins)
-    return Component(fn, plugins)
+        return functools.partial(Component, plugins=plugins, cached=cached)
+    return Component(fn, plugins, cached)

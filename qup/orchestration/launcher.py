@@ -74,7 +74,8 @@ class Launcher:
 
         lock = self.root.lock(execution.fingerprint)
         with processes.locked(lock, wait):
-            if self.enable_cache and self._reuse(node, execution):
+            cached = self.enable_cache and node.component.cached
+            if cached and self._reuse(node, execution):
                 return execution
             for old in running():
                 recovery.abandon(self.root, self.metadata, old, self.on_event)
@@ -130,8 +131,8 @@ class Launcher:
             raise
         self.root.remove(temporary)
         self.root.remove(self._stateful(execution))
-        seconds = time.monotonic() - start
-        self._tell(execution, "complete", f"complete in {seconds:.1f} s")
+        taken = f"complete in {time.monotonic() - start:.1f} s"
+        self._tell(execution, "complete", taken)
 
     def _stateful(self, execution: Execution) -> pathlib.Path:
         return self.root.stateful(execution.node, execution.fingerprint)

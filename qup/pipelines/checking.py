@@ -5,7 +5,7 @@ from typing import Any
 from qup import attacks, augmentation, errors, models, nesting, norms
 from qup.attacks import losses
 from qup.pipelines.settings import Config
-from qup.training.translator import SCHEDULES
+from qup.translation import SCHEDULES
 
 
 def check(config: Config) -> None:
@@ -65,6 +65,7 @@ def _check_names(config: Config) -> None:
     models.get(config.model.name)
     attacks.get(config.attack.name)
     choices = (
+        ("verify", config.verify, ("stat", "full")),
         ("attack.norm", config.attack.norm, norms.NAMES),
         ("attack.loss", config.attack.loss, losses.NAMES),
         ("attack.through", config.attack.through, augmentation.THROUGH),

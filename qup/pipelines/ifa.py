@@ -1,47 +1,49 @@
 """Iterative FGSM Augmentation as one road: supplement, Fig. 3.
 
-| step | what | done by |
+| step | what | component |
 | --- | --- | --- |
-| 1 | train a classifier | training.fit_classifier |
-| 2 | attack it (TA, RA) | evaluation.attacked |
-| 3 | N opposite-FGSM steps | augmentation.opposite_deltas |
-| 4 | learn image -> Delta | training.fit_translator |
-| 5 | combine | augmentation.combine |
-| 6 | attack the pair | evaluation.attacked |
-| 7 | ship both | export.save |
+| 1 | load images | ExampleGen |
+| 2 | train a classifier | Trainer |
+| 3 | attack it (TA, RA) | Evaluator |
+| 4 | N opposite-FGSM steps | DeltaGen |
+| 5 | learn image -> Delta | TranslatorTrainer |
+| 6 | combine | Combiner |
+| 7 | attack the pair | Evaluator |
+| 8 | look at the walk | Analyzer |
+| 9 | table and figures | Reporter |
+| 10 | ship both | Pusher |
 
 ```python
 print(run(config))  # config as in configs/defaults.py
 ```
 """
 
-import pathlib
+from collections.abc import Mapping
 
-import keras
-
-from qup import (
-    augmentation,
-    deltas,
-    files,
-    measurements,
-    model_files,
-    models,
-    training,
-)
+from qup import errors
+from qup.components.analyzer import Analyzer
+from qup.components.combiner import Combiner
+from qup.components.delta_gen import DeltaGen
+from qup.components.evaluator import Evaluator
+from qup.components.example_gen import ExampleGen
+from qup.components.pusher import Pusher
+from qup.components.reporter import Reporter
+from qup.components.trainer import Trainer
+from qup.components.translator_trainer import TranslatorTrainer
+from qup.orchestration import Channel, Execution, Node
 from qup.pipelines import (
-    attacking,
     checking,
-    measuring,
     opening,
     settings,
-    shipping,
     showing,
+    spine,
 )
+from qup.pipelines.arguments import Arguments
 from qup.pipelines.opening import Run
 
 
 def run(config: settings.Config) -> str:
-    """Runs every stage that the working directory does not hold yet.
+    """Runs every step whose result is not known yet.
 
     Args:
       config: The settings of configs/defaults.py.
@@ -50,127 +52,112 @@ def run(config: settings.Config) -> str:
       The final table and where everything lies, as text.
 
     Raises:
-      InputError: A setting, a folder or the data cannot be used, or the
-        disk is full; a second start goes on.
+      InputError: A setting, a folder or the data cannot be used, the disk
+        is full, or an exported model has not the measured accuracy; a
+        second start goes on.
+      OrchestrationError: The pipeline root cannot be used.
     """
     checking.check(config)
     this = opening.opened(config)
     showing.describe(this)
-    classifiers = _train(this)
-    rows = []
-    for epochs, classifier in classifiers.items():
-        rows += _augment(this, classifier, epochs)
-    measurements.write(this.path("measurements.csv"), rows)
-    return showing.table(this, rows)
-
-
-def _train(this: Run) -> dict[int, keras.Model]:
-    """Trains once; returns the classifier as it was at each epoch asked."""
-    snapshots = {
-        epochs: this.path("classifier", f"epoch-{epochs}.keras")
-        for epochs in sorted(set(this.config.training.epochs))
-    }
-
-    def complete() -> bool:
-        return all(path.exists() for path in snapshots.values())
-
-    if not complete():
-        _fit(this, snapshots)
-    if not complete():
-        # The training had ended, and a snapshot was lost since: train anew.
-        files.remove(this.path("classifier", "checkpoints"))
-        _fit(this, snapshots)
-    return {
-        epochs: model_files.load(path) for epochs, path in snapshots.items()
-    }
-
-
-def _fit(this: Run, snapshots: dict[int, pathlib.Path]) -> None:
-    config = this.config
-    classifier = models.build(
-        config.model.name,
-        this.data.info,
-        seed=config.seed,
-        **settings.model_options(config),
+    done = spine.runner(this).run(
+        nodes(this), pipeline="ifa", parameters=settings.identity(config)
     )
-
-    def hook(epoch: int, metrics: dict[str, float]) -> None:
-        showing.epoch(this, "classifier", "", epoch, metrics)
-        if epoch in snapshots:
-            model_files.save(classifier, snapshots[epoch])
-
-    training.fit_classifier(
-        classifier,
-        this.data,
-        epochs=max(snapshots),
-        recipe=settings.recipe(config),
-        augment=config.training.augment,
-        seed=config.seed,
-        directory=this.path("classifier", "checkpoints"),
-        validate=lambda: measuring.held_out(this, classifier),
-        hook=hook,
-    )
+    table = showing.finish(this, done)
+    _check_pushed(done)
+    return table
 
 
-def _augment(
-    this: Run, classifier: keras.Model, epochs: int
-) -> list[measurements.Row]:
-    """Walks, translates, combines, attacks and ships one classifier."""
-    folder = f"epoch-{epochs}"
-    rows = this.workdir.remember(
-        f"{folder}/classifier.csv",
-        lambda: measuring.attacked(this, classifier, "CL", epochs, {}),
-    )
-    rows += this.workdir.remember(
-        f"{folder}/trajectory.csv",
-        lambda: measuring.trajectory(
-            this, _walk(this, classifier, folder), epochs
-        ),
-    )
-    translator = _translate(this, classifier, folder)
-    augmented = augmentation.combine(
-        classifier, translator, through=this.config.attack.through
-    )
-    rows += this.workdir.remember(
-        f"{folder}/augmented_classifier.csv",
-        lambda: measuring.attacked(
-            this,
-            augmented,
-            "ACL",
-            epochs,
-            settings.translator_parameters(this.config, translator),
-        ),
-    )
-    both = {"classifier": classifier, "augmented_classifier": augmented}
-    if not shipping.shipped(this, both, epochs):
-        showing.images(this, classifier, translator, epochs)
-        showing.results(this, rows, epochs)
-        shipping.ship(this, both, epochs)
-    return rows
-
-
-def _walk(this: Run, classifier: keras.Model, folder: str) -> deltas.Deltas:
-    return augmentation.opposite_deltas(
-        classifier,
-        this.data,
-        this.path(folder, "deltas"),
-        attack=attacking.on_trajectory(this.config),
-        **settings.walk_options(this.config),
-    )
-
-
-def _translate(this: Run, classifier, folder: str) -> keras.Model:
-    path = this.path(folder, "translator.keras")
-    if not path.exists():
-        translator = training.fit_translator(
-            _walk(this, classifier, folder),
-            seed=this.config.seed,
-            directory=this.path(folder, "checkpoints"),
-            validate=measuring.translator_check(this, classifier),
-            hook=lambda epoch, metrics: showing.epoch(
-                this, "translator", folder, epoch, metrics
-            ),
-            **this.config.translator,
+def nodes(this: Run) -> list[Node]:
+    """Returns the road's nodes, for each of the epochs asked."""
+    given = Arguments(this.config, this.data.info, this.log_dir)
+    generated = ExampleGen(**given.examples(this.source))
+    examples = generated.outputs["examples"]
+    road, previous = [generated], None
+    for epochs in sorted(set(this.config.training.epochs)):
+        trainer = Trainer(
+            examples=examples, previous=previous, **given.training(epochs)
         )
-        model_files.save(translator, path)
-    return model_files.load(path)
+        previous = trainer.outputs["run"]
+        steps = [
+            trainer,
+            *_augmented(this, given, examples, trainer.outputs["model"]),
+        ]
+        road += [node.with_id(f"{node.id}.epoch-{epochs}") for node in steps]
+        road += _pushed(this, road, epochs)
+    report = Reporter(
+        evaluations=_outputs(road, "evaluation"),
+        analyses=_outputs(road, "analysis"),
+    )
+    return [*road, report]
+
+
+def _augmented(
+    this: Run, given: Arguments, examples: Channel, model: Channel
+) -> list[Node]:
+    """Walks, translates, combines, attacks and analyses one classifier."""
+    evaluator = Evaluator(
+        examples=examples, model=model, **given.evaluation()
+    ).with_id("Evaluator.CL")
+    delta_gen = DeltaGen(examples=examples, model=model, **given.walk())
+    translator = TranslatorTrainer(
+        examples=examples,
+        model=model,
+        deltas=delta_gen.outputs["deltas"],
+        **given.translation(),
+    )
+    combiner = Combiner(
+        classifier=model,
+        translator=translator.outputs["translator"],
+        **given.combination(),
+    )
+    augmented = Evaluator(
+        examples=examples,
+        model=combiner.outputs["model"],
+        **given.evaluation(),
+    ).with_id("Evaluator.ACL")
+    analyzer = Analyzer(
+        examples=examples,
+        model=model,
+        translator=translator.outputs["translator"],
+        deltas=delta_gen.outputs["deltas"],
+        trajectory=delta_gen.outputs["trajectory"],
+        **given.analysis(),
+    )
+    return [evaluator, delta_gen, translator, combiner, augmented, analyzer]
+
+
+_SHIPPED = {
+    "classifier": ("Trainer", "Evaluator.CL"),
+    "augmented_classifier": ("Combiner", "Evaluator.ACL"),
+}
+
+
+def _pushed(this: Run, road: list[Node], epochs: int) -> list[Node]:
+    """Ships the classifier and the pair of one epoch, if blessed."""
+    known = {node.id: node for node in road}
+    pushers = []
+    for name, (maker, judge) in _SHIPPED.items():
+        pusher = Pusher(
+            model=known[f"{maker}.epoch-{epochs}"].outputs["model"],
+            blessing=known[f"{judge}.epoch-{epochs}"].outputs["blessing"],
+            destination=str((this.path("serving") / name).absolute()),
+            version=epochs,
+        )
+        pushers.append(pusher.with_id(f"Pusher.{name}.epoch-{epochs}"))
+    return pushers
+
+
+def _outputs(road: list[Node], key: str) -> list[Channel]:
+    return [node.outputs[key] for node in road if key in node.outputs]
+
+
+def _check_pushed(done: Mapping[str, Execution]) -> None:
+    for node, execution in done.items():
+        for pushed in execution.outputs.get("pushed", ()):
+            if not pushed.properties["pushed"]:
+                raise errors.InputError(
+                    f"{node} pushed nothing: the exported model does not have "
+                    "the test accuracy that was measured. Its Evaluator's "
+                    "blessing.json tells both; everything else is finished."
+                )

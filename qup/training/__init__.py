@@ -1,6 +1,6 @@
-"""Training that goes on after a kill: classifiers and translators."""
+"""Training that goes on after a kill: classifiers, and the loop of all."""
 
 from qup.training.classifier import fit_classifier
-from qup.training.translator import fit_translator
+from qup.training.history import History
 
-__all__ = ["fit_classifier", "fit_translator"]
+__all__ = ["History", "fit_classifier"]

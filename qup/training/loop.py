@@ -1,6 +1,7 @@
 """The loop under every training: epochs, checkpoints, progress, NaN.
 
-A kill at any moment loses the work of about a minute: the loop's place
+A kill at any moment loses the work of about a minute, SIGTERM and Ctrl-C
+that of a step: the loop's place
 within the epoch, the sums of its metrics, weights, optimizers and dropout
 generators are all in the checkpoint, and the order of an epoch's batches
 depends on (seed, epoch) alone, so the continued run takes the very steps
@@ -17,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from qup import checkpoints, errors, progress
+from qup.interruption import Interruption
 
 # Called at the end of an epoch with its number (from 1) and mean metrics.
 EpochHook = Callable[[int, dict[str, float]], None]
@@ -90,8 +92,16 @@ class Loop:
         Raises:
           InputError: The loss is no longer a finite number.
         """
+        with Interruption() as interruption:
+            self._run(batches, epochs, hook, interruption)
+
+    def _run(self, batches, epochs, hook, interruption) -> None:
         while (epoch := int(self._epoch)) < epochs:
-            self._run_epoch(epoch, epochs, batches(epoch))
+            self._run_epoch(epoch, epochs, batches(epoch), interruption)
+            if interruption.came:
+                self._means(epoch)
+                self._save()
+                return
             means = self._means(epoch)
             self._check_weights(epoch)
             hook(epoch + 1, means)
@@ -101,7 +111,11 @@ class Loop:
             self._save()
 
     def _run_epoch(
-        self, epoch: int, epochs: int, batches: tf.data.Dataset
+        self,
+        epoch: int,
+        epochs: int,
+        batches: tf.data.Dataset,
+        interruption: Interruption,
     ) -> None:
         done = int(self._step)
         steps = progress.bar(
@@ -115,6 +129,8 @@ class Loop:
         for number, batch in enumerate(steps, 1):
             self._sums.assign_add(self._learner.train_step(batch))
             self._step.assign_add(1)
+            if interruption.came:
+                return
             if number % _STEPS_BETWEEN_CHECKS == 0:
                 self._means(epoch)
             if time.monotonic() - saved > _CHECKPOINT_SECONDS:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 import keras
 
-from qup import errors
+from qup import errors, pairs
 from qup.deltas import Deltas
 from qup.pix2pix import Pix2Pix
 from qup.training.loop import EpochHook, Loop
@@ -76,7 +76,7 @@ def fit_translator(
             hook(epoch, metrics)
 
     Loop(gan, directory=directory, title="translator training").run(
-        lambda epoch: deltas.batches(batch_size, seed=seed, epoch=epoch),
+        lambda epoch: pairs.batches(deltas, batch_size, seed=seed, epoch=epoch),
         epochs=epochs,
         hook=end_epoch,
     )

@@ -1,0 +1,87 @@
+"""Step 8: what the walk did to the images, in numbers and in pictures."""
+
+import json
+from typing import Any
+
+import numpy as np
+
+from qup import looks, measurements, opposite_fgsm
+from qup.components import artifacts
+from qup.components.artifacts import (
+    Deltas,
+    Examples,
+    Model,
+    ModelAnalysis,
+    Trajectory,
+)
+from qup.datasets import examples as files_of_examples
+from qup.deltas import Deltas as Pairs
+from qup.evaluation import binomial
+from qup.orchestration import In, Out, component
+
+_SHOWN = 8
+
+
+@component(
+    plugins=lambda given: {
+        "qup.datasets": [],
+        "qup.attacks": [given["attack"]["name"]],
+        "qup.models": [],
+    }
+)
+def Analyzer(
+    examples: In[Examples],
+    model: In[Model],
+    translator: In[Model],
+    deltas: In[Deltas],
+    trajectory: In[Trajectory],
+    analysis: Out[ModelAnalysis],
+    *,
+    attack: dict[str, Any],
+    split: str = "test",
+    seed: int = 0,
+    row_parameters: dict[str, Any],
+) -> None:
+    """Gives TA and RA of the walked training images, supplement Fig. 2.
+
+    Args:
+      examples: Images to show.
+      model: The classifier.
+      translator: What learnt its walk.
+      deltas: How it was walked.
+      trajectory: What was counted.
+      analysis: measurements.csv, rows whose parameters hold "images":"X_n";
+        and images.npz: x_0, x_n, translated (float32 Delta) and attacked of
+        the first images of `split`.
+      attack: Options of the attack on X_n.
+      split: The images to show.
+      seed: Of random starts.
+      row_parameters: What its rows tell beside the classifier's.
+    """
+    subject = artifacts.subject(model.path).such(
+        images="X_n", split="train", **row_parameters
+    )
+    text = (trajectory.path / "trajectory.json").read_text()
+    counted, rows = json.loads(text), []
+    for step, *counts in counted["points"]:
+        clean, robust = (binomial(n, counted["images"]) for n in counts)
+        rows += subject.such(step=step).rows(
+            clean, {"robust_accuracy": robust}, attack
+        )
+    measurements.write(analysis.path / "measurements.csv", rows)
+
+    data = files_of_examples.read(examples.path)
+    classifier = artifacts.load_network(model.path)
+    batch = next(iter(data.evaluation_batches(split, _SHOWN)))
+    start, labels = batch["image"], batch["label"]
+    walk = Pairs.open(deltas.path).walk
+    network = artifacts.load_network(translator.path)
+    np.savez(
+        analysis.path / "images.npz",
+        x_0=start,
+        x_n=opposite_fgsm.walk(classifier, start, labels, **walk),
+        translated=network(start, training=False),
+        attacked=looks.bound(attack, seed=seed)(
+            classifier, start, labels, ids=batch["id"]
+        ),
+    )

@@ -1,0 +1,46 @@
+"""Step 6: the translator before the classifier, X -> f(X + G(X))."""
+
+import dataclasses
+from typing import Any
+
+from qup import augmentation
+from qup.components import artifacts
+from qup.components.artifacts import Model
+from qup.orchestration import In, Out, component
+
+
+@component(
+    plugins=lambda given: {
+        "qup.datasets": [],
+        "qup.attacks": [],
+        "qup.models": [],
+    }
+)
+def Combiner(
+    classifier: In[Model],
+    translator: In[Model],
+    model: Out[Model],
+    *,
+    through: str = "both",
+    row_parameters: dict[str, Any],
+) -> None:
+    """Makes the augmented classifier, and ships it as a SavedModel.
+
+    Args:
+      classifier: Image to logits.
+      translator: Image to Delta.
+      model: Image to logits, through both.
+      through: What an attack differentiates, see `augmentation.combine`.
+      row_parameters: What its rows tell beside the classifier's.
+    """
+    network = artifacts.load_network(translator.path)
+    augmented = augmentation.combine(
+        artifacts.load_network(classifier.path), network, through=through
+    )
+    subject = artifacts.subject(classifier.path).such(
+        **row_parameters,
+        through=through,
+        translator_parameters=network.count_params(),
+    )
+    subject = dataclasses.replace(subject, classifier="ACL")
+    artifacts.save_classifier(augmented, subject, model.path)

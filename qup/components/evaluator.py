@@ -1,0 +1,92 @@
+"""Steps 3 and 7: TA and RA of a classifier, and the blessing of its export."""
+
+import json
+import logging
+from typing import Any
+
+import numpy as np
+
+from qup import export, looks, measurements, progress
+from qup.components import artifacts
+from qup.components.artifacts import (
+    Examples,
+    Model,
+    ModelBlessing,
+    ModelEvaluation,
+)
+from qup.datasets import examples as files_of_examples
+from qup.evaluation import attacked
+from qup.orchestration import In, Out, component
+
+_log = logging.getLogger("qup")
+# Between the TA of a SavedModel and the one measured: rounding may turn an
+# image in a thousand that lies on the border.
+_TOLERANCE = 0.1
+
+
+@component(
+    plugins=lambda given: {
+        "qup.datasets": [],
+        "qup.attacks": [given["attack"]["name"]],
+        "qup.models": [],
+    }
+)
+def Evaluator(
+    examples: In[Examples],
+    model: In[Model],
+    evaluation: Out[ModelEvaluation],
+    blessing: Out[ModelBlessing],
+    *,
+    attack: dict[str, Any],
+    split: str = "test",
+    seed: int = 0,
+) -> None:
+    """Attacks a classifier in every way that the settings ask for.
+
+    Args:
+      examples: The images.
+      model: The classifier.
+      evaluation: Its rows: "test_accuracy", and of each look
+        "robust_accuracy" and "robust_accuracy_strict".
+      blessing: BLESSED if the SavedModel, loaded in a fresh process, has the
+        measured test accuracy.
+      attack: The group `attack` of the settings, see qup/looks.py.
+      split: The images to attack.
+      seed: Of random starts.
+    """
+    data = files_of_examples.read(examples.path)
+    classifier = artifacts.load_network(model.path)
+    subject = artifacts.subject(model.path).such(split=split)
+    rows = []
+    for title, options, limit in looks.looks(attack):
+        _log.info("%s, epoch %d: %s", subject.classifier, subject.epochs, title)
+        batches = data.evaluation_batches(
+            split, attack["batch_size"], limit=limit
+        )
+        seen = progress.bar(
+            batches, title=title, total=len(batches), unit="batch"
+        )
+        found = attacked(
+            classifier, seen, looks.bound(options, seed=seed)
+        )._asdict()
+        rows += subject.rows(found.pop("test_accuracy"), found, options)
+    rows = list({row.key(): row for row in rows}.values())
+    measurements.write(evaluation.path / "measurements.csv", rows)
+    images, labels, _ = data.arrays(split)
+    served = export.served_logits(model.path / artifacts.SERVING, images)
+    _bless(blessing, rows[0], 100 * np.mean(served.argmax(-1) == labels))
+
+
+def _bless(
+    blessing: ModelBlessing, measured: measurements.Row, served: float
+) -> None:
+    blessed = abs(served - measured.value) <= _TOLERANCE
+    (blessing.path / ("BLESSED" if blessed else "NOT_BLESSED")).touch()
+    blessing.properties["blessed"] = bool(blessed)
+    told = {"measured": measured.value, "served": served, "n": measured.n}
+    (blessing.path / "blessing.json").write_text(json.dumps(told, indent=1))
+    _log.info(
+        "%s: the SavedModel has test accuracy %.2f in a fresh process%s",
+        measured.classifier, served,
+        "" if blessed else f"; {measured.value:.2f} was measured",
+    )  # fmt: skip

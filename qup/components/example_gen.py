@@ -1,0 +1,53 @@
+"""Step 1: the images, chosen once and written down."""
+
+from qup import datasets
+from qup.components.artifacts import Examples
+from qup.datasets import examples as files_of_examples
+from qup.orchestration import Out, Place, component
+
+
+@component(plugins=lambda given: {"qup.datasets": [given["dataset"]]})
+def ExampleGen(
+    examples: Out[Examples],
+    *,
+    dataset: str,
+    source: list[str],
+    image_size: list[int] | None = None,
+    train_size: int | None = None,
+    test_size: int | None = None,
+    validation_size: int = 0,
+    seed: int = 0,
+    data_dir: Place[str | None] = None,
+    manual_dir: Place[str | None] = None,
+    scratch_dir: Place[str | None] = None,
+) -> None:
+    """Writes the chosen images of a dataset.
+
+    Args:
+      examples: The images.
+      dataset: Its registered name.
+      source: Digests of the files that it is read from: other files are
+        other examples.
+      image_size: See `datasets.load`, as all that follow.
+      train_size: See there.
+      test_size: See there.
+      validation_size: See there.
+      seed: See there.
+      data_dir: See there.
+      manual_dir: See there.
+      scratch_dir: See there.
+    """
+    data = datasets.load(
+        dataset,
+        data_dir=data_dir,
+        manual_dir=manual_dir,
+        scratch_dir=scratch_dir,
+        image_size=image_size and tuple(image_size),
+        train_size=train_size,
+        test_size=test_size,
+        validation_size=validation_size,
+        seed=seed,
+    )
+    files_of_examples.write(data, examples.path)
+    for split, size in data.info.sizes.items():
+        examples.properties[f"{split}_size"] = size

@@ -1,0 +1,42 @@
+"""The curves of a training, on TensorBoard and in a log.
+
+`what` is "classifier", or "translator/epoch-1" for the translator of the
+classifier as it was after that epoch.
+"""
+
+import logging
+from collections.abc import Mapping
+
+from qup.summaries import Summaries
+
+_log = logging.getLogger("qup")
+_SPLITS = ("validation", "test")
+
+
+def log(what: str, epoch: int, metrics: Mapping[str, float]) -> None:
+    """Logs one line."""
+    values = ", ".join(f"{k} {v:.4g}" for k, v in metrics.items())
+    _log.info("%s: epoch %d: %s", what, epoch, values)
+
+
+def show(
+    board: Summaries, what: str, epoch: int, metrics: Mapping[str, float]
+) -> None:
+    """Writes one epoch's points."""
+    if what != "classifier":
+        board.scalars(what, epoch, metrics)
+        return
+    for split in _SPLITS:
+        if (key := f"{split}_accuracy") in metrics:
+            board.scalars(split, epoch, {"accuracy": metrics[key]})
+    own = {key: metrics[key] for key in ("loss", "accuracy")}
+    board.scalars("train", epoch, own)
+
+
+def fill(
+    board: Summaries, what: str, epochs: Mapping[int, Mapping[str, float]]
+) -> None:
+    """Writes the curve of an earlier training, unless it is there."""
+    if not board.holds("train" if what == "classifier" else what):
+        for epoch, metrics in epochs.items():
+            show(board, what, epoch, metrics)

@@ -1,0 +1,97 @@
+"""A dataset's chosen images as plain files: what later steps read.
+
+`description.json`, and of each split a folder `Split-<name>` with
+`images.npy` (uint8 [size, height, width, channels]), `labels.npy` (int32
+[size]) and `ids.npy` (int64 [size]).
+
+```python
+examples.write(data, folder)
+data = examples.read(folder)  # the same batches
+```
+"""
+
+import json
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from qup.datasets import source
+from qup.datasets.dataset import Dataset
+from qup.errors import InputError
+
+_ARRAYS = ("images", "labels", "ids")
+
+
+def write(dataset: Dataset, folder: pathlib.Path) -> None:
+    """Writes every split of a dataset into a folder that exists.
+
+    Raises:
+      InputError: The images cannot be read.
+      OSError: The folder cannot be written.
+    """
+    for split in dataset.info.sizes:
+        place = folder / f"Split-{split}"
+        place.mkdir()
+        for name, array in zip(_ARRAYS, dataset.arrays(split), strict=True):
+            np.save(place / f"{name}.npy", array)
+    info = dataset.info
+    description = {
+        "name": info.name,
+        "image_shape": info.image_shape,
+        "class_names": info.class_names,
+        "splits": list(info.sizes),
+        "origin": info.origin,
+    }
+    text = json.dumps(description, indent=1)
+    (folder / "description.json").write_text(text, encoding="utf-8")
+
+
+def describe(folder: pathlib.Path) -> dict[str, Any]:
+    """Returns name, image_shape, class_names, splits and origin.
+
+    Raises:
+      InputError: The folder holds no examples.
+    """
+    try:
+        text = (folder / "description.json").read_text(encoding="utf-8")
+        return json.loads(text)
+    except (OSError, ValueError) as error:
+        raise _unreadable(folder, error) from error
+
+
+def read(folder: pathlib.Path) -> Dataset:
+    """Returns the dataset that `write` wrote.
+
+    Raises:
+      InputError: A file is missing or damaged.
+    """
+    described = describe(folder)
+    try:
+        splits = {
+            split: source.from_arrays(
+                *(
+                    np.load(folder / f"Split-{split}" / f"{name}.npy")
+                    for name in _ARRAYS
+                )
+            )
+            for split in described["splits"]
+        }
+    except (OSError, ValueError) as error:
+        raise _unreadable(folder, error) from error
+    return Dataset(
+        described["name"],
+        source.Source(
+            image_shape=tuple(described["image_shape"]),
+            class_names=tuple(described["class_names"]),
+            origin=described["origin"],
+            splits=splits,
+        ),
+    )
+
+
+def _unreadable(folder: pathlib.Path, error: Exception) -> InputError:
+    return InputError(
+        f"The examples in {folder} cannot be read: {error}. Remove the "
+        "folder, and the next start writes them again."
+    )

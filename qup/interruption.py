@@ -1,0 +1,56 @@
+"""SIGTERM and Ctrl-C between two steps, never within one.
+
+```python
+with Interruption() as interruption:
+    for step in steps:
+        take(step)
+        if interruption.came:
+            save()
+            break
+```
+
+Where the block ends, what came is delivered to whom it was meant for.
+"""
+
+import contextlib
+import signal
+import threading
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interruption(contextlib.AbstractContextManager):
+    """Keeps signals back while a block runs, and remembers them.
+
+    Attributes:
+      came: The first signal that came; None if none did.
+    """
+
+    def __init__(self):
+        """Keeps nothing back yet."""
+        self.came: int | None = None
+        self._handlers = {}
+
+    def __enter__(self) -> "Interruption":
+        """Begins to keep signals back; in the main thread alone."""
+        if threading.current_thread() is threading.main_thread():
+            for number in _SIGNALS:
+                handler = signal.getsignal(number)
+                # What is ignored, or handled outside of Python, stays so.
+                if callable(handler):
+                    self._handlers[number] = handler
+                    signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *error) -> None:
+        """Delivers what came."""
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        if self.came is not None and error[0] is None:
+            signal.raise_signal(self.came)
+
+    def _note(self, number: int, frame) -> None:
+        if self.came is not None:
+            # A second one: whoever waits has lost patience.
+            self._handlers[number](number, frame)
+        self.came = number
