@@ -15,7 +15,7 @@ _LEVELS = [
     {"training", "evaluation", "augmentation", "opposite_fgsm", "deltas",
      "pairs", "checkpoints", "summaries", "export", "workdir", "model_files",
      "looks", "subjects", "interruption", "figures", "curves",
-     "translation"},
+     "translation", "lineage"},
     {"components"},
     {"pipelines"},
 ]  # fmt: skip

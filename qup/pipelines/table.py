@@ -63,7 +63,7 @@ def text(this: Run, rows: list[Row]) -> str:
 
 
 def _line(*cells: str) -> str:
-    widths = (3, 6, 26, 14, 6, 6)
+    widths = (3, 6, 30, 14, 6, 6)
     left = ("<", ">", "<", ">", ">", ">")
     return "  ".join(
         f"{cell:{side}{width}}"

@@ -1,0 +1,99 @@
+"""What the spine costs: in a fresh run, in a cached one, and in a look-up.
+
+    python -m benchmarks.spine --dataset=digits --workdir=runs/spine
+
+Flags are those of `python -m bin.run_ifa`; the working directory must be
+new. The road is run twice in one process. What is not spent within a
+component is the spine's: fingerprints, hashing, flushing, the database.
+"""
+
+import contextlib
+import functools
+import pathlib
+import tempfile
+import time
+
+from absl import flags
+
+from benchmarks import timing
+from bin import command_line, starting
+from qup import orchestration
+
+command_line.define_flags()
+flags.adopt_module_key_flags(command_line)
+_EXECUTIONS = 10_000
+
+
+class _Clock:
+    """Adds up the seconds spent in what it wraps."""
+
+    def __init__(self):
+        self.seconds = 0.0
+
+    def wrap(self, function):
+        @functools.wraps(function)
+        def timed(*args, **options):
+            start = time.perf_counter()
+            try:
+                return function(*args, **options)
+            finally:
+                self.seconds += time.perf_counter() - start
+
+        return timed
+
+
+def main(config) -> str:
+    """Runs the road twice; returns what was measured."""
+    from qup.pipelines import ifa, opening
+
+    run, work = _Clock(), _Clock()
+    orchestration.LocalRunner.run = run.wrap(orchestration.LocalRunner.run)
+    nodes = ifa.nodes(opening.opened(config))
+    for component in {node.component for node in nodes}:
+        component.fn = work.wrap(component.fn)
+    lines = [timing.machine()]
+    for title in ("fresh", "cached"):
+        run.seconds = work.seconds = 0.0
+        start = time.perf_counter()
+        ifa.run(config)
+        total = time.perf_counter() - start
+        spine = run.seconds - work.seconds
+        lines.append(
+            f"{title}: {total:.2f} s, of which the spine {spine:.2f} s, "
+            f"{100 * spine / total:.2f} %"
+        )
+    lines.append(
+        f"a look-up among {_EXECUTIONS:,} executions: {_look_up():.2f} ms"
+    )
+    return "\n".join(lines)
+
+
+def _look_up() -> float:
+    """Returns the milliseconds of a look-up in a large database."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "metadata.sqlite"
+        metadata = orchestration.Metadata(path)
+        run = metadata.begin("pipeline", {})
+        with metadata.transaction() as cursor:
+            # One transaction: committing each takes minutes.
+            begin = metadata.transaction
+            metadata.transaction = lambda: contextlib.nullcontext(cursor)
+            for value in range(_EXECUTIONS):
+                execution = orchestration.Execution(
+                    component="Writer",
+                    node="Writer",
+                    fingerprint=str(value),
+                    code="",
+                    parameters={"value": value},
+                    inputs={},
+                )
+                metadata.register(execution, run)
+            metadata.transaction = begin
+        start = time.perf_counter()
+        for value in range(0, _EXECUTIONS, 100):
+            metadata.known(str(value), orchestration.State.RUNNING)
+        return 1e3 * (time.perf_counter() - start) / (_EXECUTIONS / 100)
+
+
+if __name__ == "__main__":
+    starting.run(main)

@@ -1,0 +1,96 @@
+"""What a file came from: every step before it, back to the data.
+
+    python -m bin.show_lineage runs/mnist
+    python -m bin.show_lineage runs/mnist/pipeline/Reporter/report/9
+    python -m bin.show_lineage runs/mnist --html=lineage.html
+
+PATH is something a pipeline has made (a folder NODE/OUTPUT/NUMBER of a
+pipeline root, or a file in one), or else a working directory or a pipeline
+root, of which the latest run is shown.
+"""
+
+import os
+import pathlib
+import secrets
+import shutil
+
+from absl import flags
+
+from bin import reading
+from qup.lineage import ancestry, outline, roots, web
+
+_RUN = flags.DEFINE_string(
+    "run", None, "Id of a run; bin.list_runs tells them. Default: the latest."
+)
+_HTML = flags.DEFINE_string(
+    "html", None, "File of a web page to write, instead of a text."
+)
+
+
+def main(path: str) -> str:
+    """Returns the lineage of what `path` names, or where its page is."""
+    records = roots.Records(roots.find(path))
+    found = _found(path, records)
+    if _HTML.value is None:
+        width = shutil.get_terminal_size((100, 0)).columns
+        return outline.tree(found, width)
+    target = _checked(_HTML.value, records)
+    _write(target, web.page(found))
+    return f"Wrote {_HTML.value}; any browser opens it."
+
+
+def _found(path: str, records: roots.Records) -> ancestry.Lineage:
+    root = records.path.parent
+    if roots.resolved(path) not in (records.path, root, root.parent):
+        if _RUN.value is None:
+            return ancestry.of_artifact(records, path)
+        raise flags.Error(
+            f"--run needs a working directory; received {path!r}, which is "
+            f"within one. Name {str(root)!r}."
+        )
+    if _RUN.value is not None:
+        return ancestry.of_run(records, _RUN.value)
+    runs = records.runs()
+    if not runs:
+        raise flags.Error(f"No pipeline has run in {path!r} yet. Run one.")
+    return ancestry.of_run(records, runs[-1].id)
+
+
+def _checked(name: str, records: roots.Records) -> pathlib.Path:
+    """Returns where to write, if that replaces nothing but a page."""
+    path = roots.resolved(name)
+    if path.suffix not in (".html", ".htm"):
+        raise flags.Error(
+            f"--html must name a file that ends in .html; received {name!r}."
+        )
+    if records.find_artifact(path):
+        raise flags.Error(
+            f"--html={name} is within a published artifact, which must not "
+            "change. Choose another folder."
+        )
+    if path.exists() and not path.is_file():
+        raise flags.Error(f"--html={name} is no file. Choose another name.")
+    return path
+
+
+def _write(path: pathlib.Path, text: str) -> None:
+    """Writes a file whole or not at all."""
+    partial = path.with_name(f".{secrets.token_hex(8)}.partial")
+    try:
+        try:
+            with open(partial, "x", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise flags.Error(
+            f"Cannot write {str(path)!r}: {error.strerror}. Choose a folder "
+            "that exists, has room, and that you may write to."
+        ) from error
+
+
+if __name__ == "__main__":
+    reading.run(main)

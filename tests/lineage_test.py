@@ -1,0 +1,512 @@
+"""Lineages as text and as pages, tables of runs, and the programs for both."""
+
+import csv
+import html.parser
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+
+import pytest
+
+from qup.lineage import (
+    ancestry,
+    layers,
+    outline,
+    phrases,
+    roots,
+    web,
+)
+from qup.lineage.redaction import Redaction
+from qup.orchestration import (
+    Artifact,
+    In,
+    LocalRunner,
+    Metadata,
+    MetadataError,
+    Out,
+    Place,
+    State,
+    component,
+)
+from qup.orchestration.executions import Run
+from qup.orchestration.processes import Owner
+
+_ROOT = pathlib.Path(__file__).parents[1]
+_NASTY = '</code><script>alert("1")</script>\u202e\x1b[31m'
+
+
+class Data(Artifact):
+    pass
+
+
+class Nasty(Artifact):
+    TYPE_NAME = "<script>alert(2)</script>"
+
+
+@component
+def Source(data: Out[Data], *, count: int = 3, folder: Place[str] = "") -> None:
+    (data.path / "rows").write_text(str(count))
+
+
+@component
+def Splitter(data: In[Data], left: Out[Data], right: Out[Data]) -> None:
+    (left.path / "rows").write_text("left")
+    (right.path / "rows").write_text("right")
+
+
+@component
+def Joiner(
+    left: In[Data],
+    rest: In[list[Data]],
+    joined: Out[Nasty],
+    *,
+    options: dict[str, str] = {},  # noqa: B006
+    fails: bool = False,
+) -> None:
+    if fails:
+        raise RuntimeError(
+            f"{socket.gethostname()} has no '/home/anna b/x.csv'"
+        )
+    joined.properties.update(accuracy=0.5, note=_NASTY)
+
+
+def _nodes(count=3, **options):
+    source = Source(count=count, folder="/home/anna/secret rows")
+    splitter = Splitter(data=source.outputs["data"]).with_id("Splitter.b")
+    data = source.outputs["data"]
+    rest = [splitter.outputs["left"], splitter.outputs["right"], data]
+    return [source, splitter, Joiner(left=data, rest=rest, **options)]
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("lineage") / "a Würzel"
+    metadata = Metadata(workdir / "pipeline" / "metadata.sqlite")
+    runner = LocalRunner(workdir / "pipeline", metadata)
+    given = {"options": {"x": _NASTY}}
+    for epochs in (1, 2):
+        settings = {"training": {"epochs": epochs, "rate": 0.5}, "seed": 0}
+        runner.run(_nodes(**given), pipeline="toys", parameters=settings)
+    with pytest.raises(RuntimeError):
+        runner.run(_nodes(**given, fails=True), pipeline="toys")
+    return workdir
+
+
+@pytest.fixture
+def records(workdir):
+    return roots.Records(roots.find(workdir))
+
+
+def _program(name, *given, **options):
+    return subprocess.run(
+        [sys.executable, "-m", f"bin.{name}", *given],
+        cwd=_ROOT, text=True, capture_output=True, **options,
+    )  # fmt: skip
+
+
+def _contents(folder):
+    return {
+        path: (path.stat().st_mtime_ns, path.is_file() and path.read_bytes())
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+def test_the_tree_tells_everything_once(records, workdir):
+    path = workdir / "pipeline/Joiner/joined/3/any/file"
+    told = outline.tree(ancestry.of_artifact(records, path))
+    lines = re.sub(r"\b[0-9a-f]{12}\b", "HEX", told)
+    lines = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d, \d\.\d\d s", "WHEN", lines)
+    data = "Data 1  Source/data/1  HEX"
+    assert lines.splitlines() == [
+        "<script>alert(2)</script> 4  Joiner/joined/3  HEX",
+        "│ by Joiner, execution 3: COMPLETE WHEN, code HEX",
+        '│ fails=false options.x=</code><script>alert("1")</script>'
+        "\\u202e\\x1b[31m",
+        f"├─ left, rest: {data}",
+        "│    by Source, execution 1: COMPLETE WHEN, code HEX",
+        '│    count=3 folder="/home/anna/secret rows"',
+        "├─ rest: Data 2  Splitter.b/left/2  HEX",
+        "│  │ by Splitter.b (Splitter), execution 2: COMPLETE WHEN, code HEX",
+        f"│  └─ data: {data}  (see above)",
+        "└─ rest: Data 3  Splitter.b/right/2  HEX",
+        "     by Splitter.b (Splitter), execution 2 (see above)",
+    ]
+    assert ancestry.of_artifact(records, 4).executions.keys() == {1, 2, 3}
+
+
+def test_a_run_shows_who_first_made_what_it_reused(records):
+    first, second, failed = records.runs()
+    found = ancestry.of_run(records, second.id)
+    assert set(found.executions) == found.reused == {1, 2, 3}
+    assert not found.made
+    assert {e.state for e in found.executions.values()} == {State.COMPLETE}
+    text = outline.tree(found)
+    assert "0 executed, 3 reused" in text and "training.epochs=2" in text
+    assert ancestry.of_run(records, first.id).made == {1, 2, 3}
+    found = ancestry.of_run(records, failed.id)
+    assert (set(found.made), found.reused) == ({9}, {1, 2})
+    text = outline.tree(found)
+    assert "\nJoiner, execution 9: FAILED" in text
+    assert "'/home/anna b/x.csv'" in text and text.count("code ") == 3
+    with pytest.raises(MetadataError, match=f"nearest is '{second.id}'"):
+        ancestry.of_run(records, f"{second.id}x")
+
+
+def test_events_name_the_inputs_and_outputs(records):
+    events = ancestry.of_artifact(records, 4).events()
+    assert {(e.execution, e.artifact, e.keys, e.output) for e in events} == {
+        (1, 1, ("data",), True),
+        (2, 1, ("data",), False),
+        (2, 2, ("left",), True),
+        (2, 3, ("right",), True),
+        (3, 1, ("left", "rest"), False),
+        (3, 2, ("rest",), False),
+        (3, 3, ("rest",), False),
+        (3, 4, ("joined",), True),
+    }
+    # What was made beside an ancestor is none.
+    assert set(ancestry.of_artifact(records, 2).artifacts) == {1, 2}
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ({"a": {"b": 1, "c": {}}, "d": None}, "a.b=1 a.c={} d=null"),
+        ({"x": "1", "y": "null", "z": ""}, 'x="1" y="null" z=""'),
+        ({"x": "two words", "y": "größer"}, 'x="two words" y=größer'),
+        ({"x": [1, "ü"], "y": "a" * 99}, f'x=[1,"ü"] y={"a" * 59}…'),
+    ],
+)
+def test_settings_are_told_compactly(given, shown):
+    assert phrases.settings(given) == shown
+
+
+def test_moments_and_durations():
+    assert phrases.moment(0, universal=True) == "1970-01-01T00:00:00Z"
+    told = {
+        0: "0.00 s", 9_994: "9.99 s", 9_996: "10.0 s", 59_940: "59.9 s",
+        59_960: "1 min 00 s", 192_000: "3 min 12 s", 3_599_400: "59 min 59 s",
+        3_599_600: "1 h 00 min", 90_000_000: "25 h 00 min",
+    }  # fmt: skip
+    assert {n: phrases.duration(n) for n in told} == told
+
+
+class _Page(html.parser.HTMLParser):
+    """The elements of a page, properly nested."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self._open = [], []
+        self.feed(text)
+        self.close()
+        assert not self._open
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in ("meta", "col", "br"):
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self._open.pop() == tag
+
+    def values(self, name):
+        return [held[name] for _, held in self.elements if name in held]
+
+
+@pytest.mark.parametrize("chosen", ["artifact", 0, 1, 2])
+def test_the_page_holds_all_and_gives_nothing_away(records, chosen):
+    found = (
+        ancestry.of_artifact(records, 4)
+        if chosen == "artifact"
+        else ancestry.of_run(records, records.runs()[chosen].id)
+    )
+    text = web.page(found)
+    page = _Page(text)
+    tags = {tag for tag, _ in page.elements}
+    assert not tags & {"script", "link", "img", "iframe", "object", "use"}
+    assert "default-src 'none'; style-src 'unsafe-inline'" in page.values(
+        "content"
+    )
+    ids, links = page.values("id"), page.values("href")
+    assert len(ids) == len(set(ids))
+    named = {f"execution-{number}" for number in found.executions}
+    named |= {f"artifact-{number}" for number in found.artifacts}
+    assert named <= set(ids)
+    drawn = links[: len(named)]
+    assert sorted(drawn) == sorted(f"#{name}" for name in named)
+    assert {link[1:] for link in links} <= set(ids)
+    for secret in (
+        str(records.path.parent), "Würzel", "anna", "secret",
+        socket.gethostname(), "/home", "/tmp",
+    ):  # fmt: skip
+        assert secret not in text, secret
+    assert "\x1b" not in text and "\u202e" not in text
+    for digest in {a.digest for a in found.artifacts.values()}:
+        assert digest in text
+    assert {e.code for e in found.executions.values()} <= set(
+        re.findall("[0-9a-f]{64}", text)
+    )
+    assert ("dashed" in text) and ("FAILED" in text) == (chosen == 2)
+    assert ("x.csv" in text) == (chosen == 2)
+
+
+def test_artifacts_outside_the_root_keep_their_place_secret(tmp_path):
+    metadata = Metadata(tmp_path / "elsewhere" / "metadata.sqlite")
+    LocalRunner(tmp_path / "root", metadata).run(_nodes())
+    records = roots.Records(metadata.path)
+    text = web.page(ancestry.of_artifact(records, 4))
+    assert "…/Joiner/joined/3" in text and str(tmp_path) not in text
+    tree = outline.tree(ancestry.of_artifact(records, 4))
+    assert f"{tmp_path}/root/Joiner/joined/3" in tree
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("/home/anna", "…"),
+        ("/home/anna/two words/data", "…"),
+        ("/r/oot/Trainer/model/2", "Trainer/model/2"),
+        ("no '/r/oot/a b.csv' here", "no 'a b.csv' here"),
+        ("no '/home/an na/a.csv', sir", "no '…/a.csv', sir"),
+        ("at /data/anna/x.npz: bad", "at …/x.npz: bad"),
+        ("in ~anna/x, ~/y", "in …, …"),
+        (r"C:\Users\anna\x.csv", "…/x.csv"),
+        (r"\\server\anna", "…"),
+        ("file:///home/anna", "file:…"),
+        ("box failed, box-2 not", "… failed, box-2 not"),
+        ("a/b 8/255 TA / RA", "a/b 8/255 TA / RA"),
+    ],
+)
+def test_paths_and_hosts_are_hidden(given, shown):
+    assert Redaction("/r/oot", {"box"}).text(given) == shown
+    value = {"x": [1, {given: given}]}
+    hidden = Redaction("/r/oot", {"box"}).value(value)
+    assert hidden == {"x": [1, {shown: shown}]}
+
+
+def test_boxes_stand_apart_and_lines_go_down():
+    edges = [(a, b) for b in range(30) for a in (b // 2, b // 3, b - 7)]
+    edges = [(a, b) for a, b in edges if 0 <= a < b]
+    layout = layers.arrange(dict.fromkeys(range(30), (100, 40)), edges)
+    boxes = list(layout.boxes.values())
+    assert len(boxes) == 30
+    for i, (x, y) in enumerate(boxes):
+        assert 0 <= x <= layout.width - 100 and 0 <= y <= layout.height - 40
+        for other_x, other_y in boxes[:i]:
+            assert abs(x - other_x) >= 100 or abs(y - other_y) >= 40
+    for a, b in edges:
+        assert layout.boxes[a][1] < layout.boxes[b][1]
+    done = {line.edge for line in layout.lines} - {None}
+    assert done == set(edges)
+    for line in layout.lines:
+        assert line.start[1] <= line.bend <= line.end[1]
+    cycle = layers.arrange({"a": (1, 1), "b": (1, 1)}, [("a", "b"), ("b", "a")])
+    assert len(cycle.boxes) == 2 and len(cycle.lines) == 1
+    assert layers.arrange({}, []).boxes == {}
+
+
+def test_reading_changes_nothing(workdir, tmp_path):
+    before = _contents(workdir)
+    records = roots.Records(roots.find(workdir))
+    denied = pytest.raises(MetadataError, match="readonly")
+    with denied, records.transaction() as cursor:
+        cursor.execute("DELETE FROM Event")
+    for name, given in (
+        ("show_lineage", [workdir]),
+        ("show_lineage", [workdir / "pipeline/Source/data/1/rows"]),
+        ("list_runs", [workdir.parent]),
+    ):
+        done = _program(name, *given)
+        assert done.returncode == 0, done.stderr
+        assert "Source" in done.stdout or "toys" in done.stdout
+    assert _contents(workdir) == before
+    for name in ("show_lineage", "list_runs"):
+        done = _program(name, tmp_path / "none")
+        assert done.returncode == 1 and "There is no" in done.stderr
+    with pytest.raises(MetadataError):
+        roots.Records(tmp_path / "none.sqlite")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_killed_writer_left_is_told(workdir, tmp_path):
+    shutil.copytree(workdir, tmp_path / "copy")
+    path = tmp_path / "copy/pipeline/metadata.sqlite"
+    code = (
+        "import os, signal, sqlite3, sys\n"
+        "c = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+        "c.execute('PRAGMA cache_size = 1')\n"
+        "c.execute('BEGIN IMMEDIATE')\n"
+        "for i in range(3000): c.execute('INSERT INTO MLMDEnv VALUES (?)', "
+        "(100 + i,))\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, path])
+    assert done.returncode == -signal.SIGKILL
+    before = _contents(tmp_path)
+    done = _program("show_lineage", tmp_path / "copy")
+    assert done.returncode == 1 and "what a killed process" in done.stderr
+    assert _contents(tmp_path) == before
+    Metadata(path)
+    assert _program("show_lineage", tmp_path / "copy").returncode == 0
+
+
+def test_the_program_writes_whole_pages(workdir, tmp_path):
+    (tmp_path / "deep").mkdir()
+    target = tmp_path / "deep" / "a.html"
+    for run in (2, 1):
+        chosen = roots.Records(roots.find(workdir)).runs()[run].id
+        done = _program(
+            "show_lineage", workdir, f"--html={target}", f"--run={chosen}"
+        )
+        assert done.stdout == f"Wrote {target}; any browser opens it.\n"
+        assert f"Lineage of run {chosen}" in target.read_text("utf-8")
+    before = target.read_bytes()
+    (tmp_path / "b.html").mkdir()
+    inside = workdir / "pipeline/Source/data/1/x.html"
+    for name in (tmp_path / "none/a.html", tmp_path / "b.html", inside,
+                 workdir / "pipeline/metadata.sqlite", ""):  # fmt: skip
+        done = _program("show_lineage", workdir, f"--html={name}")
+        assert done.returncode == 1 and not done.stdout
+        assert re.fullmatch("Error: .*\n", done.stderr), done.stderr
+    full = "import resource as r; r.setrlimit(r.RLIMIT_FSIZE, (99, 99));"
+    full += (
+        "import runpy; runpy.run_module('bin.show_lineage', None, '__main__')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", full, workdir, f"--html={target}"],
+        cwd=_ROOT, text=True, capture_output=True,
+    )  # fmt: skip
+    assert "Error: Cannot write" in done.stderr and done.returncode == 1
+    assert target.read_bytes() == before
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["a.html"]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ([], "Expected one path, received 0"),
+        (["a", "b"], "received 2: a b"),
+        (["W", "--rum=x"], "Unknown command line flag 'rum'. Did you mean"),
+        (["W", "--run=toys.2"], "Unknown run 'toys.2'; 3 are recorded. The"),
+        (["W/pipeline/Source", "--run=toys.2"], "--run needs a working"),
+        (["W/pipeline/Splitter.b"], "such as 'W/pipeline/Splitter.b/right/2'"),
+        (["W/nothing/here"], "'W/nothing/here' belongs to no published"),
+        (["/nothing/here"], "There is no file or folder '/nothing/here'"),
+        (["/"], "no metadata.sqlite in '/'"),
+        (["L"], "lead in a circle"),
+        (["W", "--html=L"], "lead in a circle"),
+        (["a" * 300], "File name too long"),
+    ],
+)
+def test_mistakes_are_told_in_a_line(workdir, tmp_path, given, told):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    given = [word.replace("W", str(workdir), 1) for word in given]
+    given = [word.replace("L", str(tmp_path / "loop"), 1) for word in given]
+    done = _program("show_lineage", *given)
+    assert done.returncode == 1 and not done.stdout
+    assert done.stderr.startswith("Error: ") and done.stderr.count("\n") == 1
+    assert told.replace("W", str(workdir)) in done.stderr
+
+
+@pytest.mark.parametrize("harm", ["torn", "other", "foreign", "empty"])
+def test_damaged_and_foreign_databases_are_told(workdir, tmp_path, harm):
+    path = tmp_path / "x" / "metadata.sqlite"
+    path.parent.mkdir()
+    whole = (workdir / "pipeline/metadata.sqlite").read_bytes()
+    path.write_bytes(whole)
+    if harm == "torn":
+        path.write_bytes(whole[: len(whole) // 2])
+    elif harm == "other":
+        path.write_bytes(b"no database at all")
+    elif harm == "empty":
+        path.write_bytes(b"")
+    else:
+        # As TFX fills it: contexts without our properties.
+        with sqlite3.connect(path) as connection:
+            connection.execute("DELETE FROM ContextProperty")
+        connection.close()
+    before = path.read_bytes()
+    for name, given in (("show_lineage", path.parent), ("list_runs", tmp_path)):
+        done = _program(name, given)
+        assert done.returncode == 1
+        assert re.fullmatch("Error: .*\n", done.stderr), done.stderr
+        assert str(path) in done.stderr
+    assert path.read_bytes() == before and len(list(tmp_path.rglob("*"))) == 2
+
+
+def test_runs_are_listed(workdir, tmp_path):
+    shutil.copytree(workdir, tmp_path / "one")
+    shutil.copytree(workdir / "pipeline", tmp_path / "two")
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    owner = Owner(socket.gethostname(), dead.pid, "")
+    metadata = Metadata(tmp_path / "two/metadata.sqlite")
+    for name, owned in (("toys.dead", owner), ("toys.alive", None)):
+        run = Run(id=name, pipeline="toys", parameters={"seed": 7})
+        run.owner = owned or run.owner
+        metadata.end(run, State.RUNNING)
+    done = _program("list_runs", tmp_path, "--format=csv")
+    assert done.returncode == 0, done.stderr
+    rows = list(csv.DictReader(done.stdout.splitlines()))
+    assert [pathlib.Path(row["root"]).name for row in rows] == (
+        ["pipeline"] * 3 + ["two"] * 5
+    )
+    states = ["COMPLETE", "COMPLETE", "FAILED", "abandoned", "RUNNING"]
+    assert [row["state"] for row in rows[3:]] == states
+    counts = [(row["executed"], row["reused"]) for row in rows[3:]]
+    assert counts == [("3", "0"), ("0", "3"), ("1", "2"), *[("0", "0")] * 2]
+    assert [json.loads(row["differing"]) for row in rows[:3]] == [
+        {"seed": 0, "training.epochs": 1, "training.rate": 0.5},
+        {"seed": 0, "training.epochs": 2, "training.rate": 0.5},
+        {},
+    ]
+    assert float(rows[0]["seconds"]) > 0 and rows[-1]["seconds"] == ""
+    began = time.strptime(rows[0]["started"], "%Y-%m-%dT%H:%M:%S")
+    assert abs(time.mktime(began) - time.time()) < 600
+    (tmp_path / "two/metadata.sqlite").write_bytes(b"damaged")
+    done = _program("list_runs", tmp_path)
+    assert done.returncode == 1 and "is damaged" in done.stderr
+    assert "seed=0 training.epochs=2 training.rate=0.5" in done.stdout
+    assert done.stdout.startswith(f"{tmp_path}/one/pipeline:\nrun ")
+
+
+def test_they_start_at_once_and_end_quietly(workdir):
+    for name, flag in (("show_lineage", "--html"), ("list_runs", "--format")):
+        start = time.perf_counter()
+        done = _program(name, "--help")
+        assert time.perf_counter() - start < 3
+        assert flag in done.stdout and "Traceback" not in done.stderr
+    code = (
+        "import sys, bin.show_lineage, bin.list_runs\n"
+        "print(*({'tensorflow', 'numpy', 'ml_collections'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=_ROOT, text=True, capture_output=True
+    )
+    assert (done.stdout, done.stderr) == ("\n", "")
+    for name, target in (("show_lineage", workdir), ("list_runs", workdir)):
+        reader, writer = os.pipe()
+        os.close(reader)
+        command = [sys.executable, "-m", f"bin.{name}", target]
+        done = subprocess.run(
+            command, cwd=_ROOT, stdout=writer, stderr=subprocess.PIPE
+        )
+        os.close(writer)
+        assert (done.returncode, done.stderr) == (0, b"")
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(
+                command, cwd=_ROOT, stdout=full, stderr=subprocess.PIPE
+            )
+        assert done.returncode == 1
+        assert re.fullmatch(b"Error: .*standard output.*\n", done.stderr)
