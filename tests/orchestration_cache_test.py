@@ -354,3 +354,19 @@ def test_digests_know_names_sizes_and_bytes_only(tmp_path):
     )
     manifest = hashing.snapshot(tmp_path / "one")
     assert hashing.compare(tmp_path / "two", manifest)[0] == ""
+
+
+def test_what_acts_elsewhere_runs_every_time(tmp_path):
+    root, ran = Root(tmp_path), []
+
+    @component(cached=False)
+    def Pusher(result: In[Result], pushed: Out[Data]) -> None:
+        ran.append(result.id)
+
+    source = Source()
+    worker = Worker(data=source.outputs["data"])
+    pusher = Pusher(result=worker.outputs["result"])
+    for _ in range(2):
+        done = root.run(source, worker, pusher)
+    assert done["Worker"].state is State.CACHED
+    assert done["Pusher"].state is State.COMPLETE and len(ran) == 2

@@ -1,0 +1,53 @@
+"""Signals wait for the end of a step, and then reach whom they are for."""
+
+import signal
+
+import pytest
+
+from qup.errors import InputError
+from qup.interruption import Interruption
+from qup.training import History
+
+
+def test_a_signal_waits_for_the_end_of_the_block():
+    steps = []
+    with pytest.raises(KeyboardInterrupt), Interruption() as interruption:
+        signal.raise_signal(signal.SIGINT)
+        steps.append(interruption.came)
+    assert steps == [signal.SIGINT]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_second_signal_does_not_wait():
+    with pytest.raises(KeyboardInterrupt), Interruption():
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        pytest.fail("it waited")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_error_is_not_hidden_by_a_signal():
+    with pytest.raises(ZeroDivisionError), Interruption():
+        signal.raise_signal(signal.SIGINT)
+        _ = 1 / 0
+
+
+def test_without_a_signal_nothing_happens():
+    with Interruption() as interruption:
+        pass
+    assert interruption.came is None
+
+
+def test_a_history_is_kept_and_an_epoch_counts_once(tmp_path):
+    history = History(tmp_path / "history.json")
+    for epoch, loss in ((1, 3.0), (2, 2.0), (2, 1.0)):
+        history.record(epoch, {"loss": loss})
+    again = History(tmp_path / "history.json")
+    assert again.epochs == {1: {"loss": 3.0}, 2: {"loss": 1.0}}
+
+
+@pytest.mark.parametrize("damage", ["", "[1]", '{"a": 1}'])
+def test_a_damaged_history_is_told(tmp_path, damage):
+    (tmp_path / "history.json").write_text(damage)
+    with pytest.raises(InputError, match="is damaged"):
+        History(tmp_path / "history.json")
