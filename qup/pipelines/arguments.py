@@ -70,7 +70,9 @@ class Arguments:
         group = self.config.augmentation
         names = ("num_steps", "step_size", "loss", "batch_size", "num_images")
         walk = {name: group[name] for name in names}
-        walk["points"] = [*group.points, group.num_steps]
+        # Those beyond N are never reached: they make no other walk.
+        reached = {n for n in group.points if n < group.num_steps}
+        walk["points"] = sorted({*reached, group.num_steps})
         return {
             "walk": walk,
             "pixel_clip": group.pixel_clip,
