@@ -111,4 +111,4 @@ def _csv(tables: Mapping[pathlib.Path, Rows]) -> str:
 
 
 if __name__ == "__main__":
-    reading.run(main, default="runs")
+    reading.run(main, lambda: "runs")

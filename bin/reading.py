@@ -13,7 +13,10 @@ from absl import app, flags
 from qup.orchestration import OrchestrationError
 
 
-def run(main: Callable[[str], str], default: str | None = None) -> None:
+def run(
+    main: Callable[[str], str],
+    default: Callable[[], str | None] = lambda: None,
+) -> None:
     """Parses argv, calls `main` with the path in it, prints what it returns.
 
     Exit status: 0 when main returned, 1 for anything the user can mend
@@ -21,12 +24,14 @@ def run(main: Callable[[str], str], default: str | None = None) -> None:
 
     Args:
       main: Returns the answer.
-      default: The path if none is given; None where there must be one.
+      default: Returns the path if none is given, from the flags; None where
+        there must be one.
     """
 
     def guarded(argv: list[str]) -> None:
         with _told():
-            paths = argv[1:] or ([] if default is None else [default])
+            given = default()
+            paths = argv[1:] or ([] if given is None else [given])
             if len(paths) != 1:
                 raise flags.Error(
                     f"Expected one path, received {len(paths)}"

@@ -2,6 +2,7 @@
 
     python -m bin.show_lineage runs/mnist
     python -m bin.show_lineage runs/mnist/pipeline/Reporter/report/9
+    python -m bin.show_lineage --pipeline_root=runs/mnist/pipeline --artifact=7
     python -m bin.show_lineage runs/mnist --html=lineage.html
 
 PATH is something a pipeline has made (a folder NODE/OUTPUT/NUMBER of a
@@ -19,6 +20,10 @@ from absl import flags
 from bin import reading
 from qup.lineage import ancestry, outline, roots, web
 
+_ROOT = flags.DEFINE_string("pipeline_root", None, "The same as PATH.")
+_ARTIFACT = flags.DEFINE_string(
+    "artifact", None, "Id or path of an artifact; default: a whole run."
+)
 _RUN = flags.DEFINE_string(
     "run", None, "Id of a run; bin.list_runs tells them. Default: the latest."
 )
@@ -29,6 +34,10 @@ _HTML = flags.DEFINE_string(
 
 def main(path: str) -> str:
     """Returns the lineage of what `path` names, or where its page is."""
+    if _ROOT.value is not None and path != _ROOT.value:
+        raise flags.Error(
+            f"--pipeline_root={_ROOT.value} and {path!r}: give one of them."
+        )
     records = roots.Records(roots.find(path))
     found = _found(path, records)
     if _HTML.value is None:
@@ -39,8 +48,20 @@ def main(path: str) -> str:
     return f"Wrote {_HTML.value}; any browser opens it."
 
 
+def _default() -> str | None:
+    """Returns what stands for PATH where none is given."""
+    return _ARTIFACT.value if _ROOT.value is None else _ROOT.value
+
+
 def _found(path: str, records: roots.Records) -> ancestry.Lineage:
-    root = records.path.parent
+    root, artifact = records.path.parent, _ARTIFACT.value
+    if artifact is not None:
+        if _RUN.value is not None:
+            raise flags.Error("--artifact and --run: give one of them.")
+        number = artifact.isascii() and artifact.isdecimal()
+        return ancestry.of_artifact(
+            records, int(artifact) if number else artifact
+        )
     if roots.resolved(path) not in (records.path, root, root.parent):
         if _RUN.value is None:
             return ancestry.of_artifact(records, path)
@@ -93,4 +114,4 @@ def _write(path: pathlib.Path, text: str) -> None:
 
 
 if __name__ == "__main__":
-    reading.run(main)
+    reading.run(main, _default)

@@ -404,6 +404,9 @@ def test_the_program_writes_whole_pages(workdir, tmp_path):
         (["W/nothing/here"], "'W/nothing/here' belongs to no published"),
         (["/nothing/here"], "There is no file or folder '/nothing/here'"),
         (["/"], "no metadata.sqlite in '/'"),
+        (["W", "--artifact=999"], "knows no artifact 999"),
+        (["W", "--artifact=1", "--run=toys.1"], "give one of them"),
+        (["--pipeline_root=W", "/"], "give one of them"),
         (["L"], "lead in a circle"),
         (["W", "--html=L"], "lead in a circle"),
         (["a" * 300], "File name too long"),
@@ -417,6 +420,21 @@ def test_mistakes_are_told_in_a_line(workdir, tmp_path, given, told):
     assert done.returncode == 1 and not done.stdout
     assert done.stderr.startswith("Error: ") and done.stderr.count("\n") == 1
     assert told.replace("W", str(workdir)) in done.stderr
+
+
+def test_an_artifact_is_named_by_its_number_or_its_path(workdir):
+    root = workdir / "pipeline"
+    path = root / "Source" / "data" / "1"
+    told = {
+        _program("show_lineage", *given).stdout
+        for given in (
+            [path],
+            [f"--artifact={path}"],
+            [f"--pipeline_root={root}", f"--artifact={path}"],
+            [f"--pipeline_root={root}", "--artifact=1"],
+        )
+    }
+    assert len(told) == 1 and "Source/data/1" in told.pop()
 
 
 @pytest.mark.parametrize("harm", ["torn", "other", "foreign", "empty"])

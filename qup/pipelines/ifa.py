@@ -20,7 +20,7 @@ print(run(config))  # config as in configs/defaults.py
 
 from collections.abc import Mapping
 
-from qup import errors
+from qup import errors, versions
 from qup.components.analyzer import Analyzer
 from qup.components.combiner import Combiner
 from qup.components.delta_gen import DeltaGen
@@ -60,9 +60,8 @@ def run(config: settings.Config) -> str:
     checking.check(config)
     this = opening.opened(config)
     showing.describe(this)
-    done = spine.runner(this).run(
-        nodes(this), pipeline="ifa", parameters=settings.identity(config)
-    )
+    told = {**settings.identity(config), "versions": versions.installed()}
+    done = spine.runner(this).run(nodes(this), pipeline="ifa", parameters=told)
     table = showing.finish(this, done)
     _check_pushed(done)
     return table

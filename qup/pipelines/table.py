@@ -56,7 +56,7 @@ def text(this: Run, rows: list[Row]) -> str:
         f"Measurements  {this.path('measurements.csv')}",
         f"Figures       {this.path('figures')}",
         f"SavedModels   {this.path('serving')}",
-        f"Lineage       python -m bin.show_lineage {this.workdir.path}",
+        f"Lineage       python -m bin.show_lineage {this.pipeline_root}",
         f"TensorBoard   tensorboard --logdir {this.path('tensorboard')}",
     ]
     return "\n".join(lines)
