@@ -156,3 +156,10 @@ def test_one_class_is_not_enough(tmp_path):
         _write_png(tmp_path / split / "cat" / "0.png")
     with pytest.raises(InputError, match="one class, 'cat'"):
         datasets.load("image_folder", data_dir=tmp_path)
+
+
+def test_a_name_that_is_not_in_utf_8_is_told(folder):
+    image = folder / "train" / "cat" / "0.png"
+    image.rename(image.with_name("\udcff.png"))
+    with pytest.raises(InputError, match=r"udcff.png' is not in UTF-8"):
+        datasets.load("image_folder", data_dir=folder)

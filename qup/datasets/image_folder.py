@@ -80,6 +80,13 @@ def _visible(folder: pathlib.Path) -> list[pathlib.Path]:
             f"Cannot read the folder {folder}: {error.strerror}. Expected "
             "data_dir/train/<class>/ and data_dir/test/<class>/ with images."
         ) from error
+    for entry in entries:
+        try:
+            str(entry).encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise InputError(
+                f"The name {str(entry)!a} is not in UTF-8. Rename it."
+            ) from error
     return [entry for entry in entries if not entry.name.startswith(".")]
 
 
