@@ -15,6 +15,7 @@ from ml_collections import config_dict
 
 from bin import command_line
 from qup import errors, orchestration
+from qup.interruption import Interruption
 
 
 @contextlib.contextmanager
@@ -47,11 +48,14 @@ def _log_plainly() -> None:
 
 
 def start_tensorflow() -> None:
-    """Imports TensorFlow, and runs one operation, without its chatter."""
+    """Imports TensorFlow, and runs one operation, without its chatter.
+
+    A signal waits meanwhile: C++ would turn it into an ImportError.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # The process that checks the exported models needs some of a GPU too.
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
-    with silenced():
+    with Interruption(), silenced():
         tensorflow = importlib.import_module("tensorflow")
         tensorflow.constant(0.0) + 1.0
 

@@ -110,12 +110,18 @@ assert "qup" not in sys.modules
 """
 
 
-def served_logits(path: pathlib.Path, images: np.ndarray) -> np.ndarray:
+def served_logits(
+    path: pathlib.Path,
+    images: np.ndarray,
+    *,
+    scratch: pathlib.Path | None = None,
+) -> np.ndarray:
     """Reloads a SavedModel in a fresh process and asks it.
 
     Args:
       path: Its folder.
       images: uint8 [n, height, width, channels].
+      scratch: Folder for what a kill may leave; None: the system's.
 
     Returns:
       float32 [n, num_classes].
@@ -123,7 +129,9 @@ def served_logits(path: pathlib.Path, images: np.ndarray) -> np.ndarray:
     Raises:
       InputError: It does not load, or its endpoints contradict each other.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    if scratch is not None:
+        scratch = scratch.resolve()
+    with tempfile.TemporaryDirectory(dir=scratch) as folder:
         inputs, outputs = (f"{folder}/{name}.npy" for name in ("in", "out"))
         with files.explained(pathlib.Path(inputs)):
             np.save(inputs, images)
