@@ -33,10 +33,11 @@ def show(
     board.scalars("train", epoch, own)
 
 
-def fill(
+def redraw(
     board: Summaries, what: str, epochs: Mapping[int, Mapping[str, float]]
 ) -> None:
-    """Writes the curve of an earlier training, unless it is there."""
-    if not board.holds("train" if what == "classifier" else what):
-        for epoch, metrics in epochs.items():
-            show(board, what, epoch, metrics)
+    """Writes a whole curve, in place of whatever is there of it."""
+    for run in (*_SPLITS, "train") if what == "classifier" else (what,):
+        board.clear(run)
+    for epoch, metrics in epochs.items():
+        show(board, what, epoch, metrics)

@@ -86,10 +86,7 @@ class Deltas:
             )
 
     def link(self, directory: pathlib.Path) -> None:
-        """Puts the settings and the shards into another folder as well.
-
-        Without the counts, so that the folder depends on the walk alone.
-        """
+        """Puts the walk, but no counts, into another folder as well."""
         shards = map(self.path, range(self.settings["num_shards"]))
         for path in (self.directory / _SETTINGS, *shards):
             files.link(path, directory / path.name)
@@ -186,11 +183,7 @@ class Deltas:
 
     @property
     def trajectory(self) -> list[tuple[int, float, float]]:
-        """[(n, right, right when attacked)]: counts of images at X_n.
-
-        Raises:
-          InputError: A file of the counts is missing or damaged.
-        """
+        """[(n, right, right when attacked)]: counts of images at X_n."""
         right = attacked = 0
         for shard in range(self.settings["num_shards"]):
             path = self.path(shard, kind="counts")

@@ -23,6 +23,8 @@ import tensorflow as tf
 from qup import errors, files
 
 _PROGRAM = "saved_model.pb"
+# SavedModel's place for what others add.
+_MARK = pathlib.Path("assets.extra", "qup-content")
 
 
 def save(classifier: keras.Model, path: pathlib.Path) -> None:
@@ -56,13 +58,26 @@ def save(classifier: keras.Model, path: pathlib.Path) -> None:
         archive.write_out(str(partial), verbose=False)
 
 
+def mark(path: pathlib.Path, content: str) -> None:
+    """Notes in a SavedModel what it holds; equal ones differ in bytes."""
+    files.write_text(path / _MARK, content)
+
+
+def marked(path: pathlib.Path) -> str | None:
+    """Returns what `mark` noted; None where nothing can be read."""
+    try:
+        return (path / _MARK).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return None
+
+
 def push(
     exported: pathlib.Path, directory: pathlib.Path, *, version: int
 ) -> pathlib.Path:
     """Copies a SavedModel to where a server watches for versions.
 
     The version appears at once: copied beside, the program last, and then
-    renamed.
+    renamed. One that is there is replaced.
 
     Args:
       exported: The folder that `save` wrote.
@@ -77,6 +92,7 @@ def push(
       InputError: The folder cannot be written, or the disk is full.
     """
     path = pathlib.Path(directory) / str(version)
+    exported = pathlib.Path(exported)
     with files.replacing(path) as partial:
         shutil.copytree(
             exported, partial, ignore=shutil.ignore_patterns(_PROGRAM)
@@ -144,6 +160,6 @@ def served_logits(
         if done.returncode:
             raise errors.InputError(
                 f"The exported model {path} failed in a fresh process: "
-                f"{done.stderr[-2000:]}"
+                f"{done.stderr.strip().splitlines()[-1:]}"
             )
         return np.load(outputs)

@@ -98,7 +98,9 @@ def sweep(folder: pathlib.Path) -> None:
     for path in folder.iterdir():
         match = re.match(rf"\.{host}-(\d+)-", path.name)
         if match and path not in _in_use and not _alive(int(match[1])):
-            remove(path)
+            # Another process may be sweeping the same.
+            with contextlib.suppress(FileNotFoundError):
+                remove(path)
 
 
 def _alive(process: int) -> bool:

@@ -4,7 +4,7 @@ Read a run's translator through this module: it brings the layer that Keras
 needs to know.
 
 ```python
-translator = load("runs/mnist/epoch-1/translator.keras")
+translator = load("model.keras")
 ```
 """
 

@@ -41,7 +41,7 @@ class Workdir:
         """
         self.path = pathlib.Path(path)
         for folder in (self.path, *others):
-            if set(_PATTERNS) & set(str(folder.absolute())):
+            if set(_PATTERNS) & {*str(folder.absolute()), *_resolved(folder)}:
                 raise errors.InputError(
                     f"The path {folder.absolute()} has one of "
                     f"{' '.join(_PATTERNS)} in it, which TensorFlow's "
@@ -74,15 +74,17 @@ class Workdir:
             )
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Waits until no other process is in such a block, and enters it."""
+    def locked(self, what: str) -> Iterator[None]:
+        """Waits until no other process is in such a block, and enters it.
+
+        Args:
+          what: What the block is for, for whoever waits.
+        """
         with (self.path / _LOCK).open("a", encoding="utf-8") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                _log.info(
-                    "waiting for another process to find or prepare the data"
-                )
+                _log.info("waiting for another process %s", what)
                 fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
@@ -100,6 +102,15 @@ class Workdir:
         files.write_text(
             self.path / "versions.json", _json(versions.installed())
         )
+
+
+def _resolved(folder: pathlib.Path) -> str:
+    try:
+        return str(folder.resolve())
+    except (OSError, RuntimeError) as error:
+        raise errors.InputError(
+            f"{folder} cannot be used: {error}. Name another folder."
+        ) from error
 
 
 def _read_json(path: pathlib.Path) -> dict[str, Any]:

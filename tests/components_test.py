@@ -48,7 +48,13 @@ def make(tmp_path):
 @pytest.fixture
 def examples(make):
     found = make(Examples)
-    ExampleGen.fn(found, dataset="synthetic", source=[], validation_size=32)
+    data = datasets.load("synthetic", validation_size=32)
+    ExampleGen.fn(
+        found,
+        dataset="synthetic",
+        source=data.source_digest(),
+        validation_size=32,
+    )
     return found
 
 
@@ -95,6 +101,7 @@ def test_damaged_examples_are_told(examples, name):
 
 def test_training_on_is_training_at_once(make, tmp_path, examples):
     whole, _ = _train(make, tmp_path / "whole", examples, 2)
+    content = whole.properties["content"]
     shutil.move(tmp_path / "model-2", tmp_path / "at-once")
     shutil.move(tmp_path / "run-2", tmp_path / "run-at-once")
     _, first = _train(make, tmp_path, examples, 1)
@@ -107,7 +114,9 @@ def test_training_on_is_training_at_once(make, tmp_path, examples):
         np.testing.assert_array_equal(a, b)
     history = training.History(run.path / "history.json")
     assert list(history.epochs) == [1, 2]
-    assert whole.uri == then.uri
+    # Whoever reads it sees no other model, though its files have other dates.
+    assert then.properties["content"] == content
+    assert then.identity() == whole.identity()
 
 
 @pytest.fixture
@@ -150,8 +159,8 @@ def test_what_is_measured_is_blessed_and_pushed_once(judged, make, tmp_path):
     assert _push(make, model, blessing, folder) == (True, 1)
     assert (folder / "1" / "saved_model.pb").stat().st_mtime_ns == stamp
     # Another model never takes the place of what is served.
-    program = model.path / artifacts.SERVING / "fingerprint.pb"
-    program.write_bytes(program.read_bytes() + b" ")
+    export.mark(model.path / artifacts.SERVING, "another")
+    model.properties["content"] = "another"
     (folder / "7").mkdir()
     assert _push(make, model, blessing, folder) == (True, 8)
     assert sorted(path.name for path in folder.iterdir()) == ["1", "7", "8"]
@@ -173,13 +182,15 @@ def test_an_export_that_answers_otherwise_is_not_pushed(judged, make, tmp_path):
     assert not (tmp_path / "serving").exists()
 
 
-def test_an_export_that_does_not_load_is_told(judged):
+def test_an_export_that_does_not_load_is_not_blessed(judged):
     def damage(model):
         program = model.path / artifacts.SERVING / "saved_model.pb"
         program.write_bytes(program.read_bytes()[:50])
 
-    with pytest.raises(errors.InputError, match="failed in a fresh process"):
-        judged(damage)
+    _, rows, blessing = judged(damage)
+    told = json.loads((blessing.path / "blessing.json").read_text())
+    assert "failed in a fresh process" in told["reason"]
+    assert not blessing.properties["blessed"] and rows
 
 
 def test_a_subject_that_is_none_is_told(tmp_path):
@@ -197,3 +208,8 @@ def test_a_pushed_model_is_served_alike(judged, make, tmp_path):
     np.testing.assert_allclose(
         served, keras.ops.convert_to_numpy(network(images / 255)), atol=1e-4
     )
+
+
+def test_files_that_change_while_they_are_read_are_told(make):
+    with pytest.raises(errors.InputError, match="changed while they were"):
+        ExampleGen.fn(make(Examples), dataset="synthetic", source="earlier")

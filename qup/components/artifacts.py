@@ -1,6 +1,8 @@
 """What the components give each other, under TFX's names where it has one."""
 
+import hashlib
 import pathlib
+from typing import Any
 
 import keras
 
@@ -16,12 +18,23 @@ class Examples(Artifact):
     """Images and labels, see qup/datasets/examples.py."""
 
 
-class Model(Artifact):
+class _Trained(Artifact):
+    """What a training made, told apart by weights.
+
+    Its files hold dates and counters, so that equal ones differ in bytes.
+    """
+
+    def identity(self) -> list[Any]:
+        """Returns what components that read it depend on."""
+        return [self.type_name, self.properties]
+
+
+class Model(_Trained):
     """A network; of a classifier also a SavedModel and its `Subject`."""
 
 
-class ModelRun(Artifact):
-    """history.json and checkpoints/ of a training."""
+class ModelRun(_Trained):
+    """history.json, and of a classifier checkpoints/, of a training."""
 
 
 class Deltas(Artifact):
@@ -53,17 +66,22 @@ class PushedModel(Artifact):
 
 
 def save_classifier(
-    classifier: keras.Model, subject: subjects.Subject, folder: pathlib.Path
+    classifier: keras.Model, subject: subjects.Subject, model: Model
 ) -> None:
     """Writes a classifier, for us and for servers, and what it is."""
-    model_files.save(classifier, folder / _MODEL)
-    export.save(classifier, folder / SERVING)
-    subjects.write(subject, folder / _SUBJECT)
+    save_network(classifier, model)
+    subjects.write(subject, model.path / _SUBJECT)
+    told = (model.path / _SUBJECT).read_bytes()
+    content = f"{model.properties['content']}\0".encode() + told
+    model.properties["content"] = hashlib.sha256(content).hexdigest()
+    export.save(classifier, model.path / SERVING)
+    export.mark(model.path / SERVING, model.properties["content"])
 
 
-def save_network(network: keras.Model, folder: pathlib.Path) -> None:
+def save_network(network: keras.Model, model: Model) -> None:
     """Writes a network that is no classifier."""
-    model_files.save(network, folder / _MODEL)
+    model_files.save(network, model.path / _MODEL)
+    model.properties["content"] = model_files.digest(network)
 
 
 def load_network(folder: pathlib.Path) -> keras.Model:

@@ -43,4 +43,4 @@ def Combiner(
         translator_parameters=network.count_params(),
     )
     subject = dataclasses.replace(subject, classifier="ACL")
-    artifacts.save_classifier(augmented, subject, model.path)
+    artifacts.save_classifier(augmented, subject, model)

@@ -15,6 +15,7 @@ from qup.components.artifacts import (
     ModelEvaluation,
 )
 from qup.datasets import examples as files_of_examples
+from qup.errors import InputError
 from qup.evaluation import attacked
 from qup.orchestration import In, Out, component
 
@@ -74,22 +75,32 @@ def Evaluator(
     measurements.write(evaluation.path / "measurements.csv", rows)
     images, labels, _ = data.arrays(split)
     # Beside the outputs, where the next start removes what a kill leaves.
-    served = export.served_logits(
-        model.path / artifacts.SERVING, images, scratch=evaluation.path.parent
+    told = {"measured": rows[0].value, "served": None, "reason": ""}
+    try:
+        logits = export.served_logits(
+            model.path / artifacts.SERVING,
+            images,
+            scratch=evaluation.path.parent,
+        )
+        told["served"] = 100 * float(np.mean(logits.argmax(-1) == labels))
+    except InputError as error:
+        # What was measured stays; the model is not pushed.
+        told["reason"] = str(error)
+    _bless(blessing, told)
+
+
+def _bless(blessing: ModelBlessing, told: dict[str, Any]) -> None:
+    blessed = (
+        told["served"] is not None
+        and abs(told["served"] - told["measured"]) <= _TOLERANCE
     )
-    _bless(blessing, rows[0], 100 * np.mean(served.argmax(-1) == labels))
-
-
-def _bless(
-    blessing: ModelBlessing, measured: measurements.Row, served: float
-) -> None:
-    blessed = abs(served - measured.value) <= _TOLERANCE
     (blessing.path / ("BLESSED" if blessed else "NOT_BLESSED")).touch()
-    blessing.properties["blessed"] = bool(blessed)
-    told = {"measured": measured.value, "served": served, "n": measured.n}
-    (blessing.path / "blessing.json").write_text(json.dumps(told, indent=1))
-    _log.info(
-        "%s: the SavedModel has test accuracy %.2f in a fresh process%s",
-        measured.classifier, served,
-        "" if blessed else f"; {measured.value:.2f} was measured",
+    blessing.properties["blessed"] = blessed
+    text = json.dumps(told, indent=1)
+    (blessing.path / "blessing.json").write_text(text)
+    served = "none" if told["served"] is None else f"{told['served']:.2f}"
+    _log.log(
+        logging.INFO if blessed else logging.WARNING,
+        "the SavedModel in a fresh process: test accuracy %s, %.2f measured%s",
+        served, told["measured"], told["reason"] and f"; {told['reason']}",
     )  # fmt: skip

@@ -3,6 +3,7 @@
 from qup import datasets
 from qup.components.artifacts import Examples
 from qup.datasets import examples as files_of_examples
+from qup.errors import InputError
 from qup.orchestration import Out, Place, component
 
 
@@ -11,7 +12,7 @@ def ExampleGen(
     examples: Out[Examples],
     *,
     dataset: str,
-    source: list[str],
+    source: str,
     image_size: list[int] | None = None,
     train_size: int | None = None,
     test_size: int | None = None,
@@ -26,7 +27,7 @@ def ExampleGen(
     Args:
       examples: The images.
       dataset: Its registered name.
-      source: Digests of the files that it is read from: other files are
+      source: Digest of the files that it is read from: other files are
         other examples.
       image_size: See `datasets.load`, as all that follow.
       train_size: See there.
@@ -49,5 +50,9 @@ def ExampleGen(
         seed=seed,
     )
     files_of_examples.write(data, examples.path)
+    if data.source_digest() != source:
+        raise InputError(
+            f"The files of {dataset} changed while they were read. Start again."
+        )
     for split, size in data.info.sizes.items():
         examples.properties[f"{split}_size"] = size

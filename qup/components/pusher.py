@@ -4,10 +4,10 @@ import json
 import logging
 import pathlib
 
-from qup import export
+from qup import export, files
 from qup.components import artifacts
 from qup.components.artifacts import Model, ModelBlessing, PushedModel
-from qup.orchestration import In, Out, component, content_digest
+from qup.orchestration import In, Out, component, processes
 
 _log = logging.getLogger("qup")
 
@@ -37,25 +37,27 @@ def Pusher(
     pushed.properties["pushed"] = blessed
     told = {"destination": destination, "version": None}
     if blessed:
-        exported = model.path / artifacts.SERVING
         folder = pathlib.Path(destination)
-        told["version"] = _version(exported, folder, version)
-        if not (folder / str(told["version"])).exists():
-            path = export.push(exported, folder, version=told["version"])
-            _log.info("pushed to %s", path)
+        with files.explained(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        with processes.locked(folder / ".qup.lock", lambda: None):
+            told["version"] = _push(model, folder, version)
     else:
         _log.warning("%s is not pushed: it is not blessed", destination)
     (pushed.path / "pushed.json").write_text(json.dumps(told, indent=1))
 
 
-def _version(exported: pathlib.Path, folder: pathlib.Path, wanted: int) -> int:
-    """Returns the version that holds the model, or that it is to become."""
-    digest = content_digest(exported)
-    held = [p for p in folder.glob("*") if p.name.isdecimal()]
-    versions = sorted(held, key=lambda path: int(path.name))
-    same = [int(p.name) for p in versions if content_digest(p) == digest]
+def _push(model: Model, folder: pathlib.Path, wanted: int) -> int:
+    """Returns the version that holds the model; pushes it where none does."""
+    held = {
+        int(path.name): export.marked(path)
+        for path in folder.iterdir()
+        if path.name.isascii() and path.name.isdecimal()
+    }
+    same = [n for n in held if held[n] == model.properties["content"]]
     if same:
-        return wanted if wanted in same else same[-1]
-    if not (folder / str(wanted)).exists():
-        return wanted
-    return int(versions[-1].name) + 1
+        return wanted if wanted in same else max(same)
+    version = max(held) + 1 if wanted in held else wanted
+    exported = model.path / artifacts.SERVING
+    _log.info("pushed to %s", export.push(exported, folder, version=version))
+    return version

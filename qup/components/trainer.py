@@ -4,9 +4,12 @@ import dataclasses
 import shutil
 from typing import Any
 
+import keras
+
 from qup import curves, evaluation, files, models, training
 from qup.components import artifacts
 from qup.components.artifacts import Examples, Model, ModelRun
+from qup.datasets import Dataset
 from qup.datasets import examples as files_of_examples
 from qup.orchestration import In, Out, Place, StatefulDir, component
 from qup.subjects import Subject
@@ -61,16 +64,8 @@ def Trainer(
             shutil.copytree(previous.path / "checkpoints", partial)
     data = files_of_examples.read(examples.path)
     classifier = models.build(model_name, data.info, seed=seed, **model_options)
-    split = "validation" if "validation" in data.info.sizes else "test"
     history = training.History(state / "history.json")
     board = Summaries(log_dir) if log_dir else None
-
-    def validate() -> dict[str, float]:
-        # Without images held out the test split makes the curve; no
-        # decision of the training looks at it.
-        batches = data.evaluation_batches(split, _BATCH)
-        accuracy = evaluation.accuracy(classifier, batches)
-        return {f"{split}_accuracy": accuracy.value}
 
     def hook(epoch: int, metrics: dict[str, float]) -> None:
         history.record(epoch, metrics)
@@ -86,10 +81,23 @@ def Trainer(
         augment=augment,
         seed=seed,
         directory=state / "checkpoints",
-        validate=validate,
+        validate=lambda: _watch(classifier, data),
         hook=hook,
     )
-    shutil.copytree(state, run.path, dirs_exist_ok=True)
     name = data.info.name
     subject = Subject(name, model_name, "CL", epochs, seed, row_parameters)
-    artifacts.save_classifier(classifier, subject, model.path)
+    artifacts.save_classifier(classifier, subject, model)
+    shutil.copy2(state / "history.json", run.path)
+    shutil.copytree(state / "checkpoints", run.path / "checkpoints")
+    run.properties["content"] = model.properties["content"]
+
+
+def _watch(classifier: keras.Model, data: Dataset) -> dict[str, float]:
+    """Returns the accuracy on images held out, for the curves.
+
+    Where none are, on the test split; no decision of the training looks at
+    it.
+    """
+    split = "validation" if "validation" in data.info.sizes else "test"
+    batches = data.evaluation_batches(split, _BATCH)
+    return {f"{split}_accuracy": evaluation.accuracy(classifier, batches).value}

@@ -73,8 +73,9 @@ def TranslatorTrainer(
         hook=hook,
         **options,
     )
-    artifacts.save_network(network, translator.path)
+    artifacts.save_network(network, translator)
     shutil.copy2(state / "history.json", run.path)
+    run.properties["content"] = translator.properties["content"]
 
 
 def _watcher(

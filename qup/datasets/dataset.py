@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from qup import errors
 from qup.datasets import batching
-from qup.datasets.source import Source, Split
+from qup.datasets.source import Source, Split, first, read_digest
 from qup.errors import InputError
 from qup.types import DatasetInfo
 
@@ -31,7 +31,6 @@ class Dataset:
 
     Attributes:
       info: Name, shape, classes, origin, and the size of each split.
-      folders: See `Source`.
     """
 
     def __init__(
@@ -62,8 +61,8 @@ class Dataset:
                 f"{name} has one class, {source.class_names[0]!r}; there is "
                 "nothing to tell apart. Give images of at least two classes."
             )
-        train = _first(name, "train", source.splits["train"], train_size)
-        test = _first(name, "test", source.splits["test"], test_size)
+        train = first(name, "train", source.splits["train"], train_size)
+        test = first(name, "test", source.splits["test"], test_size)
         if not 0 <= validation_size < train.size:
             raise InputError(
                 f"validation_size must be from 0 to {train.size - 1}, to "
@@ -82,7 +81,7 @@ class Dataset:
         elif "validation" in source.splits:
             held = source.splits["validation"]
             self._rows["validation"] = (held, np.arange(held.size))
-        self.folders = source.folders
+        self._files = source.files
         self.info = DatasetInfo(
             name,
             source.image_shape,
@@ -99,6 +98,22 @@ class Dataset:
             for array in self.arrays(name):
                 digest.update(f"{name} {array.shape}".encode())
                 digest.update(np.ascontiguousarray(array))
+        return digest.hexdigest()
+
+    def source_digest(self) -> str:
+        """Returns SHA-256, in hex, of the files that it is read from, now.
+
+        Where there are none, the fingerprint.
+
+        Raises:
+          InputError: A file cannot be read.
+        """
+        if not self._files:
+            return self.fingerprint
+        digest = hashlib.sha256()
+        for name, path in sorted(self._files.items()):
+            content = read_digest(path)
+            digest.update(f"{name}\0{content}\n".encode())
         return digest.hexdigest()
 
     def arrays(self, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -177,17 +192,6 @@ class Dataset:
         weights = np.pad(np.ones(len(places)), (0, padding))
         places = np.pad(places, (0, padding), mode="edge")
         return batching.batches(rows, places, weights, batch_size)
-
-
-def _first(name: str, split: str, images: Split, size: int | None) -> Split:
-    if size is None:
-        return images
-    if not 1 <= size <= images.size:
-        raise InputError(
-            f"{split}_size must be from 1 to {images.size}, the {split} "
-            f"images of {name}; got {size}."
-        )
-    return images.take(size)
 
 
 def _permutation(size: int, purpose: int, *words: int) -> np.ndarray:

@@ -47,7 +47,7 @@ def write(dataset: Dataset, folder: pathlib.Path) -> None:
     (folder / "description.json").write_text(text, encoding="utf-8")
 
 
-def describe(folder: pathlib.Path) -> dict[str, Any]:
+def _describe(folder: pathlib.Path) -> dict[str, Any]:
     """Returns name, image_shape, class_names, splits and origin.
 
     Raises:
@@ -66,12 +66,15 @@ def read(folder: pathlib.Path) -> Dataset:
     Raises:
       InputError: A file is missing or damaged.
     """
-    described = describe(folder)
+    described = _describe(folder)
     try:
         splits = {
             split: source.from_arrays(
                 *(
-                    np.load(folder / f"Split-{split}" / f"{name}.npy")
+                    np.load(
+                        folder / f"Split-{split}" / f"{name}.npy",
+                        mmap_mode="r",
+                    )
                     for name in _ARRAYS
                 )
             )

@@ -54,12 +54,17 @@ def image_folder(
     return source.Source(
         image_shape=(*size, 3),
         class_names=tuple(classes),
-        origin=f"images in {folder.resolve()}",
+        origin="a folder of images",
         splits={
             split: _split(folder / split, classes, size)
             for split in ("train", "test")
         },
-        folders=(folder / "train", folder / "test"),
+        files={
+            f"{split}/{name}/{os.path.basename(path)}": pathlib.Path(path)
+            for split in ("train", "test")
+            for name in classes
+            for path in _images(folder / split / name)
+        },
     )
 
 

@@ -7,6 +7,7 @@ Source((28, 28, 1), ("0", "1"), "drawn by hand", {"train": Split(...)})
 
 import dataclasses
 import functools
+import hashlib
 import pathlib
 from collections.abc import Callable, Mapping
 
@@ -28,20 +29,21 @@ class Split:
       size: Number of elements.
       explain: Turns the reason why `elements` cannot be read into the error
         for the user, naming the file.
-      given_ids: The images' ids, int64 [size]; None for their places.
+      arrays: Images, labels and ids, instead of `elements`; they may be
+        mapped files, read when first used.
     """
 
-    elements: tf.data.Dataset
+    elements: tf.data.Dataset | None
     size: int
     explain: Callable[[str], InputError] = InputError
-    given_ids: np.ndarray | None = None
+    arrays: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
 
     @functools.cached_property
     def ids(self) -> np.ndarray:
         """Number of each image, int64 [size], whatever part is used."""
-        if self.given_ids is None:
+        if self.arrays is None:
             return np.arange(self.size, dtype=np.int64)
-        return self.given_ids[: self.size]
+        return np.array(self.arrays[2][: self.size])
 
     def take(self, size: int) -> "Split":
         """Returns the first `size` images; no other is decoded."""
@@ -59,6 +61,12 @@ class Split:
           InputError: A file cannot be read, or images are missing.
         """
         with tf.device("CPU:0"):
+            if self.arrays is not None:
+                images, labels, _ = self.arrays
+                return (
+                    tf.constant(images[: self.size], tf.uint8),
+                    tf.constant(labels[: self.size], tf.int32),
+                )
             try:
                 return self._read()
             except tf.errors.OpError as error:
@@ -89,15 +97,15 @@ class Source:
       class_names: One name a class, in the order of the labels.
       origin: Source and licence, one line.
       splits: At least "train" and "test".
-      folders: Where the files lie that the images are read from; empty where
-        there are none.
+      files: What the images are read from, by a name that does not depend
+        on the place; empty where there are no files.
     """
 
     image_shape: tuple[int, int, int]
     class_names: tuple[str, ...]
     origin: str
     splits: Mapping[str, Split]
-    folders: tuple[pathlib.Path, ...] = ()
+    files: Mapping[str, pathlib.Path] = dataclasses.field(default_factory=dict)
 
 
 def from_arrays(
@@ -113,11 +121,14 @@ def from_arrays(
     Returns:
       The split, in the order given.
     """
-    with tf.device("CPU:0"):
-        elements = tf.data.Dataset.from_tensor_slices(
-            (images.astype(np.uint8), labels.astype(np.int32))
-        )
-    return Split(elements, len(labels), given_ids=ids)
+    if ids is None:
+        ids = np.arange(len(labels), dtype=np.int64)
+    arrays = (
+        images.astype(np.uint8, copy=False),
+        labels.astype(np.int32, copy=False),
+        ids,
+    )
+    return Split(None, len(labels), arrays=arrays)
 
 
 def resize(images: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
@@ -147,3 +158,28 @@ def checked_image_size(image_size: tuple[int, int]) -> tuple[int, int]:
             f"least 1; got {image_size!r}."
         )
     return size
+
+
+def first(name: str, split: str, images: Split, size: int | None) -> Split:
+    """Returns the first `size` images of a split; all of them for None.
+
+    Raises:
+      InputError: It has not as many.
+    """
+    if size is None:
+        return images
+    if not 1 <= size <= images.size:
+        raise InputError(
+            f"{split}_size must be from 1 to {images.size}, the {split} "
+            f"images of {name}; got {size}."
+        )
+    return images.take(size)
+
+
+def read_digest(path: pathlib.Path) -> str:
+    """Returns SHA-256, in hex, of a file, or raises an InputError."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"Cannot read {path}: {error.strerror}.") from error

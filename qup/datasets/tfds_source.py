@@ -113,7 +113,11 @@ def _described(
         class_names=tuple(features["label"].names),
         origin=f"{origin}; tensorflow-datasets {builder.info.full_name}",
         splits={split: _split(builder, split, config) for split in _SPLITS},
-        folders=(folder,),
+        files={
+            path.relative_to(folder).as_posix(): path
+            for path in pathlib.Path(folder).rglob("*")
+            if path.is_file()
+        },
     )
 
 

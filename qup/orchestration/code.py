@@ -100,7 +100,7 @@ def _origin(function: Callable) -> tuple[str, pathlib.Path]:
     name = function.__module__
     spec = getattr(sys.modules.get(name), "__spec__", None)
     try:
-        path = pathlib.Path(inspect.getsourcefile(function))
+        path = pathlib.Path(inspect.getsourcefile(inspect.unwrap(function)))
     except TypeError as error:
         raise errors.PipelineError(
             f"{function.__qualname__} is in no file, so a change of its code "

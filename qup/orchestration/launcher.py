@@ -1,8 +1,7 @@
 """One node: found in the cache, or run and published.
 
-Outputs are made in a temporary folder, flushed, renamed, hashed, and then
-published in one transaction. Until that is committed they are nobody's: a
-failure removes them, and after a kill the next start does.
+Outputs are made in a temporary folder, flushed, renamed, hashed, and published
+in one transaction. Until then a failure or the next start removes them.
 """
 
 import contextlib
@@ -29,7 +28,7 @@ class Launcher:
     Attributes:
       root, metadata, run: Where, and for which run.
       code: Returns the fingerprint of a node's code as it lies on the disk.
-      on_event: Told of what happens.
+      on_event: Told of it all.
       enable_cache: Whether results are reused.
       full: Whether files are hashed whose size, mtime and inode are as ever.
     """
@@ -69,13 +68,12 @@ class Launcher:
             return self.metadata.known(execution.fingerprint, State.RUNNING)
 
         def wait() -> None:
-            owners = [old.owner for old in running()] or ["another process"]
-            self._tell(execution, "waiting", f"waiting for {owners[0]}")
+            owner = next((e.owner for e in running()), "another process")
+            self._tell(execution, "waiting", f"waiting for {owner}")
 
         lock = self.root.lock(execution.fingerprint)
         with processes.locked(lock, wait):
-            cached = self.enable_cache and node.component.cached
-            if cached and self._reuse(node, execution):
+            if self._reuse(node, execution):
                 return execution
             for old in running():
                 recovery.abandon(self.root, self.metadata, old, self.on_event)
@@ -83,7 +81,9 @@ class Launcher:
             return execution
 
     def _reuse(self, node: Node, execution: Execution) -> bool:
-        for old in self.metadata.known(execution.fingerprint, State.COMPLETE):
+        cached = self.enable_cache and node.component.cached
+        known = self.metadata.known(execution.fingerprint, State.COMPLETE)
+        for old in known if cached else ():
             if not self._intact(old):
                 continue
             execution.state = State.CACHED
@@ -134,8 +134,8 @@ class Launcher:
         taken = f"complete in {time.monotonic() - start:.1f} s"
         self._tell(execution, "complete", taken)
 
-    def _stateful(self, execution: Execution) -> pathlib.Path:
-        return self.root.stateful(execution.node, execution.fingerprint)
+    def _stateful(self, run: Execution) -> pathlib.Path:
+        return self.root.stateful(run.node, run.fingerprint)
 
     def _make_outputs(
         self, node: Node, folder: pathlib.Path
@@ -187,8 +187,7 @@ class Launcher:
         error.add_note(f"in execution {execution.id} of {execution.node}")
         self.root.remove(self.root.temporary(execution.node, execution.id))
         try:
-            # It is not running if the publication was committed after all,
-            # whatever was raised then.
+            # It is not running if the publication was committed after all.
             if self.metadata.fail(execution.id, message):
                 execution.state = State.FAILED
                 self.root.discard(execution.node, execution.id)

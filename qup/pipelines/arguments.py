@@ -23,7 +23,7 @@ class Arguments:
     info: DatasetInfo
     log_dir: pathlib.Path
 
-    def examples(self, source: list[str]) -> dict[str, Any]:
+    def examples(self, source: str) -> dict[str, Any]:
         """Of ExampleGen."""
         given = settings.examples(self.config)
         size = given["image_size"]

@@ -18,6 +18,7 @@ print(run(config))  # config as in configs/defaults.py
 ```
 """
 
+import logging
 from collections.abc import Mapping
 
 from qup import errors, versions
@@ -40,6 +41,8 @@ from qup.pipelines import (
 )
 from qup.pipelines.arguments import Arguments
 from qup.pipelines.opening import Run
+
+_log = logging.getLogger("qup")
 
 
 def run(config: settings.Config) -> str:
@@ -72,7 +75,7 @@ def run(config: settings.Config) -> str:
             "command goes on from here."
         ) from error
     table = showing.finish(this, done)
-    _check_pushed(done)
+    _check_pushed(done, table)
     return table
 
 
@@ -160,10 +163,11 @@ def _outputs(road: list[Node], key: str) -> list[Channel]:
     return [node.outputs[key] for node in road if key in node.outputs]
 
 
-def _check_pushed(done: Mapping[str, Execution]) -> None:
+def _check_pushed(done: Mapping[str, Execution], table: str) -> None:
     for node, execution in done.items():
         for pushed in execution.outputs.get("pushed", ()):
             if not pushed.properties["pushed"]:
+                _log.warning("%s", table)
                 raise errors.InputError(
                     f"{node} pushed nothing: the exported model does not have "
                     "the test accuracy that was measured. Its Evaluator's "

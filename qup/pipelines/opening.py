@@ -2,9 +2,9 @@
 
 import dataclasses
 import pathlib
+import shutil
 
-from qup import datasets, models
-from qup.orchestration import content_digest
+from qup import datasets, files, models
 from qup.pipelines import settings
 from qup.summaries import Summaries
 from qup.workdir import Workdir
@@ -18,17 +18,38 @@ class Run:
       config: The settings, resolved.
       workdir: Where everything is written.
       data: The dataset; its images are not read yet.
-      source: Digests of the files that they are read from.
+      source: Digest of the files that they are read from.
     """
 
     config: settings.Config
     workdir: Workdir
     data: datasets.Dataset
-    source: list[str]
+    source: str
 
     def path(self, *parts: str) -> pathlib.Path:
         """Returns a path within the working directory."""
         return self.workdir.path.joinpath(*parts)
+
+    def keep(self, report: pathlib.Path) -> None:
+        """Puts a report and what it is of into the working directory.
+
+        Args:
+          report: Folder of measurements.csv and the figures.
+
+        Raises:
+          InputError: The folder cannot be written.
+        """
+        held = (report / "measurements.csv").read_bytes()
+        files.write_bytes(self.path("measurements.csv"), held)
+        with files.replacing(self.path("figures")) as partial:
+            partial.mkdir()
+            for figure in report.glob("*.png"):
+                shutil.copy(figure, partial)
+        identity = settings.identity(self.config)
+        classes = list(self.data.info.class_names)
+        self.workdir.commit(
+            {**identity, "data": self.source, "classes": classes}
+        )
 
     @property
     def pipeline_root(self) -> pathlib.Path:
@@ -60,20 +81,12 @@ def opened(config: settings.Config) -> Run:
     """
     workdir = Workdir(settings.workdir(config), settings.pipeline_root(config))
     options = settings.examples(config)
-    with workdir.locked():
+    with workdir.locked("to find or prepare the data"):
         # Preparing data is the one thing that happens outside of the root.
         data = datasets.load(
             config.dataset.name, scratch_dir=workdir.path / "data", **options
         )
-        source = [content_digest(folder) for folder in data.folders]
-    source = source or [data.fingerprint]
+        source = data.source_digest()
     # Options that do not fit the data are told before anything is kept.
     models.build(config.model.name, data.info, **settings.model_options(config))
-    workdir.commit(
-        {
-            **settings.identity(config),
-            "data": source,
-            "classes": list(data.info.class_names),
-        }
-    )
     return Run(config, workdir, data, source)

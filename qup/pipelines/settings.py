@@ -52,6 +52,8 @@ def pipeline_root(config: Config) -> pathlib.Path:
 def _folder(key: str, given: str | None, default: pathlib.Path) -> pathlib.Path:
     if given is None:
         return default
+    if not given:
+        raise errors.InputError(f"{key} is empty. Name a folder.")
     try:
         given.encode("utf-8")
         return pathlib.Path(given).expanduser()

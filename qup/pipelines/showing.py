@@ -2,6 +2,7 @@
 
 import json
 import logging
+import pathlib
 from collections.abc import Mapping
 
 import numpy as np
@@ -15,7 +16,7 @@ from qup import (
     training,
 )
 from qup.measurements import Row
-from qup.orchestration import Execution, State
+from qup.orchestration import Execution
 from qup.pipelines import settings, table
 from qup.pipelines.opening import Run
 from qup.summaries import Summaries
@@ -46,52 +47,59 @@ def finish(this: Run, done: Mapping[str, Execution]) -> str:
     Returns:
       The final table.
     """
-    execution = done["Reporter"]
-    report = execution.outputs["report"][0].path
-    for path in report.glob("*.png"):
-        files.write_bytes(this.path("figures", path.name), path.read_bytes())
-    held = report / "measurements.csv"
-    files.write_bytes(this.path("measurements.csv"), held.read_bytes())
-    rows = measurements.read(held)
-    board = this.board
-    for node, held in done.items():
-        _curves(board, held)
-        if "analysis" in held.outputs:
-            again = held.state is not State.CACHED
-            _analysis(board, node.rpartition(".")[2], held, again)
+    report = done["Reporter"].outputs["report"][0].path
+    rows = measurements.read(report / "measurements.csv")
+    with this.workdir.locked("to write its results"):
+        this.keep(report)
+        _draw(this, done, rows)
+    return table.text(this, done, rows)
+
+
+def _draw(this: Run, done: Mapping[str, Execution], rows: list[Row]) -> None:
+    """Draws TensorBoard's curves, unless they are of these very results.
+
+    What trainings drew while they ran may have gaps and doubles: of epochs
+    that were repeated after a kill, or known before.
+    """
+    shown = [
+        [node, *(a.digest for held in execution.outputs.values() for a in held)]
+        for node, execution in done.items()
+        if execution.component != "Pusher"
+    ]
+    mark = this.log_dir / "shown.json"
+    if mark.exists() and mark.read_text() == json.dumps(shown):
+        return
+    board, histories = this.board, {}
+    for node, execution in done.items():
+        name = node.rpartition(".")[2]
+        for run in execution.outputs.get("run", ()):
+            trained = execution.component == "Trainer"
+            what = "classifier" if trained else f"translator/{name}"
+            history = training.History(run.path / "history.json")
+            # Of several classifiers the last has the epochs of all.
+            histories[what] = history.epochs
+        for analysis in execution.outputs.get("analysis", ()):
+            _analysis(board, name, analysis.path)
+    for what, epochs in histories.items():
+        curves.redraw(board, what, epochs)
     for epochs in sorted({row.epochs for row in rows}):
         _results(this, [row for row in rows if row.epochs == epochs], epochs)
-    return table.text(this, rows)
+    files.write_text(mark, json.dumps(shown))
 
 
-def _curves(board: Summaries, execution: Execution) -> None:
-    """Shows the trainings that an earlier run has watched."""
-    for run in execution.outputs.get("run", ()):
-        history = training.History(run.path / "history.json")
-        what = "classifier"
-        if execution.component == "TranslatorTrainer":
-            what = f"translator/{execution.node.rpartition('.')[2]}"
-        curves.fill(board, what, history.epochs)
-
-
-def _analysis(
-    board: Summaries, name: str, execution: Execution, again: bool
-) -> None:
+def _analysis(board: Summaries, name: str, folder: pathlib.Path) -> None:
     """Shows the trajectory and the images of the walk."""
-    folder = execution.outputs["analysis"][0].path
     rows = measurements.read(folder / "measurements.csv")
-    if again or not board.holds(f"trajectory/{name}"):
-        board.clear(f"trajectory/{name}")
-        for row in rows:
-            tag = f"x_n/{row.measure}"
-            step = row.parameters["step"]
-            board.scalars(f"trajectory/{name}", step, {tag: row.value})
-    if again or not board.holds(f"images/{name}"):
-        board.clear(f"images/{name}")
-        with np.load(folder / "images.npz") as arrays:
-            stages = figures.stages(arrays)
-        tags = {f"{n}_{key}": x for n, (key, x) in enumerate(stages.items(), 1)}
-        board.images(f"images/{name}", rows[0].epochs, tags, sheet="0_all")
+    board.clear(f"trajectory/{name}")
+    for row in rows:
+        step = row.parameters["step"]
+        values = {f"x_n/{row.measure}": row.value}
+        board.scalars(f"trajectory/{name}", step, values)
+    board.clear(f"images/{name}")
+    with np.load(folder / "images.npz") as arrays:
+        stages = figures.stages(arrays)
+    tags = {f"{n}_{key}": x for n, (key, x) in enumerate(stages.items(), 1)}
+    board.images(f"images/{name}", rows[0].epochs, tags, sheet="0_all")
 
 
 def _results(this: Run, rows: list[Row], epochs: int) -> None:

@@ -1,9 +1,14 @@
 """The final table: what was measured, the paper's value beside ours."""
 
+import json
 import math
+import pathlib
+import shlex
+from collections.abc import Mapping
 
 from qup import paper
 from qup.measurements import Row
+from qup.orchestration import Execution
 from qup.pipelines import settings
 from qup.pipelines.opening import Run
 
@@ -24,7 +29,7 @@ def attack(row: Row) -> str:
     return name + ("" if parameters.get("pixel_clip", True) else " no clip")
 
 
-def text(this: Run, rows: list[Row]) -> str:
+def text(this: Run, done: Mapping[str, Execution], rows: list[Row]) -> str:
     """Returns the final table, the paper's value beside ours."""
     config = this.config
     head = (
@@ -42,6 +47,10 @@ def text(this: Run, rows: list[Row]) -> str:
             row.measure == "test_accuracy" and whole
         ):
             lines.append(_table_line(this, row))
+    root, board = (
+        shlex.quote(str(path))
+        for path in (this.pipeline_root, this.path("tensorboard"))
+    )
     walk, note = config.augmentation, next(
         (r.parameters for r in rows if r.classifier == "ACL"), {}
     )  # fmt: skip
@@ -55,11 +64,23 @@ def text(this: Run, rows: list[Row]) -> str:
         "",
         f"Measurements  {this.path('measurements.csv')}",
         f"Figures       {this.path('figures')}",
-        f"SavedModels   {this.path('serving')}",
-        f"Lineage       python -m bin.show_lineage {this.pipeline_root}",
-        f"TensorBoard   tensorboard --logdir {this.path('tensorboard')}",
+        f"SavedModels   {this.path('serving')}: {', '.join(_pushed(done))}",
+        f"Lineage       python -m bin.show_lineage {root}",
+        f"TensorBoard   tensorboard --logdir {board}",
     ]
     return "\n".join(lines)
+
+
+def _pushed(done: Mapping[str, Execution]) -> list[str]:
+    """Returns name/version of every model that was pushed."""
+    found = []
+    for execution in done.values():
+        for pushed in execution.outputs.get("pushed", ()):
+            text = (pushed.path / "pushed.json").read_text()
+            told = json.loads(text)
+            name = pathlib.Path(told["destination"]).name
+            found.append(f"{name}/{told['version'] or 'not pushed'}")
+    return found
 
 
 def _line(*cells: str) -> str:

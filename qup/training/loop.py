@@ -1,11 +1,10 @@
 """The loop under every training: epochs, checkpoints, progress, NaN.
 
 A kill at any moment loses the work of about a minute, SIGTERM and Ctrl-C
-that of a step: the loop's place
-within the epoch, the sums of its metrics, weights, optimizers and dropout
-generators are all in the checkpoint, and the order of an epoch's batches
-depends on (seed, epoch) alone, so the continued run takes the very steps
-that an uninterrupted one takes.
+that of no step: the loop's place within the epoch, the sums of its metrics,
+weights, optimizers and dropout generators are all in the checkpoint, and the
+order of an epoch's batches depends on (seed, epoch) alone, so the continued
+run takes the very steps that an uninterrupted one takes.
 """
 
 import pathlib
@@ -146,7 +145,7 @@ class Loop:
             raise errors.InputError(
                 f"The {self._title} diverged in epoch {epoch + 1}, within "
                 f"its first {steps} steps: {named}. What earlier epochs "
-                "saved is intact. Lower the learning rate, in a new workdir."
+                "saved is intact. Lower the learning rate."
             )
         return dict(zip(self._learner.metrics, means.tolist(), strict=True))
 
@@ -157,7 +156,7 @@ class Loop:
             raise errors.InputError(
                 f"The {self._title} diverged at the end of epoch {epoch + 1}: "
                 "weights are no longer finite. What earlier epochs saved is "
-                "intact. Lower the learning rate, in a new workdir."
+                "intact. Lower the learning rate."
             )
 
     def _save(self) -> None:
