@@ -93,8 +93,8 @@ def trajectory(rows: Sequence[Row]) -> Figure:
     axis.set(
         xlabel="opposite-FGSM steps n",
         ylabel="accuracy in percent, +- one standard error",
-        title=f"{first.model} on {first.dataset}, {first.epochs} epochs, "
-        f"{first.n} training images",
+        title=f"{first.model} on {first.dataset}, epochs: {first.epochs}, "
+        f"training images: {first.n:,}",
     )
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.grid(alpha=0.3)
