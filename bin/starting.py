@@ -116,6 +116,9 @@ def _told() -> Iterator[None]:
         orchestration.OrchestrationError,
     ) as error:
         _end(f"Error: {' '.join(str(error).split())}", 1)
+    except OSError as error:
+        name = error.filename or "a file"
+        _end(f"Error: Cannot use {name}: {error.strerror or error}.", 1)
     except MemoryError:
         _end(_NO_MEMORY, 1)
     except KeyboardInterrupt:

@@ -10,6 +10,8 @@ push("exported", "serving/classifier", version=1)
 ```
 """
 
+import hashlib
+import json
 import pathlib
 import shutil
 import subprocess
@@ -24,7 +26,8 @@ from qup import errors, files
 
 _PROGRAM = "saved_model.pb"
 # SavedModel's place for what others add.
-_MARK = pathlib.Path("assets.extra", "qup-content")
+_EXTRA = pathlib.Path("assets.extra")
+_MARK, _FILES = _EXTRA / "qup-content", _EXTRA / "qup-files.json"
 
 
 def save(classifier: keras.Model, path: pathlib.Path) -> None:
@@ -71,6 +74,26 @@ def marked(path: pathlib.Path) -> str | None:
         return None
 
 
+def _digests(path: pathlib.Path) -> dict[str, str]:
+    """Returns SHA-256 of every file of a SavedModel but the list of them."""
+    return {
+        file.relative_to(path).as_posix(): hashlib.sha256(
+            file.read_bytes()
+        ).hexdigest()
+        for file in sorted(path.rglob("*"))
+        if file.is_file() and file != path / _FILES
+    }
+
+
+def intact(path: pathlib.Path) -> bool:
+    """Says whether a pushed SavedModel is as it was pushed."""
+    try:
+        text = (path / _FILES).read_text(encoding="utf-8")
+        return json.loads(text) == _digests(path)
+    except (OSError, ValueError):
+        return False
+
+
 def push(
     exported: pathlib.Path, directory: pathlib.Path, *, version: int
 ) -> pathlib.Path:
@@ -97,6 +120,8 @@ def push(
         shutil.copytree(
             exported, partial, ignore=shutil.ignore_patterns(_PROGRAM)
         )
+        held = json.dumps(_digests(exported), indent=1)
+        files.write_text(partial / _FILES, held)
         shutil.copy2(exported / _PROGRAM, partial)
     return path
 

@@ -30,7 +30,8 @@ class Summaries:
 
     def holds(self, run: str) -> bool:
         """Says whether a curve has been written, by whomever."""
-        return any((self._directory / run).glob("*tfevents*"))
+        with files.explained(self._directory / run):
+            return any((self._directory / run).glob("*tfevents*"))
 
     def clear(self, run: str) -> None:
         """Removes what was written to a curve."""

@@ -80,7 +80,10 @@ class Workdir:
         Args:
           what: What the block is for, for whoever waits.
         """
-        with (self.path / _LOCK).open("a", encoding="utf-8") as lock:
+        path = self.path / _LOCK
+        with contextlib.ExitStack() as stack:
+            with files.explained(path):
+                lock = stack.enter_context(path.open("a", encoding="utf-8"))
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -158,6 +158,11 @@ def test_what_is_measured_is_blessed_and_pushed_once(judged, make, tmp_path):
     stamp = (folder / "1" / "saved_model.pb").stat().st_mtime_ns
     assert _push(make, model, blessing, folder) == (True, 1)
     assert (folder / "1" / "saved_model.pb").stat().st_mtime_ns == stamp
+    program = folder / "1" / "saved_model.pb"
+    whole = program.read_bytes()
+    program.write_bytes(whole[:-1])
+    assert _push(make, model, blessing, folder) == (True, 1)
+    assert program.read_bytes() == whole
     # Another model never takes the place of what is served.
     export.mark(model.path / artifacts.SERVING, "another")
     model.properties["content"] = "another"

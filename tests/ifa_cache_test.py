@@ -86,6 +86,18 @@ def test_a_second_start_repeats_nothing(finished):
     assert sorted(workdir.glob("serving/*/*/*")) == before
 
 
+def test_what_others_put_into_the_figures_stays(workdir):
+    mine = workdir / "figures" / "mine.png"
+    mine.touch()
+    (workdir / "figures" / "images-epoch-7.png").touch()
+    (board,) = (workdir / "tensorboard").iterdir()
+    (board / "shown.json").write_bytes(b"\xff")
+    assert _run(workdir=workdir)[0] == set()
+    assert {path.name for path in mine.parent.iterdir()} == {
+        "mine.png", "images-epoch-2.png", "trajectory-epoch-2.png",
+    }  # fmt: skip
+
+
 def test_an_export_that_was_lost_is_pushed_again(finished, workdir):
     model = workdir / "serving" / "classifier" / "2" / "saved_model.pb"
     files.remove(model.parents[1])

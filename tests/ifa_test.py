@@ -178,7 +178,7 @@ def test_a_wrong_command_is_told_without_a_traceback(given, message):
         ("attack.epsilon", float("nan"), "attack.epsilon must be"),
         ("attack.num_steps", 0, "attack.num_steps must be"),
         ("training.epochs", (0,), "epochs must be"),
-        ("training.epochs", (), "epochs must be"),
+        ("training.epochs", (), "epochs is empty"),
         ("augmentation.num_steps", 0, "augmentation.num_steps must be"),
         ("augmentation.step_size", -1.0, "augmentation.step_size must be"),
         ("translator.width", 0, "translator.width must be"),

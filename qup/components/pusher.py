@@ -3,6 +3,7 @@
 import json
 import logging
 import pathlib
+import re
 
 from qup import export, files
 from qup.components import artifacts
@@ -52,12 +53,18 @@ def _push(model: Model, folder: pathlib.Path, wanted: int) -> int:
     held = {
         int(path.name): export.marked(path)
         for path in folder.iterdir()
-        if path.name.isascii() and path.name.isdecimal()
+        # Longer numbers are none that a server would take.
+        if re.fullmatch("[0-9]{1,18}", path.name)
     }
     same = [n for n in held if held[n] == model.properties["content"]]
+    version = wanted
     if same:
-        return wanted if wanted in same else max(same)
-    version = max(held) + 1 if wanted in held else wanted
+        version = wanted if wanted in same else max(same)
+        if export.intact(folder / str(version)):
+            return version
+        _log.warning("%s is damaged: it is pushed again", folder / str(version))
+    elif wanted in held:
+        version = max(held) + 1
     exported = model.path / artifacts.SERVING
     _log.info("pushed to %s", export.push(exported, folder, version=version))
     return version

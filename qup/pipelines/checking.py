@@ -14,7 +14,9 @@ def check(config: Config) -> None:
     Everything is looked at before the first stage, so that hours of
     training do not end in a misspelt word.
     """
-    for epochs in config.training.epochs or (0,):
+    if not config.training.epochs:
+        raise errors.InputError("epochs is empty. Give one number, or several.")
+    for epochs in config.training.epochs:
         _whole("epochs", epochs, least=1)
     for point in config.augmentation.points:
         _whole("augmentation.points", point, least=0)

@@ -2,12 +2,14 @@
 
 import dataclasses
 import pathlib
-import shutil
+import re
 
 from qup import datasets, files, models
 from qup.pipelines import settings
 from qup.summaries import Summaries
 from qup.workdir import Workdir
+
+_FIGURE = re.compile(r"(images|trajectory)-epoch-\d+\.png")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,12 +41,15 @@ class Run:
         Raises:
           InputError: The folder cannot be written.
         """
+        figures = {path.name: path for path in report.glob("*.png")}
+        for name, path in figures.items():
+            files.write_bytes(self.path("figures", name), path.read_bytes())
+        for path in self.path("figures").iterdir():
+            # Of other epochs, and by their names ours.
+            if _FIGURE.fullmatch(path.name) and path.name not in figures:
+                files.remove(path)
         held = (report / "measurements.csv").read_bytes()
         files.write_bytes(self.path("measurements.csv"), held)
-        with files.replacing(self.path("figures")) as partial:
-            partial.mkdir()
-            for figure in report.glob("*.png"):
-                shutil.copy(figure, partial)
         identity = settings.identity(self.config)
         classes = list(self.data.info.class_names)
         self.workdir.commit(

@@ -1,5 +1,6 @@
 """What the user sees of the road: lines, curves, images, files."""
 
+import contextlib
 import json
 import logging
 import pathlib
@@ -67,8 +68,9 @@ def _draw(this: Run, done: Mapping[str, Execution], rows: list[Row]) -> None:
         if execution.component != "Pusher"
     ]
     mark = this.log_dir / "shown.json"
-    if mark.exists() and mark.read_text() == json.dumps(shown):
-        return
+    with contextlib.suppress(OSError, ValueError):
+        if mark.read_text(encoding="utf-8") == json.dumps(shown):
+            return
     board, histories = this.board, {}
     for node, execution in done.items():
         name = node.rpartition(".")[2]
