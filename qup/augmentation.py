@@ -14,7 +14,7 @@ augmented = combine(classifier, translator)
 import logging
 import math
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import keras
 import numpy as np
@@ -44,12 +44,10 @@ def opposite_deltas(
 ) -> Deltas:
     """Walks every training image and writes Delta_N = X_N - X_0 in shards.
 
-    Shards that an earlier, killed call left behind are kept.
-
     Args:
       logits_fn: The classifier.
       dataset: Its "train" split is walked.
-      directory: Folder of the shards.
+      directory: Folder of the shards; those an earlier call left are kept.
       num_steps: N, at least 1.
       step_size: The supplement's epsilon, in units of [0, 1].
       bounds: Clips each X_n; None walks unclipped.
@@ -64,15 +62,11 @@ def opposite_deltas(
       The complete `Deltas`.
 
     Raises:
-      InputError: A setting out of range, a full disk, or a folder that
-        holds another walk.
+      InputError: A setting out of range, a full disk, or another walk.
     """
     errors.check_number("num_steps", num_steps, least=1)
     errors.check_number("step_size", step_size, above=0)
-    count = dataset.info.sizes["train"]
-    if num_images is not None:
-        errors.check_number("num_images", num_images, least=1)
-        count = min(count, num_images)
+    count = _counted(dataset, num_images)
     points = sorted({int(n) for n in points if 0 <= n <= num_steps})
     deltas = Deltas(
         directory,
@@ -89,27 +83,40 @@ def opposite_deltas(
         },
         {"points": points, "attack": getattr(attack, "__name__", None)},
     )
-    missing = set(deltas.missing())
-    if missing:
-        _log.info(
-            "opposite FGSM: %d images, %d of %d shards to walk",
-            count, len(missing), deltas.settings["num_shards"],
-        )  # fmt: skip
-    batches = dataset.evaluation_batches("train", batch_size, limit=count)
-    shards = progress.bar(
+    for shard, batch in _missing(dataset, deltas):
+        made = _walk_batch(logits_fn, batch, points, attack, **deltas.walk)
+        deltas.write(shard, *made)
+    return deltas
+
+
+def _counted(dataset: Dataset, num_images: int | None) -> int:
+    """Returns how many training images are walked."""
+    size = dataset.info.sizes["train"]
+    wanted = size if num_images is None else num_images
+    errors.check_number("num_images", wanted, least=1)
+    return min(size, wanted)
+
+
+def _missing(dataset: Dataset, deltas: Deltas) -> Iterator[tuple[int, Batch]]:
+    """Yields the shards that are still to walk, under a bar."""
+    settings, missing = deltas.settings, set(deltas.missing())
+    if not missing:
+        return
+    count, total = settings["num_images"], settings["num_shards"]
+    _log.info(
+        "opposite FGSM: %d images, %d of %d shards to walk",
+        count, len(missing), total,
+    )  # fmt: skip
+    batches = dataset.evaluation_batches(
+        "train", settings["batch_size"], limit=count
+    )
+    yield from progress.bar(
         ((i, b) for i, b in enumerate(batches) if i in missing),
         title="opposite FGSM",
-        total=deltas.settings["num_shards"],
-        done=deltas.settings["num_shards"] - len(missing),
+        total=total,
+        done=total - len(missing),
         unit="shard",
     )
-    for shard, batch in shards if missing else ():
-        arrays, counts = _walk_batch(
-            logits_fn, batch, points, attack,
-            num_steps=num_steps, step_size=step_size, bounds=bounds, loss=loss,
-        )  # fmt: skip
-        deltas.write(shard, arrays, counts)
-    return deltas
 
 
 def _walk_batch(
@@ -125,13 +132,9 @@ def _walk_batch(
         # Delta_N = X_N - X_0 = sum_n D_n                      (S, Eq. 2)
         "delta": (images - start).numpy()[rows],
     }
-    right, attacked = zip(*counted, strict=True) if counted else ((), ())
-    counts = {
-        "points": np.array(points, np.int64),
-        "right": np.array(right, float),
-        "attacked": np.array(attacked, float),
-    }
-    return arrays, counts
+    right, attacked = np.array(counted, float).reshape(-1, 2).T
+    points = np.array(points, np.int64)
+    return arrays, {"points": points, "right": right, "attacked": attacked}
 
 
 def _trajectory(

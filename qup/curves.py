@@ -5,18 +5,38 @@ classifier as it was after that epoch.
 """
 
 import logging
+import pathlib
 from collections.abc import Mapping
 
 from qup.summaries import Summaries
+from qup.training import EpochHook, History
 
 _log = logging.getLogger("qup")
 _SPLITS = ("validation", "test")
 
 
-def log(what: str, epoch: int, metrics: Mapping[str, float]) -> None:
-    """Logs one line."""
-    values = ", ".join(f"{k} {v:.4g}" for k, v in metrics.items())
-    _log.info("%s: epoch %d: %s", what, epoch, values)
+def drawn(
+    what: str, history: History, log_dir: str | pathlib.Path | None
+) -> EpochHook:
+    """Returns what a training calls after each epoch.
+
+    It keeps the epoch in `history`, logs a line, and draws the points.
+
+    Args:
+      what: See above.
+      history: Of the training.
+      log_dir: TensorBoard's folder; None draws nothing.
+    """
+    board = Summaries(log_dir) if log_dir else None
+
+    def hook(epoch: int, metrics: dict[str, float]) -> None:
+        history.record(epoch, metrics)
+        values = ", ".join(f"{k} {v:.4g}" for k, v in metrics.items())
+        _log.info("%s: epoch %d: %s", what, epoch, values)
+        if board:
+            show(board, what, epoch, metrics)
+
+    return hook
 
 
 def show(

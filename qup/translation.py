@@ -5,7 +5,6 @@ translator = fit_translator(deltas, epochs=10)
 ```
 """
 
-import math
 import pathlib
 from collections.abc import Callable, Mapping
 
@@ -69,16 +68,11 @@ def fit_translator(
         seed=seed,
     )
 
-    def end_epoch(epoch: int, metrics: dict[str, float]) -> None:
-        if validate is not None:
-            metrics = {**metrics, **validate(gan.generator)}
-        if hook is not None:
-            hook(epoch, metrics)
-
     Loop(gan, directory=directory, title="translator training").run(
         lambda epoch: pairs.batches(deltas, batch_size, seed=seed, epoch=epoch),
         epochs=epochs,
-        hook=end_epoch,
+        validate=validate and (lambda: validate(gan.generator)),
+        hook=hook,
     )
     return gan.generator
 
@@ -88,6 +82,4 @@ def _rate(schedule: str, learning_rate: float, steps: int):
         raise errors.unknown("schedule", schedule, SCHEDULES)
     if schedule == "constant":
         return learning_rate
-    return keras.optimizers.schedules.CosineDecay(
-        learning_rate, math.ceil(steps)
-    )
+    return keras.optimizers.schedules.CosineDecay(learning_rate, steps)

@@ -46,6 +46,15 @@ class DatasetInfo:
         """Number of classes."""
         return len(self.class_names)
 
+    @property
+    def watched(self) -> str:
+        """The split that the curves of a training show.
+
+        Images held out; where none are, the test split, on which no
+        decision of a training looks.
+        """
+        return "validation" if "validation" in self.sizes else "test"
+
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:

@@ -1,13 +1,16 @@
 """Projected Gradient Descent: Eq. 23 of the paper.
 
 With `step_size=None` (epsilon / num_steps, the paper's 4 x 0.025 = 0.1 and
-4 x 2/255 = 8/255) and no random start this is the basic iterative method,
-whose ball never binds.
+4 x 2/255 = 8/255) and no random start this is the basic iterative method of
+Kurakin, Goodfellow, Bengio 2017, arXiv 1607.02533, whose ball never binds.
 
 ```python
 attacked = pgd(classifier, images, labels, epsilon=0.1)
 ```
 """
+
+import itertools
+from collections.abc import Iterator
 
 import tensorflow as tf
 
@@ -47,14 +50,11 @@ def pgd(
       norm: "linf" (Eq. 23) or "l2".
       bounds: (lowest, highest) pixel; None switches the box off.
       random_start: Start at a uniform point of the ball (Madry et al.).
-      restarts: Number of starts; of each image's ends the misclassified
-        one, else the one of highest loss, is kept. More than 1 needs
-        `random_start`.
+      restarts: Number of random starts, see `_strongest`.
       targeted: Descend the loss of the targets instead.
       loss: "cross_entropy" or "log_odds".
       seed: Drives the random starts.
-      ids: int64 [batch], the images' own numbers, so that starts do not
-        depend on batching; None means 0, 1, 2, ...
+      ids: int64 [batch], on which starts depend; None means 0, 1, 2, ...
       xla: "auto", "on" or "off".
 
     Returns:
@@ -63,40 +63,47 @@ def pgd(
     Raises:
       InputError: An argument out of its range.
 
-    Reference: Madry et al. 2018, arXiv 1706.06083; without a random start
-    Kurakin, Goodfellow, Bengio 2017, arXiv 1607.02533.
+    Reference: Madry et al. 2018, arXiv 1706.06083.
     """
     _check(norm, loss, epsilon, num_steps, step_size, restarts, random_start)
     bounds = base.checked_bounds(bounds)
     images, labels = base.check_batch(images, labels, bounds)
     epsilon = tf.cast(epsilon, tf.float32)
+    climb = _climber(logits_fn, norm, bounds, targeted, loss, xla)
+    num_steps = tf.cast(num_steps, tf.int32)
     if step_size is None:
         step_size = epsilon / tf.cast(num_steps, tf.float32)
-    climb = compilation.program(
+    scalars = epsilon, tf.cast(step_size, tf.float32), num_steps
+    starts = iter([tf.zeros_like(images)])
+    if random_start:
+        drawn = _starts(images, epsilon, norm, seed, ids)
+        starts = itertools.islice(drawn, restarts)
+    ends = (climb(images, start, labels, *scalars) for start in starts)
+    return _strongest(logits_fn, ends, labels, targeted, loss)
+
+
+def _climber(logits_fn, norm, bounds, targeted, loss, xla):
+    return compilation.program(
         logits_fn,
         ("pgd", norm, bounds, targeted, loss, xla),
         lambda call: _build_climb(call, norm, bounds, targeted, loss, xla),
     )
 
-    def end(restart: int) -> tf.Tensor:
-        start = tf.zeros_like(images)
-        if random_start:
-            rows = tf.range(tf.shape(images)[0]) if ids is None else ids
-            start = _draw(images, epsilon, norm, seed, restart, rows)
-        return climb(
-            images, start, labels, epsilon, tf.cast(step_size, tf.float32),
-            tf.cast(num_steps, tf.int32),
-        )  # fmt: skip
 
-    best = end(0)
-    if restarts > 1:
+def _strongest(logits_fn, ends, labels, targeted, loss) -> tf.Tensor:
+    """Keeps one of each image's ends.
+
+    A misclassified one (for targets: one classified as the target), and
+    among equals that of the highest loss.
+    """
+    best = next(ends)
+    for other in ends:
         keep = compilation.program(
             logits_fn,
             ("pgd_keep", targeted, loss),
             lambda call: _build_keep(call, targeted, loss),
         )
-        for restart in range(1, restarts):
-            best = keep(best, end(restart), labels)
+        best = keep(best, other, labels)
     return best
 
 
@@ -120,10 +127,15 @@ def _sample(images, epsilon, norm, seed, ids):
     return norms.sample(images, epsilon, norm, seed, ids)
 
 
-def _draw(images, epsilon, norm, seed, restart, ids) -> tf.Tensor:
-    """Draws the starts outside XLA, whose generator gives other numbers."""
-    seed = tf.constant([seed, restart], tf.int32)
-    return _sample(images, epsilon, norm, seed, tf.cast(ids, tf.int64))
+def _starts(images, epsilon, norm, seed, ids) -> Iterator[tf.Tensor]:
+    """Draws starts outside XLA, whose generator gives other numbers.
+
+    They depend on the images' own numbers, not on the batch.
+    """
+    rows = tf.range(tf.shape(images)[0]) if ids is None else ids
+    for restart in itertools.count():
+        words = tf.constant([seed, restart], tf.int32)
+        yield _sample(images, epsilon, norm, words, tf.cast(rows, tf.int64))
 
 
 def _build_climb(call, norm, bounds, targeted, loss, xla):

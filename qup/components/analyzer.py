@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from qup import looks, measurements, opposite_fgsm
-from qup.components import artifacts
+from qup.components import artifacts, plugins
 from qup.components.artifacts import (
     Deltas,
     Examples,
@@ -22,13 +22,7 @@ from qup.orchestration import In, Out, component
 _SHOWN = 8
 
 
-@component(
-    plugins=lambda given: {
-        "qup.datasets": [],
-        "qup.attacks": [given["attack"]["name"]],
-        "qup.models": [],
-    }
-)
+@component(plugins=plugins.attack)
 def Analyzer(
     examples: In[Examples],
     model: In[Model],

@@ -4,18 +4,12 @@ import dataclasses
 from typing import Any
 
 from qup import augmentation
-from qup.components import artifacts
+from qup.components import artifacts, plugins
 from qup.components.artifacts import Model
 from qup.orchestration import In, Out, component
 
 
-@component(
-    plugins=lambda given: {
-        "qup.datasets": [],
-        "qup.attacks": [],
-        "qup.models": [],
-    }
-)
+@component(plugins=plugins.none)
 def Combiner(
     classifier: In[Model],
     translator: In[Model],

@@ -4,19 +4,13 @@ import json
 from typing import Any
 
 from qup import augmentation, looks
-from qup.components import artifacts
+from qup.components import artifacts, plugins
 from qup.components.artifacts import Deltas, Examples, Model, Trajectory
 from qup.datasets import examples as files_of_examples
 from qup.orchestration import In, Out, StatefulDir, component
 
 
-@component(
-    plugins=lambda given: {
-        "qup.datasets": [],
-        "qup.attacks": [given["attack"]["name"]],
-        "qup.models": [],
-    }
-)
+@component(plugins=plugins.attack)
 def DeltaGen(
     examples: In[Examples],
     model: In[Model],
@@ -25,7 +19,6 @@ def DeltaGen(
     shards: StatefulDir,
     *,
     walk: dict[str, Any],
-    pixel_clip: bool = True,
     attack: dict[str, Any],
     seed: int = 0,
 ) -> None:
@@ -38,7 +31,6 @@ def DeltaGen(
       trajectory: What was counted at the points of the walk.
       shards: Of an unfinished walk.
       walk: Keyword arguments of `augmentation.opposite_deltas`.
-      pixel_clip: Keep every X_n in [0, 1].
       attack: Options of the attack on X_n, see `looks.on_trajectory`.
       seed: Of random starts.
     """
@@ -46,7 +38,6 @@ def DeltaGen(
         artifacts.load_network(model.path),
         files_of_examples.read(examples.path),
         shards,
-        bounds=looks.box(pixel_clip),
         attack=looks.bound(attack, seed=seed),
         **walk,
     )

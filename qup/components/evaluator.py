@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from qup import export, looks, measurements, progress
-from qup.components import artifacts
+from qup.components import artifacts, plugins
 from qup.components.artifacts import (
     Examples,
     Model,
@@ -25,13 +25,7 @@ _log = logging.getLogger("qup")
 _TOLERANCE = 0.1
 
 
-@component(
-    plugins=lambda given: {
-        "qup.datasets": [],
-        "qup.attacks": [given["attack"]["name"]],
-        "qup.models": [],
-    }
-)
+@component(plugins=plugins.attack)
 def Evaluator(
     examples: In[Examples],
     model: In[Model],
@@ -74,12 +68,12 @@ def Evaluator(
     rows = list({row.key(): row for row in rows}.values())
     measurements.write(evaluation.path / "measurements.csv", rows)
     images, labels, _ = data.arrays(split)
-    # Beside the outputs, where the next start removes what a kill leaves.
     told = {"measured": rows[0].value, "served": None, "reason": ""}
     try:
         logits = export.served_logits(
             model.path / artifacts.SERVING,
             images,
+            # Beside the outputs: the next start removes what a kill leaves.
             scratch=evaluation.path.parent,
         )
         told["served"] = 100 * float(np.mean(logits.argmax(-1) == labels))

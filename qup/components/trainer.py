@@ -13,7 +13,6 @@ from qup.datasets import Dataset
 from qup.datasets import examples as files_of_examples
 from qup.orchestration import In, Out, Place, StatefulDir, component
 from qup.subjects import Subject
-from qup.summaries import Summaries
 from qup.types import Recipe
 
 _BATCH = 500
@@ -65,13 +64,6 @@ def Trainer(
     data = files_of_examples.read(examples.path)
     classifier = models.build(model_name, data.info, seed=seed, **model_options)
     history = training.History(state / "history.json")
-    board = Summaries(log_dir) if log_dir else None
-
-    def hook(epoch: int, metrics: dict[str, float]) -> None:
-        history.record(epoch, metrics)
-        curves.log("classifier", epoch, metrics)
-        if board:
-            curves.show(board, "classifier", epoch, metrics)
 
     training.fit_classifier(
         classifier,
@@ -82,7 +74,7 @@ def Trainer(
         seed=seed,
         directory=state / "checkpoints",
         validate=lambda: _watch(classifier, data),
-        hook=hook,
+        hook=curves.drawn("classifier", history, log_dir),
     )
     name = data.info.name
     subject = Subject(name, model_name, "CL", epochs, seed, row_parameters)
@@ -93,11 +85,7 @@ def Trainer(
 
 
 def _watch(classifier: keras.Model, data: Dataset) -> dict[str, float]:
-    """Returns the accuracy on images held out, for the curves.
-
-    Where none are, on the test split; no decision of the training looks at
-    it.
-    """
-    split = "validation" if "validation" in data.info.sizes else "test"
+    """Returns the accuracy on the split that the curves show."""
+    split = data.info.watched
     batches = data.evaluation_batches(split, _BATCH)
     return {f"{split}_accuracy": evaluation.accuracy(classifier, batches).value}

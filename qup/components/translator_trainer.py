@@ -8,24 +8,17 @@ import keras
 import tensorflow as tf
 
 from qup import curves, opposite_fgsm, training, translation
-from qup.components import artifacts
+from qup.components import artifacts, plugins
 from qup.components.artifacts import Deltas, Examples, Model, ModelRun
 from qup.datasets import Dataset
 from qup.datasets import examples as files_of_examples
 from qup.deltas import Deltas as Pairs
 from qup.orchestration import In, Out, Place, StatefulDir, component
-from qup.summaries import Summaries
 
 _WATCHED = 500
 
 
-@component(
-    plugins=lambda given: {
-        "qup.datasets": [],
-        "qup.attacks": [],
-        "qup.models": [],
-    }
-)
+@component(plugins=plugins.none)
 def TranslatorTrainer(
     examples: In[Examples],
     model: In[Model],
@@ -55,13 +48,6 @@ def TranslatorTrainer(
     classifier = artifacts.load_network(model.path)
     what = f"translator/epoch-{artifacts.subject(model.path).epochs}"
     history = training.History(state / "history.json")
-    board = Summaries(log_dir) if log_dir else None
-
-    def hook(epoch: int, metrics: dict[str, float]) -> None:
-        history.record(epoch, metrics)
-        curves.log(what, epoch, metrics)
-        if board:
-            curves.show(board, what, epoch, metrics)
 
     network = translation.fit_translator(
         pairs,
@@ -70,10 +56,12 @@ def TranslatorTrainer(
         validate=_watcher(
             classifier, files_of_examples.read(examples.path), pairs
         ),
-        hook=hook,
+        hook=curves.drawn(what, history, log_dir),
         **options,
     )
     artifacts.save_network(network, translator)
+    # The one thing that shapes its answers and is no weight.
+    translator.properties["scale"] = pairs.scale
     shutil.copy2(state / "history.json", run.path)
     run.properties["content"] = translator.properties["content"]
 
@@ -85,7 +73,7 @@ def _watcher(
 
     Their Delta_N needs their labels; it is looked at, never trained on.
     """
-    split = "validation" if "validation" in data.info.sizes else "test"
+    split = data.info.watched
     batch = next(iter(data.evaluation_batches(split, _WATCHED)))
     start = batch["image"]
     end = opposite_fgsm.walk(classifier, start, batch["label"], **pairs.walk)

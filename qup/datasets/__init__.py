@@ -42,10 +42,9 @@ def load(
 
     Args:
       name: A registered dataset.
-      data_dir: Where the data lies: the class folders of `image_folder`, or
-        a tensorflow-datasets directory (default: the environment variable
-        TFDS_DATA_DIR, else ~/tensorflow_datasets). Datasets that need no
-        files ignore it, and the two that follow.
+      data_dir: The class folders of `image_folder`, or a directory of
+        tensorflow-datasets (default: TFDS_DATA_DIR in the environment, else
+        ~/tensorflow_datasets). Others ignore it and the next two.
       manual_dir: Original files, fetched by hand, to prepare the data from.
       scratch_dir: Where to prepare it when `data_dir` cannot be written.
       image_size: (height, width) in pixels, for datasets that resize.
@@ -53,8 +52,7 @@ def load(
       test_size: Use only the first that many test images.
       validation_size: Hold out that many of the training images (after
         `train_size`) as the split "validation".
-      seed: Chooses the validation images, and what `synthetic` draws. At
-        least 0.
+      seed: Chooses validation images, and what `synthetic` draws.
 
     Returns:
       The dataset, with the splits "train", "test" and, unless

@@ -25,15 +25,12 @@ class Arguments:
 
     def examples(self, source: str) -> dict[str, Any]:
         """Of ExampleGen."""
-        given = settings.examples(self.config)
-        size = given["image_size"]
-        scratch = str((settings.workdir(self.config) / "data").absolute())
+        scratch = settings.workdir(self.config) / "data"
         return {
-            **given,
+            **settings.examples(self.config),
             "dataset": self.config.dataset.name,
-            "image_size": None if size is None else list(size),
             "source": source,
-            "scratch_dir": scratch,
+            "scratch_dir": str(scratch.absolute()),
         }
 
     def training(self, epochs: int) -> dict[str, Any]:
@@ -73,9 +70,9 @@ class Arguments:
         # Those beyond N are never reached: they make no other walk.
         reached = {n for n in group.points if n < group.num_steps}
         walk["points"] = sorted({*reached, group.num_steps})
+        walk["bounds"] = looks.box(group.pixel_clip)
         return {
             "walk": walk,
-            "pixel_clip": group.pixel_clip,
             "attack": self._on_trajectory(),
             "seed": self.config.seed,
         }
@@ -120,3 +117,8 @@ class Arguments:
             "seed": self.config.seed,
             "row_parameters": self._walk_rows(),
         }
+
+    def pushing(self, name: str, epochs: int) -> dict[str, Any]:
+        """Of Pusher: of "classifier" or "augmented_classifier"."""
+        folder = settings.workdir(self.config) / "serving" / name
+        return {"destination": str(folder.absolute()), "version": epochs}

@@ -75,10 +75,8 @@ def _check_names(config: Config) -> None:
         ("translator.schedule", config.translator.schedule, SCHEDULES),
         (
             "training.optimizer",
-            "adam"
-            if config.training.optimizer is None
-            else config.training.optimizer,
-            ("adam", "sgd", "rmsprop"),
+            config.training.optimizer,
+            (None, "adam", "sgd", "rmsprop"),
         ),
         (
             "dataset.evaluation_split",

@@ -90,12 +90,9 @@ def nodes(this: Run) -> list[Node]:
             examples=examples, previous=previous, **given.training(epochs)
         )
         previous = trainer.outputs["run"]
-        steps = [
-            trainer,
-            *_augmented(this, given, examples, trainer.outputs["model"]),
-        ]
+        model = trainer.outputs["model"]
+        steps = [trainer, *_augmented(given, epochs, examples, model)]
         road += [node.with_id(f"{node.id}.epoch-{epochs}") for node in steps]
-        road += _pushed(this, road, epochs)
     report = Reporter(
         evaluations=_outputs(road, "evaluation"),
         analyses=_outputs(road, "analysis"),
@@ -104,9 +101,9 @@ def nodes(this: Run) -> list[Node]:
 
 
 def _augmented(
-    this: Run, given: Arguments, examples: Channel, model: Channel
+    given: Arguments, epochs: int, examples: Channel, model: Channel
 ) -> list[Node]:
-    """Walks, translates, combines, attacks and analyses one classifier."""
+    """Walks, translates, combines, attacks, analyses and ships one model."""
     evaluator = Evaluator(
         examples=examples, model=model, **given.evaluation()
     ).with_id("Evaluator.CL")
@@ -135,28 +132,21 @@ def _augmented(
         trajectory=delta_gen.outputs["trajectory"],
         **given.analysis(),
     )
-    return [evaluator, delta_gen, translator, combiner, augmented, analyzer]
-
-
-_SHIPPED = {
-    "classifier": ("Trainer", "Evaluator.CL"),
-    "augmented_classifier": ("Combiner", "Evaluator.ACL"),
-}
-
-
-def _pushed(this: Run, road: list[Node], epochs: int) -> list[Node]:
-    """Ships the classifier and the pair of one epoch, if blessed."""
-    known = {node.id: node for node in road}
-    pushers = []
-    for name, (maker, judge) in _SHIPPED.items():
-        pusher = Pusher(
-            model=known[f"{maker}.epoch-{epochs}"].outputs["model"],
-            blessing=known[f"{judge}.epoch-{epochs}"].outputs["blessing"],
-            destination=str((this.path("serving") / name).absolute()),
-            version=epochs,
+    pushers = [
+        Pusher(
+            model=shipped,
+            blessing=judge.outputs["blessing"],
+            **given.pushing(name, epochs),
+        ).with_id(f"Pusher.{name}")
+        for name, shipped, judge in (
+            ("classifier", model, evaluator),
+            ("augmented_classifier", combiner.outputs["model"], augmented),
         )
-        pushers.append(pusher.with_id(f"Pusher.{name}.epoch-{epochs}"))
-    return pushers
+    ]
+    return [
+        evaluator, delta_gen, translator, combiner, augmented, analyzer,
+        *pushers,
+    ]  # fmt: skip
 
 
 def _outputs(road: list[Node], key: str) -> list[Channel]:

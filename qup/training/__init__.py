@@ -2,5 +2,6 @@
 
 from qup.training.classifier import fit_classifier
 from qup.training.history import History
+from qup.training.loop import EpochHook
 
-__all__ = ["History", "fit_classifier"]
+__all__ = ["EpochHook", "History", "fit_classifier"]

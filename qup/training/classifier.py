@@ -58,8 +58,6 @@ def fit_classifier(
     learner = _ClassifierLearner(classifier, recipe, augment, seed)
 
     def end_epoch(epoch: int, metrics: dict[str, float]) -> None:
-        if validate is not None:
-            metrics = {**metrics, **validate()}
         if recipe.plateau:
             watched = metrics.get("validation_accuracy", metrics["accuracy"])
             learner.plateau.update(learner.optimizer, watched)
@@ -71,6 +69,7 @@ def fit_classifier(
             recipe.batch_size, seed=seed, epoch=epoch
         ),
         epochs=epochs,
+        validate=validate,
         hook=end_epoch,
     )
 

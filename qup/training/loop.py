@@ -78,13 +78,15 @@ class Loop:
         batches: Callable[[int], tf.data.Dataset],
         *,
         epochs: int,
-        hook: EpochHook,
+        validate: Callable[[], Mapping[str, float]] | None = None,
+        hook: EpochHook | None = None,
     ) -> None:
         """Trains up to `epochs` epochs, from wherever the state stands.
 
         Args:
           batches: Epoch (from 0) to its batches, always in the same order.
           epochs: The epoch to end after.
+          validate: Called after each epoch; its values join the means.
           hook: Called before an epoch's end is committed; called again if
             the process dies between the two.
 
@@ -92,9 +94,9 @@ class Loop:
           InputError: The loss is no longer a finite number.
         """
         with Interruption() as interruption:
-            self._run(batches, epochs, hook, interruption)
+            self._run(batches, epochs, validate, hook, interruption)
 
-    def _run(self, batches, epochs, hook, interruption) -> None:
+    def _run(self, batches, epochs, validate, hook, interruption) -> None:
         while (epoch := int(self._epoch)) < epochs:
             self._run_epoch(epoch, epochs, batches(epoch), interruption)
             if interruption.came:
@@ -103,7 +105,10 @@ class Loop:
                 return
             means = self._means(epoch)
             self._check_weights(epoch)
-            hook(epoch + 1, means)
+            if validate is not None:
+                means |= validate()
+            if hook is not None:
+                hook(epoch + 1, means)
             self._epoch.assign_add(1)
             self._step.assign(0)
             self._sums.assign(tf.zeros_like(self._sums))
