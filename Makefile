@@ -1,7 +1,9 @@
 PYTHON ?= python3
 VENV := .venv/bin
 
-.PHONY: demo test test-slow lint clean
+BENCH := .venv-bench/bin
+
+.PHONY: demo test test-slow lint bench clean
 
 demo: .venv/ready
 	$(VENV)/python -m bin.run_ifa --workdir=runs/demo
@@ -16,11 +18,22 @@ lint: .venv/ready
 	$(VENV)/ruff check .
 	$(VENV)/ruff format --check .
 
+bench: .venv-bench/ready
+	$(BENCH)/python -m benchmarks.attacks \
+		--csv=docs/results/benchmark-attacks.csv \
+		--figure=docs/benchmark-attacks.png
+
 .venv/ready: requirements.txt
 	$(PYTHON) -m venv .venv
 	$(VENV)/python -m pip install --quiet --disable-pip-version-check \
 		-r requirements.txt
 	touch $@
 
+.venv-bench/ready: requirements.txt benchmarks/requirements.txt
+	$(PYTHON) -m venv .venv-bench
+	$(BENCH)/python -m pip install --quiet --disable-pip-version-check \
+		-r requirements.txt -r benchmarks/requirements.txt
+	touch $@
+
 clean:
-	rm -rf .venv build dist *.egg-info
+	rm -rf .venv .venv-bench build dist *.egg-info

@@ -6,7 +6,7 @@ import re
 from setuptools import find_packages, setup
 
 _HERE = pathlib.Path(__file__).parent
-_DEVELOPMENT = ("pytest", "ruff", "cleverhans")
+_DEVELOPMENT = ("pytest", "ruff")
 _REQUIREMENTS = [
     line
     for line in (_HERE / "requirements.txt").read_text().splitlines()

@@ -4,17 +4,40 @@ import os
 import platform
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
+
+
+def interleaved(
+    alternatives: Mapping[str, Callable[[], Any]], *, rounds: int
+) -> dict[str, np.ndarray]:
+    """Times each alternative once a round, in turns.
+
+    Taking turns lets what else the machine does fall on all of them.
+
+    Args:
+      alternatives: Name to a function that returns when its work is done.
+      rounds: Number of rounds.
+
+    Returns:
+      Name to seconds, float64 [rounds].
+    """
+    seconds = {name: [] for name in alternatives}
+    for _ in range(rounds):
+        for name, work in alternatives.items():
+            start = time.perf_counter()
+            work()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: np.array(times) for name, times in seconds.items()}
 
 
 def compare(
     alternatives: Mapping[str, Callable[[], object]], *, rounds: int
 ) -> tuple[float, dict[str, float]]:
-    """Times each alternative once a round, in turns.
+    """Compares alternatives with the first of them, in interleaved rounds.
 
-    Taking turns lets what else the machine does fall on all of them; a
-    first round, in which they compile, is not counted.
+    A first round, in which they compile, is not counted.
 
     Args:
       alternatives: Name to a function that returns when its work is done.
@@ -24,13 +47,8 @@ def compare(
       The median seconds of the first alternative; and name to how much
       faster each of the others is, the median over rounds.
     """
-    seconds = {name: [] for name in alternatives}
-    for _ in range(rounds + 1):
-        for name, work in alternatives.items():
-            start = time.perf_counter()
-            work()
-            seconds[name].append(time.perf_counter() - start)
-    first, *others = (np.array(times[1:]) for times in seconds.values())
+    seconds = interleaved(alternatives, rounds=rounds + 1)
+    first, *others = (times[1:] for times in seconds.values())
     ratios = (float(np.median(first / other)) for other in others)
     return float(np.median(first)), dict(
         zip(list(seconds)[1:], ratios, strict=True)

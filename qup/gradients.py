@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from qup.types import LogitsFn
+
 
 def input_gradient(
     objective: Callable[[tf.Tensor], tf.Tensor], images: tf.Tensor
@@ -30,3 +32,56 @@ def input_gradient(
         values, images, unconnected_gradients=tf.UnconnectedGradients.ZERO
     )
     return values, gradients
+
+
+def through_logits(
+    logits_fn: LogitsFn,
+    objective: Callable[[tf.Tensor], tf.Tensor],
+    images: tf.Tensor,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
+    """Differentiates each image's objective of its logits by the image.
+
+    Args:
+      logits_fn: The classifier.
+      objective: Maps logits to float32 [batch].
+      images: float32 [batch, ...].
+
+    Returns:
+      (logits, values, gradients); None for the gradients where the logits
+      do not depend on the images in a way that can be differentiated.
+    """
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(images)
+        logits = logits_fn(images)
+        values = objective(logits)
+    return logits, values, tape.gradient(values, images)
+
+
+def class_jacobian(
+    logits_fn: LogitsFn,
+    objectives: Callable[[tf.Tensor], tf.Tensor],
+    images: tf.Tensor,
+) -> tuple[tf.Tensor, tf.Tensor | None]:
+    """Differentiates several objectives of the logits by the image.
+
+    One forward pass, and one backward pass for each objective.
+
+    Args:
+      logits_fn: The classifier.
+      objectives: Maps logits to float32 [batch, k], k known when traced.
+      images: float32 [batch, ...].
+
+    Returns:
+      (logits, jacobian): float32 [batch, num_classes] and
+      float32 [batch, k, ...]; None as in `through_logits`.
+    """
+    with tf.GradientTape(
+        persistent=True, watch_accessed_variables=False
+    ) as tape:
+        tape.watch(images)
+        logits = logits_fn(images)
+        columns = tf.unstack(objectives(logits), axis=1)
+    slopes = [tape.gradient(column, images) for column in columns]
+    if any(slope is None for slope in slopes):
+        return logits, None
+    return logits, tf.stack(slopes, axis=1)

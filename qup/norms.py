@@ -1,27 +1,55 @@
-"""Lengths and balls: project, normalise and sample in L-inf and L2.
+"""Lengths and balls: project, normalise and sample in L-inf, L2 and L1.
 
 A perturbation is float32 [batch, ...]; its norm is taken over all axes but
 the first.
 """
 
+import math
+from collections.abc import Iterable
+
 import tensorflow as tf
 
-from qup import errors
+from qup import draws, errors
 
-NAMES = ("linf", "l2")
+NAMES = ("linf", "l2", "l1")
 # The squared length below which a direction counts as none; the value
 # cleverhans uses, so that the two agree to the last bit.
 _TINY = 1e-12
 
 
-def check(norm: str) -> None:
-    """Raises an InputError unless `norm` is one of `NAMES`."""
-    if norm not in NAMES:
-        raise errors.unknown("norm", norm, NAMES)
+def check(norm: str, known: Iterable[str] = NAMES) -> None:
+    """Raises an InputError unless `norm` is one of `known`."""
+    if norm not in known:
+        raise errors.unknown("norm", norm, known)
 
 
 def _axes(delta: tf.Tensor) -> list[int]:
     return list(range(1, delta.shape.rank))
+
+
+def rows(values: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+    """Reshapes [batch] to [batch, 1, ...], to go with the rows of `like`."""
+    return tf.reshape(values, [-1] + [1] * (like.shape.rank - 1))
+
+
+def length(delta: tf.Tensor, norm: str) -> tf.Tensor:
+    """Returns the norm of each row.
+
+    Args:
+      delta: float32 [batch, ...].
+      norm: "linf", "l2", "l1" or "l0" (the number of elements not zero).
+
+    Returns:
+      float32 [batch].
+    """
+    size = tf.abs(delta)
+    if norm == "l0":
+        return tf.reduce_sum(tf.cast(size > 0, tf.float32), _axes(delta))
+    if norm == "l1":
+        return tf.reduce_sum(size, _axes(delta))
+    if norm == "l2":
+        return tf.sqrt(tf.reduce_sum(tf.square(delta), _axes(delta)))
+    return tf.reduce_max(size, _axes(delta))
 
 
 def _l2(delta: tf.Tensor) -> tf.Tensor:
@@ -34,62 +62,134 @@ def normalise(gradient: tf.Tensor, norm: str) -> tf.Tensor:
 
     Args:
       gradient: float32 [batch, ...].
-      norm: "linf" (the sign) or "l2" (the direction).
+      norm: "linf" (the sign), "l2" (the direction) or "l1" (the largest
+        element alone; equal ones share).
 
     Returns:
       float32 of the same shape; zero where the gradient is zero.
     """
     if norm == "linf":
         return tf.sign(gradient)
-    return gradient / _l2(gradient)
+    if norm == "l2":
+        return gradient / _l2(gradient)
+    size = tf.abs(gradient)
+    largest = tf.reduce_max(size, _axes(gradient), keepdims=True)
+    chosen = tf.where(size == largest, tf.sign(gradient), 0.0)
+    count = tf.reduce_sum(tf.abs(chosen), _axes(gradient), keepdims=True)
+    return chosen / tf.maximum(1.0, count)
 
 
 def project(delta: tf.Tensor, epsilon: tf.Tensor, norm: str) -> tf.Tensor:
     """Returns the nearest perturbation of norm at most `epsilon`.
 
+    Nearest in L2.
+
     Args:
       delta: float32 [batch, ...].
-      epsilon: float32 scalar, in the units of `delta`.
-      norm: "linf" or "l2".
+      epsilon: float32, a scalar or [batch, 1, ...], in the units of `delta`.
+      norm: "linf", "l2" or "l1".
 
     Returns:
       float32 of the same shape.
     """
     if norm == "linf":
         return tf.clip_by_value(delta, -epsilon, epsilon)
-    return delta * tf.minimum(1.0, epsilon / _l2(delta))
+    if norm == "l2":
+        return delta * tf.minimum(1.0, epsilon / _l2(delta))
+    return _project_l1(delta, epsilon)
+
+
+def _project_l1(delta: tf.Tensor, epsilon: tf.Tensor) -> tf.Tensor:
+    """Soft-thresholds at the level that leaves a length of epsilon.
+
+    Reference: Duchi et al. 2008, doi:10.1145/1390156.1390191, Fig. 1.
+    """
+    flat = tf.reshape(tf.abs(delta), (tf.shape(delta)[0], -1))
+    radius = tf.reshape(epsilon * tf.ones_like(_l2(delta)), (-1, 1))
+    falling = tf.sort(flat, direction="DESCENDING")
+    ranks = tf.range(1.0, tf.cast(tf.shape(flat)[1], tf.float32) + 0.5)
+    levels = (tf.cumsum(falling, axis=1) - radius) / ranks
+    # The last rank whose element stays above its level.
+    above = tf.cast(falling > levels, tf.int32)
+    last = tf.maximum(tf.reduce_sum(above, 1, keepdims=True) - 1, 0)
+    level = tf.gather(levels, last, batch_dims=1)
+    inside = tf.reduce_sum(flat, 1, keepdims=True) <= radius
+    left = tf.where(inside, flat, tf.maximum(flat - level, 0.0))
+    return tf.sign(delta) * tf.reshape(left, tf.shape(delta))
+
+
+def project_in_box(
+    delta: tf.Tensor, epsilon: tf.Tensor, images: tf.Tensor, bounds
+) -> tf.Tensor:
+    """Returns the nearest perturbation in the L1 ball that keeps the box.
+
+    Nearest in L2; the ball and then the box would leave epsilon unused.
+
+    Args:
+      delta: float32 [batch, ...].
+      epsilon: float32, a scalar or [batch, 1, ...].
+      images: float32 [batch, ...], inside the box.
+      bounds: (lowest, highest) pixel, or None for no box.
+
+    Returns:
+      float32 of the same shape.
+
+    Reference: Croce and Hein 2021, arXiv 2103.01208, Proposition 2.1.
+    """
+    if bounds is None:
+        return project(delta, epsilon, "l1")
+    size = tf.abs(delta)
+    room = tf.where(delta > 0, bounds[1] - images, images - bounds[0])
+
+    def left(level):
+        return tf.minimum(tf.maximum(size - level, 0.0), room)
+
+    def total(values):
+        return tf.reduce_sum(values, _axes(delta), keepdims=True)
+
+    # sum_i min(max(|d_i| - level, 0), room_i) = epsilon: halve the level's
+    # bracket to a float's precision. Its upper end never leaves the ball.
+    def halved(low, high):
+        middle = 0.5 * (low + high)
+        over = total(left(middle)) > epsilon
+        return tf.where(over, middle, low), tf.where(over, high, middle)
+
+    high = tf.reduce_max(size, _axes(delta), keepdims=True)
+    high = tf.where(total(left(0.0)) > epsilon, high, 0.0)
+    _, level = tf.while_loop(
+        lambda *_: True, halved, (0 * high, high), maximum_iterations=24
+    )
+    return tf.sign(delta) * left(level)
 
 
 def sample(
-    like: tf.Tensor, epsilon: tf.Tensor, norm: str, seed: tf.Tensor,
-    ids: tf.Tensor,
-) -> tf.Tensor:  # fmt: skip
+    like: tf.Tensor, epsilon: tf.Tensor, norm: str, keys: tf.Tensor
+) -> tf.Tensor:
     """Draws a uniform point of the ball for each row.
-
-    A row's point depends on (seed, id) alone, not on its batch.
 
     Args:
       like: Tensor whose shape [batch, ...] the result takes.
-      epsilon: float32 scalar, the radius.
-      norm: "linf" or "l2".
-      seed: int32 [2].
-      ids: int64 [batch].
+      epsilon: float32, the radius; a scalar or [batch, 1, ...].
+      norm: "linf", "l2" or "l1".
+      keys: uint64 [batch], see `draws.keys`.
 
     Returns:
       float32 of the shape of `like`.
     """
-    shape = tf.shape(like)[1:]
-
-    def draw(row: tf.Tensor) -> tf.Tensor:
-        own = tf.random.experimental.stateless_fold_in(seed, row)
-        if norm == "linf":
-            return tf.random.stateless_uniform(shape, own, -1.0, 1.0)
-        # Uniform in the L2 ball: a Gaussian direction at radius U^(1/d).
-        direction = tf.random.stateless_normal(shape, own)
-        other = tf.random.experimental.stateless_fold_in(own, 1)
-        dimension = tf.cast(tf.reduce_prod(shape), tf.float32)
-        radius = tf.random.stateless_uniform((), other) ** (1 / dimension)
-        return radius * direction / tf.norm(direction)
-
-    unit = tf.map_fn(draw, ids, fn_output_signature=tf.float32)
-    return epsilon * tf.reshape(unit, tf.shape(like))
+    shape = like.shape[1:].as_list()
+    if norm == "linf":
+        return epsilon * draws.uniform(keys, shape, -1.0, 1.0)
+    radii = draws.keys(1, keys)
+    if norm == "l1":
+        # Exponential spacings are uniform on the simplex; one more makes
+        # its inside (Devroye 1986, ch. V.4), and signs the ball.
+        spacings = -tf.math.log(1.0 - draws.uniform(keys, shape))
+        last = -tf.math.log(1.0 - draws.uniform(radii, [1] * len(shape)))
+        total = tf.reduce_sum(spacings, _axes(like), keepdims=True) + last
+        flips = draws.signs(draws.keys(2, keys), shape)
+        return epsilon * flips * spacings / total
+    # Uniform in the L2 ball: a Gaussian direction at radius U^(1/d).
+    direction = draws.normal(keys, shape)
+    radius = draws.uniform(radii, [1] * len(shape))
+    radius = radius ** (1 / math.prod(shape))
+    return epsilon * radius * direction / _l2(direction)

@@ -1,7 +1,8 @@
 """A bar with an estimate of the time left; silent where nobody watches."""
 
+import contextlib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import tqdm
 
@@ -28,3 +29,29 @@ def bar(
         dynamic_ncols=True,
         leave=False,
     )
+
+
+@contextlib.contextmanager
+def counter(title: str, total: int, unit: str) -> Iterator[Callable]:
+    """Yields a function that moves a bar on by a number of items.
+
+    Args:
+      title: Stands before the bar.
+      total: Number of items when all is done; more are counted all the same.
+      unit: What one item is called.
+    """
+    with tqdm.tqdm(
+        desc=title,
+        total=total,
+        unit=unit,
+        disable=not sys.stderr.isatty(),
+        dynamic_ncols=True,
+        leave=False,
+    ) as shown:
+
+        def tick(count: int) -> None:
+            if shown.total is not None and shown.n + count > shown.total:
+                shown.total = shown.n + count
+            shown.update(count)
+
+        yield tick

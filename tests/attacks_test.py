@@ -11,7 +11,7 @@ from cleverhans.tf2.attacks import (
     projected_gradient_descent,
 )
 
-from qup import attacks, norms
+from qup import attacks, draws, norms
 from qup.attacks import losses
 from qup.errors import InputError
 
@@ -71,7 +71,7 @@ class TestConformance:
         assert np.isfinite(moved).all()
         assert np.min(moved) >= 0 and np.max(moved) <= 1
         delta = np.reshape(moved - images, (17, -1))
-        order = {"linf": np.inf, "l2": 2}[norm]
+        order = {"linf": np.inf, "l2": 2, "l1": 1}[norm]
         length = np.linalg.norm(delta, order, axis=1)
         assert (length <= _EPSILON * (1 + 1e-5)).all() and (length > 0).all()
 
@@ -221,8 +221,9 @@ def test_log_odds_is_cross_entropy_before_softplus():
 def test_random_points_fill_the_ball(norm):
     like = tf.zeros((4000, 3))
     ids = tf.range(4000, dtype=tf.int64)
-    points = norms.sample(like, tf.constant(0.5), norm, [1, 2], ids).numpy()
-    order = {"linf": np.inf, "l2": 2}[norm]
+    rows = draws.keys(1, ids)
+    points = norms.sample(like, tf.constant(0.5), norm, rows).numpy()
+    order = {"linf": np.inf, "l2": 2, "l1": 1}[norm]
     radius = np.linalg.norm(points, order, axis=1) / 0.5
     assert radius.max() <= 1 + 1e-6
     # Uniform in a ball of dimension 3: P(radius < r) = r^3.

@@ -9,13 +9,14 @@ _ROOT = pathlib.Path(__file__).parents[1]
 _LEVELS = [
     {"errors", "types", "registry", "files", "gradients", "norms",
      "compilation", "batch_normalization", "measurements", "progress",
-     "paper", "nesting", "versions",
+     "paper", "nesting", "versions", "draws", "model_files",
      "orchestration", "__init__"},
-    {"datasets", "models", "attacks", "pix2pix", "unet"},
+    {"datasets", "models", "attacks", "measures", "pix2pix", "unet"},
     {"training", "evaluation", "augmentation", "opposite_fgsm", "deltas",
-     "pairs", "checkpoints", "summaries", "export", "workdir", "model_files",
+     "pairs", "checkpoints", "summaries", "export", "workdir",
      "looks", "subjects", "interruption", "figures", "curves",
-     "translation", "lineage"},
+     "translation", "lineage", "masking", "robustness", "saved_models",
+     "conjugates"},
     {"components"},
     {"pipelines"},
 ]  # fmt: skip

@@ -3,23 +3,100 @@
 ```python
 images = attacks.get("pgd")(classifier, images, labels, epsilon=0.1)
 attack = attacks.bind("pgd", epsilon=0.1)  # for evaluation.attacked
+result = attacks.run(
+    "deepfool", classifier, images, labels, batch_size=128
+)  # an AttackResult: images, success, distances, calls
 ```
 """
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
 from qup import errors
+from qup.attacks.base import function as functions
+from qup.attacks.base import single
+from qup.attacks.base.bisection import minimal_epsilon as minimal_epsilon
+from qup.attacks.base.method import Method
+from qup.attacks.base.running import run as run
 from qup.registry import Registry
 from qup.types import Attack, LogitsFn
 
 _registry = Registry("qup.attacks", "attack")
-register = _registry.register
 names = _registry.names
 get = _registry.get
 traits = _registry.traits
+
+
+def register(name: str, **traits: Any) -> Callable:
+    """Registers a `base.Method`, or an attack that is a plain function.
+
+    Args:
+      name: The attack's name.
+      **traits: What is known of it: `kind` ("budget", held inside epsilon,
+        or "minimum_norm", as near as it can), `norms` (what it measures
+        by), `gradients` (whether it needs them), `classes` (the fewest it
+        can attack, 2 unless said).
+
+    Returns:
+      A decorator that returns what it decorates.
+    """
+
+    def decorate(attack):
+        method = attack if isinstance(attack, type) else None
+        function = attack
+        if method:
+            method.name, method.traits = name, traits
+            function = functions.function(method)
+        options = inspect.signature(function).parameters
+        _registry.register(
+            function, method=method, targeted="targeted" in options, **traits
+        )
+        return attack
+
+    return decorate
+
+
+def method(name: str, **options: Any) -> Method:
+    """Returns an attack of init, step and done, its options checked.
+
+    Raises:
+      InputError: Unknown attack or option, or an option out of its range.
+    """
+    kind = traits(name)["method"]
+    if kind is None:
+        raise errors.InputError(
+            f"{name} is a plain function without init, step and done."
+        )
+    return functions.built(kind, options)
+
+
+def conjugate(
+    name: str, logits_fn: LogitsFn, images, labels, *, ids=None, **options: Any
+) -> tf.Tensor:
+    """Returns the field by which an attack's last step moves.
+
+    The "possible effective conjugates" of the paper's Table 4.
+
+    Args:
+      name: An attack for which one is known.
+      logits_fn: The classifier.
+      images: float [batch, ...] inside the bounds.
+      labels: int [batch], true classes or targets.
+      ids: int64 [batch], or None for 0, 1, 2, ...
+      **options: The attack's own.
+
+    Returns:
+      float32 [batch, ...]; zero where no step was taken.
+
+    Raises:
+      InputError: None is known, or an argument cannot be used.
+    """
+    return single.conjugate(
+        method(name, **options), logits_fn, images, labels, ids
+    )
 
 
 def bind(name: str, **options: Any) -> Attack:
@@ -31,7 +108,7 @@ def bind(name: str, **options: Any) -> Attack:
 
     Returns:
       attack(logits_fn, images, labels, *, ids) -> images, where ids int64
-      [batch] reach the attack if it is random.
+      [batch] reach the attack.
 
     Raises:
       InputError: Unknown attack or option.
@@ -41,7 +118,6 @@ def bind(name: str, **options: Any) -> Attack:
     for option in options:
         if option not in known:
             raise errors.unknown(f"option of {name}", option, known)
-    random = "ids" in known
 
     def attack(
         logits_fn: LogitsFn,
@@ -50,8 +126,7 @@ def bind(name: str, **options: Any) -> Attack:
         *,
         ids: tf.Tensor,
     ) -> tf.Tensor:
-        drawn = {"ids": ids} if random else {}
-        return function(logits_fn, images, labels, **options, **drawn)
+        return function(logits_fn, images, labels, ids=ids, **options)
 
     # What it is, for those who keep what it made.
     attack.__name__ = f"{name}({sorted(options.items())})"

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from qup import errors
+from qup.attacks.base.victim import Victim
 
 
 def cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
@@ -26,13 +27,45 @@ def log_odds(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     once p_y rounds to 1 (a gap of about 17) and all of it at a gap of about
     104; -m never does.
     """
-    true = tf.one_hot(labels, tf.shape(logits)[-1], True, False, dtype=tf.bool)
-    others = tf.where(true, tf.constant(float("-inf"), logits.dtype), logits)
-    own = tf.reduce_sum(tf.where(true, logits, 0.0), -1)
+    own, others = _apart(logits, labels)
     return tf.reduce_logsumexp(others, -1) - own
 
 
-_LOSSES = {"cross_entropy": cross_entropy, "log_odds": log_odds}
+def margin(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """The best other logit less the label's: max_{j != y} z_j - z_y.
+
+    Positive where misclassified. Its gradient does not fade as the gap
+    grows.
+    """
+    own, others = _apart(logits, labels)
+    return tf.reduce_max(others, -1) - own
+
+
+def dlr(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """Difference of logits ratio: -(z_y - max_{j != y} z_j)/(z_(1) - z_(3)).
+
+    Unchanged when the logits are multiplied or shifted; needs three
+    classes.
+
+    Reference: Croce and Hein 2020, arXiv 2003.01690, Eq. 6.
+    """
+    top = tf.math.top_k(logits, 3).values
+    return margin(logits, labels) / (top[:, 0] - top[:, 2] + 1e-12)
+
+
+def _apart(logits: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the label's logit, and all logits with it at -infinity."""
+    true = tf.one_hot(labels, tf.shape(logits)[-1], True, False, dtype=tf.bool)
+    others = tf.where(true, tf.constant(float("-inf"), logits.dtype), logits)
+    return tf.reduce_sum(tf.where(true, logits, 0.0), -1), others
+
+
+_LOSSES = {
+    "cross_entropy": cross_entropy,
+    "log_odds": log_odds,
+    "margin": margin,
+    "dlr": dlr,
+}
 NAMES = tuple(_LOSSES)
 
 
@@ -41,3 +74,34 @@ def get(name: str) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     if name not in _LOSSES:
         raise errors.unknown("loss", name, NAMES)
     return _LOSSES[name]
+
+
+def ascent(
+    name: str, labels: tf.Tensor, targeted: bool
+) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Returns what an attack climbs: logits -> float32 [batch].
+
+    Args:
+      name: Of the loss.
+      labels: int32 [batch], true classes or targets.
+      targeted: The loss of the targets shall fall.
+    """
+    value = get(name)
+    sign = -1.0 if targeted else 1.0
+    return lambda logits: sign * value(logits, labels)
+
+
+def target_sign(
+    victim: Victim, images: tf.Tensor, targets: tf.Tensor
+) -> tf.Tensor:
+    """Returns sign(grad_X l(f(X), y_target)), the field of Kurakin's steps.
+
+    Args:
+      victim: The classifier.
+      images: float32 [batch, ...].
+      targets: int32 [batch].
+    """
+    _, _, slope = victim.gradient(
+        lambda logits: cross_entropy(logits, targets), images
+    )
+    return tf.sign(slope)

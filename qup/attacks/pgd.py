@@ -5,178 +5,119 @@ With `step_size=None` (epsilon / num_steps, the paper's 4 x 0.025 = 0.1 and
 Kurakin, Goodfellow, Bengio 2017, arXiv 1607.02533, whose ball never binds.
 
 ```python
-attacked = pgd(classifier, images, labels, epsilon=0.1)
+attacked = attacks.get("pgd")(classifier, images, labels, epsilon=0.1)
 ```
 """
 
-import itertools
-from collections.abc import Iterator
+import dataclasses
 
 import tensorflow as tf
 
-from qup import attacks, compilation, errors, norms
+from qup import attacks, errors, norms
 from qup.attacks import base, losses
-from qup.types import Bounds, LogitsFn
+
+_KEEP = ("last", "first_adversarial")
 
 
-@attacks.register(kind="budget", norms=norms.NAMES, gradients=True)
-def pgd(
-    logits_fn: LogitsFn,
-    images: tf.Tensor,
-    labels: tf.Tensor,
-    *,
-    epsilon: float,
-    num_steps: int = 4,
-    step_size: float | None = None,
-    norm: str = "linf",
-    bounds: Bounds = (0.0, 1.0),
-    random_start: bool = False,
-    restarts: int = 1,
-    targeted: bool = False,
-    loss: str = "cross_entropy",
-    seed: int = 0,
-    ids: tf.Tensor | None = None,
-    xla: str = "auto",
-) -> tf.Tensor:
+@attacks.register("pgd", kind="budget", norms=("linf", "l2"), gradients=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PGD(base.Method):
     """Climbs the loss in steps, each projected into the ball and the box.
 
-    Args:
-      logits_fn: The classifier, image to logits.
-      images: float32 [batch, ...] inside `bounds`.
-      labels: int [batch]; the targets where `targeted`.
+    Attributes:
       epsilon: Radius of the ball in `norm`, in the units of `bounds`.
       num_steps: Number of steps, at least 1.
       step_size: Length of a step; None means epsilon / num_steps.
       norm: "linf" (Eq. 23) or "l2".
-      bounds: (lowest, highest) pixel; None switches the box off.
       random_start: Start at a uniform point of the ball (Madry et al.).
-      restarts: Number of random starts, see `_strongest`.
-      targeted: Descend the loss of the targets instead.
-      loss: "cross_entropy" or "log_odds".
-      seed: Drives the random starts.
-      ids: int64 [batch], on which starts depend; None means 0, 1, 2, ...
-      xla: "auto", "on" or "off".
-
-    Returns:
-      float32 of the shape of `images`.
-
-    Raises:
-      InputError: An argument out of its range.
+      restarts: Number of random starts; an image broken by one is left
+        alone by the next.
+      targeted: Descend the loss of the labels, which are targets.
+      loss: See `losses`.
+      keep: "last" (the definition) gives the last point; with
+        "first_adversarial" a row stops at the first point that is
+        misclassified, which is faster and never weaker.
 
     Reference: Madry et al. 2018, arXiv 1706.06083.
     """
-    _check(norm, loss, epsilon, num_steps, step_size, restarts, random_start)
-    bounds = base.checked_bounds(bounds)
-    images, labels = base.check_batch(images, labels, bounds)
-    epsilon = tf.cast(epsilon, tf.float32)
-    climb = _climber(logits_fn, norm, bounds, targeted, loss, xla)
-    num_steps = tf.cast(num_steps, tf.int32)
-    if step_size is None:
-        step_size = epsilon / tf.cast(num_steps, tf.float32)
-    scalars = epsilon, tf.cast(step_size, tf.float32), num_steps
-    starts = iter([tf.zeros_like(images)])
-    if random_start:
-        drawn = _starts(images, epsilon, norm, seed, ids)
-        starts = itertools.islice(drawn, restarts)
-    ends = (climb(images, start, labels, *scalars) for start in starts)
-    return _strongest(logits_fn, ends, labels, targeted, loss)
 
+    epsilon: float
+    num_steps: base.Count = 4
+    step_size: float | None = None
+    norm: str = "linf"
+    random_start: bool = False
+    restarts: int = 1
+    targeted: bool = False
+    loss: str = "cross_entropy"
+    keep: str = "last"
 
-def _climber(logits_fn, norm, bounds, targeted, loss, xla):
-    return compilation.program(
-        logits_fn,
-        ("pgd", norm, bounds, targeted, loss, xla),
-        lambda call: _build_climb(call, norm, bounds, targeted, loss, xla),
-    )
+    def check(self):
+        """Raises an InputError for an option out of its range."""
+        losses.get(self.loss)
+        errors.check_number("restarts", self.restarts, least=1)
+        if self.step_size is not None:
+            base.check_number("step_size", self.step_size, least=0)
+        if self.keep not in _KEEP:
+            raise errors.unknown("keep", self.keep, _KEEP)
+        if self.restarts > 1 and not self.random_start:
+            raise errors.InputError(
+                f"restarts={self.restarts} without random_start would climb "
+                "the same path again. Set random_start=True, or restarts=1."
+            )
 
+    def parts(self):
+        """One part a restart."""
+        once = dataclasses.replace(self, restarts=1)
+        return (once,) * int(self.restarts)
 
-def _strongest(logits_fn, ends, labels, targeted, loss) -> tf.Tensor:
-    """Keeps one of each image's ends.
+    def length(self):
+        """Every row takes `num_steps`, unless it may stop before."""
+        return int(self.num_steps) if self.keep == "last" else None
 
-    A misclassified one (for targets: one classified as the target), and
-    among equals that of the highest loss.
-    """
-    best = next(ends)
-    for other in ends:
-        keep = compilation.program(
-            logits_fn,
-            ("pgd_keep", targeted, loss),
-            lambda call: _build_keep(call, targeted, loss),
-        )
-        best = keep(best, other, labels)
-    return best
+    def init(self, victim, examples):
+        """Starts at the image, or at random in its ball."""
+        images = examples.images
+        if self.random_start:
+            images += norms.sample(
+                images, examples.budget(), self.norm, self.keys(examples)
+            )
+        return {
+            "images": self._confined(images, examples),
+            "step": tf.zeros_like(examples.labels),
+        }
 
-
-def _check(norm, loss, epsilon, num_steps, step_size, restarts, random_start):
-    norms.check(norm)
-    losses.get(loss)
-    base.check_number("epsilon", epsilon, least=0)
-    base.check_number("num_steps", num_steps, least=1)
-    base.check_number("restarts", restarts, least=1)
-    if step_size is not None:
-        base.check_number("step_size", step_size, least=0)
-    if restarts > 1 and not random_start:
-        raise errors.InputError(
-            f"restarts={restarts} without random_start would climb the same "
-            "path again. Set random_start=True, or restarts=1."
-        )
-
-
-@tf.function(autograph=False, reduce_retracing=True)
-def _sample(images, epsilon, norm, seed, ids):
-    return norms.sample(images, epsilon, norm, seed, ids)
-
-
-def _starts(images, epsilon, norm, seed, ids) -> Iterator[tf.Tensor]:
-    """Draws starts outside XLA, whose generator gives other numbers.
-
-    They depend on the images' own numbers, not on the batch.
-    """
-    rows = tf.range(tf.shape(images)[0]) if ids is None else ids
-    for restart in itertools.count():
-        words = tf.constant([seed, restart], tf.int32)
-        yield _sample(images, epsilon, norm, words, tf.cast(rows, tf.int64))
-
-
-def _build_climb(call, norm, bounds, targeted, loss, xla):
-    direction = base.ascent(call, norm, loss, targeted)
-
-    @tf.function(autograph=False, reduce_retracing=True)
-    def confine(images, origin, epsilon):
-        delta = norms.project(images - origin, epsilon, norm)
-        return base.clip(origin + delta, bounds)
-
-    def step(images, origin, labels, epsilon, step_size):
+    def step(self, victim, examples, state):
+        """Climbs one step."""
+        images = state["images"]
+        logits, move = self._move(victim, examples, images)
         # X_{n+1} = Clip{X_n + alpha sign(grad_X l(f(X_n), Y*))}     (Eq. 23)
-        images = images + step_size * direction(images, labels)
-        return confine(base.clip(images, bounds), origin, epsilon)
+        moved = images + move
+        moved = self._confined(base.clip(moved, self.bounds), examples)
+        step = state["step"] + 1
+        if self.keep == "first_adversarial":
+            hit = base.adversarial(logits, examples.labels, self.targeted)
+            moved = tf.where(norms.rows(hit, images), images, moved)
+            step = tf.where(hit, self.num_steps, step)
+        return {"images": moved, "step": step}
 
-    steps = base.repeated(step, xla)
+    def done(self, examples, state):
+        """After `num_steps`, or once misclassified."""
+        return state["step"] >= self.num_steps
 
-    def climb(origin, start, labels, epsilon, step_size, num_steps):
-        first = confine(origin + start, origin, epsilon)
-        return steps(first, num_steps, origin, labels, epsilon, step_size)
+    def conjugate(self, victim, examples, state):
+        """The step itself: alpha sign(grad_X l(f(X_N), Y)) (Table 4)."""
+        return self._move(victim, examples, state["images"])[1]
 
-    return climb
+    def _move(self, victim, examples, images):
+        """Returns the logits at `images`, and the step up the loss."""
+        objective = losses.ascent(self.loss, examples.labels, self.targeted)
+        logits, _, slope = victim.gradient(objective, images)
+        size = self.step_size
+        if size is None:
+            size = examples.budget() / tf.cast(self.num_steps, tf.float32)
+        return logits, size * norms.normalise(slope, self.norm)
 
-
-def _build_keep(call, targeted, loss):
-    value = losses.get(loss)
-
-    @tf.function(autograph=False, reduce_retracing=True)
-    def keep(best, other, labels):
-        def score(images):
-            logits = call(images)
-            hit = tf.argmax(logits, -1, tf.int32) == labels
-            gain = value(logits, labels) * (-1.0 if targeted else 1.0)
-            return (hit if targeted else ~hit), gain
-
-        best_won, best_gain = score(best)
-        won, gain = score(other)
-        better = (won & ~best_won) | ((won == best_won) & (gain > best_gain))
-        shape = tf.concat(
-            [tf.shape(better), tf.ones(other.shape.rank - 1, tf.int32)], 0
-        )
-        return tf.where(tf.reshape(better, shape), other, best)
-
-    return keep
+    def _confined(self, images, examples):
+        delta = images - examples.images
+        delta = norms.project(delta, examples.budget(), self.norm)
+        return base.clip(examples.images + delta, self.bounds)

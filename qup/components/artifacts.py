@@ -2,12 +2,14 @@
 
 import hashlib
 import pathlib
+import shutil
 from typing import Any
 
 import keras
 
-from qup import export, model_files, subjects
+from qup import errors, export, model_files, saved_models, subjects
 from qup.orchestration import Artifact
+from qup.types import LogitsFn
 
 # TFX's name of the folder that a server can load.
 SERVING = "Format-Serving"
@@ -49,6 +51,14 @@ class ModelEvaluation(Artifact):
     """measurements.csv."""
 
 
+class AttackRecords(Artifact):
+    """records.npz, one value an image, and images.npy where asked for."""
+
+
+class Diagnosis(Artifact):
+    """findings.json, and the curves behind them in arrays.npz."""
+
+
 class ModelBlessing(Artifact):
     """BLESSED or NOT_BLESSED, and in blessing.json why."""
 
@@ -87,6 +97,41 @@ def save_network(network: keras.Model, model: Model) -> None:
 def load_network(folder: pathlib.Path) -> keras.Model:
     """Returns the network of a `Model`."""
     return model_files.load(folder / _MODEL)
+
+
+def load_classifier(folder: pathlib.Path) -> LogitsFn:
+    """Returns the classifier of a `Model`, our own or an imported one."""
+    if (folder / _MODEL).exists():
+        return load_network(folder)
+    return saved_models.load(folder / SERVING)
+
+
+def import_classifier(
+    source: pathlib.Path, subject: subjects.Subject, model: Model
+) -> None:
+    """Copies a user's .keras file or SavedModel, and notes what it is.
+
+    Raises:
+      InputError: It cannot be read, or is no classifier.
+    """
+    if source.is_dir():
+        saved_models.load(source)
+        shutil.copytree(source, model.path / SERVING)
+    else:
+        _load_foreign(source)
+        shutil.copy2(source, model.path / _MODEL)
+    subjects.write(subject, model.path / _SUBJECT)
+
+
+def _load_foreign(path: pathlib.Path) -> None:
+    try:
+        keras.models.load_model(path, compile=False)
+    except Exception as error:
+        raise errors.InputError(
+            f"The model {path} cannot be read: {str(error).splitlines()[0]} "
+            "It must be a .keras file of Keras 3, without Lambda layers; a "
+            "model with code of its own goes in as a SavedModel."
+        ) from error
 
 
 def subject(folder: pathlib.Path) -> subjects.Subject:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from qup import attacks, augmentation, errors, models, nesting, norms
+from qup import attacks, augmentation, errors, models, nesting
 from qup.attacks import losses
 from qup.pipelines.settings import Config
 from qup.translation import SCHEDULES
@@ -68,7 +68,11 @@ def _check_names(config: Config) -> None:
     attacks.get(config.attack.name)
     choices = (
         ("verify", config.verify, ("stat", "full")),
-        ("attack.norm", config.attack.norm, norms.NAMES),
+        (
+            "attack.norm",
+            config.attack.norm,
+            attacks.traits(config.attack.name)["norms"],
+        ),
         ("attack.loss", config.attack.loss, losses.NAMES),
         ("attack.through", config.attack.through, augmentation.THROUGH),
         ("augmentation.loss", config.augmentation.loss, losses.NAMES),

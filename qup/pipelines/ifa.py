@@ -64,16 +64,7 @@ def run(config: settings.Config) -> str:
     this = opening.opened(config)
     showing.describe(this)
     told = {**settings.identity(config), "versions": versions.installed()}
-    runner = spine.runner(this)
-    try:
-        done = runner.run(nodes(this), pipeline="ifa", parameters=told)
-    except OSError as error:
-        # Components write their files without further ado.
-        raise errors.InputError(
-            f"Cannot use {error.filename or this.pipeline_root}: "
-            f"{error.strerror or error}. Make room or give access; the same "
-            "command goes on from here."
-        ) from error
+    done = spine.run(this, nodes(this), "ifa", told)
     table = showing.finish(this, done)
     _check_pushed(done, table)
     return table

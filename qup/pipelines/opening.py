@@ -1,11 +1,15 @@
 """What a run needs before its first step: folders and data."""
 
+import contextlib
 import dataclasses
 import pathlib
 import re
+from collections.abc import Iterable
 
-from qup import datasets, files, models
+from qup import datasets, errors, files, measurements, models
+from qup.measurements import Row
 from qup.pipelines import settings
+from qup.robustness import PER_IMAGE
 from qup.summaries import Summaries
 from qup.workdir import Workdir
 
@@ -48,8 +52,29 @@ class Run:
             # Of other epochs, and by their names ours.
             if _FIGURE.fullmatch(path.name) and path.name not in figures:
                 files.remove(path)
-        held = (report / "measurements.csv").read_bytes()
-        files.write_bytes(self.path("measurements.csv"), held)
+        rows = measurements.read(report / "measurements.csv")
+        others = []
+        with contextlib.suppress(errors.InputError):
+            others = [row for row in self._rows() if row.parameters.get(
+                "evaluation") == PER_IMAGE]  # fmt: skip
+        self._write([*rows, *others])
+
+    def keep_rows(self, rows: Iterable[Row]) -> None:
+        """Adds rows to those that the working directory holds.
+
+        Raises:
+          InputError: The folder cannot be written, or what it holds cannot
+            be read.
+        """
+        held = {row.key(): row for row in self._rows()}
+        self._write(list((held | {row.key(): row for row in rows}).values()))
+
+    def _rows(self) -> list[Row]:
+        path = self.path("measurements.csv")
+        return measurements.read(path) if path.exists() else []
+
+    def _write(self, rows: list[Row]) -> None:
+        measurements.write(self.path("measurements.csv"), rows)
         identity = settings.identity(self.config)
         classes = list(self.data.info.class_names)
         self.workdir.commit(

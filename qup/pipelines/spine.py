@@ -1,8 +1,18 @@
 """The runner of the pipelines: what code counts, and what is told."""
 
 import logging
+from collections.abc import Mapping
+from typing import Any
 
-from qup.orchestration import Code, LocalRunner, Metadata, Notice
+from qup import errors
+from qup.orchestration import (
+    Code,
+    Execution,
+    LocalRunner,
+    Metadata,
+    Node,
+    Notice,
+)
 from qup.pipelines.opening import Run
 
 _log = logging.getLogger("qup")
@@ -28,6 +38,35 @@ def runner(this: Run) -> LocalRunner:
         on_event=_tell,
         code=CODE,
     )
+
+
+def run(
+    this: Run, nodes: list[Node], pipeline: str, told: Mapping[str, Any]
+) -> dict[str, Execution]:
+    """Runs nodes whose results are not known yet.
+
+    Args:
+      this: The run.
+      nodes: Its nodes.
+      pipeline: Name of the pipeline.
+      told: What is noted of the run.
+
+    Returns:
+      Each node's execution.
+
+    Raises:
+      InputError: The disk is full, or a folder is closed to us.
+      OrchestrationError: The pipeline root cannot be used.
+    """
+    try:
+        return runner(this).run(nodes, pipeline=pipeline, parameters=told)
+    except OSError as error:
+        # Components write their files without further ado.
+        raise errors.InputError(
+            f"Cannot use {error.filename or this.pipeline_root}: "
+            f"{error.strerror or error}. Make room or give access; the same "
+            "command goes on from here."
+        ) from error
 
 
 def _tell(notice: Notice) -> None:

@@ -1,0 +1,100 @@
+"""AutoAttack: four attacks without a setting to choose, one after another.
+
+What robust accuracies are compared by. Each attack sees only the images
+that all before it left whole, so what is left is the worst case of all.
+
+```python
+result = attacks.run(
+    "autoattack", classifier, images, labels, epsilon=8 / 255
+)
+print(result.robust_accuracy, result.after_stages())
+```
+"""
+
+import dataclasses
+
+from qup import attacks, errors, norms
+from qup.attacks import base
+from qup.attacks.apgd_ce import APGDCE
+from qup.attacks.apgd_dlr import APGDDLR
+from qup.attacks.apgd_t import APGDT
+from qup.attacks.fab import FAB
+from qup.attacks.fab_t import FABT
+from qup.attacks.square import Square
+
+_STEPS = {"num_steps": 100}
+_QUERIES = {
+    "num_queries": 5000,
+    "p_init": 0.8,
+    "rescale_schedule": False,
+    "loss": "margin",
+}
+# The attacks of each version in their order, with their options.
+_STANDARD = (
+    (APGDCE, _STEPS),
+    (APGDT, _STEPS | {"num_targets": 9}),
+    (FABT, _STEPS | {"num_targets": 9}),
+    (Square, _QUERIES),
+)
+_STANDARD_L1 = (
+    (APGDCE, _STEPS | {"restarts": 5}),
+    (APGDT, _STEPS | {"num_targets": 5}),
+    *_STANDARD[2:],
+)
+_PLUS = (
+    (APGDCE, _STEPS | {"restarts": 5}),
+    (APGDDLR, _STEPS | {"restarts": 5}),
+    (FAB, _STEPS | {"restarts": 5}),
+    (Square, _QUERIES),
+    (APGDT, _STEPS | {"num_targets": 9}),
+    (FABT, _STEPS | {"num_targets": 9}),
+)
+_RAND = (
+    (APGDCE, _STEPS | {"expectation": 20}),
+    (APGDDLR, _STEPS | {"expectation": 20}),
+)
+_VERSIONS = {"standard": _STANDARD, "plus": _PLUS, "rand": _RAND}
+
+
+@attacks.register(
+    "autoattack", kind="budget", norms=norms.NAMES, gradients=True, classes=4
+)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AutoAttack(base.Method):
+    """Runs APGD on two losses, FAB and Square with the published options.
+
+    Attributes:
+      epsilon: Radius of the ball in `norm`, in the units of `bounds`.
+      norm: "linf", "l2" or "l1".
+      version: "standard" (apgd_ce, apgd_t, fab_t, square), "plus" (more
+        restarts, and the untargeted apgd_dlr and fab), or "rand" (apgd_ce
+        and apgd_dlr, for a classifier that is itself random).
+
+    Reference: Croce and Hein 2020, arXiv 2003.01690; in L1, Croce and Hein
+    2021, arXiv 2103.01208.
+    """
+
+    epsilon: float
+    norm: str = "linf"
+    version: str = "standard"
+
+    def check(self):
+        """Raises an InputError for an unknown version."""
+        if self.version not in _VERSIONS:
+            raise errors.unknown("version", self.version, _VERSIONS)
+
+    def parts(self):
+        """The parts of every attack, in the published order."""
+        version = _VERSIONS[self.version]
+        if self.norm == "l1" and self.version == "standard":
+            version = _STANDARD_L1
+        shared = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if field.name != "version"
+        }
+        return tuple(
+            part
+            for kind, options in version
+            for part in kind(**shared, **options).parts()
+        )

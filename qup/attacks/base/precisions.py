@@ -1,0 +1,131 @@
+"""A faster copy of a Keras classifier, for attacks alone.
+
+The copy computes in bfloat16 and has every batch normalisation that follows
+a convolution or a dense layer folded into that layer's weights.
+"""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from qup import compilation, errors
+from qup.types import LogitsFn
+
+NAMES = ("float32", "bfloat16")
+_LINEAR = (keras.layers.Conv2D, keras.layers.Dense)
+
+
+def copied(logits_fn: LogitsFn, precision: str) -> LogitsFn:
+    """Returns the classifier itself, or its copy of another precision.
+
+    A model has one copy, which takes over its weights at every call.
+
+    Args:
+      logits_fn: The classifier.
+      precision: "float32" (itself) or "bfloat16".
+
+    Raises:
+      InputError: An unknown precision, or no model of Keras layers.
+    """
+    if precision not in NAMES:
+        raise errors.unknown("precision", precision, NAMES)
+    if precision == "float32":
+        return logits_fn
+    if not isinstance(logits_fn, keras.Model):
+        raise errors.InputError(
+            f"precision={precision!r} needs a Keras model, whose layers can "
+            f"be copied; got {type(logits_fn).__name__}. Use "
+            "precision='float32'."
+        )
+    copy = compilation.program(
+        logits_fn, ("copy", precision), lambda _: _Copy(logits_fn)
+    )
+    copy.refresh(logits_fn)
+    return copy
+
+
+class _Copy:
+    """A model of the same layers that computes in bfloat16."""
+
+    def __init__(self, model: keras.Model):
+        self._layers: list[tuple[keras.Layer, str, str | None]] = []
+        try:
+            self._model = self._cloned(model, "")
+        except (ValueError, TypeError, NotImplementedError) as error:
+            raise errors.InputError(
+                f"The model {model.name!r} cannot be copied layer by layer: "
+                f"{error}. Use precision='float32'."
+            ) from error
+
+    def __call__(self, images: tf.Tensor) -> tf.Tensor:
+        """Returns float32 logits."""
+        return tf.cast(self._model(images, training=False), tf.float32)
+
+    def _cloned(self, model: keras.Model, prefix: str) -> keras.Model:
+        norms = _foldable(model)
+
+        def clone(layer: keras.Layer) -> keras.Layer:
+            path = f"{prefix}{layer.name}"
+            if isinstance(layer, keras.Model):
+                return self._cloned(layer, f"{path}/")
+            if layer.name in norms.values():
+                return keras.layers.Identity(name=layer.name)
+            config = layer.get_config() | {"dtype": "mixed_bfloat16"}
+            norm = norms.get(layer.name)
+            if norm:
+                config["use_bias"] = True
+            own = type(layer).from_config(config)
+            norm = norm and f"{prefix}{norm}"
+            self._layers.append((own, path, norm))
+            return own
+
+        return keras.models.clone_model(model, clone_function=clone)
+
+    def refresh(self, model: keras.Model) -> None:
+        """Takes over the weights that `model` has now."""
+        sources = dict(_named(model, ""))
+        for own, path, norm in self._layers:
+            weights = [w.numpy() for w in sources[path].weights]
+            if norm:
+                weights = _folded(weights, sources[norm])
+            own.set_weights(weights)
+
+
+def _named(model: keras.Model, prefix: str):
+    for layer in model.layers:
+        yield f"{prefix}{layer.name}", layer
+        if isinstance(layer, keras.Model):
+            yield from _named(layer, f"{prefix}{layer.name}/")
+
+
+def _foldable(model: keras.Model) -> dict[str, str]:
+    """Returns the batch norm of each linear layer that feeds it alone."""
+    found = {}
+    for layer in model.layers:
+        if not isinstance(layer, keras.layers.BatchNormalization):
+            continue
+        (node, *more) = layer._inbound_nodes
+        source = node.input_tensors[0]._keras_history.operation
+        if (
+            not more
+            and isinstance(source, _LINEAR)
+            and source.activation is keras.activations.linear
+            and len(source._outbound_nodes) == 1
+        ):
+            found[source.name] = layer.name
+    return found
+
+
+def _folded(weights, norm: keras.layers.BatchNormalization):
+    """Returns kernel and bias of a linear layer and its batch norm in one.
+
+    gamma (W x + b - mean) / sqrt(var + eps) + beta = W' x + b'
+    """
+    kernel, *bias = weights
+    variance = norm.moving_variance.numpy()
+    scale = 1 / np.sqrt(variance + norm.epsilon)
+    if norm.gamma is not None:
+        scale = scale * norm.gamma.numpy()
+    shift = (bias[0] if bias else 0.0) - norm.moving_mean.numpy()
+    beta = 0.0 if norm.beta is None else norm.beta.numpy()
+    return [kernel * scale, scale * shift + beta]

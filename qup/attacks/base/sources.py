@@ -1,0 +1,102 @@
+"""Examples from arrays or streams of batches, checked, in shards."""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from qup import errors
+from qup.attacks.base import checks
+from qup.attacks.base.engine import Given
+from qup.types import Bounds
+
+
+def column(values, dtype, count: int, name: str) -> np.ndarray:
+    """Returns one value an example, from a scalar or an array."""
+    values = np.asarray(values)
+    if values.ndim == 0:
+        values = np.full(count, values)
+    if values.shape != (count,):
+        raise errors.InputError(
+            f"{name} must hold one value an image, {count}; got an array of "
+            f"shape {values.shape}."
+        )
+    return values.astype(dtype)
+
+
+def shards(
+    images, labels, *, ids, bounds: Bounds, size: int | None
+) -> Iterator[Given]:
+    """Yields the examples in pieces that fit in memory.
+
+    Args:
+      images: float [n, ...], or an iterable of such arrays.
+      labels: int [n].
+      ids: int [n], or None for 0, 1, 2, ...
+      bounds: What pixels must keep within.
+      size: Examples a piece; None for all in one.
+
+    Yields:
+      The pieces in order, without budgets; only the last is smaller.
+
+    Raises:
+      InputError: Something that cannot be attacked, or lengths that differ.
+    """
+    labels = np.asarray(labels)
+    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+        raise errors.InputError(
+            f"Labels must be integers, one an image; got {labels.dtype.name} "
+            f"of shape {labels.shape}. One-hot labels need an argmax over "
+            "the last axis."
+        )
+    count = len(labels)
+    order = np.arange(count) if ids is None else ids
+    columns = (
+        labels,
+        column(order, np.int64, count, "ids"),
+        np.full(count, np.nan, np.float32),
+    )
+    start = end = 0
+    if not count:
+        nothing = np.empty((0, *np.shape(images)[1:]), np.float32)
+        yield Given(nothing, labels.astype(np.int32), *columns[1:])
+        return
+    for piece in _pieces(images, size or max(count, 1)):
+        end = start + len(piece)
+        if end > count:
+            break
+        rows = [column[start:end] for column in columns]
+        piece, own = checks.check_batch(piece, rows[0], bounds)
+        yield Given(piece.numpy(), own.numpy(), *rows[1:])
+        start = end
+    else:
+        if start == count:
+            return
+    raise errors.InputError(
+        f"There must be as many images as labels; got {count} labels and "
+        f"{'more' if end > count else start} images."
+    )
+
+
+def _pieces(images, size: int) -> Iterator[np.ndarray]:
+    """Cuts an array, or a stream of arrays, into arrays of `size` rows."""
+    if hasattr(images, "shape"):
+        for start in range(0, len(images), size):
+            yield np.asarray(images[start : start + size])
+        return
+    if not isinstance(images, Iterable):
+        raise errors.InputError(
+            "Images must be an array [n, ...] or an iterable of arrays; got "
+            f"{type(images).__name__}."
+        )
+    kept, held = [], 0
+    for batch in images:
+        batch = np.asarray(batch)
+        while held + len(batch) >= size:
+            cut = size - held
+            yield np.concatenate([*kept, batch[:cut]])
+            kept, held, batch = [], 0, batch[cut:]
+        if len(batch):
+            kept.append(batch)
+            held += len(batch)
+    if kept:
+        yield np.concatenate(kept)

@@ -1,0 +1,154 @@
+"""Where Square Attack looks next: its starts and its random windows.
+
+Every row has its own window, of its own size, so a window is a mask over
+the whole image. `keys` are those of one query, see `draws.keys`.
+
+Reference: Andriushchenko et al. 2020, arXiv 1912.00049, Section 3.
+"""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from qup import draws, norms
+from qup.attacks import base, square_bumps
+from qup.types import Bounds
+
+# L1 perturbations stay this share inside the ball, for the rounding of sums.
+_INSIDE = 1 - 1e-6
+
+
+class Ball(NamedTuple):
+    """Where the search may go.
+
+    Attributes:
+      images: float32 [batch, height, width, channels], clean.
+      budget: float32 [batch, 1, 1, 1], epsilon.
+      norm: "linf", "l2" or "l1".
+      bounds: The pixel box, or None.
+    """
+
+    images: tf.Tensor
+    budget: tf.Tensor
+    norm: str
+    bounds: Bounds
+
+    def filled(self, delta: tf.Tensor) -> tf.Tensor:
+        """Returns the images moved along `delta` by epsilon (L2, L1)."""
+        if self.norm == "l1":
+            budget = self.budget * _INSIDE
+            delta = norms.project_in_box(
+                delta, budget, self.images, self.bounds
+            )
+        else:
+            delta = self.budget * norms.normalise(delta, self.norm)
+        return base.clip(self.images + delta, self.bounds)
+
+
+def sides(share: tf.Tensor, shape: tf.TensorShape, norm: str) -> tf.Tensor:
+    """Returns the sides of windows that cover a share of the image.
+
+    Args:
+      share: float32 [batch], p in the paper.
+      shape: [height, width, channels].
+      norm: "linf", "l2" or "l1": the last two take odd sides from 3 on.
+
+    Returns:
+      int32 [batch], at most the image's shorter side.
+    """
+    height, width = shape[:2]
+    side = tf.cast(tf.round(tf.sqrt(share * height * width)), tf.int32)
+    if norm != "linf":
+        side = tf.maximum(side, 3)
+        side += 1 - side % 2
+    return tf.clip_by_value(side, 1, min(height, width))
+
+
+def start(ball: Ball, keys: tf.Tensor) -> tf.Tensor:
+    """Returns where the search begins: stripes, or bumps on a grid.
+
+    Args:
+      ball: Around the clean images.
+      keys: uint64 [batch].
+
+    Returns:
+      float32 [batch, height, width, channels].
+    """
+    shape = ball.images.shape[1:]
+    if ball.norm == "linf":
+        stripes = draws.signs(keys, (1, *shape[1:]))
+        return base.clip(ball.images + ball.budget * stripes, ball.bounds)
+    tiles = square_bumps.tiles(shape, keys)
+    if ball.norm == "l1" and ball.bounds is not None:
+        tiles *= ball.bounds[1] - ball.bounds[0]
+    return ball.filled(tiles)
+
+
+def propose(
+    ball: Ball, best: tf.Tensor, side: tf.Tensor, keys: tf.Tensor
+) -> tf.Tensor:
+    """Returns the images to ask about next: `best` with a window redrawn.
+
+    Args:
+      ball: Around the clean images.
+      best: float32 [batch, height, width, channels], the best so far.
+      side: int32 [batch], see `sides`.
+      keys: uint64 [batch].
+
+    Returns:
+      float32 of the shape of `best`.
+    """
+    height, width, channels = best.shape[1:]
+    signs = draws.signs(draws.keys(1, keys), (1, 1, channels))
+    rows = _places(draws.keys(2, keys), side, height)
+    columns = _places(draws.keys(3, keys), side, width)
+    window = _mask(rows, columns, side)
+    if ball.norm == "linf":
+        return _square(ball, best, window, signs)
+    flip = draws.signs(draws.keys(4, keys), ()) > 0
+    bump = square_bumps.bump(side, rows, columns, flip)[..., None]
+    rows = _places(draws.keys(5, keys), side, height)
+    columns = _places(draws.keys(6, keys), side, width)
+    delta = square_bumps.moved(
+        best - ball.images,
+        bump * signs,
+        window,
+        _mask(rows, columns, side),
+        budget=ball.budget,
+        norm=ball.norm,
+    )
+    return ball.filled(delta)
+
+
+def _places(keys: tf.Tensor, side: tf.Tensor, length: int) -> tf.Tensor:
+    """Draws a window along an axis; gives each pixel's place in it.
+
+    Returns:
+      int32 [batch, length]; from 0 to side - 1 inside the window.
+    """
+    first = draws.integers(keys, (1,), (length - side + 1)[:, None])
+    return tf.range(length)[None] - first
+
+
+def _mask(rows: tf.Tensor, columns: tf.Tensor, side: tf.Tensor) -> tf.Tensor:
+    """Marks the pixels of windows by 1: float32 [batch, height, width, 1]."""
+    side = side[:, None]
+    down = (rows >= 0) & (rows < side)
+    across = (columns >= 0) & (columns < side)
+    inside = down[:, :, None] & across[:, None]
+    return tf.cast(inside, tf.float32)[..., None]
+
+
+def _square(
+    ball: Ball, best: tf.Tensor, window: tf.Tensor, signs: tf.Tensor
+) -> tf.Tensor:
+    """Sets a window to +-epsilon, one sign a channel (Algorithm 2)."""
+    kept = (1.0 - window) * best
+
+    def drawn(signs):
+        moved = base.clip(ball.images + ball.budget * signs, ball.bounds)
+        return window * moved + kept
+
+    # A window that is there already would waste the query: turn its signs.
+    same = tf.reduce_all(drawn(signs) == best, (1, 2, 3), keepdims=True)
+    return drawn(tf.where(same, -signs, signs))

@@ -1,0 +1,50 @@
+"""Whether robustness is real, or the attack was only kept from seeing.
+
+A classifier can withstand an attack because no adversarial image is there,
+or because its gradient says nothing of where one is. Each check here looks
+for a sign of the second, in one file, and tells what it measured.
+
+```python
+for finding in masking.diagnose(classifier, images, labels, epsilon=0.1):
+    print(finding.name, finding.status, finding.words)
+
+finding = masking.get("black_box")(classifier, images, labels, epsilon=0.1)
+```
+
+A check is written as a function of a `Case`, which holds the classifier,
+the images and the attack under test; from outside it takes what the case is
+made of, as above. One that passes saw no sign of masking, which proves no
+robustness.
+
+Reference: Carlini et al. 2019, arXiv 1902.06705; Athalye, Carlini, Wagner
+2018, arXiv 1802.00420.
+"""
+
+from collections.abc import Callable
+
+from qup.masking import examination
+from qup.masking.case import Case as Case
+from qup.masking.diagnosis import diagnose as diagnose
+from qup.masking.examination import examine as examine
+from qup.masking.finding import FLAGGED as FLAGGED
+from qup.masking.finding import NOT_CHECKED as NOT_CHECKED
+from qup.masking.finding import PASSED as PASSED
+from qup.masking.finding import Finding as Finding
+from qup.registry import Registry
+
+_registry = Registry("qup.masking", "check of masking")
+names = _registry.names
+get = _registry.get
+traits = _registry.traits
+
+
+def register(check: Callable[..., Finding]) -> Callable[..., Finding]:
+    """Registers a check: a function of a `Case` and options of its own.
+
+    Returns:
+      name(logits_fn, images, labels, *, epsilon, norm, bounds, seed,
+      batch_size, attack, attack_options, and its own) -> Finding.
+    """
+    function = examination.public(check)
+    _registry.register(function, check=check)
+    return function

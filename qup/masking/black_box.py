@@ -1,0 +1,66 @@
+"""Square Attack, which needs no gradient, against the white-box attack.
+
+```python
+masking.get("black_box")(
+    classifier, images, labels, epsilon=0.1, num_queries=5000
+)
+```
+"""
+
+from qup import masking
+from qup.masking.breaking import accuracy, broken_by, white_box
+from qup.masking.case import Case
+from qup.masking.comparison import Compared
+from qup.masking.finding import FLAGGED, PASSED, Finding
+
+
+@masking.register
+def black_box(case: Case, *, num_queries: int = 1000) -> Finding:
+    """Compares random search with the attack under test, image by image.
+
+    Who sees the gradient knows more than who asks for logits only. Images
+    that the black-box attack alone breaks show that the gradient misleads,
+    even where it breaks fewer on the whole.
+
+    Args:
+      case: What is examined, see `Case`; images [height, width, channels].
+      num_queries: Images that Square asks about, for each example.
+
+    Returns:
+      A finding with "robust_accuracy_white_box" and "..._black_box" in
+      percent, and the numbers of images "only_black_box" and
+      "only_white_box" break. Flagged where the former are more than 0.2 %
+      (AutoAttack's threshold) and more than one.
+
+    Raises:
+      InputError: Images of another rank, or too few queries.
+
+    Reference: Carlini et al. 2019, arXiv 1902.06705; Andriushchenko
+    et al. 2020, arXiv 1912.00049.
+    """
+    white = white_box(case)
+    black = broken_by(
+        case, "square", epsilon=case.epsilon, num_queries=num_queries
+    )
+    compared = Compared.of(white, black)
+    values = {
+        "robust_accuracy_white_box": accuracy(white),
+        "robust_accuracy_black_box": accuracy(black),
+        "only_black_box": compared.only_second,
+        "only_white_box": compared.only_first,
+    }
+    words = (
+        f"Robust accuracy {values['robust_accuracy_white_box']:.1f} % by the "
+        f"white-box attack, {values['robust_accuracy_black_box']:.1f} % by "
+        f"Square with {num_queries} queries; Square alone breaks "
+        f"{compared.only_second} of {compared.n} images."
+    )
+    if compared.missed:
+        words += (
+            " These have adversarial images that the gradient does not lead "
+            "to: robustness is overestimated."
+        )
+    return Finding(
+        "black_box", values, FLAGGED if compared.missed else PASSED, words,
+        compared.n,
+    )  # fmt: skip

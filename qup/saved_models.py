@@ -1,0 +1,64 @@
+"""A SavedModel, whoever wrote it, as a classifier.
+
+```python
+classifier = load("serving/classifier/1")
+logits = classifier(images)
+```
+"""
+
+import pathlib
+
+import tensorflow as tf
+
+from qup import errors
+
+_ENDPOINT = "serving_default"
+
+
+class SavedClassifier:
+    """The endpoint `serving_default` of a SavedModel."""
+
+    def __init__(self, path: pathlib.Path):
+        """Loads it, see `load`."""
+        # The variables live as long as this object.
+        self._program = tf.saved_model.load(str(path))
+        signatures = self._program.signatures
+        if _ENDPOINT not in signatures:
+            raise errors.InputError(
+                f"The SavedModel {path} has no endpoint {_ENDPOINT!r}, only "
+                f"{sorted(signatures)}. Export it with one."
+            )
+        self._run = signatures[_ENDPOINT]
+        inputs = list(self._run.structured_input_signature[1])
+        outputs = list(self._run.structured_outputs)
+        self._input = inputs[0]
+        self._output = "logits" if "logits" in outputs else outputs[0]
+        if len(inputs) != 1 or (len(outputs) != 1 and self._output != "logits"):
+            raise errors.InputError(
+                f"The endpoint {_ENDPOINT!r} of {path} must take one batch of "
+                "images and give one output, or one called 'logits'; it "
+                f"takes {inputs} and gives {outputs}."
+            )
+
+    def __call__(self, images: tf.Tensor) -> tf.Tensor:
+        """Returns the logits of float32 [batch, ...]."""
+        return self._run(**{self._input: images})[self._output]
+
+
+def load(path: pathlib.Path) -> SavedClassifier:
+    """Returns the classifier of a SavedModel.
+
+    A SavedModel is a program: load only what you trust.
+
+    Raises:
+      InputError: It cannot be read, or is no classifier.
+    """
+    try:
+        return SavedClassifier(path)
+    except (OSError, ValueError, tf.errors.OpError) as error:
+        if isinstance(error, errors.InputError):
+            raise
+        raise errors.InputError(
+            f"The SavedModel {path} cannot be read: "
+            f"{str(error).splitlines()[0]}."
+        ) from error
