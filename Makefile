@@ -1,6 +1,5 @@
 PYTHON ?= python3
 VENV := .venv/bin
-
 BENCH := .venv-bench/bin
 
 .PHONY: demo test test-slow lint bench clean

@@ -1,5 +1,8 @@
 """Masking: healthy classifiers pass, hidden gradients are flagged."""
 
+import gc
+import weakref
+
 import keras
 import numpy as np
 import pytest
@@ -568,6 +571,19 @@ class TestDiagnose:
             options={"black_box": {"num_queries": 7}},
         )  # fmt: skip
         assert sorted(ran) == ["pgd", "square"]
+
+    def test_keeps_no_classifier_alive(self):
+        images = np.linspace(0, 1, 48, dtype=np.float32).reshape(12, 2, 2, 1)
+        classifier = lambda images: _pixel(images)  # noqa: E731
+        masking.diagnose(
+            classifier, images, _sides(images), epsilon=0.01,
+            checks=["inner_optimisation", "planted", "zero_gradients"],
+            options={"planted": {"num_inner": 4, "num_random": 1}},
+        )  # fmt: skip
+        gone = weakref.ref(classifier)
+        del classifier
+        gc.collect()
+        assert gone() is None
 
     @pytest.mark.parametrize(
         ("settings", "words"),

@@ -22,21 +22,18 @@ _ROW, _GAP = 0.24, 0.6
 def draw(
     rows: Sequence[Row], path: pathlib.Path, circumstances: Mapping[str, str]
 ) -> None:
-    """Draws the ratios among the rows into a file.
+    """Draws the rows into a file, PGD on the left.
 
     Args:
-      rows: Those with another unit are left out.
+      rows: At least one; those that are no ratios are written out.
       path: The file, .png or .svg.
       circumstances: Written below.
     """
-    ratios = [row for row in rows if row.unit == texts.TIMES]
     halves = [
-        [row for row in ratios if row.part == "pgd"],
-        [row for row in ratios if row.part != "pgd"],
+        [row for row in rows if row.part == "pgd"],
+        [row for row in rows if row.part != "pgd"],
     ]
     halves = [half for half in halves if half]
-    if not halves:
-        return
     heights = [_height(half) for half in halves]
     figure = Figure(
         figsize=(6.2 * len(halves), 1.8 + _ROW * max(heights)),
@@ -51,8 +48,9 @@ def draw(
         Patch(color=_COLOURS[""], label="no target"),
         Line2D([], [], color="black", linewidth=2.5, label="target, at least"),
     ]
-    if all(row.target is not None for row in ratios):
+    if all(row.verdict for row in rows):
         del handles[2]
+    figure.suptitle("qup's attacks beside those of other libraries")
     figure.legend(handles=handles, loc="outside upper center", ncols=4)
     below = "\n".join(
         line
@@ -65,33 +63,41 @@ def draw(
 
 
 def _height(rows: Sequence[Row]) -> float:
-    groups = len({row.what for row in rows})
+    groups = len({_heading(row) for row in rows})
     return len(rows) + groups * (1 + _GAP)
 
 
+def _heading(row: Row) -> str:
+    return row.what if row.unit == texts.TIMES else "Other targets"
+
+
 def _panel(axis: Axes, rows: Sequence[Row], height: float) -> None:
-    """Draws the bars, a heading above those of the same `what`."""
+    """Draws the bars, a heading above those of the same attack."""
     place, heading = -_GAP, None
-    ticks = []
-    for row in rows:
-        if row.what != heading:
-            heading = row.what
+    ticks, ratios = [], [row for row in rows if row.unit == texts.TIMES]
+    for row in sorted(rows, key=lambda row: row.unit != texts.TIMES):
+        if _heading(row) != heading:
+            heading = _heading(row)
             place += _GAP
-            axis.text(
-                0.01, place, heading, weight="bold", va="center", fontsize=9,
-                transform=axis.get_yaxis_transform(),
-            )  # fmt: skip
+            _write(axis, place, heading, weight="bold", fontsize=9)
             place += 1
-        ticks.append((place, row.rival))
-        _bar(axis, place, row)
+        if row in ratios:
+            ticks.append((place, row.rival))
+            _bar(axis, place, row)
+        else:
+            text = f"{row.what}: {texts.shown(row.measured)} {row.unit}"
+            text += f" ({row.bound}, {row.verdict})"
+            colour = _COLOURS[row.verdict]
+            _write(axis, place, text, fontsize=7.5, color=colour)
         place += 1
-    axis.set_yticks(*zip(*ticks, strict=True), fontsize=9)
+    axis.set_yticks([place for place, _ in ticks])
+    axis.set_yticklabels([rival for _, rival in ticks], fontsize=9)
     axis.set_ylim(height - 0.4, -0.8)
     axis.set_xscale("log")
-    ends = [row.measured or 1 for row in rows]
-    ends += [row.target or 1 for row in rows]
-    axis.set_xlim(min(0.7, 0.8 * min(ends)), 2.4 * max(ends))
-    axis.axvline(1, color="black", linewidth=0.8)
+    ends = [row.measured or 1 for row in ratios]
+    ends += [row.target or 1 for row in ratios]
+    axis.set_xlim(min([0.7, *(0.8 * end for end in ends)]), 2.4 * max(ends))
+    axis.axvline(1, color="black", linewidth=0.8, zorder=0.9)
     axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
     axis.xaxis.set_minor_formatter(NullFormatter())
@@ -100,6 +106,15 @@ def _panel(axis: Axes, rows: Sequence[Row], height: float) -> None:
     axis.spines[["top", "right", "left"]].set_visible(False)
     axis.grid(axis="x", color="#e0e0e0", linewidth=0.6)
     axis.set_axisbelow(True)
+
+
+def _write(axis: Axes, place: float, text: str, **style) -> None:
+    """Writes a line over the left end of the axis, on white."""
+    background = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
+    axis.text(
+        -0.1, place, text, va="center", transform=axis.get_yaxis_transform(),
+        bbox=background, **style,
+    )  # fmt: skip
 
 
 def _bar(axis: Axes, place: float, row: Row) -> None:

@@ -65,7 +65,7 @@ def carlini_wagner(
                 measured=ours / theirs,
                 target=1.0,
                 least=False,
-                unit="of their mean L2",
+                unit=f"of {rival.name}'s mean L2",
                 note=f"{ours:.4f} and {theirs:.4f}, 9 x {rival.steps} both",
             )
         )
