@@ -572,6 +572,12 @@ class TestDiagnose:
         )  # fmt: skip
         assert sorted(ran) == ["pgd", "square"]
 
+    def test_makes_a_check_once(self):
+        images = np.full((2, 2, 2, 1), 0.5, np.float32)
+        case = masking.Case.of(_pixel, images, np.array([0, 1]), epsilon=0.1)
+        first = masking.examine(case, "few_classes")
+        assert masking.examine(case, "few_classes") is first
+
     def test_keeps_no_classifier_alive(self):
         images = np.linspace(0, 1, 48, dtype=np.float32).reshape(12, 2, 2, 1)
         classifier = lambda images: _pixel(images)  # noqa: E731

@@ -94,7 +94,7 @@ def test_another_attack_keeps_classifier_and_rows(done):
     code, _, err = _run(
         "run_attack", workdir, "--attack=fgsm", "--num_images=50"
     )
-    assert code == 0 and "Trainer.epoch-1: complete" not in err, err
+    assert code == 0 and "Trainer.epoch-2: complete" not in err, err
     after = {tuple(row.values()) for row in _rows(workdir)}
     assert before < after
 
@@ -111,7 +111,7 @@ def test_takes_what_the_road_has_trained_and_leaves_its_rows(tmp_path):
     code, _, err = _run(
         "run_attack", workdir, "--attack=fgsm", "--num_images=20", *road
     )
-    assert code == 0 and "Trainer.epoch-1: complete" not in err, err
+    assert code == 0 and "Trainer.epoch-2: complete" not in err, err
     both = {tuple(row.values()) for row in _rows(workdir)}
     assert own < both
     code, _, err = _run("run_ifa", workdir, *road)
@@ -199,3 +199,21 @@ def test_a_killed_attack_goes_on(tmp_path):
     assert code == 0, err
     tables = [w / "measurements.csv" for w in (workdir, whole)]
     assert tables[0].read_bytes() == tables[1].read_bytes()
+
+
+@pytest.mark.slow
+def test_draws_table_4_and_looks_for_masking(tmp_path):
+    workdir = tmp_path / "run"
+    flags = ("--conjugates", "--diagnose")
+    code, out, err = _run("run_attack", workdir, *flags)
+    assert code == 0, err
+    for status in ("passed", "not checked"):
+        assert status in out
+    assert "planted: " in out and "transfer: " in out
+    picture = workdir / "figures" / "conjugates-epoch-2.png"
+    assert picture.stat().st_size > 10_000
+    (folder,) = (workdir / "pipeline").glob("Diagnoser.*/diagnosis/*")
+    told = json.loads((folder / "findings.json").read_text())
+    assert len({found["name"] for found in told["findings"]}) > 10
+    with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
+        assert arrays.files

@@ -16,6 +16,13 @@ _SETTINGS = {
     "resnet20": ("ResNet-20", "cifar10", 2 / 255),
 }
 NAMES = tuple(_SETTINGS)
+_FRAMED = "framed digits"
+_TITLES = {
+    "mnist": "MNIST",
+    "cifar10": "CIFAR-10",
+    "digits": "digits",
+    _FRAMED: _FRAMED,
+}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -43,8 +50,8 @@ class Subject:
 
     @property
     def title(self) -> str:
-        """The network's name as one writes it."""
-        return _SETTINGS[self.name][0]
+        """The network and its dataset, as one writes them."""
+        return f"{_SETTINGS[self.name][0]} on {_TITLES[self.data]}"
 
     def first(self, count: int) -> "Subject":
         """Returns the subject with `count` images, repeated if too few."""
@@ -120,7 +127,7 @@ def _framed(digits: datasets.Dataset) -> datasets.Dataset:
         images = np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0)))
         splits[split] = source.from_arrays(images.repeat(3, -1), labels)
     return datasets.Dataset(
-        "digits, 32x32x3",
+        _FRAMED,
         datasets.Source(
             image_shape=(32, 32, 3),
             class_names=digits.info.class_names,

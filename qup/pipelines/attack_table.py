@@ -14,7 +14,7 @@ _COLUMNS = (
     "attack", "epsilon", "robust", "broken", "L0", "L1", "L2", "Linf",
     "forward", "gradient",
 )  # fmt: skip
-_WIDTHS = (30, 8, 14, 14, 7, 8, 7, 7, 9, 9)
+_WIDTHS = (30, 8, 16, 16, 7, 8, 7, 7, 9, 9)
 
 
 def text(this: Run, rows: list[Row], done: Mapping[str, Execution]) -> str:
