@@ -16,13 +16,7 @@ _SETTINGS = {
     "resnet20": ("ResNet-20", "cifar10", 2 / 255),
 }
 NAMES = tuple(_SETTINGS)
-_FRAMED = "framed digits"
-_TITLES = {
-    "mnist": "MNIST",
-    "cifar10": "CIFAR-10",
-    "digits": "digits",
-    _FRAMED: _FRAMED,
-}
+_TITLES = {"mnist": "MNIST", "cifar10": "CIFAR-10"}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -51,7 +45,8 @@ class Subject:
     @property
     def title(self) -> str:
         """The network and its dataset, as one writes them."""
-        return f"{_SETTINGS[self.name][0]} on {_TITLES[self.data]}"
+        data = _TITLES.get(self.data, self.data)
+        return f"{_SETTINGS[self.name][0]} on {data}"
 
     def first(self, count: int) -> "Subject":
         """Returns the subject with `count` images, repeated if too few."""
@@ -127,7 +122,7 @@ def _framed(digits: datasets.Dataset) -> datasets.Dataset:
         images = np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0)))
         splits[split] = source.from_arrays(images.repeat(3, -1), labels)
     return datasets.Dataset(
-        _FRAMED,
+        "framed digits",
         datasets.Source(
             image_shape=(32, 32, 3),
             class_names=digits.info.class_names,
