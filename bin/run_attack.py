@@ -1,4 +1,4 @@
-"""Attacks a classifier, and tells what came of every image.
+r"""Attacks a classifier, and tells what came of every image.
 
 The classifier is one of ours (--model, trained if need be), a .keras file
 (--model_path) or a SavedModel (--saved_model). The last two are programs:

@@ -1,0 +1,334 @@
+"""Importance sampling and chains, against closed forms and quadrature."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy import stats
+
+from qup.errors import InputError
+from qup.measures import uncertainty
+from qup.measures.uncertainty import (
+    Box,
+    GaussianWindow,
+    SineWindow,
+    checks,
+    faces,
+    importance,
+    markov,
+    matrix,
+    quadrature,
+)
+from tests import packets_for_tests as packets
+
+_WINDOW = GaussianWindow(np.array([0.5, 0.45]), 0.2)
+_COMPARED = ("sigma_x", "sigma_p", "uncertainty_product", "covariance")
+
+
+def _away(found, measure, expected):
+    """Returns how many standard errors an estimate is from its value."""
+    told = found[measure]
+    return (told.value - expected) / np.maximum(told.stderr, 1e-9)
+
+
+@pytest.mark.parametrize("name", packets.KNOWN)
+def test_closed_forms_within_their_errors(name):
+    packet, known = packets.known(name)
+    found = importance.relation(packet, known.domain, num_samples=20_000)
+    limit = checks.limit(3, found.freedom)
+    expected = {
+        "sigma_x": known.sigma_x,
+        "sigma_p": known.sigma_p,
+        "boundary_term": known.boundary,
+    }
+    for measure, value in expected.items():
+        if known.sigma_p == 0 and measure != "sigma_x":
+            # s is constant, so that there is no error either.
+            assert found[measure].value[0] == pytest.approx(value, abs=1e-6)
+            continue
+        assert abs(_away(found, measure, value)[0]) < limit, measure
+
+
+@pytest.mark.parametrize(
+    "name", [n for n, k in packets.KNOWN.items() if not k.zero]
+)
+def test_chains_give_the_closed_forms(name):
+    packet, known = packets.known(name)
+    found = markov.relation(packet, known.domain, num_steps=600)
+    limit = checks.limit(3, found.freedom)
+    assert found.diagnostics["r_hat"] < 1.02
+    for measure, value in (
+        ("sigma_x", known.sigma_x),
+        ("sigma_p", known.sigma_p),
+        ("boundary_term", known.boundary),
+    ):
+        if known.sigma_p == 0 and measure != "sigma_x":
+            assert found[measure].value[0] == pytest.approx(value, abs=1e-5)
+            continue
+        assert abs(_away(found, measure, value)[0]) < limit, measure
+
+
+@pytest.mark.parametrize("domain", [Box(), _WINDOW, SineWindow()])
+def test_three_estimators_agree_on_a_trained_network(domain):
+    packet = packets.trained()
+    along = uncertainty.axes.joined(2, [("u", np.array([[0.6, -0.8]]))], None)
+    exact = quadrature.relation(packet, domain, axes=along)
+    drawn = importance.relation(
+        packet, domain, axes=along, num_samples=40_000, batch_size=1000
+    )
+    walked = markov.relation(packet, domain, axes=along, num_steps=2000)
+    for found in (drawn, walked):
+        limit = checks.limit(3 * len(_COMPARED), found.freedom)
+        for measure in _COMPARED:
+            away = _away(found, measure, exact[measure].value)
+            assert np.abs(away).max() < limit, (found.estimator, measure)
+    told = [*checks.of_two(drawn, walked), *checks.of_relation(walked)]
+    assert all(check.agrees for check in told), [c.words for c in told]
+
+
+def test_intervals_cover_what_quadrature_gives():
+    packet = packets.trained()
+    exact = quadrature.relation(packet, _WINDOW)
+    inside = {measure: [] for measure in _COMPARED}
+    for seed in range(200):
+        found = importance.relation(
+            packet, _WINDOW, num_samples=4000, batch_size=100, seed=seed
+        )
+        width = stats.t.ppf(0.975, found.freedom)
+        for measure, hits in inside.items():
+            away = _away(found, measure, exact[measure].value)
+            hits.append(np.abs(away) < width)
+    for measure, hits in inside.items():
+        share = np.mean(hits, 0)
+        assert (share >= 0.90).all() and (share <= 0.99).all(), (
+            measure, share,
+        )  # fmt: skip
+
+
+def test_the_correlation_takes_most_of_the_noise_away():
+    packet = packets.logistic(20)
+    window = GaussianWindow(np.array([0.5]), 0.2)
+    exact = quadrature.relation(packet, window, panels=256)
+    found = importance.relation(packet, window)
+    measure = "product_by_correlation"
+    assert abs(_away(found, measure, exact[measure].value)[0]) < 3.5
+    noise = found["uncertainty_product"].stderr[0]
+    assert found[measure].stderr[0] < noise / 5
+
+
+class TestHighDimension:
+    """A packet of 60 coordinates whose answers are known."""
+
+    size = 60
+
+    def _packet(self):
+        # rho = l^2 w^2 is a Gaussian of variance 1 / (2 (k_i + 1 / s^2)).
+        slopes = np.linspace(0, 30, self.size)
+        return uncertainty.of_function(
+            lambda p: -0.5 * tf.reduce_sum(slopes * p**2, 1), self.size
+        ), slopes
+
+    @pytest.mark.parametrize("estimator", ["importance", "mcmc"])
+    def test_every_coordinate(self, estimator):
+        packet, slopes = self._packet()
+        window = GaussianWindow(np.zeros(self.size), 0.1)
+        if estimator == "mcmc":
+            found = markov.relation(packet, window, num_steps=400)
+        else:
+            found = importance.relation(packet, window, num_samples=20_000)
+        rate = slopes + 1 / 0.1**2
+        limit = checks.limit(self.size, found.freedom)
+        for measure, value in (
+            ("sigma_x", (2 * rate) ** -0.5),
+            ("sigma_p", (rate / 2) ** 0.5),
+        ):
+            assert np.abs(_away(found, measure, value)).max() < limit
+        np.testing.assert_allclose(
+            found["product_by_correlation"].value, 0.5, atol=1e-6
+        )
+
+    def test_the_matrix_form_saturates_for_a_gaussian(self):
+        packet, _ = self._packet()
+        rows = uncertainty.axes.random(self.size, 4, seed=1)
+        along = uncertainty.axes.joined(self.size, [("random", rows)], ())
+        window = GaussianWindow(np.zeros(self.size), 0.1)
+        found = importance.relation(packet, window, axes=along)
+        form = matrix.form(found)
+        away = form.cross.value + 0.5 * rows @ rows.T
+        assert np.abs(away / form.cross.stderr).max() < 4
+        assert form.least.value >= -1e-9
+
+
+class TestFaces:
+    @pytest.mark.parametrize("name", ["truncated_gaussian", "linear"])
+    def test_closed_forms(self, name):
+        packet, known = packets.known(name)
+        found = importance.relation(packet, known.domain)
+        told = faces.by_conditionals(packet, known.domain, found, [0])
+        # Along its only coordinate a line says all.
+        assert told.value[0] == pytest.approx(known.boundary, abs=1e-6)
+
+    @pytest.mark.parametrize("estimator", [importance, markov])
+    def test_a_trained_network(self, estimator):
+        packet = packets.trained()
+        found = estimator.relation(packet, Box())
+        told = faces.by_conditionals(packet, Box(), found, [0, 1])
+        exact = np.diag(faces.by_quadrature(packet, Box()))
+        assert np.abs((told.value - exact) / told.stderr).max() < 4
+        (check,) = [
+            c for c in checks.of_relation(found, told, [0, 1])
+            if c.name == "faces"
+        ]  # fmt: skip
+        assert check.agrees, check.words
+
+
+class TestChecksCanFail:
+    def test_a_wrong_gradient(self):
+        @tf.custom_gradient
+        def wrong(points):
+            def slope(upstream):
+                return 1.2 * upstream[:, None] * -9 * (points - 0.3)
+
+            return -4.5 * (points[:, 0] - 0.3) ** 2, slope
+
+        packet = uncertainty.of_function(wrong, 1)
+        found = importance.relation(packet, Box())
+        told = faces.by_conditionals(packet, Box(), found, [0])
+        (check,) = checks.of_relation(found, told, [0])
+        assert not check.agrees
+        assert "DISAGREE" in check.words
+        window = GaussianWindow(np.array([0.5]), 0.2)
+        found = importance.relation(packet, window)
+        told = {c.name: c for c in checks.of_relation(found)}
+        assert not told["covariance"].agrees
+
+    def test_chains_that_have_not_met(self):
+        # Two hills that no chain crosses.
+        packet = uncertainty.of_function(
+            lambda p: tf.reduce_logsumexp(
+                tf.stack([-800 * (p[:, 0] - c) ** 2 for c in (0.1, 0.9)]), 0
+            ),
+            1,
+        )
+        found = markov.relation(packet, Box(), num_steps=200)
+        (check,) = checks.of_relation(found)
+        assert not check.agrees
+        assert "Take more steps" in check.words
+
+    def test_what_could_not_be_estimated_is_told(self):
+        nothing = uncertainty.Estimate(
+            np.array([0.1, np.nan]), np.array([0.1, 0.1])
+        )
+        check = checks.compared("covariance", nothing, 39, "A and B")
+        assert not check.agrees
+        assert "1 could not be estimated" in check.words
+
+
+class TestSameNumbers:
+    def test_by_the_same_seed_and_in_any_batch(self):
+        packet = packets.trained()
+        one, same, other, seed = (
+            importance.relation(
+                packet, _WINDOW, num_samples=8000, batch_size=size, seed=seed
+            )["sigma_p"].value
+            for size, seed in ((100, 0), (100, 0), (200, 0), (100, 1))
+        )
+        np.testing.assert_array_equal(one, same)
+        np.testing.assert_allclose(one, other, rtol=1e-5)
+        assert (one != seed).all()
+
+    def test_chains(self):
+        one, same = (
+            markov.relation(packets.trained(), _WINDOW, num_steps=50)
+            for _ in range(2)
+        )
+        np.testing.assert_array_equal(
+            one["sigma_p"].value, same["sigma_p"].value
+        )
+
+
+def test_memory_does_not_depend_on_the_number_of_samples():
+    packet = packets.trained()
+    few, many = (
+        importance.relation(packet, _WINDOW, num_samples=n, batch_size=100)
+        for n in (4000, 20_000)
+    )
+    for name, array in few.groups.items():
+        assert many.groups[name].shape == array.shape
+    assert few.kept.points.shape == many.kept.points.shape
+
+
+class TestBadInput:
+    def test_too_few_effective_samples(self):
+        packet = packets.logistic(100)
+        window = GaussianWindow(np.array([6.0]), 3.0)
+        with pytest.raises(InputError, match=r"weigh as much as .* narrower"):
+            importance.relation(packet, window, num_samples=2000)
+
+    def test_a_packet_that_is_zero(self):
+        packet = uncertainty.of_function(lambda p: tf.math.log(0 * p[:, 0]), 1)
+        for estimator in (importance, markov):
+            with pytest.raises(InputError, match="zero at every point"):
+                estimator.relation(packet, Box())
+
+    def test_a_network_that_is_not_finite(self):
+        def logits(x):
+            return tf.concat([x, tf.math.log(x - 0.5)], 1)
+
+        packet = uncertainty.of_classifier(logits, 0, shape=(1,))
+        for estimator in (importance, markov):
+            with pytest.raises(InputError, match="not finite"):
+                estimator.relation(packet, Box())
+
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [
+            ({"pixels": [2]}, "pixel must be one of 0 to 1; got 2"),
+            ({"pixels": []}, "Give a pixel or a direction"),
+            ({"directions": [[1, 2, 3]]}, r"must be \[k, 2\].*\[1, 3\]"),
+            ({"directions": [1.0, 0.0]}, r"got the shape \[2\]"),
+            ({"directions": [[0.0, 0.0]]}, "longer than 0"),
+            ({"directions": [[np.nan, 0.0]]}, "must be finite"),
+        ],
+    )
+    def test_axes(self, options, words):
+        with pytest.raises(InputError, match=words):
+            uncertainty.axes.axes(2, **options)
+
+    def test_more_principal_axes_than_there_are(self):
+        images = np.random.rand(5, 3, 3)
+        assert uncertainty.axes.principal(images, 4).shape == (4, 9)
+        with pytest.raises(InputError, match="PCA axes"):
+            uncertainty.axes.principal(images, 5)
+        with pytest.raises(InputError, match="fewer than 2"):
+            uncertainty.axes.principal(images[:1].repeat(5, 0), 2)
+
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [
+            ({"num_chains": 3}, "num_chains must be .* at least 4"),
+            ({"num_steps": 0}, "num_steps"),
+            ({"num_burn_in": 0}, "num_burn_in"),
+        ],
+    )
+    def test_chains(self, options, words):
+        with pytest.raises(InputError, match=words):
+            markov.relation(packets.trained(), Box(), **options)
+
+    def test_relations_that_cannot_be_compared(self):
+        packet = packets.trained()
+        one = importance.relation(packet, _WINDOW)
+        other = importance.relation(packet, Box())
+        with pytest.raises(InputError, match="one domain"):
+            checks.of_two(one, other)
+
+
+def test_what_is_written_is_read(tmp_path):
+    found = markov.relation(packets.trained(), _WINDOW, num_steps=50)
+    uncertainty.records.save(tmp_path / "a.npz", found, label=3)
+    arrays, told = uncertainty.records.load(tmp_path / "a.npz")
+    assert told["label"] == 3
+    assert told["estimator"] == "mcmc"
+    assert list(arrays["axes"]) == ["pixel:0", "pixel:1"]
+    for measure in uncertainty.MEASURES:
+        np.testing.assert_array_equal(arrays[measure], found[measure].value)
+    assert arrays["trace_log_density"].shape == (2, 32)
