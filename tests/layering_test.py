@@ -16,7 +16,9 @@ _LEVELS = [
      "pairs", "checkpoints", "summaries", "export", "workdir",
      "looks", "subjects", "interruption", "figures", "curves",
      "translation", "lineage", "masking", "robustness", "saved_models",
-     "conjugates"},
+     "conjugates", "binary_toy",
+     "uncertainty_figures", "uncertainty_text", "uncertainty_rows",
+     "uncertainty_measured", "uncertainty_networks"},
     {"components"},
     {"pipelines"},
 ]  # fmt: skip

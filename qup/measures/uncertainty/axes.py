@@ -30,6 +30,12 @@ class Axes:
     def __len__(self) -> int:
         return len(self.names)
 
+    @property
+    def whole(self) -> bool:
+        """Whether the pixels are all there are, in their order."""
+        size = self.directions.shape[1]
+        return np.array_equal(self.pixels, np.arange(size))
+
     def tensors(self, dtype) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns pixels and directions, for a program's arguments."""
         return tf.constant(self.pixels), tf.constant(self.directions, dtype)
@@ -46,18 +52,21 @@ class Axes:
         return np.concatenate([own, self.directions])
 
 
-def projection(pixels: tf.Tensor, directions: tf.Tensor) -> Callable:
+def projection(
+    pixels: tf.Tensor, directions: tf.Tensor, whole: bool = False
+) -> Callable:
     """Returns values [n, size] -> their components along the axes [n, axes].
 
     Args:
       pixels: int32 [p].
       directions: [k, size].
+      whole: The pixels are known to be all: nothing is gathered.
     """
 
     def project(values: tf.Tensor, squared: bool = False) -> tf.Tensor:
         along = tf.cast(directions, values.dtype)
         along = along**2 if squared else along
-        own = tf.gather(values, pixels, axis=1)
+        own = values if whole else tf.gather(values, pixels, axis=1)
         if along.shape[0] == 0:
             return own
         return tf.concat([own, tf.matmul(values, along, transpose_b=True)], 1)

@@ -64,11 +64,12 @@ class Chains:
         self._domain, self._seed, self._count = domain, seed, count
         self._given = (packet.parameters, fields, axes.tensors(packet.dtype))
         self._dtype = packet.dtype
-        self._warm, self._walk = (
-            packet.program(
-                (name, kind), lambda call, build=build: build(call, kind)
-            )
-            for name, build in (("warm", _build_burn_in), ("walk", _build_walk))
+        self._warm = packet.program(
+            ("warm", kind), lambda call: _build_burn_in(call, kind)
+        )
+        self._walk = packet.program(
+            ("walk", kind, axes.whole),
+            lambda call: _build_walk(call, kind, axes.whole),
         )
         rows = draws.keys(seed, tf.range(count, dtype=tf.int64), -1)
         self._state = kind(*fields).sample(rows, packet.size, packet.dtype)
@@ -87,7 +88,7 @@ class Chains:
         # Longer steps are never needed; a flat packet would ask for them.
         sizes = tf.constant((self.step_size, 2 * self._width), self._dtype)
         self._state, size = self._warm(
-            self._state, *self._given, sizes, steps, self._seeds(0)
+            self._state, *self._given[:2], sizes, steps, self._seeds(0)
         )
         self.step_size = float(size)
         points, _ = self._domain.fold(tf.cast(self._state, tf.float64))
@@ -168,8 +169,7 @@ def _with_step_size(results: Any, size: tf.Tensor) -> Any:
 
 def _build_burn_in(log_amplitude: Callable, kind: type) -> Callable:
     @tf.function(autograph=False, reduce_retracing=True)
-    def run(state, parameters, fields, along, sizes, count, seed):
-        del along
+    def run(state, parameters, fields, sizes, count, seed):
         first, longest = tf.unstack(sizes)
         target = _target(log_amplitude, kind(*fields), parameters)
         kernel = tfp.mcmc.DualAveragingStepSizeAdaptation(
@@ -193,11 +193,11 @@ def _build_burn_in(log_amplitude: Callable, kind: type) -> Callable:
     return run
 
 
-def _build_walk(log_amplitude: Callable, kind: type) -> Callable:
+def _build_walk(log_amplitude: Callable, kind: type, whole: bool) -> Callable:
     @tf.function(autograph=False, reduce_retracing=True)
     def run(state, parameters, fields, along, step_size, leaps, seed):
         domain = kind(*fields)
-        project = lines.projection(*along)
+        project = lines.projection(*along, whole)
         origin = tf.cast(domain.reference(state.shape[1]), state.dtype)
         directions = along[1].shape[0]
 

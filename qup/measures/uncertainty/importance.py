@@ -63,8 +63,10 @@ def relation(
     errors.check_number("batch_size", batch_size, least=1)
     errors.check_number("num_groups", num_groups, least=2)
     run = packet.program(
-        ("importance", type(domain)),
-        lambda log_amplitude: _build(log_amplitude, type(domain), packet),
+        ("importance", type(domain), axes.whole),
+        lambda log_amplitude: _build(
+            log_amplitude, type(domain), packet, axes.whole
+        ),
     )
     given = (
         packet.parameters,
@@ -110,19 +112,25 @@ def _drawn(
     return groups.sums(), _kept(kept)
 
 
-def _build(log_amplitude: Callable, kind: type, packet: Packet) -> Callable:
+def _build(
+    log_amplitude: Callable, kind: type, packet: Packet, whole: bool
+) -> Callable:
     size, dtype = packet.size, packet.dtype
 
     @tf.function(autograph=False)
     def run(ids, parameters, fields, along, seed, shift):
         domain = kind(*fields)
-        project = lines.projection(*along)
+        project = lines.projection(*along, whole)
         points = domain.sample(draws.keys(seed, ids), size, dtype)
         values, slopes = gradients.input_gradient(
             lambda x: log_amplitude(x, parameters), points
         )
         values = tf.cast(values, tf.float64)
         weights = tf.exp(2 * (values - shift))
+        # A point where l is 0 weighs 0, whatever its slope.
+        alive = weights[:, None] > 0
+        finite = tf.math.is_finite(slopes) | ~alive
+        slopes = tf.where(alive, slopes, tf.zeros_like(slopes))
         away = points - tf.cast(domain.reference(size), dtype)
         columns = sums.columns(
             project(away),
@@ -131,12 +139,10 @@ def _build(log_amplitude: Callable, kind: type, packet: Packet) -> Callable:
             domain.curvature(points, project),
         )
         found = sums.of_batch(weights, columns, along[1].shape[0])
-        alive = weights > 0
-        finite = tf.reduce_all(tf.math.is_finite(slopes), 1) | ~alive
         health = [
             tf.reduce_max(values),
             tf.reduce_sum(tf.cast(tf.math.is_finite(weights), tf.float64)),
-            tf.reduce_sum(tf.cast(finite, tf.float64)),
+            tf.reduce_sum(tf.cast(tf.reduce_all(finite, 1), tf.float64)),
             tf.cast(tf.shape(ids)[0], tf.float64),
         ]
         return found, tf.stack(health), points, weights

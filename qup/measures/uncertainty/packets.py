@@ -117,6 +117,10 @@ class Packet:
             self.owner, ("packet", kind, shape, *key), built
         )
 
+    def gradient(self) -> Callable:
+        """Returns the compiled (points, parameters) -> ln l, grad ln l."""
+        return self.program(("slopes",), _slopes)
+
     def values(self, points) -> np.ndarray:
         """Returns ln l: float64 [n], of points [n, size]."""
         run = self.program(("values",), _values)
@@ -124,8 +128,7 @@ class Packet:
 
     def slopes(self, points) -> tuple[np.ndarray, np.ndarray]:
         """Returns ln l, float64 [n], and its gradient, float64 [n, size]."""
-        run = self.program(("slopes",), _slopes)
-        found = run(self._cast(points), self.parameters)
+        found = self.gradient()(self._cast(points), self.parameters)
         values, slopes = (part.numpy().astype(float) for part in found)
         return values, slopes
 

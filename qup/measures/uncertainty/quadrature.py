@@ -120,6 +120,8 @@ def _integrated(
     slopes = np.concatenate([part[1] for part in parts])
     values = values + domain.log_window(tf.constant(points)).numpy()
     packets.check(values, slopes)
+    # A point where l is 0 weighs 0, whatever its slope.
+    slopes = np.where(np.isneginf(values)[:, None], 0.0, slopes)
     # l^2 w^2, with 1 as the largest
     weights = np.exp(2 * (values - values.max())) * volumes
     project = lines.projection(*axes.tensors(tf.float64))

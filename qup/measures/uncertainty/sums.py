@@ -54,12 +54,6 @@ def of_batch(
       found: See `columns`.
       directions: The last that many axes enter the matrices.
     """
-    # A point where l is 0 weighs 0, whatever its slope.
-    alive = weights[:, None] > 0
-    found = {
-        name: tf.where(alive, column, tf.zeros_like(column))
-        for name, column in found.items()
-    }
     reduced = {
         name: tf.linalg.matvec(column, weights, transpose_a=True)
         for name, column in found.items()

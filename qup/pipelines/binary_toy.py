@@ -1,0 +1,140 @@
+"""The binary toy: networks of several seeds, their rows, three figures.
+
+```python
+print(run(pathlib.Path("runs/binary-toy"), seeds=5))
+```
+"""
+
+import io
+import logging
+import pathlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import keras
+from matplotlib.figure import Figure
+
+from qup import binary_toy, errors, files, measurements
+from qup.binary_toy import figures as toy_figures
+from qup.binary_toy import movements as toy_movements
+from qup.binary_toy import portraits as toy_portraits
+from qup.binary_toy import rows as toy_rows
+from qup.binary_toy import text as toy_text
+from qup.binary_toy.rows import Grids
+from qup.measurements import Row
+from qup.workdir import Workdir
+
+_log = logging.getLogger("qup")
+# Budgets of the attack. The arcs come as near as 0.13 in L-inf: without noise
+# a network could withstand the first at every point, but not the second.
+EPSILONS = (0.05, 0.1)
+# The control: the least trained network with its logits times 10.
+TEMPERATURE = 0.1
+# Points that are moved in a figure, and opposite steps that they take.
+_SHOWN, _STEPS = 300, 4
+
+
+class Sizes(NamedTuple):
+    """How much is computed.
+
+    Attributes:
+      epochs: When networks are looked at, growing.
+      train: Training points.
+      test: Points held out.
+      grids: See `Grids`.
+      drawn: Domains, names of `binary_toy.SPANS`.
+    """
+
+    epochs: tuple[int, ...] = (1, 50)
+    train: int = 1000
+    test: int = 2000
+    grids: Grids = Grids()
+    drawn: tuple[str, ...] = tuple(binary_toy.SPANS)
+
+
+FULL = Sizes()
+SMOKE = Sizes(
+    (1, 2), 200, 200, Grids(panels=6, cells=81, padding=3), drawn=("sine",)
+)
+
+
+def run(folder: pathlib.Path, *, seeds: int = 5, sizes: Sizes = FULL) -> str:
+    """Trains, measures, draws.
+
+    Args:
+      folder: For binary-toy.csv and figures; an empty or a new one, or that
+        of an earlier run.
+      seeds: How many networks; they are 0, 1, ...
+      sizes: How much is computed.
+
+    Returns:
+      Tables and where everything lies, as text.
+
+    Raises:
+      InputError: No seeds, or a folder that cannot be used.
+    """
+    errors.check_number("seeds", seeds, least=1)
+    workdir = Workdir(folder)
+    with workdir.locked("to write its results"):
+        rows: list[Row] = []
+        for seed in reversed(range(seeds)):
+            networks = binary_toy.train(seed, sizes.epochs, sizes.train)
+            own = _measured(networks, seed, sizes)
+            rows = own + rows
+            _log.info("seed %d: trained and measured", seed)
+        workdir.commit({"program": "binary_toy", "seeds": seeds,
+                        "sizes": sizes._asdict()})  # fmt: skip
+        table = workdir.path / "binary-toy.csv"
+        measurements.write(table, rows)
+        # The networks and rows of seed 0, the last one.
+        drawn = _figures(networks, own, sizes)
+        for name, figure in drawn.items():
+            _save(figure, workdir.path / "figures" / name)
+    places = [str(workdir.path / "figures" / name) for name in drawn]
+    return "\n".join(
+        [toy_text.text(rows), "", f"Measurements  {table}",
+         *(f"Figure        {place}" for place in places)]
+    )  # fmt: skip
+
+
+def _measured(
+    networks: dict[int, keras.Model], seed: int, sizes: Sizes
+) -> list[Row]:
+    """Returns every row of one seed."""
+    rows = []
+    for epochs, network in networks.items():
+        of = toy_rows.subject(epochs, seed)
+        rows += toy_rows.of_accuracies(network, of, sizes.test, EPSILONS)
+        rows += toy_rows.of_packets(network, of, sizes.grids)
+    few = sizes.epochs[0]
+    of = toy_rows.subject(few, seed)
+    return rows + toy_rows.of_packets(
+        networks[few], of, sizes.grids, TEMPERATURE
+    )
+
+
+def _figures(
+    networks: dict[int, keras.Model], rows: Sequence[Row], sizes: Sizes
+) -> dict[str, Figure]:
+    """Returns the figures of seed 0 by name."""
+    drawn = {}
+    few, *_, many = sizes.epochs
+    for domain in sizes.drawn:
+        portraits = [
+            toy_portraits.portrait(networks[each], each, rows, domain)
+            for each in (many, few)
+        ]
+        name = f"packets-{domain.partition(':')[0]}.png"
+        drawn[name] = toy_figures.packets(portraits, domain)
+    points, labels = binary_toy.held_out(0, _SHOWN)
+    drawn["fgsm.png"] = toy_movements.movements(
+        networks[many], points, labels, epsilon=EPSILONS[0],
+        num_steps=_STEPS, title=f"The network after {many} epochs",
+    )  # fmt: skip
+    return drawn
+
+
+def _save(figure: Figure, path: pathlib.Path) -> None:
+    held = io.BytesIO()
+    figure.savefig(held, format="png", dpi=110)
+    files.write_bytes(path, held.getvalue())
