@@ -12,7 +12,7 @@ def installed() -> dict[str, str]:
     """Returns the versions of all that shapes a number."""
     packages = (
         "tensorflow", "keras", "numpy", "tensorflow-datasets",
-        "scikit-learn", "pillow",
+        "scikit-learn", "pillow", "scipy", "tensorflow-probability",
     )  # fmt: skip
     return {
         "qup": qup.__version__,

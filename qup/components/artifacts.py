@@ -71,6 +71,19 @@ class Report(Artifact):
     """measurements.csv, and figures as PNG."""
 
 
+class UncertaintyMap(Artifact):
+    """Of each estimator an .npz of the relation along every axis.
+
+    importance.npz and mcmc.npz, see qup/measures/uncertainty/records.py; in
+    matrices/ the same names, between directions; and in setting.json what
+    was measured, and what was "refused", and why.
+    """
+
+
+class UncertaintyReport(Artifact):
+    """findings.md, and figures as PNG."""
+
+
 class PushedModel(Artifact):
     """pushed.json: where the model went."""
 
@@ -79,13 +92,20 @@ def save_classifier(
     classifier: keras.Model, subject: subjects.Subject, model: Model
 ) -> None:
     """Writes a classifier, for us and for servers, and what it is."""
+    save_unserved(classifier, subject, model)
+    export.save(classifier, model.path / SERVING)
+    export.mark(model.path / SERVING, model.properties["content"])
+
+
+def save_unserved(
+    classifier: keras.Model, subject: subjects.Subject, model: Model
+) -> None:
+    """Writes a classifier that no server will load, and what it is."""
     save_network(classifier, model)
     subjects.write(subject, model.path / _SUBJECT)
     told = (model.path / _SUBJECT).read_bytes()
     content = f"{model.properties['content']}\0".encode() + told
     model.properties["content"] = hashlib.sha256(content).hexdigest()
-    export.save(classifier, model.path / SERVING)
-    export.mark(model.path / SERVING, model.properties["content"])
 
 
 def save_network(network: keras.Model, model: Model) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from qup import datasets, errors, files, measurements, models
 from qup.measurements import Row
 from qup.pipelines import settings
-from qup.robustness import PER_IMAGE
 from qup.summaries import Summaries
 from qup.workdir import Workdir
 
@@ -55,8 +54,8 @@ class Run:
         rows = measurements.read(report / "measurements.csv")
         others = []
         with contextlib.suppress(errors.InputError):
-            others = [row for row in self._rows() if row.parameters.get(
-                "evaluation") == PER_IMAGE]  # fmt: skip
+            # Of run_attack and run_uncertainty, which name their evaluation.
+            others = [r for r in self._rows() if "evaluation" in r.parameters]
         self._write([*rows, *others])
 
     def keep_rows(self, rows: Iterable[Row]) -> None:

@@ -61,8 +61,8 @@ __all__ = (
 
 def __getattr__(name: str):
     """Imports TensorFlow Probability only where chains are asked for."""
-    if name == "markov":
-        import importlib
+    if name != "markov":
+        raise AttributeError(f"{__name__} has no {name!r}")
+    import qup.measures.uncertainty.markov as markov
 
-        return importlib.import_module(f"{__name__}.markov")
-    raise AttributeError(f"{__name__} has no {name!r}")
+    return markov

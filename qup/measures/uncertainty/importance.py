@@ -1,11 +1,16 @@
 """The relation by importance sampling: points of q ~ w^2, weights l^2.
 
+Points come in pairs, a draw and its mirror image at the window's centre
+(antithetic variates, Hammersley and Morton 1956): half the draws, and less
+noise in all that is odd. A pair is never torn apart by the jackknife.
+
 ```python
 found = relation(packet, GaussianWindow(centre, 0.1), num_samples=20_000)
 found["uncertainty_product"]  # an Estimate with a jackknife error
 ```
 """
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -31,7 +36,7 @@ def relation(
     *,
     axes: Axes | None = None,
     num_samples: int = 20_000,
-    batch_size: int = 250,
+    batch_size: int = 500,
     num_groups: int = 40,
     seed: int = 0,
     least: float = LEAST_SAMPLES,
@@ -44,29 +49,27 @@ def relation(
       domain: Where it lives.
       axes: None for every coordinate.
       num_samples: Points; rounded up to whole batches in whole groups.
-      batch_size: Points the packet is given at a time.
+      batch_size: Points the packet is given at a time, made even.
       num_groups: Of points, each left out once by the jackknife.
       seed: Drives every point.
       least: Effective samples below which the result is refused.
       tick: Called with the number of points after every batch.
 
     Returns:
-      The relation. Its diagnostics hold "share", effective samples over
-      samples.
+      The relation; its diagnostics hold "share", effective over all samples.
 
     Raises:
-      InputError: Too few effective samples; a packet that is zero
-        everywhere, or not finite.
+      InputError: Too few effective samples; a packet that is 0 or not finite.
     """
     axes = axes or lines.axes(packet.size)
     errors.check_number("num_samples", num_samples, least=1)
     errors.check_number("batch_size", batch_size, least=1)
     errors.check_number("num_groups", num_groups, least=2)
+    batch_size += batch_size % 2
+    kind, whole = type(domain), axes.whole
     run = packet.program(
-        ("importance", type(domain), axes.whole),
-        lambda log_amplitude: _build(
-            log_amplitude, type(domain), packet, axes.whole
-        ),
+        ("importance", kind, whole),
+        lambda call: _build(call, kind, packet, whole),
     )
     given = (
         packet.parameters,
@@ -74,7 +77,7 @@ def relation(
         axes.tensors(packet.dtype),
         tf.constant(seed, tf.int64),
     )
-    each = max(1, round(num_samples / (batch_size * num_groups)))
+    each = math.ceil(num_samples / (batch_size * num_groups))
     count = each * num_groups * batch_size
     told, kept = _drawn(run, given, (num_groups, each, batch_size), tick)
     effective = sums.effective_sample_size(told)
@@ -99,7 +102,8 @@ def _drawn(
     num_groups, each, batch_size = sizes
     groups, kept, shift = sums.Groups(num_groups), [], None
     for batch in range(num_groups * each):
-        ids = tf.range(batch_size, dtype=tf.int64) + batch * batch_size
+        pairs = batch_size // 2
+        ids = tf.range(pairs, dtype=tf.int64) + batch * pairs
         if shift is None:
             shift = _first(run, ids, given)
         found, health, *sample = run(ids, *given, shift)
@@ -121,7 +125,8 @@ def _build(
     def run(ids, parameters, fields, along, seed, shift):
         domain = kind(*fields)
         project = lines.projection(*along, whole)
-        points = domain.sample(draws.keys(seed, ids), size, dtype)
+        drawn = domain.sample(draws.keys(seed, ids), size, dtype)
+        points = tf.concat([drawn, domain.mirror(drawn)], 0)
         values, slopes = gradients.input_gradient(
             lambda x: log_amplitude(x, parameters), points
         )
@@ -143,7 +148,7 @@ def _build(
             tf.reduce_max(values),
             tf.reduce_sum(tf.cast(tf.math.is_finite(weights), tf.float64)),
             tf.reduce_sum(tf.cast(tf.reduce_all(finite, 1), tf.float64)),
-            tf.cast(tf.shape(ids)[0], tf.float64),
+            tf.cast(tf.shape(points)[0], tf.float64),
         ]
         return found, tf.stack(health), points, weights
 

@@ -1,0 +1,63 @@
+"""Networks to compare a trained one with: one that knows nothing."""
+
+from typing import Any
+
+import keras
+
+from qup import models
+from qup.components import artifacts
+from qup.components.artifacts import Examples, Model
+from qup.datasets import examples as files_of_examples
+from qup.errors import unknown
+from qup.orchestration import In, Out, component
+from qup.subjects import Subject
+from qup.types import DatasetInfo
+
+KINDS = ("untrained", "constant")
+
+
+@component(
+    plugins=lambda given: {
+        "qup.datasets": [],
+        "qup.attacks": [],
+        "qup.models": [given["model_name"]],
+    }
+)
+def ControlBuilder(
+    examples: In[Examples],
+    model: Out[Model],
+    *,
+    kind: str,
+    model_name: str,
+    model_options: dict[str, Any],
+    seed: int = 0,
+    row_parameters: dict[str, Any],
+) -> None:
+    """Builds a network that no image has shaped.
+
+    Args:
+      examples: What the images are.
+      model: The network, of 0 epochs.
+      kind: "untrained", the network as its training starts, or "constant",
+        with the same logits at every image.
+      model_name: The architecture's registered name.
+      model_options: Its keyword arguments.
+      seed: Of its initialisation.
+      row_parameters: What its rows tell beside all that.
+    """
+    if kind not in KINDS:
+        raise unknown("kind of control", kind, KINDS)
+    info = files_of_examples.read(examples.path).info
+    network = models.build(model_name, info, seed=seed, **model_options)
+    if kind == "constant":
+        network = _constant(info)
+    subject = Subject(info.name, model_name, "CL", 0, seed, row_parameters)
+    artifacts.save_unserved(network, subject, model)
+
+
+def _constant(info: DatasetInfo) -> keras.Model:
+    image = keras.Input(info.image_shape, name="image")
+    logits = keras.layers.Dense(
+        info.num_classes, kernel_initializer="zeros", name="logits"
+    )(keras.layers.Flatten()(image))
+    return keras.Model(image, logits, name="constant")

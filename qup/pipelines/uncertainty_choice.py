@@ -1,0 +1,108 @@
+"""What a request asks of these very images: labels, centre, directions."""
+
+import hashlib
+import io
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from qup import errors
+from qup.measures.uncertainty import axes
+from qup.pipelines.uncertainty_request import Request, number
+from qup.types import DatasetInfo
+
+_DIRECTIONS = ("pca", "pixel", "sign_gradient", "random", "file")
+
+
+def labels(request: Request, info: DatasetInfo) -> list[int]:
+    """Returns the labels asked for.
+
+    Raises:
+      InputError: One is none of the dataset's.
+    """
+    if request.labels == ("all",):
+        return list(range(info.num_classes))
+    found = []
+    for text in request.labels:
+        label = number("--labels", text, "whole numbers, or all")
+        if not (label == int(label) and 0 <= label < info.num_classes):
+            raise errors.InputError(
+                f"--labels: a label of {info.name} is a whole number from 0 "
+                f"to {info.num_classes - 1}; got {text}."
+            )
+        found.append(int(label))
+    if not found:
+        raise errors.InputError("--labels is empty. Give one, or all.")
+    return sorted(set(found))
+
+
+def centre(request: Request, info: DatasetInfo) -> str:
+    """Returns the centre, checked."""
+    if request.centre == "mean":
+        return "mean"
+    kind, _, number = request.centre.partition(":")
+    size = info.sizes["test"]
+    if kind != "image" or not number.isdecimal() or int(number) >= size:
+        raise errors.InputError(
+            "--centre must be mean, or image:N with the number of a test "
+            f"image, 0 to {size - 1}; got {request.centre!r}."
+        )
+    return f"image:{int(number)}"
+
+
+def directions(
+    request: Request, info: DatasetInfo
+) -> tuple[dict[str, Any], str | None]:
+    """Returns what `uncertainty_places.lines` is given, and the file.
+
+    Raises:
+      InputError: A direction that is none, or does not fit the images.
+    """
+    found: dict[str, Any] = {}
+    file = None
+    size = int(np.prod(info.image_shape))
+    for text in request.directions:
+        kind, _, value = text.partition(":")
+        if kind not in _DIRECTIONS:
+            raise errors.unknown("direction", kind, _DIRECTIONS)
+        if kind in found and kind != "pixel":
+            raise errors.InputError(f"--directions gives {kind} twice.")
+        if kind == "pixel":
+            pixel = _whole(text, value, 0, size - 1)
+            found["pixel"] = sorted({*found.get("pixel", ()), pixel})
+        elif kind == "file":
+            found["file"], file = _file(value, info), value
+        elif kind == "sign_gradient":
+            if value:
+                raise errors.InputError(
+                    f"--directions={text}: sign_gradient takes no number."
+                )
+            found[kind] = True
+        else:
+            found[kind] = _whole(text, value, 1, size)
+    return found, file
+
+
+def _file(path: str, info: DatasetInfo) -> str:
+    """Returns the digest of a file of directions, checked."""
+    try:
+        content = pathlib.Path(path).expanduser().read_bytes()
+        given = np.load(io.BytesIO(content), allow_pickle=False)
+        given = np.asarray(given, float)
+    except (OSError, ValueError, EOFError) as error:
+        raise errors.InputError(
+            f"--directions=file:{path} cannot be read: {error}. It must be an "
+            ".npy file of directions [k, pixels], or of k images."
+        ) from error
+    axes.axes(int(np.prod(info.image_shape)), directions=given)
+    return hashlib.sha256(content).hexdigest()
+
+
+def _whole(text: str, value: str, least: int, most: int) -> int:
+    if not value.isdecimal() or not least <= int(value) <= most:
+        raise errors.InputError(
+            f"--directions={text} must end in a whole number from {least} to "
+            f"{most}."
+        )
+    return int(value)

@@ -1,0 +1,128 @@
+"""A measured uncertainty relation as rows: means and medians over pixels.
+
+Pixels share their samples, so the error of their mean is a jackknife of that
+very mean. A median has none: it is the median of noisy numbers, and near
+the bound, where their noise is lopsided, not the number without the noise.
+
+Where psi does not vanish at the boundary the bound is |Cov(x, s)|, and noise
+alone makes it larger than 0: "uncertainty_bound_resolved" is the percentage
+of pixels at which it is more than that.
+
+```python
+rows = of_relation(subject.such(packet="loss", label=3), found)
+```
+"""
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from qup.evaluation import Accuracy
+from qup.measurements import Row
+from qup.measures.uncertainty import Estimate, Relation, sums
+from qup.measures.uncertainty.relation import statistics
+from qup.subjects import Subject
+
+# Value of the parameter "evaluation" of these rows.
+EVALUATION = "uncertainty"
+MEASURES = (
+    "sigma_x",
+    "sigma_p",
+    "uncertainty_product",
+    "uncertainty_bound",
+    "boundary_term",
+    "covariance",
+)
+RESOLVED = "uncertainty_bound_resolved"
+# Standard errors from which on a covariance is told from 0.
+_BEYOND = 2.0
+
+
+def of_relation(
+    subject: Subject,
+    found: Relation,
+    *,
+    named: Sequence[str] = (),
+    artifact: str = "",
+) -> list[Row]:
+    """Returns the rows of one relation.
+
+    Args:
+      subject: The network; its parameters tell packet, domain, label, ...
+      found: By importance sampling or MCMC.
+      named: Names of axes that have rows of their own.
+      artifact: Path of the .npz of all axes.
+
+    Returns:
+      Of each of `MEASURES` the mean and the median over the pixels
+      ({"over":"pixels","statistic":"mean"}) and the value along each of
+      `named` ({"over":"axis","axis":"pca:0"}); effective_sample_size and,
+      of chains, r_hat. A value that could not be estimated is NaN, an error
+      that could not be, None.
+    """
+    subject = subject.such(evaluation=EVALUATION, estimator=found.estimator)
+    rows = _summaries(subject, found) if len(found.axes.pixels) else []
+    rows += _along(subject, found, named)
+    sizes = {"effective_sample_size": found.effective_sample_size}
+    if "r_hat" in found.diagnostics:
+        sizes["r_hat"] = found.diagnostics["r_hat"]
+    rows += [
+        subject.row(measure, Accuracy(float(value), None, found.n))
+        for measure, value in sizes.items()
+    ]
+    return [dataclasses.replace(row, artifact=artifact) for row in rows]
+
+
+def _measures(found: Relation) -> tuple[str, ...]:
+    """Returns what is told; 1/2 / |corr(x, s)| where it has its meaning."""
+    more = ("product_by_correlation",) if found.vanishes else ()
+    return MEASURES + more
+
+
+def _summaries(subject: Subject, found: Relation) -> list[Row]:
+    count, measures = len(found.axes.pixels), _measures(found)
+
+    def over_pixels(groups: sums.Sums) -> dict[str, np.ndarray]:
+        told = statistics(groups, found.vanishes)
+        return {name: told[name][..., :count].mean(-1) for name in measures}
+
+    means = sums.jackknife(found.groups, over_pixels)
+    rows = []
+    for measure in measures:
+        mean = subject.such(over="pixels", statistic="mean")
+        rows.append(mean.row(measure, _accuracy(means[measure], found.n)))
+        middle = Estimate(np.median(found[measure].value[:count]))
+        median = subject.such(over="pixels", statistic="median")
+        rows.append(median.row(measure, _accuracy(middle, found.n)))
+    if not found.vanishes:
+        told = subject.such(over="pixels")
+        share = Accuracy(_resolved(found["covariance"][:count]), None, found.n)
+        rows.append(told.row(RESOLVED, share))
+    return rows
+
+
+def _resolved(covariance: Estimate) -> float:
+    """Returns at how many percent of the axes |Cov(x, s)| is not noise."""
+    value, error = np.abs(covariance.value), covariance.stderr
+    return float(100 * np.mean(value > _BEYOND * error))
+
+
+def _along(
+    subject: Subject, found: Relation, named: Iterable[str]
+) -> list[Row]:
+    rows = []
+    for name in named:
+        place = found.axes.names.index(name)
+        told = subject.such(over="axis", axis=name)
+        rows += [
+            told.row(measure, _accuracy(found[measure][place], found.n))
+            for measure in _measures(found)
+        ]
+    return rows
+
+
+def _accuracy(estimate: Estimate, n: int) -> Accuracy:
+    error = np.nan if estimate.stderr is None else float(estimate.stderr)
+    known = np.isfinite(error)
+    return Accuracy(float(estimate.value), error if known else None, n)
