@@ -16,8 +16,8 @@ from qup.measurements import Row
 
 # Beyond this many standard errors two numbers are said to differ.
 BEYOND = 3.0
-# What no estimate is more exact than: float32 gradients.
-FLOOR = 1e-6
+# Differences below it are rounding.
+FLOOR = 1e-9
 _DEFAULTS = {
     "label": None, "packet": "loss", "temperature": 1.0, "epochs": 0,
     "model": "network", "dataset": "", "control": "", "centre": None,

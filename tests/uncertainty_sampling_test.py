@@ -104,6 +104,20 @@ def test_intervals_cover_what_quadrature_gives():
         )  # fmt: skip
 
 
+def test_intervals_hold_where_the_product_is_stationary():
+    # ln l is nearly linear: the product is 1/2, and its slope vanishes.
+    packet = packets.logistic(1)
+    window = GaussianWindow(np.array([0.5]), 0.2)
+    hits = []
+    for seed in range(150):
+        found = importance.relation(
+            packet, window, num_samples=2000, batch_size=50, seed=seed
+        )
+        away = _away(found, "uncertainty_product", 0.5)
+        hits.append(np.abs(away[0]) < stats.t.ppf(0.975, found.freedom))
+    assert np.mean(hits) >= 0.93
+
+
 def test_the_correlation_takes_most_of_the_noise_away():
     packet = packets.logistic(20)
     window = GaussianWindow(np.array([0.5]), 0.2)

@@ -23,13 +23,14 @@ def sentences(exact: Sequence[Measured]) -> Iterator[str]:
 
 def _half(exact: Sequence[Measured]) -> Iterator[str]:
     """Yields sentences where the bound is 1/2."""
-    yield (
-        "The packet vanishes at the boundary, so the bound is exactly 1/2. "
-        "That it is kept is the Cramér-Rao inequality, true of every network: "
-        "no finding."
-    )
+    yield "The packet vanishes at the boundary, so the bound is exactly 1/2."
     yield _window(exact)
     below = sum(_below(of) for of in exact)
+    if averages.known(exact, _PRODUCT) and not below:
+        yield (
+            "That it is kept is the Cramér-Rao inequality, true of every "
+            "network: no finding."
+        )
     if below:
         unit = networks.plural(below, exact[0].unit.removesuffix("s"))
         yield (
@@ -53,8 +54,8 @@ def _window(exact: Sequence[Measured]) -> str:
     if moves != {STAYS}:
         return ""
     return (
-        "sigma_x and sigma_p are, within their errors, those of the window "
-        "without any network."
+        "No difference of the mean sigma_x and sigma_p from those of the "
+        "window without any network is resolved."
     )
 
 

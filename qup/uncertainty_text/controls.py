@@ -49,21 +49,16 @@ def _differences(
     for name, both in found.items():
         row = networks.accuracy(rows, both[0][0])
         told = f"{name} (TA {row.value:.1f} %)" if row else name
-        way = listed(pairs.apart(both)) or "nothing that is known"
-        if pairs.alike(both):
-            way = "nothing but TA" if _twin(both, rows) else "nothing"
-        ways.setdefault(way, []).append(told)
+        ways.setdefault(listed(pairs.apart(both)), []).append(told)
     for way, names in ways.items():
-        yield (
-            f"Beyond three standard errors it differs in {way} from "
-            f"{networks.plural(len(names), 'the control')} {listed(names)}."
-        )
-
-
-def _twin(both: Sequence[pairs.Pair], rows: Sequence[Row]) -> bool:
-    """Says whether only TA tells a control from the network."""
-    other = _accuracy(*both[0], rows) in (RISES, FALLS)
-    return other and pairs.alike(both)
+        others = f"{networks.plural(len(names), 'the control')} {listed(names)}"
+        if way:
+            yield (
+                f"Beyond three standard errors it differs in {way} from "
+                f"{others}."
+            )
+        else:
+            yield f"No difference from {others} is resolved."
 
 
 def _conclusion(
@@ -72,9 +67,6 @@ def _conclusion(
 ) -> Iterator[str]:  # fmt: skip
     both = trends.heated(group)
     moved = pairs.apart(both) if both else []
-    twins = any(_twin(each, rows) for each in found.values())
-    if twins:
-        yield "So no accuracy can be read from these numbers."
     mixed = _mixed(group, rows)
     if mixed:
         yield mixed
@@ -83,7 +75,7 @@ def _conclusion(
             "NO CONTROL WAS MEASURED: nothing may be said of what training or "
             "accuracy have to do with these numbers."
         )
-    elif not (moved or twins or mixed):
+    elif not (moved or mixed):
         yield (
             "Nothing here excludes a link with accuracy, and nothing proves it."
         )

@@ -49,12 +49,6 @@ def apart(pairs: Sequence[Pair]) -> list[str]:
     ]
 
 
-def alike(pairs: Sequence[Pair]) -> bool:
-    """Says whether all could be compared, and nothing differs."""
-    names = measures([a for a, _ in pairs])
-    return all(set(moves(pairs, name)) == {STAYS} for name in names)
-
-
 def changes(pairs: Sequence[Pair]) -> str:
     """Returns "the product rises from a to b, while sigma_x stays ..."."""
     parts, still, unknown = [], [], []
@@ -68,9 +62,8 @@ def changes(pairs: Sequence[Pair]) -> str:
             parts.append(f"{name} {_change(pairs, measure, told)}")
     words = listed(parts)
     if still:
-        stay = "stays within its errors"
-        stay = stay if len(still) == 1 else "stay within their errors"
-        words += f"{', while ' * bool(parts)}{listed(still)} {stay}"
+        words += f"{', while ' * bool(parts)}no change of {listed(still)} is "
+        words += "resolved"
     if unknown:
         words += f"{'; ' * bool(words)}{listed(unknown)} COULD NOT BE COMPARED"
     return words

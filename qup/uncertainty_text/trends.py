@@ -95,13 +95,16 @@ def _widths(kind: Sequence[Measured]) -> str:
     both = pairs.matched(narrow, wide)
     if not both:
         return ""
-    words = f"From s = {widths[0]:g} to {widths[-1]:g} the excess"
+    words = f"From s = {widths[0]:g} to {widths[-1]:g}"
     told = set(pairs.moves(both, "excess"))
     if told & {RISES, FALLS}:
         moving = pairs.moves(both, "excess")
         place = next(i for i, move in enumerate(moving) if move != STAYS)
         a, b = (number(of.average("excess")) for of in both[place])
-        return f"{words} goes from {a} to {b}: IT DEPENDS ON THE WINDOW."
+        return (
+            f"{words} the excess goes from {a} to {b}: IT DEPENDS ON THE "
+            "WINDOW."
+        )
     if told == {None}:
-        return f"{words} COULD NOT BE COMPARED."
-    return f"{words} stays within its errors."
+        return f"{words} the excess COULD NOT BE COMPARED."
+    return f"{words} no change of the excess is resolved."

@@ -58,10 +58,6 @@ class _Cube:
         unit = 1.0 - tf.abs(phase - 1.0)
         return self.lower + self.side * unit, signs
 
-    def mirror(self, points: tf.Tensor) -> tf.Tensor:
-        """Returns the points reflected at the middle, where q is the same."""
-        return self.lower + self.upper - points
-
     def limits(self, dimensions: int) -> list[tuple[float, float]]:
         """Returns where quadrature integrates, a pair a coordinate."""
         return [(float(self.lower), float(self.upper))] * dimensions
@@ -142,10 +138,6 @@ class GaussianWindow:
     def fold(self, free: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the points themselves, and signs of 1."""
         return free, tf.ones_like(free)
-
-    def mirror(self, points: tf.Tensor) -> tf.Tensor:
-        """Returns the points reflected at x0, where q is the same."""
-        return 2 * _typed(self.centre, points.dtype) - points
 
     def limits(self, dimensions: int) -> list[tuple[float, float]]:
         """Returns x0 - 9 s and x0 + 9 s."""

@@ -1,9 +1,5 @@
 """The relation by importance sampling: points of q ~ w^2, weights l^2.
 
-Points come in pairs, a draw and its mirror image at the window's centre
-(antithetic variates, Hammersley and Morton 1956): half the draws, and less
-noise in all that is odd. A pair is never torn apart by the jackknife.
-
 ```python
 found = relation(packet, GaussianWindow(centre, 0.1), num_samples=20_000)
 found["uncertainty_product"]  # an Estimate with a jackknife error
@@ -49,7 +45,7 @@ def relation(
       domain: Where it lives.
       axes: None for every coordinate.
       num_samples: Points; rounded up to whole batches in whole groups.
-      batch_size: Points the packet is given at a time, made even.
+      batch_size: Points the packet is given at a time.
       num_groups: Of points, each left out once by the jackknife.
       seed: Drives every point.
       least: Effective samples below which the result is refused.
@@ -65,7 +61,6 @@ def relation(
     errors.check_number("num_samples", num_samples, least=1)
     errors.check_number("batch_size", batch_size, least=1)
     errors.check_number("num_groups", num_groups, least=2)
-    batch_size += batch_size % 2
     kind, whole = type(domain), axes.whole
     run = packet.program(
         ("importance", kind, whole),
@@ -102,8 +97,7 @@ def _drawn(
     num_groups, each, batch_size = sizes
     groups, kept, shift = sums.Groups(num_groups), [], None
     for batch in range(num_groups * each):
-        pairs = batch_size // 2
-        ids = tf.range(pairs, dtype=tf.int64) + batch * pairs
+        ids = tf.range(batch_size, dtype=tf.int64) + batch * batch_size
         if shift is None:
             shift = _first(run, ids, given)
         found, health, *sample = run(ids, *given, shift)
@@ -125,8 +119,7 @@ def _build(
     def run(ids, parameters, fields, along, seed, shift):
         domain = kind(*fields)
         project = lines.projection(*along, whole)
-        drawn = domain.sample(draws.keys(seed, ids), size, dtype)
-        points = tf.concat([drawn, domain.mirror(drawn)], 0)
+        points = domain.sample(draws.keys(seed, ids), size, dtype)
         values, slopes = gradients.input_gradient(
             lambda x: log_amplitude(x, parameters), points
         )
@@ -148,7 +141,7 @@ def _build(
             tf.reduce_max(values),
             tf.reduce_sum(tf.cast(tf.math.is_finite(weights), tf.float64)),
             tf.reduce_sum(tf.cast(tf.reduce_all(finite, 1), tf.float64)),
-            tf.cast(tf.shape(points)[0], tf.float64),
+            tf.cast(tf.shape(ids)[0], tf.float64),
         ]
         return found, tf.stack(health), points, weights
 

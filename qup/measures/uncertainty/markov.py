@@ -137,8 +137,10 @@ def _kept(walked: Sequence[Stretch]) -> Kept:
     points = np.concatenate([stretch.points for stretch in walked])
     halves = 2 * np.arange(count) // count
     groups = (chains * halves[:, None] + np.arange(chains)).ravel()
-    # An odd step, so that every chain is met.
-    step = max(1, len(points) // _KEPT) | 1
+    step = max(1, len(points) // _KEPT)
+    # With no divisor in common every chain is met.
+    while math.gcd(step, chains) > 1:
+        step += 1
     points, groups = points[::step], groups[::step]
     return Kept(points, np.ones(len(points)), groups)
 
@@ -156,9 +158,9 @@ def _r_hat(groups: sums.Sums, name: str) -> float:
     within = (squares * count / np.maximum(count - 1, 1)).mean(0)
     between = means.var(0, ddof=1)
     length = count.mean()
-    ratio = np.divide(
-        between, within, out=np.zeros_like(within), where=within > 0
-    )
+    # Chains that stand still agree only where they stand together.
+    ratio = np.where(between > 0, np.inf, 0.0)
+    np.divide(between, within, out=ratio, where=within > 0)
     return float(np.sqrt((length - 1) / length + ratio).max())
 
 

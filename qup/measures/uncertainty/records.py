@@ -2,8 +2,8 @@
 
 `axes` holds the names; `<measure>` and `<measure>_stderr` the estimates,
 each [axes]; `trace_<name>` what a walk left; `told` is JSON: estimator,
-domain, n, gradient_calls, effective_sample_size, diagnostics, and what the
-writer adds.
+domain, n, freedom, gradient_calls, effective_sample_size, diagnostics, and
+what the writer adds.
 """
 
 import json
@@ -38,6 +38,7 @@ def save(path: pathlib.Path, found: Relation, **more: Any) -> None:
         "domain": found.domain,
         "vanishes": found.vanishes,
         "n": found.n,
+        "freedom": found.freedom,
         "gradient_calls": found.gradient_calls,
         "effective_sample_size": found.effective_sample_size,
         "diagnostics": dict(found.diagnostics),

@@ -135,7 +135,10 @@ def jackknife(
 ) -> dict[str, Estimate]:
     """Estimates ratios of sums, their errors and the bias of first order.
 
-    Every group is left out once (Quenouille 1956; Tukey 1958).
+    Every group is left out once (Quenouille 1956; Tukey 1958). Where a value
+    is nearly stationary, as a product near 1/2 is, its slope says little of
+    its error: twice the square of the bias, the variance of a term of second
+    order in one normal number, is added.
 
     Args:
       groups: Arrays whose first axis is the group, two groups or more.
@@ -153,7 +156,8 @@ def jackknife(
         mean = without[name].mean(0)
         variance = ((without[name] - mean) ** 2).mean(0) * (count - 1)
         bias = (count - 1) * (mean - value)
-        found[name] = Estimate(value - bias, np.sqrt(variance))
+        error = np.sqrt(variance + 2 * bias**2)
+        found[name] = Estimate(value - bias, error)
     return found
 
 
