@@ -12,6 +12,10 @@ Without them their rows say "does not run". Of the parts,
     deepfool, carlini_wagner, jsma, one_pixel  against foolbox and ART
     autoattack, sweep, memory                  what they take
 
+With --csv=FILE rows are kept as they come; with --parts, --models or
+--batches the file's other rows stay, so that a benchmark that was stopped
+goes on with the parts that are missing.
+
 MNIST and CIFAR-10 are taken where tensorflow-datasets has them
 (TFDS_DATA_DIR), else the embedded digits.
 """
@@ -24,6 +28,7 @@ import importlib.metadata
 import pathlib
 import time
 import warnings
+from collections.abc import Iterator
 
 import tensorflow as tf
 from absl import app, flags, logging
@@ -33,7 +38,7 @@ from benchmarks.attacks import figure, nearest, networks, pgd, rows, whole
 from benchmarks.attacks.rows import Row
 from qup import errors
 
-_ONLY = flags.DEFINE_list("parts", [], "Which parts; none names all.")
+_ONLY = flags.DEFINE_list("parts", [], "Which parts; empty: all.")
 _MODELS = flags.DEFINE_list("models", [], "Networks of pgd and bfloat16.")
 _BATCHES = flags.DEFINE_list("batches", [], "Batches of pgd.")
 _QUICK = flags.DEFINE_bool("quick", False, "In three minutes, less exactly.")
@@ -51,7 +56,7 @@ _LIBRARIES = {
 }
 
 
-def _rounds(seconds: float = 120, least: int = 3) -> dict[str, float]:
+def _rounds(seconds: float = 60, least: int = 3) -> dict[str, float]:
     if _QUICK.value:
         return {"seconds": seconds / 10, "least": 1}
     return {"seconds": seconds, "least": least}
@@ -66,27 +71,22 @@ def _few() -> networks.Subject:
     return _trained("convnet").first(16 if _QUICK.value else 64)
 
 
-def _pgd() -> list[Row]:
+def _pgd() -> Iterator[Row]:
     quick = _QUICK.value
     more = {"xla"} if _XLA.value else set()
     more |= {"walk"} if _WALK.value else set()
-    return [
-        row
-        for name in _MODELS.value or networks.NAMES[: 1 if quick else None]
-        for batch in _BATCHES.value or ([128] if quick else [128, 512])
-        for row in pgd.race(_trained(name), int(batch), more=more, **_rounds())
-    ]
+    for name in _MODELS.value or networks.NAMES[: 1 if quick else None]:
+        for batch in _BATCHES.value or ([128] if quick else [128, 512]):
+            yield from pgd.race(
+                _trained(name), int(batch), more=more, **_rounds()
+            )
 
 
-def _bfloat16() -> list[Row]:
+def _bfloat16() -> Iterator[Row]:
     quick = _QUICK.value
-    return [
-        row
-        for name in _MODELS.value or networks.NAMES[1 : 2 if quick else None]
-        for row in pgd.bfloat16(
-            _trained(name), 128 if quick else 1024, **_rounds()
-        )
-    ]
+    for name in _MODELS.value or networks.NAMES[1 : 2 if quick else None]:
+        count = 128 if quick else 1024
+        yield from pgd.bfloat16(_trained(name), count, **_rounds())
 
 
 def _carlini_wagner() -> list[Row]:
@@ -104,13 +104,15 @@ _PARTS = {
     "pgd": _pgd,
     "bfloat16": _bfloat16,
     "early": lambda: whole.early(
-        _trained("convnet").first(256 if _QUICK.value else 2000), **_rounds()
+        _trained("convnet").first(256 if _QUICK.value else 5000), **_rounds()
     ),
     "deepfool": lambda: nearest.deepfool(_few(), **_rounds()),
     "carlini_wagner": _carlini_wagner,
     "jsma": lambda: nearest.jsma(_few(), **_rounds()),
     "one_pixel": lambda: nearest.one_pixel(
-        _few(), images=4, steps=10 if _QUICK.value else 75
+        _few(),
+        images=4 if _QUICK.value else 16,
+        steps=10 if _QUICK.value else 75,
     ),
     "autoattack": lambda: whole.autoattack(
         _trained("convnet"), 32 if _QUICK.value else 1000
@@ -135,7 +137,7 @@ def _circumstances() -> dict[str, str]:
 
 
 def main(_) -> None:
-    """Runs the parts; prints a table, and keeps it after each."""
+    """Runs the parts; keeps each row as it comes, and prints a table."""
     for part in _ONLY.value:
         if part not in _PARTS:
             raise errors.unknown("part", part, _PARTS)
@@ -145,17 +147,23 @@ def main(_) -> None:
     logging.set_verbosity(logging.ERROR)
     circumstances = _circumstances()
     found, begin = [], time.perf_counter()
+    some = bool(_ONLY.value or _MODELS.value or _BATCHES.value)
     for part in _ONLY.value or _PARTS:
         start = time.perf_counter()
-        found += _PARTS[part]()
+        for row in _PARTS[part]():
+            found.append(row)
+            if _CSV.value:
+                rows.write(
+                    found, pathlib.Path(_CSV.value), circumstances,
+                    parts=list(_PARTS) if some else (),
+                )  # fmt: skip
         print(f"{part}: {time.perf_counter() - start:.0f} s", flush=True)
-        if _CSV.value:
-            rows.write(found, pathlib.Path(_CSV.value), circumstances)
-        if _FIGURE.value:
-            figure.draw(found, pathlib.Path(_FIGURE.value), circumstances)
     print(rows.table(found))
     print("\n".join(circumstances.values()))
     print(f"{(time.perf_counter() - begin) / 60:.0f} minutes")
+    if _FIGURE.value:
+        every = rows.read(pathlib.Path(_CSV.value)) if _CSV.value else found
+        figure.draw(every, pathlib.Path(_FIGURE.value), circumstances)
 
 
 if __name__ == "__main__":

@@ -5,137 +5,218 @@ import textwrap
 from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from benchmarks.attacks import rows as texts
 from benchmarks.attacks.rows import Row
 from qup import files
 
 # Colour-blind safe (Okabe and Ito 2008).
-_COLOURS = {"reached": "#0072B2", "missed": "#D55E00", "": "#999999"}
-_ROW, _GAP = 0.24, 0.6
+_COLOURS = {"reached": "#0072B2", "missed": "#D55E00", "": "#8C8C8C"}
+_GREY = "#666666"
+# In inches.
+_WIDTH, _ROW, _HEAD, _FOOT = 9.6, 0.27, 0.75, 0.45
+_COLUMNS = 2
 
 
 def draw(
     rows: Sequence[Row], path: pathlib.Path, circumstances: Mapping[str, str]
 ) -> None:
-    """Draws the rows into a file, PGD on the left.
+    """Draws the rows into a file.
 
     Args:
-      rows: At least one; those that are no ratios are written out.
+      rows: At least one. PGD has a panel for each network and batch, other
+        ratios share one, and what is no ratio is written beside it.
       path: The file, .png or .svg.
       circumstances: Written below.
     """
-    halves = [
-        [row for row in rows if row.part == "pgd"],
-        [row for row in rows if row.part != "pgd"],
+    pgd = [row for row in rows if row.part == "pgd"]
+    ratios = [r for r in rows if r.unit == texts.TIMES and r not in pgd]
+    others = [r for r in rows if r.unit != texts.TIMES]
+    races = _grouped(pgd)
+    lines = -(-len(races) // _COLUMNS)
+    below = 2.0 + len(_grouped(ratios)) + len(ratios)
+    heights = [
+        lines * (2.4 + max(map(len, races.values()), default=0)) * _ROW,
+        max(below if ratios else 0, 1.5 + 2.1 * len(others)) * _ROW
+        if ratios or others
+        else 0,
     ]
-    halves = [half for half in halves if half]
-    heights = [_height(half) for half in halves]
-    figure = Figure(
-        figsize=(6.2 * len(halves), 1.8 + _ROW * max(heights)),
-        layout="constrained",
-    )
-    panels = figure.subplots(1, len(halves), squeeze=False)[0]
-    for axis, half in zip(panels, halves, strict=True):
-        _panel(axis, half, max(heights))
+    heights = [_HEAD, *(max(height, 1e-3) for height in heights), _FOOT]
+    figure = Figure(figsize=(_WIDTH, sum(heights)), layout="constrained")
+    head, upper, lower, foot = figure.subfigures(4, 1, height_ratios=heights)
+    if races:
+        _draw_races(upper, races)
+    if ratios or others:
+        _draw_others(lower, ratios, others)
+    _frame(head, foot, rows, circumstances)
+    with files.replacing(path) as partial:
+        figure.savefig(partial, dpi=150)
+
+
+def _frame(
+    head: SubFigure,
+    foot: SubFigure,
+    rows: Sequence[Row],
+    circumstances: Mapping[str, str],
+) -> None:
+    """Writes a title, what the colours mean, and the circumstances."""
+    titles = {
+        "reached": "target reached", "missed": "missed", "": "no target"
+    }  # fmt: skip
+    verdicts = {row.verdict for row in rows}
     handles = [
-        Patch(color=_COLOURS["reached"], label="target reached"),
-        Patch(color=_COLOURS["missed"], label="target missed"),
-        Patch(color=_COLOURS[""], label="no target"),
-        Line2D([], [], color="black", linewidth=2.5, label="target, at least"),
+        Patch(color=_COLOURS[verdict], label=title)
+        for verdict, title in titles.items()
+        if verdict in verdicts
     ]
-    if all(row.verdict for row in rows):
-        del handles[2]
-    figure.suptitle("qup's attacks beside those of other libraries")
-    figure.legend(handles=handles, loc="outside upper center", ncols=4)
-    below = "\n".join(
+    handles.append(Line2D([], [], color="black", linewidth=2, label="target"))
+    head.text(
+        0.5, 0.95, "How many times as fast qup's attacks are as others",
+        ha="center", va="top", fontsize=13,
+    )  # fmt: skip
+    head.legend(
+        handles=handles, loc="lower center", ncols=4, frameon=False,
+        borderaxespad=0,
+    )  # fmt: skip
+    text = "\n".join(
         line
         for text in circumstances.values()
-        for line in textwrap.wrap(text, 78 * len(halves))
+        for line in textwrap.wrap(text, 130)
     )
-    figure.supxlabel(below, fontsize=8, color="#555555")
-    with files.replacing(path) as partial:
-        figure.savefig(partial, dpi=130)
+    foot.text(0.5, 0.2, text, ha="center", va="bottom", fontsize=8, color=_GREY)
 
 
-def _height(rows: Sequence[Row]) -> float:
-    groups = len({_heading(row) for row in rows})
-    return len(rows) + groups * (1 + _GAP)
+def _grouped(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row.what, []).append(row)
+    return groups
 
 
-def _heading(row: Row) -> str:
-    return row.what if row.unit == texts.TIMES else "Other targets"
+def _draw_races(figure: SubFigure, races: dict[str, list[Row]]) -> None:
+    """Draws a panel a race, all on one axis."""
+    columns = min(_COLUMNS, len(races))
+    lines = -(-len(races) // columns)
+    panels = figure.subplots(
+        lines, columns, sharex=True, sharey=True, squeeze=False
+    )
+    every = [row for rows in races.values() for row in rows]
+    for axis in panels.flat[len(races) :]:
+        axis.set_visible(False)
+    for axis, (what, rows) in zip(panels.flat, races.items(), strict=False):
+        axis.set_title(what, loc="left", fontsize=9.5, weight="bold")
+        places = range(len(rows))
+        _bars(axis, places, rows, _ends(every))
+        axis.set_yticks(places, [row.rival for row in rows], fontsize=9)
+        axis.set_ylim(len(rows) - 0.4, -0.6)
+        _style(axis)
 
 
-def _panel(axis: Axes, rows: Sequence[Row], height: float) -> None:
-    """Draws the bars, a heading above those of the same attack."""
-    place, heading = -_GAP, None
-    ticks, ratios = [], [row for row in rows if row.unit == texts.TIMES]
-    for row in sorted(rows, key=lambda row: row.unit != texts.TIMES):
-        if _heading(row) != heading:
-            heading = _heading(row)
-            place += _GAP
-            _write(axis, place, heading, weight="bold", fontsize=9)
-            place += 1
-        if row in ratios:
-            ticks.append((place, row.rival))
-            _bar(axis, place, row)
-        else:
-            text = f"{row.what}: {texts.shown(row.measured)} {row.unit}"
-            text += f" ({row.bound}, {row.verdict})"
-            colour = _COLOURS[row.verdict]
-            _write(axis, place, text, fontsize=7.5, color=colour)
-        place += 1
-    axis.set_yticks([place for place, _ in ticks])
-    axis.set_yticklabels([rival for _, rival in ticks], fontsize=9)
-    axis.set_ylim(height - 0.4, -0.8)
+def _draw_others(
+    figure: SubFigure, ratios: Sequence[Row], others: Sequence[Row]
+) -> None:
+    """Draws the other ratios on the left, writes the rest on the right."""
+    panels = figure.subplots(
+        1, 2, squeeze=False, gridspec_kw={"width_ratios": [1.1, 1]}
+    )[0]
+    if ratios:
+        _draw_ratios(panels[0], ratios)
+    else:
+        panels[0].set_visible(False)
+    panels[1].set_axis_off()
+    if others:
+        _write_others(panels[1], others)
+
+
+def _draw_ratios(axis: Axes, rows: Sequence[Row]) -> None:
+    places, ordered, top = [], [], 0.0
+    for what, group in _grouped(rows).items():
+        axis.text(
+            0.01, top, what, va="center", fontsize=9, weight="bold",
+            transform=axis.get_yaxis_transform(),
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
+        )  # fmt: skip
+        places += [top + 0.95 + i for i in range(len(group))]
+        ordered += group
+        top = places[-1] + 1.1
+    _bars(axis, places, ordered, _ends(rows))
+    axis.set_yticks(places, [row.rival for row in ordered], fontsize=9)
+    axis.set_ylim(top - 0.4, -0.6)
+    _style(axis)
+
+
+def _write_others(axis: Axes, rows: Sequence[Row]) -> None:
+    """Writes two lines a row: what, and what was measured."""
+    for place, row in enumerate(rows):
+        colour = _COLOURS.get(row.verdict, _COLOURS[""])
+        axis.plot(0, place, "s", color=colour, markersize=7, clip_on=False)
+        text = f"{texts.shown(row.measured)} {row.unit}"
+        if row.bound:
+            text += f" ({row.bound})"
+        axis.text(0.04, place - 0.2, row.what, va="center", fontsize=8.5)
+        axis.text(
+            0.04, place + 0.2, text, va="center", fontsize=8.5, color=colour,
+            weight="bold",
+        )  # fmt: skip
+    axis.set_xlim(-0.02, 1)
+    axis.set_ylim(len(rows) - 0.4, -0.6)
+
+
+def _ends(rows: Sequence[Row]) -> tuple[float, float]:
+    """Returns the ends of an axis that holds the rows and their numbers."""
+    values = [row.measured for row in rows if row.measured]
+    values += [row.target for row in rows if row.target]
+    low, high = min([0.9, *values]), max([2.0, *values])
+    return low**1.15, high * (high / low) ** 0.4
+
+
+def _bars(axis: Axes, places, rows: Sequence[Row], ends) -> None:
     axis.set_xscale("log")
-    ends = [row.measured or 1 for row in ratios]
-    ends += [row.target or 1 for row in ratios]
-    axis.set_xlim(min([0.7, *(0.8 * end for end in ends)]), 2.4 * max(ends))
+    axis.set_xlim(*ends)
     axis.axvline(1, color="black", linewidth=0.8, zorder=0.9)
-    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
-    axis.xaxis.set_minor_formatter(NullFormatter())
-    axis.set_xlabel("times as fast as the other (1: as fast)")
-    axis.tick_params(axis="y", length=0)
-    axis.spines[["top", "right", "left"]].set_visible(False)
-    axis.grid(axis="x", color="#e0e0e0", linewidth=0.6)
-    axis.set_axisbelow(True)
-
-
-def _write(axis: Axes, place: float, text: str, **style) -> None:
-    """Writes a line over the left end of the axis, on white."""
-    background = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
-    axis.text(
-        -0.1, place, text, va="center", transform=axis.get_yaxis_transform(),
-        bbox=background, **style,
-    )  # fmt: skip
+    for place, row in zip(places, rows, strict=True):
+        _bar(axis, place, row)
 
 
 def _bar(axis: Axes, place: float, row: Row) -> None:
+    offset = {"xytext": (5, 0), "textcoords": "offset points", "va": "center"}
     if row.measured is None:
-        axis.text(1.03, place, "does not run", va="center", fontsize=8)
+        axis.annotate(
+            "does not run", (1, place), fontsize=8.5, color=_GREY, **offset
+        )
         return
-    axis.barh(
-        place, row.measured - 1, left=1, height=0.7,
-        color=_COLOURS[row.verdict],
+    colour = _COLOURS[row.verdict]
+    axis.barh(place, row.measured - 1, left=1, height=0.68, color=colour)
+    if row.target is not None:
+        for line, shade in ((4.5, "white"), (2, "black")):
+            axis.plot(
+                [row.target] * 2, [place - 0.44, place + 0.44],
+                color=shade, linewidth=line, solid_capstyle="butt",
+            )  # fmt: skip
+    text = axis.annotate(
+        texts.shown(row.measured), (max(1, row.measured, row.target or 1),
+        place), fontsize=9, weight="bold", color=colour, **offset,
     )  # fmt: skip
     if row.target is not None:
-        axis.plot(
-            [row.target] * 2, [place - 0.48, place + 0.48],
-            color="white", linewidth=4.5, solid_capstyle="butt",
+        axis.annotate(
+            f"≥ {row.target:g}", (1, 0.5), xycoords=text, fontsize=8,
+            color=_GREY, **offset,
         )  # fmt: skip
-        axis.plot(
-            [row.target] * 2, [place - 0.48, place + 0.48],
-            color="black", linewidth=2.5, solid_capstyle="butt",
-        )  # fmt: skip
-    missed = ", missed" if row.verdict == "missed" else ""
-    axis.text(
-        1.06 * max(1, row.measured, row.target or 1), place,
-        f"{texts.shown(row.measured)}{missed}", va="center", fontsize=8,
-    )  # fmt: skip
+
+
+def _style(axis: Axes) -> None:
+    low, high = axis.get_xlim()
+    steps = (1, 2, 5) if high / low > 20 else (1, 1.5, 2, 3, 5, 7)
+    ticks = [m * 10**e for e in (-2, -1, 0, 1, 2, 3) for m in steps]
+    axis.xaxis.set_major_locator(FixedLocator(ticks))
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    axis.tick_params(axis="x", labelsize=8.5, labelbottom=True)
+    axis.tick_params(axis="y", length=0)
+    axis.spines[["top", "right", "left"]].set_visible(False)
+    axis.grid(axis="x", color="#e4e4e4", linewidth=0.7)
+    axis.set_axisbelow(True)

@@ -44,7 +44,7 @@ class Row:
         """Returns "reached", "missed", "does not run" or nothing."""
         if self.measured is None:
             return "does not run"
-        if self.target is None:
+        if self.target is None or math.isnan(self.measured):
             return ""
         ahead = self.measured - self.target
         return "reached" if (ahead if self.least else -ahead) >= 0 else "missed"
@@ -72,6 +72,27 @@ class Row:
             "their_success": self.success[1],
             "note": self.note,
         }
+
+    @classmethod
+    def of(cls, columns: Mapping[str, str]) -> "Row":
+        """Returns the row that was written as `columns`."""
+
+        def number(key: str) -> float:
+            return float(columns[key] or math.nan)
+
+        words = columns["target"].split()
+        return cls(
+            part=columns["part"],
+            what=columns["what"],
+            rival=columns["against"],
+            measured=number("measured") if columns["measured"] else None,
+            target=float(words[-1]) if words else None,
+            least=words[1] == "least" if words else True,
+            unit=columns["unit"],
+            seconds=(number("our_seconds"), number("their_seconds")),
+            success=(number("our_success"), number("their_success")),
+            note=columns["note"],
+        )
 
 
 def shown(value: object) -> str:
@@ -104,17 +125,29 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def write(
-    rows: Sequence[Row], path: pathlib.Path, circumstances: Mapping[str, str]
+    rows: Sequence[Row],
+    path: pathlib.Path,
+    circumstances: Mapping[str, str],
+    *,
+    parts: Sequence[str] = (),
 ) -> None:
-    """Writes the rows as CSV; each ends with the circumstances."""
-    records = [
-        {
-            key: f"{value:.5g}" if isinstance(value, float) else value
-            for key, value in row.columns().items()
-        }
-        | circumstances
-        for row in rows
-    ]
+    """Writes the rows as CSV; each ends with the circumstances.
+
+    Args:
+      rows: At least one.
+      path: The file.
+      circumstances: Added to each row.
+      parts: Parts in their order, of which rows that the file holds already
+        stay there unless they are measured anew.
+    """
+    kept = _records(path) if parts and path.exists() else []
+    named = {_key(record): record for record in kept}
+    for row in rows:
+        columns = {key: _text(value) for key, value in row.columns().items()}
+        named[_key(columns)] = columns | circumstances
+    records = list(named.values())
+    if parts:
+        records.sort(key=lambda record: parts.index(record["part"]))
     with (
         files.replacing(path) as partial,
         partial.open("w", encoding="utf-8", newline="") as file,
@@ -122,3 +155,23 @@ def write(
         writer = csv.DictWriter(file, list(records[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(records)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.5g}"
+    return "" if value is None else str(value)
+
+
+def read(path: pathlib.Path) -> list[Row]:
+    """Returns the rows of a file that `write` has written."""
+    return [Row.of(record) for record in _records(path)]
+
+
+def _records(path: pathlib.Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _key(record: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(record[key] for key in ("part", "what", "against", "unit"))
