@@ -17,6 +17,8 @@ from bin import command_line
 from qup import errors, orchestration
 from qup.interruption import Interruption
 
+_PACKAGE = os.path.dirname(errors.__file__) + os.sep
+
 
 @contextlib.contextmanager
 def silenced() -> Iterator[None]:
@@ -36,9 +38,28 @@ def silenced() -> Iterator[None]:
             os.close(saved)
 
 
+class _Own(logging.Filter):
+    """Lets errors pass; what qup itself warns of goes to qup, once."""
+
+    def __init__(self):
+        """Has told nothing yet."""
+        super().__init__()
+        self._told: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Says whether absl shows a record."""
+        if not record.pathname.startswith(_PACKAGE):
+            return record.levelno >= logging.ERROR
+        if record.getMessage() not in self._told:
+            self._told.add(record.getMessage())
+            logging.getLogger("qup").handle(record)
+        return False
+
+
 def _log_plainly() -> None:
     """Shows qup's own lines as they are, of other libraries only errors."""
-    absl_logging.set_verbosity(absl_logging.ERROR)
+    absl_logging.set_verbosity(absl_logging.WARNING)
+    absl_logging.get_absl_logger().addFilter(_Own())
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger("qup")

@@ -10,9 +10,12 @@ translator = load("model.keras")
 
 import hashlib
 import pathlib
+import zipfile
+from collections.abc import Sequence
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from qup import (
     batch_normalization,  # noqa: F401, registers its layer
@@ -34,13 +37,92 @@ def load(path: pathlib.Path) -> keras.Model:
     Raises:
       InputError: The file is damaged.
     """
+    return _read(path, "Remove it, and the next start makes it again.")
+
+
+def load_foreign(path: pathlib.Path) -> keras.Model:
+    """Reads a `.keras` file of a user.
+
+    A model of Keras is a program: load only what you trust.
+
+    Raises:
+      InputError: It cannot be read.
+    """
+    return _read(
+        path,
+        "It must be a .keras file of Keras 3, without Lambda layers; a model "
+        "with code of its own goes in as a SavedModel.",
+    )
+
+
+def _read(path: pathlib.Path, mend: str) -> keras.Model:
+    if path.is_file() and not zipfile.is_zipfile(path):
+        # Keras would say that there is no such file.
+        raise errors.InputError(
+            f"The model {path} cannot be read: its {path.stat().st_size} "
+            f"bytes are no whole .keras archive. {mend}"
+        )
     try:
         return keras.models.load_model(path, compile=False)
     except Exception as error:
         raise errors.InputError(
-            f"The model {path} cannot be read: {str(error).splitlines()[0]}. "
-            "Remove it, and the next start makes it again."
+            f"The model {path} cannot be read: {_line(error)}. {mend}"
         ) from error
+
+
+def check(
+    logits_fn: LogitsFn,
+    path: pathlib.Path,
+    image_shape: Sequence[int],
+    num_classes: int,
+) -> None:
+    """Asks a user's model about two black images.
+
+    Args:
+      logits_fn: The model.
+      path: Its file, for the message.
+      image_shape: (height, width, channels) of the images to come.
+      num_classes: Their classes; the model may know more.
+
+    Raises:
+      InputError: It takes other images, or gives no logits in float32.
+    """
+    shape = " x ".join(map(str, image_shape))
+    wanted = (
+        f"The model {path} must take batches of any size of float32 images "
+        f"{shape} and give one output, logits in float32 [batch, "
+        f"{num_classes}]; "
+    )
+    try:
+        given = logits_fn(tf.zeros((2, *image_shape)))
+    except Exception as error:
+        takes = getattr(logits_fn, "input_shape", None)
+        takes = f"it takes {takes}" if takes else f"it says: {_line(error)}"
+        raise errors.InputError(
+            f"{wanted}{takes}. Export one for this dataset, or name the "
+            "dataset that it is of."
+        ) from error
+    if not tf.is_tensor(given):
+        raise errors.InputError(
+            f"{wanted}it gives {len(given)} outputs. Save a model of the "
+            "logits alone."
+        )
+    if given.shape.rank != 2 or given.shape[1] < num_classes:
+        raise errors.InputError(
+            f"{wanted}it gives {[*given.shape]} for two images. Name the "
+            "dataset that it is of, or save a model that ends in its logits."
+        )
+    if given.dtype != tf.float32:
+        raise errors.InputError(
+            f"{wanted}it gives {given.dtype.name}. End it with "
+            "keras.layers.Activation('linear', dtype='float32')."
+        )
+
+
+def _line(error: Exception) -> str:
+    """Returns the first line of what an error says."""
+    said = str(error).strip() or type(error).__name__
+    return said.splitlines()[0].rstrip(".")
 
 
 def digest(logits_fn: LogitsFn) -> str | None:

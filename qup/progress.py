@@ -32,12 +32,13 @@ def bar(
 
 
 @contextlib.contextmanager
-def counter(title: str, total: int, unit: str) -> Iterator[Callable]:
+def counter(title: str, total: int | None, unit: str) -> Iterator[Callable]:
     """Yields a function that moves a bar on by a number of items.
 
     Args:
       title: Stands before the bar.
       total: Number of items when all is done; more are counted all the same.
+        None where nobody knows.
       unit: What one item is called.
     """
     with tqdm.tqdm(

@@ -31,18 +31,20 @@ def rows_of(
       subject: The classifier.
       result: What the attack found.
       right: bool [n], the clean image is classified as its label.
-      attack: Name, epsilon (None without a budget) and options.
+      attack: Name, epsilon (None without a budget) and options; with
+        "targets" the attack aims at a class.
 
     Returns:
       TA; RA (an image that is misclassified as it is counts as broken) and
-      RA after each stage of an attack of several, or without a budget the
-      share that was broken of the images that were right; the mean
+      RA after each stage of an attack of several, or without a budget or
+      with targets the share that was broken (classified as its target) of
+      the images that were right; the mean
       distances of the latter; the mean number of calls.
     """
     count = len(result)
     subject = subject.such(evaluation=PER_IMAGE)
     clean = evaluation.binomial(float(right.sum()), count)
-    if attack["epsilon"] is None:
+    if attack["epsilon"] is None or attack.get("targets"):
         broken = (result.success & right).sum()
         rate = evaluation.binomial(float(broken), max(int(right.sum()), 1))
         rows = [

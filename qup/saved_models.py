@@ -55,10 +55,12 @@ def load(path: pathlib.Path) -> SavedClassifier:
     """
     try:
         return SavedClassifier(path)
-    except (OSError, ValueError, tf.errors.OpError) as error:
-        if isinstance(error, errors.InputError):
-            raise
+    except errors.InputError:
+        raise
+    except Exception as error:
+        # Of a damaged folder TensorFlow raises whatever comes.
+        said = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise errors.InputError(
-            f"The SavedModel {path} cannot be read: "
-            f"{str(error).splitlines()[0]}."
+            f"The SavedModel {path} cannot be read: {said.rstrip('.')}. "
+            "Export it again."
         ) from error

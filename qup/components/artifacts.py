@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from qup import errors, export, model_files, saved_models, subjects
+from qup import export, model_files, saved_models, subjects
 from qup.orchestration import Artifact
 from qup.types import LogitsFn
 
@@ -138,20 +138,9 @@ def import_classifier(
         saved_models.load(source)
         shutil.copytree(source, model.path / SERVING)
     else:
-        _load_foreign(source)
+        model_files.load_foreign(source)
         shutil.copy2(source, model.path / _MODEL)
     subjects.write(subject, model.path / _SUBJECT)
-
-
-def _load_foreign(path: pathlib.Path) -> None:
-    try:
-        keras.models.load_model(path, compile=False)
-    except Exception as error:
-        raise errors.InputError(
-            f"The model {path} cannot be read: {str(error).splitlines()[0]} "
-            "It must be a .keras file of Keras 3, without Lambda layers; a "
-            "model with code of its own goes in as a SavedModel."
-        ) from error
 
 
 def subject(folder: pathlib.Path) -> subjects.Subject:

@@ -1,7 +1,9 @@
 """An attack on a classifier, image by image: records, rows, pictures."""
 
-import logging
-from collections.abc import Iterator
+import hashlib
+import json
+import pathlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,6 @@ from qup.orchestration import In, Out, Place, StatefulDir, component
 from qup.summaries import Summaries
 from qup.types import LogitsFn
 
-_log = logging.getLogger("qup")
 # Images in TensorBoard.
 _SHOWN = 8
 
@@ -68,7 +69,7 @@ def Attacker(
     classifier = artifacts.load_classifier(model.path)
     options = dict(attack)
     name = options.pop("name")
-    with progress.counter(name, len(labels), "image") as tick:
+    with _counter(attack, len(labels)) as tick:
         result = attacks.run(
             name, classifier, _pixels(images, batch_size), labels, ids=ids,
             batch_size=batch_size, seed=seed, precision=precision,
@@ -81,7 +82,7 @@ def Attacker(
         told["precision"] = precision
     rows = robustness.rows_of(subject, result, right, told)
     if save_images:
-        np.save(records.path / "images.npy", np.asarray(result.images))
+        _save(records.path / "images.npy", result.images, batch_size)
         differ = _disagreements(classifier, result.images, batch_size)
         rows.append(subject.row("disagreements", differ, told))
     measurements.write(evaluation.path / "measurements.csv", rows)
@@ -90,7 +91,31 @@ def Attacker(
         stages=np.array(result.stages), **result.columns(),
     )  # fmt: skip
     if log_dir:
-        _show(Summaries(log_dir), name, subject.epochs, images, result)
+        run = f"{_label(told)}/epoch-{subject.epochs}"
+        _show(Summaries(log_dir), run, subject.epochs, images, result)
+
+
+def _counter(attack: dict[str, Any], count: int):
+    """Returns a bar; without an end, where not all parts see all images."""
+    name, own = attack["name"], {k: v for k, v in attack.items() if k != "name"}
+    goals = own.pop("targets", None)
+    method = attacks.traits(name)["method"]
+    several = method and len(attacks.method(name, **own).parts()) > 1
+    if several or goals == "all":
+        return progress.counter(f"{name}, images in all parts", None, "image")
+    return progress.counter(name, count, "image")
+
+
+def _save(path: pathlib.Path, images: Sequence, batch_size: int) -> None:
+    """Writes images as .npy, a batch in memory at a time."""
+    shape = (len(images), *images.shape[1:])
+    file = np.lib.format.open_memmap(
+        path, mode="w+", dtype=np.float32, shape=shape
+    )
+    for start in range(0, len(images), batch_size):
+        end = min(start + batch_size, len(images))
+        file[start:end] = images[start:end]
+    file.flush()
 
 
 def _disagreements(
@@ -107,13 +132,15 @@ def _disagreements(
 def _options(attack: dict[str, Any]) -> dict[str, Any]:
     """Returns name, epsilon and every option as the attack took it."""
     options = dict(attack)
-    name = options.pop("name")
+    name, goals = options.pop("name"), options.pop("targets", None)
     if attacks.traits(name)["method"]:
         options = dict(vars(attacks.method(name, **options)))
     for place in ("seed", "xla"):
         options.pop(place, None)
     bounds = options.pop("bounds", (0.0, 1.0))
     told = {"name": name, "epsilon": None, **options}
+    if goals is not None:
+        told |= {"targeted": True, "targets": goals}
     return told | {"pixel_clip": bounds is not None}
 
 
@@ -137,8 +164,16 @@ def _classes(classifier: LogitsFn, images, batch_size: int) -> np.ndarray:
     return np.concatenate(found)
 
 
+def _label(told: dict[str, Any]) -> str:
+    """Returns an attack's folder: other options are another one."""
+    parts = [told["name"], told.get("norm"), told["epsilon"]]
+    words = "-".join(str(part) for part in parts if part is not None)
+    text = json.dumps(told, sort_keys=True, default=repr)
+    return f"{words}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+
+
 def _show(
-    board: Summaries, name: str, epochs: int, images, result: AttackResult
+    board: Summaries, run: str, epochs: int, images, result: AttackResult
 ) -> None:
     """Shows the first images that were broken, before and after."""
     rows = np.flatnonzero(result.success & (result.distances["l2"] > 0))
@@ -149,7 +184,7 @@ def _show(
     moved = np.asarray(result.images[rows])
     delta = moved - clean
     scale = np.maximum(np.abs(delta).max((1, 2, 3), keepdims=True), 1e-12)
-    run = f"attacks/{name}"
+    run = f"attacks/{run}"
     board.clear(run)
     board.images(
         run,

@@ -2,6 +2,7 @@
 
 import pathlib
 
+from qup import model_files
 from qup.components import artifacts, plugins
 from qup.components.artifacts import Model
 from qup.orchestration import Out, Place, component
@@ -15,6 +16,8 @@ def ModelImporter(
     content: str,
     dataset: str,
     name: str,
+    image_shape: list[int] | None = None,
+    num_classes: int | None = None,
     source: Place[str],
 ) -> None:
     """Copies a .keras file or a SavedModel.
@@ -24,8 +27,15 @@ def ModelImporter(
       content: Digest of its files: other files are another model.
       dataset: Name of the dataset that it is measured on.
       name: What it is called in rows.
+      image_shape: (height, width, channels) of that dataset, which the
+        model must take; None leaves it unasked.
+      num_classes: How many classes it must tell apart at least.
       source: The file or the folder.
     """
     subject = Subject(dataset, name, "CL", 0, 0, {"imported": content[:16]})
-    artifacts.import_classifier(pathlib.Path(source), subject, model)
+    path = pathlib.Path(source)
+    artifacts.import_classifier(path, subject, model)
+    if image_shape is not None:
+        classifier = artifacts.load_classifier(model.path)
+        model_files.check(classifier, path, image_shape, num_classes or 1)
     model.properties["content"] = content

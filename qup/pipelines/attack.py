@@ -16,7 +16,9 @@ print(run(config, Request(attacks=("autoattack", "deepfool"))))
 ```
 """
 
+import dataclasses
 import logging
+import pathlib
 from collections.abc import Mapping
 
 from qup import files, measurements, versions
@@ -53,17 +55,24 @@ def run(config: settings.Config, request: Request) -> str:
       OrchestrationError: The pipeline root cannot be used.
     """
     request.check()
-    chosen = request.chosen(float(config.attack.epsilon))
+    chosen = request.chosen(float(config.attack.epsilon), config.attack.norm)
     checking.check(config)
-    this = opening.opened(config)
-    told = {**settings.identity(config), "versions": versions.installed()}
+    this = _taking(opening.opened(config), request.imported())
+    told = {**this.identity(), "versions": versions.installed()}
     road = nodes(this, request, chosen)
     done = spine.run(this, road, "attack", told)
     rows = _rows(done)
-    _draw(this, done)
+    figures = _draw(this, done)
     with this.workdir.locked("to write its results"):
         this.keep_rows(rows)
-    return attack_table.text(this, rows, done)
+    return attack_table.text(this, rows, done, figures)
+
+
+def _taking(this: Run, source: pathlib.Path | None) -> Run:
+    """Returns the run, of the user's own model where there is one."""
+    if source is None:
+        return this
+    return dataclasses.replace(this, imported=(source.stem, digest(source)))
 
 
 def nodes(this: Run, request: Request, chosen: list[dict]) -> list[Node]:
@@ -73,10 +82,13 @@ def nodes(this: Run, request: Request, chosen: list[dict]) -> list[Node]:
     examples = generated.outputs["examples"]
     source = request.imported()
     if source is not None:
+        name, content = this.imported
         importer = ModelImporter(
-            content=digest(source),
+            content=content,
             dataset=this.data.info.name,
-            name=source.stem,
+            image_shape=list(this.data.info.image_shape),
+            name=name,
+            num_classes=this.data.info.num_classes,
             source=str(source.absolute()),
         )
         attackers = _attackers(
@@ -135,13 +147,16 @@ def _attackers(
     ]
 
 
-def _draw(this: Run, done: Mapping[str, Execution]) -> None:
-    """Copies the figures to the working directory."""
+def _draw(this: Run, done: Mapping[str, Execution]) -> list[pathlib.Path]:
+    """Copies the figures to the working directory; returns their paths."""
+    figures = []
     for node, execution in done.items():
         for report in execution.outputs.get("report", ()):
             picture = report.path / "conjugates.png"
             name = f"conjugates-{node.partition('.')[2]}.png"
-            files.write_bytes(this.path("figures", name), picture.read_bytes())
+            figures.append(this.path("figures", name))
+            files.write_bytes(figures[-1], picture.read_bytes())
+    return figures
 
 
 def _rows(done: Mapping[str, Execution]) -> list[Row]:

@@ -4,7 +4,7 @@ import json
 import pathlib
 import shlex
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from qup.measurements import Row
 from qup.orchestration import Execution
@@ -14,16 +14,29 @@ _COLUMNS = (
     "attack", "epsilon", "robust", "broken", "L0", "L1", "L2", "Linf",
     "forward", "gradient",
 )  # fmt: skip
+_LEGEND = (
+    "robust: accuracy under attack, percent of all images; broken: percent "
+    "of those that were right;",
+    "L0 (elements) to Linf: mean distance of the broken; forward, gradient: "
+    "mean calls an image.",
+    "",
+)
 _WIDTHS = (30, 8, 16, 16, 7, 8, 7, 7, 9, 9)
 
 
-def text(this: Run, rows: list[Row], done: Mapping[str, Execution]) -> str:
+def text(
+    this: Run,
+    rows: list[Row],
+    done: Mapping[str, Execution],
+    figures: Iterable[pathlib.Path] = (),
+) -> str:
     """Returns the table of every classifier, and where the records lie.
 
     Args:
       this: The run.
       rows: Of this run's attacks.
       done: Its executions.
+      figures: The pictures that it drew.
     """
     lines = []
     for epochs in sorted({row.epochs for row in rows}):
@@ -43,13 +56,14 @@ def text(this: Run, rows: list[Row], done: Mapping[str, Execution]) -> str:
     return "\n".join(
         [
             *lines,
-            "robust: accuracy under attack, percent of all images; broken: "
-            "percent of those that were right;",
-            "L0 (elements) to Linf: mean distance of the broken; forward, "
-            "gradient: mean calls an image.",
-            "",
-            f"Measurements  {this.path('measurements.csv')}",
+            *(_LEGEND if rows else ()),
+            *(
+                [f"Measurements  {this.path('measurements.csv')}"]
+                if rows
+                else ()
+            ),
             *(f"Records       {path}" for path in records),
+            *(f"Figure        {path}" for path in figures),
             f"Lineage       python -m bin.show_lineage {root}",
             f"TensorBoard   tensorboard --logdir {board}",
         ]
@@ -80,13 +94,15 @@ def _classifier(this: Run, rows: list[Row]):
     groups: dict[tuple, dict[str, Row]] = {}
     for row in rows:
         if row.attack:
-            key = (row.attack, row.epsilon, row.parameters.get("norm", ""))
+            given = row.parameters
+            kind = f"{given.get('norm', '')} {given.get('targets', '')}"
+            key = (row.attack, row.epsilon, kind.strip())
             measure = row.measure
             if "after" in row.parameters:
                 measure = f"after {row.parameters['after']}"
             groups.setdefault(key, {})[measure] = row
-    for (attack, epsilon, norm), found in groups.items():
-        yield _attack(f"{attack} {norm}".strip(), epsilon, found)
+    for (attack, epsilon, kind), found in groups.items():
+        yield _attack(f"{attack} {kind}".strip(), epsilon, found)
         for measure, row in found.items():
             if measure.startswith("after "):
                 yield _line(f"  {measure}", "", _percent(row))

@@ -5,6 +5,7 @@ import dataclasses
 import pathlib
 import re
 from collections.abc import Iterable
+from typing import Any
 
 from qup import datasets, errors, files, measurements, models
 from qup.measurements import Row
@@ -24,12 +25,23 @@ class Run:
       workdir: Where everything is written.
       data: The dataset; its images are not read yet.
       source: Digest of the files that they are read from.
+      imported: Name and digest of the user's own model, the one that is
+        looked at; None for those that the settings name.
     """
 
     config: settings.Config
     workdir: Workdir
     data: datasets.Dataset
     source: str
+    imported: tuple[str, str] | None = None
+
+    def identity(self) -> dict[str, Any]:
+        """Returns the settings, and which model is looked at."""
+        told = settings.identity(self.config)
+        if self.imported:
+            name, content = self.imported
+            told["model"] = {"name": name, "imported": content[:16]}
+        return told
 
     def path(self, *parts: str) -> pathlib.Path:
         """Returns a path within the working directory."""
@@ -74,10 +86,9 @@ class Run:
 
     def _write(self, rows: list[Row]) -> None:
         measurements.write(self.path("measurements.csv"), rows)
-        identity = settings.identity(self.config)
         classes = list(self.data.info.class_names)
         self.workdir.commit(
-            {**identity, "data": self.source, "classes": classes}
+            {**self.identity(), "data": self.source, "classes": classes}
         )
 
     @property
@@ -88,7 +99,12 @@ class Run:
     @property
     def log_dir(self) -> pathlib.Path:
         """TensorBoard's folder of these settings."""
-        return self.path("tensorboard", settings.mark(self.config)).absolute()
+        mark = settings.mark(self.config)
+        if self.imported:
+            # The settings' model has no part in it.
+            name, content = self.imported
+            mark = f"{name}-{content[:8]}-{mark.rpartition('-')[2]}"
+        return self.path("tensorboard", mark).absolute()
 
     @property
     def board(self) -> Summaries:

@@ -1,12 +1,15 @@
 """What is asked of `bin.run_attack`, checked."""
 
-import ast
 import dataclasses
 import hashlib
+import logging
 import pathlib
 from typing import Any
 
-from qup import attacks, errors
+from qup import attacks, errors, norms
+from qup.pipelines import attack_options
+
+_log = logging.getLogger("qup")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,51 +60,78 @@ class Request:
         errors.check_number("num_images", self.num_images, least=0)
         errors.check_number("batch_size", self.batch_size, least=1)
 
-    def chosen(self, epsilon: float) -> list[dict[str, Any]]:
+    def chosen(
+        self, epsilon: float, norm: str = "linf"
+    ) -> list[dict[str, Any]]:
         """Returns name, epsilon and options of each attack.
 
         Args:
           epsilon: The budget where the request names none.
+          norm: What that budget is measured in.
 
         Raises:
           InputError: An attack, an option or a value that is none.
         """
-        given = self._given()
-        budget = epsilon if self.epsilon is None else self.epsilon
+        given = attack_options.read(self.options)
         chosen = []
         for name in self.attacks:
-            traits = attacks.traits(name)
             options = given.pop(name, {})
-            if traits["kind"] == "budget":
-                options = {"epsilon": budget, **options}
-            attacks.bind(name, **options)
-            if traits["method"]:
-                attacks.method(name, **options)
+            if attacks.traits(name)["kind"] == "budget":
+                options = self._budgeted(name, options, epsilon, norm)
+            attack_options.check(name, options)
             chosen.append({"name": name, **options})
         for name in given:
-            attacks.get(name)
             raise errors.InputError(
                 f"--options sets an option of {name}, which is not among "
                 f"--attack={','.join(self.attacks)}."
             )
+        self._check_use()
         return chosen
 
-    def _given(self) -> dict[str, dict[str, Any]]:
-        found: dict[str, dict[str, Any]] = {}
-        for text in self.options:
-            key, equals, value = text.partition("=")
-            name, dot, option = key.strip().partition(".")
-            if not (equals and dot and option):
-                raise errors.InputError(
-                    f"--options takes attack.option=value, such as "
-                    f"pgd.num_steps=100; got {text!r}."
-                )
-            try:
-                value = ast.literal_eval(value.strip())
-            except (ValueError, SyntaxError):
-                value = value.strip()
-            found.setdefault(name, {})[option] = value
-        return found
+    def _budgeted(
+        self, name: str, options: dict[str, Any], epsilon: float, norm: str
+    ) -> dict[str, Any]:
+        """Returns the options with a budget in the attack's own norm."""
+        own = attack_options.norm(name, options)
+        norms.check(own, attacks.traits(name)["norms"])
+        if self.epsilon is not None:
+            epsilon, norm = self.epsilon, own
+        if "epsilon" not in options and own != norm:
+            raise errors.InputError(
+                f"{name} in {own} needs a budget of its own: the default, "
+                f"{epsilon:g}, is one in {norm}. Give --epsilon=NUMBER or "
+                f"--options={name}.epsilon=NUMBER."
+            )
+        options = {"epsilon": epsilon, **options}
+        if own == "linf" and options["epsilon"] > 1:
+            raise errors.InputError(
+                f"{name}: epsilon must be in units of [0, 1], the pixels' "
+                f"range; got {options['epsilon']:g}. Divide by 255 what is "
+                "meant in steps of bytes."
+            )
+        return options
+
+    def _check_use(self) -> None:
+        """Refuses an epsilon that nobody takes, tells who does not."""
+        if self.epsilon is None:
+            return
+        errors.check_number("epsilon", self.epsilon, least=0)
+        idle = [
+            n for n in self.attacks if attacks.traits(n)["kind"] != "budget"
+        ]
+        if not idle:
+            return
+        told = (
+            f"--epsilon={self.epsilon:g} is no budget of {', '.join(idle)}: "
+            "they look for the nearest adversarial image."
+        )
+        if len(idle) < len(self.attacks) or self.conjugates or self.diagnose:
+            _log.warning("%s", told)
+            return
+        raise errors.InputError(
+            f"{told} Leave it out, or, for fab and fab_t, set what counts "
+            "as broken with --options=fab.epsilon=NUMBER."
+        )
 
     def imported(self) -> pathlib.Path | None:
         """Returns the file or folder of a user's own model, or None.
