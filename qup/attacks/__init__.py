@@ -89,7 +89,8 @@ def conjugate(
       **options: The attack's own.
 
     Returns:
-      float32 [batch, ...]; zero where no step was taken.
+      float32 [batch, ...]; where no step was taken, as from an image that
+      is misclassified already, the field at the image.
 
     Raises:
       InputError: None is known, or an argument cannot be used.

@@ -83,6 +83,11 @@ class AutoAttack(base.Method):
         if self.version not in _VERSIONS:
             raise errors.unknown("version", self.version, _VERSIONS)
 
+    @property
+    def classes(self):
+        """Four for the targeted DLR loss, three for the untargeted."""
+        return 3 if self.version == "rand" else super().classes
+
     def parts(self):
         """The parts of every attack, in the published order."""
         version = _VERSIONS[self.version]

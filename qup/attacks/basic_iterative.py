@@ -12,12 +12,15 @@ import dataclasses
 import math
 
 import numpy as np
+import tensorflow as tf
 
 from qup import attacks, errors
 from qup.attacks import base
 from qup.attacks.pgd import PGD
 
 _LEVELS = 255
+# What rounding in float32 may add to a number of steps.
+_SLACK = 1e-4
 
 
 @attacks.register(
@@ -31,7 +34,7 @@ class BasicIterative(base.Method):
       epsilon: Radius of the L-inf ball, in the units of `bounds`.
       step_size: Length of a step; None means 1/255 of the box's width.
       num_steps: None means Kurakin's number, min(epsilon + 4, 1.25 epsilon)
-        in units of 1/255 of the box's width.
+        in units of 1/255 of the box's width, for each image's budget.
       targeted: Descend the loss of the labels, which are targets.
 
     Reference: Kurakin, Goodfellow, Bengio 2017, arXiv 1607.02533.
@@ -48,14 +51,26 @@ class BasicIterative(base.Method):
 
     def parts(self):
         """`pgd`, its numbers filled in."""
+        kind = PGD if self.num_steps else _Own
         size, count = kurakin(self)
         return (
-            PGD(
+            kind(
                 bounds=self.bounds, seed=self.seed, xla=self.xla,
                 epsilon=self.epsilon, step_size=size, num_steps=count,
                 targeted=self.targeted,
             ),
         )  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Own(PGD):
+    """Every row takes the number of steps that its own budget asks for."""
+
+    def length(self):
+        return None
+
+    def done(self, examples, state):
+        return state["step"] >= own_steps(self, examples)
 
 
 def check(step_size: float | None, num_steps: int | None) -> None:
@@ -77,5 +92,13 @@ def kurakin(attack: base.Method) -> tuple[float, int]:
     count = attack.num_steps
     if count is None:
         levels = float(np.max(attack.epsilon)) / level
-        count = max(1, math.ceil(min(levels + 4, 1.25 * levels) - 1e-6))
+        count = max(1, math.ceil(min(levels + 4, 1.25 * levels) - _SLACK))
     return size, count
+
+
+def own_steps(attack: base.Method, examples: base.Examples) -> tf.Tensor:
+    """Returns Kurakin's number of steps for each row: int32 [batch]."""
+    levels = examples.epsilon / (attack.width / _LEVELS)
+    # min(epsilon + 4, 1.25 epsilon), in grey levels
+    steps = tf.math.ceil(tf.minimum(levels + 4, 1.25 * levels) - _SLACK)
+    return tf.maximum(tf.cast(steps, tf.int32), 1)

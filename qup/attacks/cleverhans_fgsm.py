@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from qup import attacks, norms
-from qup.attacks import base
+from qup.attacks import base, cleverhans_input
 from qup.types import Bounds, LogitsFn
 
 ORDERS = {"linf": np.inf, "l2": 2, "l1": 1}
@@ -54,7 +54,9 @@ def cleverhans_fgsm(
     norms.check(norm)
     base.check_number("epsilon", epsilon, least=0)
     low, high = base.checked_bounds(bounds) or (None, None)
-    images, labels = base.check_batch(images, labels, bounds)
+    logits_fn, images, labels = cleverhans_input.checked(
+        logits_fn, images, labels, bounds, targeted
+    )
     return fast_gradient_method.fast_gradient_method(
         logits_fn, images, epsilon, ORDERS[norm], clip_min=low,
         clip_max=high, y=labels, targeted=targeted,

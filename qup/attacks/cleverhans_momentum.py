@@ -7,8 +7,9 @@ attack = attacks.get("cleverhans_momentum")
 
 import tensorflow as tf
 
-from qup import attacks, errors, norms
-from qup.attacks import base
+from qup import attacks, norms
+from qup.attacks import base, cleverhans_input
+from qup.attacks.base import integers
 from qup.attacks.cleverhans_fgsm import ORDERS
 from qup.types import Bounds, LogitsFn
 
@@ -59,9 +60,11 @@ def cleverhans_momentum(
 
     norms.check(norm, _NORMS)
     base.check_number("epsilon", epsilon, least=0)
-    errors.check_number("num_steps", num_steps, least=1)
+    integers.check_integer("num_steps", num_steps, least=1)
     low, high = base.checked_bounds(bounds) or (None, None)
-    images, labels = base.check_batch(images, labels, bounds)
+    logits_fn, images, labels = cleverhans_input.checked(
+        logits_fn, images, labels, bounds, targeted
+    )
     size = epsilon / num_steps if step_size is None else step_size
     return momentum_iterative_method.momentum_iterative_method(
         logits_fn, images, epsilon, size, num_steps, ORDERS[norm],

@@ -29,7 +29,7 @@ class IterativeLeastLikelyClass(base.Method):
       epsilon: Radius of the L-inf ball, in the units of `bounds`.
       step_size: Length of a step; None means 1/255 of the box's width.
       num_steps: None means Kurakin's number, min(epsilon + 4, 1.25 epsilon)
-        in units of 1/255 of the box's width.
+        in units of 1/255 of the box's width, for each image's budget.
 
     Reference: Kurakin, Goodfellow, Bengio 2017, arXiv 1607.02533.
     """
@@ -49,6 +49,7 @@ class IterativeLeastLikelyClass(base.Method):
             _Descent(
                 bounds=self.bounds, seed=self.seed, xla=self.xla,
                 epsilon=self.epsilon, step_size=size, num_steps=count,
+                own_steps=not self.num_steps,
             ),
         )  # fmt: skip
 
@@ -58,11 +59,13 @@ class _Descent(base.Method):
     epsilon: float
     step_size: float
     num_steps: base.Count
+    # Kurakin's number for each row's own budget, in place of `num_steps`.
+    own_steps: bool
 
     name = "iterative_least_likely_class"
 
     def length(self):
-        return int(self.num_steps)
+        return None if self.own_steps else int(self.num_steps)
 
     def init(self, victim, examples):
         logits = victim.logits(examples.images)
@@ -84,7 +87,10 @@ class _Descent(base.Method):
         }
 
     def done(self, examples, state):
-        return state["step"] >= self.num_steps
+        count = self.num_steps
+        if self.own_steps:
+            count = basic_iterative.own_steps(self, examples)
+        return state["step"] >= count
 
     def conjugate(self, victim, examples, state):
         return self.step_size * losses.target_sign(

@@ -71,7 +71,7 @@ NAMES = tuple(_LOSSES)
 
 def get(name: str) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     """Returns the loss called `name`; InputError where there is none."""
-    if name not in _LOSSES:
+    if not isinstance(name, str) or name not in _LOSSES:
         raise errors.unknown("loss", name, NAMES)
     return _LOSSES[name]
 

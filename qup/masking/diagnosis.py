@@ -11,7 +11,7 @@ findings = masking.diagnose(
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from qup import errors, masking
+from qup import attacks, errors, masking
 from qup.masking import examination
 from qup.masking.case import Case
 from qup.masking.finding import Finding, unchecked
@@ -61,6 +61,7 @@ def diagnose(
         raise errors.unknown(
             "setting of diagnose", min(unknown), examination.COMMON
         )
+    _check_attack(settings)
     case = Case.of(
         logits_fn, images, labels, epsilon=epsilon, options=options, **settings
     )
@@ -73,3 +74,15 @@ def diagnose(
         tick(found)
         findings.append(found)
     return findings
+
+
+def _check_attack(settings: Mapping[str, Any]) -> None:
+    """Raises an InputError for an attack or an option of it that is none."""
+    attack = settings.get("attack")
+    if isinstance(attack, str):
+        attacks.bind(attack, **(settings.get("attack_options") or {}))
+    elif attack is not None and not callable(attack):
+        raise errors.InputError(
+            "attack must be an attack's name, a function or None; got "
+            f"{attack!r}."
+        )

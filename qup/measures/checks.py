@@ -1,5 +1,7 @@
 """What is asked of images, classes and options before a measurement."""
 
+import numbers
+
 import numpy as np
 
 from qup import errors, norms
@@ -24,6 +26,8 @@ def checked_ball(norm, radius, bounds: Bounds, seed) -> slopes.Ball:
         )
     radius = _RADII[norm] * (high - low) if radius is None else radius
     errors.check_number("radius", radius, above=0)
+    if not isinstance(seed, numbers.Integral):
+        raise errors.InputError(f"seed must be an integer; got {seed!r}.")
     box = None if bounds is None else (low, high)
     return slopes.Ball(norm, float(radius), box, seed)
 
@@ -32,7 +36,7 @@ def check_sizes(sizes: slopes.Sizes) -> None:
     """Raises an InputError unless all are integers of at least 1."""
     for name, value in sizes._asdict().items():
         errors.check_number(name, value, least=1)
-        if int(value) != value:
+        if not isinstance(value, numbers.Integral):
             raise errors.InputError(
                 f"{name} must be an integer; got {value!r}."
             )
@@ -59,12 +63,27 @@ def checked_examples(images, labels, ids, ball: slopes.Ball):
             f"Labels must be integers [{count}], one an image; got "
             f"{labels.dtype} {labels.shape}."
         )
+    _check_classes(labels)
     ids = np.arange(count) if ids is None else np.asarray(ids)
+    if ids.shape != (count,) or ids.dtype.kind not in "iu":
+        raise errors.InputError(
+            f"ids must be integers [{count}], one an image, or None; got "
+            f"{ids.dtype} {ids.shape}."
+        )
     return (
         images.astype(np.float32),
         labels.astype(np.int32),
         ids.astype(np.int64),
     )
+
+
+def _check_classes(labels: np.ndarray) -> None:
+    """Raises an InputError for labels that int32 cannot hold."""
+    top = np.iinfo(np.int32).max
+    if labels.max() > top:
+        raise errors.InputError(
+            f"Labels must be classes, 0, 1, 2, ...; got {labels.max()}."
+        )
 
 
 def checked_targets(targets, labels, num_classes: int) -> np.ndarray:

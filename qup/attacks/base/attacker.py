@@ -11,11 +11,13 @@ import tensorflow as tf
 
 from qup import compilation, draws
 from qup.attacks import targets as choices
-from qup.attacks.base import parts, verdict
+from qup.attacks.base import checks, likeness, parts, verdict
+from qup.attacks.base.called import Call
 from qup.attacks.base.engine import Given
 from qup.attacks.base.method import Method
 from qup.attacks.base.parts import Classifiers
-from qup.attacks.base.result import AttackResult
+from qup.attacks.base.result import AttackResult, nearest
+from qup.types import Bounds
 
 Tick = Callable[[int], None]
 
@@ -29,6 +31,7 @@ class Attacker:
       method: The attack, checked; None where it is a plain function.
       function: attack(logits_fn, images, labels, **options), else None.
       options: Of the function.
+      bounds: The pixel box, or None.
       classifiers: Who is attacked, and who decides.
       batch_size: Rows a batch.
       targets: int [n], the name of a choice (see `targets`), "all" other
@@ -41,6 +44,7 @@ class Attacker:
     method: Method | None
     function: Callable | None
     options: dict[str, Any]
+    bounds: Bounds
     classifiers: Classifiers
     batch_size: int
     targets: Any
@@ -78,6 +82,8 @@ class Attacker:
             "targets": _plain(self.targets),
             "epsilon": _plain(self.epsilon),
         }
+        if self.function is not None:
+            told["function"] = likeness.digest(self.function)
         return json.loads(json.dumps(told, default=repr))
 
     def solve(
@@ -94,7 +100,16 @@ class Attacker:
           goals: int32 [n], targets given one by one, or None.
           solved: bool [n], examples to leave alone; None for none.
           tick: Called with the number of examples finished.
+
+        Raises:
+          InputError: A label that is no class, or what the attack refuses.
         """
+        if len(given.labels):
+            first = tf.constant(given.images[: self.batch_size])
+            told = checks.answers(self.classifiers.attacked, first)
+            checks.check_labels(given.labels, told.num_classes)
+            if goals is not None:
+                checks.check_labels(goals, told.num_classes, "Targets")
         if self.targets is None:
             return self._once(given, solved, tick)
         if goals is not None:
@@ -133,19 +148,11 @@ class Attacker:
     def _called(self, given: Given, tick: Tick) -> AttackResult:
         """Runs a plain function, whose calls nobody counts."""
         count = len(given.labels)
-        images = np.empty_like(given.images)
-        for start in range(0, count, self.batch_size):
-            rows = np.arange(start, start + self.batch_size)
-            rows = np.minimum(rows, count - 1)
-            moved = self.function(
-                self.classifiers.attacked,
-                tf.constant(given.images[rows]),
-                tf.constant(given.labels[rows]),
-                **self.options,
-            )
-            real = min(self.batch_size, count - start)
-            images[start : start + real] = np.asarray(moved)[:real]
-            tick(real)
+        call = Call(
+            self.function, self.options, self.name, self.bounds,
+            self.batch_size,
+        )  # fmt: skip
+        images = call.images(self.classifiers.attacked, given, tick)
         judged = verdict.judge(
             self.classifiers.deciding, given.images, images, given.labels,
             targeted=bool(self.options.get("targeted", False)),
@@ -174,26 +181,3 @@ def _plain(value: Any) -> Any:
         content = np.ascontiguousarray(value)
         return f"{content.shape} {hashlib.sha256(content).hexdigest()}"
     return value
-
-
-def nearest(found: list[AttackResult], norm: str) -> AttackResult:
-    """Takes each example's nearest success; adds the calls of all."""
-    far = np.stack([np.where(r.success, r.distances[norm], np.inf)
-                    for r in found])  # fmt: skip
-    best, rows = far.argmin(0), np.arange(far.shape[1])
-
-    def pick(columns):
-        return np.stack(columns)[best, rows]
-
-    return dataclasses.replace(
-        found[0],
-        images=pick([r.images for r in found]),
-        success=pick([r.success for r in found]),
-        distances={
-            key: pick([r.distances[key] for r in found])
-            for key in found[0].distances
-        },
-        stage=pick([r.stage for r in found]),
-        forward_calls=sum(r.forward_calls for r in found),
-        gradient_calls=sum(r.gradient_calls for r in found),
-    )

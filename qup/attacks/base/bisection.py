@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from qup import errors
-from qup.attacks.base import campaign
+from qup import attacks, errors
+from qup.attacks.base import campaign, integers, sources
 from qup.attacks.base.result import AttackResult
 from qup.attacks.base.running import run
 from qup.types import LogitsFn
@@ -40,7 +40,8 @@ def minimal_epsilon(
       images: float [n, ...], an array.
       labels: int [n].
       high: The largest budget.
-      halvings: The least budget is known to high / 2**halvings.
+      halvings: The least budget is known to high / 2**halvings; that of an
+        image that is misclassified already is 0.
       ids: int [n], or None for 0, 1, 2, ...
       **options: Those of `run` (but epsilon, targets as an array and
         output), and of the attack.
@@ -53,14 +54,15 @@ def minimal_epsilon(
       InputError: Something that cannot be used.
     """
     errors.check_number("high", high, above=0)
-    errors.check_number("halvings", halvings, least=1)
+    integers.check_integer("halvings", halvings, least=1)
     for name in ("epsilon", "epsilons", "output"):
         if name in options:
             raise errors.InputError(
                 f"minimal_epsilon takes no {name}: it chooses the budgets."
             )
-    images, labels = np.asarray(images), np.asarray(labels)
-    ids = np.arange(len(labels)) if ids is None else np.asarray(ids)
+    _check(attack, images)
+    images, labels = np.asarray(images), sources.checked_labels(labels)
+    ids = integers.checked_ids(ids, len(labels))
     fails = np.zeros(len(labels), np.float32)
     works = np.full(len(labels), high, np.float32)
 
@@ -70,9 +72,12 @@ def minimal_epsilon(
             **options,
         )  # fmt: skip
 
-    best = at(works)
-    within = best.success
-    for _ in range(int(halvings)):
+    best, clean = at(works), at(fails)
+    best = _kept(best, clean, clean.success)
+    works = np.where(clean.success, 0, works)
+    # Some budget between the two is the least.
+    within = best.success & ~clean.success
+    for _ in range(halvings):
         middle = (fails + works) / 2
         found = at(np.where(within, middle, works))
         better = found.success & within
@@ -80,8 +85,24 @@ def minimal_epsilon(
         fails = np.where(within & ~better, middle, fails)
         best = _kept(best, found, better)
     return dataclasses.replace(
-        best, epsilon=np.where(within, works, np.nan).astype(np.float32)
+        best, epsilon=np.where(best.success, works, np.nan).astype(np.float32)
     )
+
+
+def _check(attack: str | Callable, images) -> None:
+    """Raises an InputError where there is nothing to bisect."""
+    known = isinstance(attack, str) and attacks.traits(attack)
+    if known and known["kind"] == "minimum_norm":
+        raise errors.InputError(
+            f"{attack} looks for the nearest adversarial image itself, "
+            "without a budget to bisect. Take the distances of "
+            f"attacks.run({attack!r}, ...)."
+        )
+    if not hasattr(images, "shape"):
+        raise errors.InputError(
+            "minimal_epsilon goes over the images many times, and needs an "
+            f"array [n, ...]; got a {type(images).__name__}."
+        )
 
 
 def _kept(

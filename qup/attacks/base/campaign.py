@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from qup.attacks.base import sources
+from qup.attacks.base import budgets, sources
 from qup.attacks.base.attacker import Attacker, Tick
 from qup.attacks.base.engine import Given
 from qup.attacks.base.result import AttackResult, joined
@@ -158,12 +158,12 @@ def _stores(
     attackers: list[Attacker], given: Given, output: Any
 ) -> list[Store]:
     folder = pathlib.Path(output)
+    names = [""]
+    if len(attackers) > 1:
+        names = budgets.folders([a.epsilon for a in attackers])
     first = given.images[: attackers[0].batch_size]
     told = identity(attackers[0].classifiers.attacked, first)
     return [
-        Store(
-            folder / f"epsilon-{a.epsilon:g}" if len(attackers) > 1 else folder,
-            {"classifier": told, **a.description()},
-        )
-        for a in attackers
+        Store(folder / name, {"classifier": told, **a.description()})
+        for a, name in zip(attackers, names, strict=True)
     ]

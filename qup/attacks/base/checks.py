@@ -5,6 +5,7 @@ import tensorflow as tf
 from absl import logging
 
 from qup import compilation, errors
+from qup.attacks.base import integers
 from qup.types import Bounds, LogitsFn
 
 
@@ -80,10 +81,7 @@ def check_values(images, labels, bounds: Bounds) -> None:
             f"Images reach from {low:.4g} to {high:.4g}, outside the bounds "
             f"{tuple(bounds)}. Rescale them, or pass bounds=None."
         )
-    if labels.min() < 0:
-        raise errors.InputError(
-            f"Labels must not be negative; got {labels.min()}."
-        )
+    integers.check_classes("Labels", labels)
 
 
 class Answers:
@@ -138,11 +136,13 @@ def answers(logits_fn: LogitsFn, images: tf.Tensor) -> Answers:
     )
 
 
-def check_labels(labels: np.ndarray, num_classes: int) -> None:
+def check_labels(
+    labels: np.ndarray, num_classes: int, name: str = "Labels"
+) -> None:
     """Raises an InputError where a label is no class of the classifier."""
     if labels.size and labels.max() >= num_classes:
         raise errors.InputError(
-            f"Labels reach {labels.max()}, but the classifier has "
+            f"{name} reach {labels.max()}, but the classifier has "
             f"{num_classes} classes, 0 to {num_classes - 1}."
         )
 
@@ -157,3 +157,14 @@ def logits_of(call: LogitsFn, probabilities: bool) -> LogitsFn:
         return call
     tiny = np.finfo(np.float32).tiny
     return lambda images: tf.math.log(tf.maximum(call(images), tiny))
+
+
+def of_logits(logits_fn: LogitsFn, answers: Answers) -> LogitsFn:
+    """Returns a classifier of logits, the same object at every call."""
+    if not answers.probabilities:
+        return logits_fn
+    return compilation.program(
+        logits_fn,
+        "logits of probabilities",
+        lambda call: logits_of(call, True),
+    )

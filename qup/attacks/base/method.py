@@ -141,6 +141,13 @@ class Method:
         """The norm by which the attack counts: "linf", "l2", "l1", "l0"."""
         return getattr(self, "norm", self.traits["norms"][0])
 
+    @property
+    def classes(self) -> int:
+        """The fewest classes that the attack can do with."""
+        least = self.traits.get("classes", 2)
+        # The ratio is one by the third logit.
+        return max(least, 3) if getattr(self, "loss", "") == "dlr" else least
+
     def keys(self, examples: Examples, *words) -> tf.Tensor:
         """Returns the rows' keys for `draws`: uint64 [batch].
 

@@ -4,10 +4,11 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from qup import compilation, errors, norms
-from qup.attacks.base import checks
+from qup.attacks.base import checks, integers
 from qup.attacks.base.method import Count, Method
 
 
@@ -27,18 +28,24 @@ def checked(method: Method) -> Method:
     if hasattr(method, "epsilon") and method.epsilon is not None:
         checks.check_number("epsilon", method.epsilon, least=0)
     for field in dataclasses.fields(method):
-        if field.type is Count and field.name != "seed":
-            value = getattr(method, field.name)
-            if not tf.is_tensor(value):
-                _check_count(field.name, value)
+        _check_kind(field, getattr(method, field.name))
     method.check()
     return method
 
 
-def _check_count(name: str, value: Any) -> None:
-    errors.check_number(name, value, least=1)
-    if int(value) != value:
-        raise errors.InputError(f"{name} must be an integer; got {value!r}.")
+def _check_kind(field: dataclasses.Field, value: Any) -> None:
+    """Raises an InputError unless a value is what its field is for."""
+    if value is None and field.type in (int | None, Count | None):
+        return
+    if field.type in (int, int | None):
+        integers.check_integer(field.name, value)
+    elif field.type in (Count, Count | None):
+        least = None if field.name == "seed" else 1
+        integers.check_integer(field.name, value, least=least)
+    elif field.type is bool and not isinstance(value, bool | np.bool_):
+        raise errors.InputError(
+            f"{field.name} must be True or False; got {value!r}."
+        )
 
 
 def divided(method: Method) -> tuple[Method, dict[str, Any]]:

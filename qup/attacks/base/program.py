@@ -107,12 +107,12 @@ def merged(mask: tf.Tensor, first: State, second: State) -> State:
 
 def check_classes(method: Method, answers: checks.Answers) -> None:
     """Raises an InputError if the attack needs more classes than there are."""
-    least = method.traits.get("classes", 2)
+    least = method.classes
     if answers.num_classes < least:
         raise errors.InputError(
             f"{method.name} needs at least {least} classes; the classifier "
-            f"has {answers.num_classes}. Attack it with apgd_ce, pgd, "
-            "deepfool or carlini_wagner."
+            f"has {answers.num_classes}. Attack it with apgd_ce, deepfool, "
+            "carlini_wagner, or pgd on another loss than dlr."
         )
 
 

@@ -79,6 +79,29 @@ def joined(parts: Sequence[AttackResult], images: Sequence) -> AttackResult:
     )
 
 
+def nearest(found: list[AttackResult], norm: str) -> AttackResult:
+    """Takes each example's nearest success; adds the calls of all."""
+    far = np.stack([np.where(r.success, r.distances[norm], np.inf)
+                    for r in found])  # fmt: skip
+    best, rows = far.argmin(0), np.arange(far.shape[1])
+
+    def pick(columns):
+        return np.stack(columns)[best, rows]
+
+    return dataclasses.replace(
+        found[0],
+        images=pick([r.images for r in found]),
+        success=pick([r.success for r in found]),
+        distances={
+            key: pick([r.distances[key] for r in found])
+            for key in found[0].distances
+        },
+        stage=pick([r.stage for r in found]),
+        forward_calls=sum(r.forward_calls for r in found),
+        gradient_calls=sum(r.gradient_calls for r in found),
+    )
+
+
 class Shards(Sequence):
     """Images in several .npy files, read as one array without loading it."""
 

@@ -9,18 +9,21 @@ result.robust_accuracy, result.distances["l2"], result.gradient_calls
 ```
 """
 
-import inspect
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
-from qup import attacks, errors
-from qup.attacks import targets as choices
-from qup.attacks.base import checks, precisions, sources
-from qup.attacks.base.attacker import Attacker
+from qup import errors
+from qup.attacks.base import (
+    budgets,
+    checks,
+    integers,
+    precisions,
+    sources,
+)
 from qup.attacks.base.campaign import campaign
 from qup.attacks.base.parts import Classifiers
+from qup.attacks.base.preparation import prepared
 from qup.attacks.base.result import AttackResult
 from qup.types import Bounds, LogitsFn
 
@@ -54,7 +57,8 @@ def run(
 
     Args:
       attack: A registered name, or a function attack(logits_fn, images,
-        labels, **options) -> images.
+        labels, **options) -> images. It is given `bounds`, `seed`, `ids`
+        (int64 [batch]) and `epsilon` (one a call) where it takes them.
       logits_fn: The classifier, a Keras model or a function.
       images: float [n, ...] inside `bounds`, or an iterable of such batches.
       labels: int [n], the true classes.
@@ -85,90 +89,30 @@ def run(
     """
     if epsilon is not None and epsilons is not None:
         raise errors.InputError("Give epsilon or epsilons, not both.")
-    errors.check_number("batch_size", batch_size, least=1)
+    integers.check_integer("batch_size", batch_size, least=1)
+    integers.check_integer("seed", seed)
+    if not isinstance(output, str | os.PathLike | None):
+        raise errors.InputError(
+            f"output must be a folder's path or None; got {output!r}."
+        )
+    labels = sources.checked_labels(labels)
+    several = [budgets.checked(epsilon, len(labels))]
+    if epsilons is not None:
+        several = budgets.several(epsilons)
     bounds = checks.checked_bounds(bounds)
     attacked = precisions.copied(logits_fn, precision)
     attackers = [
-        _attacker(
+        prepared(
             attack, Classifiers(attacked, logits_fn), budget, targets,
             int(batch_size), {"bounds": bounds, "seed": seed, **options},
         )
-        for budget in ([epsilon] if epsilons is None else map(float, epsilons))
+        for budget in several
     ]  # fmt: skip
     streamed = output is not None or not hasattr(images, "shape")
     pieces = sources.shards(
         images, labels, ids=ids, bounds=bounds,
         size=batch_size * _BATCHES if streamed else None,
     )  # fmt: skip
-    found = campaign(attackers, pieces, _goals(targets, labels), output, tick)
+    goals = sources.checked_targets(targets, labels)
+    found = campaign(attackers, pieces, goals, output, tick)
     return found if epsilons is not None else found[0]
-
-
-def _attacker(
-    attack: str | Callable,
-    classifiers: Classifiers,
-    epsilon,
-    targets,
-    batch_size: int,
-    options: dict[str, Any],
-) -> Attacker:
-    """Prepares the attack for one budget."""
-    method = function = None
-    name = attack
-    if callable(attack):
-        function, name = attack, getattr(attack, "__name__", "function")
-    else:
-        method = attacks.traits(attack)["method"]
-        function = None if method else attacks.get(attack)
-    if function is not None:
-        options = _taken(function, options)
-    if epsilon is not None and (function or _has(method, "epsilon")):
-        options = {**options, "epsilon": float(np.max(epsilon))}
-    if targets is not None:
-        if method is not None and not _has(method, "targeted"):
-            raise errors.InputError(
-                f"{name} takes no targets: it has no targeted form."
-            )
-        if isinstance(targets, str) and targets != "all":
-            choices.check(targets)
-        options = {**options, "targeted": True}
-    return Attacker(
-        name=name,
-        method=method and attacks.method(name, **options),
-        function=function,
-        options={} if method else options,
-        classifiers=classifiers,
-        batch_size=batch_size,
-        targets=targets,
-        epsilon=epsilon,
-        seed=options.get("seed", 0),
-    )
-
-
-def _has(method: type | None, option: str) -> bool:
-    return method is not None and option in method.__dataclass_fields__
-
-
-def _taken(function: Callable, options: dict[str, Any]) -> dict[str, Any]:
-    """Leaves out bounds and seed where a function does not take them."""
-    known = inspect.signature(function).parameters
-    if any(p.kind is p.VAR_KEYWORD for p in known.values()):
-        return options
-    own = {k: v for k, v in options.items() if k not in ("bounds", "seed")}
-    for option in own:
-        if option not in known:
-            raise errors.unknown("option of the attack", option, known)
-    return own | {k: v for k, v in options.items() if k in known}
-
-
-def _goals(targets, labels) -> np.ndarray | None:
-    """Returns targets given one by one, or None."""
-    if targets is None or isinstance(targets, str):
-        return None
-    goals = np.asarray(targets)
-    if goals.shape != np.shape(labels) or goals.dtype.kind not in "iu":
-        raise errors.InputError(
-            f"targets must be integers {np.shape(labels)}, one an image; got "
-            f"{goals.dtype.name} {goals.shape}."
-        )
-    return goals.astype(np.int32)

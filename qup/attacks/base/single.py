@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from qup.attacks.base import checks, parts
+from qup.attacks.base import checks, integers, parts
 from qup.attacks.base import program as programs
 from qup.attacks.base.engine import Given
 from qup.attacks.base.method import Examples, Method
@@ -71,12 +71,12 @@ def _prepared(method: Method, logits_fn, images, labels, ids):
     """Returns the first part's program and scalars, itself, the batch."""
     images, labels = checks.check_batch(images, labels, method.bounds)
     count = images.shape[0]
-    ids = tf.range(count, dtype=tf.int64) if ids is None else ids
+    ids = integers.checked_ids(ids, count)
     epsilon = np.nan if method.budget is None else method.budget
     examples = Examples(
         images,
         labels,
-        tf.cast(ids, tf.int64),
+        tf.constant(ids),
         tf.fill([count], tf.cast(epsilon, tf.float32)),
         tf.constant(0),
     )

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from qup import errors
-from qup.attacks.base import checks
+from qup.attacks.base import checks, integers
 from qup.attacks.base.engine import Given
 from qup.types import Bounds
 
@@ -41,20 +41,14 @@ def shards(
     Raises:
       InputError: Something that cannot be attacked, or lengths that differ.
     """
-    labels = np.asarray(labels)
-    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
-        raise errors.InputError(
-            f"Labels must be integers, one an image; got {labels.dtype.name} "
-            f"of shape {labels.shape}. One-hot labels need an argmax over "
-            "the last axis."
-        )
+    labels = checked_labels(labels)
     count = len(labels)
-    order = np.arange(count) if ids is None else ids
     columns = (
         labels,
-        column(order, np.int64, count, "ids"),
+        integers.checked_ids(ids, count),
         np.full(count, np.nan, np.float32),
     )
+    _check_whole(images, count)
     start = end = 0
     if not count:
         nothing = np.empty((0, *np.shape(images)[1:]), np.float32)
@@ -77,13 +71,66 @@ def shards(
     )
 
 
+def checked_labels(labels) -> np.ndarray:
+    """Returns labels as an array.
+
+    Raises:
+      InputError: They are not integers, one an image.
+    """
+    labels = np.asarray(labels)
+    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+        raise errors.InputError(
+            f"Labels must be integers, one an image; got {labels.dtype.name} "
+            f"of shape {labels.shape}. One-hot labels need an argmax over "
+            "the last axis."
+        )
+    return labels
+
+
+def checked_targets(targets, labels: np.ndarray) -> np.ndarray | None:
+    """Returns targets given one by one, or None.
+
+    Raises:
+      InputError: They are no classes, one an image, other than the labels.
+    """
+    if targets is None or isinstance(targets, str):
+        return None
+    goals = np.asarray(targets)
+    if goals.shape != labels.shape or goals.dtype.kind not in "iu":
+        raise errors.InputError(
+            f"targets must be integers {labels.shape}, one an image; got "
+            f"{goals.dtype.name} {goals.shape}."
+        )
+    integers.check_classes("targets", goals)
+    same = np.flatnonzero(goals == labels)
+    if same.size:
+        raise errors.InputError(
+            "targets must be other classes than the labels; got the label "
+            f"itself for {same.size} images, the first at index {same[0]}."
+        )
+    return goals.astype(np.int32)
+
+
+def _check_whole(images, count: int) -> None:
+    """Raises an InputError for a list of single images."""
+    if not isinstance(images, list | tuple) or len(images) != count:
+        return
+    shapes = [np.shape(image) for image in images]
+    if sum(shape[0] if shape else 1 for shape in shapes) != count:
+        raise errors.InputError(
+            "A list must hold batches [batch, ...]; got "
+            f"{count} arrays, as many as labels, the first of shape "
+            f"{shapes[0]}. Single images need np.stack(images)."
+        )
+
+
 def _pieces(images, size: int) -> Iterator[np.ndarray]:
     """Cuts an array, or a stream of arrays, into arrays of `size` rows."""
     if hasattr(images, "shape"):
         for start in range(0, len(images), size):
             yield np.asarray(images[start : start + size])
         return
-    if not isinstance(images, Iterable):
+    if not isinstance(images, Iterable) or isinstance(images, str | bytes):
         raise errors.InputError(
             "Images must be an array [n, ...] or an iterable of arrays; got "
             f"{type(images).__name__}."

@@ -93,6 +93,8 @@ class Store:
                 f"{columns} belongs to other images, labels or ids. Name "
                 "another output folder, or remove this one."
             )
+        if pixels.shape != given.images.shape:
+            return None
         return AttackResult(
             images=pixels,
             distances={norm: found.pop(norm) for norm in DISTANCES},

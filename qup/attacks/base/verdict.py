@@ -4,9 +4,10 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
 from qup import compilation, norms
-from qup.attacks.base.victim import adversarial
+from qup.attacks.base.victim import adversarial, told
 from qup.types import LogitsFn
 
 DISTANCES = ("l0", "l1", "l2", "linf")
@@ -58,17 +59,23 @@ def judge(
     run = compilation.program(
         logits_fn, ("verdict", targeted), lambda call: _build(call, targeted)
     )
-    found, lengths = [], []
+    found, lengths, silent = [], [], 0
     for start in range(0, len(labels), batch_size):
         rows = np.arange(start, start + batch_size)
         rows = np.minimum(rows, len(labels) - 1)
         real = min(batch_size, len(labels) - start)
-        hit, far = run(clean[rows], attacked[rows], labels[rows])
+        hit, answered, far = run(clean[rows], attacked[rows], labels[rows])
+        silent += int(np.sum(~answered.numpy()[:real]))
         found.append(hit.numpy()[:real])
         lengths.append(far.numpy()[:, :real])
     if not found:
         empty = np.zeros(0)
         return Verdict(empty.astype(bool), dict.fromkeys(DISTANCES, empty))
+    if silent:
+        logging.warning(
+            "The classifier answers NaN to %d attacked images: they count as "
+            "not broken, and the robust accuracy as too high.", silent,
+        )  # fmt: skip
     far = np.concatenate(lengths, 1).astype(np.float64)
     return Verdict(
         np.concatenate(found), dict(zip(DISTANCES, far, strict=True))
@@ -80,6 +87,8 @@ def _build(call: LogitsFn, targeted: bool):
     def run(clean, attacked, labels):
         delta = attacked - clean
         far = [norms.length(delta, norm) for norm in DISTANCES]
-        return adversarial(call(attacked), labels, targeted), tf.stack(far)
+        logits = call(attacked)
+        hit = adversarial(logits, labels, targeted)
+        return hit, told(logits), tf.stack(far)
 
     return run

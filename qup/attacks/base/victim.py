@@ -56,7 +56,7 @@ class Victim:
             self._logits_fn, objective, images
         )
         if slopes is None:
-            raise _no_gradient()
+            raise no_gradient()
         return logits, values, slopes
 
     def jacobian(
@@ -106,12 +106,13 @@ class Victim:
             self._logits_fn, objectives, images
         )
         if slopes is None:
-            raise _no_gradient()
+            raise no_gradient()
         self.gradient_calls += slopes.shape[1] * images.shape[0] / self._batch
         return logits, slopes
 
 
-def _no_gradient() -> errors.InputError:
+def no_gradient() -> errors.InputError:
+    """Returns the error for a classifier that cannot be differentiated."""
     return errors.InputError(
         "The classifier gives no gradient by its input: something in it is "
         "not differentiable (NumPy code, a cast to integers, rounding). "
@@ -130,7 +131,12 @@ def adversarial(
       targeted: Success is the target's class, not any but the true one.
 
     Returns:
-      bool [batch].
+      bool [batch]; False where the logits hold NaN, which are no class.
     """
     hit = tf.argmax(logits, -1, tf.int32) == labels
-    return hit if targeted else ~hit
+    return told(logits) & (hit if targeted else ~hit)
+
+
+def told(logits: tf.Tensor) -> tf.Tensor:
+    """Marks the rows without NaN: bool [batch]."""
+    return ~tf.reduce_any(tf.math.is_nan(logits), -1)
