@@ -45,7 +45,9 @@ def campaign(
             stores = _stores(attackers, given, output)
         results = _rounds(attackers, budgeted, own, stores, number, tick)
         for column, result in zip(found, results, strict=True):
-            column.append(result)
+            # Images that are on disk need not stay in memory.
+            kept = dataclasses.replace(result, images=()) if stores else result
+            column.append(kept)
         start = end
     if stores:
         return [s.result(c) for s, c in zip(stores, found, strict=True)]

@@ -142,10 +142,9 @@ class _Slots:
     def advance(self, length: int | None) -> None:
         """Takes one step, or all where every row takes the same number."""
         if length is not None:
-            for _ in range(length):
-                self._state = self._program.step(
-                    self._examples, self._state, self._scalars
-                )
+            self._state = self._program.advanced(
+                self._examples, self._state, self._scalars, length
+            )
             self._taken += length
             self._done[:] = True
             return

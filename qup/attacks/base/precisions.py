@@ -44,6 +44,14 @@ def copied(logits_fn: LogitsFn, precision: str) -> LogitsFn:
     return copy
 
 
+class _Nothing(keras.layers.Layer):
+    """Stands where a normalisation was, and takes its arguments."""
+
+    def call(self, inputs, mask=None):
+        """Returns the inputs."""
+        return inputs
+
+
 class _Copy:
     """A model of the same layers that computes in bfloat16."""
 
@@ -69,7 +77,10 @@ class _Copy:
             if isinstance(layer, keras.Model):
                 return self._cloned(layer, f"{path}/")
             if layer.name in norms.values():
-                return keras.layers.Identity(name=layer.name)
+                return _Nothing(name=layer.name)
+            if not isinstance(layer, keras.Layer):
+                # One of keras.ops, which computes in what it is given.
+                return type(layer).from_config(layer.get_config())
             config = layer.get_config() | {"dtype": "mixed_bfloat16"}
             norm = norms.get(layer.name)
             if norm:

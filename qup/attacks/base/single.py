@@ -105,8 +105,7 @@ def to_the_end(
     """
     state, done = program.init(examples, scalars)
     if length is not None:
-        for _ in range(length):
-            state = program.step(examples, state, scalars)
+        state = program.advanced(examples, state, scalars, length)
     else:
         while not done.numpy().all():
             state, done = program.settle(examples, state, done, scalars)
