@@ -5,6 +5,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import types
 
 import keras
 import numpy as np
@@ -12,13 +13,14 @@ import pytest
 
 from configs import synthetic
 from qup import errors, measurements
-from qup.components import artifacts
+from qup.components import artifacts, uncertainty_places
 from qup.components.artifacts import Examples
 from qup.components.label_shuffler import LabelShuffler
 from qup.datasets import examples as files_of_examples
 from qup.measures.uncertainty import records
-from qup.pipelines import uncertainty
+from qup.pipelines import uncertainty, uncertainty_choice
 from qup.pipelines.uncertainty import Request
+from qup.types import DatasetInfo
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _SMALL = {
@@ -322,6 +324,17 @@ def test_a_file_that_holds_no_directions(content, tmp_path):
         _run(tmp_path / "run", directions=(f"file:{path}",))
 
 
+def test_directions_of_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    np.save(tmp_path / "u.npy", np.eye(2, 64, dtype=np.int32))
+    info = DatasetInfo("mine", (8, 8, 1), ("a", "b"), {"test": 10})
+    request = Request(directions=("file:~/u.npy",))
+    given, file = uncertainty_choice.directions(request, info)
+    packet = types.SimpleNamespace(size=64)
+    _, named = uncertainty_places.lines(packet, None, given, file=file, seed=0)
+    assert named == ["file:0", "file:1"]
+
+
 def test_a_window_is_told_to_its_last_digit():
     texts = {"0.123456789": "0.123456789", "1.0": "1", "1e-4": "0.0001"}
     for given, told in texts.items():
@@ -331,6 +344,27 @@ def test_a_window_is_told_to_its_last_digit():
 def test_temperatures_are_told_once():
     request = Request(temperatures=("4", "1", "0.25", "4.0"))
     assert request.heats() == [4, 0.25]
+
+
+@pytest.mark.parametrize(
+    "shape,classes,message",
+    [
+        ((4, 4, 1), 4, r"\[batch, 8, 8, 1\] .*takes \[batch, 4, 4, 1\]"),
+        ((8, 8, 1), 3, r"logits \[batch, 4\].* gives \[batch, 3\]"),
+        ((8, 8, 1), 1, r"logits \[batch, 4\].* gives \[batch, 1\]"),
+    ],
+)
+def test_networks_of_other_images(done, tmp_path, shape, classes, message):
+    workdir, _, _ = done
+    path = _network(
+        tmp_path / "other.keras",
+        lambda image: keras.layers.Dense(classes)(
+            keras.layers.Flatten()(image)
+        ),
+        shape,
+    )
+    with pytest.raises(errors.InputError, match=f"'other' .*{message}"):
+        _run(workdir, model_paths=(path,), controls=False)
 
 
 def test_two_networks_of_one_name_are_refused(tmp_path):
