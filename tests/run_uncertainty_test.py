@@ -5,6 +5,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import types
 
 import keras
 import numpy as np
@@ -12,13 +13,14 @@ import pytest
 
 from configs import synthetic
 from qup import errors, measurements
-from qup.components import artifacts
+from qup.components import artifacts, uncertainty_places
 from qup.components.artifacts import Examples
 from qup.components.label_shuffler import LabelShuffler
 from qup.datasets import examples as files_of_examples
 from qup.measures.uncertainty import records
-from qup.pipelines import uncertainty
+from qup.pipelines import uncertainty, uncertainty_choice
 from qup.pipelines.uncertainty import Request
+from qup.types import DatasetInfo
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _SMALL = {
@@ -256,27 +258,36 @@ def test_networks_that_cannot_be_measured(done, tmp_path, layers, message):
         ({"domain": "windwo:0.1"}, "Did you mean 'window'"),
         ({"domain": "window"}, "such as window:0.1"),
         ({"domain": "window:-1"}, "above 0"),
+        ({"domain": "window:0.00009"}, "cannot resolve .* narrower than"),
         ({"domain": "box:1"}, "takes no width"),
         ({"estimator": "hmc"}, "Known: both, importance, mcmc"),
         ({"labels": ("4",)}, "whole number from 0 to 3; got 4"),
         ({"labels": ("1.5",)}, "whole number from 0 to 3"),
         ({"labels": ("one",)}, "whole numbers, or all"),
+        ({"labels": ("nan",)}, "from 0 to 3; got nan"),
+        ({"labels": ("inf",)}, "from 0 to 3; got inf"),
+        ({"labels": ("1e400",)}, "from 0 to 3; got 1e400"),
         ({"labels": ()}, "empty"),
         ({"centre": "image:100000"}, "number of a test image"),
+        ({"centre": "image:" + "9" * 5000}, "number of a test image"),
         ({"centre": "median"}, "must be mean, or image:N"),
         ({"directions": ("pixel:64",)}, "from 0 to 63"),
+        ({"directions": ("pixel:" + "9" * 5000,)}, "from 0 to 63"),
         ({"directions": ("pca",)}, "whole number from 1 to 64"),
         ({"directions": ("pcs:3",)}, "Did you mean 'pca'"),
         ({"directions": ("pca:2", "pca:3")}, "twice"),
         ({"directions": ("sign_gradient:2",)}, "takes no number"),
         ({"directions": ("file:absent.npy",)}, "cannot be read"),
         ({"temperatures": ("0",)}, "temperature must be"),
+        ({"temperatures": ("0.25", "0.2500000001")}, "equal to 6 digits"),
+        ({"temperatures": ("1.0000001",)}, "1.0 it has the network itself"),
         ({"temperatures": ("warm",)}, "numbers, such as"),
         ({"num_samples": 100}, "at least 500"),
         ({"num_chains": 3}, "at least 4"),
         ({"num_steps": 0}, "at least 50"),
         ({"num_images": -1}, "num_images"),
         ({"model_paths": ("absent.keras",)}, "exists"),
+        ({"model_paths": ("",)}, "got an empty name"),
     ],
 )
 def test_bad_requests_are_told_before_any_work(given, message, tmp_path):
@@ -292,13 +303,68 @@ def test_bad_requests_are_told_before_any_work(given, message, tmp_path):
         (np.ones(64), r"\[k, 64\]"),
         (np.zeros((1, 64)), "longer than 0"),
         (np.full((1, 8, 8, 1), np.inf), "finite"),
-        (np.array(["north"]), "cannot be read"),
+        (np.ones((0, 64)), r"is empty; got the shape \[0, 64\]"),
+        (np.array(["north"]), "must be real numbers"),
+        (np.ones((1, 64), complex), "real numbers.* got the dtype complex128"),
+        (np.ones((1, 64), "M8[D]"), "real numbers"),
+        (np.ones((1, 64), [("x", float)]), "real numbers"),
     ],
 )
 def test_directions_of_a_file_must_fit(array, message, tmp_path):
     np.save(tmp_path / "u.npy", array)
     with pytest.raises(errors.InputError, match=message):
         _run(tmp_path / "run", directions=(f"file:{tmp_path / 'u.npy'}",))
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\3\4", b"\x93NUMPY\1\0\1\0("])
+def test_a_file_that_holds_no_directions(content, tmp_path):
+    path = tmp_path / "u.npy"
+    path.write_bytes(content)
+    with pytest.raises(errors.InputError, match=r"cannot be read.*npy file"):
+        _run(tmp_path / "run", directions=(f"file:{path}",))
+
+
+def test_directions_of_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    np.save(tmp_path / "u.npy", np.eye(2, 64, dtype=np.int32))
+    info = DatasetInfo("mine", (8, 8, 1), ("a", "b"), {"test": 10})
+    request = Request(directions=("file:~/u.npy",))
+    given, file = uncertainty_choice.directions(request, info)
+    packet = types.SimpleNamespace(size=64)
+    _, named = uncertainty_places.lines(packet, None, given, file=file, seed=0)
+    assert named == ["file:0", "file:1"]
+
+
+def test_a_window_is_told_to_its_last_digit():
+    texts = {"0.123456789": "0.123456789", "1.0": "1", "1e-4": "0.0001"}
+    for given, told in texts.items():
+        assert Request(domain=f"window:{given}").setting() == f"window:{told}"
+
+
+def test_temperatures_are_told_once():
+    request = Request(temperatures=("4", "1", "0.25", "4.0"))
+    assert request.heats() == [4, 0.25]
+
+
+@pytest.mark.parametrize(
+    "shape,classes,message",
+    [
+        ((4, 4, 1), 4, r"\[batch, 8, 8, 1\] .*takes \[batch, 4, 4, 1\]"),
+        ((8, 8, 1), 3, r"logits \[batch, 4\].* gives \[batch, 3\]"),
+        ((8, 8, 1), 1, r"logits \[batch, 4\].* gives \[batch, 1\]"),
+    ],
+)
+def test_networks_of_other_images(done, tmp_path, shape, classes, message):
+    workdir, _, _ = done
+    path = _network(
+        tmp_path / "other.keras",
+        lambda image: keras.layers.Dense(classes)(
+            keras.layers.Flatten()(image)
+        ),
+        shape,
+    )
+    with pytest.raises(errors.InputError, match=f"'other' .*{message}"):
+        _run(workdir, model_paths=(path,), controls=False)
 
 
 def test_two_networks_of_one_name_are_refused(tmp_path):

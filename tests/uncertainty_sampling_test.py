@@ -300,6 +300,8 @@ class TestBadInput:
             ({"pixels": []}, "Give a pixel or a direction"),
             ({"directions": [[1, 2, 3]]}, r"must be \[k, 2\].*\[1, 3\]"),
             ({"directions": [1.0, 0.0]}, r"got the shape \[2\]"),
+            ({"directions": np.ones((0, 2))}, "Give a pixel or a direction"),
+            ({"directions": [[1j, 0.0]]}, "must be real numbers"),
             ({"directions": [[0.0, 0.0]]}, "longer than 0"),
             ({"directions": [[np.nan, 0.0]]}, "must be finite"),
         ],
@@ -307,6 +309,10 @@ class TestBadInput:
     def test_axes(self, options, words):
         with pytest.raises(InputError, match=words):
             uncertainty.axes.axes(2, **options)
+
+    def test_pixels_and_no_direction_that_is_there(self):
+        along = uncertainty.axes.joined(2, [("u", np.ones((0, 2)))], None)
+        assert along.names == ("pixel:0", "pixel:1")
 
     def test_more_principal_axes_than_there_are(self):
         images = np.random.rand(5, 3, 3)

@@ -2,7 +2,9 @@
 
 import hashlib
 import io
+import math
 import pathlib
+import reprlib
 from typing import Any
 
 import numpy as np
@@ -26,10 +28,11 @@ def labels(request: Request, info: DatasetInfo) -> list[int]:
     found = []
     for text in request.labels:
         label = number("--labels", text, "whole numbers, or all")
-        if not (label == int(label) and 0 <= label < info.num_classes):
+        whole = math.isfinite(label) and label.is_integer()
+        if not (whole and 0 <= label < info.num_classes):
             raise errors.InputError(
                 f"--labels: a label of {info.name} is a whole number from 0 "
-                f"to {info.num_classes - 1}; got {text}."
+                f"to {info.num_classes - 1}; got {text[:40]}."
             )
         found.append(int(label))
     if not found:
@@ -41,14 +44,15 @@ def centre(request: Request, info: DatasetInfo) -> str:
     """Returns the centre, checked."""
     if request.centre == "mean":
         return "mean"
-    kind, _, number = request.centre.partition(":")
+    kind, _, value = request.centre.partition(":")
     size = info.sizes["test"]
-    if kind != "image" or not number.isdecimal() or int(number) >= size:
+    image = _whole(value, 0, size - 1)
+    if kind != "image" or image is None:
         raise errors.InputError(
             "--centre must be mean, or image:N with the number of a test "
-            f"image, 0 to {size - 1}; got {request.centre!r}."
+            f"image, 0 to {size - 1}; got {reprlib.repr(request.centre)}."
         )
-    return f"image:{int(number)}"
+    return f"image:{image}"
 
 
 def directions(
@@ -69,7 +73,7 @@ def directions(
         if kind in found and kind != "pixel":
             raise errors.InputError(f"--directions gives {kind} twice.")
         if kind == "pixel":
-            pixel = _whole(text, value, 0, size - 1)
+            pixel = _counted(kind, value, 0, size - 1)
             found["pixel"] = sorted({*found.get("pixel", ()), pixel})
         elif kind == "file":
             found["file"], file = _file(value, info), value
@@ -80,7 +84,7 @@ def directions(
                 )
             found[kind] = True
         else:
-            found[kind] = _whole(text, value, 1, size)
+            found[kind] = _counted(kind, value, 1, size)
     return found, file
 
 
@@ -88,21 +92,39 @@ def _file(path: str, info: DatasetInfo) -> str:
     """Returns the digest of a file of directions, checked."""
     try:
         content = pathlib.Path(path).expanduser().read_bytes()
-        given = np.load(io.BytesIO(content), allow_pickle=False)
-        given = np.asarray(given, float)
-    except (OSError, ValueError, EOFError) as error:
+        given = np.lib.format.read_array(io.BytesIO(content))
+    # The header of a broken file fails in many ways.
+    except Exception as error:
         raise errors.InputError(
             f"--directions=file:{path} cannot be read: {error}. It must be an "
             ".npy file of directions [k, pixels], or of k images."
         ) from error
-    axes.axes(int(np.prod(info.image_shape)), directions=given)
+    if not given.size:
+        raise errors.InputError(
+            f"--directions=file:{path} is empty; got the shape "
+            f"{list(given.shape)}. Give one direction or more."
+        )
+    try:
+        axes.axes(int(np.prod(info.image_shape)), (), given)
+    except errors.InputError as error:
+        raise errors.InputError(f"--directions=file:{path}: {error}") from error
     return hashlib.sha256(content).hexdigest()
 
 
-def _whole(text: str, value: str, least: int, most: int) -> int:
-    if not value.isdecimal() or not least <= int(value) <= most:
+def _counted(kind: str, value: str, least: int, most: int) -> int:
+    """Returns the number of a direction such as "pca:10"."""
+    found = _whole(value, least, most)
+    if found is None:
         raise errors.InputError(
-            f"--directions={text} must end in a whole number from {least} to "
-            f"{most}."
+            f"--directions={kind}:N takes a whole number from {least} to "
+            f"{most}; got {reprlib.repr(value)}."
         )
-    return int(value)
+    return found
+
+
+def _whole(text: str, least: int, most: int) -> int | None:
+    """Returns the number in a text; None where it is none in that range."""
+    # A text of thousands of digits is none that Python reads.
+    if not text.isdecimal() or len(text) > 18:
+        return None
+    return int(text) if least <= int(text) <= most else None

@@ -18,7 +18,7 @@ from qup.pipelines import settings, uncertainty_choice
 from qup.pipelines.arguments import Arguments
 from qup.pipelines.opening import Run
 from qup.pipelines.request import digest
-from qup.pipelines.uncertainty_request import Request
+from qup.pipelines.uncertainty_request import Request, window
 
 _RANDOM = "random_labels"
 
@@ -107,7 +107,7 @@ def _same(request: Request, model: Channel) -> Iterator[_Network]:
         yield _Network(f"temperature-{heat:g}", model, temperature=heat)
     width = request.width()
     if request.stability and width is not None:
-        domains = (f"window:{width / 2:g}", f"window:{2 * width:g}")
+        domains = (window(width / 2), window(2 * width))
         yield _Network("width", model, domains=domains, accuracy=False)
 
 
@@ -157,9 +157,8 @@ class _Measuring:
         """Returns an analyzer for every label and domain, and a meter."""
         both = {"examples": examples, "model": network.model}
         found = []
-        for place, domain in enumerate(
-            network.domains or (self._request.setting(),)
-        ):
+        domains = network.domains or (self._request.setting(),)
+        for place, domain in enumerate(domains):
             for label in self._labels:
                 node = UncertaintyAnalyzer(
                     setting=self._setting(network, label, domain),
@@ -182,9 +181,7 @@ class _Measuring:
             found.append(meter.with_id(f"AccuracyMeter.{network.name}"))
         return found
 
-    def _setting(
-        self, network: _Network, label: int, domain: str
-    ) -> dict[str, Any]:
+    def _setting(self, network: _Network, label: int, domain: str) -> dict:
         return {
             "packet": self._request.packet,
             "label": label,

@@ -17,6 +17,8 @@ _SMOKE = {
 }  # fmt: skip
 # What our own networks are called in rows.
 _RESERVED = ("untrained", "constant", "random_labels")
+# float32 pixels near 1 are 6e-8 apart.
+_NARROWEST = 1e-4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,33 +108,53 @@ class Request:
             return None
         found = number("--domain", width, "a width, such as window:0.1")
         errors.check_number("The width in --domain", found, above=0, below=1e6)
+        if found < _NARROWEST:
+            raise errors.InputError(
+                f"--domain={self.domain}: float32 pixels cannot resolve a "
+                f"window narrower than {_NARROWEST}. Give a wider one, such as "
+                "window:0.1."
+            )
         return found
 
     def setting(self) -> str:
         """Returns the domain in one spelling."""
         width = self.width()
-        return self.domain if width is None else f"window:{width:g}"
+        return self.domain if width is None else window(width)
 
     def heats(self) -> list[float]:
-        """Returns the temperatures of the control."""
-        found = []
+        """Returns the temperatures of the control.
+
+        Raises:
+          InputError: One is no temperature, or two look alike in the table.
+        """
+        # At 1 it is the network itself.
+        found = {"1": 1.0}
         for text in self.temperatures:
             heat = number("--temperatures", text, "numbers, such as 0.25,4")
             errors.check_number("A temperature", heat, above=0, below=1e6)
-            # At 1 it is the network itself.
-            if heat != 1 and heat not in found:
-                found.append(heat)
-        return found
+            other = found.setdefault(f"{heat:g}", heat)
+            if heat != other:
+                raise errors.InputError(
+                    f"--temperatures: {heat!r} and {other!r} are equal to 6 "
+                    "digits, so the table could not tell them apart (at 1.0 "
+                    "it has the network itself). Leave one out."
+                )
+        return [heat for heat in found.values() if heat != 1]
 
     def imported(self) -> dict[str, pathlib.Path]:
         """Returns the user's own networks, by the names of their files.
 
         Raises:
-          InputError: One is not there, or no .keras file, or two have one
-            name.
+          InputError: One is empty, not there, or no .keras file, or two
+            have one name.
         """
         found: dict[str, pathlib.Path] = {}
         for given in self.model_paths:
+            if not given:
+                raise errors.InputError(
+                    "--model_path must be .keras files; got an empty name "
+                    f"among {list(self.model_paths)}. Take it out."
+                )
             path = Attack(attacks=(), model_path=given).imported()
             if path.stem in found or path.stem in _RESERVED:
                 raise errors.InputError(
@@ -141,6 +163,11 @@ class Request:
                 )
             found[path.stem] = path
         return found
+
+
+def window(width: float) -> str:
+    """Returns a window as a domain, its width in the shortest exact text."""
+    return f"window:{width!r}".removesuffix(".0")
 
 
 def number(flag: str, text: str, wanted: str) -> float:

@@ -5,6 +5,7 @@ a single pixel does, with the bound 1/2 |1 - u^T B u|.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -85,7 +86,7 @@ def axes(size: int, pixels=None, directions=None, names=()) -> Axes:
 
     Raises:
       InputError: A pixel out of range, a direction of the wrong shape, of
-        length 0 or not finite; nothing at all.
+        length 0, not finite or not of real numbers; nothing at all.
     """
     if pixels is None:
         pixels = np.arange(size) if directions is None else ()
@@ -106,8 +107,14 @@ def axes(size: int, pixels=None, directions=None, names=()) -> Axes:
 def _directions(given, size: int) -> np.ndarray:
     if given is None:
         return np.zeros((0, size))
-    given = np.asarray(given, float)
-    if given.ndim < 2 or given[0].size != size:
+    given = np.asarray(given)
+    if given.dtype.kind not in "biuf":
+        raise errors.InputError(
+            "directions must be real numbers, such as float32; got the dtype "
+            f"{given.dtype}. Convert them with astype(float)."
+        )
+    given = given.astype(float)
+    if given.ndim < 2 or math.prod(given.shape[1:]) != size:
         raise errors.InputError(
             f"directions must be [k, {size}], or k images of {size} values; "
             f"got the shape {list(given.shape)}."
