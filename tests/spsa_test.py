@@ -247,7 +247,7 @@ def test_a_sweep_traces_once():
     [
         ({"num_samples": 0}, "num_samples must be"),
         ({"num_samples": 7}, "even"),
-        ({"num_samples": 2.5}, "even"),
+        ({"num_samples": 2.5}, "must be an integer"),
         ({"num_steps": 0}, "num_steps must be"),
         ({"learning_rate": 0}, "learning_rate must be"),
         ({"delta": -0.1}, "delta must be"),
