@@ -87,7 +87,7 @@ def _summaries(subject: Subject, found: Relation) -> list[Row]:
         told = statistics(groups, found.vanishes)
         return {name: told[name][..., :count].mean(-1) for name in measures}
 
-    means = sums.jackknife(found.groups, over_pixels)
+    means = sums.jackknife(found.groups, over_pixels, averaged=count)
     rows = []
     for measure in measures:
         mean = subject.such(over="pixels", statistic="mean")

@@ -131,7 +131,9 @@ def total(groups: Sums) -> dict[str, np.ndarray]:
 
 
 def jackknife(
-    groups: Sums, statistics: Callable[[Sums], dict[str, np.ndarray]]
+    groups: Sums,
+    statistics: Callable[[Sums], dict[str, np.ndarray]],
+    averaged: int = 1,
 ) -> dict[str, Estimate]:
     """Estimates ratios of sums, their errors and the bias of first order.
 
@@ -143,6 +145,8 @@ def jackknife(
     Args:
       groups: Arrays whose first axis is the group, two groups or more.
       statistics: Sums -> named arrays; leading axes pass through.
+      averaged: Of how many axes each value is a mean, whose terms of second
+        order are not alike.
 
     Returns:
       Of each: value - bias, and the standard error.
@@ -156,7 +160,7 @@ def jackknife(
         mean = without[name].mean(0)
         variance = ((without[name] - mean) ** 2).mean(0) * (count - 1)
         bias = (count - 1) * (mean - value)
-        error = np.sqrt(variance + 2 * bias**2)
+        error = np.sqrt(variance + 2 * bias**2 / averaged)
         found[name] = Estimate(value - bias, error)
     return found
 
