@@ -59,7 +59,10 @@ class _Own(logging.Filter):
 def _log_plainly() -> None:
     """Shows qup's own lines as they are, of other libraries only errors."""
     absl_logging.set_verbosity(absl_logging.WARNING)
-    absl_logging.get_absl_logger().addFilter(_Own())
+    own = _Own()
+    absl_logging.get_absl_logger().addFilter(own)
+    # TensorFlow's warnings reach the handler by the root logger.
+    absl_logging.get_absl_handler().addFilter(own)
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger("qup")
