@@ -8,15 +8,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from benchmarks.attacks import bars
 from benchmarks.attacks import rows as texts
 from benchmarks.attacks.rows import Row
 from qup import files
 
-# Colour-blind safe (Okabe and Ito 2008).
-_COLOURS = {"reached": "#0072B2", "missed": "#D55E00", "": "#8C8C8C"}
-_GREY = "#666666"
 # In inches.
 _WIDTH, _ROW, _HEAD, _FOOT = 9.6, 0.27, 0.75, 0.45
 _COLUMNS = 2
@@ -69,7 +66,7 @@ def _frame(
     }  # fmt: skip
     verdicts = {row.verdict for row in rows}
     handles = [
-        Patch(color=_COLOURS[verdict], label=title)
+        Patch(color=bars.COLOURS[verdict], label=title)
         for verdict, title in titles.items()
         if verdict in verdicts
     ]
@@ -87,7 +84,9 @@ def _frame(
         for text in circumstances.values()
         for line in textwrap.wrap(text, 130)
     )
-    foot.text(0.5, 0.2, text, ha="center", va="bottom", fontsize=8, color=_GREY)
+    foot.text(
+        0.5, 0.2, text, ha="center", va="bottom", fontsize=8, color=bars.GREY
+    )
 
 
 def _grouped(rows: Sequence[Row]) -> dict[str, list[Row]]:
@@ -110,10 +109,9 @@ def _draw_races(figure: SubFigure, races: dict[str, list[Row]]) -> None:
     for axis, (what, rows) in zip(panels.flat, races.items(), strict=False):
         axis.set_title(what, loc="left", fontsize=9.5, weight="bold")
         places = range(len(rows))
-        _bars(axis, places, rows, _ends(every))
+        bars.draw(axis, places, rows, bars.ends(every))
         axis.set_yticks(places, [row.rival for row in rows], fontsize=9)
         axis.set_ylim(len(rows) - 0.4, -0.6)
-        _style(axis)
 
 
 def _draw_others(
@@ -143,16 +141,15 @@ def _draw_ratios(axis: Axes, rows: Sequence[Row]) -> None:
         places += [top + 0.95 + i for i in range(len(group))]
         ordered += group
         top = places[-1] + 1.1
-    _bars(axis, places, ordered, _ends(rows))
+    bars.draw(axis, places, ordered, bars.ends(rows))
     axis.set_yticks(places, [row.rival for row in ordered], fontsize=9)
     axis.set_ylim(top - 0.4, -0.6)
-    _style(axis)
 
 
 def _write_others(axis: Axes, rows: Sequence[Row]) -> None:
     """Writes two lines a row: what, and what was measured."""
     for place, row in enumerate(rows):
-        colour = _COLOURS.get(row.verdict, _COLOURS[""])
+        colour = bars.COLOURS.get(row.verdict, bars.COLOURS[""])
         axis.plot(0, place, "s", color=colour, markersize=7, clip_on=False)
         text = f"{texts.shown(row.measured)} {row.unit}"
         if row.bound:
@@ -164,59 +161,3 @@ def _write_others(axis: Axes, rows: Sequence[Row]) -> None:
         )  # fmt: skip
     axis.set_xlim(-0.02, 1)
     axis.set_ylim(len(rows) - 0.4, -0.6)
-
-
-def _ends(rows: Sequence[Row]) -> tuple[float, float]:
-    """Returns the ends of an axis that holds the rows and their numbers."""
-    values = [row.measured for row in rows if row.measured]
-    values += [row.target for row in rows if row.target]
-    low, high = min([0.9, *values]), max([2.0, *values])
-    return low**1.15, high * (high / low) ** 0.4
-
-
-def _bars(axis: Axes, places, rows: Sequence[Row], ends) -> None:
-    axis.set_xscale("log")
-    axis.set_xlim(*ends)
-    axis.axvline(1, color="black", linewidth=0.8, zorder=0.9)
-    for place, row in zip(places, rows, strict=True):
-        _bar(axis, place, row)
-
-
-def _bar(axis: Axes, place: float, row: Row) -> None:
-    offset = {"xytext": (5, 0), "textcoords": "offset points", "va": "center"}
-    if row.measured is None:
-        axis.annotate(
-            "does not run", (1, place), fontsize=8.5, color=_GREY, **offset
-        )
-        return
-    colour = _COLOURS[row.verdict]
-    axis.barh(place, row.measured - 1, left=1, height=0.68, color=colour)
-    if row.target is not None:
-        for line, shade in ((4.5, "white"), (2, "black")):
-            axis.plot(
-                [row.target] * 2, [place - 0.44, place + 0.44],
-                color=shade, linewidth=line, solid_capstyle="butt",
-            )  # fmt: skip
-    text = axis.annotate(
-        texts.shown(row.measured), (max(1, row.measured, row.target or 1),
-        place), fontsize=9, weight="bold", color=colour, **offset,
-    )  # fmt: skip
-    if row.target is not None:
-        axis.annotate(
-            f"≥ {row.target:g}", (1, 0.5), xycoords=text, fontsize=8,
-            color=_GREY, **offset,
-        )  # fmt: skip
-
-
-def _style(axis: Axes) -> None:
-    low, high = axis.get_xlim()
-    steps = (1, 2, 5) if high / low > 20 else (1, 1.5, 2, 3, 5, 7)
-    ticks = [m * 10**e for e in (-2, -1, 0, 1, 2, 3) for m in steps]
-    axis.xaxis.set_major_locator(FixedLocator(ticks))
-    axis.xaxis.set_minor_locator(NullLocator())
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
-    axis.tick_params(axis="x", labelsize=8.5, labelbottom=True)
-    axis.tick_params(axis="y", length=0)
-    axis.spines[["top", "right", "left"]].set_visible(False)
-    axis.grid(axis="x", color="#e4e4e4", linewidth=0.7)
-    axis.set_axisbelow(True)
