@@ -18,13 +18,9 @@ from qup import errors
 from qup.measures.uncertainty import axes as lines
 from qup.measures.uncertainty import sums
 from qup.measures.uncertainty.axes import Axes
-from qup.measures.uncertainty.chains import (
-    FIRST_LEAPS,
-    STRETCH,
-    Chains,
-    Stretch,
-)
+from qup.measures.uncertainty.chains import Chains, Stretch
 from qup.measures.uncertainty.domains import Domain
+from qup.measures.uncertainty.kernels import FIRST_LEAPS, STRETCH
 from qup.measures.uncertainty.packets import Packet
 from qup.measures.uncertainty.relation import Kept, Relation, estimated
 
