@@ -8,10 +8,10 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from absl import app, flags
 from absl import logging as absl_logging
-from ml_collections import config_dict
 
 from bin import command_line
 from qup import errors, orchestration
@@ -84,18 +84,28 @@ def start_tensorflow() -> None:
         tensorflow.constant(0.0) + 1.0
 
 
-def run(main: Callable[[config_dict.ConfigDict], str]) -> None:
+def run(
+    main: Callable[[Any], str],
+    *,
+    parse: Callable[[list[str]], list[str]] = command_line.parse,
+    resolve: Callable[[], Any] = command_line.resolve,
+) -> None:
     """Parses argv, calls `main` with the settings, prints what it returns.
 
     Exit status: 0 when main returned, 1 for anything the user can mend
     (told in a line, without a traceback), 130 after Ctrl-C and 143 after
     SIGTERM.
+
+    Args:
+      main: Called with what `resolve` returns.
+      parse: Parses argv; returns the program's name and what is no flag.
+      resolve: Returns the settings.
     """
 
     def started(argv: list[str]) -> None:
         if len(argv) > 1:
             raise flags.Error(f"Not a flag: {argv[1]!r}.")
-        config = command_line.resolve()
+        config = resolve()
         signal.signal(signal.SIGTERM, _terminate)
         _log_plainly()
         start_tensorflow()
@@ -107,7 +117,7 @@ def run(main: Callable[[config_dict.ConfigDict], str]) -> None:
 
     def parsed(argv: list[str]) -> list[str]:
         with _told():
-            return command_line.parse(argv)
+            return parse(argv)
 
     if sys.stderr is None:
         # Closed by the caller: messages need somewhere to go.

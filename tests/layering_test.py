@@ -10,7 +10,7 @@ _LEVELS = [
     {"errors", "types", "registry", "files", "gradients", "norms",
      "compilation", "batch_normalization", "measurements", "progress",
      "paper", "nesting", "versions", "draws", "model_files",
-     "orchestration", "__init__"},
+     "orchestration", "scales", "__init__"},
     {"datasets", "models", "attacks", "measures", "pix2pix", "unet"},
     {"training", "evaluation", "augmentation", "opposite_fgsm", "deltas",
      "pairs", "checkpoints", "summaries", "export", "workdir",
@@ -18,7 +18,8 @@ _LEVELS = [
      "translation", "lineage", "masking", "robustness", "saved_models",
      "conjugates", "binary_toy",
      "uncertainty_figures", "uncertainty_text", "uncertainty_rows",
-     "uncertainty_measured", "uncertainty_networks"},
+     "uncertainty_measured", "uncertainty_networks", "evidence_figures"},
+    {"report"},
     {"components"},
     {"pipelines"},
 ]  # fmt: skip

@@ -370,3 +370,32 @@ def test_what_acts_elsewhere_runs_every_time(tmp_path):
         done = root.run(source, worker, pusher)
     assert done["Worker"].state is State.CACHED
     assert done["Pusher"].state is State.COMPLETE and len(ran) == 2
+
+
+def test_a_failure_can_leave_the_others_going(tmp_path):
+    @component
+    def Breaker(data: In[Data], result: Out[Result]) -> None:
+        raise ValueError("broken")
+
+    @component
+    def Reader(result: In[Result], more: Out[Result]) -> None:
+        (more.path / "x").touch()
+
+    source = Source()
+    data = source.outputs["data"]
+    breaker = Breaker(data=data)
+    behind = Reader(result=breaker.outputs["result"])
+    beside = Worker(data=data)
+    metadata = Metadata(tmp_path / "metadata.sqlite")
+    runner = LocalRunner(tmp_path, metadata)
+    nodes, told = [source, breaker, behind, beside], []
+    with pytest.raises(ValueError, match="broken"):
+        runner.run(nodes)
+    done = runner.run(
+        nodes, on_failure=lambda node, error: told.append((node.id, str(error)))
+    )
+    assert set(done) == {"Source", "Worker"}
+    assert told == [("Breaker", "broken")]
+    assert done["Worker"].state is State.COMPLETE
+    (failed, *_) = [run for run in metadata.runs() if run.id] or [None]
+    assert failed.state is State.FAILED

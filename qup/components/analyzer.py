@@ -1,5 +1,6 @@
 """Step 8: what the walk did to the images, in numbers and in pictures."""
 
+import dataclasses
 import json
 from typing import Any
 
@@ -62,6 +63,7 @@ def Analyzer(
         rows += subject.such(step=step).rows(
             clean, {"robust_accuracy": robust}, attack
         )
+    rows = [dataclasses.replace(row, artifact="images.npz") for row in rows]
     measurements.write(analysis.path / "measurements.csv", rows)
 
     data = files_of_examples.read(examples.path)

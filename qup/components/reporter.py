@@ -1,5 +1,7 @@
 """Step 9: one table of all rows, and the figures."""
 
+import dataclasses
+
 import numpy as np
 
 from qup import figures, measurements
@@ -24,6 +26,8 @@ def Reporter(
     rows = []
     for held in (*evaluations, *analyses):
         rows += measurements.read(held.path / "measurements.csv")
+    # What they name is not beside the table.
+    rows = [dataclasses.replace(row, artifact="") for row in rows]
     measurements.write(report.path / "measurements.csv", rows)
     for analysis in analyses:
         own = measurements.read(analysis.path / "measurements.csv")

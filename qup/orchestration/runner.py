@@ -62,6 +62,7 @@ class LocalRunner:
         *,
         pipeline: str = "pipeline",
         parameters: Mapping[str, Any] | None = None,
+        on_failure: Callable[[Node, Exception], None] | None = None,
     ) -> dict[str, Execution]:
         """Runs nodes, each after those that it needs.
 
@@ -72,9 +73,12 @@ class LocalRunner:
           nodes: The pipeline.
           pipeline: Its name in the metadata.
           parameters: JSON values recorded with the run, such as the flags.
+          on_failure: If given, a component that raises does not end the run:
+            this is called, the nodes that need its outputs are left out, and
+            the others go on. The run is recorded FAILED all the same.
 
         Returns:
-          The execution of each node, by its id.
+          The execution of each node that has one, by its id.
 
         Raises:
           PipelineError: The nodes are no pipeline.
@@ -101,21 +105,37 @@ class LocalRunner:
         done: dict[str, Execution] = {}
         try:
             for node in nodes:
+                if not _possible(node, done):
+                    continue
                 inputs = {
                     key: [done[c.producer.id].outputs[c.key][0] for c in held]
                     for key, held in node.inputs.items()
                 }
-                done[node.id] = launch(node, inputs, codes[node.id])
+                try:
+                    done[node.id] = launch(node, inputs, codes[node.id])
+                except errors.OrchestrationError:
+                    raise
+                except Exception as error:
+                    if on_failure is None:
+                        raise
+                    on_failure(node, error)
         except BaseException:
             with contextlib.suppress(errors.MetadataError):
                 self._metadata.end(run, State.FAILED)
             raise
-        self._metadata.end(run, State.COMPLETE)
+        whole = len(done) == len(nodes)
+        self._metadata.end(run, State.COMPLETE if whole else State.FAILED)
         return done
 
     def _fingerprint(self, node: Node) -> str:
         chosen = node.component.plugins(node.parameters)
         return self._code.fingerprint(node.component.fn, chosen)
+
+
+def _possible(node: Node, done: Mapping[str, Execution]) -> bool:
+    """Returns whether all that a node needs was made."""
+    channels = [c for held in node.inputs.values() for c in held]
+    return all(channel.producer.id in done for channel in channels)
 
 
 def _ordered(nodes: list[Node]) -> list[Node]:

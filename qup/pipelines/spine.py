@@ -1,7 +1,7 @@
 """The runner of the pipelines: what code counts, and what is told."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from qup import errors
@@ -24,8 +24,20 @@ CODE = Code(
 )
 
 
-def runner(this: Run) -> LocalRunner:
+def tell(notice: Notice) -> None:
+    """Logs what happens to a node."""
+    level = logging.INFO
+    if notice.kind in ("damaged", "failed", "changed", "abandoned"):
+        level = logging.WARNING
+    _log.log(level, "%s", notice)
+
+
+def runner(this: Run, on_event: Callable[[Notice], None] = tell) -> LocalRunner:
     """Returns the runner of a run's pipeline root.
+
+    Args:
+      this: The run.
+      on_event: Told of all that happens.
 
     Raises:
       OrchestrationError: The root or its database cannot be used.
@@ -35,13 +47,19 @@ def runner(this: Run) -> LocalRunner:
         Metadata(this.pipeline_root / "metadata.sqlite", keep_aside=True),
         enable_cache=this.config.enable_cache,
         verify=this.config.verify,
-        on_event=_tell,
+        on_event=on_event,
         code=CODE,
     )
 
 
 def run(
-    this: Run, nodes: list[Node], pipeline: str, told: Mapping[str, Any]
+    this: Run,
+    nodes: list[Node],
+    pipeline: str,
+    told: Mapping[str, Any],
+    *,
+    on_event: Callable[[Notice], None] = tell,
+    on_failure: Callable[[Node, Exception], None] | None = None,
 ) -> dict[str, Execution]:
     """Runs nodes whose results are not known yet.
 
@@ -50,6 +68,8 @@ def run(
       nodes: Its nodes.
       pipeline: Name of the pipeline.
       told: What is noted of the run.
+      on_event: Told of all that happens.
+      on_failure: See `LocalRunner.run`.
 
     Returns:
       Each node's execution.
@@ -59,7 +79,9 @@ def run(
       OrchestrationError: The pipeline root cannot be used.
     """
     try:
-        return runner(this).run(nodes, pipeline=pipeline, parameters=told)
+        return runner(this, on_event).run(
+            nodes, pipeline=pipeline, parameters=told, on_failure=on_failure
+        )
     except OSError as error:
         # Components write their files without further ado.
         raise errors.InputError(
@@ -67,10 +89,3 @@ def run(
             f"{error.strerror or error}. Make room or give access; the same "
             "command goes on from here."
         ) from error
-
-
-def _tell(notice: Notice) -> None:
-    level = logging.INFO
-    if notice.kind in ("damaged", "failed", "changed", "abandoned"):
-        level = logging.WARNING
-    _log.log(level, "%s", notice)

@@ -1,0 +1,90 @@
+"""Every table and figure of the paper by one command, with a report.
+
+    python -m bin.reproduce --scale=smoke --workdir=runs/smoke
+    python -m bin.reproduce --scale=cpu --seeds=5 --workdir=runs/cpu
+    python -m bin.reproduce --scale=cpu --experiments=table2 \
+        --models=convnet --epochs=1,30 --workdir=runs/cpu
+
+What is known is not computed again; killed, the same command goes on. It
+ends with WORKDIR/report/report.html; `python -m bin.report WORKDIR` makes
+that page anew without computing anything.
+"""
+
+import importlib
+import pathlib
+from typing import Any
+
+from absl import flags
+
+from bin import starting
+from qup.interruption import Interruption
+from qup.scales import SCALES, get
+
+_EXPERIMENTS = flags.DEFINE_list(
+    "experiments", ["all"], "Which; a wrong name tells all that there are."
+)
+_SCALE = flags.DEFINE_enum(
+    "scale", "cpu", list(SCALES), "How much is computed: qup/scales.py."
+)
+_SEEDS = flags.DEFINE_list(
+    "seeds", [], "How many (5), or which (0,3,7). Default: the scale's."
+)
+_MODELS = flags.DEFINE_list("models", [], "Only these architectures.")
+_EPOCHS = flags.DEFINE_list("epochs", [], "Only these numbers of epochs.")
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Folder of the results. Default: runs/reproduce-SCALE."
+)
+_ANONYMOUS = flags.DEFINE_bool(
+    "anonymous", False, "Leave user, host and paths out of the report."
+)
+flags.DEFINE_string(
+    "pipeline_root", None, "Folder of the artifacts; several may share it."
+)
+flags.DEFINE_bool("enable_cache", True, "Reuse what earlier runs made.")
+flags.DEFINE_enum(
+    "verify", "stat", ["stat", "full"], "How reused files are looked at."
+)
+flags.DEFINE_string("data_dir", None, "Folder of prepared datasets.")
+flags.DEFINE_string(
+    "manual_dir", None, "Folder of original files fetched by hand."
+)
+_PLACES = {
+    "pipeline_root": "pipeline_root",
+    "enable_cache": "enable_cache",
+    "verify": "verify",
+    "data_dir": "dataset.data_dir",
+    "manual_dir": "dataset.manual_dir",
+}
+
+
+def settings_of(dataset: str) -> Any:
+    """Returns the settings of a dataset at the scale asked for."""
+    settings = importlib.import_module(f"configs.{dataset}")
+    return settings.get_config(get(_SCALE.value).settings)
+
+
+def main(places: dict[str, Any]) -> str:
+    """Runs the experiments; returns where everything lies."""
+    with Interruption():
+        from qup.pipelines import reproduce
+
+    request = reproduce.Request(
+        workdir=pathlib.Path(
+            _WORKDIR.value or f"runs/reproduce-{_SCALE.value}"
+        ),
+        experiments=tuple(_EXPERIMENTS.value),
+        scale=_SCALE.value,
+        seeds=tuple(_SEEDS.value),
+        models=tuple(_MODELS.value),
+        epochs=tuple(_EPOCHS.value),
+        anonymous=_ANONYMOUS.value,
+    )
+    return reproduce.run(request, settings_of, places)
+
+
+def _places() -> dict[str, Any]:
+    return {key: flags.FLAGS[flag].value for flag, key in _PLACES.items()}
+
+
+if __name__ == "__main__":
+    starting.run(main, parse=flags.FLAGS, resolve=_places)

@@ -1,0 +1,99 @@
+"""What the nodes of a reproduction measured, gathered in its folder.
+
+```python
+gathered = Gathered(folder)
+gathered.add(done)
+gathered.write(about)
+```
+"""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from qup import files, measurements
+from qup.measurements import Row
+from qup.orchestration import Execution
+from qup.report.material import ABOUT, ROWS, SOURCES, digest
+
+# Outputs that hold rows.
+_KEYS = ("evaluation", "analysis")
+_ARRAYS = "arrays"
+
+
+class Gathered:
+    """Rows with their sources; of equal keys the newest counts.
+
+    Attributes:
+      rows: By their keys.
+      sources: By the rows' digests.
+    """
+
+    def __init__(self, folder: pathlib.Path):
+        """Opens a folder; what an earlier run measured stays.
+
+        Raises:
+          InputError: What it holds is damaged, or of an older version.
+        """
+        self.folder = folder
+        self.rows: dict[tuple, Row] = {}
+        self.sources: dict[str, Any] = {}
+        self._read()
+
+    def _read(self) -> None:
+        """Adds what the folder holds; our own rows count more."""
+        if (self.folder / ROWS).exists():
+            held = measurements.read(self.folder / ROWS)
+            self.rows = {row.key(): row for row in held} | self.rows
+        if (self.folder / SOURCES).exists():
+            text = (self.folder / SOURCES).read_text(encoding="utf-8")
+            self.sources = json.loads(text) | self.sources
+
+    def add(self, done: Mapping[str, Execution]) -> None:
+        """Takes in what executions measured."""
+        for node, execution in done.items():
+            for key in _KEYS:
+                for held in execution.outputs.get(key, ()):
+                    source = {
+                        "node": node, "artifact": held.id,
+                        "execution": execution.id, "code": execution.code,
+                    }  # fmt: skip
+                    self._take(node, held.path, source)
+
+    def _take(
+        self, node: str, folder: pathlib.Path, source: Mapping[str, Any]
+    ) -> None:
+        for row in measurements.read(folder / ROWS):
+            if row.artifact:
+                place = pathlib.Path(_ARRAYS, node, row.artifact)
+                self._link(folder / row.artifact, self.folder / place)
+                row = dataclasses.replace(row, artifact=place.as_posix())
+            self.rows[row.key()] = row
+            self.sources[digest(row)] = dict(source)
+
+    def _link(self, source: pathlib.Path, target: pathlib.Path) -> None:
+        if target.exists() and target.samefile(source):
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with files.replacing(target) as partial:
+            files.link(source, partial)
+
+    def write(self, about: Mapping[str, Any]) -> None:
+        """Writes measurements.csv, sources.json and reproduction.json.
+
+        Raises:
+          InputError: The folder cannot be written.
+        """
+        # Another run may have added to them meanwhile.
+        self._read()
+        measurements.write(self.folder / ROWS, self.rows.values())
+        known = {digest(row): row for row in self.rows.values()}
+        sources = {k: v for k, v in self.sources.items() if k in known}
+        files.write_text(self.folder / SOURCES, _json(sources))
+        files.write_text(self.folder / ABOUT, _json(about))
+
+
+def _json(tree: Mapping[str, Any]) -> str:
+    return json.dumps(tree, indent=1, sort_keys=True) + "\n"

@@ -1,0 +1,208 @@
+"""Every table and figure of the paper, over the components of the road.
+
+Each experiment is a pipeline of its own in one pipeline root, so that what
+several need is made once, and what is known is not computed again. One that
+fails does not stop the others.
+
+```python
+print(run(Request(pathlib.Path("runs/reproduction")), load=settings_of))
+```
+"""
+
+import json
+import logging
+import pathlib
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from qup import errors, scales, versions
+from qup.orchestration import Node, Notice
+from qup.pipelines import experiments, reproduce_request, spine
+from qup.pipelines.benches import Benches, Load
+from qup.pipelines.collecting import Gathered
+from qup.pipelines.lab import Lab
+from qup.pipelines.remaining import Remaining, duration
+from qup.report import writing
+from qup.report.material import ABOUT, Material
+from qup.workdir import Workdir
+
+Request = reproduce_request.Request
+_log = logging.getLogger("qup")
+_PROGRAM = "reproduce"
+
+
+def run(request: Request, load: Load, places: Mapping[str, Any]) -> str:
+    """Runs the experiments asked for, and writes the report.
+
+    Args:
+      request: Which experiments, how large, where.
+      load: Returns the settings of a dataset, by its name.
+      places: Settings by their names, the same for all datasets.
+
+    Returns:
+      Where everything lies, as text.
+
+    Raises:
+      InputError: Something given cannot be used, or an experiment failed;
+        what was measured is kept, and a second start goes on.
+      OrchestrationError: The pipeline root cannot be used.
+    """
+    request.check()
+    folder = request.workdir
+    workdir = Workdir(folder)
+    _check_scale(folder, request.scale)
+    with workdir.locked("to begin"):
+        workdir.commit({"program": _PROGRAM, "scale": request.scale})
+    return _Reproduction(request, workdir, load, places).run()
+
+
+def _check_scale(folder: pathlib.Path, scale: str) -> None:
+    """Raises an InputError where the folder holds something else."""
+    path = folder / "config.json"
+    if not path.exists():
+        return
+    held = json.loads(path.read_text(encoding="utf-8"))
+    if held.get("program") != _PROGRAM:
+        raise errors.InputError(
+            f"The workdir {folder} holds a run of another program. Name an "
+            "empty or a new folder."
+        )
+    if held.get("scale") != scale:
+        raise errors.InputError(
+            f"The workdir {folder} holds a reproduction of scale "
+            f"{held.get('scale')}, and --scale={scale} is asked for: their "
+            "numbers must not stand in one table. Name another folder."
+        )
+
+
+class _Reproduction:
+    """One run: its laboratory, what it gathers, what failed."""
+
+    def __init__(
+        self,
+        request: Request,
+        workdir: Workdir,
+        load: Load,
+        places: Mapping[str, Any],
+    ):
+        """Plans nothing yet."""
+        self._request = request
+        self._scale = scales.get(request.scale)
+        root = {"workdir": str(request.workdir)}
+        self._benches = Benches(load, {**places, **root})
+        self._workdir = workdir
+        self._gathered = Gathered(request.workdir)
+        self._failed: dict[str, str] = {}
+        self._start = time.time()
+
+    def run(self) -> str:
+        plans = self._plans()
+        every = {node.id for nodes in plans.values() for node in nodes}
+        remaining = Remaining(every)
+        _log.info(
+            "%s, scale %s, seeds %s: %d steps",
+            ", ".join(plans) or "nothing", self._scale.name,
+            self._request.numbers(), len(every),
+        )  # fmt: skip
+        for name, nodes in plans.items():
+            self._experiment(name, nodes, remaining)
+            self._write()
+        return self._report()
+
+    def _write(self) -> None:
+        """Adds to the folder what was measured."""
+        with self._workdir.locked("to write its results"):
+            self._gathered.write(self._about())
+
+    def _plans(self) -> dict[str, list[Node]]:
+        """Returns the nodes of each experiment that can be planned."""
+        plans, seeds = {}, self._request.numbers()
+        shared: dict[str, Node] = {}
+        for name in self._request.chosen():
+            lab = Lab(
+                self._scale, self._benches, shared=shared,
+                models=self._request.kept_models(),
+                epochs=self._request.kept_epochs(),
+            )  # fmt: skip
+            try:
+                experiments.get(name)(lab, seeds)
+            except errors.InputError as error:
+                self._fail(name, str(error))
+                continue
+            if lab.nodes:
+                plans[name] = list(lab.nodes.values())
+        return plans
+
+    def _experiment(
+        self, name: str, nodes: list[Node], remaining: Remaining
+    ) -> None:
+        _log.info("== %s", name)
+        began: dict[str, float] = {}
+
+        def tell(notice: Notice) -> None:
+            spine.tell(notice)
+            if notice.kind == "running":
+                began[notice.node] = time.monotonic()
+            if notice.kind in ("complete", "reused", "failed"):
+                start = began.get(notice.node)
+                taken = None if start is None else time.monotonic() - start
+                remaining.done(notice.node, taken)
+                if start is not None:
+                    _log.info("%s", remaining)
+
+        def failed(node: Node, error: Exception) -> None:
+            _log.debug("%s", node.id, exc_info=error)
+            self._fail(node.id, f"{type(error).__name__}: {error}")
+
+        this = self._benches.any()
+        told = {"experiment": name, "scale": self._scale.name,
+                "versions": versions.installed()}  # fmt: skip
+        done = spine.run(
+            this, nodes, f"{_PROGRAM}-{name}", told,
+            on_event=tell, on_failure=failed,
+        )  # fmt: skip
+        for node in nodes:
+            remaining.done(node.id, None)
+        self._gathered.add(done)
+
+    def _fail(self, what: str, why: str) -> None:
+        _log.warning("%s failed: %s", what, why)
+        self._failed[what] = " ".join(why.split())
+
+    def _about(self) -> dict[str, Any]:
+        """Returns what the report tells of the run beside its rows."""
+        held: dict[str, Any] = {}
+        path = self._request.workdir / ABOUT
+        if path.exists():
+            held = json.loads(path.read_text(encoding="utf-8"))
+        seconds = held.get("seconds", 0) + time.time() - self._start
+        self._start = time.time()
+        return {
+            "scale": self._scale.name,
+            "seeds": sorted({r.seed for r in self._gathered.rows.values()}),
+            "seconds": round(seconds, 1),
+            "versions": versions.installed(),
+            "failed": self._failed,
+            "anonymous": self._request.anonymous,
+        }
+
+    def _report(self) -> str:
+        folder = self._request.workdir
+        self._write()
+        with self._workdir.locked("to write its report"):
+            pages = writing.write(Material.read(folder), folder / "report")
+        text = "\n".join([
+            f"{len(self._gathered.rows)} measurements in "
+            f"{duration(self._about()['seconds'])} of all runs here",
+            f"Measurements  {folder / 'measurements.csv'}",
+            *(f"Report        {page}" for page in pages),
+        ])  # fmt: skip
+        if not self._failed:
+            return text
+        told = "; ".join(f"{k}: {v}" for k, v in self._failed.items())
+        raise errors.InputError(
+            f"{len(self._failed)} steps failed, and the report says so: "
+            f"{told} All else is kept: {folder / 'report'}. The same command "
+            "tries them again."
+        )

@@ -1,0 +1,121 @@
+"""What is asked of `bin.reproduce`, checked."""
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+
+from qup import errors, models, scales
+from qup.pipelines import experiments
+
+ALL = "all"
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """Which experiments, how large, with which seeds, and where.
+
+    Attributes:
+      workdir: Folder of the results.
+      experiments: Names of experiments, or "all".
+      scale: "smoke", "cpu" or "paper".
+      seeds: A number of seeds ("5": 0 to 4) or the seeds ("0,3,7").
+      models: Only these architectures; empty for all.
+      epochs: Only these numbers of epochs; empty for all.
+      anonymous: Leave user, host and paths out of what is written.
+    """
+
+    workdir: pathlib.Path
+    experiments: tuple[str, ...] = (ALL,)
+    scale: str = "cpu"
+    seeds: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    epochs: tuple[str, ...] = ()
+    anonymous: bool = False
+
+    def chosen(self) -> list[str]:
+        """Returns the experiments in the order in which they run.
+
+        Raises:
+          InputError: One is none, or none is named.
+        """
+        known = experiments.names()
+        for name in self.experiments:
+            if name not in (ALL, *known):
+                raise errors.unknown("experiment", name, (ALL, *known))
+        if not self.experiments:
+            raise errors.InputError(
+                f"--experiments is empty. Name some of {', '.join(known)}, "
+                "or all."
+            )
+        if ALL in self.experiments:
+            return list(known)
+        return [name for name in known if name in self.experiments]
+
+    def numbers(self) -> tuple[int, ...]:
+        """Returns the seeds.
+
+        Raises:
+          InputError: They are no seeds, or one stands twice.
+        """
+        if not self.seeds:
+            return tuple(range(scales.get(self.scale).seeds))
+        given = _whole("--seeds", self.seeds, least=0)
+        if len(given) == 1:
+            count = given[0]
+            errors.check_number("--seeds", count, least=1, below=1001)
+            return tuple(range(count))
+        _once("--seeds", given)
+        return tuple(given)
+
+    def kept_epochs(self) -> tuple[int, ...] | None:
+        """Returns the epochs asked for; None for all."""
+        if not self.epochs:
+            return None
+        given = _whole("--epochs", self.epochs, least=1)
+        _once("--epochs", given)
+        tables = scales.get(self.scale).tables.values()
+        known = sorted({n for table in tables for n in table.epochs})
+        for number in given:
+            if number not in known:
+                raise errors.InputError(
+                    f"--epochs: the tables of scale {self.scale} are at "
+                    f"{', '.join(map(str, known))}; got {number}."
+                )
+        return tuple(given)
+
+    def kept_models(self) -> tuple[str, ...] | None:
+        """Returns the architectures asked for; None for all."""
+        for name in self.models:
+            models.get(name)
+        return self.models or None
+
+    def check(self) -> None:
+        """Raises an InputError for a request that cannot be met."""
+        scales.get(self.scale)
+        self.chosen()
+        self.numbers()
+        self.kept_epochs()
+        self.kept_models()
+
+
+def _whole(flag: str, texts: Sequence[str], *, least: int) -> list[int]:
+    found = []
+    for text in texts:
+        if not (text.isascii() and text.isdecimal()) or int(text) < least:
+            raise errors.InputError(
+                f"{flag} takes whole numbers of at least {least}, such as 5 "
+                f"or 0,1,2; got {text[:40]!r}."
+            )
+        # The attacks' generators take a seed of 32 bits.
+        errors.check_number(flag, int(text), least=least, below=2**31)
+        found.append(int(text))
+    return found
+
+
+def _once(flag: str, given: Sequence[int]) -> None:
+    twice = sorted({n for n in given if given.count(n) > 1})
+    if twice:
+        raise errors.InputError(
+            f"{flag} names {', '.join(map(str, twice))} more than once: that "
+            "would count one training as several. Name each once."
+        )

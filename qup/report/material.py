@@ -1,0 +1,118 @@
+"""What a report is made of: rows, arrays, and where they came from.
+
+A folder of a reproduction holds measurements.csv, arrays/ (the .npz files
+that rows name), reproduction.json (scale, seeds, versions, what failed) and
+sources.json (of each row, which execution made it).
+
+```python
+material = Material.read(folder)
+rows = material.find(dataset="mnist", measure="test_accuracy", control=None)
+```
+"""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from qup import errors, measurements, scales
+from qup.measurements import Row
+
+ROWS, SOURCES, ABOUT = "measurements.csv", "sources.json", "reproduction.json"
+_FIELDS = set(measurements.HEADER) - {"parameters"}
+
+
+def digest(row: Row) -> str:
+    """Returns a short name of a row, made of its key."""
+    text = json.dumps(row.key(), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+@dataclasses.dataclass(frozen=True)
+class Material:
+    """Everything measured.
+
+    Attributes:
+      folder: Where arrays lie.
+      rows: The rows.
+      scale: How much was computed.
+      about: "seeds", "versions", "command", "seconds", "failed", ...
+      sources: Digest of a row to {"node", "artifact", "execution", ...}.
+    """
+
+    folder: pathlib.Path
+    rows: tuple[Row, ...]
+    scale: scales.Scale
+    about: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    sources: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def read(cls, folder: pathlib.Path) -> "Material":
+        """Reads the folder of a reproduction.
+
+        Raises:
+          InputError: It holds none, or is damaged.
+        """
+        rows = measurements.read(folder / ROWS)
+        about = _json(folder / ABOUT)
+        scale = scales.get(str(about.get("scale")))
+        sources = _json(folder / SOURCES)
+        return cls(folder, tuple(rows), scale, about, sources)
+
+    def find(self, **wanted: Any) -> list[Row]:
+        """Returns the rows with these columns or parameters.
+
+        Args:
+          **wanted: A column's or a parameter's name to its value; None
+            matches what is absent or empty.
+        """
+        return [row for row in self.rows if _fits(row, wanted)]
+
+    def arrays(self, row: Row) -> dict[str, np.ndarray] | None:
+        """Returns the arrays that a row names; None where they are missing.
+
+        Raises:
+          InputError: The file is damaged.
+        """
+        path = (self.folder / row.artifact).resolve()
+        within = path.is_relative_to(self.folder.resolve())
+        if not (row.artifact and within and path.is_file()):
+            return None
+        try:
+            with np.load(path, allow_pickle=False) as held:
+                return {name: held[name] for name in held.files}
+        except (OSError, ValueError) as error:
+            raise errors.InputError(
+                f"{path} is damaged: {error}. Remove it; the same command "
+                "puts it there again."
+            ) from error
+
+
+def _fits(row: Row, wanted: Mapping[str, Any]) -> bool:
+    for name, value in wanted.items():
+        held = (
+            getattr(row, name) if name in _FIELDS else row.parameters.get(name)
+        )
+        if value is None:
+            if held not in (None, ""):
+                return False
+        elif held != value:
+            return False
+    return True
+
+
+def _json(path: pathlib.Path) -> dict[str, Any]:
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise errors.InputError(
+            f"Cannot read {path}: {error}. Name the folder of a reproduction: "
+            f"it holds {ROWS}, {SOURCES} and {ABOUT}."
+        ) from error
+    if not isinstance(tree, dict):
+        raise errors.InputError(f"{path} is damaged: no JSON object.")
+    return tree

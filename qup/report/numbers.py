@@ -1,0 +1,37 @@
+"""Numbers as a reader meets them: with their errors, or "not run"."""
+
+import math
+
+from qup.report.blocks import Cell
+from qup.report.estimates import Estimate
+
+NOT_RUN = "not run"
+KEY = (
+    "± is half of a 95 % interval: Student's over the seeds, whose number "
+    "stands in brackets; of one seed (marked ^) that of the test images alone."
+)
+
+
+def cell(estimate: Estimate | None, digits: int = 2) -> Cell:
+    """Returns an estimate as a cell that leads to its rows."""
+    if estimate is None:
+        return Cell(NOT_RUN, tone="muted")
+    return Cell(text(estimate, digits), estimate.rows)
+
+
+def text(estimate: Estimate, digits: int = 2) -> str:
+    """Returns "97.05 ± 0.12 (5)", or of one seed "97.05 ± 0.33 ^"."""
+    value = f"{estimate.value:.{digits}f}"
+    if not math.isfinite(estimate.value):
+        return "not estimated"
+    if not math.isfinite(estimate.half):
+        return value
+    mark = "^" if estimate.seeds == 1 else f"({estimate.seeds})"
+    return f"{value} ± {estimate.half:.{digits}f} {mark}"
+
+
+def published(value: float | None) -> Cell:
+    """Returns a number of the paper as a cell."""
+    if value is None:
+        return Cell("-", tone="muted")
+    return Cell(f"{value:.2f}", tone="paper")

@@ -1,0 +1,64 @@
+"""How it was measured, and what was not: versions, seeds, time, failures."""
+
+from qup.report import sections
+from qup.report.blocks import (
+    Block,
+    Cell,
+    Command,
+    Points,
+    Section,
+    Table,
+    Words,
+)
+from qup.report.material import Material
+
+_ASSUMED = (
+    "The loss of the attacks is cross-entropy of the logits with the true "
+    "label; l_inf names the ball. Step = epsilon / 4, no random start: the "
+    "paper's 4 x 0.025 = 0.1 and 4 x 2/255 = 8/255.",
+    "The paper does not say whether attacked pixels are clipped to [0, 1]; "
+    "both are given.",
+    "RA counts every test image whose attacked version is misclassified, also "
+    "those that were misclassified before.",
+    "Recipes are not given: ConvNet is LeNet-5 with Adam 1e-3, the others are "
+    "described in the models' own documentation. No augmentation.",
+    "The walk's N, step and clip are not given as a pair; ours were chosen "
+    "to come near the supplement's Table 1 on held-out images, so agreement "
+    "with that table is no independent evidence.",
+)
+
+
+@sections.register(order=200)
+def protocol(material: Material) -> Section:
+    """Returns how it was measured."""
+    about = material.about
+    seeds = ", ".join(str(seed) for seed in about.get("seeds", ())) or "none"
+    hours = about.get("seconds", 0) / 3600
+    blocks: list[Block] = [
+        Words(
+            f"Scale {material.scale.name}; seeds {seeds}; {hours:.1f} hours "
+            f"of computing; {len(material.rows)} measurements."
+        ),
+        Words("Where the paper leaves something open, we assumed:"),
+        Points(_ASSUMED),
+        Words("To compute all of it, and to write this page anew from the "
+              "measurements alone:"),
+        Command(
+            f"python -m bin.reproduce --scale={material.scale.name} "
+            f"--workdir=FOLDER\npython -m bin.report FOLDER"
+        ),
+        _versions(material),
+    ]  # fmt: skip
+    failed = about.get("failed", {})
+    if failed:
+        blocks.append(Words("Steps that failed in the newest run:"))
+        blocks.append(Points(tuple(f"{k}: {v}" for k, v in failed.items())))
+    return Section("protocol", "How it was measured", tuple(blocks))
+
+
+def _versions(material: Material) -> Table:
+    versions = dict(material.about.get("versions", {}))
+    if material.about.get("anonymous"):
+        versions.pop("system", None)
+    body = tuple((Cell(k), Cell(str(v))) for k, v in sorted(versions.items()))
+    return Table(("what", "version"), body)

@@ -1,0 +1,179 @@
+"""How much of the reproduction is computed: one code, three sizes.
+
+`cpu` takes compact networks where the full ones would take days on two
+cores, and every table says so; `paper` is the full work, for a GPU; `smoke`
+sees that every experiment works, and its numbers mean nothing.
+
+```python
+scale = get("cpu")
+scale.tables["table2"].networks[0].title
+```
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from qup import errors
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """A classifier of the paper's tables, or what stands for it.
+
+    Attributes:
+      dataset: Registered name of the images.
+      model: Registered name of the architecture.
+      title: What tables call it.
+      options: Keyword arguments of the model, such as {"depth": 20}.
+      compact: It is smaller than the paper's.
+    """
+
+    dataset: str
+    model: str
+    title: str
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    compact: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Table 2 or Table 3: networks at numbers of epochs.
+
+    Attributes:
+      networks: Its rows.
+      epochs: Its columns.
+    """
+
+    networks: tuple[Network, ...]
+    epochs: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Scale:
+    """A size of everything.
+
+    Attributes:
+      name: "smoke", "cpu" or "paper".
+      settings: Which settings of configs/<dataset>.py: "smoke" or "full".
+      tables: "table2" and "table3".
+      seeds: How many, where --seeds says nothing.
+      strong_images: Images under the strong attacks, the first of the test
+        set.
+      strong_steps: Steps of the strong PGD.
+      strong_restarts: Its restarts.
+      worst: Name and options of the attack that is believed: AutoAttack,
+        as published; of the smoke scale a short one.
+      few_images: Images of measures that are dear.
+      robust_epochs: Epochs of adversarial training.
+      uncertainty: Sizes of importance sampling, see pipelines/uncertainty*.
+      widths: Of the translators of the capacity sweep.
+      label: Whose packet is measured.
+    """
+
+    name: str
+    settings: str
+    tables: Mapping[str, Table]
+    seeds: int
+    strong_images: int = 1000
+    strong_steps: int = 100
+    strong_restarts: int = 5
+    worst: Mapping[str, Any] = dataclasses.field(
+        default_factory=lambda: {"name": "autoattack"}
+    )
+    few_images: int = 100
+    robust_epochs: tuple[int, ...] = (10,)
+    uncertainty: Mapping[str, int] = dataclasses.field(
+        default_factory=lambda: {
+            "num_samples": 20_000, "num_chains": 32, "num_steps": 1000,
+            "num_faces": 8,
+        }
+    )  # fmt: skip
+    widths: tuple[int, ...] = (4, 8, 16, 32)
+    label: int = 0
+
+    def network(self, dataset: str, model: str) -> Network | None:
+        """Returns the network of that name in the tables, if there is one."""
+        for table in self.tables.values():
+            for network in table.networks:
+                if (network.dataset, network.model) == (dataset, model):
+                    return network
+        return None
+
+
+def _tables(
+    residual: Mapping[str, Any], google: Mapping[str, Any], *, compact: bool
+) -> dict[str, Table]:
+    deep = "ResNet-20" if compact else "ResNet-18"
+    wide = "GoogLeNet x 1/4" if compact else "GoogLeNet"
+    return {
+        "table2": Table(
+            (
+                Network("mnist", "convnet", "ConvNet"),
+                Network("mnist", "resnet", deep, residual, compact),
+                Network("mnist", "ygcnn", "YGCNN"),
+            ),
+            (1, 30, 50),
+        ),
+        "table3": Table(
+            (
+                Network("cifar10", "convnet", "ConvNet"),
+                Network("cifar10", "resnet", deep, residual, compact),
+                Network("cifar10", "googlenet", wide, google, compact),
+            ),
+            (1, 5, 50),
+        ),
+    }
+
+
+SCALES = {
+    "smoke": Scale(
+        name="smoke",
+        settings="smoke",
+        tables={
+            "table2": Table(
+                (Network("digits", "convnet", "ConvNet", {}, True),), (1, 2)
+            ),
+            "table3": Table(
+                (Network("synthetic", "convnet", "ConvNet", {}, True),), (1, 2)
+            ),
+        },
+        seeds=2,
+        strong_images=48,
+        strong_steps=5,
+        strong_restarts=2,
+        worst={"name": "apgd_ce", "num_steps": 5},
+        few_images=8,
+        robust_epochs=(1,),
+        uncertainty={
+            "num_samples": 1500, "num_chains": 4, "num_steps": 50,
+            "num_faces": 2,
+        },
+        widths=(2, 4),
+    ),
+    "cpu": Scale(
+        name="cpu",
+        settings="full",
+        tables=_tables({"depth": 20}, {"width": 0.25}, compact=True),
+        seeds=5,
+    ),
+    "paper": Scale(
+        name="paper",
+        settings="full",
+        tables=_tables({}, {}, compact=False),
+        seeds=5,
+        widths=(4, 8, 16, 32, 64),
+        robust_epochs=(10, 50),
+    ),
+}  # fmt: skip
+
+
+def get(name: str) -> Scale:
+    """Returns the scale of that name.
+
+    Raises:
+      InputError: There is none.
+    """
+    if name not in SCALES:
+        raise errors.unknown("scale", name, SCALES)
+    return SCALES[name]

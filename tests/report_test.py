@@ -1,0 +1,288 @@
+"""The report: means over seeds, verdicts, pages, and what it refuses."""
+
+import dataclasses
+import json
+import math
+import re
+
+import numpy as np
+import pytest
+
+from qup import errors, measurements, scales
+from qup.measurements import Row
+from qup.report import claims, html, markdown, numbers, writing
+from qup.report.blocks import Cell, Document, Points, Section, Table, Words
+from qup.report.claims import Outcome
+from qup.report.composing import compose
+from qup.report.estimates import change, over_seeds
+from qup.report.material import ABOUT, ROWS, SOURCES, Material, digest
+from qup.report.selection import Look, accuracy
+
+_CPU = scales.get("cpu")
+_PGD = {
+    "num_steps": 4, "random_start": False, "loss": "cross_entropy",
+    "restarts": 1, "norm": "linf",
+}  # fmt: skip
+
+
+def _row(value, *, seed=0, n=10_000, measure="test_accuracy", **changes):
+    stderr = 100 * math.sqrt(value / 100 * (1 - value / 100) / n)
+    given = {
+        "dataset": "cifar10", "model": "convnet", "classifier": "CL",
+        "attack": "", "epsilon": None, "epochs": 1,
+        "parameters": {"split": "test"},
+    } | changes  # fmt: skip
+    return Row(
+        measure=measure, value=value, stderr=stderr, n=n, seed=seed, **given
+    )
+
+
+def _pair(clean, robust, *, clip=True, **changes):
+    attack = {"split": "test", **_PGD, "pixel_clip": clip}
+    return [
+        _row(clean, **changes),
+        _row(robust, measure="robust_accuracy", attack="pgd",
+             epsilon=8 / 255, parameters=attack, **changes),
+    ]  # fmt: skip
+
+
+def _trained(before, after, seeds=3, **changes):
+    """Returns rows of networks at 1 and 50 epochs."""
+    rows = []
+    for seed in range(seeds):
+        for epochs, (clean, robust) in ((1, before), (50, after)):
+            rows += _pair(
+                clean + 0.1 * seed, robust + 0.1 * seed,
+                seed=seed, epochs=epochs, **changes,
+            )  # fmt: skip
+    return rows
+
+
+def _material(rows, folder=None, **about):
+    return Material(folder, tuple(rows), _CPU, about)
+
+
+def test_mean_over_seeds_has_students_interval():
+    values = (97.0, 97.4, 97.6)
+    found = over_seeds([_row(v, seed=i) for i, v in enumerate(values)])
+    assert found.value == pytest.approx(np.mean(values))
+    # t quantile of 2 degrees of freedom at 97.5 %: 4.302653.
+    half = 4.302653 * np.std(values, ddof=1) / math.sqrt(3)
+    assert found.half == pytest.approx(half, rel=1e-6)
+    assert (found.seeds, found.n) == (3, 10_000)
+    assert numbers.text(found) == f"97.33 ± {half:.2f} (3)"
+
+
+def test_one_seed_has_wilsons_interval():
+    found = over_seeds([_row(50.0, n=100)])
+    # Wilson at p = 1/2: half the width z / (2 sqrt(n + z^2)).
+    z = 1.959964
+    half = 100 * z / (2 * math.sqrt(100 + z * z))
+    assert found.half == pytest.approx(half, rel=1e-5)
+    assert numbers.text(found).endswith("^")
+    whole = over_seeds([_row(100.0, n=100)])
+    assert whole.high == pytest.approx(100) and whole.low < 97
+
+
+def test_numbers_that_are_not_there_are_told():
+    assert over_seeds([]) is None
+    assert numbers.cell(None).text == "not run"
+    nan = dataclasses.replace(_row(50.0), value=math.nan, stderr=None)
+    assert numbers.text(over_seeds([nan])) == "not estimated"
+
+
+def test_a_seed_counts_once():
+    with pytest.raises(ValueError, match="One row a seed"):
+        over_seeds([_row(50.0), _row(51.0)])
+
+
+def test_change_is_paired_by_seed():
+    before = [_row(40.0 + 10 * i, seed=i) for i in range(3)]
+    after = [_row(41.0 + 10 * i, seed=i) for i in range(1, 4)]
+    found = change(before, after)
+    assert found.seeds == 2
+    assert (found.value, found.half) == (pytest.approx(1), pytest.approx(0))
+    assert found.sign == 1
+    assert change(before[:1], after[-1:]) is None
+
+
+def test_change_of_one_seed_adds_both_errors():
+    first, last = _row(50.0, n=400), _row(52.0, n=400)
+    found = change([first], [last])
+    error = math.hypot(first.stderr, last.stderr)
+    assert found.half == pytest.approx(1.959964 * error, rel=1e-5)
+    assert found.sign == 0
+
+
+@pytest.mark.parametrize(
+    ("after", "outcome"),
+    [
+        ((60.0, 3.0), Outcome.SUPPORTED),
+        ((60.0, 20.0), Outcome.CONTRADICTED),
+        ((30.0, 3.0), Outcome.UNDECIDED),
+        ((60.0, 12.0), Outcome.UNDECIDED),
+    ],
+)
+def test_verdict_flips_with_the_rows(after, outcome):
+    rows = _trained((45.0, 12.0), after)
+    # One seed stands out where the change is to be unresolved.
+    if after == (60.0, 12.0):
+        rows = [
+            dataclasses.replace(r, value=9.0)
+            if (r.seed, r.epochs, r.measure) == (1, 50, "robust_accuracy")
+            else r
+            for r in rows
+        ]
+    verdict = claims.get("more_accurate_less_robust")(_material(rows))
+    assert verdict.outcome is outcome
+    assert {row.seed for row in verdict.rows} == {0, 1, 2}
+
+
+def test_networks_that_differ_make_a_mixed_verdict():
+    rows = _trained((45.0, 12.0), (60.0, 3.0))
+    rows += _trained((45.0, 12.0), (60.0, 20.0), dataset="mnist",
+                     model="ygcnn")  # fmt: skip
+    judge = claims.get("more_accurate_less_robust")
+    assert judge(_material(rows)).outcome is Outcome.MIXED
+    one = [row for row in rows if row.model == "convnet"]
+    assert judge(_material(one)).outcome is Outcome.SUPPORTED
+
+
+def test_verdict_tells_under_which_switch_it_changes():
+    rows = _trained((45.0, 12.0), (60.0, 3.0))
+    free = [
+        dataclasses.replace(
+            row, value=30.0 if row.epochs == 50 else 12.0,
+            parameters={**row.parameters, "pixel_clip": False},
+        )
+        for row in rows
+        if row.measure == "robust_accuracy"
+    ]  # fmt: skip
+    rows += free
+    verdict = claims.get("more_accurate_less_robust")(_material(rows))
+    assert verdict.outcome is Outcome.SUPPORTED
+    assert verdict.switch == "RA, PGD-4, not clipped: contradicted"
+
+
+def test_reproduced_numbers_have_tolerances():
+    judge = claims.get("same_test_accuracies")
+    # The paper: 45.71 after one epoch, where 4 points are allowed.
+    assert judge(_material([_row(49.0)])).outcome is Outcome.SUPPORTED
+    assert judge(_material([_row(50.0)])).outcome is Outcome.CONTRADICTED
+    # 60.46 after five, where 2 points are.
+    far = [_row(49.0), _row(57.0, epochs=5)]
+    assert judge(_material(far)).outcome is Outcome.MIXED
+    assert judge(_material([])).outcome is Outcome.NOT_RUN
+
+
+def test_compact_networks_reproduce_no_number_of_the_paper():
+    row = _row(70.0, model="resnet", parameters={
+        "split": "test", "model_depth": 20})  # fmt: skip
+    assert claims.get("same_test_accuracies")(
+        _material([row])
+    ).outcome is Outcome.NOT_RUN  # fmt: skip
+
+
+def test_every_claim_can_be_judged_of_nothing():
+    for name in claims.names():
+        told, verdict = claims.traits(name), claims.get(name)(_material([]))
+        assert verdict.outcome is Outcome.NOT_RUN, name
+        assert told["quote"] and told["where"] and told["threshold"]
+
+
+def test_controls_and_walks_are_no_plain_networks():
+    network = _CPU.tables["table3"].networks[0]
+    rows = _pair(45.0, 12.0)
+    for changed in ({"control": "random_labels"}, {"step": 3},
+                    {"method": "trades"}):  # fmt: skip
+        rows.append(_row(99.0, parameters={"split": "test", **changed}))
+    found = accuracy(_material(rows), network, "CL", 1, Look.CLEAN)
+    assert (found.value, found.seeds) == (45.0, 1)
+
+
+_EVIL = "<script>alert(1)</script>&\x00"
+
+
+def _document():
+    table = Table(("a|b", _EVIL), ((Cell(_EVIL, (_row(50.0),), "good"),),))
+    blocks = (Words(_EVIL), Points((_EVIL,)), table)
+    return Document(_EVIL, (Section("one", _EVIL, blocks),))
+
+
+def test_page_escapes_all_and_loads_nothing():
+    row = _row(50.0)
+    known = {digest(row): {"node": _EVIL, "artifact": 7}}
+    material = dataclasses.replace(_material([row]), sources=known)
+    page = html.page(_document(), material)
+    assert "<script" not in page and "\x00" not in page
+    assert "default-src 'none'" in page
+    assert not re.search(r"(src|href)=\"(?!#|data:)", page)
+    assert f'href="#m-{digest(row)}"' in page
+    assert f'id="m-{digest(row)}"' in page
+    assert "artifact 7" in page
+
+
+def test_markdown_escapes_markup():
+    text = markdown.page(_document())
+    assert not re.search(r"(?<!\\)<script", text)
+    assert r"a\|b" in text
+
+
+def test_whole_report_of_few_rows(tmp_path):
+    folder = tmp_path / "results"
+    rows = _trained((45.0, 12.0), (60.0, 3.0))
+    measurements.write(folder / ROWS, rows)
+    about = {
+        "scale": "cpu", "seeds": [0, 1, 2], "seconds": 7200,
+        "versions": {"numpy": "2", "system": "secret"}, "anonymous": True,
+        "failed": {"Trainer.x": "no <data>"},
+    }  # fmt: skip
+    (folder / ABOUT).write_text(json.dumps(about))
+    (folder / SOURCES).write_text("{}")
+    pages = writing.write(Material.read(folder), tmp_path / "report")
+    page, text = (path.read_text() for path in pages)
+    assert "45.10 ± 0.25 (3)" in page and "not run" in page
+    assert "2.0 hours" in page and "secret" not in page
+    assert "no &lt;data&gt;" in page
+    assert "supported" in text
+    figures = {p.name for p in (tmp_path / "report/figures").iterdir()}
+    assert {f"table3-epochs.{k}" for k in ("png", "svg", "pdf")} <= figures
+    assert page.encode() == _again(folder, tmp_path)
+
+
+def _again(folder, tmp_path):
+    """Returns the same page, written once more."""
+    pages = writing.write(Material.read(folder), tmp_path / "again")
+    return pages[0].read_bytes()
+
+
+def test_report_of_nothing_says_so(tmp_path):
+    document = compose(_material([], tmp_path))
+    assert not document.pictures()
+    assert "not run" in markdown.page(document)
+
+
+def test_report_refuses_what_is_no_reproduction(tmp_path):
+    with pytest.raises(errors.InputError, match=r"measurements\.csv"):
+        Material.read(tmp_path)
+    (tmp_path / ROWS).write_text("an,older,header\n1,2,3\n")
+    with pytest.raises(errors.InputError, match="expected the header"):
+        Material.read(tmp_path)
+    measurements.write(tmp_path / ROWS, [_row(50.0)])
+    with pytest.raises(errors.InputError, match=r"reproduction\.json"):
+        Material.read(tmp_path)
+    (tmp_path / ABOUT).write_text('{"scale": "cpuu"}')
+    with pytest.raises(errors.InputError, match="Did you mean 'cpu'"):
+        Material.read(tmp_path)
+
+
+def test_arrays_outside_the_folder_are_not_read(tmp_path):
+    np.savez(tmp_path / "secret.npz", x=np.zeros(1))
+    folder = tmp_path / "results"
+    folder.mkdir()
+    row = dataclasses.replace(_row(50.0), artifact="../secret.npz")
+    assert _material([row], folder).arrays(row) is None
+    (folder / "broken.npz").write_bytes(b"no archive")
+    row = dataclasses.replace(row, artifact="broken.npz")
+    with pytest.raises(errors.InputError, match="is damaged"):
+        _material([row], folder).arrays(row)

@@ -1,0 +1,161 @@
+"""`bin.reproduce`: what it refuses, its plan, and its fastest path."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from configs import digits, synthetic
+from qup import errors, measurements, scales
+from qup.pipelines import experiments, reproduce
+from qup.pipelines.remaining import Remaining, duration
+
+_ROOT = pathlib.Path(__file__).parents[1]
+
+
+def _request(**given):
+    return reproduce.Request(pathlib.Path("nowhere"), **given)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"experiments": ("tabel2",)}, "Did you mean 'table2'"),
+        ({"experiments": ()}, "--experiments is empty"),
+        ({"scale": "cpuu"}, "Did you mean 'cpu'"),
+        ({"seeds": ("0", "1", "0")}, "names 0 more than once"),
+        ({"seeds": ("-1",)}, "whole numbers of at least 0"),
+        ({"seeds": ("0",)}, "--seeds"),
+        ({"seeds": ("x", "1")}, "got 'x'"),
+        ({"epochs": ("7",)}, "1, 5, 30, 50; got 7"),
+        ({"epochs": ("1", "1")}, "names 1 more than once"),
+        ({"models": ("resnett",)}, "Did you mean 'resnet'"),
+    ],
+)
+def test_refusals(given, message):
+    with pytest.raises(errors.InputError, match=message):
+        _request(**given).check()
+
+
+def test_seeds_are_a_number_or_a_list():
+    assert _request(seeds=("3",)).numbers() == (0, 1, 2)
+    assert _request(seeds=("3", "7")).numbers() == (3, 7)
+    assert len(_request().numbers()) == scales.get("cpu").seeds
+
+
+def test_experiments_run_in_their_order():
+    asked = ("supp_table1", "table2")
+    assert _request(experiments=asked).chosen() == ["table2", "supp_table1"]
+    assert _request().chosen() == list(experiments.names())
+
+
+def test_remaining_time_is_learnt_by_kind():
+    remaining = Remaining(["A.1", "A.2", "B.1", "B.2"])
+    assert remaining.seconds() is None
+    remaining.done("A.1", 10.0)
+    # B has not run: it counts as the mean of what has.
+    assert remaining.seconds() == 30.0
+    remaining.done("B.1", 100.0)
+    assert remaining.seconds() == 110.0
+    remaining.done("B.2", None)
+    assert str(remaining) == "[3 of 4, about 10 s left]"
+    remaining.done("A.2", 10.0)
+    assert str(remaining) == "[4 of 4]"
+    assert duration(7800) == "2 h 10 min"
+
+
+def _run(*flags, program="reproduce"):
+    return subprocess.run(
+        [sys.executable, "-m", f"bin.{program}", *flags],
+        cwd=_ROOT, text=True, capture_output=True, timeout=600,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("reproduce") / "run"
+    flags = (
+        "--scale=smoke", "--experiments=table3", "--seeds=1", "--epochs=1",
+        f"--workdir={workdir}",
+    )  # fmt: skip
+    found = _run(*flags)
+    assert found.returncode == 0, found.stderr
+    return workdir, flags, found
+
+
+def test_fastest_path_measures_and_reports(done):
+    workdir, _, found = done
+    assert "report.html" in found.stdout and "left]" in found.stderr
+    rows = measurements.read(workdir / "measurements.csv")
+    attacks = {row.attack for row in rows if row.measure == "robust_accuracy"}
+    assert attacks == {"pgd", scales.get("smoke").worst["name"]}
+    sources = json.loads((workdir / "sources.json").read_text())
+    assert len(sources) == len(rows)
+    page = (workdir / "report" / "report.html").read_text()
+    assert "Evaluator.synthetic.convnet.seed-0.epoch-1, artifact" in page
+
+
+def test_second_start_computes_nothing(done):
+    workdir, flags, _ = done
+    before = (workdir / "measurements.csv").read_bytes()
+    found = _run(*flags)
+    assert found.returncode == 0, found.stderr
+    assert "complete in" not in found.stderr
+    assert (workdir / "measurements.csv").read_bytes() == before
+
+
+def test_report_is_written_anew_from_the_measurements(done, tmp_path):
+    workdir, _, _ = done
+    found = _run(str(workdir), f"--output={tmp_path}", program="report")
+    assert found.returncode == 0, found.stderr
+    # "seconds" is of all starts so far.
+    again = (tmp_path / "report.html").read_text()
+    assert again == (workdir / "report" / "report.html").read_text()
+
+
+def test_each_number_can_be_traced(done):
+    workdir, _, _ = done
+    sources = json.loads((workdir / "sources.json").read_text())
+    artifact = next(iter(sources.values()))["artifact"]
+    found = _run(
+        f"--pipeline_root={workdir / 'pipeline'}", f"--artifact={artifact}",
+        program="show_lineage",
+    )  # fmt: skip
+    assert found.returncode == 0, found.stderr
+    assert "ExampleGen.synthetic" in found.stdout
+
+
+def test_a_workdir_of_another_scale_or_program_is_refused(done, tmp_path):
+    workdir, _, _ = done
+    found = _run("--scale=cpu", f"--workdir={workdir}")
+    assert found.returncode == 1
+    assert "of scale smoke" in found.stderr and "Traceback" not in found.stderr
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "config.json").write_text('{"qup": "1", "seed": 0}')
+    found = _run("--scale=smoke", f"--workdir={other}")
+    assert found.returncode == 1 and "another program" in found.stderr
+
+
+def test_what_fails_does_not_stop_the_rest(done):
+    workdir, _, _ = done
+    rows = len(measurements.read(workdir / "measurements.csv"))
+
+    def load(dataset):
+        config = {"digits": digits, "synthetic": synthetic}[dataset]
+        config = config.get_config("smoke")
+        if dataset == "digits":
+            config.attack.epsilon = -1.0
+        return config
+
+    request = reproduce.Request(
+        workdir, experiments=("table2", "table3"), scale="smoke",
+        seeds=("1",), epochs=("1",),
+    )  # fmt: skip
+    with pytest.raises(errors.InputError, match=r"table2: attack\.epsilon"):
+        reproduce.run(request, load, {})
+    assert len(measurements.read(workdir / "measurements.csv")) == rows
+    page = (workdir / "report" / "report.html").read_text()
+    assert "Steps that failed" in page and "attack.epsilon" in page
