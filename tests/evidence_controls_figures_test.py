@@ -2,9 +2,10 @@
 
 import math
 
+import numpy as np
 import pytest
 
-from qup.evidence_figures import capacity, controls
+from qup.evidence_figures import capacity, controls, templates
 from qup.evidence_figures.controls import Control
 
 _NAN = math.nan
@@ -79,3 +80,15 @@ def test_a_sweep_shows_errors_and_accuracies():
         capacity.over_parameters(
             {str(i): {} for i in range(5)}, {}, {}, title=""
         )
+
+
+def test_templates_share_a_scale_around_zero():
+    shown = np.zeros((3, 4, 4, 3), np.float32)
+    shown[1] = -0.5
+    figure = templates.patterns(shown, ["a", "$b", "c"], title="mean")
+    panels = [axis for axis in figure.axes if axis.images and axis.axison == 0]
+    assert [axis.get_title() for axis in panels] == ["a", r"\$b", "c"]
+    assert {axis.images[0].get_clim() for axis in panels} == {(-0.5, 0.5)}
+    np.testing.assert_allclose(panels[1].images[0].get_array(), -0.5)
+    with pytest.raises(ValueError, match="3 templates need"):
+        templates.patterns(shown, ["a"])

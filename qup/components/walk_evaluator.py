@@ -34,8 +34,8 @@ def WalkEvaluator(
       evaluation: Its rows: "test_accuracy" of X_n, and "robust_accuracy" of
         X_n ("attacked_image":"X_n") and of an attacked X_0 that was walked
         ("X_0"), each with "step" and "walked_with".
-      walk: "points", the n to measure at, and "step_size", "bounds" and
-        "loss" of `opposite_fgsm.walk`.
+      walk: As DeltaGen takes it; of it "points", the n to measure at, and
+        "step_size", "bounds" and "loss" are used.
       attack: The group `attack` of the settings, see qup/looks.py.
       walked_with: "true", "predicted" or both.
       num_images: How many images; None for all.
@@ -45,8 +45,8 @@ def WalkEvaluator(
     """
     data = files_of_examples.read(examples.path)
     classifier = artifacts.load_network(model.path)
-    steps = dict(walk)
-    clip, points = steps.get("bounds") is not None, steps.pop("points")
+    steps = {name: walk[name] for name in ("step_size", "bounds", "loss")}
+    clip = steps["bounds"] is not None
     options = {
         "X_n": looks.on_trajectory(attack, pixel_clip=clip),
         "X_0": looks.options(attack),
@@ -66,7 +66,7 @@ def WalkEvaluator(
             data.evaluation_batches(split, batch_size, limit=num_images),
             bound["X_n"],
             before=bound["X_0"],
-            points=points,
+            points=walk["points"],
             walked_with=labels,
             **steps,
         )
