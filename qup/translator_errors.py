@@ -5,6 +5,7 @@ section 4); this is what a sweep over its size watches. Beside it stand two
 that are no translators: nothing at all, and the template of the true class.
 
 ```python
+target = taught(classifier, deltas, templates)
 errors = l1_errors(predictors, batches, target)
 errors["translator"].relative
 ```
@@ -17,8 +18,10 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from qup import class_templates, opposite_fgsm
+from qup.deltas import Deltas
 from qup.evaluation import Accuracy
-from qup.types import Batch
+from qup.types import Batch, LogitsFn
 
 # What gives a batch's Delta, float32 of the images' shape.
 DeltaFn = Callable[[Batch], tf.Tensor]
@@ -35,6 +38,30 @@ class Error(NamedTuple):
 
     pixels: Accuracy
     relative: Accuracy
+
+
+def taught(
+    classifier: LogitsFn, deltas: Deltas, templates: np.ndarray
+) -> DeltaFn:
+    """Returns what a translator that learnt `deltas` should give.
+
+    Args:
+      classifier: Image to logits.
+      deltas: A walk, or the templates of one.
+      templates: Its mean Delta of each class, float32 [num_classes, ...].
+
+    Returns:
+      Batch to the Delta of its labels: the walk's, or the class's template.
+    """
+    if deltas.settings.get(class_templates.KEY) == class_templates.REPLACED:
+        return lambda batch: tf.gather(templates, batch["label"])
+
+    def walked(batch: Batch) -> tf.Tensor:
+        start, labels = batch["image"], batch["label"]
+        end = opposite_fgsm.walk(classifier, start, labels, **deltas.walk)
+        return end - start
+
+    return walked
 
 
 def l1_errors(

@@ -20,6 +20,7 @@ from qup.components.artifacts import (
 from qup.components.combiner import Combiner
 from qup.components.delta_gen import DeltaGen
 from qup.components.example_gen import ExampleGen
+from qup.components.implied_class_meter import ImpliedClassMeter
 from qup.components.label_predictor import LabelPredictor
 from qup.components.template_delta_gen import TemplateDeltaGen
 from qup.components.trainer import Trainer
@@ -180,44 +181,23 @@ def test_labels_are_those_that_the_classifier_gives(bench, examples, model):
 
 
 def test_a_translator_is_measured_against_its_own_delta(
-    bench, examples, model, walked, templates, translator, augmented
+    bench, examples, model, walked, templates, translator
 ):
     inputs = (examples, model, translator)
     given = {"row_parameters": {"augmentation_delta": "class_template"}}
     rows = bench.rows(TranslatorMeter, *inputs, templates, **given)
     values = {
-        (row.measure, row.parameters["predictor"]): row.value
-        for row in rows
-        if "predictor" in row.parameters
+        (row.measure, row.parameters["predictor"]): row.value for row in rows
     }
     name = "translator_l1_error_relative"
     assert values[name, "zero"] == pytest.approx(1)
     assert values[name, "class_template"] == pytest.approx(0)
     assert 0 < values[name, "translator"] < 3
-    assert {row.classifier for row in rows} == {"ACL"}
     count = artifacts.load_network(translator.path).count_params()
     for row in rows:
+        assert row.classifier == "ACL" and row.stderr is not None
         assert row.parameters["translator_parameters"] == count
-        assert row.parameters["train_size"] == 96 and row.stderr is not None
-    implied = {
-        (row.parameters["read_by"], row.parameters["images"]): row
-        for row in rows
-        if row.measure == "implied_class_accuracy"
-    }
-    assert implied["delta_of_true_label", "all"].value == 100
-    assert implied["nearest_template", "all"].n == 40
-    assert {row.artifact for row in implied.values()} == {"templates.npz"}
-    attacked = bench.rows(
-        TranslatorMeter, *inputs, templates, attack=_ATTACK,
-        augmented=augmented, **given,
-    )  # fmt: skip
-    assert len({row.key() for row in attacked}) == len(attacked)
-    added = [row for row in attacked if row.attack]
-    assert len(attacked) == len(rows) + len(added)
-    assert {row.parameters["read_by"] for row in added} == {
-        "nearest_template", "classifier_of_delta", "pair",
-        "delta_of_true_label",
-    }  # fmt: skip
+        assert row.parameters["train_size"] == 96
     # Of the walk itself a template is no whole account.
     rows = bench.rows(
         TranslatorMeter, *inputs, walked, row_parameters={}, num_images=24
@@ -229,6 +209,31 @@ def test_a_translator_is_measured_against_its_own_delta(
         and row.parameters["predictor"] == "class_template"
     )
     assert 0 < own.value < 1 and own.n == 24
+
+
+def test_a_translator_tells_classes_before_and_after_an_attack(
+    bench, examples, model, translator, templates, augmented
+):
+    rows = bench.rows(
+        ImpliedClassMeter, examples, model, translator, templates, augmented,
+        attack=_ATTACK, num_images=40,
+    )  # fmt: skip
+    assert len({row.key() for row in rows}) == len(rows)
+    found = {
+        (row.attack, row.parameters["read_by"], row.parameters["images"]): row
+        for row in rows
+    }
+    readers = {
+        "nearest_template", "classifier_of_delta", "pair",
+        "delta_of_true_label",
+    }  # fmt: skip
+    for attack in ("", "fgsm"):
+        assert {key[1] for key in found if key[0] == attack} == readers
+        assert found[attack, "delta_of_true_label", "all"].value == 100
+        assert found[attack, "nearest_template", "all"].n == 40
+    for row in rows:
+        assert row.artifact == "templates.npz" and row.classifier == "ACL"
+        assert row.epsilon == (0.05 if row.attack else None)
 
 
 def test_walks_of_test_images_give_rows_of_each_kind(bench, examples, model):
@@ -291,7 +296,7 @@ def test_a_translator_learns_templates_as_it_learns_a_walk(bench, examples):
     translator = bench.translate(examples, classifier, deltas)
     Combiner.fn(classifier, translator, pair, row_parameters={})
     rows = bench.rows(
-        TranslatorMeter, examples, classifier, translator, deltas,
-        row_parameters={}, attack=_ATTACK, augmented=pair,
+        ImpliedClassMeter, examples, classifier, translator, deltas, pair,
+        attack=_ATTACK,
     )  # fmt: skip
     assert all(np.isfinite(row.value) for row in rows)
