@@ -12,14 +12,39 @@ from qup import errors
 from qup.batch_normalization import BatchNormalization
 
 
-def _block(tensor, filters: int):
+def _block(tensor, filters: int, momentum: float):
     """Two 3 x 3 convolutions, each with batch normalisation and ReLU."""
     for _ in range(2):
         tensor = layers.Conv2D(filters, 3, padding="same", use_bias=False)(
             tensor
         )
-        tensor = BatchNormalization()(tensor)
+        tensor = BatchNormalization(momentum=momentum)(tensor)
         tensor = layers.ReLU()(tensor)
+    return tensor
+
+
+def features(images, width: int, *, momentum: float = 0.99):
+    """Returns what the U-Net knows of every pixel, before its last layer.
+
+    Args:
+      images: Keras tensor [batch, height, width, channels], its sides
+        multiples of 16, see `padding`.
+      width: Channels of the first block; each next one has twice as many.
+      momentum: Of the memory of batch normalisation.
+
+    Returns:
+      Keras tensor [batch, height, width, `width`], not negative.
+    """
+    tensor, skips = images, []
+    for level in range(4):
+        tensor = _block(tensor, width * 2**level, momentum)
+        skips.append(tensor)
+        tensor = layers.MaxPooling2D()(tensor)
+    tensor = _block(tensor, width * 16, momentum)
+    for level in reversed(range(4)):
+        tensor = layers.Conv2DTranspose(width * 2**level, 2, strides=2)(tensor)
+        tensor = layers.Concatenate()([skips.pop(), tensor])
+        tensor = _block(tensor, width * 2**level, momentum)
     return tensor
 
 
@@ -48,30 +73,20 @@ def unet(
     errors.check_number("translator width", width, least=1)
     errors.check_number("translator scale", scale, above=0)
     inputs = keras.Input(image_shape, name="image")
-    padding = _padding(image_shape)
-    tensor = layers.ZeroPadding2D(padding)(inputs)
-    skips = []
-    for level in range(4):
-        tensor = _block(tensor, width * 2**level)
-        skips.append(tensor)
-        tensor = layers.MaxPooling2D()(tensor)
-    tensor = _block(tensor, width * 16)
-    for level in reversed(range(4)):
-        tensor = layers.Conv2DTranspose(width * 2**level, 2, strides=2)(tensor)
-        tensor = layers.Concatenate()([skips.pop(), tensor])
-        tensor = _block(tensor, width * 2**level)
+    frame = padding(image_shape)
+    tensor = features(layers.ZeroPadding2D(frame)(inputs), width)
     tensor = layers.Conv2D(
         image_shape[-1],
         1,
         activation="tanh",
         kernel_initializer=keras.initializers.RandomNormal(stddev=0.02),
     )(tensor)
-    tensor = layers.Cropping2D(padding)(tensor)
+    tensor = layers.Cropping2D(frame)(tensor)
     outputs = layers.Rescaling(scale, name="delta")(tensor)
     return keras.Model(inputs, outputs, name="translator")
 
 
-def _padding(image_shape: tuple[int, int, int]):
+def padding(image_shape: tuple[int, int, int]):
     """Returns ((top, bottom), (left, right)) up to a multiple of 16."""
     missing = [-side % 16 for side in image_shape[:2]]
     return tuple((m // 2, m - m // 2) for m in missing)

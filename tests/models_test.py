@@ -75,6 +75,8 @@ def test_takes_images_of_any_usual_shape(name, shape):
         ("convnet", CIFAR, {}, 62_006),
         # By hand: 832 + 25,632 + 18,496 + 36,928 + 803,072 + 2,570.
         ("ygcnn", MNIST, {}, 887_530),
+        # By hand: encoder 1,179,472, decoder 762,800, dense layer 170.
+        ("unet_classifier", MNIST, {}, 1_942_442),
         # The sizes of the same layers in pytorch-cifar.
         ("resnet", CIFAR, {}, 11_173_962),
         ("googlenet", CIFAR, {}, 6_166_250),

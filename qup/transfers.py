@@ -1,0 +1,79 @@
+"""Attacks made on one network and shown to another.
+
+A control of IFA: where an attack on the classifier alone breaks the pair as
+often as the attack through both, or more often, the gradient through the
+translator is of no use to an attacker, and the pair's RA under it says
+little.
+
+```python
+found = transferred({"CL": classifier, "ACL": augmented}, batches, attack)
+found["CL", "ACL"].robust_accuracy  # made on CL, evaluated on ACL
+```
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from qup.evaluation import Accuracy, binomial, hits
+from qup.types import Attack, Batch, LogitsFn
+
+
+class Transferred(NamedTuple):
+    """What images attacked on one network do to another, in percent.
+
+    Attributes:
+      robust_accuracy: Right on the attacked images.
+      robust_accuracy_strict: Right before and after.
+      broken_by_transfer_alone: Right before and under the attack on itself,
+        and wrong here; 0 where both networks are the same.
+    """
+
+    robust_accuracy: Accuracy
+    robust_accuracy_strict: Accuracy
+    broken_by_transfer_alone: Accuracy
+
+
+def transferred(
+    networks: Mapping[str, LogitsFn], batches: Iterable[Batch], attack: Attack
+) -> dict[tuple[str, str], Transferred]:
+    """Attacks every network and shows the images to each.
+
+    Args:
+      networks: Image to logits, by name.
+      batches: The images; padding rows have weight 0.
+      attack: attack(logits_fn, images, labels, *, ids).
+
+    Returns:
+      What was found by (made on, evaluated on).
+    """
+    counts = {
+        (made_on, on): np.zeros(3) for made_on in networks for on in networks
+    }
+    total = 0.0
+    for batch in batches:
+        total += float(tf.reduce_sum(batch["weight"]))
+        images = {
+            name: attack(
+                network, batch["image"], batch["label"], ids=batch["id"]
+            )
+            for name, network in networks.items()
+        }
+        for on, network in networks.items():
+            clean = hits(network, batch["image"], batch)
+            right = {
+                made_on: hits(network, moved, batch)
+                for made_on, moved in images.items()
+            }
+            for made_on, after in right.items():
+                alone = clean * right[on] * (1 - after)
+                counts[made_on, on] += [
+                    float(tf.reduce_sum(x))
+                    for x in (after, clean * after, alone)
+                ]
+    return {
+        key: Transferred(*(binomial(float(count), total) for count in row))
+        for key, row in counts.items()
+    }
