@@ -84,7 +84,7 @@ class Adversary:
     def told(self) -> dict[str, Any]:
         """Returns what rows of a network so trained tell of it."""
         told = {
-            "adversary_method": self.method,
+            "method": self.method,
             "adversary_epsilon": self.epsilon,
             "adversary_num_steps": self.num_steps,
             "adversary_step_size": self.length,

@@ -176,6 +176,7 @@ def test_a_step_is_compiled_once(monkeypatch):
     assert len(traced) <= 3, traced
 
 
+@pytest.mark.slow
 def test_a_training_on_attacked_images_resists():
     data = datasets.load("digits")
     attack = attacks.bind("pgd", epsilon=0.1, num_steps=10, step_size=0.025)
@@ -225,7 +226,7 @@ def test_rows_of_the_component_tell_the_adversary_and_epochs_chain(tmp_path):
     assert then.identity() == whole.identity()
     subject = artifacts.subject(whole.path)
     assert subject.parameters == {
-        "train_size": 256, "adversary_method": "trades", "adversary_beta": 2.0,
+        "train_size": 256, "method": "trades", "adversary_beta": 2.0,
         "adversary_epsilon": 0.1, "adversary_num_steps": 1,
         "adversary_step_size": 0.25,
     }  # fmt: skip

@@ -16,6 +16,8 @@ from qup.types import LogitsFn
 # Value of the parameter "evaluation" of these rows.
 EVALUATION = "predictors"
 _ARRAYS = "predictors.npz"
+# How CLEVER samples unless told.
+_SAMPLING = {"num_batches": 50, "num_samples": 256, "radius": 0.1}
 
 
 @component(plugins=plugins.none)
@@ -41,9 +43,10 @@ def PredictorAnalyzer(
         many are left. In predictors.npz the same names, float [n], and "id",
         int64 [n]; those of CLEVER are the first ones'.
       num_images: How many images; None for all.
-      clever: "num_images", 0 for no CLEVER, and keyword arguments of
-        `measures.clever` ("num_batches", "num_samples", "radius"). An image
-        takes num_batches * num_samples * (classes - 1) gradients.
+      clever: "num_images", 0 for no CLEVER; and "num_batches" (50),
+        "num_samples" (256) and "radius" (0.1) of `measures.clever`, where
+        they are to be others. An image takes num_batches * num_samples *
+        (classes - 1) gradients.
       split: Where the images are from.
       batch_size: Images, or samples, a batch.
       seed: Of CLEVER's samples.
@@ -59,7 +62,7 @@ def PredictorAnalyzer(
         for name in predictors.NAMES
         if len(_finite(arrays[name]))
     ]
-    sampling = dict(clever)
+    sampling = {**_SAMPLING, **clever}
     if count := sampling.pop("num_images"):
         scores = _clever(
             classifier, data, split, count,

@@ -17,7 +17,7 @@ from qup.orchestration import In, Out, component
 from qup.subjects import Subject
 from qup.types import Batch, LogitsFn
 
-# Value of the column "attack" of these rows.
+# Value of the column "attack", and of the parameter "evaluation", of the rows.
 ATTACK = "gradient_steps"
 _ARRAYS = "steps.npz"
 
@@ -62,7 +62,8 @@ def StepAnalyzer(
     data = files_of_examples.read(examples.path)
     classifier = artifacts.load_classifier(model.path)
     batches = data.evaluation_batches(split, batch_size, limit=num_images)
-    subject = artifacts.subject(model.path).such(split=split)
+    subject = artifacts.subject(model.path)
+    subject = subject.such(evaluation=ATTACK, split=split)
     cosines = {
         loss: _cosines(classifier, batches, loss)
         for loss in gradient_steps.LOSSES
