@@ -1,21 +1,11 @@
 """Step 2: a classifier, trained from images or trained on."""
 
-import dataclasses
-import shutil
 from typing import Any
 
-import keras
-
-from qup import curves, evaluation, files, models, training
-from qup.components import artifacts
+from qup.components import classifier_training
 from qup.components.artifacts import Examples, Model, ModelRun
-from qup.datasets import Dataset
-from qup.datasets import examples as files_of_examples
+from qup.components.classifier_training import Places
 from qup.orchestration import In, Out, Place, StatefulDir, component
-from qup.subjects import Subject
-from qup.types import Recipe
-
-_BATCH = 500
 
 
 @component(
@@ -57,35 +47,15 @@ def Trainer(
       row_parameters: What rows of the classifier tell beside all that.
       log_dir: TensorBoard's folder.
     """
-    if previous and not (state / "checkpoints").exists():
-        shutil.copy2(previous.path / "history.json", state)
-        with files.replacing(state / "checkpoints") as partial:
-            shutil.copytree(previous.path / "checkpoints", partial)
-    data = files_of_examples.read(examples.path)
-    classifier = models.build(model_name, data.info, seed=seed, **model_options)
-    history = training.History(state / "history.json")
-
-    training.fit_classifier(
-        classifier,
-        data,
-        epochs=epochs,
-        recipe=dataclasses.replace(Recipe(), **recipe),
+    classifier_training.train(
+        examples,
+        Places(model, run, state, previous),
+        model_name=model_name,
+        model_options=model_options,
+        recipe=recipe,
         augment=augment,
+        epochs=epochs,
         seed=seed,
-        directory=state / "checkpoints",
-        validate=lambda: _watch(classifier, data),
-        hook=curves.drawn("classifier", history, log_dir),
+        row_parameters=row_parameters,
+        log_dir=log_dir,
     )
-    name = data.info.name
-    subject = Subject(name, model_name, "CL", epochs, seed, row_parameters)
-    artifacts.save_classifier(classifier, subject, model)
-    shutil.copy2(state / "history.json", run.path)
-    shutil.copytree(state / "checkpoints", run.path / "checkpoints")
-    run.properties["content"] = model.properties["content"]
-
-
-def _watch(classifier: keras.Model, data: Dataset) -> dict[str, float]:
-    """Returns the accuracy on the split that the curves show."""
-    split = data.info.watched
-    batches = data.evaluation_batches(split, _BATCH)
-    return {f"{split}_accuracy": evaluation.accuracy(classifier, batches).value}

@@ -1,7 +1,8 @@
 """Training that goes on after a kill: classifiers, and the loop of all."""
 
+from qup.training.adversary import Adversary
 from qup.training.classifier import fit_classifier
 from qup.training.history import History
 from qup.training.loop import EpochHook
 
-__all__ = ["EpochHook", "History", "fit_classifier"]
+__all__ = ["Adversary", "EpochHook", "History", "fit_classifier"]

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from qup import compilation
 from qup.datasets import Dataset
+from qup.training.adversary import Adversary, Nobody
 from qup.training.loop import EpochHook, Loop
 from qup.types import Recipe
 
@@ -27,6 +28,7 @@ def fit_classifier(
     epochs: int,
     recipe: Recipe | None = None,
     augment: bool = False,
+    adversary: Adversary | None = None,
     seed: int = 0,
     directory: pathlib.Path | None = None,
     validate: Callable[[], Mapping[str, float]] | None = None,
@@ -41,6 +43,8 @@ def fit_classifier(
       recipe: Optimizer, learning rate, batch size; None means Recipe().
       augment: Rotate by up to 10 degrees, shift and zoom by up to 10 %,
         YGCNN's augmentation.
+      adversary: Moves the images of each step first, and gives the loss;
+        None learns from the images as they are.
       seed: Drives the order of the images and the augmentation.
       directory: Folder of the checkpoints, from which a killed training
         goes on; None keeps none.
@@ -55,7 +59,9 @@ def fit_classifier(
       InputError: The loss diverged, or a checkpoint cannot be written.
     """
     recipe = recipe or Recipe()
-    learner = _ClassifierLearner(classifier, recipe, augment, seed)
+    learner = _ClassifierLearner(
+        classifier, recipe, augment, adversary or Nobody(), seed
+    )
 
     def end_epoch(epoch: int, metrics: dict[str, float]) -> None:
         if recipe.plateau:
@@ -77,7 +83,10 @@ def fit_classifier(
 class _ClassifierLearner:
     metrics = ("loss", "accuracy")
 
-    def __init__(self, classifier, recipe: Recipe, augment: bool, seed: int):
+    def __init__(
+        self, classifier, recipe: Recipe, augment: bool,
+        adversary: Adversary, seed: int,
+    ):  # fmt: skip
         self.optimizer = keras.optimizers.get(
             {
                 "class_name": recipe.optimizer,
@@ -96,30 +105,38 @@ class _ClassifierLearner:
             "optimizer": self.optimizer,
             "plateau": self.plateau,
         }
-        self.train_step = _build_step(classifier, self.optimizer, augmenter)
+        self.train_step = _build_step(
+            classifier, self.optimizer, augmenter, adversary
+        )
 
 
-def _build_step(classifier, optimizer, augmenter):
+def _build_step(classifier, optimizer, augmenter, adversary: Adversary):
     @tf.function(autograph=False, jit_compile=compilation.use_xla("auto"))
-    def step(images, labels):
+    def step(images, labels, attacked):
         with tf.GradientTape() as tape:
-            logits = classifier(images, training=True)
-            loss = tf.reduce_mean(
-                tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+            losses, logits = adversary.loss(
+                classifier, images, labels, attacked
             )
+            loss = tf.reduce_mean(losses)
         variables = classifier.trainable_variables
         optimizer.apply(tape.gradient(loss, variables), variables)
         right = tf.argmax(logits, -1, tf.int32) == labels
         accuracy = 100.0 * tf.reduce_mean(tf.cast(right, tf.float32))
         return tf.stack([loss, accuracy])
 
+    # Outside of what XLA compiles: it has no kernel for these layers.
     @tf.function(autograph=False)
+    def augmented(images):
+        return augmenter(images, training=True)
+
     def train_step(batch):
         images = batch["image"]
-        # Outside of what XLA compiles: it has no kernel for these layers.
         if augmenter is not None:
-            images = augmenter(images, training=True)
-        return step(images, batch["label"])
+            images = augmented(images)
+        attacked = adversary.attacked(
+            classifier, images, batch, optimizer.iterations.value
+        )
+        return step(images, batch["label"], attacked)
 
     return train_step
 

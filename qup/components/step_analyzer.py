@@ -1,0 +1,135 @@
+"""Eqs. 21 and 22: whether a gradient may stand in the place of its sign."""
+
+import dataclasses
+import itertools
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from qup import evaluation, gradient_steps, measurements, progress, robustness
+from qup.components import artifacts, plugins
+from qup.components.artifacts import Examples, Model, ModelEvaluation
+from qup.datasets import examples as files_of_examples
+from qup.measurements import Row
+from qup.orchestration import In, Out, component
+from qup.subjects import Subject
+from qup.types import Batch, LogitsFn
+
+# Value of the column "attack", and of the parameter "evaluation", of the rows.
+ATTACK = "gradient_steps"
+_ARRAYS = "steps.npz"
+
+
+@component(plugins=plugins.none)
+def StepAnalyzer(
+    examples: In[Examples],
+    model: In[Model],
+    evaluation: Out[ModelEvaluation],
+    *,
+    epsilons: list[float],
+    num_steps: list[int],
+    pixel_clip: bool = True,
+    num_images: int | None = None,
+    split: str = "test",
+    batch_size: int = 500,
+) -> None:
+    """Attacks by sign steps and by gradient steps of equal size.
+
+    Every direction of `gradient_steps.DIRECTIONS`, up every loss: the
+    cross-entropy -ln p_y of the logits, the squared loss
+    sum_j (p_j - [j = y])^2 of the probabilities, and the margin
+    max_{j != y} z_j - z_y of the logits.
+
+    Args:
+      examples: The images.
+      model: The classifier.
+      evaluation: Its rows. "robust_accuracy", by epsilon and {"direction",
+        "loss", "num_steps", "size"}, the last the norm in which the steps
+        are as large as the sign's; and of each loss "gradient_sign_cosine",
+        a mean over the images whose gradient is not zero, and
+        "zero_gradient", the percentage of those where it is. In steps.npz
+        the cosines, float32 [n], under the loss's name.
+      epsilons: Of the sign step, in units of [0, 1].
+      num_steps: Numbers of steps, such as 1 and 4; all together have the
+        size of one.
+      pixel_clip: Clip to [0, 1]: what is clipped is shorter than it was.
+      num_images: How many images; None for all.
+      split: The images to attack.
+      batch_size: Images a batch.
+    """
+    data = files_of_examples.read(examples.path)
+    classifier = artifacts.load_classifier(model.path)
+    batches = data.evaluation_batches(split, batch_size, limit=num_images)
+    subject = artifacts.subject(model.path)
+    subject = subject.such(evaluation=ATTACK, split=split)
+    cosines = {
+        loss: _cosines(classifier, batches, loss)
+        for loss in gradient_steps.LOSSES
+    }
+    np.savez(evaluation.path / _ARRAYS, **cosines)
+    rows = [
+        row
+        for loss, values in cosines.items()
+        for row in _slopes(subject.such(loss=loss), values)
+    ]
+    looks = list(
+        itertools.product(
+            gradient_steps.LOSSES, gradient_steps.DIRECTIONS,
+            dict.fromkeys(num_steps), dict.fromkeys(map(float, epsilons)),
+        )
+    )  # fmt: skip
+    for loss, direction, steps, epsilon in progress.bar(
+        looks, title="gradient steps", total=len(looks), unit="look"
+    ):
+        attack = {
+            "direction": direction, "loss": loss, "num_steps": steps,
+            "epsilon": epsilon, "pixel_clip": pixel_clip,
+        }  # fmt: skip
+        robust = _robust(classifier, batches, attack)
+        size = gradient_steps.DIRECTIONS[direction]
+        told = {"name": ATTACK, "size": size, **attack}
+        rows.append(subject.row("robust_accuracy", robust, told))
+    measurements.write(evaluation.path / "measurements.csv", rows)
+
+
+def _cosines(
+    classifier: LogitsFn, batches: Iterable[Batch], loss: str
+) -> np.ndarray:
+    """Returns the cosine of each image, float32 [n]; NaN for none."""
+    found = [
+        gradient_steps.sign_cosine(
+            classifier, batch["image"], batch["label"], loss=loss
+        )[batch["weight"] > 0]
+        for batch in batches
+    ]
+    return np.concatenate(found)
+
+
+def _slopes(subject: Subject, cosines: np.ndarray) -> list[Row]:
+    """Returns the rows of one loss's gradient at the clean images."""
+    zero = np.isnan(cosines)
+    share = evaluation.binomial(float(zero.sum()), len(zero))
+    rows = [subject.row("zero_gradient", share)]
+    if not zero.all():
+        mean = robustness.mean(cosines[~zero].astype(np.float64))
+        rows.append(subject.row("gradient_sign_cosine", mean))
+    return [dataclasses.replace(row, artifact=_ARRAYS) for row in rows]
+
+
+def _robust(
+    classifier: LogitsFn, batches: Iterable[Batch], attack: dict[str, Any]
+) -> evaluation.Accuracy:
+    """Returns RA of one look."""
+    options = dict(attack)
+    options["bounds"] = (0.0, 1.0) if options.pop("pixel_clip") else None
+    right = total = 0.0
+    for batch in batches:
+        moved = gradient_steps.climb(
+            classifier, batch["image"], batch["label"], **options
+        )
+        hits = evaluation.hits(classifier, moved, batch)
+        right += float(tf.reduce_sum(hits))
+        total += float(tf.reduce_sum(batch["weight"]))
+    return evaluation.binomial(right, total)

@@ -1,0 +1,178 @@
+"""Rank and partial rank correlations of numbers over networks.
+
+Does sigma_p predict robust accuracy, and does it still where the networks
+have the same gradient norm? A number a network on either side; ranks, for
+nobody claims a straight line; and few networks, so that a p-value is counted
+over permutations.
+
+```python
+found = correlate(sigma_p, robust_accuracy, given={"gradient": lengths})
+found.value, found.interval, found.p_value, found.n
+```
+"""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from qup import errors
+
+_FEWEST = 4
+# All orders up to 7 networks (5,040), a sample of them from 8 on.
+_MOST_ORDERS = 5040
+_ORDERS = 9999
+# Numbers closer to one another than this count as one correlation.
+_EQUAL = 1e-12
+_COVERAGE = 0.95
+
+
+class Correlation(NamedTuple):
+    """A rank correlation.
+
+    Attributes:
+      value: From -1 to 1.
+      interval: (low, high) of 95 % confidence, by Fisher's transform; None
+        where there are too few networks, or all ranks agree.
+      p_value: Share of the permutations with a correlation as far from 0,
+        two-sided.
+      n: Number of networks.
+      given: Names of the numbers that are held fixed, none of a plain one.
+    """
+
+    value: float
+    interval: tuple[float, float] | None
+    p_value: float
+    n: int
+    given: tuple[str, ...] = ()
+
+
+def correlate(
+    first: Sequence[float],
+    second: Sequence[float],
+    *,
+    given: Mapping[str, Sequence[float]] | None = None,
+    seed: int = 0,
+) -> Correlation:
+    """Correlates the ranks of two columns, others held fixed.
+
+    Spearman's rho; with `given`, the correlation of what is left of both
+    columns' ranks after a linear fit by the ranks of the others. Equal
+    numbers share the mean of their ranks.
+
+    Args:
+      first: Finite numbers [n], one a network.
+      second: The same.
+      given: Columns by name, the numbers to hold fixed.
+      seed: Of the permutations, where there are too many to take all.
+
+    Returns:
+      A `Correlation`. Its p-value permutes the residuals of `second` over
+      the networks (Freedman and Lane), exact without `given` up to n = 7.
+      Its interval takes sqrt(1.06 / (n - k - 3)) for the error of artanh
+      rho with k columns held fixed.
+
+    Raises:
+      InputError: Fewer networks than 4 + k, columns that do not fit one
+        another, or a column that does not vary.
+
+    References: Spearman 1904; Freedman and Lane 1983,
+    doi:10.2307/1391660; Fieller, Hartley and Pearson 1957,
+    doi:10.1093/biomet/44.3-4.470.
+    """
+    given = dict(given or {})
+    columns = _checked({"first": first, "second": second, **given}, len(given))
+    ranks = [stats.rankdata(column) for column in columns]
+    n, k = len(ranks[0]), len(given)
+    # An orthonormal basis of what is held fixed, the mean among it.
+    fixed, _ = np.linalg.qr(np.column_stack([np.ones(n), *ranks[2:]]))
+    one, other = (_left(column, fixed) for column in ranks[:2])
+    _check_left(one, other, ranks, given)
+    value = float(_cosines(one, other[None])[0])
+    orders = _orders(n, seed)
+    found = _cosines(one, _left(other[orders], fixed))
+    as_far = np.abs(found) >= abs(value) - _EQUAL
+    sampled = len(orders) == _ORDERS
+    # The order that was seen is one of them.
+    p_value = (as_far.sum() + sampled) / (len(orders) + sampled)
+    return Correlation(
+        value, _interval(value, n - k), float(p_value), n, tuple(given)
+    )
+
+
+def _checked(
+    columns: Mapping[str, Sequence[float]], fixed: int
+) -> list[np.ndarray]:
+    """Returns the columns as float64 [n]."""
+    arrays = [np.asarray(column, np.float64) for column in columns.values()]
+    shapes = [str(array.shape) for array in arrays]
+    if len(set(shapes)) > 1 or arrays[0].ndim != 1:
+        raise errors.InputError(
+            "Columns must hold one number a network, [n] each; got "
+            f"{', '.join(map(' '.join, zip(columns, shapes, strict=True)))}."
+        )
+    n = len(arrays[0])
+    if n < _FEWEST + fixed:
+        raise errors.InputError(
+            f"{n} networks are too few to correlate their ranks"
+            + (f", {fixed} held fixed" if fixed else "")
+            + f": at least {_FEWEST + fixed} are needed. Train more."
+        )
+    for name, array in zip(columns, arrays, strict=True):
+        if not np.isfinite(array).all():
+            raise errors.InputError(
+                f"The column {name} holds NaN or infinite numbers. Leave out "
+                "the networks that have no value."
+            )
+        if np.ptp(array) == 0:
+            raise errors.InputError(
+                f"The column {name} is {array[0]:g} for every network: what "
+                "does not vary goes with nothing. Leave it out."
+            )
+    return arrays
+
+
+def _check_left(one, other, ranks, given: Mapping) -> None:
+    """Raises an InputError where the fixed columns leave nothing."""
+    for name, rest, rank in zip(
+        ("first", "second"), (one, other), ranks, strict=False
+    ):
+        if np.linalg.norm(rest) <= 1e-9 * np.linalg.norm(rank):
+            raise errors.InputError(
+                f"The ranks of the {name} column follow from those of "
+                f"{', '.join(given)}: nothing is left to correlate."
+            )
+
+
+def _left(columns: np.ndarray, fixed: np.ndarray) -> np.ndarray:
+    """Returns float64 [..., n] less its part in the span of `fixed`."""
+    return columns - (columns @ fixed) @ fixed.T
+
+
+def _cosines(one: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Returns the cosine of [n] with each of [m, n]; 0 with none."""
+    lengths = np.linalg.norm(others, axis=1) * np.linalg.norm(one)
+    found = np.zeros(len(others))
+    np.divide(others @ one, lengths, out=found, where=lengths > 0)
+    return np.clip(found, -1.0, 1.0)
+
+
+def _orders(n: int, seed: int) -> np.ndarray:
+    """Returns permutations, int [m, n]: all where these are few."""
+    if math.factorial(n) <= _MOST_ORDERS:
+        return np.array(list(itertools.permutations(range(n))))
+    random = np.random.default_rng(seed)
+    return random.permuted(np.tile(np.arange(n), (_ORDERS, 1)), axis=1)
+
+
+def _interval(value: float, free: int) -> tuple[float, float] | None:
+    """Returns the 95 % interval; `free` is n less the columns held fixed."""
+    if free <= 3 or abs(value) >= 1 - _EQUAL:
+        return None
+    # artanh rho is nearly normal of variance 1.06 / (n - k - 3).
+    width = stats.norm.ppf(0.5 + _COVERAGE / 2) * math.sqrt(1.06 / (free - 3))
+    middle = math.atanh(value)
+    return math.tanh(middle - width), math.tanh(middle + width)

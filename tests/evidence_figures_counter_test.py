@@ -1,0 +1,136 @@
+"""Figures of the counter-examples: what is given is drawn, and told."""
+
+import io
+import itertools
+import math
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from qup.evidence_figures import colours, frontier, predicting, steps
+from qup.evidence_figures.trainings import Look
+from qup.rank_correlations import Correlation, correlate
+
+
+def _point(value):
+    return value, value - 2, value + 3
+
+
+def _drawn(figure):
+    """Draws the figure, so that its texts are laid out; returns its words."""
+    FigureCanvasAgg(figure).print_png(io.BytesIO())
+    texts = [text.get_text() for text in figure.findobj(match=_has_text)]
+    return " ".join(texts).replace("\n", " ")
+
+
+def _has_text(artist):
+    return hasattr(artist, "get_text") and artist.get_visible()
+
+
+def _bars(axis):
+    """Returns each error bar as (value, low, high) of y."""
+    found = []
+    for held in axis.containers:
+        line, _, (*_, upright) = held.lines
+        found += [
+            (float(y), *map(float, segment[:, 1]))
+            for y, segment in zip(
+                line.get_ydata(), upright.get_segments(), strict=True
+            )
+        ]
+    return found
+
+
+def test_steps_have_a_panel_a_loss_and_a_number():
+    curves = [
+        steps.Curve(direction, loss, number, {0.1: _point(50), 0: _point(90)})
+        for direction, loss, number in itertools.product(
+            ("sign", "raw_l2", "raw_linf"), ("margin", "squared"), (1, 4)
+        )
+    ]
+    figure = steps.by_epsilon(curves, title="tiny", note="Bars are errors.")
+    words = _drawn(figure)
+    for part in ("tiny", "squared loss", "margin", "4 steps", "1 step", "RA "
+                 "in percent", "units of [0, 1]", "as long in L2",
+                 "Bars are errors."):  # fmt: skip
+        assert part in words, part
+    assert len(figure.axes) == 4
+    for axis in figure.axes:
+        assert sorted(_bars(axis)) == 3 * [(50, 48, 53)] + 3 * [(90, 88, 93)]
+        lines = [held.lines[0] for held in axis.containers]
+        assert len({line.get_color() for line in lines}) == 3
+        assert len({line.get_linestyle() for line in lines}) == 3
+
+
+def test_steps_of_one_loss_are_one_panel():
+    curve = steps.Curve("sign", "margin", 1, {0.1: (50, math.nan, math.nan)})
+    figure = steps.by_epsilon([curve], title="tiny")
+    assert "margin" in _drawn(figure)
+    assert _bars(figure.axes[0]) == [(50, 50, 50)]
+
+
+def test_the_frontier_has_points_with_both_errors_and_arrows():
+    plain = {30: (_point(98), _point(50)), 1: (_point(96), _point(40))}
+    paths = [
+        frontier.Path(Look("ConvNet", "convnet"), plain),
+        frontier.Path(
+            Look("ConvNet", "convnet", "trades"),
+            {1: (_point(95), _point(90)), 2: (_point(math.nan), _point(9))},
+        ),
+    ]
+    figure = frontier.draw(paths, title="toy", attack="PGD-9", note="So.")
+    words = _drawn(figure)
+    for part in ("TA in percent", "RA in percent", "(PGD-9)", "toy", "ConvNet",
+                 "TRADES", "standard training", "So.", "30"):  # fmt: skip
+        assert part in words, part
+    assert "PGD-AT" not in words
+    (axis,) = figure.axes
+    assert _bars(axis) == [(40, 38, 43), (50, 48, 53), (90, 88, 93)]
+    arrows = [text for text in axis.texts if text.arrow_patch]
+    (arrow,) = arrows
+    assert arrow.xyann == (96, 40) and arrow.xy == (98, 50)
+    dots = [held.lines[0] for held in axis.containers]
+    assert {dot.get_color() for dot in dots} == {colours.BLUE}
+    assert [dot.get_marker() for dot in dots] == ["o", "o", "^"]
+
+
+def test_candidates_tell_their_correlation():
+    looks = {str(i): (Look("ConvNet", "convnet"), _point(10 * i + 20.0))
+             for i in range(6)}  # fmt: skip
+    values = {str(i): _point(10.0 + i**2) for i in (0, 3, 2, 1, 4)}
+    found = correlate([1, 2, 3, 5, 4, 6], range(6))
+    figure = predicting.draw(
+        [predicting.Candidate("gradient", "unit", values, found, True),
+         predicting.Candidate("margin", "pixel", values)],
+        looks, title="toy", attack="PGD-9", note="So.",
+    )  # fmt: skip
+    words = _drawn(figure)
+    for part in ("gradient", "margin", "unit", "pixel", "= 0.94 [", "n = 6",
+                 "too few", "PGD-9", "So."):  # fmt: skip
+        assert part in words, part
+    # Without a value a network is left out.
+    assert [len(_bars(axis)) for axis in figure.axes] == [5, 5]
+
+
+@pytest.mark.parametrize(
+    "found,words",
+    [
+        (Correlation(-0.5, None, 0.2, 5), "\N{MINUS SIGN}0.50\np = 0.20, n"),
+        (Correlation(0.9, (0.5, 0.97), 0.0001, 9), "[0.50, 0.97]\np = 0.0001"),
+        (Correlation(0.9, None, 0.01, 9, ("loss", "m")), "given loss, m: "),
+        (None, "too few networks"),
+    ],
+)
+def test_correlations_in_words(found, words):
+    assert words in predicting.told(found)
+
+
+@pytest.mark.parametrize("count,columns", [(1, 1), (2, 2), (3, 3), (4, 2)])
+def test_panels_fill_their_rows(count, columns):
+    looks = {"a": (Look("ConvNet", "convnet"), _point(20))}
+    one = predicting.Candidate("x", "y", {"a": _point(1)})
+    figure = predicting.draw(count * [one], looks, title="t", attack="a")
+    tops = np.round([axis.get_position().y0 for axis in figure.axes], 2)
+    assert sum(tops == tops[0]) == columns
+    assert sum(axis.get_visible() for axis in figure.axes) == count
