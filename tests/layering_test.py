@@ -16,7 +16,7 @@ _LEVELS = [
      "pairs", "checkpoints", "summaries", "export", "workdir",
      "looks", "subjects", "interruption", "figures", "curves",
      "translation", "lineage", "masking", "robustness", "saved_models",
-     "conjugates", "binary_toy",
+     "conjugates", "binary_toy", "spectral_fields", "evidence_figures",
      "uncertainty_figures", "uncertainty_text", "uncertainty_rows",
      "uncertainty_measured", "uncertainty_networks"},
     {"components"},

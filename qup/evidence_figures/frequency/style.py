@@ -1,0 +1,122 @@
+"""How the figures of frequency look alike, and what they read."""
+
+import json
+import pathlib
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from qup import errors
+
+# Colour-blind safe (Okabe and Ito 2008).
+COLOURS = (
+    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9",
+    "#000000",
+)  # fmt: skip
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+LINES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.5, 1.2, 1.5)))
+GREY = "#666666"
+# The same colour for the same network in every figure.
+NETWORKS = {
+    "convnet": 0, "resnet": 1, "resnet20": 1, "googlenet": 2, "ygcnn": 3,
+}  # fmt: skip
+
+Arrays = Mapping[str, Any]
+
+
+def load(path: pathlib.Path) -> dict[str, Any]:
+    """Reads a component's arrays, "told" as what its JSON says.
+
+    Raises:
+      InputError: The file is missing, damaged, or another's.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = dict(archive)
+        return {**arrays, "told": json.loads(str(arrays["told"]))}
+    except Exception as error:
+        raise errors.InputError(
+            f"{path} cannot be drawn: {error}. Make it anew."
+        ) from error
+
+
+def networks(names: Sequence[str]) -> dict[str, int]:
+    """Gives each network a place among colours, markers and lines."""
+    found = {name: NETWORKS[name] for name in names if name in NETWORKS}
+    free = [i for i in range(len(COLOURS)) if i not in found.values()]
+    for place, name in enumerate(dict.fromkeys(names)):
+        if name not in found:
+            found[name] = free[place % len(free)] if free else 6
+    return found
+
+
+def subject(told: Mapping[str, Any]) -> str:
+    """Returns what arrays are of, in words."""
+    words = [f"{told['model']} on {told['dataset']}"]
+    if "epochs" in told:
+        words.append(epochs(told["epochs"]))
+    if told.get("classifier", "CL") != "CL":
+        words.append(told["classifier"])
+    split = told.get("parameters", {}).get("split", "")
+    words.append(f"{told['images']:,} {split} images".replace("  ", " "))
+    return " · ".join(words)
+
+
+def epochs(count: int) -> str:
+    """Returns "1 epoch" or "5 epochs"."""
+    return f"{count} epoch{'' if count == 1 else 's'}"
+
+
+def page(
+    size: tuple[float, float], title: str, subject: str, note: str = ""
+) -> Figure:
+    """Returns an empty figure with a title, its subject, and a note below.
+
+    Args:
+      size: In inches; 7 are 700 pixels of a page.
+      title: What is shown.
+      subject: Of what.
+      note: What else has to be known.
+    """
+    width, height = size
+    below = textwrap.wrap(note, int(15.3 * width))
+    height += 0.17 * len(below)
+    figure = Figure((width, height), layout="constrained")
+    figure.suptitle(f"{title}\n", x=0.02, ha="left", fontsize=12, weight="bold")
+    figure.text(
+        0.02, 1 - 0.30 / height, "\n".join(textwrap.wrap(subject, 90)),
+        fontsize=9, color=GREY, va="top",
+    )  # fmt: skip
+    foot = 0.06 + 0.165 * len(below) if below else 0.0
+    figure.get_layout_engine().set(
+        rect=(0, foot / height, 1, 1 - foot / height)
+    )
+    figure.text(
+        0.02, 0.05 / height, "\n".join(below), fontsize=8.5, color=GREY,
+        va="bottom", linespacing=1.25,
+    )  # fmt: skip
+    return figure
+
+
+def tidy(axis: Axes) -> None:
+    """Takes away what does not inform."""
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.grid(color="#E8E8E8", linewidth=0.7)
+    axis.set_axisbelow(True)
+    axis.tick_params(labelsize=9)
+
+
+def curve(
+    axis: Axes, x: np.ndarray, arrays: Arrays, name: str, **how: Any
+) -> None:
+    """Draws a mean over images with a band of two standard errors."""
+    mean, error = arrays[name], arrays[f"{name}_stderr"]
+    axis.plot(x, mean, lw=1.5, **how)
+    low = np.maximum(mean - 2 * error, mean * 1e-2)
+    axis.fill_between(
+        x, low, mean + 2 * error, color=how["color"], alpha=0.2, lw=0
+    )
