@@ -11,7 +11,7 @@ from qup.components.artifacts import Deltas, Examples, Model, ModelEvaluation
 from qup.components.spectrum_analyzer import SpectrumAnalyzer
 from qup.datasets import examples as files_of_examples
 from qup.evaluation import Accuracy
-from qup.evidence_figures.frequency import ratios, spectra, style
+from qup.evidence_figures.frequency import cutoffs, ratios, spectra, style
 from qup.measures import spectrum
 from qup.subjects import Subject
 
@@ -124,7 +124,7 @@ def _row(rows, measure, **told):
 
 
 def test_rows_tell_every_field_and_window(analysed, data, classifier):
-    rows, arrays, _ = analysed
+    rows, _, _ = analysed
     assert {row.artifact for row in rows} == {"spectrum.npz"}
     assert {row.parameters["width"] for row in rows} == {8}
     found = _row(rows, "high_frequency_ratio", field="delta", window="literal")
@@ -186,7 +186,7 @@ def test_spectra_are_drawn_with_their_subject(analysed):
         spectra.radial(arrays, ["data", "gradient"]),
         spectra.planes(arrays, ["data", "delta_1", "walk_3"]),
         spectra.error(arrays),
-        ratios.over_cutoff({"early": arrays, "late": arrays}),
+        cutoffs.draw({"early": arrays, "late": arrays}),
     ]
     for figure in drawn:
         assert "linear on synthetic" in _words(figure)
@@ -197,7 +197,7 @@ def test_spectra_are_drawn_with_their_subject(analysed):
     with pytest.raises(errors.InputError, match="no translator"):
         spectra.error(bare)
     with pytest.raises(errors.InputError, match="got 0"):
-        ratios.over_cutoff({})
+        cutoffs.draw({})
 
 
 def test_the_ratio_stands_against_accuracy_with_its_errors(analysed):

@@ -10,12 +10,7 @@ import numpy as np
 
 from qup import evaluation, measurements, spectral_fields
 from qup.components import artifacts, plugins
-from qup.components.artifacts import (
-    Deltas,
-    Examples,
-    Model,
-    ModelEvaluation,
-)
+from qup.components.artifacts import Deltas, Examples, Model, ModelEvaluation
 from qup.datasets import examples as files_of_examples
 from qup.deltas import Deltas as Pairs
 from qup.evaluation import Accuracy
@@ -90,9 +85,8 @@ def SpectrumAnalyzer(
     for row in rows:
         if row.measure == "high_frequency_ratio":
             _log.info(
-                "%s, epoch %d: high-frequency ratio of %s [%s]: %.4f",
-                row.model, row.epochs, row.parameters["field"],
-                row.parameters["slice"], row.value,
+                "%s, epoch %d: high-frequency ratio of %s: %.4f", row.model,
+                row.epochs, row.parameters["field"], row.value,
             )  # fmt: skip
 
 
@@ -146,8 +140,9 @@ class _Spectra:
         for name, window in self._windows.items():
             white = spectrum.white_share(self._shape, window)
             found = spectrum.Average(white, np.nan, count)
-            one = subject.such(field="white_noise")
-            rows.append(self._ratio(one, name, found))
+            rows.append(
+                self._ratio(subject.such(field="white_noise"), name, found)
+            )
         rows += self._errors(subject)
         return [
             dataclasses.replace(row, artifact=_ARTIFACT)

@@ -1,13 +1,12 @@
-"""The ratio of high frequencies: supp. Fig. 5, and over the cut-off.
+"""The ratio of high frequencies against test accuracy, supp. Fig. 5.
 
 ```python
 over_accuracy(rows, window="symmetric").savefig("supp_fig5.png")
-over_cutoff({"1 epoch": early, "50 epochs": late}).savefig("cutoff.png")
 ```
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,9 +20,6 @@ from qup.measurements import Row
 _FIELDS = {
     "delta": r"$\Delta_1$",
     "gradient": "the gradient",
-    "data": "the clean images",
-    "random_signs": "random signs",
-    "error": r"$G(X_0) - \Delta_N$",
 }
 
 
@@ -166,51 +162,3 @@ def _white(axis: Axes, rows: Sequence[Row], dataset: str, window: str) -> None:
                 label=f"white noise, {row.value:.4f}",
             )  # fmt: skip
             return
-
-
-def over_cutoff(
-    found: Mapping[str, style.Arrays], *, key: str = "delta_1"
-) -> Figure:
-    """Draws the ratio over every symmetric window, less that of white noise.
-
-    Args:
-      found: Name to the arrays of spectrum.npz, such as one for each epoch.
-      key: Of "fields".
-
-    Raises:
-      InputError: No arrays, or without the key.
-    """
-    if not found or any(f"{key}_cutoff" not in a for a in found.values()):
-        raise InputError(
-            f"Every spectrum must hold {key!r}; got {len(found)} spectra. "
-            "Give those of which the field was told."
-        )
-    first = next(iter(found.values()))
-    told = {k: v for k, v in first["told"].items() if k != "epochs"}
-    figure = style.page(
-        (7, 5.6), "High-frequency ratio over the cut-off",
-        f"{told['fields'][key]['field']} ({key}) · {style.subject(told)}",
-        "Bands are two standard errors over images. Low are the frequencies "
-        "of which both are at most the cut-off.",
-    )  # fmt: skip
-    above, below = figure.subplots(2, 1, sharex=True)
-    x = np.arange(len(first["white_cutoff"]))
-    above.plot(x, first["white_cutoff"], "--", color=style.GREY,
-               label="white noise")  # fmt: skip
-    for place, (name, arrays) in enumerate(found.items()):
-        colour = style.COLOURS[place % len(style.COLOURS)]
-        how = {"color": colour, "ls": style.LINES[place % len(style.LINES)]}
-        style.curve(above, x, arrays, f"{key}_cutoff", label=name, **how)
-        moved = {
-            "c": arrays[f"{key}_cutoff"] - arrays["white_cutoff"],
-            "c_stderr": arrays[f"{key}_cutoff_stderr"],
-        }
-        below.errorbar(x, moved["c"], 2 * moved["c_stderr"], lw=1.2, **how)
-    below.axhline(0, ls="--", color=style.GREY, lw=1)
-    above.set(ylabel="high-frequency ratio", ylim=(0, None))
-    below.set(xlabel="cut-off in cycles per image",
-              ylabel="ratio less white noise's")  # fmt: skip
-    above.legend(fontsize=9, frameon=False)
-    for axis in (above, below):
-        style.tidy(axis)
-    return figure

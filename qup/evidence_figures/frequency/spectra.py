@@ -104,9 +104,7 @@ def planes(arrays: style.Arrays, keys: Sequence[str] | None = None) -> Figure:
     shown = [arrays[f"{key}_log"] for key in keys]
     finite = np.concatenate([plane[np.isfinite(plane)] for plane in shown])
     low, high = np.percentile(finite, 0.5), finite.max()
-    height, width = arrays["told"]["image_shape"]
-    extent = (-(width // 2) - 0.5, width - width // 2 - 0.5,
-              height - height // 2 - 0.5, -(height // 2) - 0.5)  # fmt: skip
+    extent = style.extent(arrays["told"]["image_shape"])
     for axis, key, plane in zip(axes.flat, keys, shown, strict=False):
         drawn = axis.imshow(
             plane, cmap="viridis", vmin=low, vmax=high, extent=extent,
@@ -116,10 +114,7 @@ def planes(arrays: style.Arrays, keys: Sequence[str] | None = None) -> Figure:
         axis.tick_params(labelsize=8)
     for axis in axes.flat[len(keys) :]:
         axis.axis("off")
-    for axis in axes[:, 0]:
-        axis.set_ylabel("cycles per image", fontsize=8.5)
-    for axis in axes[-1]:
-        axis.set_xlabel("cycles per image", fontsize=8.5)
+    style.label_planes(axes)
     bar = figure.colorbar(drawn, ax=axes, shrink=0.85, pad=0.02)
     bar.set_label("mean log10 of relative power", fontsize=9)
     return figure

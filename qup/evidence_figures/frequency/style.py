@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -120,3 +121,22 @@ def curve(
     axis.fill_between(
         x, low, mean + 2 * error, color=how["color"], alpha=0.2, lw=0
     )
+
+
+def shade(share: float) -> tuple[float, ...]:
+    """Returns a colour between dark blue and yellow, for 0 to 1."""
+    return colormaps["viridis"](0.88 * share)
+
+
+def extent(shape: tuple[int, int]) -> tuple[float, float, float, float]:
+    """Returns where imshow puts a plane of frequencies, in cycles."""
+    low = [-(size // 2) - 0.5 for size in shape]
+    return (low[1], low[1] + shape[1], low[0] + shape[0], low[0])
+
+
+def label_planes(axes: np.ndarray) -> None:
+    """Names the axes of planes of frequencies, [lines, columns]."""
+    for axis in axes[:, 0]:
+        axis.set_ylabel("cycles per image", fontsize=8.5)
+    for axis in axes[-1]:
+        axis.set_xlabel("cycles per image", fontsize=8.5)
