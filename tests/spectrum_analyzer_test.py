@@ -172,7 +172,6 @@ def _accuracy(subject, value, stderr):
 
 def _words(figure):
     texts = [t.get_text() for t in figure.texts]
-    texts += [figure.get_suptitle()]
     for axis in figure.axes:
         texts += [axis.get_title(), axis.get_xlabel(), axis.get_ylabel()]
         if axis.get_legend():

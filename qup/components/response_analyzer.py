@@ -32,7 +32,7 @@ def ResponseAnalyzer(
     evaluation: Out[ModelEvaluation],
     *,
     widths: list[float] = (0.2, 0.3, 0.4),
-    frequencies: int = 40,
+    frequencies: int = 20,
     split: str = "train",
     num_images: int = 2000,
     batch_size: int = 250,

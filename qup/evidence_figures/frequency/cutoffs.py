@@ -32,10 +32,10 @@ def draw(found: Mapping[str, style.Arrays], *, key: str = "delta_1") -> Figure:
     first = next(iter(found.values()))
     told = {k: v for k, v in first["told"].items() if k != "epochs"}
     figure = style.page(
-        (7, 5.6), "High-frequency ratio over the cut-off",
-        f"{told['fields'][key]['field']} ({key}) · {style.subject(told)}",
-        "Bands are two standard errors over images. Low are the frequencies "
-        "of which both are at most the cut-off.",
+        (7, 4.9), "High-frequency ratio over the cut-off",
+        f"{style.field(first, key)} · {style.subject(told)}",
+        "Bands and bars are two standard errors over images. Low are "
+        "frequencies of at most the cut-off both down and across.",
     )  # fmt: skip
     above, below = figure.subplots(2, 1, sharex=True)
     x = np.arange(len(first["white_cutoff"]))

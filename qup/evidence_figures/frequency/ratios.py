@@ -67,7 +67,7 @@ def over_accuracy(
         "over images"
     )
     figure = style.page(
-        (max(3.6 * len(datasets), 7), 4.4), title, f"{window} window: {words}",
+        (max(3.6 * len(datasets), 7), 4.2), title, f"{window} window: {words}",
         "Numbers are epochs. The dashed line is white noise: a spectrum that "
         "is flat. Image frequency is not the response frequency of the "
         "F-principle.",
@@ -81,8 +81,12 @@ def over_accuracy(
         for model, group in own.items():
             _network(axis, model, group, places[model])
         _white(axis, rows, dataset, window)
-        axis.set(xlabel="test accuracy in percent", title=dataset)
-        axis.legend(fontsize=8.5, frameon=False)
+        axis.set_xlabel("test accuracy in percent")
+        axis.set_title(dataset, fontsize=10)
+        axis.legend(
+            fontsize=8.5, frameon=False, ncols=2, loc="upper center",
+            bbox_to_anchor=(0.5, -0.17),
+        )  # fmt: skip
         style.tidy(axis)
     figure.axes[0].set_ylabel("high-frequency ratio")
     return figure

@@ -3,7 +3,6 @@
 Not the frequencies of an image's pixels: see qup/measures/response.py.
 """
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
@@ -24,23 +23,23 @@ def convergence(arrays: style.Arrays) -> Figure:
       arrays: Those of response.npz.
     """
     figure = style.page(
-        (7, 4.3), "What training fits first, by RESPONSE frequency",
+        (7, 3.4), "What training fits first, by RESPONSE frequency",
         style.subject(arrays["told"]),
         "Response frequency: how fast the answer varies from image to image "
         "over the space of inputs (F-principle). It is not the image "
         "frequency of supplement Fig. 5. Relative error 1: no better than "
         f"answering 0. Widths in median distances of images, "
-        f"{float(arrays['distance']):.3g}. Bars are two standard errors; "
-        "open circles: frequencies at which labels are hardly more than "
-        "noise.",
+        f"{float(arrays['distance']):.3g}. Bars are two standard errors. Pale: "
+        "frequencies at which labels are hardly more than noise.",
     )  # fmt: skip
     left, right = figure.subplots(1, 2)
     _filters(left, arrays)
     _line(right, arrays)
     for axis in (left, right):
-        axis.set(yscale="log")
-        axis.set_ylabel("relative error", fontsize=10)
-        axis.legend(fontsize=7.5, frameon=False)
+        axis.set(yscale="log", ylabel="relative error")
+        # Room for the legend.
+        axis.set_ylim(top=5 * axis.get_ylim()[1])
+        axis.legend(fontsize=7.5, frameon=False, ncols=2, loc="upper center")
         style.tidy(axis)
     return figure
 
@@ -70,16 +69,12 @@ def _line(axis: Axes, arrays: style.Arrays) -> None:
     x, last = arrays["frequencies"], max(len(arrays["epochs"]) - 1, 1)
     for place, epochs in enumerate(arrays["epochs"]):
         colour = style.shade(place / last)
+        axis.plot(x, arrays["line"][place], color=colour, lw=0.8, alpha=0.4)
         axis.errorbar(
-            x, arrays["line"][place], 2 * arrays["line_stderr"][place],
-            color=colour, lw=0.8, elinewidth=0.6, label=style.epochs(epochs),
+            x[known], arrays["line"][place][known],
+            2 * arrays["line_stderr"][place][known], color=colour,
+            marker="o", ms=3.5, lw=1.2, capsize=2,
+            label=style.epochs(epochs),
         )  # fmt: skip
-        for chosen, face in ((known, colour), (~known, "white")):
-            axis.plot(
-                x[chosen], arrays["line"][place][chosen], "o", ms=3,
-                color=colour, mfc=face,
-            )  # fmt: skip
     axis.set_xlabel("cycles over the first principal axis")
     axis.set_title("along one line", fontsize=10)
-    whole = np.concatenate([arrays["line"].ravel(), [1.0]])
-    axis.set_ylim(0.5 * max(whole.min(), 1e-3), 2 * whole.max())

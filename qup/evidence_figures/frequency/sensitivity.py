@@ -38,11 +38,11 @@ def heat_maps(found: Mapping[str, style.Arrays]) -> Figure:
     if len({each.get("epochs") for each in told}) > 1:
         shared.pop("epochs")
     figure = style.page(
-        (7, 0.9 + (2.6 if columns > 1 else 4.0) * lines),
+        (7, {1: 4.0, 2: 2.9}.get(columns, 2.2) * lines),
         "Errors under each Fourier basis vector",
         f"{style.subject(shared)} · L2 norm {norms[0]:g} in each channel",
         "Image frequencies, zero in the middle. In brackets: errors on the "
-        "images as they are. White was not measured.",
+        "images as they are. White, if any, was not measured.",
     )  # fmt: skip
     axes = figure.subplots(lines, columns, squeeze=False)
     shown = [np.ma.masked_invalid(arrays["error"]) for arrays in found.values()]

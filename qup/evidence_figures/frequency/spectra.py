@@ -5,27 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from qup.errors import InputError
 from qup.evidence_figures.frequency import style
 
-_ROWS = 4
-
-
-def name(arrays: style.Arrays, key: str) -> str:
-    """Returns a field's name in a figure."""
-    told = arrays["told"]["fields"][key]
-    step = told.get("step", "")
-    clip = ", in the box" if told.get("pixel_clip") else ""
-    return {
-        "data": "clean images",
-        "random_signs": "random signs",
-        "gradient": "gradient",
-        "delta": r"$\Delta_1$, sign of the gradient",
-        "walk": rf"$\Delta_{{{step}}}${clip}",
-        "translated": "$G(X_0)$",
-        "error": rf"$G(X_0) - \Delta_{{{step}}}$",
-    }[told["field"]]
+_COLUMNS = 4
+# Those that `error` draws, and what the white line stands for.
+_CONTROLS = ("random_signs", "translated", "error")
 
 
 def _keys(arrays: style.Arrays, keys: Sequence[str] | None) -> list[str]:
@@ -35,7 +22,7 @@ def _keys(arrays: style.Arrays, keys: Sequence[str] | None) -> list[str]:
             raise InputError(
                 f"No spectrum of {key!r} is held. Known: {', '.join(known)}."
             )
-    return list(keys or known)
+    return list(keys or [key for key in known if key not in _CONTROLS])
 
 
 def radial(arrays: style.Arrays, keys: Sequence[str] | None = None) -> Figure:
@@ -43,14 +30,14 @@ def radial(arrays: style.Arrays, keys: Sequence[str] | None = None) -> Figure:
 
     Args:
       arrays: Those of spectrum.npz.
-      keys: Of its "fields"; None for all.
+      keys: Of its "fields"; None for data, gradient and walk.
 
     Raises:
       InputError: An unknown key.
     """
     keys = _keys(arrays, keys)
     figure = style.page(
-        (7, 4.9), "Radially averaged power spectra",
+        (7, 4.2), "Radially averaged power spectra",
         style.subject(arrays["told"]),
         "Power relative to each image's mean over frequencies: 1 is white "
         "noise. Bands are two standard errors over images. Beyond the "
@@ -62,12 +49,13 @@ def radial(arrays: style.Arrays, keys: Sequence[str] | None = None) -> Figure:
         mean = arrays[f"{key}_relative"]
         style.curve(
             axis, np.arange(len(mean)), arrays, f"{key}_relative",
-            label=name(arrays, key),
+            label=style.field(arrays, key),
             color=style.COLOURS[place % len(style.COLOURS)],
             ls=style.LINES[place % len(style.LINES)],
         )  # fmt: skip
     _length(axis, arrays)
     axis.set(yscale="log", ylabel="power relative to its mean")
+    axis.set_ylim(top=30 * axis.get_ylim()[1])
     axis.legend(fontsize=8.5, frameon=False, ncols=2)
     return figure
 
@@ -77,6 +65,7 @@ def _length(axis: Axes, arrays: style.Arrays) -> None:
     nyquist = min(arrays["told"]["image_shape"]) / 2
     axis.axvline(nyquist, color=style.GREY, ls=":", lw=1)
     axis.set_xlabel("length of the frequency in cycles per image")
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     style.tidy(axis)
 
 
@@ -85,18 +74,18 @@ def planes(arrays: style.Arrays, keys: Sequence[str] | None = None) -> Figure:
 
     Args:
       arrays: Those of spectrum.npz.
-      keys: Of its "fields"; None for all.
+      keys: Of its "fields"; None for data, gradient and walk.
 
     Raises:
       InputError: An unknown key.
     """
     keys = _keys(arrays, keys)
-    columns = min(len(keys), _ROWS)
-    lines = -(-len(keys) // columns)
+    lines = -(-len(keys) // _COLUMNS)
+    columns = -(-len(keys) // lines)
     figure = style.page(
-        (7, 0.9 + 2.1 * lines), "Mean log power over the plane",
-        style.subject(arrays["told"]),
-        "Zero frequency in the middle, colours as of one scale. 0 is an "
+        (7, (1.75 if columns == _COLUMNS else 2.3) * lines),
+        "Mean log power over the plane", style.subject(arrays["told"]),
+        "Zero frequency in the middle, colours of one scale. 0 is an "
         "image's mean power; the mean logarithm of white noise lies at "
         "-0.25.",
     )  # fmt: skip
@@ -110,7 +99,7 @@ def planes(arrays: style.Arrays, keys: Sequence[str] | None = None) -> Figure:
             plane, cmap="viridis", vmin=low, vmax=high, extent=extent,
             interpolation="nearest",
         )  # fmt: skip
-        axis.set_title(name(arrays, key), fontsize=9)
+        axis.set_title(style.field(arrays, key), fontsize=9)
         axis.tick_params(labelsize=8)
     for axis in axes.flat[len(keys) :]:
         axis.axis("off")
@@ -141,7 +130,7 @@ def error(arrays: style.Arrays) -> Figure:
     told = arrays["told"]
     target = told["target"]
     figure = style.page(
-        (7, 5.6), r"What the translator misses: $|FFT(G(X_0) - \Delta_N)|$ "
+        (7, 4.9), r"What the translator misses: $|FFT(G(X_0) - \Delta_N)|$ "
         r"against $|FFT(\Delta_N)|$", style.subject(told),
         "Delta_N of images that the translator never saw, by their true "
         "labels. Bands are two standard errors over images. At a relative "
@@ -152,15 +141,16 @@ def error(arrays: style.Arrays) -> Figure:
         mean = arrays[f"{key}_power"]
         style.curve(
             above, np.arange(len(mean)), arrays, f"{key}_power",
-            label=name(arrays, key), color=style.COLOURS[place],
+            label=style.field(arrays, key), color=style.COLOURS[place],
             ls=style.LINES[place],
         )  # fmt: skip
     above.set(yscale="log", ylabel="power in squared\npixel units")
+    above.set_ylim(top=10 * above.get_ylim()[1])
     above.legend(fontsize=9, frameon=False, ncols=3)
     share = np.sqrt(arrays["error_power"] / arrays[f"{target}_power"])
     below.plot(share, color=style.COLOURS[2], marker="o", ms=3, lw=1.3)
     below.axhline(1.0, color=style.GREY, ls="--", lw=1)
-    below.set(ylabel="relative error", ylim=(0, None))
+    below.set(ylabel="relative error", ylim=(0, max(1.1, 1.1 * share.max())))
     for axis in (above, below):
         _length(axis, arrays)
     above.set_xlabel("")

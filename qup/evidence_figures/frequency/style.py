@@ -63,8 +63,25 @@ def subject(told: Mapping[str, Any]) -> str:
     if told.get("classifier", "CL") != "CL":
         words.append(told["classifier"])
     split = told.get("parameters", {}).get("split", "")
-    words.append(f"{told['images']:,} {split} images".replace("  ", " "))
+    kind = {"train": "training ", "": ""}.get(split, f"{split} ")
+    words.append(f"{told['images']:,} {kind}images")
     return " · ".join(words)
+
+
+def field(arrays: Arrays, key: str) -> str:
+    """Returns a field's name in a figure."""
+    told = arrays["told"]["fields"][key]
+    step = told.get("step", "")
+    clip = ", in the box" if told.get("pixel_clip") else ""
+    return {
+        "data": "clean images",
+        "random_signs": "random signs",
+        "gradient": "gradient",
+        "delta": r"$\Delta_1$, unclipped",
+        "walk": rf"$\Delta_{{{step}}}${clip}",
+        "translated": "$G(X_0)$",
+        "error": rf"$G(X_0) - \Delta_{{{step}}}$",
+    }[told["field"]]
 
 
 def epochs(count: int) -> str:
@@ -78,26 +95,28 @@ def page(
     """Returns an empty figure with a title, its subject, and a note below.
 
     Args:
-      size: In inches; 7 are 700 pixels of a page.
+      size: Of the room between, in inches; a width of 7 is 700 pixels.
       title: What is shown.
       subject: Of what.
       note: What else has to be known.
     """
-    width, height = size
-    below = textwrap.wrap(note, int(15.3 * width))
-    height += 0.17 * len(below)
+    width = size[0]
+    above = textwrap.wrap(subject, int(13 * width))
+    below = textwrap.wrap(note, int(14.5 * width))
+    head, foot = 0.36 + 0.17 * len(above), 0.1 + 0.17 * len(below)
+    height = size[1] + head + foot
     figure = Figure((width, height), layout="constrained")
-    figure.suptitle(f"{title}\n", x=0.02, ha="left", fontsize=12, weight="bold")
+    figure.get_layout_engine().set(rect=(0, foot / height, 1, size[1] / height))
+    left = 0.12 / width
     figure.text(
-        0.02, 1 - 0.30 / height, "\n".join(textwrap.wrap(subject, 90)),
-        fontsize=9, color=GREY, va="top",
-    )  # fmt: skip
-    foot = 0.06 + 0.165 * len(below) if below else 0.0
-    figure.get_layout_engine().set(
-        rect=(0, foot / height, 1, 1 - foot / height)
+        left, 1 - 0.08 / height, title, fontsize=12, weight="bold", va="top"
     )
     figure.text(
-        0.02, 0.05 / height, "\n".join(below), fontsize=8.5, color=GREY,
+        left, 1 - 0.33 / height, "\n".join(above), fontsize=9, color=GREY,
+        va="top", linespacing=1.25,
+    )  # fmt: skip
+    figure.text(
+        left, 0.05 / height, "\n".join(below), fontsize=8.5, color=GREY,
         va="bottom", linespacing=1.25,
     )  # fmt: skip
     return figure
