@@ -11,8 +11,10 @@ from qup import measurements, robustness
 from qup.components import artifacts, plugins
 from qup.components.artifacts import Examples, Model, ModelEvaluation
 from qup.datasets import examples as files_of_examples
+from qup.measurements import Row
 from qup.measures import fourier, spectrum
 from qup.orchestration import In, Out, component
+from qup.subjects import Subject
 
 _log = logging.getLogger("qup")
 _ARTIFACT = "sensitivity.npz"
@@ -68,6 +70,16 @@ def FourierSensitivity(
         split=split, norm=norm, reach=reach, pixel_clip=pixel_clip,
         draw=seed, **(row_parameters or {}),
     )  # fmt: skip
+    rows = _rows(subject, found)
+    measurements.write(evaluation.path / "measurements.csv", rows)
+    told = {**dataclasses.asdict(subject), "images": len(found.wrong)}
+    np.savez(
+        evaluation.path / _ARTIFACT, error=found.error, clean=found.clean,
+        told=np.array(json.dumps(told, sort_keys=True)),
+    )  # fmt: skip
+
+
+def _rows(subject: Subject, found: fourier.Sensitivity) -> list[Row]:
     rows = []
     for band, values in _bands(found).items():
         value = robustness.mean(100.0 * values)
@@ -77,12 +89,7 @@ def FourierSensitivity(
             "%s, epoch %d: errors, %s: %.2f percent", subject.model,
             subject.epochs, band, row.value,
         )  # fmt: skip
-    measurements.write(evaluation.path / "measurements.csv", rows)
-    told = {**dataclasses.asdict(subject), "images": len(found.wrong)}
-    np.savez(
-        evaluation.path / _ARTIFACT, error=found.error, clean=found.clean,
-        told=np.array(json.dumps(told, sort_keys=True)),
-    )  # fmt: skip
+    return rows
 
 
 def _bands(found: fourier.Sensitivity) -> dict[str, np.ndarray]:

@@ -65,48 +65,58 @@ def ResponseAnalyzer(
       InputError: Two snapshots of one epoch, or of several networks.
     """
     data = files_of_examples.read(examples.path)
-    named = [(artifacts.subject(model.path), model) for model in models]
-    named.sort(key=lambda pair: pair[0].epochs)
-    _check([subject for subject, _ in named])
-    images, labels, _ = data.arrays(split)
-    images, labels = images[:num_images], labels[:num_images]
-    points = images.reshape(len(images), -1) / 255.0
-    view = _View(points, np.eye(data.info.num_classes)[labels])
+    view = _View.of(data, split, num_images)
     found = []
-    for subject, model in named:
+    for subject, model in _ordered(models):
+        subject = subject.such(split=split, **(row_parameters or {}))
         classifier = artifacts.load_classifier(model.path)
-        answers = _answers(classifier, data, split, len(images), batch_size)
-        found.append(view.errors(answers, widths, frequencies))
+        answers = _answers(classifier, data, split, view.n, batch_size)
+        errors = view.errors(answers, widths, frequencies)
+        found.append((subject, errors))
         _log.info(
             "%s, epoch %d: relative error of low response frequencies %.3f, "
             "of high ones %.3f", subject.model, subject.epochs,
-            found[-1]["low"][0], found[-1]["high"][0],
+            errors["low"][0], errors["high"][0],
         )  # fmt: skip
-    arrays = {key: np.stack([each[key] for each in found]) for key in found[0]}
-    rows = []
-    for (subject, _), own in zip(named, found, strict=True):
-        subject = subject.such(split=split, **(row_parameters or {}))
-        rows += _rows(subject, own, widths, len(images))
+    rows = [row for pair in found for row in _rows(*pair, widths, view.n)]
     measurements.write(evaluation.path / "measurements.csv", rows)
-    told = {**dataclasses.asdict(subject), "images": len(images)}
-    told.pop("epochs")
     np.savez(
-        evaluation.path / _ARTIFACT, **arrays,
-        epochs=np.array([subject.epochs for subject, _ in named]),
+        evaluation.path / _ARTIFACT, **_arrays(found, view.n),
         widths=np.array(widths), distance=view.distance,
-        frequencies=np.arange(1, frequencies + 1), target=view.line.target,
-        noise=view.line.noise, told=np.array(json.dumps(told, sort_keys=True)),
+        frequencies=np.arange(1, frequencies + 1),
     )  # fmt: skip
 
 
-def _check(subjects: list[Subject]) -> None:
-    epochs = [subject.epochs for subject in subjects]
-    alike = {(s.dataset, s.model, s.classifier, s.seed) for s in subjects}
-    if len(alike) > 1 or len(set(epochs)) < len(epochs):
+def _arrays(
+    found: list[tuple[Subject, dict[str, np.ndarray]]], images: int
+) -> dict[str, np.ndarray]:
+    """Returns what was found, stacked over epochs, and of what."""
+    first, one = found[0]
+    arrays = {key: np.stack([own[key] for _, own in found]) for key in one}
+    told = {**dataclasses.asdict(first), "images": images}
+    told.pop("epochs")
+    return {
+        **arrays,
+        # They do not depend on the network.
+        "target": one["target"],
+        "noise": one["noise"],
+        "epochs": np.array([subject.epochs for subject, _ in found]),
+        "told": np.array(json.dumps(told, sort_keys=True)),
+    }
+
+
+def _ordered(models: list[Model]) -> list[tuple[Subject, Model]]:
+    """Returns the snapshots of one training by their epochs."""
+    named = [(artifacts.subject(model.path), model) for model in models]
+    named.sort(key=lambda pair: pair[0].epochs)
+    epochs = [s.epochs for s, _ in named]
+    alike = {(s.dataset, s.model, s.classifier, s.seed) for s, _ in named}
+    if len(alike) != 1 or len(set(epochs)) < len(epochs):
         raise InputError(
             "Snapshots must be of one training, each of another epoch; got "
             f"{sorted(alike)} at epochs {epochs}. Give one network's."
         )
+    return named
 
 
 def _answers(
@@ -124,28 +134,38 @@ def _answers(
 class _View:
     """The images, and where they lie."""
 
-    line: response.Line
-
     def __init__(self, points: np.ndarray, targets: np.ndarray):
         self._points, self._targets = points, targets
+        self.n = len(points)
         self.distance = response.typical_distance(points)
         self._places = response.projected(points)
+
+    @classmethod
+    def of(cls, data: Dataset, split: str, num_images: int) -> "_View":
+        """Takes the first images of a split as points."""
+        images, labels, _ = data.arrays(split)
+        images, labels = images[:num_images], labels[:num_images]
+        points = images.reshape(len(images), -1) / 255.0
+        return cls(points, np.eye(data.info.num_classes)[labels])
 
     def errors(
         self, answers: np.ndarray, widths: list[float], frequencies: int
     ) -> dict[str, np.ndarray]:
-        """Returns "low" and "high" [w] and "line" [k], with "_stderr"."""
+        """Returns "low", "high" [w] and "line" [k] with "_stderr", and more."""
         pairs = [
             response.filtered(
                 self._points, self._targets, answers, width * self.distance
             )
             for width in widths
         ]
-        self.line = response.along_line(
+        line = response.along_line(
             self._places, self._targets, answers,
             np.arange(1, frequencies + 1),
         )  # fmt: skip
-        found = {"line": self.line.error, "line_stderr": self.line.stderr}
+        found = {
+            "line": line.error, "line_stderr": line.stderr,
+            "target": line.target, "noise": line.noise,
+        }  # fmt: skip
         for name, column in zip(
             ("low", "high"), zip(*pairs, strict=True), strict=True
         ):

@@ -67,9 +67,7 @@ def SpectrumAnalyzer(
         loss=loss,
         walk=Pairs.open(deltas.path).walk if deltas else None,
         steps=steps,
-        translator=artifacts.load_network(translator.path)
-        if translator
-        else None,
+        translator=translator and artifacts.load_network(translator.path),
         seed=seed,
     )
     spectra = _Spectra(plan, data.info.image_shape[:2], grey)
@@ -82,12 +80,6 @@ def SpectrumAnalyzer(
     rows = spectra.rows(subject)
     measurements.write(evaluation.path / "measurements.csv", rows)
     np.savez(evaluation.path / _ARTIFACT, **spectra.arrays(subject))
-    for row in rows:
-        if row.measure == "high_frequency_ratio":
-            _log.info(
-                "%s, epoch %d: high-frequency ratio of %s: %.4f", row.model,
-                row.epochs, row.parameters["field"], row.value,
-            )  # fmt: skip
 
 
 class _Spectra:
@@ -154,6 +146,11 @@ class _Spectra:
         self, subject: Subject, name: str, found: spectrum.Average
     ) -> Row:
         window = self._windows[name]
+        _log.info(
+            "%s, epoch %d: high-frequency ratio of %s, %s window: %.4f",
+            subject.model, subject.epochs, subject.parameters["field"], name,
+            found.mean,
+        )  # fmt: skip
         subject = subject.such(window=name, slice=spectrum.words(window))
         error = float(found.stderr) if np.isfinite(found.stderr) else None
         value = Accuracy(float(found.mean), error, found.n)
