@@ -1,0 +1,106 @@
+"""Step 8: a classifier's errors under every Fourier basis vector."""
+
+import dataclasses
+import json
+import logging
+from typing import Any
+
+import numpy as np
+
+from qup import measurements, robustness
+from qup.components import artifacts, plugins
+from qup.components.artifacts import Examples, Model, ModelEvaluation
+from qup.datasets import examples as files_of_examples
+from qup.measurements import Row
+from qup.measures import fourier, spectrum
+from qup.orchestration import In, Out, component
+from qup.subjects import Subject
+
+_log = logging.getLogger("qup")
+_ARTIFACT = "sensitivity.npz"
+
+
+@component(plugins=plugins.none)
+def FourierSensitivity(
+    examples: In[Examples],
+    model: In[Model],
+    evaluation: Out[ModelEvaluation],
+    *,
+    norm: float,
+    reach: int | None = None,
+    pixel_clip: bool = True,
+    split: str = "test",
+    num_images: int | None = None,
+    batch_size: int = 250,
+    seed: int = 0,
+    row_parameters: dict[str, Any] | None = None,
+) -> None:
+    """Moves images along Fourier basis vectors (Yin et al., 1906.08988).
+
+    Args:
+      examples: The images.
+      model: The classifier.
+      evaluation: measurements.csv: "fourier_error", percent of images
+        misclassified, by "band": "clean", and the means over basis vectors
+        of "low" frequencies (inside the symmetric window of supplement
+        Fig. 5) and "high" ones; and sensitivity.npz: "error" [height,
+        width] in percent, zero frequency in the middle, "clean", and in
+        "told" what they are of, as JSON.
+      norm: L2 norm of what is added to each channel, in units of [0, 1].
+      reach: The most cycles per image; None for all. An image costs
+        (2 reach + 1)^2 / 2 forward passes.
+      pixel_clip: Clips what was moved to [0, 1].
+      split: The images to move.
+      num_images: How many; None for all.
+      batch_size: Images at a time.
+      seed: Of the signs.
+      row_parameters: What rows tell beside all that.
+    """
+    data = files_of_examples.read(examples.path)
+    size = min(batch_size, num_images or data.info.sizes[split])
+    found = fourier.sensitivity(
+        artifacts.load_classifier(model.path),
+        data.evaluation_batches(split, size, limit=num_images),
+        norm=norm,
+        reach=reach,
+        bounds=(0.0, 1.0) if pixel_clip else None,
+        seed=seed,
+    )
+    subject = artifacts.subject(model.path).such(
+        split=split, norm=norm, reach=reach, pixel_clip=pixel_clip,
+        draw=seed, **(row_parameters or {}),
+    )  # fmt: skip
+    rows = _rows(subject, found)
+    measurements.write(evaluation.path / "measurements.csv", rows)
+    told = {**dataclasses.asdict(subject), "images": len(found.wrong)}
+    np.savez(
+        evaluation.path / _ARTIFACT, error=found.error, clean=found.clean,
+        told=np.array(json.dumps(told, sort_keys=True)),
+    )  # fmt: skip
+
+
+def _rows(subject: Subject, found: fourier.Sensitivity) -> list[Row]:
+    rows = []
+    for band, values in _bands(found).items():
+        value = robustness.mean(100.0 * values)
+        row = subject.such(band=band).row("fourier_error", value)
+        rows.append(dataclasses.replace(row, artifact=_ARTIFACT))
+        _log.info(
+            "%s, epoch %d: errors, %s: %.2f percent", subject.model,
+            subject.epochs, band, row.value,
+        )  # fmt: skip
+    return rows
+
+
+def _bands(found: fourier.Sensitivity) -> dict[str, np.ndarray]:
+    """Returns each image's share of errors, float64 [n], by band."""
+    shape = found.error.shape
+    inside = np.zeros(shape, bool)
+    inside[spectrum.window(shape, "symmetric")] = True
+    rows, columns = found.frequencies.T
+    low = inside[rows + shape[0] // 2, columns + shape[1] // 2]
+    bands = {"clean": found.wrong}
+    for name, chosen in (("low", low), ("high", ~low)):
+        if chosen.any():
+            bands[name] = found.per_image[:, chosen].mean(1)
+    return bands

@@ -1,0 +1,161 @@
+"""How the figures of frequency look alike, and what they read."""
+
+import json
+import pathlib
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from qup import errors
+
+# Colour-blind safe (Okabe and Ito 2008).
+COLOURS = (
+    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9",
+    "#000000",
+)  # fmt: skip
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+LINES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.5, 1.2, 1.5)))
+GREY = "#666666"
+# The same colour for the same network in every figure.
+NETWORKS = {
+    "convnet": 0, "resnet": 1, "resnet20": 1, "googlenet": 2, "ygcnn": 3,
+}  # fmt: skip
+
+Arrays = Mapping[str, Any]
+
+
+def load(path: pathlib.Path) -> dict[str, Any]:
+    """Reads a component's arrays, "told" as what its JSON says.
+
+    Raises:
+      InputError: The file is missing, damaged, or another's.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = dict(archive)
+        return {**arrays, "told": json.loads(str(arrays["told"]))}
+    except Exception as error:
+        raise errors.InputError(
+            f"{path} cannot be drawn: {error}. Make it anew."
+        ) from error
+
+
+def networks(names: Sequence[str]) -> dict[str, int]:
+    """Gives each network a place among colours, markers and lines."""
+    found = {name: NETWORKS[name] for name in names if name in NETWORKS}
+    free = [i for i in range(len(COLOURS)) if i not in found.values()]
+    for place, name in enumerate(dict.fromkeys(names)):
+        if name not in found:
+            found[name] = free[place % len(free)] if free else 6
+    return found
+
+
+def subject(told: Mapping[str, Any]) -> str:
+    """Returns what arrays are of, in words."""
+    words = [f"{told['model']} on {told['dataset']}"]
+    if "epochs" in told:
+        words.append(epochs(told["epochs"]))
+    if told.get("classifier", "CL") != "CL":
+        words.append(told["classifier"])
+    split = told.get("parameters", {}).get("split", "")
+    kind = {"train": "training ", "": ""}.get(split, f"{split} ")
+    words.append(f"{told['images']:,} {kind}images")
+    return " · ".join(words)
+
+
+def field(arrays: Arrays, key: str) -> str:
+    """Returns a field's name in a figure."""
+    told = arrays["told"]["fields"][key]
+    step = told.get("step", "")
+    clip = ", in the box" if told.get("pixel_clip") else ""
+    return {
+        "data": "clean images",
+        "random_signs": "random signs",
+        "gradient": "gradient",
+        "delta": r"$\Delta_1$, unclipped",
+        "walk": rf"$\Delta_{{{step}}}${clip}",
+        "translated": "$G(X_0)$",
+        "error": rf"$G(X_0) - \Delta_{{{step}}}$",
+    }[told["field"]]
+
+
+def epochs(count: int) -> str:
+    """Returns "1 epoch" or "5 epochs"."""
+    return f"{count} epoch{'' if count == 1 else 's'}"
+
+
+def page(
+    size: tuple[float, float], title: str, subject: str, note: str = ""
+) -> Figure:
+    """Returns an empty figure with a title, its subject, and a note below.
+
+    Args:
+      size: Of the room between, in inches; a width of 7 is 700 pixels.
+      title: What is shown.
+      subject: Of what.
+      note: What else has to be known.
+    """
+    width = size[0]
+    above = textwrap.wrap(subject, int(13 * width))
+    below = textwrap.wrap(note, int(14.5 * width))
+    head, foot = 0.36 + 0.17 * len(above), 0.1 + 0.17 * len(below)
+    height = size[1] + head + foot
+    figure = Figure((width, height), layout="constrained")
+    figure.get_layout_engine().set(rect=(0, foot / height, 1, size[1] / height))
+    left = 0.12 / width
+    figure.text(
+        left, 1 - 0.08 / height, title, fontsize=12, weight="bold", va="top"
+    )
+    figure.text(
+        left, 1 - 0.33 / height, "\n".join(above), fontsize=9, color=GREY,
+        va="top", linespacing=1.25,
+    )  # fmt: skip
+    figure.text(
+        left, 0.05 / height, "\n".join(below), fontsize=8.5, color=GREY,
+        va="bottom", linespacing=1.25,
+    )  # fmt: skip
+    return figure
+
+
+def tidy(axis: Axes) -> None:
+    """Takes away what does not inform."""
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.grid(color="#E8E8E8", linewidth=0.7)
+    axis.set_axisbelow(True)
+    axis.tick_params(labelsize=9)
+
+
+def curve(
+    axis: Axes, x: np.ndarray, arrays: Arrays, name: str, **how: Any
+) -> None:
+    """Draws a mean over images with a band of two standard errors."""
+    mean, error = arrays[name], arrays[f"{name}_stderr"]
+    axis.plot(x, mean, lw=1.5, **how)
+    low = np.maximum(mean - 2 * error, mean * 1e-2)
+    axis.fill_between(
+        x, low, mean + 2 * error, color=how["color"], alpha=0.2, lw=0
+    )
+
+
+def shade(share: float) -> tuple[float, ...]:
+    """Returns a colour between dark blue and yellow, for 0 to 1."""
+    return colormaps["viridis"](0.88 * share)
+
+
+def extent(shape: tuple[int, int]) -> tuple[float, float, float, float]:
+    """Returns where imshow puts a plane of frequencies, in cycles."""
+    low = [-(size // 2) - 0.5 for size in shape]
+    return (low[1], low[1] + shape[1], low[0] + shape[0], low[0])
+
+
+def label_planes(axes: np.ndarray) -> None:
+    """Names the axes of planes of frequencies, [lines, columns]."""
+    for axis in axes[:, 0]:
+        axis.set_ylabel("cycles per image", fontsize=8.5)
+    for axis in axes[-1]:
+        axis.set_xlabel("cycles per image", fontsize=8.5)
