@@ -60,18 +60,23 @@ class Gathered:
                         "node": node, "artifact": held.id,
                         "execution": execution.id, "code": execution.code,
                     }  # fmt: skip
-                    self._take(node, held.path, source)
+                    for row in measurements.read(held.path / ROWS):
+                        self._take(self._placed(row, execution), source)
 
-    def _take(
-        self, node: str, folder: pathlib.Path, source: Mapping[str, Any]
-    ) -> None:
-        for row in measurements.read(folder / ROWS):
-            if row.artifact:
-                place = pathlib.Path(_ARRAYS, node, row.artifact)
-                self._link(folder / row.artifact, self.folder / place)
-                row = dataclasses.replace(row, artifact=place.as_posix())
-            self.rows[row.key()] = row
-            self.sources[digest(row)] = dict(source)
+    def _take(self, row: Row, source: Mapping[str, Any]) -> None:
+        self.rows[row.key()] = row
+        self.sources[digest(row)] = dict(source)
+
+    def _placed(self, row: Row, execution: Execution) -> Row:
+        """Returns a row whose arrays, if it has any, lie in our folder."""
+        if not row.artifact:
+            return row
+        place = pathlib.Path(_ARRAYS, execution.node, row.artifact)
+        for held in execution.outputs.values():
+            for output in held:
+                if (output.path / row.artifact).is_file():
+                    self._link(output.path / row.artifact, self.folder / place)
+        return dataclasses.replace(row, artifact=place.as_posix())
 
     def _link(self, source: pathlib.Path, target: pathlib.Path) -> None:
         if target.exists() and target.samefile(source):

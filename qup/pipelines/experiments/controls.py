@@ -1,0 +1,185 @@
+"""What a sceptic asks of Iterative FGSM Augmentation and of the trade-off.
+
+All of the first network of Table 2 (MNIST, ConvNet) after the fewest epochs:
+
+- Does the pair know more than its translator? The same with labels that are
+  permuted or only predicted, with one fixed pattern a class, with a plain
+  classifier of the translator's size, and unseen images walked with true and
+  with predicted labels.
+- Delta_1 instead of Delta_N, and translators of other widths.
+- Attacks through the classifier alone, and carried over from CL to ACL.
+- The same network at other temperatures, and networks trained on attacked
+  images (PGD-AT, TRADES).
+"""
+
+import dataclasses
+from collections.abc import Iterable
+
+from qup.components.accuracy_meter import AccuracyMeter
+from qup.components.implied_class_meter import ImpliedClassMeter
+from qup.components.label_predictor import LabelPredictor
+from qup.components.label_shuffler import LabelShuffler
+from qup.components.predictor_analyzer import PredictorAnalyzer
+from qup.components.robust_trainer import RobustTrainer
+from qup.components.template_delta_gen import TemplateDeltaGen
+from qup.components.transfer_analyzer import TransferAnalyzer
+from qup.components.translator_meter import TranslatorMeter
+from qup.components.walk_evaluator import WalkEvaluator
+from qup.orchestration import Channel
+from qup.pipelines import experiments, settings
+from qup.pipelines.lab import Lab, Trained
+from qup.scales import Network
+
+TEMPERATURES = (0.25, 4.0)
+METHODS = ("pgd_at", "trades")
+
+
+@experiments.register(order=60)
+def controls(lab: Lab, seeds: Iterable[int]) -> None:
+    """Asks for every control."""
+    table = lab.scale.tables["table2"]
+    network, epochs = table.networks[0], table.epochs[0]
+    if not lab.wanted(network, epochs):
+        return
+    for seed in seeds:
+        trained = lab.classifier(network, epochs, seed)
+        lab.attacked(trained)
+        lab.strongly(trained)
+        _temperatures(lab, trained)
+        _leaks(lab, trained)
+        _sizes(lab, trained)
+        _predictors(lab, trained)
+        for method in METHODS:
+            for number in lab.scale.robust_epochs:
+                robust = robustly(lab, network, number, seed, method)
+                lab.attacked(robust)
+                lab.strongly(robust)
+                _predictors(lab, robust)
+
+
+def robustly(
+    lab: Lab, network: Network, epochs: int, seed: int, method: str
+) -> Trained:
+    """Returns a network trained on attacked images."""
+    given, examples = lab.arguments(network, seed), lab.examples(network)
+    epsilon = float(given.config.attack.epsilon)
+    label = f"{network.dataset}.{network.model}.{method}.seed-{seed}"
+    name = f"{label}.epoch-{epochs}"
+    training = given.training(epochs)
+    training["log_dir"] = f"{training['log_dir']}.{method}"
+    node = lab.node(
+        RobustTrainer, f"RobustTrainer.{name}", examples=examples,
+        adversary={"method": method, "epsilon": epsilon}, **training,
+    )  # fmt: skip
+    return Trained(
+        name, network, epochs, seed, given, examples, node.outputs["model"]
+    )
+
+
+def _temperatures(lab: Lab, of: Trained) -> None:
+    for heat in TEMPERATURES:
+        lab.node(
+            AccuracyMeter, f"AccuracyMeter.{of.name}.temperature-{heat:g}",
+            **of.images, attack=settings.attack(of.given.config),
+            temperature=heat, seed=of.seed,
+        )  # fmt: skip
+
+
+def _predictors(lab: Lab, of: Trained) -> None:
+    count = lab.scale.strong_images
+    lab.node(
+        PredictorAnalyzer, f"PredictorAnalyzer.{of.name}", **of.images,
+        num_images=count, clever={"num_images": 0}, seed=of.seed,
+    )  # fmt: skip
+
+
+def _leaks(lab: Lab, of: Trained) -> None:
+    """Asks whose knowledge the pair's accuracies are."""
+    walk = lab.walk(of)
+    deltas = walk.outputs["deltas"]
+    translator = lab.translator(of, deltas).outputs["translator"]
+    pair = lab.augmented(of, translator)
+    lab.attacked(pair)
+    alone = lab.augmented(of, translator, "classifier", through="classifier")
+    lab.attacked(alone)
+    attack = settings.attack(of.given.config)
+    common = {"attack": attack, "num_images": None, "seed": of.seed}
+    lab.node(
+        TransferAnalyzer, f"TransferAnalyzer.{of.name}", **of.images,
+        augmented=pair.model, **common,
+    )  # fmt: skip
+    lab.node(
+        ImpliedClassMeter, f"ImpliedClassMeter.{of.name}", **of.images,
+        translator=translator, deltas=deltas, augmented=pair.model, **common,
+    )  # fmt: skip
+    lab.node(
+        WalkEvaluator, f"WalkEvaluator.{of.name}", **of.images,
+        walk=of.given.walk()["walk"], walked_with=["true", "predicted"],
+        **common,
+    )  # fmt: skip
+    shuffled = lab.node(
+        LabelShuffler, f"LabelShuffler.{of.network.dataset}.seed-{of.seed}",
+        examples=of.examples, seed=of.seed,
+    ).outputs["shuffled"]  # fmt: skip
+    predicted = lab.node(
+        LabelPredictor, f"LabelPredictor.{of.name}", **of.images
+    ).outputs["predicted"]
+    _other_labels(lab, of, shuffled, "permuted_labels")
+    _other_labels(lab, of, predicted, "predicted_labels")
+    templates = lab.node(
+        TemplateDeltaGen, f"TemplateDeltaGen.{of.name}",
+        examples=of.examples, deltas=deltas,
+    ).outputs["templates"]  # fmt: skip
+    _pair(lab, of, templates, "class_template")
+    _plain(lab, of)
+
+
+def _other_labels(
+    lab: Lab, of: Trained, examples: Channel, control: str
+) -> None:
+    """Walks with other labels, and measures with the true ones."""
+    walked = dataclasses.replace(of, examples=examples)
+    _pair(lab, of, lab.walk(walked, control).outputs["deltas"], control)
+
+
+def _pair(
+    lab: Lab, of: Trained, deltas: Channel, control: str, **changes: int
+) -> None:
+    """Teaches a translator other deltas, and attacks the pair."""
+    translator = lab.translator(of, deltas, control, **changes)
+    channel = translator.outputs["translator"]
+    rows = {f"translator_{key}": value for key, value in changes.items()}
+    pair = lab.augmented(of, channel, control, control=control, **rows)
+    lab.attacked(pair)
+    given = of.given.combination()["row_parameters"]
+    lab.node(
+        TranslatorMeter, f"TranslatorMeter.{control}.{of.name}", **of.images,
+        translator=channel, deltas=deltas,
+        row_parameters={**given, **rows, "control": control},
+    )  # fmt: skip
+
+
+def _plain(lab: Lab, of: Trained) -> None:
+    """Trains a classifier of the translator's network."""
+    width = of.given.config.translator.width
+    network = Network(
+        of.network.dataset, "unet_classifier", "U-Net as classifier",
+        {"width": width}, True,
+    )  # fmt: skip
+    plain = lab.classifier(
+        network, max(1, of.given.config.translator.epochs), of.seed
+    )
+    lab.attacked(plain)
+    lab.strongly(plain)
+
+
+def _sizes(lab: Lab, of: Trained) -> None:
+    """Teaches one step instead of N, and translators of other widths."""
+    walk = of.given.walk()["walk"]
+    far = walk["num_steps"] * walk["step_size"]
+    one = lab.walk(of, "delta_1", num_steps=1, step_size=far)
+    _pair(lab, of, one.outputs["deltas"], "delta_1")
+    for width in lab.scale.widths:
+        if width != of.given.config.translator.width:
+            deltas = lab.walk(of).outputs["deltas"]
+            _pair(lab, of, deltas, f"width_{width}", width=width)

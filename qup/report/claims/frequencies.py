@@ -1,0 +1,197 @@
+"""Claims of the supplement's Fig. 5 and section 4, and of Eq. 21."""
+
+from qup.measurements import Row
+from qup.report import claims, numbers
+from qup.report.claims import NOT_RUN, Outcome, Verdict
+from qup.report.estimates import change, over_seeds
+from qup.report.material import Material
+from qup.report.selection import PLAIN, Look, rows
+from qup.scales import Network
+
+_WEAK = 20.0
+
+
+@claims.register(
+    order=110,
+    quote="Ratio of high frequencies is roughly proportional to the test "
+    "accuracies",
+    where="supplement, Fig. 5, read within one network over its epochs",
+    threshold="from the fewest to the most epochs the 95 % intervals of the "
+    "changes of TA and of the ratio of Delta_1 (the paper's window) both lie "
+    "above 0; contradicted where TA rises and the ratio falls",
+)
+def ratio_follows_accuracy(material: Material) -> Verdict:
+    """Judges the ratio over the epochs of every network."""
+    outcomes, told, used = [], [], ()
+    for table in material.scale.tables.values():
+        for network in table.networks:
+            run = [n for n in table.epochs if _ratios(material, network, n)]
+            if len(run) < 2:
+                continue
+            ratio = change(
+                _ratios(material, network, run[0]),
+                _ratios(material, network, run[-1]),
+            )
+            clean = change(
+                rows(material, network, "CL", run[0], Look.CLEAN),
+                rows(material, network, "CL", run[-1], Look.CLEAN),
+            )
+            if ratio is None or clean is None:
+                continue
+            used += ratio.rows
+            told.append(
+                f"{network.dataset} {network.title}, epochs {run[0]} to "
+                f"{run[-1]}: TA {numbers.text(clean)}, ratio "
+                f"{numbers.text(ratio, 4)}"
+            )
+            outcome = Outcome.UNDECIDED
+            if clean.sign == 1 and ratio.sign:
+                up = ratio.sign == 1
+                outcome = Outcome.SUPPORTED if up else Outcome.CONTRADICTED
+            outcomes.append(outcome)
+    if not outcomes:
+        return NOT_RUN
+    outcome = claims.combined(outcomes)
+    return Verdict(outcome, f"{'; '.join(told)}.", used)
+
+
+def _ratios(material: Material, network: Network, epochs: int) -> list[Row]:
+    options = {f"model_{key}": x for key, x in network.options.items()}
+    return material.find(
+        dataset=network.dataset, model=network.model, epochs=epochs,
+        measure="high_frequency_ratio", field="delta", window="literal",
+        augmentation_num_steps=None, n_step=None, **options, **PLAIN,
+    )  # fmt: skip
+
+
+@claims.register(
+    order=120,
+    quote="such an attempt to train a Pix2Pix fails at producing images "
+    "containing more high frequency components",
+    where="supplement, abstract and section 4",
+    threshold="supported where the relative error of the translator on unseen "
+    "images is larger at high frequencies than at low ones (the paper's "
+    "window), beyond the 95 % interval; contradicted where it is smaller",
+)
+def translators_miss_high_frequencies(material: Material) -> Verdict:
+    """Judges the translator's error by frequency."""
+    outcomes, told, used = [], [], ()
+    for table in material.scale.tables.values():
+        for network in table.networks:
+            low, high = (
+                material.find(
+                    dataset=network.dataset, model=network.model,
+                    measure="relative_spectral_error", window="literal",
+                    band=band,
+                )
+                for band in ("low", "high")
+            )  # fmt: skip
+            found = change(low, high)
+            if found is None:
+                continue
+            used += found.rows
+            told.append(
+                f"{network.dataset} {network.title}: relative error at high "
+                f"less at low frequencies {numbers.text(found, 3)}"
+            )
+            outcomes.append({
+                1: Outcome.SUPPORTED, -1: Outcome.CONTRADICTED,
+                0: Outcome.UNDECIDED,
+            }[found.sign])  # fmt: skip
+    if not outcomes:
+        return NOT_RUN
+    return Verdict(claims.combined(outcomes), f"{'; '.join(told)}.", used)
+
+
+@claims.register(
+    order=130,
+    quote="even without the 'Sign' of the FGSM, a successful attack can also "
+    "be achieved",
+    where="section 3.3, Eq. 21, after its reference 40",
+    threshold="supported where a single step along the gradient, as long in "
+    "L2 as the sign's at the paper's epsilon, takes away at least 20 points "
+    "of TA (cross-entropy); contradicted where it takes away fewer",
+)
+def gradient_instead_of_sign(material: Material) -> Verdict:
+    """Judges the step without the sign."""
+    outcomes, told, used = [], [], ()
+    for table in material.scale.tables.values():
+        network, epochs = table.networks[0], table.epochs[0]
+        common = {
+            "dataset": network.dataset, "model": network.model,
+            "epochs": epochs, "measure": "robust_accuracy",
+            "evaluation": "gradient_steps", "loss": "cross_entropy",
+            "num_steps": 1,
+        }  # fmt: skip
+        attacked = material.find(**common, direction="raw_l2")
+        sizes = sorted({row.epsilon for row in attacked})
+        clean = over_seeds(rows(material, network, "CL", epochs, Look.CLEAN))
+        if not sizes or clean is None:
+            continue
+        # The paper's epsilon is the third of the four.
+        size = sizes[min(2, len(sizes) - 1)]
+        found = over_seeds([r for r in attacked if r.epsilon == size])
+        used += found.rows
+        drop = clean.value - found.value
+        told.append(
+            f"{network.dataset} {network.title}, epsilon {size:.3g}: RA "
+            f"{numbers.text(found)}, {drop:.1f} points below TA"
+        )
+        outcomes.append(
+            Outcome.SUPPORTED if drop >= _WEAK else Outcome.CONTRADICTED
+        )
+    if not outcomes:
+        return NOT_RUN
+    return Verdict(claims.combined(outcomes), f"{'; '.join(told)}.", used)
+
+
+@claims.register(
+    order=140,
+    quote="with the increase of the iteration steps, both TA and RA show "
+    "tendency of increase",
+    where="supplement, section 1 on Fig. 2 (walked training images)",
+    threshold="from X_0 to the last X_n the 95 % intervals of the changes of "
+    "TA and RA both lie above 0; contradicted where one lies below",
+)
+def walks_raise_both(material: Material) -> Verdict:
+    """Judges the walk."""
+    outcomes, told, used = [], [], ()
+    for table in material.scale.tables.values():
+        for network in table.networks:
+            for epochs in table.epochs:
+                pair = [
+                    _walked(material, network, epochs, measure)
+                    for measure in ("test_accuracy", "robust_accuracy")
+                ]
+                if None in pair:
+                    continue
+                used += pair[0].rows + pair[1].rows
+                told.append(
+                    f"{network.dataset} {network.title} {epochs}: TA "
+                    f"{numbers.text(pair[0])}, RA {numbers.text(pair[1])}"
+                )
+                signs = {found.sign for found in pair}
+                outcome = Outcome.UNDECIDED
+                if signs == {1}:
+                    outcome = Outcome.SUPPORTED
+                elif -1 in signs:
+                    outcome = Outcome.CONTRADICTED
+                outcomes.append(outcome)
+    if not outcomes:
+        return NOT_RUN
+    return Verdict(claims.combined(outcomes), f"{'; '.join(told)}.", used)
+
+
+def _walked(material: Material, network: Network, epochs: int, measure: str):
+    held = material.find(
+        dataset=network.dataset, model=network.model, epochs=epochs,
+        measure=measure, images="X_n", control=None,
+    )  # fmt: skip
+    steps = sorted({row.parameters["step"] for row in held})
+    if len(steps) < 2:
+        return None
+    ends = [
+        [row for row in held if row.parameters["step"] == step]
+        for step in (steps[0], steps[-1])
+    ]
+    return change(*ends)

@@ -1,0 +1,137 @@
+"""Eqs. 14 and 19: sigma_x, sigma_p, their product and its bound."""
+
+from qup.evidence_figures import products
+from qup.measurements import Row
+from qup.report import numbers, sections
+from qup.report.blocks import Block, Cell, Picture, Section, Table, Words
+from qup.report.estimates import Estimate, over_seeds
+from qup.report.material import Material
+from qup.report.selection import Look, accuracy
+from qup.scales import Network
+
+_MEASURES = ("sigma_x", "sigma_p", "uncertainty_product", "uncertainty_bound")
+_WORDS = (
+    "The deviations of a pixel and of the gradient under the density psi^2 "
+    "of the paper's neural packet psi = l / sqrt(beta), means over all "
+    "pixels, by importance sampling. On the box [0, 1]^M of images the "
+    "printed bound of 1/2 lacks a boundary term B: what holds is sigma_x "
+    "sigma_p >= |1 - B| / 2. In a Gaussian window, at whose edge the packet "
+    "vanishes, the bound is 1/2. That the inequality holds is true of any "
+    "sample, and no test. At another temperature every decision, and with it "
+    "TA, is the same, and sigma_p is another: so (TA, RA) is no function of "
+    "(sigma_x, sigma_p)."
+)
+
+
+def found(
+    material: Material,
+    network: Network,
+    epochs: int,
+    measure: str,
+    domain: str,
+    temperature: float = 1.0,
+) -> Estimate | None:
+    """Returns a mean over pixels and seeds; None where it was not run."""
+    rows = material.find(
+        dataset=network.dataset, model=network.model, epochs=epochs,
+        measure=measure, domain=domain, temperature=temperature,
+        evaluation="uncertainty", over="pixels", statistic="mean",
+        estimator="importance", control=None, packet="loss",
+    )  # fmt: skip
+    return over_seeds(rows)
+
+
+def domains(material: Material) -> list[str]:
+    """Returns the domains that were measured."""
+    rows = material.find(evaluation="uncertainty", measure="sigma_p")
+    return sorted({_domain(row) for row in rows})
+
+
+def _domain(row: Row) -> str:
+    return str(row.parameters["domain"])
+
+
+@sections.register(order=100)
+def uncertainty(material: Material) -> Section:
+    """Returns the section."""
+    table = material.scale.tables["table2"]
+    network = table.networks[0]
+    heats = sorted(
+        {row.parameters["temperature"]
+         for row in material.find(evaluation="uncertainty", measure="sigma_p",
+                                  control=None)}
+    )  # fmt: skip
+    body = []
+    for domain in domains(material):
+        for heat in heats:
+            for epochs in table.epochs:
+                line = _line(material, network, epochs, domain, heat)
+                body += [line] if line else []
+    blocks: list[Block] = [Words(_WORDS)]
+    if body:
+        head = (
+            "domain",
+            "epochs",
+            "temperature",
+            "TA",
+            Look.CLIP.value,
+            *(m.replace("_", " ") for m in _MEASURES),
+        )
+        caption = f"{network.title} on {network.dataset}. {numbers.KEY}"
+        blocks.append(Table(head, tuple(body), caption))
+        blocks += _pictures(material, network, table.epochs)
+    else:
+        blocks.append(Words(f"It was {numbers.NOT_RUN}."))
+    title = "Eqs. 14 and 19: the uncertainty relation"
+    return Section("uncertainty", title, tuple(blocks))  # fmt: skip
+
+
+def _line(
+    material: Material, network: Network, epochs: int, domain: str, heat: float
+) -> tuple[Cell, ...] | None:
+    values = [
+        found(material, network, epochs, measure, domain, heat)
+        for measure in _MEASURES
+    ]
+    if not any(values):
+        return None
+    looks = [
+        accuracy(material, network, "CL", epochs, look)
+        for look in (Look.CLEAN, Look.CLIP)
+    ]
+    if heat != 1:
+        # TA is the same; RA was not measured here at this temperature.
+        looks[1] = None
+    return (
+        Cell(domain), Cell(str(epochs)), Cell(f"{heat:g}"),
+        *(numbers.cell(x) for x in looks),
+        *(numbers.cell(x, 5) for x in values),
+    )  # fmt: skip
+
+
+def _pictures(
+    material: Material, network: Network, epochs: tuple[int, ...]
+) -> list[Picture]:
+    pictures = []
+    for domain in domains(material):
+        points = {
+            measure: {
+                n: (x.value, x.low, x.high)
+                for n in epochs
+                if (x := found(material, network, n, measure, domain))
+            }
+            for measure in _MEASURES
+        }
+        if not points["sigma_p"]:
+            continue
+        title = f"{network.title} on {network.dataset}, {domain}"
+        pictures.append(
+            Picture(
+                f"uncertainty-{domain.replace(':', '-')}",
+                products.over_epochs(points, title),
+                f"sigma_x, sigma_p and their product over epochs: {title}.",
+                f"Left: sigma_p; right: the product and its bound: {title}. "
+                "Bars: 95 % intervals.",
+            )
+        )
+    return pictures
