@@ -1,4 +1,4 @@
-"""The three measures of Fig. 3, of one network on the same random targets.
+"""The three measures of Fig. 3, of one network against the same targets.
 
 (a) the L-inf distance of I-FGSM with its epsilon searched, (b) the L2
 distance of Carlini and Wagner's attack and (c) the L2 CLEVER score, the
@@ -46,6 +46,8 @@ class Asked:
     Attributes:
       labels: "true" attacks images that are classified rightly; "predicted"
         any, away from the class they are put into, for untrained networks.
+      targets: "random", the figure's; "least_likely" or "second_likely". An
+        untrained network puts no image into most classes: take the last.
       num_attacked: The first that many of them.
       num_clever: Of these, the first that many get a CLEVER score.
       ifgsm: Options of `iterative_fgsm_search`.
@@ -56,6 +58,7 @@ class Asked:
     """
 
     labels: str = "true"
+    targets: str = "random"
     num_attacked: int = 100
     num_clever: int = 100
     ifgsm: Mapping[str, Any] = dataclasses.field(
@@ -79,7 +82,7 @@ class Distortions:
       accuracy: Top-1.
       predicted: int32 [n], each image's class.
       chosen: int64 [m], places of the attacked images.
-      targets: int32 [m], random classes other than the attacked one.
+      targets: int32 [m], classes other than the attacked one.
       results: Of each attack of `ATTACKS`; empty where m is 0.
       clever: Of the first images; None where m is 0.
       elements: Number of elements of an image, height x width x 3.
@@ -131,6 +134,7 @@ def measure(classifier: LogitsFn, images: Images, asked: Asked) -> Distortions:
         raise InputError(
             f"labels must be 'true' or 'predicted'; got {asked.labels!r}."
         )
+    targets.check(asked.targets)
     logits = _logits(classifier, images.pixels, asked.batch_size)
     predicted = logits.argmax(-1).astype(np.int32)
     right = predicted == images.labels
@@ -138,7 +142,7 @@ def measure(classifier: LogitsFn, images: Images, asked: Asked) -> Distortions:
     chosen = np.flatnonzero(usable)[: asked.num_attacked]
     labels = predicted[chosen]
     keys = draws.keys(asked.seed, images.ids[chosen], _TARGETS)
-    goals = targets.choose("random", logits[chosen], labels, keys).numpy()
+    goals = targets.choose(asked.targets, logits[chosen], labels, keys).numpy()
     results, score = {}, None
     if len(chosen):
         pixels = images.pixels[chosen] / np.float32(255)

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from qup import files
 from qup.datasets import image_folder, source
 from qup.errors import InputError
 from qup.imagenet import classes
@@ -78,6 +79,29 @@ def digest(images_dir: str | os.PathLike, *, limit: int | None = None) -> str:
       InputError: See `read`; files are not decoded.
     """
     return _digest(_chosen(images_dir, limit))
+
+
+def write_synthetic(
+    images_dir: str | os.PathLike,
+    *,
+    num_images: int = 4,
+    image_size: int = 40,
+    seed: int = 0,
+) -> None:
+    """Writes smooth random colours as PNG, to try the pipeline without data.
+
+    Args:
+      images_dir: The folder, made if need be; one class an image.
+      num_images: How many, at most 1,000.
+      image_size: Pixels a side.
+      seed: Of the colours.
+    """
+    rng = np.random.default_rng(seed)
+    for label in range(num_images):
+        coarse = rng.uniform(0, 255, (5, 5, 3)).astype(np.float32)
+        image = source.resize(coarse, (image_size, image_size))
+        path = pathlib.Path(images_dir) / str(label) / f"{label}.png"
+        files.write_bytes(path, tf.io.encode_png(image).numpy())
 
 
 def _chosen(

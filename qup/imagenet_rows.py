@@ -30,12 +30,12 @@ def rows_of(subject: Subject, found: Distortions, asked: Asked) -> list[Row]:
       could be attacked.
     """
     rows = [subject.row("test_accuracy", found.accuracy)]
-    subject = subject.such(targets="random", labels=asked.labels)
+    subject = subject.such(targets=asked.targets, labels=asked.labels)
     divided = {"divisor": found.elements}
     for name, result in found.results.items():
         told = {
             "name": ATTACKS[name], "epsilon": None, **getattr(asked, name),
-            "targeted": True, "targets": "random", "images": len(result),
+            "targeted": True, "targets": asked.targets, "images": len(result),
         }  # fmt: skip
         every = np.ones(len(result), bool)
         own = robustness.rows_of(subject, result, every, told)

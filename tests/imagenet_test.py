@@ -20,20 +20,13 @@ from qup.imagenet.fits import Point
 _SMALL = "MobileNet-0.25-128"
 
 
-def _write(path, value=None, size=(40, 60), seed=0):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    noise = np.random.default_rng(seed).integers(0, 256, (5, 5, 3))
-    image = tf.image.resize(noise.astype(np.float32), size, "bicubic")
-    image = tf.fill((*size, 3), value) if value is not None else image
-    pixels = tf.saturate_cast(tf.cast(image, tf.float32), tf.uint8)
-    path.write_bytes(tf.io.encode_png(pixels).numpy())
-
-
 @pytest.fixture
 def folder(tmp_path):
-    for number, name in enumerate(("0", "7", "n01440764", "n15075141")):
-        _write(tmp_path / "images" / name / f"{number}.png", seed=number)
-    return tmp_path / "images"
+    place = tmp_path / "images"
+    imagenet_folder.write_synthetic(place)
+    for number, name in ((1, "7"), (2, "n01440764"), (3, "n15075141")):
+        (place / str(number)).rename(place / name)
+    return place
 
 
 def test_five_of_the_18_are_not_in_keras():
@@ -289,6 +282,7 @@ def test_too_few_points_are_refused_in_words():
 _SIZES = {
     "num_images": 4, "num_attacked": 3, "num_clever": 2, "image_size": 32,
     "batch_size": 4, "labels": "predicted",
+    "targets": "second_likely",
     "ifgsm": {"initial_epsilon": 0.5, "num_steps": 5, "max_attempts": 2},
     "carlini_wagner": {
         "num_steps": 10, "learning_rate": 0.1, "search_steps": 2,

@@ -45,6 +45,7 @@ def ImageNetAnalyzer(
     carlini_wagner: dict[str, Any] = CARLINI_WAGNER,
     clever: dict[str, Any] = CLEVER,
     labels: str = "true",
+    targets: str = "random",
     image_size: int | None = None,
     batch_size: int = 32,
     seed: int = 0,
@@ -62,13 +63,13 @@ def ImageNetAnalyzer(
       weights_dir: Folder of Keras's files of weights; None for random ones.
       dataset: What the images are called in rows.
       num_images: How many are read, for the accuracy.
-      num_attacked: See `imagenet_distortions.Asked`, as the next four and
-        `labels`.
+      num_attacked: See `imagenet_distortions.Asked`, as the next four.
       num_clever: See there.
       ifgsm: See there.
       carlini_wagner: See there.
       clever: See there.
-      labels: "true", or "predicted" for random weights.
+      labels: "true"; "predicted" for random weights.
+      targets: "random"; "second_likely" for random weights.
       image_size: Pixels a side; None for what Su et al. took.
       batch_size: Images, or samples, a batch.
       seed: Of random weights, targets and samples.
@@ -86,8 +87,8 @@ def ImageNetAnalyzer(
             "wait, and start again."
         )
     asked = Asked(
-        labels, num_attacked, num_clever, ifgsm, carlini_wagner, clever,
-        batch_size, seed,
+        labels, targets, num_attacked, num_clever, ifgsm, carlini_wagner,
+        clever, batch_size, seed,
     )  # fmt: skip
     found = imagenet_distortions.measure(classifier, seen, asked)
     subject = _subject(network, dataset, size, weights, seed)

@@ -157,7 +157,7 @@ def verdict(points: Sequence[Point]) -> str:
 
 
 def _told(fit: Line) -> str:
-    return f"{fit.slope:.3g} +- {fit.stderr:.2g}"
+    return f"{fit.slope:.3g} ± {fit.stderr:.2g}"
 
 
 def _few(what: str, count: int) -> str:

@@ -1,0 +1,1 @@
+"""Figures of the evidence: pure functions of rows, estimates and arrays."""
