@@ -19,10 +19,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from qup import attacks, compilation, draws, evaluation, measures
+from qup import attacks, compilation, draws, errors, evaluation, measures
 from qup.attacks import targets
 from qup.attacks.base.result import AttackResult
-from qup.errors import InputError
 from qup.imagenet_folder import Images
 from qup.measures.clever import Clever
 from qup.types import LogitsFn
@@ -124,6 +123,23 @@ class Distortions:
         return found
 
 
+def asked(given: Mapping[str, Any], seed: int) -> Asked:
+    """Returns what is asked, from JSON values.
+
+    Args:
+      given: Attributes of `Asked` but for the seed.
+      seed: The seed.
+
+    Raises:
+      InputError: There is no such attribute.
+    """
+    known = {field.name for field in dataclasses.fields(Asked)} - {"seed"}
+    for name in given:
+        if name not in known:
+            raise errors.unknown("option of the measurement", name, known)
+    return Asked(**given, seed=seed)
+
+
 def measure(classifier: LogitsFn, images: Images, asked: Asked) -> Distortions:
     """Measures one network.
 
@@ -131,7 +147,7 @@ def measure(classifier: LogitsFn, images: Images, asked: Asked) -> Distortions:
       InputError: An option that cannot be used.
     """
     if asked.labels not in ("true", "predicted"):
-        raise InputError(
+        raise errors.InputError(
             f"labels must be 'true' or 'predicted'; got {asked.labels!r}."
         )
     targets.check(asked.targets)

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import pathlib
+import re
 
 import h5py
 import keras
@@ -11,12 +12,22 @@ import pytest
 import tensorflow as tf
 from keras.src.legacy.saving import legacy_h5_format
 
-from qup import errors, imagenet_folder, measurements
+from qup import (
+    errors,
+    imagenet_distortions,
+    imagenet_folder,
+    imagenet_rows,
+    measurements,
+)
 from qup.components.artifacts import ModelEvaluation
 from qup.components.imagenet_analyzer import ImageNetAnalyzer
+from qup.evidence_figures import imagenet_points
 from qup.imagenet import building, classes, fits, networks, published
 from qup.imagenet.fits import Point
+from qup.pipelines import spine
+from qup.subjects import Subject
 
+_ROOT = pathlib.Path(__file__).parents[1]
 _SMALL = "MobileNet-0.25-128"
 
 
@@ -280,8 +291,7 @@ def test_too_few_points_are_refused_in_words():
 
 
 _SIZES = {
-    "num_images": 4, "num_attacked": 3, "num_clever": 2, "image_size": 32,
-    "batch_size": 4, "labels": "predicted",
+    "num_attacked": 3, "num_clever": 2, "batch_size": 4, "labels": "predicted",
     "targets": "second_likely",
     "ifgsm": {"initial_epsilon": 0.5, "num_steps": 5, "max_attempts": 2},
     "carlini_wagner": {
@@ -292,12 +302,13 @@ _SIZES = {
 }  # fmt: skip
 
 
-def _analysed(folder, place, **changes):
+def _analysed(folder, place, num_images=4, **changes):
     made = ModelEvaluation(uri=str(place))
     place.mkdir()
     ImageNetAnalyzer.fn(
         made, network=_SMALL, images=imagenet_folder.digest(folder, limit=4),
-        weights="random", images_dir=str(folder), **_SIZES | changes,
+        weights="random", images_dir=str(folder), num_images=num_images,
+        image_size=32, measuring=_SIZES | changes,
     )  # fmt: skip
     return measurements.read(place / "measurements.csv"), np.load(
         place / "distortions.npz"
@@ -362,6 +373,68 @@ def _check_run(rows, arrays):
     json.dumps([row.parameters for row in rows])
 
 
+def test_a_linear_classifier_gives_the_exact_distances():
+    """With two classes the target is the other one, whatever is drawn."""
+    rng = np.random.default_rng(0)
+    slope = rng.normal(size=(48, 2)).astype(np.float32)
+    offset = tf.constant(-120 / 255 * slope.sum(0))
+
+    def classifier(images):
+        return tf.reshape(images, (-1, 48)) @ slope + offset
+
+    pixels = rng.integers(100, 141, (6, 4, 4, 3)).astype(np.uint8)
+    logits = classifier(pixels / np.float32(255)).numpy()
+    labels = logits.argmax(-1).astype(np.int32)
+    labels[[1, 4]] = 1 - labels[[1, 4]]
+    images = imagenet_folder.Images(pixels, labels, np.arange(6), "")
+    asked = imagenet_distortions.Asked(
+        num_attacked=3, num_clever=2, batch_size=4,
+        ifgsm={"initial_epsilon": 0.02, "num_steps": 50, "max_attempts": 9},
+        carlini_wagner={"num_steps": 150, "learning_rate": 0.005,
+                        "search_steps": 9, "initial_constant": 0.1},
+        clever={"num_batches": 5, "num_samples": 8, "radius": 3.0},
+    )  # fmt: skip
+    found = imagenet_distortions.measure(classifier, images, asked)
+    assert found.accuracy.value == pytest.approx(100 * 4 / 6)
+    assert found.chosen.tolist() == [0, 2, 3]
+    np.testing.assert_array_equal(found.targets, 1 - labels[found.chosen])
+    gaps = np.abs(logits[:, 0] - logits[:, 1])[found.chosen]
+    width = np.abs(slope[:, 0] - slope[:, 1])
+    arrays = found.arrays(images)
+    exact = gaps / np.sqrt((width**2).sum())
+    np.testing.assert_allclose(arrays["clever_l2"], exact[:2], rtol=1e-4)
+    over = arrays["carlini_wagner_l2"] / exact
+    assert over.min() > 1 - 1e-4 and over.max() < 1.1
+    over = arrays["ifgsm_linf"] / (gaps / width.sum())
+    assert over.min() > 1 - 1e-4 and over.max() < 1.05
+    subject = Subject("imagenet", _SMALL, "CL", 0, 0, {"weights": "x"})
+    rows = imagenet_rows.rows_of(subject, found, asked)
+    marks = {
+        name: imagenet_points.ours(rows, name)[0].distortion
+        for name in ("mean_linf", "mean_l2_per_element",
+                     "mean_clever_per_element")
+    }  # fmt: skip
+    assert marks["mean_linf"] == pytest.approx(arrays["ifgsm_linf"].mean())
+    assert marks["mean_l2_per_element"] == pytest.approx(
+        arrays["carlini_wagner_l2"].mean() / 48
+    )
+    assert marks["mean_clever_per_element"] == pytest.approx(
+        exact[:2].mean() / 48, rel=1e-4
+    )
+
+
+def test_only_the_two_attacks_count_for_the_component():
+    node = ImageNetAnalyzer(
+        network=_SMALL, images="a", weights="random", images_dir="images"
+    )
+    files = spine.CODE.files(
+        ImageNetAnalyzer.fn, ImageNetAnalyzer.plugins(node.parameters)
+    )
+    assert "qup.attacks.carlini_wagner" in files
+    assert "qup.attacks.iterative_fgsm_search" in files
+    assert "qup.attacks.pgd" not in files and "qup.datasets.mnist" not in files
+
+
 def test_nothing_is_attacked_where_nothing_is_right(folder, tmp_path, quick):
     rows, arrays = _analysed(folder, tmp_path / "one", labels="true")
     right = (arrays["label"] == arrays["predicted"]).sum()
@@ -370,11 +443,26 @@ def test_nothing_is_attacked_where_nothing_is_right(folder, tmp_path, quick):
         assert [row.measure for row in rows] == ["test_accuracy"]
     with pytest.raises(errors.InputError, match="'true' or 'predicted'"):
         _analysed(folder, tmp_path / "two", labels="guessed")
+    with pytest.raises(errors.InputError, match="Did you mean 'num_clever'"):
+        _analysed(folder, tmp_path / "three", num_clevers=3)
 
 
 def test_other_files_than_asked_for_are_refused(folder, tmp_path, quick):
     with pytest.raises(errors.InputError, match="not those"):
         _analysed(folder, tmp_path / "one", num_images=3)
+
+
+@pytest.mark.slow
+def test_the_documents_example_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (_ROOT / "docs" / "imagenet.md").read_text("utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    exec(code, {})
+    rows = measurements.read(tmp_path / "small" / "measurements.csv")
+    assert {row.model for row in rows} == {_SMALL}
+    for name in networks.names(available=True):
+        line = f"| {name} | `{networks.get(name).weights_file}` | "
+        assert f"{line}{networks.get(name).image_size} |" in text
 
 
 @pytest.mark.slow

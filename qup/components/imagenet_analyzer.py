@@ -15,7 +15,6 @@ from qup import (
 from qup.components.artifacts import ModelEvaluation
 from qup.errors import InputError
 from qup.imagenet import building, networks
-from qup.imagenet_distortions import CARLINI_WAGNER, CLEVER, IFGSM, Asked
 from qup.orchestration import Out, Place, component
 from qup.subjects import Subject
 
@@ -37,17 +36,10 @@ def ImageNetAnalyzer(
     weights: str,
     images_dir: Place[str],
     weights_dir: Place[str | None] = None,
+    measuring: dict[str, Any] | None = None,
     dataset: str = "imagenet",
     num_images: int = 1000,
-    num_attacked: int = 100,
-    num_clever: int = 100,
-    ifgsm: dict[str, Any] = IFGSM,
-    carlini_wagner: dict[str, Any] = CARLINI_WAGNER,
-    clever: dict[str, Any] = CLEVER,
-    labels: str = "true",
-    targets: str = "random",
     image_size: int | None = None,
-    batch_size: int = 32,
     seed: int = 0,
 ) -> None:
     """Measures one of the 13 models that Keras has.
@@ -61,19 +53,14 @@ def ImageNetAnalyzer(
       weights: `building.weights_digest(network, weights_dir)`.
       images_dir: Folder of validation images, a folder a class.
       weights_dir: Folder of Keras's files of weights; None for random ones.
+      measuring: Attributes of `imagenet_distortions.Asked` but for the seed:
+        how many are attacked, and how; what is left out is as Su et al. did.
       dataset: What the images are called in rows.
       num_images: How many are read, for the accuracy.
-      num_attacked: See `imagenet_distortions.Asked`, as the next four.
-      num_clever: See there.
-      ifgsm: See there.
-      carlini_wagner: See there.
-      clever: See there.
-      labels: "true"; "predicted" for random weights.
-      targets: "random"; "second_likely" for random weights.
       image_size: Pixels a side; None for what Su et al. took.
-      batch_size: Images, or samples, a batch.
       seed: Of random weights, targets and samples.
     """
+    asked = imagenet_distortions.asked(measuring or {}, seed)
     classifier = building.build(
         network, weights_dir=weights_dir, image_size=image_size, seed=seed
     )
@@ -86,10 +73,6 @@ def ImageNetAnalyzer(
             "not those that were asked for. If files are still being copied, "
             "wait, and start again."
         )
-    asked = Asked(
-        labels, targets, num_attacked, num_clever, ifgsm, carlini_wagner,
-        clever, batch_size, seed,
-    )  # fmt: skip
     found = imagenet_distortions.measure(classifier, seen, asked)
     subject = _subject(network, dataset, size, weights, seed)
     rows = imagenet_rows.rows_of(

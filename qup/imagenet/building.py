@@ -86,7 +86,8 @@ def _constructed(
         )
     # A damaged file fails in many types of exception.
     except Exception as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".")
+        said = str(error).strip() or type(error).__name__
+        reason = said.splitlines()[0].rstrip(".")
         if weights is None:
             mend = f"Its own size is {network.image_size}."
         else:
