@@ -63,7 +63,7 @@ def image_folder(
             f"{split}/{name}/{os.path.basename(path)}": pathlib.Path(path)
             for split in ("train", "test")
             for name in classes
-            for path in _images(folder / split / name)
+            for path in images(folder / split / name)
         },
     )
 
@@ -77,7 +77,8 @@ def _checked_folder(data_dir: str | os.PathLike | None) -> pathlib.Path:
     return pathlib.Path(data_dir).expanduser()
 
 
-def _visible(folder: pathlib.Path) -> list[pathlib.Path]:
+def visible(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Returns what is in a folder, sorted, but for hidden entries."""
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
@@ -96,7 +97,7 @@ def _visible(folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _classes(folder: pathlib.Path) -> list[str]:
-    names = [entry.name for entry in _visible(folder) if entry.is_dir()]
+    names = [entry.name for entry in visible(folder) if entry.is_dir()]
     if not names:
         raise InputError(f"{folder} has no class folders in it.")
     return names
@@ -110,10 +111,11 @@ def _unequal_classes(folder: pathlib.Path, train: list[str]) -> InputError:
     )
 
 
-def _images(folder: pathlib.Path) -> list[str]:
+def images(folder: pathlib.Path) -> list[str]:
+    """Returns the paths of a class folder's images, sorted."""
     paths = [
         str(entry)
-        for entry in _visible(folder)
+        for entry in visible(folder)
         if entry.suffix.lower() in _SUFFIXES
     ]
     if not paths:
@@ -126,7 +128,7 @@ def _images(folder: pathlib.Path) -> list[str]:
 def _split(
     folder: pathlib.Path, classes: list[str], image_size: tuple[int, int]
 ) -> source.Split:
-    files = [_images(folder / name) for name in classes]
+    files = [images(folder / name) for name in classes]
     labels = np.repeat(np.arange(len(classes)), [len(f) for f in files])
     order = np.random.default_rng(_ORDER_SEED).permutation(len(labels))
     paths = np.concatenate(files)[order].tolist()

@@ -1,0 +1,110 @@
+"""Fig. 3: accuracy and distortions of one ImageNet model of Keras."""
+
+import dataclasses
+import logging
+from typing import Any
+
+import numpy as np
+
+from qup import (
+    imagenet_distortions,
+    imagenet_folder,
+    imagenet_rows,
+    measurements,
+)
+from qup.components.artifacts import ModelEvaluation
+from qup.errors import InputError
+from qup.imagenet import building, networks
+from qup.orchestration import Out, Place, component
+from qup.subjects import Subject
+
+_log = logging.getLogger("qup")
+_FILE = "distortions.npz"
+
+
+@component(
+    plugins=lambda given: {
+        "qup.datasets": [],
+        "qup.attacks": list(imagenet_distortions.ATTACKS.values()),
+    }
+)
+def ImageNetAnalyzer(
+    evaluation: Out[ModelEvaluation],
+    *,
+    network: str,
+    images: str,
+    weights: str,
+    images_dir: Place[str],
+    weights_dir: Place[str | None] = None,
+    measuring: dict[str, Any] | None = None,
+    dataset: str = "imagenet",
+    num_images: int = 1000,
+    image_size: int | None = None,
+    seed: int = 0,
+) -> None:
+    """Measures one of the 13 models that Keras has.
+
+    Args:
+      evaluation: Its rows, see `imagenet_rows.rows_of`, and
+        distortions.npz, see `imagenet_distortions.Distortions.arrays`.
+      network: One of `networks.names(available=True)`.
+      images: `imagenet_folder.digest(images_dir, limit=num_images)`: other
+        files are another measurement.
+      weights: `building.weights_digest(network, weights_dir)`.
+      images_dir: Folder of validation images, a folder a class.
+      weights_dir: Folder of Keras's files of weights; None for random ones.
+      measuring: Attributes of `imagenet_distortions.Asked` but for the seed:
+        how many are attacked, and how; what is left out is as Su et al. did.
+      dataset: What the images are called in rows.
+      num_images: How many are read, for the accuracy.
+      image_size: Pixels a side; None for what Su et al. took.
+      seed: Of random weights, targets and samples.
+    """
+    asked = imagenet_distortions.asked(measuring or {}, seed)
+    classifier = building.build(
+        network, weights_dir=weights_dir, image_size=image_size, seed=seed
+    )
+    size = classifier.input_shape[1]
+    seen = imagenet_folder.read(images_dir, image_size=size, limit=num_images)
+    known = building.weights_digest(network, weights_dir)
+    if (seen.digest, known) != (images, weights):
+        raise InputError(
+            f"The images in {images_dir}, or the weights of {network}, are "
+            "not those that were asked for. If files are still being copied, "
+            "wait, and start again."
+        )
+    found = imagenet_distortions.measure(classifier, seen, asked)
+    subject = _subject(network, dataset, size, weights, seed)
+    rows = imagenet_rows.rows_of(
+        subject.such(num_images=len(seen.ids), image_files=images[:12]),
+        found,
+        asked,
+    )
+    np.savez(evaluation.path / _FILE, **found.arrays(seen))
+    rows = [dataclasses.replace(row, artifact=_FILE) for row in rows]
+    measurements.write(evaluation.path / "measurements.csv", rows)
+    _log.info(
+        "%s: top-1 %.2f of %d, %d attacked", network, found.accuracy.value,
+        found.accuracy.n, len(found.chosen),
+    )  # fmt: skip
+
+
+def _subject(
+    name: str, dataset: str, size: int, weights: str, seed: int
+) -> Subject:
+    """Returns the network; a pre-trained one's epochs are not known: 0."""
+    network = networks.get(name)
+    return Subject(
+        dataset=dataset,
+        model=name,
+        classifier="CL",
+        epochs=0,
+        seed=seed,
+        parameters={
+            "split": "validation",
+            "family": network.family,
+            "num_parameters": network.parameters,
+            "image_size": size,
+            "weights": weights[:12],
+        },
+    )

@@ -1,0 +1,200 @@
+"""The three measures of Fig. 3, of one network against the same targets.
+
+(a) the L-inf distance of I-FGSM with its epsilon searched, (b) the L2
+distance of Carlini and Wagner's attack and (c) the L2 CLEVER score, the
+latter two "per pixel": over the number of input elements.
+
+```python
+found = measure(classifier, images, Asked(num_attacked=10))
+found.results["carlini_wagner"].distances["l2"] / found.elements
+```
+
+Reference: Su et al. 2018, arXiv 1808.01688.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from qup import attacks, compilation, draws, errors, evaluation, measures
+from qup.attacks import targets
+from qup.attacks.base.result import AttackResult
+from qup.imagenet_folder import Images
+from qup.measures.clever import Clever
+from qup.types import LogitsFn
+
+# What Su et al. ran; of CLEVER what its authors' example for ImageNet does.
+IFGSM = {"initial_epsilon": 0.02, "num_steps": 50, "max_attempts": 9}
+CARLINI_WAGNER = {
+    "num_steps": 1000, "learning_rate": 1e-3, "search_steps": 9,
+    "initial_constant": 0.01, "confidence": 0.0,
+}  # fmt: skip
+CLEVER = {"num_batches": 100, "num_samples": 512, "radius": 3.0}
+ATTACKS = {"ifgsm": "iterative_fgsm_search", "carlini_wagner": "carlini_wagner"}
+# Tells the draw of targets from others with the seed.
+_TARGETS = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """What is measured of each network.
+
+    Attributes:
+      labels: "true" attacks images that are classified rightly; "predicted"
+        any, away from the class they are put into, for untrained networks.
+      targets: "random", the figure's; "least_likely" or "second_likely". An
+        untrained network puts no image into most classes: take the last.
+      num_attacked: The first that many of them.
+      num_clever: Of these, the first that many get a CLEVER score.
+      ifgsm: Options of `iterative_fgsm_search`.
+      carlini_wagner: Options of `carlini_wagner`.
+      clever: num_batches, num_samples and radius of `measures.clever`.
+      batch_size: Images, or samples, a batch.
+      seed: Of targets and samples.
+    """
+
+    labels: str = "true"
+    targets: str = "random"
+    num_attacked: int = 100
+    num_clever: int = 100
+    ifgsm: Mapping[str, Any] = dataclasses.field(
+        default_factory=lambda: dict(IFGSM)
+    )
+    carlini_wagner: Mapping[str, Any] = dataclasses.field(
+        default_factory=lambda: dict(CARLINI_WAGNER)
+    )
+    clever: Mapping[str, Any] = dataclasses.field(
+        default_factory=lambda: dict(CLEVER)
+    )
+    batch_size: int = 32
+    seed: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Distortions:
+    """What was measured of one network on n images, m of them attacked.
+
+    Attributes:
+      accuracy: Top-1.
+      predicted: int32 [n], each image's class.
+      chosen: int64 [m], places of the attacked images.
+      targets: int32 [m], classes other than the attacked one.
+      results: Of each attack of `ATTACKS`; empty where m is 0.
+      clever: Of the first images; None where m is 0.
+      elements: Number of elements of an image, height x width x 3.
+    """
+
+    accuracy: evaluation.Accuracy
+    predicted: np.ndarray
+    chosen: np.ndarray
+    targets: np.ndarray
+    results: Mapping[str, AttackResult]
+    clever: Clever | None
+    elements: int
+
+    def arrays(self, images: Images) -> dict[str, np.ndarray]:
+        """Returns one value an image for a file.
+
+        Args:
+          images: Those measured.
+
+        Returns:
+          id, label and predicted [n]; of the attacked ones attacked_id and
+          target [m], ifgsm_linf and carlini_wagner_l2 float64 [m] (NaN where
+          no image was found), and clever_l2 float64 [k], of the first k.
+        """
+        found = {
+            "id": images.ids,
+            "label": images.labels,
+            "predicted": self.predicted,
+            "attacked_id": images.ids[self.chosen],
+            "target": self.targets,
+        }
+        for name, norm in (("ifgsm", "linf"), ("carlini_wagner", "l2")):
+            if name in self.results:
+                of = self.results[name]
+                far = np.where(of.success, of.distances[norm], np.nan)
+                found[f"{name}_{norm}"] = far
+        if self.clever is not None:
+            found["clever_l2"] = self.clever.scores[:, 0]
+        return found
+
+
+def asked(given: Mapping[str, Any], seed: int) -> Asked:
+    """Returns what is asked, from JSON values.
+
+    Args:
+      given: Attributes of `Asked` but for the seed.
+      seed: The seed.
+
+    Raises:
+      InputError: There is no such attribute.
+    """
+    known = {field.name for field in dataclasses.fields(Asked)} - {"seed"}
+    for name in given:
+        if name not in known:
+            raise errors.unknown("option of the measurement", name, known)
+    return Asked(**given, seed=seed)
+
+
+def measure(classifier: LogitsFn, images: Images, asked: Asked) -> Distortions:
+    """Measures one network.
+
+    Raises:
+      InputError: An option that cannot be used.
+    """
+    if asked.labels not in ("true", "predicted"):
+        raise errors.InputError(
+            f"labels must be 'true' or 'predicted'; got {asked.labels!r}."
+        )
+    targets.check(asked.targets)
+    logits = _logits(classifier, images.pixels, asked.batch_size)
+    predicted = logits.argmax(-1).astype(np.int32)
+    right = predicted == images.labels
+    usable = right if asked.labels == "true" else np.ones_like(right)
+    chosen = np.flatnonzero(usable)[: asked.num_attacked]
+    labels = predicted[chosen]
+    keys = draws.keys(asked.seed, images.ids[chosen], _TARGETS)
+    goals = targets.choose(asked.targets, logits[chosen], labels, keys).numpy()
+    results, score = {}, None
+    if len(chosen):
+        pixels = images.pixels[chosen] / np.float32(255)
+        ids = images.ids[chosen]
+        results = _attacked(classifier, pixels, labels, ids, goals, asked)
+        few = slice(asked.num_clever)
+        score = measures.clever(
+            classifier, pixels[few], labels[few], targets=goals[few],
+            ids=ids[few], norm="l2", batch_size=asked.batch_size,
+            seed=asked.seed, **asked.clever,
+        )  # fmt: skip
+    return Distortions(
+        evaluation.binomial(float(right.sum()), len(right)), predicted,
+        chosen, goals, results, score, int(np.prod(images.pixels.shape[1:])),
+    )  # fmt: skip
+
+
+def _logits(classifier: LogitsFn, pixels, batch_size: int) -> np.ndarray:
+    """Returns float32 [n, classes]; batches of one size, the last padded."""
+    found = []
+    for start in range(0, len(pixels), batch_size):
+        place = np.arange(start, start + batch_size)
+        batch = pixels[np.minimum(place, len(pixels) - 1)] / np.float32(255)
+        logits = compilation.predict(classifier, tf.constant(batch))
+        found.append(logits.numpy()[: len(pixels) - start])
+    return np.concatenate(found)
+
+
+def _attacked(
+    classifier: LogitsFn, pixels, labels, ids, goals, asked: Asked
+) -> dict[str, AttackResult]:
+    return {
+        name: attacks.run(
+            attack, classifier, pixels, labels, ids=ids, targets=goals,
+            batch_size=asked.batch_size, seed=asked.seed,
+            **getattr(asked, name),
+        )
+        for name, attack in ATTACKS.items()
+    }  # fmt: skip
