@@ -48,6 +48,12 @@ flags.DEFINE_string("data_dir", None, "Folder of prepared datasets.")
 flags.DEFINE_string(
     "manual_dir", None, "Folder of original files fetched by hand."
 )
+_IMAGES = flags.DEFINE_string(
+    "images_dir", None, "ImageNet's validation images: docs/imagenet.md."
+)
+_WEIGHTS = flags.DEFINE_string(
+    "weights_dir", None, "Keras's files of weights: docs/imagenet.md."
+)
 _PLACES = {
     "pipeline_root": "pipeline_root",
     "enable_cache": "enable_cache",
@@ -78,6 +84,8 @@ def main(places: dict[str, Any]) -> str:
         models=tuple(_MODELS.value),
         epochs=tuple(_EPOCHS.value),
         anonymous=_ANONYMOUS.value,
+        images_dir=_IMAGES.value,
+        weights_dir=_WEIGHTS.value,
     )
     return reproduce.run(request, settings_of, places)
 

@@ -13,6 +13,7 @@ lab.nodes  # by their ids
 
 import copy
 import dataclasses
+import pathlib
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -78,6 +79,7 @@ class Lab:
     Attributes:
       scale: How much is computed.
       nodes: All nodes that this experiment needs, by their ids.
+      places: Folders by name.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Lab:
         bench: Callable[[Network], Run],
         *,
         shared: dict[str, Node],
+        places: Mapping[str, Any] | None = None,
         models: Collection[str] | None = None,
         epochs: Collection[int] | None = None,
     ):
@@ -95,6 +98,7 @@ class Lab:
           scale: How much is computed.
           bench: Returns the settings and the data of a network.
           shared: Nodes that other experiments have asked for.
+          places: "workdir", and folders that some experiments need.
           models: Only these architectures; None for all.
           epochs: Only these numbers of epochs; None for all.
         """
@@ -102,6 +106,12 @@ class Lab:
         self.nodes: dict[str, Node] = {}
         self._bench, self._shared = bench, shared
         self._models, self._epochs = models, epochs
+        self.places = places or {}
+
+    @property
+    def scratch(self) -> pathlib.Path:
+        """A folder for files that nodes read and nobody keeps."""
+        return pathlib.Path(self.places["workdir"], "scratch").absolute()
 
     def wanted(self, network: Network, epochs: int) -> bool:
         """Says whether a network at some epochs was asked for."""

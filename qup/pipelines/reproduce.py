@@ -122,6 +122,7 @@ class _Reproduction:
         for name in self._request.chosen():
             lab = Lab(
                 self._scale, self._benches, shared=shared,
+                places=self._request.places(),
                 models=self._request.kept_models(),
                 epochs=self._request.kept_epochs(),
             )  # fmt: skip

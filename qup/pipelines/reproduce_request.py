@@ -3,6 +3,7 @@
 import dataclasses
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 from qup import errors, models, scales
 from qup.pipelines import experiments
@@ -22,6 +23,8 @@ class Request:
       models: Only these architectures; empty for all.
       epochs: Only these numbers of epochs; empty for all.
       anonymous: Leave user, host and paths out of what is written.
+      images_dir: ImageNet's validation images, for Fig. 3; None for none.
+      weights_dir: Keras's files of weights, for Fig. 3; None for none.
     """
 
     workdir: pathlib.Path
@@ -31,6 +34,8 @@ class Request:
     models: tuple[str, ...] = ()
     epochs: tuple[str, ...] = ()
     anonymous: bool = False
+    images_dir: str | None = None
+    weights_dir: str | None = None
 
     def chosen(self) -> list[str]:
         """Returns the experiments in the order in which they run.
@@ -48,8 +53,14 @@ class Request:
                 "or all."
             )
         if ALL in self.experiments:
-            return list(known)
+            return [name for name in known if self._possible(name)]
         return [name for name in known if name in self.experiments]
+
+    def _possible(self, name: str) -> bool:
+        """Says whether all that an experiment needs was given."""
+        needs = experiments.traits(name).get("needs")
+        smoke = self.scale == "smoke"
+        return needs is None or smoke or getattr(self, needs) is not None
 
     def numbers(self) -> tuple[int, ...]:
         """Returns the seeds.
@@ -88,6 +99,13 @@ class Request:
         for name in self.models:
             models.get(name)
         return self.models or None
+
+    def places(self) -> dict[str, Any]:
+        """Returns the folders that experiments may need, by name."""
+        return {
+            "workdir": self.workdir, "images_dir": self.images_dir,
+            "weights_dir": self.weights_dir,
+        }  # fmt: skip
 
     def check(self) -> None:
         """Raises an InputError for a request that cannot be met."""

@@ -50,6 +50,7 @@ _CONDITIONS: dict[Look, dict[str, Any]] = {
 # What tells networks of the tables from their controls.
 PLAIN = {
     "control": None, "method": None, "step": None, "made_on": None,
+    "figure": None,
     "split": "test",
 }  # fmt: skip
 
