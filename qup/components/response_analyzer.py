@@ -67,12 +67,10 @@ def ResponseAnalyzer(
     data = files_of_examples.read(examples.path)
     view = View.of(data, split, num_images, centred)
     further = {"split": split, "centred": centred, **(row_parameters or {})}
-    found = []
+    size, found = min(batch_size, view.n), []
     for subject, model in _ordered(models):
         classifier = artifacts.load_classifier(model.path)
-        batches = data.evaluation_batches(
-            split, min(batch_size, view.n), limit=view.n
-        )
+        batches = data.evaluation_batches(split, size, limit=view.n)
         errors = view.errors(classifier, batches, widths, frequencies)
         found.append((subject.such(**further), errors))
     rows = [row for pair in found for row in _rows(*pair, widths, view.n)]
