@@ -173,6 +173,32 @@ def test_snapshots_are_followed_in_the_order_of_their_epochs(make, snapshots):
     assert "principal axis" in right.get_xlabel()
 
 
+def test_shares_alone_are_worth_nothing_once_they_are_taken_out(
+    make, snapshots
+):
+    """An untrained network answers alike everywhere."""
+    examples, _ = snapshots
+    image = keras.Input((8, 8, 1))
+    flat = keras.layers.Flatten()(image)
+    network = keras.Model(
+        image, keras.layers.Dense(4, kernel_initializer="zeros")(flat)
+    )
+    model = make(Model, "constant")
+    subject = Subject("synthetic", "constant", "CL", 0, 0)
+    artifacts.save_unserved(network, subject, model)
+    found = {}
+    for centred in (True, False):
+        evaluation = make(ModelEvaluation, f"centred-{centred}")
+        ResponseAnalyzer.fn(
+            examples, [model], evaluation, widths=[0.5], frequencies=3,
+            num_images=256, centred=centred,
+        )  # fmt: skip
+        arrays = style.load(evaluation.path / "response.npz")
+        found[centred] = float(arrays["low"][0, 0])
+    assert found[True] == pytest.approx(1.0)
+    assert found[False] < 0.9
+
+
 def test_snapshots_of_one_epoch_are_refused(make, snapshots):
     examples, models = snapshots
     evaluation = make(ModelEvaluation, "evaluation")

@@ -2,26 +2,21 @@
 
 import dataclasses
 import json
-import logging
 from typing import Any
 
-import keras
 import numpy as np
 
-from qup import compilation, measurements
+from qup import measurements
 from qup.components import artifacts, plugins
 from qup.components.artifacts import Examples, Model, ModelEvaluation
-from qup.datasets import Dataset
+from qup.components.response_view import View
 from qup.datasets import examples as files_of_examples
 from qup.errors import InputError
 from qup.evaluation import Accuracy
 from qup.measurements import Row
-from qup.measures import response
 from qup.orchestration import In, Out, component
 from qup.subjects import Subject
-from qup.types import LogitsFn
 
-_log = logging.getLogger("qup")
 _ARTIFACT = "response.npz"
 
 
@@ -35,6 +30,7 @@ def ResponseAnalyzer(
     frequencies: int = 20,
     split: str = "train",
     num_images: int = 2000,
+    centred: bool = True,
     batch_size: int = 250,
     row_parameters: dict[str, Any] | None = None,
 ) -> None:
@@ -58,6 +54,10 @@ def ResponseAnalyzer(
       split: The images; those that were trained on, for the F-principle.
       num_images: How many; time and memory of the filter go with its
         square and with it.
+      centred: Takes the classes' shares from labels and answers: then an
+        error of 1 is that of who knows these shares and nothing else. False
+        leaves them, as Xu et al. do: then even an untrained network, which
+        answers the same everywhere, has much of the low ones right.
       batch_size: Images at a time.
       row_parameters: What rows tell beside all that.
 
@@ -65,19 +65,14 @@ def ResponseAnalyzer(
       InputError: Two snapshots of one epoch, or of several networks.
     """
     data = files_of_examples.read(examples.path)
-    view = _View.of(data, split, num_images)
-    found = []
+    view = View.of(data, split, num_images, centred)
+    further = {"split": split, "centred": centred, **(row_parameters or {})}
+    size, found = min(batch_size, view.n), []
     for subject, model in _ordered(models):
-        subject = subject.such(split=split, **(row_parameters or {}))
         classifier = artifacts.load_classifier(model.path)
-        answers = _answers(classifier, data, split, view.n, batch_size)
-        errors = view.errors(answers, widths, frequencies)
-        found.append((subject, errors))
-        _log.info(
-            "%s, epoch %d: relative error of low response frequencies %.3f, "
-            "of high ones %.3f", subject.model, subject.epochs,
-            errors["low"][0], errors["high"][0],
-        )  # fmt: skip
+        batches = data.evaluation_batches(split, size, limit=view.n)
+        errors = view.errors(classifier, batches, widths, frequencies)
+        found.append((subject.such(**further), errors))
     rows = [row for pair in found for row in _rows(*pair, widths, view.n)]
     measurements.write(evaluation.path / "measurements.csv", rows)
     np.savez(
@@ -117,62 +112,6 @@ def _ordered(models: list[Model]) -> list[tuple[Subject, Model]]:
             f"{sorted(alike)} at epochs {epochs}. Give one network's."
         )
     return named
-
-
-def _answers(
-    classifier: LogitsFn, data: Dataset, split: str, count: int, size: int
-) -> np.ndarray:
-    """Returns probabilities, float32 [count, classes]."""
-    batches = data.evaluation_batches(split, min(size, count), limit=count)
-    parts = [
-        keras.ops.softmax(compilation.predict(classifier, batch["image"]))
-        for batch in batches
-    ]
-    return np.concatenate([part.numpy() for part in parts])[:count]
-
-
-class _View:
-    """The images, and where they lie."""
-
-    def __init__(self, points: np.ndarray, targets: np.ndarray):
-        self._points, self._targets = points, targets
-        self.n = len(points)
-        self.distance = response.typical_distance(points)
-        self._places = response.projected(points)
-
-    @classmethod
-    def of(cls, data: Dataset, split: str, num_images: int) -> "_View":
-        """Takes the first images of a split as points."""
-        images, labels, _ = data.arrays(split)
-        images, labels = images[:num_images], labels[:num_images]
-        points = images.reshape(len(images), -1) / 255.0
-        return cls(points, np.eye(data.info.num_classes)[labels])
-
-    def errors(
-        self, answers: np.ndarray, widths: list[float], frequencies: int
-    ) -> dict[str, np.ndarray]:
-        """Returns "low", "high" [w] and "line" [k] with "_stderr", and more."""
-        pairs = [
-            response.filtered(
-                self._points, self._targets, answers, width * self.distance
-            )
-            for width in widths
-        ]
-        line = response.along_line(
-            self._places, self._targets, answers,
-            np.arange(1, frequencies + 1),
-        )  # fmt: skip
-        found = {
-            "line": line.error, "line_stderr": line.stderr,
-            "target": line.target, "noise": line.noise,
-        }  # fmt: skip
-        for name, column in zip(
-            ("low", "high"), zip(*pairs, strict=True), strict=True
-        ):
-            found[name] = np.array([each.value for each in column])
-            errors = [each.stderr or np.nan for each in column]
-            found[f"{name}_stderr"] = np.array(errors)
-        return found
 
 
 def _rows(

@@ -5,7 +5,12 @@ Not the frequencies of an image's pixels: see qup/measures/response.py.
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import (
+    FixedLocator,
+    FuncFormatter,
+    LogLocator,
+    NullLocator,
+)
 
 from qup.evidence_figures.frequency import style
 
@@ -22,13 +27,15 @@ def convergence(arrays: style.Arrays) -> Figure:
     Args:
       arrays: Those of response.npz.
     """
+    centred = arrays["told"]["parameters"]["centred"]
+    known = "answering the classes' shares" if centred else "answering 0"
     figure = style.page(
         (7, 3.4), "What training fits first, by RESPONSE frequency",
         style.subject(arrays["told"]),
         "Response frequency: how fast the answer varies from image to image "
         "over the space of inputs (F-principle). It is not the image "
         "frequency of supplement Fig. 5. Relative error 1: no better than "
-        f"answering 0. Widths in median distances of images, "
+        f"{known}. Widths in median distances of images, "
         f"{float(arrays['distance']):.3g}. Bars are two standard errors. Pale: "
         "frequencies at which labels are hardly more than noise.",
     )  # fmt: skip
@@ -37,6 +44,9 @@ def convergence(arrays: style.Arrays) -> Figure:
     _line(right, arrays)
     for axis in (left, right):
         axis.set(yscale="log", ylabel="relative error")
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+        axis.yaxis.set_minor_locator(NullLocator())
         # Room for the legend.
         axis.set_ylim(top=5 * axis.get_ylim()[1])
         axis.legend(fontsize=7.5, frameon=False, ncols=2, loc="upper center")
