@@ -64,6 +64,7 @@ class Scale:
       strong_restarts: Its restarts.
       worst: Name and options of the attack that is believed: AutoAttack,
         as published; of the smoke scale a short one.
+      checked_images: Images of the checks for masked gradients.
       few_images: Images of measures that are dear.
       robust_epochs: Epochs of adversarial training.
       uncertainty: Sizes of importance sampling, see pipelines/uncertainty*.
@@ -81,6 +82,7 @@ class Scale:
     worst: Mapping[str, Any] = dataclasses.field(
         default_factory=lambda: {"name": "autoattack"}
     )
+    checked_images: int = 200
     few_images: int = 100
     robust_epochs: tuple[int, ...] = (10,)
     uncertainty: Mapping[str, int] = dataclasses.field(
@@ -135,7 +137,7 @@ SCALES = {
                 (Network("digits", "convnet", "ConvNet", {}, True),), (1, 2)
             ),
             "table3": Table(
-                (Network("synthetic", "convnet", "ConvNet", {}, True),), (1, 2)
+                (Network("synthetic", "convnet", "ConvNet", {}, True),), (1,)
             ),
         },
         seeds=2,
@@ -143,13 +145,14 @@ SCALES = {
         strong_steps=5,
         strong_restarts=2,
         worst={"name": "apgd_ce", "num_steps": 5},
+        checked_images=16,
         few_images=8,
         robust_epochs=(1,),
         uncertainty={
             "num_samples": 1500, "num_chains": 4, "num_steps": 50,
             "num_faces": 2,
         },
-        widths=(2, 4),
+        widths=(4,),
     ),
     "cpu": Scale(
         name="cpu",

@@ -209,7 +209,7 @@ class Lab:
         return self.node(
             Diagnoser, f"Diagnoser.{of.name}", **of.images,
             epsilon=of.epsilon, seed=of.seed,
-            num_images=min(200, self.scale.strong_images),
+            num_images=self.scale.checked_images,
         )  # fmt: skip
 
     def walk(self, of: Trained, label: str = "", **changes: Any) -> Node:

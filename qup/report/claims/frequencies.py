@@ -60,7 +60,7 @@ def _ratios(material: Material, network: Network, epochs: int) -> list[Row]:
     return material.find(
         dataset=network.dataset, model=network.model, epochs=epochs,
         measure="high_frequency_ratio", field="delta", window="literal",
-        augmentation_num_steps=None, n_step=None, **options, **PLAIN,
+        augmentation_num_steps=None, **{**options, **PLAIN, "step": 1},
     )  # fmt: skip
 
 

@@ -47,7 +47,7 @@ def supp_fig5(material: Material) -> Section:
 def _ratio(material: Material) -> list[Picture]:
     rows = [
         *material.find(measure="high_frequency_ratio", split="test",
-                       control=None),
+                       grey="luma", control=None, method=None),
         *material.find(measure="test_accuracy", evaluation=None, step=None,
                        control=None, method=None, classifier="CL"),
     ]  # fmt: skip
