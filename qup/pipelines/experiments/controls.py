@@ -161,7 +161,8 @@ def _pair(
 
 def _plain(lab: Lab, of: Trained) -> None:
     """Trains a classifier of the translator's network."""
-    width = of.given.config.translator.width
+    # Its width 1 has the channels of a translator of width 16.
+    width = of.given.config.translator.width / 16
     network = Network(
         of.network.dataset, "unet_classifier", "U-Net as classifier",
         {"width": width}, True,
