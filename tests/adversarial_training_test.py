@@ -11,7 +11,9 @@ from qup.components import artifacts
 from qup.components.artifacts import Examples, Model, ModelRun
 from qup.components.example_gen import ExampleGen
 from qup.components.robust_trainer import RobustTrainer
+from qup.components.trainer import Trainer
 from qup.errors import InputError
+from qup.pipelines import spine
 from qup.types import Recipe
 
 
@@ -138,12 +140,14 @@ def test_the_losses_are_those_of_the_papers():
     np.testing.assert_array_equal(told, logits)
 
 
-@pytest.mark.parametrize("method", ["pgd_at", "trades"])
+@pytest.mark.parametrize(
+    "method", [pytest.param("pgd_at", marks=pytest.mark.slow), "trades"]
+)
 def test_a_killed_training_ends_as_an_uninterrupted_one(method, tmp_path):
-    data = datasets.load("synthetic", train_size=64, test_size=16)
+    data = datasets.load("synthetic", train_size=32, test_size=16)
 
     def fit(**options):
-        network = models.build("convnet", data.info, width=0.5)
+        network = models.build("convnet", data.info, width=0.25)
         training.fit_classifier(
             network, data, epochs=2, recipe=Recipe(batch_size=16),
             adversary=Adversary(method, epsilon=0.1, num_steps=2), **options,
@@ -219,7 +223,11 @@ def _run(tmp_path, name, epochs, previous=None, **adversary):
     return held
 
 
-def test_rows_of_the_component_tell_the_adversary_and_epochs_chain(tmp_path):
+def test_rows_of_the_component_tell_the_adversary_and_epochs_chain(
+    tmp_path, monkeypatch
+):
+    # A SavedModel takes seconds to export, and is no matter here.
+    monkeypatch.setattr(artifacts, "save_classifier", artifacts.save_unserved)
     whole, _ = _run(tmp_path, "whole", 2, method="trades", beta=2.0)
     _, run = _run(tmp_path, "first", 1, method="trades", beta=2.0)
     then, _ = _run(tmp_path, "then", 2, run, method="trades", beta=2.0)
@@ -246,3 +254,12 @@ def test_rows_of_the_component_tell_the_adversary_and_epochs_chain(tmp_path):
 def test_what_cannot_be_is_told(options, words):
     with pytest.raises(InputError, match=words):
         Adversary(**{"method": "pgd_at", "epsilon": 0.1, **options})
+
+
+def test_the_papers_training_depends_on_no_adversary():
+    chosen = {"qup.datasets": [], "qup.models": ["convnet"]}
+    plain = spine.CODE.files(Trainer.fn, chosen)
+    robust = spine.CODE.files(RobustTrainer.fn, {**chosen, "qup.attacks": []})
+    assert not [name for name in plain if name.startswith("qup.attacks")]
+    assert "qup.adversarial_training" in robust.keys() - plain.keys()
+    assert "qup.attacks.pgd" not in robust

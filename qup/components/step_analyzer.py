@@ -74,24 +74,32 @@ def StepAnalyzer(
         for loss, values in cosines.items()
         for row in _slopes(subject.such(loss=loss), values)
     ]
-    looks = list(
-        itertools.product(
-            gradient_steps.LOSSES, gradient_steps.DIRECTIONS,
-            dict.fromkeys(num_steps), dict.fromkeys(map(float, epsilons)),
-        )
-    )  # fmt: skip
-    for loss, direction, steps, epsilon in progress.bar(
+    looks = _looks(epsilons, num_steps, pixel_clip)
+    for attack in progress.bar(
         looks, title="gradient steps", total=len(looks), unit="look"
     ):
-        attack = {
-            "direction": direction, "loss": loss, "num_steps": steps,
-            "epsilon": epsilon, "pixel_clip": pixel_clip,
-        }  # fmt: skip
         robust = _robust(classifier, batches, attack)
-        size = gradient_steps.DIRECTIONS[direction]
+        size = gradient_steps.DIRECTIONS[attack["direction"]]
         told = {"name": ATTACK, "size": size, **attack}
         rows.append(subject.row("robust_accuracy", robust, told))
     measurements.write(evaluation.path / "measurements.csv", rows)
+
+
+def _looks(
+    epsilons: Iterable[float], num_steps: Iterable[int], pixel_clip: bool
+) -> list[dict[str, Any]]:
+    """Returns the options of every look, those of a loss together."""
+    product = itertools.product(
+        gradient_steps.LOSSES,
+        gradient_steps.DIRECTIONS,
+        dict.fromkeys(num_steps),
+        dict.fromkeys(map(float, epsilons)),
+    )
+    names = ("loss", "direction", "num_steps", "epsilon")
+    return [
+        {**dict(zip(names, values, strict=True)), "pixel_clip": pixel_clip}
+        for values in product
+    ]
 
 
 def _cosines(
