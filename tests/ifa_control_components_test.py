@@ -14,19 +14,15 @@ from qup.components.artifacts import (
     Examples,
     Model,
     ModelEvaluation,
-    ModelRun,
     Trajectory,
 )
-from qup.components.combiner import Combiner
 from qup.components.delta_gen import DeltaGen
 from qup.components.example_gen import ExampleGen
 from qup.components.implied_class_meter import ImpliedClassMeter
 from qup.components.label_predictor import LabelPredictor
 from qup.components.template_delta_gen import TemplateDeltaGen
-from qup.components.trainer import Trainer
 from qup.components.transfer_analyzer import TransferAnalyzer
 from qup.components.translator_meter import TranslatorMeter
-from qup.components.translator_trainer import TranslatorTrainer
 from qup.components.walk_evaluator import WalkEvaluator
 from qup.datasets import examples as files_of_examples
 from qup.deltas import Deltas as Pairs
@@ -66,14 +62,6 @@ class _Bench:
             attack=_LOOK,
         )  # fmt: skip
         return deltas
-
-    def translate(self, examples, model, deltas):
-        translator = self.make(Model)
-        TranslatorTrainer.fn(
-            examples, model, deltas, translator, self.make(ModelRun),
-            self.state(), options={"epochs": 1, "width": 1},
-        )  # fmt: skip
-        return translator
 
     def rows(self, component, *inputs, **given):
         evaluation = self.make(ModelEvaluation)
@@ -278,25 +266,3 @@ def test_attacks_are_shown_to_both_networks(bench, examples, model, augmented):
         assert row.parameters["augmentation_delta"] == "class"
         if row.measure == "broken_by_transfer_alone":
             assert row.classifier != row.parameters["made_on"] or not row.value
-
-
-@pytest.mark.slow
-def test_a_translator_learns_templates_as_it_learns_a_walk(bench, examples):
-    """The translator's network as the classifier, by the usual components."""
-    classifier, pair = bench.make(Model), bench.make(Model)
-    Trainer.fn(
-        examples, classifier, bench.make(ModelRun), bench.state(),
-        model_name="unet_classifier", model_options={"width": 0.125},
-        recipe={"batch_size": 32}, epochs=2, seed=0,
-        row_parameters={"train_size": 96},
-    )  # fmt: skip
-    deltas = bench.make(Deltas)
-    walk = bench.walk(examples, classifier)
-    TemplateDeltaGen.fn(examples, walk, deltas, bench.state())
-    translator = bench.translate(examples, classifier, deltas)
-    Combiner.fn(classifier, translator, pair, row_parameters={})
-    rows = bench.rows(
-        ImpliedClassMeter, examples, classifier, translator, deltas, pair,
-        attack=_ATTACK,
-    )  # fmt: skip
-    assert all(np.isfinite(row.value) for row in rows)
