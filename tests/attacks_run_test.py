@@ -61,6 +61,23 @@ def test_streams_are_the_same_as_arrays(model, examples, plain):
     _same(attacks.run("pgd", model, stream, labels, **_PGD), plain)
 
 
+def test_few_images_are_no_large_batch(model, examples):
+    images, labels = (column[:3] for column in examples)
+    seen = []
+
+    def logits_fn(batch):
+        seen.append(batch.shape[0])
+        return model(batch)
+
+    large, small = (
+        attacks.run("pgd", logits_fn, images, labels,
+                    **_PGD | {"batch_size": size})
+        for size in (500, 4)
+    )  # fmt: skip
+    assert max(seen) == 4
+    _same(large, small)
+
+
 def test_rows_leave_when_done(plain):
     # One gradient finds that an image is broken; what withstands takes all.
     assert (plain.gradient_calls[~plain.success] == 12).all()
