@@ -149,9 +149,14 @@ def test_rows_depend_on_nothing_but_themselves(name, norm):
 
 @pytest.mark.slow
 @every
-def test_success_does_not_depend_on_the_batch_size(name, norm):
-    other = _result(name, norm, batch_size=_COUNT)
-    assert (other.success == _result(name, norm).success).all()
+def test_batch_sizes_agree_in_success_and_loss(name, norm):
+    _, labels = _examples()
+    results = [_result(name, norm, batch_size=size) for size in (8, _COUNT)]
+    np.testing.assert_array_equal(*(r.success for r in results))
+    found = [_classifier()(np.asarray(r.images)) for r in results]
+    np.testing.assert_allclose(
+        *(losses.margin(logits, labels) for logits in found), atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("name,norm", _every(kind="budget", targeted=True))
