@@ -1,6 +1,9 @@
 PYTHON ?= python3
 VENV := .venv/bin
 BENCH := .venv-bench/bin
+# Processes that the tests share, a file at a time; 0 for none but pytest's.
+WORKERS ?= 2
+PYTEST := $(VENV)/python -m pytest -n $(WORKERS) --dist loadfile
 
 .PHONY: demo test test-slow lint bench clean
 
@@ -8,10 +11,10 @@ demo: .venv/ready
 	$(VENV)/python -m bin.run_ifa --workdir=runs/demo
 
 test: .venv/ready
-	$(VENV)/python -m pytest -m "not slow and not realdata"
+	$(PYTEST) -m "not slow and not realdata"
 
 test-slow: .venv/ready
-	$(VENV)/python -m pytest -m "slow or realdata"
+	$(PYTEST) -m "slow or realdata"
 
 lint: .venv/ready
 	$(VENV)/ruff check .

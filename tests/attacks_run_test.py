@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from qup import attacks
+from qup import attacks, datasets, models
+from qup.attacks.base import precisions
 from qup.errors import InputError
 
 _SHAPE = (8, 8, 1)
@@ -59,6 +60,23 @@ def test_streams_are_the_same_as_arrays(model, examples, plain):
     images, labels = examples
     stream = (images[start : start + 9] for start in range(0, 70, 9))
     _same(attacks.run("pgd", model, stream, labels, **_PGD), plain)
+
+
+def test_few_images_are_no_large_batch(model, examples):
+    images, labels = (column[:3] for column in examples)
+    seen = []
+
+    def logits_fn(batch):
+        seen.append(batch.shape[0])
+        return model(batch)
+
+    large, small = (
+        attacks.run("pgd", logits_fn, images, labels,
+                    **_PGD | {"batch_size": size})
+        for size in (500, 4)
+    )  # fmt: skip
+    assert max(seen) == 4
+    _same(large, small)
 
 
 def test_rows_leave_when_done(plain):
@@ -252,6 +270,21 @@ class TestPrecision:
             )  # fmt: skip
             assert result.success.mean() > 0.8
             model.set_weights([-2 * w for w in model.get_weights()])
+
+    @pytest.mark.parametrize("name", ["resnet", "ygcnn"])
+    def test_copies_the_networks_that_are_timed(self, name):
+        info = datasets.load("synthetic", train_size=8, test_size=8).info
+        depth = {"depth": 20} if name == "resnet" else {}
+        network = models.build(name, info, width=0.25, **depth)
+        images = np.random.default_rng(0).random(
+            (8, *info.image_shape), np.float32
+        )
+        copy = precisions.copied(network, "bfloat16")
+        logits = copy(images)
+        assert logits.dtype == tf.float32
+        expected = network(images, training=False)
+        far = np.abs(logits - expected).max()
+        assert 0 < far < 0.03 * np.abs(expected).max()
 
     def test_needs_a_keras_model(self, examples):
         with pytest.raises(InputError, match="Keras model"):

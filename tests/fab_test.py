@@ -264,6 +264,23 @@ def test_restarts_at_half_the_best_distance(norm):
     np.testing.assert_allclose(radius, half, rtol=1e-3)
 
 
+@every_norm
+def test_restarts_where_no_distance_is_known(norm):
+    def flat(images):
+        return 0.0 * images[:, :2] + [1.0, 0.0]
+
+    images = np.zeros((2, 6), np.float32)
+    compiled, scalars, examples = _program(
+        flat, images, [0, 0], epsilon=[np.nan, 0.02], norm=norm, num_steps=1,
+        restarts=2, bounds=None,
+    )  # fmt: skip
+    state, _ = compiled.init(examples, scalars)
+    state = compiled.step(examples, state, scalars)
+    radius = np.linalg.norm(state["images"], ORDERS[norm], axis=1)
+    unknown = {"linf": 0.3, "l2": 1.0, "l1": 5.0}[norm]
+    np.testing.assert_allclose(radius, [unknown / 2, 0.01], rtol=1e-3)
+
+
 @some
 def test_a_flat_classifier_withstands(name, norm):
     def flat(images):

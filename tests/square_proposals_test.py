@@ -134,6 +134,19 @@ def test_every_row_has_its_own_window():
     assert max(corner[1] for corner in corners) == 8
 
 
+def test_signs_are_drawn_again_until_they_change_the_image():
+    ball, keys = _ball("linf", (1, 1, 3), count=4000)
+    best = square_proposals.start(ball, keys)
+    side = tf.ones(4000, tf.int32)
+    # Keys other than the start's, as those of a query are.
+    moved = square_proposals.propose(ball, best, side, draws.keys(1, keys))
+    turned = np.reshape(moved != best, (4000, 3)) @ [1, 2, 4]
+    ways = np.bincount(turned, minlength=8) / 4000
+    # All ways to turn one, two or three of the signs are as likely.
+    assert ways[0] == 0
+    np.testing.assert_allclose(ways[1:], 1 / 7, atol=0.02)
+
+
 @pytest.mark.parametrize("norm", ["l2", "l1"])
 def test_window_gains_what_the_other_loses(norm):
     ball, keys = _ball(norm, (12, 12, 2))

@@ -30,7 +30,8 @@ def test_linear_model_is_broken_where_it_can_be(norm, room):
     # Windows of 3 x 3 leave some of an L2 or L1 ball's edge unused.
     assert np.sum(far < epsilon / room) > 15
     assert found.success[far < epsilon / room].mean() > 0.9
-    assert found.forward_calls[~found.success] == pytest.approx(600)
+    # The clean image, and 600 queries.
+    assert (found.forward_calls[~found.success] == 601).all()
 
 
 @pytest.mark.parametrize(
@@ -162,7 +163,7 @@ def test_climbs_the_margin_or_descends_to_the_target(targeted, loss):
             state["images"][kept], before["images"][kept]
         )
         np.testing.assert_allclose(state["loss"], value, atol=1e-5)
-    assert before["queries"].numpy().tolist() == [6] * 24
+    assert before["queries"].numpy().tolist() == [5] * 24
 
 
 def test_targets_are_reached():
@@ -200,7 +201,7 @@ def test_constant_model_and_no_budget(norm):
     found = black_box.run(
         "square", constant, images, labels, epsilon=0.3, **options
     )
-    assert not found.success.any() and (found.forward_calls == 30).all()
+    assert not found.success.any() and (found.forward_calls == 31).all()
     np.testing.assert_array_equal(found.images, images)
     still = attacks.get("square")(
         constant, images, labels, epsilon=0.0, **options
@@ -226,7 +227,7 @@ def test_a_sweep_traces_once():
 @pytest.mark.parametrize(
     "options,message",
     [
-        ({"num_queries": 1}, "num_queries must be"),
+        ({"num_queries": 0}, "num_queries must be"),
         ({"p_init": 0}, "p_init is a share"),
         ({"p_init": 1.5}, "p_init is a share"),
         ({"p_init": "big"}, "p_init must be"),

@@ -26,12 +26,14 @@ class FAB(base.Method):
     Once across, it goes back towards the clean image, and on.
 
     Attributes:
-      epsilon: A row is done once it is adversarial inside this radius, and
-        restarts in half of it; None looks for the least.
+      epsilon: A row is done once it is adversarial inside this radius; None
+        looks for the least.
       norm: "linf", "l2" or "l1".
       num_steps: Number of steps of a start.
       restarts: Number of starts: the clean image, then random points at
-        half the best distance.
+        half the best distance or half of epsilon, whichever is nearer; where
+        there is neither, at half of 0.3 (linf), 1 (l2) or 5 (l1) widths of
+        the box.
       alpha_max: The largest weight of the move from the clean image.
       eta: How far a step goes, 1 ending on the linearised boundary.
       beta: The share of a perturbation that is left when going back.

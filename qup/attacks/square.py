@@ -18,8 +18,8 @@ from qup.attacks import base, losses, square_proposals
 # After so many proposals the share of the image that one changes is halved,
 # in units of 1/10,000 of the queries where the schedule is rescaled.
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
-# Queries before the first proposal: the clean image and the start.
-_FIRST = 2
+# Queries before the first proposal: the start.
+_FIRST = 1
 
 
 @attacks.register("square", kind="budget", norms=norms.NAMES, gradients=False)
@@ -32,8 +32,9 @@ class Square(base.Method):
     Attributes:
       epsilon: Radius of the ball in `norm`, in the units of `bounds`.
       norm: "linf", "l2" or "l1".
-      num_queries: Images that the classifier is asked about, for each
-        example, the clean one among them; at least 2.
+      num_queries: Images that a search asks the classifier about, for each
+        example, its start the first. Whether the clean image withstands is
+        asked before, and counts as a call but not as a query.
       p_init: Share of the image that the first windows cover, in (0, 1].
         AutoAttack takes 0.8, the paper 0.05 (linf) and 0.1 (l2).
       rescale_schedule: Shrink the windows by the share of `num_queries`

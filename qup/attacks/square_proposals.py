@@ -16,6 +16,8 @@ from qup.types import Bounds
 
 # L1 perturbations stay this share inside the ball, for the rounding of sums.
 _INSIDE = 1 - 1e-6
+# So often the signs of a square are drawn until they change the image.
+_DRAWS = 8
 
 
 class Ball(NamedTuple):
@@ -99,12 +101,12 @@ def propose(
       float32 of the shape of `best`.
     """
     height, width, channels = best.shape[1:]
-    signs = draws.signs(draws.keys(1, keys), (1, 1, channels))
     rows = _places(draws.keys(2, keys), side, height)
     columns = _places(draws.keys(3, keys), side, width)
     window = _mask(rows, columns, side)
     if ball.norm == "linf":
-        return _square(ball, best, window, signs)
+        return _square(ball, best, window, draws.keys(1, keys))
+    signs = draws.signs(draws.keys(1, keys), (1, 1, channels))
     flip = draws.signs(draws.keys(4, keys), ()) > 0
     bump = square_bumps.bump(side, rows, columns, flip)[..., None]
     rows = _places(draws.keys(5, keys), side, height)
@@ -140,15 +142,26 @@ def _mask(rows: tf.Tensor, columns: tf.Tensor, side: tf.Tensor) -> tf.Tensor:
 
 
 def _square(
-    ball: Ball, best: tf.Tensor, window: tf.Tensor, signs: tf.Tensor
+    ball: Ball, best: tf.Tensor, window: tf.Tensor, keys: tf.Tensor
 ) -> tf.Tensor:
     """Sets a window to +-epsilon, one sign a channel (Algorithm 2)."""
-    kept = (1.0 - window) * best
 
-    def drawn(signs):
+    def filled(signs):
         moved = base.clip(ball.images + ball.budget * signs, ball.bounds)
-        return window * moved + kept
+        return window * moved + (1.0 - window) * best
 
-    # A window that is there already would waste the query: turn its signs.
-    same = tf.reduce_all(drawn(signs) == best, (1, 2, 3), keepdims=True)
-    return drawn(tf.where(same, -signs, signs))
+    # Which channels each sign changes: bool [batch, 1, channels].
+    up, down = (
+        tf.reduce_any(filled(sign) != best, (1, 2))[:, None]
+        for sign in (1.0, -1.0)
+    )
+    signs = draws.signs(keys, (_DRAWS, best.shape[-1]))
+    # The opposite of the first, for the last: of a single channel, what is
+    # left if all draws are alike.
+    signs = tf.concat([signs, -signs[:, :1]], 1)
+    changes = tf.reduce_any(tf.where(signs > 0, up, down), 2)
+    # What is there already would waste a query: take the first that is not.
+    order = tf.range(_DRAWS + 1, 0, -1)
+    first = tf.argmax(tf.cast(changes, tf.int32) * order, 1)
+    signs = tf.gather(signs, first, batch_dims=1)
+    return filled(signs[:, None, None])

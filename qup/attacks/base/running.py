@@ -62,8 +62,9 @@ def run(
       logits_fn: The classifier, a Keras model or a function.
       images: float [n, ...] inside `bounds`, or an iterable of such batches.
       labels: int [n], the true classes.
-      batch_size: Rows that are attacked together. Across batch sizes the
-        last bits of a gradient differ, and with them a few pixels.
+      batch_size: Rows that are attacked together, at most; no more than the
+        power of two that holds all images. Across batch sizes the last bits
+        of a gradient differ, and with them a few pixels.
       bounds: (lowest, highest) pixel, or None.
       seed: Drives every random number, with the examples' ids.
       ids: int [n], the examples' own numbers; None for 0, 1, 2, ...
@@ -104,7 +105,8 @@ def run(
     attackers = [
         prepared(
             attack, Classifiers(attacked, logits_fn), budget, targets,
-            int(batch_size), {"bounds": bounds, "seed": seed, **options},
+            _rows(batch_size, len(labels)),
+            {"bounds": bounds, "seed": seed, **options},
         )
         for budget in several
     ]  # fmt: skip
@@ -116,3 +118,11 @@ def run(
     goals = sources.checked_targets(targets, labels)
     found = campaign(attackers, pieces, goals, output, tick)
     return found if epsilons is not None else found[0]
+
+
+def _rows(batch_size: int, count: int) -> int:
+    """Returns the rows of the compiled batch: few images need no more.
+
+    A power of two, so that not every number of images is compiled anew.
+    """
+    return min(int(batch_size), 1 << max(0, count - 1).bit_length())
