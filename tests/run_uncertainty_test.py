@@ -349,13 +349,14 @@ def test_temperatures_are_told_once():
 @pytest.mark.parametrize(
     "shape,classes,message",
     [
-        ((4, 4, 1), 4, r"\[batch, 8, 8, 1\] .*takes \[batch, 4, 4, 1\]"),
-        ((8, 8, 1), 3, r"logits \[batch, 4\].* gives \[batch, 3\]"),
-        ((8, 8, 1), 1, r"logits \[batch, 4\].* gives \[batch, 1\]"),
+        ((4, 4, 1), 4, r"float32 images 8 x 8 x 1 .* it takes \(None, 4, 4, 1"),
+        ((8, 8, 1), 3, r"float32 \[batch, 4\]; it gives \[2, 3\]"),
+        ((8, 8, 1), 1, r"float32 \[batch, 4\]; it gives \[2, 1\]"),
     ],
 )
-def test_networks_of_other_images(done, tmp_path, shape, classes, message):
-    workdir, _, _ = done
+def test_networks_of_other_images_are_told_first(
+    tmp_path, shape, classes, message, caplog
+):
     path = _network(
         tmp_path / "other.keras",
         lambda image: keras.layers.Dense(classes)(
@@ -363,8 +364,13 @@ def test_networks_of_other_images(done, tmp_path, shape, classes, message):
         ),
         shape,
     )
-    with pytest.raises(errors.InputError, match=f"'other' .*{message}"):
-        _run(workdir, model_paths=(path,), controls=False)
+    with (
+        pytest.raises(errors.InputError, match=f"other.keras .*{message}"),
+        caplog.at_level("INFO", logger="qup"),
+    ):
+        _run(tmp_path / "run", model_paths=(path,))
+    # Nothing was trained, nor measured.
+    assert "complete" not in caplog.text
 
 
 def test_two_networks_of_one_name_are_refused(tmp_path):

@@ -121,18 +121,14 @@ def opened(
       classifier: Gives logits, or probabilities.
       data: The images.
       setting: "packet", "label", "temperature", "domain" ("box", "sine" or
-        "window:0.1") and "centre", see `uncertainty_places.place`; and
-        "control", what the network is called, "" for our own.
+        "window:0.1") and "centre", see `uncertainty_places.place`.
       sizes: See `Case`.
       seed: The same.
 
     Raises:
-      InputError: A network of other images or classes, logits that are not
-        finite, a centre that there is not.
+      InputError: Logits that are not finite, a centre that there is not.
     """
     shape, label = data.info.image_shape, setting["label"]
-    name = setting["control"] or "trained here"
-    uncertainty_places.check_network(classifier, data.info, name)
     blank = np.zeros((1, *shape), np.float32)
     probabilities = asked.answers(classifier, blank).probabilities
     logits_fn = asked.logits_of(classifier, probabilities)
