@@ -22,7 +22,7 @@ _DEFAULTS = {
     "label": None, "packet": "loss", "temperature": 1.0, "epochs": 0,
     "model": "network", "dataset": "", "control": "", "centre": None,
     "checks": (), "faces": None, "image_shape": None, "diagnostics": {},
-    "refused": {},
+    "refused": {}, "matrix": None,
 }  # fmt: skip
 
 

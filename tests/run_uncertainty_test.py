@@ -24,7 +24,7 @@ from qup.types import DatasetInfo
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _SMALL = {
-    "num_samples": 1200, "num_chains": 4, "num_steps": 50, "smoke": True,
+    "num_samples": 1200, "num_chains": 16, "num_steps": 150, "smoke": True,
 }  # fmt: skip
 _NETWORKS = {"", "mine", "untrained", "constant", "random_labels"}
 
@@ -95,6 +95,7 @@ def test_table_words_and_figures(done):
         assert re.search(rf"^{axis} +IS .* \+- ", text, re.M), axis
     words = (workdir / "uncertainty-loss-window-0.1.md").read_text()
     assert len(words) > 500
+    assert "Of the 6 directions together the smallest eigenvalue" in words
     assert " ".join(words.split()) in " ".join(text.split())
     figures = list((workdir / "figures").glob("uncertainty-loss-window-0.1-*"))
     assert figures and all(path.stat().st_size > 5000 for path in figures)
@@ -118,6 +119,10 @@ def test_every_network_has_its_rows(done):
         assert {row.parameters["control"] for row in rows} == _NETWORKS
     (walked,) = _rows(workdir, "r_hat", control="", temperature=1.0)
     assert walked.parameters["estimator"] == "mcmc"
+    (least,) = _rows(workdir, "least_effective_sample_size", control="")
+    (middle,) = _rows(workdir, "effective_sample_size", estimator="mcmc",
+                      control="")  # fmt: skip
+    assert 0 < least.value < middle.value and middle.value > 500
 
 
 def test_constant_network_has_the_window_s_own_widths(done):
@@ -168,6 +173,11 @@ def test_records_are_where_the_rows_say(done):
         assert set(matrices["axes"]) == names
         assert matrices["sigma"].shape == (6, 6)
         assert matrices["least"] > -1e-9
+        least = float(matrices["least"])
+    assert walked["matrix"]["count"] == 6
+    (row,) = _rows(workdir, "matrix_least_eigenvalue", estimator="mcmc",
+                   control="")  # fmt: skip
+    assert row.value == walked["matrix"]["least"][0] == least
     own = _rows(
         workdir,
         "uncertainty_product",

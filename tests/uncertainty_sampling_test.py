@@ -223,9 +223,12 @@ class TestChecksCanFail:
             ),
             1,
         )
-        found = markov.relation(packet, Box(), num_steps=200)
+        with pytest.raises(InputError, match="they do not meet"):
+            markov.relation(packet, Box(), num_steps=200)
+        found = markov.relation(packet, Box(), num_steps=200, least=0)
         (check,) = checks.of_relation(found)
         assert not check.agrees
+        assert "along pixel:0" in check.words
         assert "Take more steps" in check.words
 
     def test_what_could_not_be_estimated_is_told(self):
@@ -252,7 +255,7 @@ class TestSameNumbers:
 
     def test_chains(self):
         one, same = (
-            markov.relation(packets.trained(), _WINDOW, num_steps=50)
+            markov.relation(packets.trained(), _WINDOW, num_steps=50, least=0)
             for _ in range(2)
         )
         np.testing.assert_array_equal(
@@ -343,7 +346,7 @@ class TestBadInput:
 
 
 def test_what_is_written_is_read(tmp_path):
-    found = markov.relation(packets.trained(), _WINDOW, num_steps=50)
+    found = markov.relation(packets.trained(), _WINDOW, num_steps=50, least=0)
     uncertainty.records.save(tmp_path / "a.npz", found, label=3)
     arrays, told = uncertainty.records.load(tmp_path / "a.npz")
     assert told["label"] == 3
@@ -352,3 +355,9 @@ def test_what_is_written_is_read(tmp_path):
     for measure in uncertainty.MEASURES:
         np.testing.assert_array_equal(arrays[measure], found[measure].value)
     assert arrays["trace_log_density"].shape == (2, 32)
+    worst = told["diagnostics"]
+    assert arrays["axis_r_hat"].shape == (2,)
+    assert arrays["axis_r_hat"].max() == worst["r_hat"]
+    sizes = arrays["axis_effective_sample_size"]
+    assert sizes.min() == worst["least_effective_sample_size"]
+    assert np.median(sizes) == told["effective_sample_size"]

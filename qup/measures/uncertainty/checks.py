@@ -158,7 +158,8 @@ def _chains(found: Relation) -> Check:
     r_hat = found.diagnostics["r_hat"]
     agrees = r_hat < _R_HAT
     words = f"The chains {'agree' if agrees else 'DISAGREE'}: the largest "
-    words += f"R-hat is {r_hat:.4f} ({_R_HAT} allowed)."
+    worst = found.axes.names[int(np.argmax(found.by_axis["r_hat"]))]
+    words += f"R-hat is {r_hat:.4f}, along {worst} ({_R_HAT} allowed)."
     if not agrees:
         words += " Take more steps."
     return Check("chains", agrees, r_hat, _R_HAT, len(found.axes), words)

@@ -1,9 +1,9 @@
 """A relation as an .npz file, for figures and reports.
 
 `axes` holds the names; `<measure>` and `<measure>_stderr` the estimates,
-each [axes]; `trace_<name>` what a walk left; `told` is JSON: estimator,
-domain, n, freedom, gradient_calls, effective_sample_size, diagnostics, and
-what the writer adds.
+each [axes]; `axis_r_hat` and `axis_effective_sample_size` how well each was
+sampled; `trace_<name>` what a walk left; `told` is JSON: estimator, domain, n, freedom, gradient_calls,
+effective_sample_size, diagnostics, and what the writer adds.
 """
 
 import json
@@ -31,6 +31,8 @@ def save(path: pathlib.Path, found: Relation, **more: Any) -> None:
         arrays[f"{measure}_stderr"] = (
             np.full_like(estimate.value, np.nan) if error is None else error
         )
+    for name, column in found.by_axis.items():
+        arrays[f"axis_{name}"] = column
     for name, trace in found.traces.items():
         arrays[f"trace_{name}"] = trace
     told = {
