@@ -139,6 +139,11 @@ class Measured:
         mean, own = value[known].mean(), error[known].mean()
         return Average(float(mean), float(own), count, n)
 
+    def left(self, measure: str) -> np.ndarray:
+        """Returns the means of `pairing.means`: [1 + groups], or nothing."""
+        name = f"left_{self._name(measure)}"
+        return np.asarray(self.arrays.get(name, ()), float)
+
     def at(self, measure: str, name: str) -> Average:
         """Returns the same of one axis, by its name."""
         place = self.names.index(name)

@@ -18,7 +18,8 @@ _LEVELS = [
      "translation", "lineage", "masking", "robustness", "saved_models",
      "conjugates", "binary_toy",
      "uncertainty_figures", "uncertainty_text", "uncertainty_rows",
-     "uncertainty_measured", "uncertainty_networks"},
+     "uncertainty_measured", "uncertainty_networks",
+     "uncertainty_differences"},
     {"components"},
     {"pipelines"},
 ]  # fmt: skip
