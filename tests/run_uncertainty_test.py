@@ -202,7 +202,10 @@ def test_a_second_start_only_looks_up(done, caplog):
 def test_another_packet_on_the_box_in_the_same_workdir(done, caplog):
     workdir, _, _ = done
     before = len(_rows(workdir, "sigma_x"))
-    given = {"packet": "prob", "domain": "box", "temperatures": ("0.001",)}
+    given = {
+        "packet": "prob", "domain": "box", "temperatures": ("0.001",),
+        "directions": ("random:1",),
+    }  # fmt: skip
     with caplog.at_level("INFO", logger="qup"):
         text = _run(workdir, labels=("3",), **given)
     assert "Trainer.epoch-2: complete" not in caplog.text
@@ -212,7 +215,8 @@ def test_another_packet_on_the_box_in_the_same_workdir(done, caplog):
     assert 0 < row.value < 0.1
     _, told = records.load(workdir / row.artifact)
     assert [check["name"] for check in told["checks"]] == ["faces"]
-    assert len(told["faces"]["pixels"]) == 2
+    names = ["pixel:16", "pixel:48", "random:0"]
+    assert told["faces"]["axes"] == names
     for measure, truth in (("boundary_term", 1), ("uncertainty_product", 0)):
         row = _mean(workdir, measure, domain="box", control="constant")
         assert row.value == pytest.approx(truth, abs=1e-9)
