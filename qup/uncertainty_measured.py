@@ -22,7 +22,7 @@ _DEFAULTS = {
     "label": None, "packet": "loss", "temperature": 1.0, "epochs": 0,
     "model": "network", "dataset": "", "control": "", "centre": None,
     "checks": (), "faces": None, "image_shape": None, "diagnostics": {},
-    "refused": {},
+    "refused": {}, "matrix": None,
 }  # fmt: skip
 
 
@@ -138,6 +138,11 @@ class Measured:
             return Average(np.nan, np.nan, 0, n)
         mean, own = value[known].mean(), error[known].mean()
         return Average(float(mean), float(own), count, n)
+
+    def left(self, measure: str) -> np.ndarray:
+        """Returns the means of `pairing.means`: [1 + groups], or nothing."""
+        name = f"left_{self._name(measure)}"
+        return np.asarray(self.arrays.get(name, ()), float)
 
     def at(self, measure: str, name: str) -> Average:
         """Returns the same of one axis, by its name."""

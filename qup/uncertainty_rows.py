@@ -8,6 +8,11 @@ Where psi does not vanish at the boundary the bound is |Cov(x, s)|, and noise
 alone makes it larger than 0: "uncertainty_bound_resolved" is the percentage
 of pixels at which it is more than that.
 
+Between directions "matrix_least_eigenvalue" is that of Sigma - C P_c^-1 C^T,
+0 where a combination of them is at its bound; and, where psi does not vanish
+at the boundary, "matrix_least_eigenvalue_without_b" that of Sigma - P^-1 / 4,
+less than 0 where a combination breaks the bound of 1/2.
+
 ```python
 rows = of_relation(subject.such(packet="loss", label=3), found)
 ```
@@ -20,7 +25,7 @@ import numpy as np
 
 from qup.evaluation import Accuracy
 from qup.measurements import Row
-from qup.measures.uncertainty import Estimate, Relation, sums
+from qup.measures.uncertainty import Estimate, Relation, matrix, sums
 from qup.measures.uncertainty.relation import statistics
 from qup.subjects import Subject
 
@@ -35,6 +40,7 @@ MEASURES = (
     "covariance",
 )
 RESOLVED = "uncertainty_bound_resolved"
+_NOTHING = Estimate(np.array(np.nan))
 # Standard errors from which on a covariance is told from 0.
 _BEYOND = 2.0
 
@@ -57,16 +63,18 @@ def of_relation(
     Returns:
       Of each of `MEASURES` the mean and the median over the pixels
       ({"over":"pixels","statistic":"mean"}) and the value along each of
-      `named` ({"over":"axis","axis":"pca:0"}); effective_sample_size and,
-      of chains, r_hat. A value that could not be estimated is NaN, an error
-      that could not be, None.
+      `named` ({"over":"axis","axis":"pca:0"}); of two directions or more the
+      eigenvalues of the matrix form ({"over":"directions"});
+      effective_sample_size and, of chains, the worst of all axes: r_hat and
+      least_effective_sample_size. A value that could not be estimated is
+      NaN, an error that could not be, None.
     """
     subject = subject.such(evaluation=EVALUATION, estimator=found.estimator)
     rows = _summaries(subject, found) if len(found.axes.pixels) else []
-    rows += _along(subject, found, named)
+    rows += _along(subject, found, named) + _between(subject, found)
     sizes = {"effective_sample_size": found.effective_sample_size}
-    if "r_hat" in found.diagnostics:
-        sizes["r_hat"] = found.diagnostics["r_hat"]
+    worst = ("r_hat", "least_effective_sample_size")
+    sizes |= {k: v for k, v in found.diagnostics.items() if k in worst}
     rows += [
         subject.row(measure, Accuracy(float(value), None, found.n))
         for measure, value in sizes.items()
@@ -91,8 +99,11 @@ def _summaries(subject: Subject, found: Relation) -> list[Row]:
     rows = []
     for measure in measures:
         mean = subject.such(over="pixels", statistic="mean")
-        rows.append(mean.row(measure, _accuracy(means[measure], found.n)))
-        middle = Estimate(np.median(found[measure].value[:count]))
+        each = found[measure].value[:count]
+        # A mean of pixels that have no value has none.
+        whole = means[measure] if np.isfinite(each).all() else _NOTHING
+        rows.append(mean.row(measure, _accuracy(whole, found.n)))
+        middle = Estimate(np.median(each))
         median = subject.such(over="pixels", statistic="median")
         rows.append(median.row(measure, _accuracy(middle, found.n)))
     if not found.vanishes:
@@ -120,6 +131,21 @@ def _along(
             for measure in _measures(found)
         ]
     return rows
+
+
+def _between(subject: Subject, found: Relation) -> list[Row]:
+    """Returns the rows of the matrix form, where there is one."""
+    if len(found.axes.directions) < 2:
+        return []
+    form, told = matrix.form(found), subject.such(over="directions")
+    chosen = {"matrix_least_eigenvalue": form.least}
+    if not found.vanishes:
+        # Elsewhere noise alone makes it negative.
+        chosen["matrix_least_eigenvalue_without_b"] = form.least_vanishing
+    return [
+        told.row(measure, _accuracy(of, found.n))
+        for measure, of in chosen.items()
+    ]
 
 
 def _accuracy(estimate: Estimate, n: int) -> Accuracy:

@@ -24,7 +24,7 @@ from qup.types import DatasetInfo
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _SMALL = {
-    "num_samples": 1200, "num_chains": 4, "num_steps": 50, "smoke": True,
+    "num_samples": 1200, "num_chains": 16, "num_steps": 150, "smoke": True,
 }  # fmt: skip
 _NETWORKS = {"", "mine", "untrained", "constant", "random_labels"}
 
@@ -95,6 +95,7 @@ def test_table_words_and_figures(done):
         assert re.search(rf"^{axis} +IS .* \+- ", text, re.M), axis
     words = (workdir / "uncertainty-loss-window-0.1.md").read_text()
     assert len(words) > 500
+    assert "Of the 6 directions together the smallest eigenvalue" in words
     assert " ".join(words.split()) in " ".join(text.split())
     figures = list((workdir / "figures").glob("uncertainty-loss-window-0.1-*"))
     assert figures and all(path.stat().st_size > 5000 for path in figures)
@@ -118,6 +119,10 @@ def test_every_network_has_its_rows(done):
         assert {row.parameters["control"] for row in rows} == _NETWORKS
     (walked,) = _rows(workdir, "r_hat", control="", temperature=1.0)
     assert walked.parameters["estimator"] == "mcmc"
+    (least,) = _rows(workdir, "least_effective_sample_size", control="")
+    (middle,) = _rows(workdir, "effective_sample_size", estimator="mcmc",
+                      control="")  # fmt: skip
+    assert 0 < least.value < middle.value and middle.value > 500
 
 
 def test_constant_network_has_the_window_s_own_widths(done):
@@ -168,6 +173,11 @@ def test_records_are_where_the_rows_say(done):
         assert set(matrices["axes"]) == names
         assert matrices["sigma"].shape == (6, 6)
         assert matrices["least"] > -1e-9
+        least = float(matrices["least"])
+    assert walked["matrix"]["count"] == 6
+    (row,) = _rows(workdir, "matrix_least_eigenvalue", estimator="mcmc",
+                   control="")  # fmt: skip
+    assert row.value == walked["matrix"]["least"][0] == least
     own = _rows(
         workdir,
         "uncertainty_product",
@@ -192,7 +202,10 @@ def test_a_second_start_only_looks_up(done, caplog):
 def test_another_packet_on_the_box_in_the_same_workdir(done, caplog):
     workdir, _, _ = done
     before = len(_rows(workdir, "sigma_x"))
-    given = {"packet": "prob", "domain": "box", "temperatures": ("0.001",)}
+    given = {
+        "packet": "prob", "domain": "box", "temperatures": ("0.001",),
+        "directions": ("random:1",),
+    }  # fmt: skip
     with caplog.at_level("INFO", logger="qup"):
         text = _run(workdir, labels=("3",), **given)
     assert "Trainer.epoch-2: complete" not in caplog.text
@@ -202,7 +215,8 @@ def test_another_packet_on_the_box_in_the_same_workdir(done, caplog):
     assert 0 < row.value < 0.1
     _, told = records.load(workdir / row.artifact)
     assert [check["name"] for check in told["checks"]] == ["faces"]
-    assert len(told["faces"]["pixels"]) == 2
+    names = ["pixel:16", "pixel:48", "random:0"]
+    assert told["faces"]["axes"] == names
     for measure, truth in (("boundary_term", 1), ("uncertainty_product", 0)):
         row = _mean(workdir, measure, domain="box", control="constant")
         assert row.value == pytest.approx(truth, abs=1e-9)
@@ -349,13 +363,14 @@ def test_temperatures_are_told_once():
 @pytest.mark.parametrize(
     "shape,classes,message",
     [
-        ((4, 4, 1), 4, r"\[batch, 8, 8, 1\] .*takes \[batch, 4, 4, 1\]"),
-        ((8, 8, 1), 3, r"logits \[batch, 4\].* gives \[batch, 3\]"),
-        ((8, 8, 1), 1, r"logits \[batch, 4\].* gives \[batch, 1\]"),
+        ((4, 4, 1), 4, r"float32 images 8 x 8 x 1 .* it takes \(None, 4, 4, 1"),
+        ((8, 8, 1), 3, r"float32 \[batch, 4\]; it gives \[2, 3\]"),
+        ((8, 8, 1), 1, r"float32 \[batch, 4\]; it gives \[2, 1\]"),
     ],
 )
-def test_networks_of_other_images(done, tmp_path, shape, classes, message):
-    workdir, _, _ = done
+def test_networks_of_other_images_are_told_first(
+    tmp_path, shape, classes, message, caplog
+):
     path = _network(
         tmp_path / "other.keras",
         lambda image: keras.layers.Dense(classes)(
@@ -363,8 +378,13 @@ def test_networks_of_other_images(done, tmp_path, shape, classes, message):
         ),
         shape,
     )
-    with pytest.raises(errors.InputError, match=f"'other' .*{message}"):
-        _run(workdir, model_paths=(path,), controls=False)
+    with (
+        pytest.raises(errors.InputError, match=f"other.keras .*{message}"),
+        caplog.at_level("INFO", logger="qup"),
+    ):
+        _run(tmp_path / "run", model_paths=(path,))
+    # Nothing was trained, nor measured.
+    assert "complete" not in caplog.text
 
 
 def test_two_networks_of_one_name_are_refused(tmp_path):

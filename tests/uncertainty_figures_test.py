@@ -253,7 +253,11 @@ def test_traces_flag_chains_that_disagree():
 
 
 def test_checks_compare_b_two_ways_and_ring_what_disagrees():
-    faces = {"pixels": [2, 9], "value": [0.992, 0.996], "stderr": [4e-4] * 2}
+    faces = {
+        "axes": ["pixel:2", "pixel:9"],
+        "value": [0.992, 0.996],
+        "stderr": [4e-4] * 2,
+    }
     told = [check("faces", furthest=7.1, allowed=3.6)]
     figure = _draw(record(domain_text="box", faces=faces, checks=told))
     panel = next(
@@ -329,8 +333,10 @@ def test_a_real_relation_becomes_a_picture(tmp_path):
     found = uncertainty.importance.relation(
         packet, uncertainty.Box(), num_samples=2000, batch_size=50
     )
-    b = uncertainty.faces.by_conditionals(packet, uncertainty.Box(), found, [0])
-    faces = {"pixels": [0], "value": b.value.tolist(),
+    b = uncertainty.faces.by_conditionals(
+        packet, uncertainty.Box(), found, ["pixel:0"]
+    )
+    faces = {"axes": ["pixel:0"], "value": b.value.tolist(),
              "stderr": b.stderr.tolist()}  # fmt: skip
     path = tmp_path / "importance.npz"
     uncertainty.records.save(path, found, image_shape=[2, 2, 1], faces=faces)

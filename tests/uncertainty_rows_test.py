@@ -1,5 +1,6 @@
 """Rows of a measured relation: their values, errors and gaps."""
 
+import dataclasses
 import json
 import math
 
@@ -133,3 +134,37 @@ def test_a_bound_that_is_noise_is_told_from_one_that_is_not(
     (row,) = (r for r in rows if r.measure == uncertainty_rows.RESOLVED)
     assert row.value == percent
     assert not any(r.measure == "product_by_correlation" for r in rows)
+
+
+def test_the_matrix_form_has_rows_of_its_own():
+    rows = uncertainty.axes.random(4, 2, seed=0)
+    axes = uncertainty.axes.joined(4, [("random", rows)], None)
+    form = "matrix_least_eigenvalue"
+    names = {form, f"{form}_without_b"}
+    for domain, expected in (
+        (uncertainty.Box(), names),
+        (_window(4), {form}),
+    ):
+        packet = uncertainty.of_function(
+            lambda x: -2 * tf.reduce_sum((x - 0.5) ** 2, 1), 4
+        )
+        _, told = _rows(packet, domain, axes=axes)
+        values = {row.measure: row for row in told if form in row.measure}
+        assert set(values) == expected
+        # A truncated Gaussian is at its bound.
+        assert abs(values[form].value) < 1e-9
+
+
+def test_directions_without_values_leave_no_matrix():
+    rows = uncertainty.axes.random(4, 3, seed=0)
+    axes = uncertainty.axes.joined(4, [("random", rows)], None)
+    found, _ = _rows(_linear(0.5, 4), _window(4), axes=axes)
+    value = found["sigma_x"].value.copy()
+    value[5] = np.nan
+    estimates = {**found.estimates, "sigma_x": uncertainty.Estimate(value)}
+    form = uncertainty.matrix.form(
+        dataclasses.replace(found, estimates=estimates)
+    )
+    unknown = np.isnan(form.cross.value)
+    assert unknown[1].all() and unknown[:, 1].all() and unknown.sum() == 5
+    assert np.isnan(form.least.value) and np.isnan(form.least.stderr)

@@ -177,7 +177,7 @@ class TestFaces:
     def test_closed_forms(self, name):
         packet, known = packets.known(name)
         found = importance.relation(packet, known.domain)
-        told = faces.by_conditionals(packet, known.domain, found, [0])
+        told = faces.by_conditionals(packet, known.domain, found, ["pixel:0"])
         # Along its only coordinate a line says all.
         assert told.value[0] == pytest.approx(known.boundary, abs=1e-6)
 
@@ -185,14 +185,47 @@ class TestFaces:
     def test_a_trained_network(self, estimator):
         packet = packets.trained()
         found = estimator.relation(packet, Box())
-        told = faces.by_conditionals(packet, Box(), found, [0, 1])
+        told = faces.by_conditionals(packet, Box(), found, found.axes.names)
         exact = np.diag(faces.by_quadrature(packet, Box()))
         assert np.abs((told.value - exact) / told.stderr).max() < 4
         (check,) = [
-            c for c in checks.of_relation(found, told, [0, 1])
+            c for c in checks.of_relation(found, told, found.axes.names)
             if c.name == "faces"
         ]  # fmt: skip
         assert check.agrees, check.words
+
+    @pytest.mark.parametrize("estimator", [importance, markov])
+    def test_a_direction(self, estimator):
+        packet = packets.trained()
+        u = np.array([[0.6, -0.8], [1.0, 1.0]])
+        along = uncertainty.axes.joined(2, [("u", u)], None)
+        found = estimator.relation(packet, Box(), axes=along)
+        told = faces.by_conditionals(packet, Box(), found, along.names)
+        b = faces.by_quadrature(packet, Box())
+        exact = np.einsum("ki,ij,kj->k", along.vectors(2), b, along.vectors(2))
+        assert np.abs((told.value - exact) / told.stderr).max() < 4
+        assert (told.stderr < 0.05).all()
+
+    @pytest.mark.parametrize("rate", [0.0, 0.5])
+    def test_a_direction_of_many_coordinates(self, rate):
+        # A product of truncated Gaussians: B is the same along every u.
+        u = uncertainty.axes.random(300, 1, seed=0)
+        along = uncertainty.axes.joined(300, [("u", u)], ())
+        packet = uncertainty.of_function(
+            lambda x: -0.5 * rate * tf.reduce_sum((x - 0.5) ** 2, 1), 300
+        )
+        found = importance.relation(packet, Box(), axes=along)
+        told = faces.by_conditionals(packet, Box(), found, ["u:0"])
+        t, weights = np.polynomial.legendre.leggauss(20)
+        exact = np.exp(-rate / 4) / (weights / 2 @ np.exp(-rate * t**2 / 4))
+        assert abs(told.value[0] - exact) < 4 * told.stderr[0] + 1e-9
+        assert told.stderr[0] < 0.05
+
+    def test_axes_that_there_are_not(self):
+        packet = packets.trained()
+        found = importance.relation(packet, Box())
+        with pytest.raises(InputError, match=r"no axis 'pixel:2'; it has 2"):
+            faces.by_conditionals(packet, Box(), found, ["pixel:2"])
 
 
 class TestChecksCanFail:
@@ -206,8 +239,8 @@ class TestChecksCanFail:
 
         packet = uncertainty.of_function(wrong, 1)
         found = importance.relation(packet, Box())
-        told = faces.by_conditionals(packet, Box(), found, [0])
-        (check,) = checks.of_relation(found, told, [0])
+        told = faces.by_conditionals(packet, Box(), found, ["pixel:0"])
+        (check,) = checks.of_relation(found, told, ["pixel:0"])
         assert not check.agrees
         assert "DISAGREE" in check.words
         window = GaussianWindow(np.array([0.5]), 0.2)
@@ -223,9 +256,12 @@ class TestChecksCanFail:
             ),
             1,
         )
-        found = markov.relation(packet, Box(), num_steps=200)
+        with pytest.raises(InputError, match="they do not meet"):
+            markov.relation(packet, Box(), num_steps=200)
+        found = markov.relation(packet, Box(), num_steps=200, least=0)
         (check,) = checks.of_relation(found)
         assert not check.agrees
+        assert "along pixel:0" in check.words
         assert "Take more steps" in check.words
 
     def test_what_could_not_be_estimated_is_told(self):
@@ -252,7 +288,7 @@ class TestSameNumbers:
 
     def test_chains(self):
         one, same = (
-            markov.relation(packets.trained(), _WINDOW, num_steps=50)
+            markov.relation(packets.trained(), _WINDOW, num_steps=50, least=0)
             for _ in range(2)
         )
         np.testing.assert_array_equal(
@@ -343,7 +379,7 @@ class TestBadInput:
 
 
 def test_what_is_written_is_read(tmp_path):
-    found = markov.relation(packets.trained(), _WINDOW, num_steps=50)
+    found = markov.relation(packets.trained(), _WINDOW, num_steps=50, least=0)
     uncertainty.records.save(tmp_path / "a.npz", found, label=3)
     arrays, told = uncertainty.records.load(tmp_path / "a.npz")
     assert told["label"] == 3
@@ -352,3 +388,9 @@ def test_what_is_written_is_read(tmp_path):
     for measure in uncertainty.MEASURES:
         np.testing.assert_array_equal(arrays[measure], found[measure].value)
     assert arrays["trace_log_density"].shape == (2, 32)
+    worst = told["diagnostics"]
+    assert arrays["axis_r_hat"].shape == (2,)
+    assert arrays["axis_r_hat"].max() == worst["r_hat"]
+    sizes = arrays["axis_effective_sample_size"]
+    assert sizes.min() == worst["least_effective_sample_size"]
+    assert np.median(sizes) == told["effective_sample_size"]

@@ -186,6 +186,28 @@ def test_a_dependence_on_the_window_is_flagged():
     assert "DEPENDS" not in steady
 
 
+def test_the_matrix_form_is_told_of_directions():
+    form = {
+        "count": 11,
+        "least": [2e-6, 3e-7],
+        "least_vanishing": [-1e-5, 1e-6],
+    }
+    words = _words(record(matrix=form))
+    assert "Of the 11 directions together the smallest eigenvalue" in words
+    assert "from its bound, is (2.00 ± 0.30)e-6: on no sample" in words
+    # In a window noise alone takes it below 0.
+    assert "boundary term" not in words
+    box = record(domain_text="box", matrix=form)
+    assert "is (-1.00 ± 0.10)e-5: the paper's bound is broken" in _words(box)
+    form = {**form, "least_vanishing": [-2e-6, 1e-6]}
+    box = record(domain_text="box", matrix=form)
+    assert "is not seen to be broken" in _words(box)
+    assert "eigenvalue" not in _words(record())
+    unknown = {**form, "least": [np.nan, np.nan]}
+    words = _words(record(matrix=unknown))
+    assert "The matrix form COULD NOT BE ESTIMATED" in words
+
+
 def test_controls_that_differ_and_controls_that_do_not():
     rows = accuracy(95.0) + accuracy(10.0, epochs=0, control="untrained")
     twin = record(control="untrained", epochs=0)

@@ -27,6 +27,7 @@ from qup.components.uncertainty_case import Case
 from qup.datasets import examples as files_of_examples
 from qup.measures.uncertainty import Relation, matrix, records
 from qup.measures.uncertainty.axes import Axes
+from qup.measures.uncertainty.matrix import MatrixForm
 from qup.orchestration import In, Out, Place, component
 from qup.types import LogitsFn
 
@@ -135,22 +136,39 @@ def _save(
         faces = case.faces(relation)
         checks = uncertainty_case.checked(relation, faces, others)
         others.append(relation)
+        form = None
+        if len(relation.axes.directions) > 1:
+            form = matrix.form(relation)
+            _save_matrix(folder / "matrices" / f"{name}.npz", relation, form)
         records.save(
             folder / f"{name}.npz", relation, **told, faces=faces,
-            checks=checks,
+            checks=checks, matrix=_eigenvalues(form),
         )  # fmt: skip
-        if len(relation.axes.directions) > 1:
-            _save_matrix(folder / "matrices" / f"{name}.npz", relation)
 
 
-def _save_matrix(path: pathlib.Path, found: Relation) -> None:
+def _save_matrix(path: pathlib.Path, found: Relation, form: MatrixForm) -> None:
     """Writes the matrix form, each matrix [k, k] with its errors."""
     path.parent.mkdir(exist_ok=True)
     names = found.axes.names[len(found.axes.pixels) :]
     arrays = {"axes": np.array(names)}
-    form = matrix.form(found)
     for field in dataclasses.fields(form):
         estimate = getattr(form, field.name)
         arrays[field.name] = estimate.value
         arrays[f"{field.name}_stderr"] = estimate.stderr
     np.savez(path, **arrays)
+
+
+def _eigenvalues(form: MatrixForm | None) -> dict[str, Any] | None:
+    """Returns the smallest eigenvalues of a matrix form as JSON values.
+
+    Returns:
+      "count" of directions; "least" and "least_vanishing", see `MatrixForm`,
+      pairs of a value and its error. None without a form.
+    """
+    if form is None:
+        return None
+    told: dict[str, Any] = {"count": len(form.sigma.value)}
+    for name in ("least", "least_vanishing"):
+        of = getattr(form, name)
+        told[name] = [float(of.value), float(of.stderr)]
+    return told

@@ -94,18 +94,30 @@ class Case:
         )
 
     def faces(self, found: Relation) -> dict[str, list] | None:
-        """Returns B by the faces at evenly spaced pixels; None of a window."""
+        """Returns B by the faces along some axes; None of a window.
+
+        Some are evenly spaced pixels, and as many of the directions.
+        """
         if found.vanishes:
             return None
-        size, count = self.packet.size, self.sizes["num_faces"]
-        count = min(count, size)
-        pixels = [int((i + 0.5) * size / count) for i in range(count)]
-        b = faces.by_conditionals(self.packet, self.domain, found, pixels)
+        count, every = len(found.axes.pixels), found.axes.names
+        names = [
+            name
+            for part in (every[:count], every[count:])
+            for name in _spaced(part, self.sizes["num_faces"])
+        ]
+        b = faces.by_conditionals(self.packet, self.domain, found, names)
         return {
-            "pixels": pixels,
+            "axes": names,
             "value": b.value.tolist(),
             "stderr": b.stderr.tolist(),
         }
+
+
+def _spaced(names: Sequence[str], most: int) -> list[str]:
+    """Returns at most so many of the names, evenly spaced."""
+    count = min(most, len(names))
+    return [names[int((i + 0.5) * len(names) / count)] for i in range(count)]
 
 
 def opened(
@@ -121,18 +133,14 @@ def opened(
       classifier: Gives logits, or probabilities.
       data: The images.
       setting: "packet", "label", "temperature", "domain" ("box", "sine" or
-        "window:0.1") and "centre", see `uncertainty_places.place`; and
-        "control", what the network is called, "" for our own.
+        "window:0.1") and "centre", see `uncertainty_places.place`.
       sizes: See `Case`.
       seed: The same.
 
     Raises:
-      InputError: A network of other images or classes, logits that are not
-        finite, a centre that there is not.
+      InputError: Logits that are not finite, a centre that there is not.
     """
     shape, label = data.info.image_shape, setting["label"]
-    name = setting["control"] or "trained here"
-    uncertainty_places.check_network(classifier, data.info, name)
     blank = np.zeros((1, *shape), np.float32)
     probabilities = asked.answers(classifier, blank).probabilities
     logits_fn = asked.logits_of(classifier, probabilities)
@@ -160,11 +168,11 @@ def checked(
       of_faces: See `Case.faces`.
       others: Relations by other estimators to compare it with.
     """
-    pixels, b = (), None
+    names, b = (), None
     if of_faces:
-        pixels = of_faces["pixels"]
+        names = of_faces["axes"]
         b = Estimate(*(np.array(of_faces[key]) for key in ("value", "stderr")))
-    told = checks.of_relation(found, b, pixels)
+    told = checks.of_relation(found, b, names)
     for other in others:
         told += checks.of_two(other, found)
     return [

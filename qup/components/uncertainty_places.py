@@ -8,14 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-from qup import compilation
 from qup.datasets import Dataset
 from qup.errors import InputError
 from qup.measures.uncertainty import Packet, axes
 from qup.measures.uncertainty.axes import Axes
-from qup.types import DatasetInfo, LogitsFn
 
 _CENTRES = "test"
 
@@ -33,45 +30,6 @@ class Place:
     data: Dataset
     label: int
     middle: np.ndarray
-
-
-def check_network(classifier: LogitsFn, info: DatasetInfo, name: str) -> None:
-    """Checks that a network takes these images and knows their classes.
-
-    Args:
-      classifier: The network.
-      info: Of the images.
-      name: What the network is called.
-
-    Raises:
-      InputError: It is one of other images, or of fewer classes.
-    """
-    blank, cause = np.zeros((1, *info.image_shape), np.float32), None
-    try:
-        found = compilation.predict(classifier, blank)
-        if tf.is_tensor(found) and found.shape.rank == 2:
-            rows, classes = found.shape
-            # More classes than the images have do no harm.
-            if rows == 1 and classes >= max(2, info.num_classes):
-                return
-    except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
-        cause = error
-    takes = _told(getattr(classifier, "input_shape", None))
-    gives = _told(getattr(classifier, "output_shape", None))
-    raise InputError(
-        f"The network {name!r} cannot be measured on {info.name}: it must take "
-        f"images {_told((None, *info.image_shape))} and give logits "
-        f"{_told((None, info.num_classes))}; it takes {takes} and gives "
-        f"{gives}. Give a model of these images in --model_path, or the data "
-        "that it was trained on in --dataset."
-    ) from cause
-
-
-def _told(shape) -> str:
-    """Returns Keras's shape, or shapes, in the words of a message."""
-    if shape is None:
-        return "a shape that it does not tell"
-    return str(shape).replace("(None", "[batch").replace(")", "]")
 
 
 def place(data: Dataset, label: int, centre: str) -> Place:

@@ -69,8 +69,10 @@ def _measured(this: Run, request: Request) -> list[Node]:
     measuring = _Measuring(this, request)
     generated = ExampleGen(**given.examples(this.source))
     examples = generated.outputs["examples"]
-    road, previous = [generated], None
-    epochs = sorted(set(this.config.training.epochs))
+    foreign = list(_foreign(this, request))
+    # First, as one that does not fit is refused before anything is trained.
+    road = [*(node for node, _ in foreign), generated]
+    previous, epochs = None, sorted(set(this.config.training.epochs))
     for number in epochs:
         trainer = Trainer(
             examples=examples, previous=previous, **given.training(number)
@@ -78,17 +80,8 @@ def _measured(this: Run, request: Request) -> list[Node]:
         previous, model = trainer.outputs["run"], trainer.outputs["model"]
         network = _Network(f"epoch-{number}", model, aside=False)
         road += [trainer, *measuring.nodes(examples, network)]
-    for place, (name, path) in enumerate(request.imported().items(), 1):
-        importer = ModelImporter(
-            content=digest(path),
-            dataset=this.data.info.name,
-            name=name,
-            source=str(path.absolute()),
-        ).with_id(f"ModelImporter.{place}")
-        network = _Network(
-            f"imported-{place}", importer.outputs["model"], name, aside=False
-        )
-        road += [importer, *measuring.nodes(examples, network)]
+    for _, network in foreign:
+        road += measuring.nodes(examples, network)
     if not request.controls:
         return road
     for network in _same(request, model):
@@ -99,6 +92,22 @@ def _measured(this: Run, request: Request) -> list[Node]:
             network = _Network(name, node.outputs["model"], name)
             road += measuring.nodes(examples, network)
     return road
+
+
+def _foreign(this: Run, request: Request) -> Iterator[tuple[Node, _Network]]:
+    """Yields the user's own networks, and the nodes that take them in."""
+    info = this.data.info
+    for place, (name, path) in enumerate(request.imported().items(), 1):
+        importer = ModelImporter(
+            content=digest(path),
+            dataset=info.name,
+            image_shape=list(info.image_shape),
+            name=name,
+            num_classes=max(2, info.num_classes),
+            source=str(path.absolute()),
+        ).with_id(f"ModelImporter.{place}")
+        model = importer.outputs["model"]
+        yield importer, _Network(f"imported-{place}", model, name, aside=False)
 
 
 def _same(request: Request, model: Channel) -> Iterator[_Network]:

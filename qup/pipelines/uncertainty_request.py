@@ -13,7 +13,7 @@ _SIZES = {
     "num_samples": 20_000, "num_chains": 32, "num_steps": 1000, "num_faces": 8,
 }  # fmt: skip
 _SMOKE = {
-    "num_samples": 2000, "num_chains": 8, "num_steps": 100, "num_faces": 2,
+    "num_samples": 2000, "num_chains": 16, "num_steps": 200, "num_faces": 2,
 }  # fmt: skip
 # What our own networks are called in rows.
 _RESERVED = ("untrained", "constant", "random_labels")

@@ -19,8 +19,7 @@ def faces(axis: Axes, found: Sequence[Measured], series: Series) -> None:
     """Draws B by the faces of the box against B by covariance."""
     for of in found:
         told = of["faces"]
-        places = told.get("pixels", told.get("coordinates"))
-        own = [of.at("boundary_term", f"pixel:{i}") for i in places]
+        own = [of.at("boundary_term", name) for name in told["axes"]]
         other = np.array([told["value"], told["stderr"]], float)
         _against(axis, _columns(own), other, series.look(of),
                  allowed(of, "faces"))  # fmt: skip

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from qup import uncertainty_networks as networks
 from qup.measures.uncertainty import importance
 from qup.uncertainty_measured import Measured
-from qup.uncertainty_text import averages, bounds
+from qup.uncertainty_text import averages, bounds, matrices
 from qup.uncertainty_text.numbers import UNKNOWN, listed
 
 _PRODUCT = "uncertainty_product"
@@ -25,6 +25,7 @@ def sentences(group: Sequence[Measured]) -> Iterator[str]:
     yield _averages(exact)
     yield _unknown(exact)
     yield from bounds.sentences(exact)
+    yield from matrices.sentences(exact)
 
 
 def _lead(own: Sequence[Measured]) -> str:

@@ -47,12 +47,18 @@ def of_row(row: Row) -> Average:
 
 def change(before: Average, after: Average) -> str | None:
     """Returns how a number moves beyond its errors; None where unknown."""
-    far = measuring.apart(before, after)
+    error = math.hypot(before.stderr, after.stderr)
+    return direction(Average(after.value - before.value, error, 1, 1))
+
+
+def direction(moved: Average) -> str | None:
+    """Returns the same of a difference."""
+    far = measuring.apart(moved, Average(0.0, 0.0, 1, 1))
     if math.isnan(far):
         return None
     if far <= measuring.BEYOND:
         return STAYS
-    return RISES if after.value > before.value else FALLS
+    return RISES if moved.value > 0 else FALLS
 
 
 def listed(words: Iterable[str]) -> str:

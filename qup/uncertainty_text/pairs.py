@@ -1,11 +1,19 @@
 """Networks two by two, and in what they differ."""
 
+import math
 from collections.abc import Sequence
 
+from qup import uncertainty_differences as differences
 from qup import uncertainty_networks as networks
 from qup.uncertainty_measured import FLOOR, Measured
 from qup.uncertainty_text import numbers
-from qup.uncertainty_text.numbers import FALLS, RISES, STAYS, listed
+from qup.uncertainty_text.numbers import (
+    FALLS,
+    RISES,
+    STAYS,
+    listed,
+    number,
+)
 
 Pair = tuple[Measured, Measured]
 
@@ -19,24 +27,36 @@ def measures(found: Sequence[Measured]) -> dict[str, str]:
 
 
 def matched(one: Sequence[Measured], other: Sequence[Measured]) -> list[Pair]:
-    """Returns records of one label, by one estimator where there are such."""
+    """Returns records of one label, by one estimator where there are such.
+
+    Of several such pairs the one that tells most of the first measure.
+    """
     found = []
     for label in dict.fromkeys(of["label"] for of in one):
         mine = [of for of in one if of["label"] == label]
         theirs = [of for of in other if of["label"] == label]
         both = {of["estimator"] for of in mine}
         both &= {of["estimator"] for of in theirs}
-        mine = [of for of in mine if of["estimator"] in both] or mine
-        theirs = [of for of in theirs if of["estimator"] in both] or theirs
-        if theirs:
-            found.append((networks.exact(mine)[0], networks.exact(theirs)[0]))
+        pairs = [
+            (a, b) for a in mine for b in theirs
+            if not both or a["estimator"] == b["estimator"]
+        ]  # fmt: skip
+        if pairs:
+            found.append(min(pairs, key=_error))
     return found
+
+
+def _error(pair: Pair) -> float:
+    measure = next(iter(measures(pair)))
+    error = differences.difference(*pair, measure).stderr
+    return error if math.isfinite(error) else math.inf
 
 
 def moves(pairs: Sequence[Pair], measure: str) -> list[str | None]:
     """Returns how a measure changes in each pair; None where unknown."""
     return [
-        numbers.change(a.average(measure), b.average(measure)) for a, b in pairs
+        numbers.direction(differences.difference(a, b, measure))
+        for a, b in pairs
     ]
 
 
@@ -78,6 +98,9 @@ def _change(pairs: Sequence[Pair], measure: str, told: list) -> str:
         )
     before, after = (_plain(of.average(measure).value) for of in pairs[0])
     words = f"{told[0]} from {before} to {after}"
+    if differences.paired(*pairs[0]):
+        moved = number(differences.difference(*pairs[0], measure))
+        words += f" (by {moved} on the same samples)"
     if len(pairs) > 1:
         words += f" ({networks.labels([pairs[0][0]])}; all labels alike)"
     return words

@@ -22,6 +22,7 @@ from qup.measures.uncertainty import (
     faces,
     importance,
     matrix,
+    pairing,
     quadrature,
     records,
 )
@@ -54,6 +55,7 @@ __all__ = (
     "of_function",
     "of_translator",
     "on_slice",
+    "pairing",
     "quadrature",
     "records",
 )

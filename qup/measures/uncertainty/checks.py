@@ -103,17 +103,17 @@ def compared(
 
 
 def of_relation(found: Relation, faces: Estimate | None = None,
-                coordinates: Sequence[int] = ()) -> list[Check]:  # fmt: skip
+                names: Sequence[str] = ()) -> list[Check]:  # fmt: skip
     """Returns every check that one relation allows.
 
     Args:
       found: By importance sampling or MCMC.
       faces: B by the faces, see `faces.by_conditionals`.
-      coordinates: The coordinates that `faces` is of.
+      names: The axes that `faces` is of.
     """
     told = _vanishing(found) if found.vanishes else []
     if faces is not None:
-        told.append(_faces(found, faces, coordinates))
+        told.append(_faces(found, faces, names))
     if "r_hat" in found.diagnostics:
         told.append(_chains(found))
     return told
@@ -143,8 +143,7 @@ def _vanishing(found: Relation) -> list[Check]:
     ]
 
 
-def _faces(found: Relation, faces: Estimate, coordinates) -> Check:
-    names = [f"pixel:{i}" for i in coordinates]
+def _faces(found: Relation, faces: Estimate, names: Sequence[str]) -> Check:
     places = [found.axes.names.index(name) for name in names]
     own = found["boundary_term"][places]
     error = np.hypot(own.stderr, faces.stderr)
@@ -158,7 +157,8 @@ def _chains(found: Relation) -> Check:
     r_hat = found.diagnostics["r_hat"]
     agrees = r_hat < _R_HAT
     words = f"The chains {'agree' if agrees else 'DISAGREE'}: the largest "
-    words += f"R-hat is {r_hat:.4f} ({_R_HAT} allowed)."
+    worst = found.axes.names[int(np.argmax(found.by_axis["r_hat"]))]
+    words += f"R-hat is {r_hat:.4f}, along {worst} ({_R_HAT} allowed)."
     if not agrees:
         words += " Take more steps."
     return Check("chains", agrees, r_hat, _R_HAT, len(found.axes), words)

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from qup import draws, errors, gradients
 from qup.measures.uncertainty import axes as lines
-from qup.measures.uncertainty import domains, sums
+from qup.measures.uncertainty import domains, mixing, sums
 from qup.measures.uncertainty.axes import Axes
 from qup.measures.uncertainty.domains import Domain
 from qup.measures.uncertainty.packets import Packet
@@ -78,11 +78,13 @@ def relation(
     effective = sums.effective_sample_size(told)
     _check_size(effective, count, least)
     reference = axes.of_point(domain.reference(packet.size))
+    estimates = estimated(told, domain.vanishes, reference)
     return Relation(
-        axes=axes, estimates=estimated(told, domain.vanishes, reference),
+        axes=axes, estimates=estimates,
         estimator="importance", domain=domain.name, vanishes=domain.vanishes,
         n=count, gradient_calls=count + batch_size,
         effective_sample_size=effective, groups=told, kept=kept,
+        by_axis={"effective_sample_size": mixing.effective(estimates)},
         diagnostics={"share": effective / count},
     )  # fmt: skip
 

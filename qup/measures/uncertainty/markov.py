@@ -3,9 +3,8 @@
 ```python
 found = relation(packet, GaussianWindow(centre, 0.3), num_chains=32)
 found.diagnostics["r_hat"]  # below 1.01, or the chains disagree
+found.by_axis["r_hat"]  # float64 [axes]
 ```
-
-Split R-hat: Gelman et al. 2013, Bayesian Data Analysis, section 11.4.
 """
 
 import dataclasses
@@ -16,10 +15,11 @@ import numpy as np
 
 from qup import errors
 from qup.measures.uncertainty import axes as lines
-from qup.measures.uncertainty import sums
+from qup.measures.uncertainty import mixing, sums
 from qup.measures.uncertainty.axes import Axes
 from qup.measures.uncertainty.chains import Chains, Stretch
 from qup.measures.uncertainty.domains import Domain
+from qup.measures.uncertainty.importance import LEAST_SAMPLES
 from qup.measures.uncertainty.kernels import FIRST_LEAPS, STRETCH
 from qup.measures.uncertainty.packets import Packet
 from qup.measures.uncertainty.relation import Kept, Relation, estimated
@@ -37,6 +37,7 @@ def relation(
     num_steps: int = 1000,
     num_burn_in: int = 200,
     seed: int = 0,
+    least: float = LEAST_SAMPLES,
     tick: Callable[[int], None] | None = None,
 ) -> Relation:
     """Walks `num_chains` chains and counts every state once.
@@ -51,16 +52,18 @@ def relation(
       num_burn_in: Steps in which the step size is adapted, and which do not
         count.
       seed: Drives starts, momenta and acceptances.
+      least: Effective samples, the median of the axes', below which the
+        result is refused; an axis that is surely below it has no values.
       tick: Called with the number of states after every stretch.
 
     Returns:
-      The relation. Diagnostics: "r_hat" (the largest of x and s along an
-      axis), "acceptance", "step_size", "leapfrog_steps" (their mean),
-      "burn_in" and "least_effective_sample_size".
+      The relation. Diagnostics: "r_hat" (the largest along an axis),
+      "acceptance", "step_size", "leapfrog_steps" (their mean), "burn_in" and
+      "least_effective_sample_size" (along an axis).
 
     Raises:
       InputError: Fewer than 4 chains; a packet that is zero at every start,
-        or not finite.
+        or not finite; too few effective samples.
     """
     axes = axes or lines.axes(packet.size)
     errors.check_number("num_chains", num_chains, least=4)
@@ -76,7 +79,7 @@ def relation(
         _add(groups, first, walked[-1])
         if tick is not None:
             tick(STRETCH * num_chains)
-    found = _summary(axes, domain, groups.sums(), walked)
+    found = _summary(axes, domain, groups.sums(), walked, least)
     burnt = num_burn_in * num_chains * FIRST_LEAPS
     return dataclasses.replace(
         found,
@@ -90,23 +93,28 @@ def relation(
 
 
 def _summary(
-    axes: Axes, domain: Domain, told: sums.Sums, walked: Sequence[Stretch]
-) -> Relation:
+    axes: Axes, domain: Domain, told: sums.Sums, walked: Sequence[Stretch],
+    least: float,
+) -> Relation:  # fmt: skip
     """Returns the relation, the burn-in not yet counted."""
     count, (chains, size) = len(walked), walked[0].points.shape
     reference = axes.of_point(domain.reference(size))
     estimates = estimated(told, domain.vanishes, reference)
-    sizes = _effective(estimates)
+    sizes, ratios = mixing.effective(estimates), mixing.r_hat(told)
+    mixing.check(sizes, ratios.max(), count * STRETCH, chains, least)
     leaps = sum(stretch.leaps for stretch in walked)
     return Relation(
-        axes=axes, estimates=estimates, estimator="mcmc", domain=domain.name,
+        axes=axes,
+        estimates=mixing.known(estimates, sizes, 2 * chains - 1, least),
+        estimator="mcmc", domain=domain.name,
         vanishes=domain.vanishes, n=count * STRETCH * chains,
         gradient_calls=chains * (STRETCH * leaps + count),
         effective_sample_size=float(np.median(sizes)), groups=told,
         kept=_kept(walked),
+        by_axis={"r_hat": ratios, "effective_sample_size": sizes},
         traces={"log_density": np.stack([part.heights for part in walked])},
         diagnostics={
-            "r_hat": r_hat(told),
+            "r_hat": float(ratios.max()),
             "acceptance": float(np.mean([part.acceptance for part in walked])),
             "leapfrog_steps": leaps / count,
             "least_effective_sample_size": float(sizes.min()),
@@ -139,28 +147,3 @@ def _kept(walked: Sequence[Stretch]) -> Kept:
         step += 1
     points, groups = points[::step], groups[::step]
     return Kept(points, np.ones(len(points)), groups)
-
-
-def r_hat(groups: sums.Sums) -> float:
-    """Returns the largest split R-hat of x or s along an axis."""
-    return max(_r_hat(groups, name) for name in "ys")
-
-
-def _r_hat(groups: sums.Sums, name: str) -> float:
-    """Compares the variance between half chains with that within them."""
-    count = groups["weight"][:, None]
-    means = groups[name] / count
-    squares = groups[2 * name] / count - means**2
-    within = (squares * count / np.maximum(count - 1, 1)).mean(0)
-    between = means.var(0, ddof=1)
-    length = count.mean()
-    # Chains that stand still agree only where they stand together.
-    ratio = np.where(between > 0, np.inf, 0.0)
-    np.divide(between, within, out=ratio, where=within > 0)
-    return float(np.sqrt((length - 1) / length + ratio).max())
-
-
-def _effective(estimates) -> np.ndarray:
-    """Returns sigma_x^2 / stderr(mean_x)^2 along every axis."""
-    errors_of_mean = np.maximum(estimates["mean_x"].stderr, 1e-300)
-    return (estimates["sigma_x"].value / errors_of_mean) ** 2

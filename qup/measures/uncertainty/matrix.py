@@ -31,8 +31,9 @@ class MatrixForm:
       fisher: J = 4 P.
       least: Of Sigma - C P_c^-1 C^T, the smallest eigenvalue: at least 0 on
         any sample.
-      least_vanishing: Of Sigma - P^-1 / 4, the smallest eigenvalue; where
-        psi does not vanish at the boundary it may be negative.
+      least_vanishing: Of Sigma - U U^T P^-1 U U^T / 4, the smallest
+        eigenvalue: at least 0 where psi vanishes at the boundary; elsewhere
+        it may be negative.
     """
 
     sigma: Estimate
@@ -46,6 +47,8 @@ class MatrixForm:
 
 def form(found: Relation) -> MatrixForm:
     """Returns the matrix form between the directions of a relation.
+
+    A direction that has no values leaves NaN in every matrix.
 
     Raises:
       InputError: The relation has no directions.
@@ -63,9 +66,21 @@ def form(found: Relation) -> MatrixForm:
         return _matrices(groups, gram)
 
     if len(found.groups["weight"]) > 1:
-        return MatrixForm(**sums.jackknife(found.groups, statistics))
+        told = sums.jackknife(found.groups, statistics)
+        known = np.isfinite(found["sigma_x"].value[-count:])
+        return MatrixForm(
+            **{k: _known(part, known) for k, part in told.items()}
+        )
     told = statistics(sums.total(found.groups))
     return MatrixForm(**{name: Estimate(part) for name, part in told.items()})
+
+
+def _known(of: Estimate, known: np.ndarray) -> Estimate:
+    """Returns NaN between directions of which one is not known."""
+    both = known[:, None] & known if of.value.ndim else known.all()
+    return Estimate(
+        *(np.where(both, part, np.nan) for part in (of.value, of.stderr))
+    )
 
 
 def _matrices(groups: Sums, gram: np.ndarray) -> dict[str, np.ndarray]:

@@ -1,9 +1,11 @@
 """A relation as an .npz file, for figures and reports.
 
 `axes` holds the names; `<measure>` and `<measure>_stderr` the estimates,
-each [axes]; `trace_<name>` what a walk left; `told` is JSON: estimator,
-domain, n, freedom, gradient_calls, effective_sample_size, diagnostics, and
-what the writer adds.
+each [axes]; `axis_r_hat` and `axis_effective_sample_size` how well each was
+sampled; `left_<measure>` of importance sampling the means over pixels that
+pairs of networks are compared by, see `pairing.means`; `trace_<name>` what a
+walk left; `told` is JSON: estimator, domain, n, freedom, gradient_calls,
+effective_sample_size, diagnostics, and what the writer adds.
 """
 
 import json
@@ -12,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from qup.measures.uncertainty import pairing
 from qup.measures.uncertainty.relation import MEASURES, Relation
 
 
@@ -31,6 +34,11 @@ def save(path: pathlib.Path, found: Relation, **more: Any) -> None:
         arrays[f"{measure}_stderr"] = (
             np.full_like(estimate.value, np.nan) if error is None else error
         )
+    for name, column in found.by_axis.items():
+        arrays[f"axis_{name}"] = column
+    if found.estimator == "importance":
+        for measure, means in pairing.means(found).items():
+            arrays[f"left_{measure}"] = means
     for name, trace in found.traces.items():
         arrays[f"trace_{name}"] = trace
     told = {

@@ -64,10 +64,12 @@ class Relation:
       vanishes: Whether psi is 0 at the boundary, so that B is.
       n: Samples, or nodes.
       gradient_calls: Of the packet, burn-in included.
-      effective_sample_size: Of the samples; the smallest along an axis for
+      effective_sample_size: Of the samples; the median of the axes' for
         "mcmc"; None for "quadrature".
       groups: The sums behind it.
       kept: A few of the samples, for the faces; None for "quadrature".
+      by_axis: Arrays [axes]: "effective_sample_size", how many independent
+        samples the mean along an axis is worth, and of "mcmc" "r_hat".
       diagnostics: Further numbers of the estimator.
       traces: Arrays [stretches, chains] of a walk.
     """
@@ -82,6 +84,7 @@ class Relation:
     effective_sample_size: float | None
     groups: Sums
     kept: Kept | None = None
+    by_axis: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     diagnostics: Mapping[str, float] = dataclasses.field(default_factory=dict)
     traces: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 

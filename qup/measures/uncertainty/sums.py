@@ -151,18 +151,36 @@ def jackknife(
     Returns:
       Of each: value - bias, and the standard error.
     """
+    plain, without = left_out(groups, statistics)
+    return {
+        name: of_left_out(value, without[name], averaged)
+        for name, value in plain.items()
+    }
+
+
+def left_out(
+    groups: Sums, statistics: Callable[[Sums], dict[str, np.ndarray]]
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Returns statistics of all groups, and those without each of them."""
     every = total(groups)
-    plain = statistics(every)
-    without = statistics({name: every[name] - groups[name] for name in every})
-    count = len(groups["weight"])
-    found = {}
-    for name, value in plain.items():
-        mean = without[name].mean(0)
-        variance = ((without[name] - mean) ** 2).mean(0) * (count - 1)
-        bias = (count - 1) * (mean - value)
-        error = np.sqrt(variance + 2 * bias**2 / averaged)
-        found[name] = Estimate(value - bias, error)
-    return found
+    without = {name: every[name] - groups[name] for name in every}
+    return statistics(every), statistics(without)
+
+
+def of_left_out(
+    value: np.ndarray, without: np.ndarray, averaged: int = 1
+) -> Estimate:
+    """Returns the jackknife's estimate.
+
+    Args:
+      value: Of all groups.
+      without: The same without each of them: [groups, ...].
+      averaged: See `jackknife`.
+    """
+    count, mean = len(without), without.mean(0)
+    variance = ((without - mean) ** 2).mean(0) * (count - 1)
+    bias = (count - 1) * (mean - value)
+    return Estimate(value - bias, np.sqrt(variance + 2 * bias**2 / averaged))
 
 
 def effective_sample_size(groups: Sums) -> float:
