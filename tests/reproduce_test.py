@@ -10,6 +10,8 @@ import pytest
 from configs import digits, synthetic
 from qup import errors, measurements, scales
 from qup.pipelines import experiments, reproduce
+from qup.pipelines.benches import Benches
+from qup.pipelines.lab import Lab
 from qup.pipelines.remaining import Remaining, duration
 
 _ROOT = pathlib.Path(__file__).parents[1]
@@ -48,7 +50,52 @@ def test_seeds_are_a_number_or_a_list():
 def test_experiments_run_in_their_order():
     asked = ("supp_table1", "table2")
     assert _request(experiments=asked).chosen() == ["table2", "supp_table1"]
-    assert _request().chosen() == list(experiments.names())
+    everything = _request(scale="smoke").chosen()
+    assert everything == list(experiments.names())
+
+
+def test_every_experiment_plans_whole_pipelines(tmp_path):
+    configs = {"digits": digits, "synthetic": synthetic}
+    benches = Benches(
+        lambda name: configs[name].get_config("smoke"),
+        {"workdir": str(tmp_path / "run")},
+    )
+    shared = {}
+    for name in experiments.names():
+        lab = Lab(
+            scales.get("smoke"), benches, shared=shared,
+            places={"workdir": tmp_path / "run"},
+        )  # fmt: skip
+        experiments.get(name)(lab, (0, 1))
+        assert lab.nodes, name
+        for node in lab.nodes.values():
+            for channels in node.inputs.values():
+                for channel in channels:
+                    assert channel.producer.id in lab.nodes, (name, node.id)
+    # What two experiments need is one node.
+    trainers = [name for name in shared if name.startswith("Trainer.digits.c")]
+    assert len(trainers) == 4
+
+
+def test_only_what_is_wanted_is_planned(tmp_path):
+    benches = Benches(
+        lambda name: digits.get_config("smoke"),
+        {"workdir": str(tmp_path / "run")},
+    )
+    lab = Lab(scales.get("smoke"), benches, shared={}, epochs=(2,))
+    experiments.get("table2")(lab, (0,))
+    ends = [name for name in lab.nodes if name.startswith("Evaluator")]
+    assert ends == ["Evaluator.digits.convnet.seed-0.epoch-2"]
+    lab = Lab(scales.get("smoke"), benches, shared={}, models=("ygcnn",))
+    experiments.get("table2")(lab, (0,))
+    assert not lab.nodes
+
+
+def test_experiments_without_their_files_are_left_out_of_all():
+    assert "fig3_imagenet" not in _request().chosen()
+    assert "fig3_imagenet" in _request(scale="smoke").chosen()
+    asked = _request(experiments=("fig3_imagenet",))
+    assert asked.chosen() == ["fig3_imagenet"]
 
 
 def test_remaining_time_is_learnt_by_kind():

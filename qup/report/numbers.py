@@ -35,3 +35,13 @@ def published(value: float | None) -> Cell:
     if value is None:
         return Cell("-", tone="muted")
     return Cell(f"{value:.2f}", tone="paper")
+
+
+def count(number: int, what: str) -> str:
+    """Returns "1 epoch" or "30 epochs"."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def named(title: str, dataset: str, epochs: int) -> str:
+    """Returns "ConvNet on mnist, 30 epochs"."""
+    return f"{title} on {dataset}, {count(epochs, 'epoch')}"

@@ -101,13 +101,13 @@ def _looked(
     if not walked:
         return
     name = f"{network.dataset}-{network.model}-{epochs}"
-    title = f"{network.title} on {network.dataset}, {epochs} epochs"
-    seeds = sorted({row.seed for row in walked})
+    title = numbers.named(network.title, network.dataset, epochs)
+    seeds = numbers.count(len({row.seed for row in walked}), "seed")
     yield Picture(
         f"walk-{name}", walks.trajectory(_over_steps(walked), title),
         f"TA and RA of the walked training images X_n over n: {title}.",
         "Supplement, Fig. 2: TA and RA of the walked training images X_n, "
-        f"under the paper's attack round X_n; {len(seeds)} seeds.",
+        f"under the paper's attack round X_n; {seeds}.",
     )  # fmt: skip
     arrays = material.arrays(walked[0])
     if arrays:

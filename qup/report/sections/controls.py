@@ -73,7 +73,7 @@ def _lines(
     for method, title in (("pgd_at", "PGD-AT"), ("trades", "TRADES")):
         for at in material.scale.robust_epochs:
             found = looked(network, "CL", at, method=method)
-            yield f"CL by {title}, {at} epochs", found
+            yield f"CL by {title}, {numbers.count(at, 'epoch')}", found
 
 
 def _table(material: Material, lines: list) -> Table:
@@ -98,7 +98,7 @@ def _picture(lines: list, network: Network, epochs: int) -> Picture:
         for title, found in lines
         if any(found.values())
     ]
-    title = f"{network.title} on {network.dataset}, {epochs} epochs"
+    title = numbers.named(network.title, network.dataset, epochs)
     return Picture(
         "controls", drawing.side_by_side(shown, title=title),
         f"TA and RA of the classifier, the pair and every control: {title}.",

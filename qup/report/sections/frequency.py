@@ -79,8 +79,13 @@ def _first(material: Material, name: str) -> Iterator[Row]:
                 yield row
 
 
+def _of(row: Row) -> str:
+    named = numbers.named(row.model, row.dataset, row.epochs)
+    return f"{named}, seed {row.seed}"
+
+
 def _spectrum(row: Row, arrays: dict[str, Any]) -> Iterator[Picture]:
-    of = f"{row.model} on {row.dataset}, {row.epochs} epochs, seed {row.seed}"
+    of = _of(row)
     mark = f"{row.dataset}-{row.model}"
     yield Picture(
         f"spectra-radial-{mark}", spectra.radial(arrays),
@@ -108,7 +113,7 @@ def _spectrum(row: Row, arrays: dict[str, Any]) -> Iterator[Picture]:
 
 
 def _sensitivity(row: Row, arrays: dict[str, Any]) -> Iterator[Picture]:
-    of = f"{row.model} on {row.dataset}, {row.epochs} epochs, seed {row.seed}"
+    of = _of(row)
     yield Picture(
         f"sensitivity-{row.dataset}-{row.model}",
         sensitivity.heat_maps({of: arrays}),

@@ -21,7 +21,7 @@ def fig1(material: Material) -> Section:
         words = Words(f"It was {numbers.NOT_RUN}.")
         return Section("fig1", title, (words,))
     first = rows[0]
-    of = f"{first.model} on {first.dataset}, {first.epochs} epochs"
+    of = numbers.named(first.model, first.dataset, first.epochs)
     picture = Picture(
         "fig1", one_image.draw(arrays, rows),
         f"An image, its FGSM noise, and the attacked image: {of}.",

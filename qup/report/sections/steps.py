@@ -73,7 +73,7 @@ def _picture(network: Network, epochs: int, rows: list[Row]) -> Picture:
             found = over_seeds(own)
             points[epsilon] = (found.value, found.low, found.high)
         curves.append(Curve(*key, points))
-    title = f"{network.title} on {network.dataset}, {epochs} epochs"
+    title = numbers.named(network.title, network.dataset, epochs)
     return Picture(
         f"eq21-{network.dataset}-{network.model}-{epochs}",
         steps.by_epsilon(curves, title=title, note="bars: 95 % intervals"),
