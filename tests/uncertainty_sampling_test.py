@@ -1,5 +1,7 @@
 """Importance sampling and chains, against closed forms and quadrature."""
 
+import collections
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -72,17 +74,34 @@ def test_three_estimators_agree_on_a_trained_network(domain):
     packet = packets.trained()
     along = uncertainty.axes.joined(2, [("u", np.array([[0.6, -0.8]]))], None)
     exact = quadrature.relation(packet, domain, axes=along)
+    # Of some hundred comparisons one may fail by chance, and which seed is
+    # unlucky depends on the processor's rounding; a bias fails again.
+    failed = collections.Counter()
+    for seed in range(3):
+        failed.update(_disagreements(packet, domain, along, exact, seed))
+    assert not failed or max(failed.values()) == 1, failed
+    assert len(failed) <= 1, failed
+
+
+def _disagreements(packet, domain, along, exact, seed):
+    """Yields the comparisons in which estimators are too far apart."""
     drawn = importance.relation(
-        packet, domain, axes=along, num_samples=40_000, batch_size=1000
+        packet, domain, axes=along, num_samples=40_000, batch_size=1000,
+        seed=seed,
+    )  # fmt: skip
+    walked = markov.relation(
+        packet, domain, axes=along, num_steps=2000, seed=seed
     )
-    walked = markov.relation(packet, domain, axes=along, num_steps=2000)
     for found in (drawn, walked):
         limit = checks.limit(3 * len(_COMPARED), found.freedom)
         for measure in _COMPARED:
             away = _away(found, measure, exact[measure].value)
-            assert np.abs(away).max() < limit, (found.estimator, measure)
+            if np.abs(away).max() >= limit:
+                yield found.estimator, measure
     told = [*checks.of_two(drawn, walked), *checks.of_relation(walked)]
-    assert all(check.agrees for check in told), [c.words for c in told]
+    for place, check in enumerate(told):
+        if not check.agrees:
+            yield place, check.words.partition(":")[0]
 
 
 def test_intervals_cover_what_quadrature_gives():
