@@ -1,0 +1,179 @@
+"""Each rule of the verdict page: a row flips, and the verdict flips."""
+
+import pytest
+
+from qup import scales
+from qup.measurements import Row
+from qup.report import claims
+from qup.report.claims import Outcome
+from qup.report.material import Material
+
+_CPU = scales.get("cpu")
+_PGD = {
+    "num_steps": 4, "random_start": False, "loss": "cross_entropy",
+    "pixel_clip": True,
+}  # fmt: skip
+_YES, _NO = Outcome.SUPPORTED, Outcome.CONTRADICTED
+_OPEN = Outcome.UNDECIDED
+
+
+def _rows(value, measure="test_accuracy", *, attack="", epsilon=None,
+          kind="CL", epochs=1, **parameters):  # fmt: skip
+    """Returns rows of three seeds, .1 apart in their last digits."""
+    return [
+        Row("mnist", "convnet", kind, attack, epsilon, measure,
+            value * (1 + 1e-4 * seed), None, 1000, epochs, seed,
+            parameters={"split": "test", **parameters})
+        for seed in range(3)
+    ]  # fmt: skip
+
+
+def _looks(clean, robust, *, kind="CL", epochs=1, **parameters):
+    if kind == "ACL":
+        parameters["through"] = "both"
+    common = {"kind": kind, "epochs": epochs, **parameters}
+    return [
+        *_rows(clean, **common),
+        *_rows(robust, "robust_accuracy", attack="pgd", epsilon=0.1,
+               **_PGD, **common),
+    ]  # fmt: skip
+
+
+def _worst(robust, *, kind="CL", epochs=1, **parameters):
+    if kind == "ACL":
+        parameters["through"] = "both"
+    return _rows(
+        robust, "robust_accuracy", attack="autoattack", epsilon=0.1,
+        kind=kind, epochs=epochs, evaluation="per_image", **parameters,
+    )  # fmt: skip
+
+
+def _judge(name, rows):
+    return claims.get(name)(Material(None, tuple(rows), _CPU))
+
+
+def _packet(value, measure, domain, epochs):
+    return _rows(
+        value, measure, epochs=epochs, domain=domain, temperature=1.0,
+        evaluation="uncertainty", over="pixels", statistic="mean",
+        estimator="importance", control="", packet="loss",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "domain", "value", "outcome"),
+    [
+        ("product_on_the_box", "box", 0.01, _NO),
+        ("product_on_the_box", "box", 0.6, _YES),
+        ("product_in_a_window", "window:0.1", 0.50003, _YES),
+        ("product_in_a_window", "window:0.1", 0.49, _NO),
+    ],
+)
+def test_product(name, domain, value, outcome):
+    rows = _packet(value, "uncertainty_product", domain, 1)
+    if domain != "box":
+        rows += _packet(0.1, "sigma_p", domain, 1)
+    assert _judge(name, rows).outcome is outcome
+
+
+@pytest.mark.parametrize(
+    ("last", "outcome"),
+    [
+        ((99.0, 50.0, 0.27, 0.12), _YES),
+        ((99.0, 70.0, 0.27, 0.12), _NO),
+        ((99.0, 50.0, 0.29, 0.12), _NO),
+        ((97.0, 50.0, 0.27, 0.12), _OPEN),
+    ],
+)
+def test_exchange_of_the_deviations(last, outcome):
+    rows = []
+    for epochs, found in ((1, (97.0, 60.0, 0.28, 0.02)), (50, last)):
+        clean, robust, x, p = found
+        rows += _looks(clean, robust, epochs=epochs)
+        rows += _packet(x, "sigma_x", "box", epochs)
+        rows += _packet(p, "sigma_p", "box", epochs)
+    assert _judge("smaller_x_larger_p", rows).outcome is outcome
+
+
+@pytest.mark.parametrize(
+    ("robust", "outcome"), [(90.0, _YES), (50.0, _NO), (60.0, _OPEN)]
+)
+def test_augmentation(robust, outcome):
+    rows = _looks(97.0, 60.0) + _looks(99.0, robust, kind="ACL")
+    assert _judge("augmentation_raises_robustness", rows).outcome is outcome
+
+
+def test_augmentation_that_is_masked_is_told():
+    rows = _looks(97.0, 60.0) + _looks(99.0, 90.0, kind="ACL")
+    rows += _worst(50.0) + _worst(10.0, kind="ACL")
+    verdict = _judge("augmentation_raises_robustness", rows)
+    assert verdict.outcome is _YES
+    assert verdict.switch == "RA, AutoAttack: contradicted"
+
+
+@pytest.mark.parametrize(("template", "outcome"), [(98.0, _YES), (99.5, _NO)])
+def test_class_templates(template, outcome):
+    rows = _looks(99.0, 90.0, kind="ACL")
+    rows += _looks(template, 90.0, kind="ACL", control="class_template")
+    assert _judge("more_than_a_class_template", rows).outcome is outcome
+
+
+@pytest.mark.parametrize(
+    ("clean", "robust", "outcome"),
+    [(97.5, 85.0, _NO), (95.0, 85.0, _YES), (97.5, 40.0, _OPEN)],
+)
+def test_counter_examples(clean, robust, outcome):
+    (epochs,) = _CPU.robust_epochs
+    rows = _looks(97.0, 60.0) + _worst(50.0)
+    rows += _looks(clean, 90.0, epochs=epochs, method="pgd_at")
+    rows += _worst(robust, epochs=epochs, method="pgd_at")
+    verdict = _judge("accurate_and_robust_exclude", rows)
+    assert verdict.outcome is outcome
+    # One counter-example is enough.
+    rows += _looks(95.0, 90.0, epochs=epochs, method="trades")
+    rows += _worst(85.0, epochs=epochs, method="trades")
+    if outcome is _NO:
+        assert _judge("accurate_and_robust_exclude", rows).outcome is _NO
+
+
+@pytest.mark.parametrize(("ratio", "outcome"), [(0.9, _YES), (0.8, _NO)])
+def test_frequency_ratio(ratio, outcome):
+    rows = []
+    for epochs, clean, found in ((1, 97.0, 0.85), (50, 99.0, ratio)):
+        rows += _looks(clean, 50.0, epochs=epochs)
+        rows += _rows(
+            found, "high_frequency_ratio", epochs=epochs, field="delta",
+            window="literal", step=1,
+        )  # fmt: skip
+    assert _judge("ratio_follows_accuracy", rows).outcome is outcome
+
+
+@pytest.mark.parametrize(("high", "outcome"), [(0.9, _YES), (0.2, _NO)])
+def test_translators_error(high, outcome):
+    rows = []
+    for band, value in (("low", 0.5), ("high", high)):
+        rows += _rows(
+            value, "relative_spectral_error", band=band, window="literal"
+        )
+    name = "translators_miss_high_frequencies"
+    assert _judge(name, rows).outcome is outcome
+
+
+@pytest.mark.parametrize(("robust", "outcome"), [(40.0, _YES), (90.0, _NO)])
+def test_gradient_without_its_sign(robust, outcome):
+    rows = _looks(97.0, 60.0)
+    for epsilon, value in ((0.05, 96.0), (0.075, 96.0), (0.1, robust)):
+        rows += _rows(
+            value, "robust_accuracy", attack="gradient_steps",
+            epsilon=epsilon, evaluation="gradient_steps", num_steps=1,
+            loss="cross_entropy", direction="raw_l2",
+        )  # fmt: skip
+    assert _judge("gradient_instead_of_sign", rows).outcome is outcome
+
+
+@pytest.mark.parametrize(("robust", "outcome"), [(99.0, _YES), (50.0, _NO)])
+def test_walk(robust, outcome):
+    rows = []
+    for step, clean, found in ((0, 97.0, 60.0), (20, 100.0, robust)):
+        rows += _looks(clean, found, images="X_n", step=step)
+    assert _judge("walks_raise_both", rows).outcome is outcome
