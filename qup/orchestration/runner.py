@@ -102,23 +102,8 @@ class LocalRunner:
             enable_cache=self._enable_cache,
             full=self._full,
         ).launch
-        done: dict[str, Execution] = {}
         try:
-            for node in nodes:
-                if not _possible(node, done):
-                    continue
-                inputs = {
-                    key: [done[c.producer.id].outputs[c.key][0] for c in held]
-                    for key, held in node.inputs.items()
-                }
-                try:
-                    done[node.id] = launch(node, inputs, codes[node.id])
-                except errors.OrchestrationError:
-                    raise
-                except Exception as error:
-                    if on_failure is None:
-                        raise
-                    on_failure(node, error)
+            done = _launched(nodes, codes, launch, on_failure)
         except BaseException:
             with contextlib.suppress(errors.MetadataError):
                 self._metadata.end(run, State.FAILED)
@@ -130,6 +115,32 @@ class LocalRunner:
     def _fingerprint(self, node: Node) -> str:
         chosen = node.component.plugins(node.parameters)
         return self._code.fingerprint(node.component.fn, chosen)
+
+
+def _launched(
+    nodes: list[Node],
+    codes: Mapping[str, str],
+    launch: Callable[..., Execution],
+    on_failure: Callable[[Node, Exception], None] | None,
+) -> dict[str, Execution]:
+    """Launches ordered nodes, but those that need what failed."""
+    done: dict[str, Execution] = {}
+    for node in nodes:
+        if not _possible(node, done):
+            continue
+        inputs = {
+            key: [done[c.producer.id].outputs[c.key][0] for c in held]
+            for key, held in node.inputs.items()
+        }
+        try:
+            done[node.id] = launch(node, inputs, codes[node.id])
+        except errors.OrchestrationError:
+            raise
+        except Exception as error:
+            if on_failure is None:
+                raise
+            on_failure(node, error)
+    return done
 
 
 def _possible(node: Node, done: Mapping[str, Execution]) -> bool:

@@ -12,7 +12,6 @@ lab.nodes  # by their ids
 """
 
 import copy
-import dataclasses
 import pathlib
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
@@ -29,48 +28,8 @@ from qup.orchestration import Channel, Component, Node
 from qup.pipelines import settings
 from qup.pipelines.arguments import Arguments
 from qup.pipelines.opening import Run
+from qup.pipelines.trained import Trained as Trained
 from qup.scales import Network, Scale
-
-
-@dataclasses.dataclass(frozen=True)
-class Trained:
-    """A network of the laboratory.
-
-    Attributes:
-      name: In the ids of nodes, "mnist.convnet.seed-0.epoch-1".
-      network: What it is.
-      epochs: Epochs of the classifier.
-      seed: Of its training.
-      given: Arguments of further nodes.
-      examples: The images.
-      model: The network.
-      run: Its training; None of one that has none of its own.
-    """
-
-    name: str
-    network: Network
-    epochs: int
-    seed: int
-    given: Arguments
-    examples: Channel
-    model: Channel
-    run: Channel | None = None
-
-    @property
-    def images(self) -> dict[str, Channel]:
-        """What most components read."""
-        return {"examples": self.examples, "model": self.model}
-
-    @property
-    def epsilon(self) -> float:
-        """The budget of attacks on this dataset."""
-        return float(self.given.config.attack.epsilon)
-
-    def become(self, suffix: str, model: Channel) -> "Trained":
-        """Returns another network that was made of this one."""
-        return dataclasses.replace(
-            self, name=f"{self.name}.{suffix}", model=model, run=None
-        )
 
 
 class Lab:
