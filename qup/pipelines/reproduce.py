@@ -184,7 +184,11 @@ class _Reproduction:
             "seeds": sorted({r.seed for r in self._gathered.rows.values()}),
             "seconds": round(seconds, 1),
             "versions": versions.installed(),
-            "failed": self._failed,
+            # Messages name folders.
+            "failed": {
+                what: "failed" if self._request.anonymous else why
+                for what, why in self._failed.items()
+            },
             "anonymous": self._request.anonymous,
         }
 
