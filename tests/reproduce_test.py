@@ -11,6 +11,7 @@ from configs import digits, synthetic
 from qup import errors, measurements, scales
 from qup.pipelines import experiments, reproduce
 from qup.pipelines.benches import Benches
+from qup.pipelines.collecting import Gathered
 from qup.pipelines.lab import Lab
 from qup.pipelines.remaining import Remaining, duration
 
@@ -206,3 +207,9 @@ def test_what_fails_does_not_stop_the_rest(done):
     assert len(measurements.read(workdir / "measurements.csv")) == rows
     page = (workdir / "report" / "report.html").read_text()
     assert "Steps that failed" in page and "attack.epsilon" in page
+
+
+def test_damaged_results_are_named(tmp_path):
+    (tmp_path / "sources.json").write_text('{"half')
+    with pytest.raises(errors.InputError, match=r"sources\.json"):
+        Gathered(tmp_path)

@@ -16,7 +16,7 @@ from typing import Any
 from qup import files, measurements
 from qup.measurements import Row
 from qup.orchestration import Execution
-from qup.report.material import ABOUT, ROWS, SOURCES, digest
+from qup.report.material import ABOUT, ROWS, SOURCES, digest, read_json
 
 # Outputs that hold rows.
 _KEYS = ("evaluation", "analysis")
@@ -48,8 +48,8 @@ class Gathered:
             held = measurements.read(self.folder / ROWS)
             self.rows = {row.key(): row for row in held} | self.rows
         if (self.folder / SOURCES).exists():
-            text = (self.folder / SOURCES).read_text(encoding="utf-8")
-            self.sources = json.loads(text) | self.sources
+            held = read_json(self.folder / SOURCES)
+            self.sources = held | self.sources
 
     def add(self, done: Mapping[str, Execution]) -> None:
         """Takes in what executions measured."""

@@ -24,7 +24,7 @@ from qup.pipelines.collecting import Gathered
 from qup.pipelines.lab import Lab
 from qup.pipelines.remaining import Remaining, duration
 from qup.report import writing
-from qup.report.material import ABOUT, Material
+from qup.report.material import ABOUT, Material, read_json
 from qup.workdir import Workdir
 
 Request = reproduce_request.Request
@@ -176,7 +176,7 @@ class _Reproduction:
         held: dict[str, Any] = {}
         path = self._request.workdir / ABOUT
         if path.exists():
-            held = json.loads(path.read_text(encoding="utf-8"))
+            held = read_json(path)
         seconds = held.get("seconds", 0) + time.time() - self._start
         self._start = time.time()
         return {

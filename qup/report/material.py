@@ -58,9 +58,9 @@ class Material:
           InputError: It holds none, or is damaged.
         """
         rows = measurements.read(folder / ROWS)
-        about = _json(folder / ABOUT)
+        about = read_json(folder / ABOUT)
         scale = scales.get(str(about.get("scale")))
-        sources = _json(folder / SOURCES)
+        sources = read_json(folder / SOURCES)
         return cls(folder, tuple(rows), scale, about, sources)
 
     def find(self, **wanted: Any) -> list[Row]:
@@ -105,7 +105,12 @@ def _fits(row: Row, wanted: Mapping[str, Any]) -> bool:
     return True
 
 
-def _json(path: pathlib.Path) -> dict[str, Any]:
+def read_json(path: pathlib.Path) -> dict[str, Any]:
+    """Returns the object in a file of a reproduction.
+
+    Raises:
+      InputError: It is missing or damaged.
+    """
     try:
         tree = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:

@@ -16,7 +16,7 @@ _PRINTED = 0.5
     where="Theorem 1, Eqs. 14 and 19, on the images' own box [0, 1]^M",
     threshold="contradicted where, at every number of epochs, the 95 % "
     "interval of the mean product over pixels lies below 1/2; supported where "
-    "it lies at or above it",
+    "it reaches it",
 )
 def product_on_the_box(material: Material) -> Verdict:
     """Judges the printed bound where images live."""
