@@ -1,5 +1,6 @@
 """Versions of all that shapes a number."""
 
+import os
 import platform
 from importlib import metadata
 
@@ -19,6 +20,7 @@ def installed() -> dict[str, str]:
         "python": platform.python_version(),
         "machine": platform.machine(),
         "system": platform.system(),
+        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "TensorFlow's choice"),
         "device": "GPU" if tf.config.list_physical_devices("GPU") else "CPU",
         **{name: metadata.version(name) for name in packages},
     }
