@@ -20,7 +20,7 @@ def installed() -> dict[str, str]:
         "python": platform.python_version(),
         "machine": platform.machine(),
         "system": platform.system(),
-        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "TensorFlow's choice"),
+        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "unset"),
         "device": "GPU" if tf.config.list_physical_devices("GPU") else "CPU",
         **{name: metadata.version(name) for name in packages},
     }
