@@ -5,20 +5,26 @@ BENCH := .venv-bench/bin
 WORKERS ?= 2
 PYTEST := $(VENV)/python -m pytest -n $(WORKERS) --dist loadfile
 
-.PHONY: demo test test-slow lint bench clean
+.PHONY: demo test test-slow test-exhaustive lint report bench clean
 
 demo: .venv/ready
 	$(VENV)/python -m bin.run_ifa --workdir=runs/demo
 
 test: .venv/ready
-	$(PYTEST) -m "not slow and not realdata"
+	$(PYTEST) -m "not slow and not realdata and not exhaustive"
 
 test-slow: .venv/ready
-	$(PYTEST) -m "slow or realdata"
+	$(PYTEST) -m "(slow or realdata) and not exhaustive"
+
+test-exhaustive: .venv/ready
+	$(PYTEST) -m exhaustive
 
 lint: .venv/ready
 	$(VENV)/ruff check .
 	$(VENV)/ruff format --check .
+
+report: .venv/ready
+	$(VENV)/python -m bin.report docs/results/cpu --output=runs/report
 
 bench: .venv-bench/ready
 	$(BENCH)/python -m benchmarks.attacks \

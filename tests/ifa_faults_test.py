@@ -98,14 +98,21 @@ def _kill(workdir, moments, whole):
     return len(said) - 1
 
 
-@pytest.mark.slow
-def test_kills_at_any_moment_cost_a_step_each(whole, tmp_path):
-    plans = [[whole[1] * (n + 0.5) / 30] for n in range(30)[::-1]]
-    plans.insert(0, [whole[1] * (0.2 + 0.03 * n) for n in range(8)])
+@pytest.mark.parametrize(
+    "count",
+    [
+        pytest.param(3, marks=pytest.mark.slow),
+        pytest.param(30, marks=pytest.mark.exhaustive),
+    ],
+)
+def test_kills_at_any_moment_cost_a_step_each(whole, count, tmp_path):
+    plans = [[whole[1] * (n + 0.5) / count] for n in range(count)[::-1]]
+    in_turn = min(count, 8)
+    plans.insert(0, [whole[1] * (0.3 + 0.03 * n) for n in range(in_turn)])
     with ThreadPoolExecutor(2) as pool:
         folders = [tmp_path / str(n) for n in range(len(plans))]
         kills = [*pool.map(_kill, folders, plans, [whole] * len(plans))]
-    assert kills[0] > 1 and sum(kills[1:]) > 15, kills
+    assert kills[0] > 1 and sum(kills[1:]) >= count / 2, kills
 
 
 def _check_told(end, code, last):
@@ -129,7 +136,7 @@ def test_a_stop_within_an_epoch_is_quiet_and_costs_nothing(tmp_path):
     assert re.findall("^classifier: epoch (.):", end[2], re.M) == ["2"]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("first,second", [(_TERM, _INT), (_INT, _TERM)])
 def test_stopped_trainings_end_alike(whole, first, second, tmp_path):
     _stop(tmp_path, first, "classifier")
@@ -139,7 +146,7 @@ def test_stopped_trainings_end_alike(whole, first, second, tmp_path):
     assert re.findall("^translator.*: epoch (.):", end[2], re.M) == ["2"]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("line", ["\0", "translator/epoch-2: epoch 1:"])
 def test_rivals_share_the_work_and_one_may_die(whole, line, tmp_path):
     # With a line, the one ahead is killed there; the other takes over.
@@ -152,7 +159,7 @@ def test_rivals_share_the_work_and_one_may_die(whole, line, tmp_path):
     assert re.search("waiting for|: reused", a[2] + b[2])
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("size", [600, 5000])
 def test_a_full_disk_and_a_closed_one_cost_nothing(whole, size, tmp_path):
     disk, inside = tmp_path / "Läufe im März, 走る", []
@@ -179,7 +186,7 @@ def test_a_full_disk_and_a_closed_one_cost_nothing(whole, size, tmp_path):
     _check(end, copy, whole[0])
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_damage_is_told_and_made_good(whole, tmp_path):
     subprocess.check_call(["cp", "-aT", whole[0], tmp_path])
     root = tmp_path / "pipeline"

@@ -21,6 +21,7 @@ from qup.lineage import (
     layers,
     outline,
     phrases,
+    publishing,
     roots,
     web,
 )
@@ -293,6 +294,25 @@ def test_paths_and_hosts_are_hidden(given, shown):
     value = {"x": [1, {given: given}]}
     hidden = Redaction("/r/oot", {"box"}).value(value)
     assert hidden == {"x": [1, {shown: shown}]}
+
+
+def test_a_published_copy_tells_of_steps_alone(workdir, tmp_path):
+    source, target = roots.find(workdir), tmp_path / "metadata.sqlite"
+    publishing.copy(source, target)
+    content = target.read_bytes()
+    for secret in (str(workdir), socket.gethostname(), "anna", "/home"):
+        assert secret.encode() not in content, secret
+    given, copied = (roots.Records(p).runs() for p in (source, target))
+    assert [(r.id, r.state) for r in given] == [(r.id, r.state) for r in copied]
+    assert given[0].parameters == copied[0].parameters
+    trees = [
+        outline.tree(ancestry.of_run(roots.Records(p), given[0].id))
+        for p in (source, target)
+    ]
+    # The same tree, but for what the settings say of folders.
+    told = [[x for x in t.splitlines() if "anna" not in x and "…" not in x]
+            for t in trees]  # fmt: skip
+    assert set(told[1]) <= set(told[0]) and len(told[1]) > 10
 
 
 def test_boxes_stand_apart_and_lines_go_down():

@@ -9,11 +9,13 @@ import pytest
 
 from configs import digits, synthetic
 from qup import errors, measurements, scales
-from qup.pipelines import experiments, reproduce
+from qup.lineage import ancestry, roots
+from qup.pipelines import experiments, publishing, reproduce
 from qup.pipelines.benches import Benches
 from qup.pipelines.collecting import Gathered
 from qup.pipelines.lab import Lab
 from qup.pipelines.remaining import Remaining, duration
+from qup.report.material import Material
 
 _ROOT = pathlib.Path(__file__).parents[1]
 
@@ -173,6 +175,37 @@ def test_each_number_can_be_traced(done):
     )  # fmt: skip
     assert found.returncode == 0, found.stderr
     assert "ExampleGen.synthetic" in found.stdout
+
+
+def test_published_results_are_whole_and_tell_of_no_machine(done, tmp_path):
+    workdir, target = done[0], tmp_path / "published"
+    for _ in range(2):
+        pages = publishing.publish(workdir, target)
+    held, copied = Material.read(workdir), Material.read(target)
+    assert copied.rows == held.rows and copied.sources == held.sources
+    for row in copied.rows:
+        assert bool(row.artifact) == (copied.arrays(row) is not None)
+    assert (
+        pages[0].read_bytes() == (workdir / "report/report.html").read_bytes()
+    )
+    for path in target.rglob("*.*"):
+        content = path.read_bytes() if path.is_file() else b""
+        assert str(workdir).encode() not in content, path
+    records = roots.Records(roots.find(target))
+    for source in copied.sources.values():
+        found = ancestry.of_artifact(records, source["artifact"])
+        made = found.executions[source["execution"]]
+        assert (made.node, made.code) == (source["node"], source["code"])
+
+
+def test_only_a_reproduction_is_published(done, tmp_path):
+    with pytest.raises(errors.InputError, match=r"measurements\.csv"):
+        publishing.publish(tmp_path, tmp_path / "published")
+    (tmp_path / "mine.txt").touch()
+    with pytest.raises(errors.InputError, match=r"mine\.txt"):
+        publishing.publish(done[0], tmp_path)
+    with pytest.raises(errors.InputError, match="itself"):
+        publishing.publish(done[0], done[0])
 
 
 def test_a_workdir_of_another_scale_or_program_is_refused(done, tmp_path):

@@ -13,7 +13,6 @@ import pytest
 
 from qup.orchestration import MetadataReader, State
 
-pytestmark = pytest.mark.slow
 _ROOT = pathlib.Path(__file__).parents[1]
 # Two epochs, every control, importance sampling and chains.
 _FLAGS = (
@@ -93,6 +92,7 @@ def _check(end, workdir, whole):
     assert not [*root.glob("*/.system/*/*"), *root.glob(".system/*/*")]
 
 
+@pytest.mark.exhaustive
 def test_a_run_that_is_killed_again_and_again_ends_alike(whole, tmp_path):
     complete: set[str] = set()
     for line in _LINES:
@@ -106,7 +106,16 @@ def test_a_run_that_is_killed_again_and_again_ends_alike(whole, tmp_path):
     _check(_run(tmp_path), tmp_path, whole)
 
 
-@pytest.mark.parametrize("share", [0.35, 0.6, 0.8, 0.95])
+@pytest.mark.parametrize(
+    "share",
+    [
+        pytest.param(share, marks=getattr(pytest.mark, mark))
+        for share, mark in (
+            (0.35, "exhaustive"), (0.6, "slow"), (0.8, "exhaustive"),
+            (0.95, "exhaustive"),
+        )
+    ],
+)  # fmt: skip
 def test_a_kill_at_any_moment_costs_a_step(whole, share, tmp_path):
     killed = _run(tmp_path, after=share * whole[2])
     end = _run(tmp_path)
@@ -118,6 +127,7 @@ def test_a_kill_at_any_moment_costs_a_step(whole, share, tmp_path):
     assert not complete & again
 
 
+@pytest.mark.slow
 def test_a_start_of_what_is_known_is_quick(whole):
     workdir, out, seconds = whole
     before = (workdir / "measurements.csv").read_bytes()

@@ -1,0 +1,84 @@
+"""A reproduction's results in a folder to commit or to hand on.
+
+Rows, arrays, the report and the lineage, without artifacts and without what
+tells of the machine.
+
+```python
+publish(pathlib.Path("runs/reproduce-cpu"), pathlib.Path("docs/results/cpu"))
+```
+"""
+
+import json
+import pathlib
+import shutil
+import sqlite3
+
+from qup import errors, files
+from qup.lineage import publishing, roots
+from qup.lineage.redaction import Redaction
+from qup.report import writing
+from qup.report.material import ABOUT, ROWS, SOURCES, Material
+
+_LINEAGE = pathlib.Path("pipeline", "metadata.sqlite")
+_ARRAYS = "arrays"
+
+
+def publish(folder: pathlib.Path, target: pathlib.Path) -> list[pathlib.Path]:
+    """Copies what was measured, and writes its report.
+
+    Args:
+      folder: Of a reproduction.
+      target: A new folder, or one that was published before.
+
+    Returns:
+      The report's pages in `target`.
+
+    Raises:
+      InputError: `folder` holds no reproduction, or `target` something else.
+      MetadataError: The lineage is missing.
+    """
+    material = Material.read(folder)
+    lineage = roots.find(folder)
+    _check(folder, target)
+    for name in (ROWS, SOURCES, "config.json", "versions.json"):
+        with files.explained(folder / name):
+            files.write_bytes(target / name, (folder / name).read_bytes())
+    about = Redaction(folder.resolve()).value(dict(material.about))
+    files.write_text(
+        target / ABOUT, json.dumps(about, indent=1, sort_keys=True) + "\n"
+    )
+    _copy_arrays(material, target)
+    try:
+        publishing.copy(lineage, target / _LINEAGE)
+    except sqlite3.Error as error:
+        raise errors.InputError(
+            f"Cannot copy {lineage}: {error}. Let other processes end, and "
+            "try again."
+        ) from error
+    return writing.write(Material.read(target), target / "report")
+
+
+def _check(folder: pathlib.Path, target: pathlib.Path) -> None:
+    with files.explained(target):
+        held = sorted(target.iterdir()) if target.exists() else []
+    if held and not (target / ABOUT).is_file():
+        raise errors.InputError(
+            f"{target} holds files that are no published reproduction "
+            f"({held[0].name}, ...). Name an empty or a new folder."
+        )
+    if target.resolve() == folder.resolve():
+        raise errors.InputError(
+            f"{target} is the reproduction itself. Name another folder."
+        )
+
+
+def _copy_arrays(material: Material, target: pathlib.Path) -> None:
+    """Copies the arrays that rows name, and nothing else."""
+    with files.replacing(target / _ARRAYS) as partial:
+        partial.mkdir()
+        for name in sorted({row.artifact for row in material.rows}):
+            source = material.folder / name
+            if name and source.is_file():
+                place = partial / pathlib.Path(name).relative_to(_ARRAYS)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source, place)
