@@ -141,7 +141,11 @@ def test_the_losses_are_those_of_the_papers():
 
 
 @pytest.mark.parametrize(
-    "method", [pytest.param("pgd_at", marks=pytest.mark.slow), "trades"]
+    "method",
+    [
+        pytest.param("pgd_at", marks=pytest.mark.exhaustive),
+        pytest.param("trades", marks=pytest.mark.slow),
+    ],
 )
 def test_a_killed_training_ends_as_an_uninterrupted_one(method, tmp_path):
     data = datasets.load("synthetic", train_size=32, test_size=16)

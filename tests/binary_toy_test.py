@@ -181,6 +181,7 @@ def test_means_and_differences_go_over_seeds():
     assert np.isnan(toy_seeds.mean({0: one[0]})[1])
 
 
+@pytest.mark.slow
 def test_the_program(tmp_path):
     workdir = tmp_path / "toy"
     process = subprocess.run(

@@ -179,6 +179,7 @@ def _exchange(model):
     export.save(network, model.path / artifacts.SERVING)
 
 
+@pytest.mark.slow
 def test_an_export_that_answers_otherwise_is_not_pushed(judged, make, tmp_path):
     model, _, blessing = judged(_exchange)
     assert not blessing.properties["blessed"]
@@ -204,6 +205,7 @@ def test_a_subject_that_is_none_is_told(tmp_path):
         artifacts.subject(pathlib.Path(tmp_path))
 
 
+@pytest.mark.slow
 def test_a_pushed_model_is_served_alike(judged, make, tmp_path):
     model, _, blessing = judged()
     _push(make, model, blessing, tmp_path / "serving")

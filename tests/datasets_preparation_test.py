@@ -181,6 +181,7 @@ tfds_source.load("tiny_dark", origin="", data_dir=DATA, manual_dir=MANUAL)
 """
 
 
+@pytest.mark.slow
 def test_a_killed_preparation_starts_anew(manual, tmp_path):
     folder, target = manual(TinyDark), tmp_path / "data"
     code = _KILLED.replace("DATA", repr(str(target)))

@@ -13,6 +13,7 @@ from tensorboard.backend.event_processing import event_accumulator
 from qup import files
 from qup.orchestration import MetadataReader, State
 
+pytestmark = pytest.mark.slow
 _ROOT = pathlib.Path(__file__).parents[1]
 _QUICK = (
     "--dataset=synthetic",
@@ -30,7 +31,7 @@ def _run(*flags, workdir, cwd=_ROOT):
     done = subprocess.run(
         [sys.executable, "-m", "bin.run_ifa", *_QUICK, *flags,
          f"--workdir={workdir}"],
-        cwd=cwd, text=True, capture_output=True, timeout=300,
+        cwd=cwd, text=True, capture_output=True, timeout=900,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     ran, reused = (
@@ -122,8 +123,8 @@ _CHANGES = {
     "change",
     [
         "translator.epochs=3",
-        pytest.param("attack.epsilon=0.05", marks=pytest.mark.slow),
-        pytest.param("attack.check_steps=6", marks=pytest.mark.slow),
+        pytest.param("attack.epsilon=0.05", marks=pytest.mark.exhaustive),
+        pytest.param("attack.check_steps=6", marks=pytest.mark.exhaustive),
     ],
 )
 def test_a_changed_setting_reruns_what_lies_behind_it(workdir, change):
@@ -135,12 +136,12 @@ def test_a_changed_setting_reruns_what_lies_behind_it(workdir, change):
     assert _rows(workdir) == before
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_other_epochs_train_on_from_those_that_are_there(workdir):
     done = subprocess.run(
         [sys.executable, "-m", "bin.run_ifa", *_QUICK, "--epochs=2,3",
          f"--workdir={workdir}"],
-        cwd=_ROOT, text=True, capture_output=True, timeout=300,
+        cwd=_ROOT, text=True, capture_output=True, timeout=900,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "Trainer.epoch-2: reused" in done.stderr
@@ -160,7 +161,7 @@ def test_a_shared_root_shares_classifiers(finished, tmp_path):
     assert str(tmp_path / "other" / "serving") in out
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_without_cache_all_runs_again(workdir):
     before = _rows(workdir)
     pushed = sorted(workdir.glob("serving/*/*"))
@@ -183,7 +184,7 @@ def test_another_plug_in_or_figure_retrains_nothing(workdir, project):
     assert _run(workdir=workdir, cwd=project)[0] == {"Reporter"}
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_an_edited_attack_attacks_anew_and_retrains_nothing(workdir, project):
     attack = project / "qup" / "attacks" / "pgd.py"
     attack.write_text(attack.read_text() + "\nANSWER = 42\n")

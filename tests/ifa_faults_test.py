@@ -28,7 +28,7 @@ signal.signal(_INT, signal.default_int_handler)  # Jobs behind "&" ignore it.
 _VARYING = re.compile(r"(^pipeline(?:/[^/]+){2})/\d+|-\d\.|events\.out.*")
 
 
-def _run(workdir, number=_KILL, line="\0", after=300, prefix=()):
+def _run(workdir, number=_KILL, line="\0", after=900, prefix=()):
     """Runs the command; sends `number` at a line or after some seconds."""
     process = subprocess.Popen(
         [*prefix, sys.executable, "-m", "bin.run_ifa", *_FLAGS,
@@ -83,7 +83,7 @@ def whole(tmp_path_factory):
 def _kill(workdir, moments, whole):
     """Kills the run at each moment, then lets it finish; counts the kills."""
     said = []
-    for after in (*moments, 300):
+    for after in (*moments, 900):
         walked = {path.name for path in workdir.rglob("shard-*.npz")}
         said.append((end := _run(workdir, after=after))[2])
         told = re.findall("(.) of 3 shards to walk", end[2])
@@ -129,6 +129,7 @@ def _stop(workdir, number, what):
     assert len([*workdir.glob("**/stateful_*/*/*/ckpt-2.index")]) == 1
 
 
+@pytest.mark.slow
 def test_a_stop_within_an_epoch_is_quiet_and_costs_nothing(tmp_path):
     _stop(tmp_path, _TERM, "classifier")
     end = _run(tmp_path, _INT, "Trainer.epoch-2: complete")

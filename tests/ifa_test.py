@@ -41,7 +41,7 @@ def _start(*flags, cwd=_ROOT, **options):
 
 def _run(*flags, **options):
     process = _start(*flags, **options)
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=900)
     return process.returncode, out, err
 
 
@@ -262,7 +262,7 @@ def test_nobody_reading_on_is_no_error(done):
              f"--workdir={done[0]}", "--epochs=1,2"],
             cwd=_ROOT, stdout=full, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
-        _, err = process.communicate(timeout=300)
+        _, err = process.communicate(timeout=900)
     assert process.returncode == 1 and "Traceback" not in err
     assert "All results are in the workdir" in err
 

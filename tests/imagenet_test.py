@@ -465,8 +465,18 @@ def test_the_documents_example_runs(tmp_path, monkeypatch):
         assert f"{line}{networks.get(name).image_size} |" in text
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", networks.names(available=True))
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(
+            name,
+            marks=getattr(
+                pytest.mark, "slow" if name == _SMALL else "exhaustive"
+            ),
+        )
+        for name in networks.names(available=True)
+    ],
+)
 def test_every_model_is_what_the_table_says(name):
     network = networks.get(name)
     # The dense layers of VGG fix its size.

@@ -14,6 +14,11 @@ from qup.types import DatasetInfo
 
 NAMES = models.names()
 SCALABLE = [n for n in NAMES if "width" in signature(models.get(n)).parameters]
+# The deepest takes longer than all others together.
+DEEP_SLOWLY = [
+    pytest.param(n, marks=pytest.mark.slow) if n == "googlenet" else n
+    for n in NAMES
+]
 MNIST = (28, 28, 1)
 CIFAR = (32, 32, 3)
 cross_entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -134,7 +139,7 @@ def test_keras_file_brings_the_model_back(name, options, tmp_path):
     np.testing.assert_array_equal(infer(loaded, images), expected)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", DEEP_SLOWLY)
 def test_saved_model_serves_the_same_logits(name, tmp_path):
     images, _ = make_batch()
     small(name).export(str(tmp_path), verbose=False)
@@ -143,14 +148,14 @@ def test_saved_model_serves_the_same_logits(name, tmp_path):
     np.testing.assert_allclose(logits, infer(small(name), images), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", DEEP_SLOWLY)
 def test_xla_agrees(name):
     images, _ = make_batch()
     logits = tf.function(infer, jit_compile=True)(small(name), images)
     np.testing.assert_allclose(logits, infer(small(name), images), atol=1e-3)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", DEEP_SLOWLY)
 def test_one_step_of_the_recipe_lowers_the_loss(name):
     images, labels = make_batch(size=32)
     model, recipe = build_small(name), models.recipe(name)

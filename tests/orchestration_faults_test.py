@@ -217,7 +217,14 @@ def folder(tmp_path):
         yield pathlib.Path(name)
 
 
-@pytest.mark.parametrize("kind", ["single", "lasting", "kill"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "single",
+        pytest.param("lasting", marks=pytest.mark.slow),
+        pytest.param("kill", marks=pytest.mark.slow),
+    ],
+)
 def test_a_fault_anywhere_publishes_nothing_wrong(folder, kind):
     for number in itertools.count(1):
         root = folder / str(number)
@@ -253,7 +260,14 @@ def _recoveries(folder, first, second, kinds):
     return happened
 
 
-@pytest.mark.parametrize("kind", ["single", "lasting", "kill"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "single",
+        pytest.param("lasting", marks=pytest.mark.slow),
+        pytest.param("kill", marks=pytest.mark.slow),
+    ],
+)
 def test_a_fault_during_recovery_publishes_nothing_wrong(folder, kind):
     happened = 0
     for first in range(1, 110, 15):
@@ -262,7 +276,7 @@ def test_a_fault_during_recovery_publishes_nothing_wrong(folder, kind):
     assert happened > 40, "nearly no recovery was disturbed"
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("kinds", [("kill", "kill"), ("lasting", "single")])
 def test_any_two_faults_publish_nothing_wrong(folder, kinds):
     happened = 0

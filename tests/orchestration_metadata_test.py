@@ -215,6 +215,7 @@ def test_a_failed_transaction_lets_go_at_once(path, monkeypatch):
     assert kept and metadata.execution(3).outputs, "rolled back"
 
 
+@pytest.mark.slow
 def test_look_ups_stay_fast_among_10_000_executions(path, monkeypatch):
     metadata = Metadata(path)
     run = metadata.begin("many", {})

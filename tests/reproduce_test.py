@@ -119,7 +119,7 @@ def test_remaining_time_is_learnt_by_kind():
 def _run(*flags, program="reproduce"):
     return subprocess.run(
         [sys.executable, "-m", f"bin.{program}", *flags],
-        cwd=_ROOT, text=True, capture_output=True, timeout=600,
+        cwd=_ROOT, text=True, capture_output=True, timeout=900,
     )  # fmt: skip
 
 

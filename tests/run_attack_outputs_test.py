@@ -85,6 +85,7 @@ def test_a_damaged_model_is_told(tmp_path):
         _request(tmp_path, "fgsm", model_path=str(path))
 
 
+@pytest.mark.slow
 def test_probabilities_are_warned_of_once_on_a_command_line(tmp_path):
     path = _model(tmp_path / "mine.keras")
     done = subprocess.run(

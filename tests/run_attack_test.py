@@ -31,7 +31,7 @@ def _start(program, workdir, *flags):
 
 def _run(program, workdir, *flags):
     process = _start(program, workdir, *flags)
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=900)
     return process.returncode, out, err
 
 
@@ -98,6 +98,7 @@ def test_another_attack_keeps_classifier_and_rows(done):
     assert before < after
 
 
+@pytest.mark.slow
 def test_takes_what_the_road_has_trained_and_leaves_its_rows(tmp_path):
     workdir = tmp_path / "run"
     road = (

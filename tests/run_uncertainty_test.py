@@ -427,7 +427,7 @@ def test_the_program_prints_one_line_for_a_mistake(tmp_path):
              f"--workdir={tmp_path / 'run'}")  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-m", "bin.run_uncertainty", *flags],
-        cwd=_ROOT, text=True, capture_output=True, timeout=300, check=False,
+        cwd=_ROOT, text=True, capture_output=True, timeout=900, check=False,
     )  # fmt: skip
     assert done.returncode == 1 and not done.stdout
     assert done.stderr == (

@@ -13,7 +13,12 @@ _DUALS = {"linf": 1, "l2": 2, "l1": np.inf}
 
 
 @pytest.mark.parametrize(
-    "norm,room", [("linf", 1.02), ("l2", 1.2), ("l1", 2.0)]
+    "norm,room",
+    [
+        ("linf", 1.02),
+        pytest.param("l2", 1.2, marks=pytest.mark.slow),
+        pytest.param("l1", 2.0, marks=pytest.mark.slow),
+    ],
 )
 def test_linear_model_is_broken_where_it_can_be(norm, room):
     shape = (4, 5, 1)

@@ -213,6 +213,7 @@ def _translate(deltas, **options):
     return translation.fit_translator(deltas, **(settings | options))
 
 
+@pytest.mark.slow
 def test_a_killed_translator_ends_as_an_uninterrupted_one(tmp_path):
     deltas = _deltas(tmp_path)
     whole = _translate(deltas, schedule="cosine")
@@ -230,6 +231,7 @@ def test_a_killed_translator_ends_as_an_uninterrupted_one(tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_translator_learns(tmp_path):
     losses = []
     _translate(

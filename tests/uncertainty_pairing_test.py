@@ -30,6 +30,7 @@ def _found(curvature, **options):
     return importance.relation(packet, _WINDOW, **{**_SIZES, **options})
 
 
+@pytest.mark.slow
 def test_an_error_of_the_difference_itself():
     truth, scores = _sigma_x(3.0) - _sigma_x(2.5), []
     for seed in range(40):

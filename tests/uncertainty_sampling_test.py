@@ -69,7 +69,14 @@ def test_chains_give_the_closed_forms(name):
         assert abs(_away(found, measure, value)[0]) < limit, measure
 
 
-@pytest.mark.parametrize("domain", [Box(), _WINDOW, SineWindow()])
+@pytest.mark.parametrize(
+    "domain",
+    [
+        _WINDOW,
+        pytest.param(Box(), marks=pytest.mark.slow),
+        pytest.param(SineWindow(), marks=pytest.mark.slow),
+    ],
+)
 def test_three_estimators_agree_on_a_trained_network(domain):
     packet = packets.trained()
     along = uncertainty.axes.joined(2, [("u", np.array([[0.6, -0.8]]))], None)
@@ -104,6 +111,7 @@ def _disagreements(packet, domain, along, exact, seed):
             yield place, check.words.partition(":")[0]
 
 
+@pytest.mark.slow
 def test_intervals_cover_what_quadrature_gives():
     packet = packets.trained()
     exact = quadrature.relation(packet, _WINDOW)
@@ -123,6 +131,7 @@ def test_intervals_cover_what_quadrature_gives():
         )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_intervals_hold_where_the_product_is_stationary():
     # ln l is nearly linear: the product is 1/2, and its slope vanishes.
     packet = packets.logistic(1)
