@@ -1,0 +1,168 @@
+"""Sections of the controls, of hand-made rows: every number, or "not run"."""
+
+import math
+import pathlib
+
+import numpy as np
+import pytest
+
+from qup import scales
+from qup.measurements import Row
+from qup.report import claims, sections
+from qup.report.blocks import Picture, Table, Words
+from qup.report.claims import Outcome
+from qup.report.material import Material
+
+_CPU = scales.get("cpu")
+_PGD = {
+    "num_steps": 4, "random_start": False, "loss": "cross_entropy",
+    "pixel_clip": True,
+}  # fmt: skip
+
+
+def _rows(
+    value, measure, *, attack="", kind="CL", epochs=1, seeds=3, n=1000,
+    model="convnet", dataset="mnist", artifact="", **parameters,
+):  # fmt: skip
+    """Returns a row a seed, .01 apart."""
+    stderr = None
+    if 0 < value < 100:
+        stderr = 100 * math.sqrt(value / 100 * (1 - value / 100) / n)
+    epsilon = 0.1 if attack else None
+    return [
+        Row(dataset, model, kind, attack, epsilon, measure,
+            value + 0.01 * seed, stderr, n, epochs, seed, artifact,
+            {"split": "test", **parameters})
+        for seed in range(seeds)
+    ]  # fmt: skip
+
+
+def _attacked(value, **changes):
+    return _rows(value, "robust_accuracy", attack="pgd", **_PGD, **changes)
+
+
+def _section(name, rows, folder=None):
+    folder = folder or pathlib.Path("nowhere")
+    return sections.get(name)(Material(folder, tuple(rows), _CPU))
+
+
+def _tables(section):
+    return [block for block in section.blocks if isinstance(block, Table)]
+
+
+def _pictures(section):
+    return {b.name: b for b in section.blocks if isinstance(b, Picture)}
+
+
+def _lines(table):
+    """Returns the texts of a table's cells by the first."""
+    return {line[0].text: [c.text for c in line[1:]] for line in table.body}
+
+
+def _words(section):
+    return " ".join(b.text for b in section.blocks if isinstance(b, Words))
+
+
+def _implied(folder):
+    np.savez(folder / "templates.npz", templates=np.zeros((10, 4, 4, 1)))
+    rows = []
+    for number, reader in enumerate(
+        ("nearest_template", "classifier_of_delta", "pair",
+         "delta_of_true_label")
+    ):  # fmt: skip
+        for images, n in (("all", 1000), ("misclassified", 40)):
+            told = {
+                "kind": "ACL", "read_by": reader, "images": images, "n": n,
+                "through": "both", "artifact": "templates.npz",
+            }  # fmt: skip
+            measure = "implied_class_accuracy"
+            rows += _rows(90.0 - number, measure, **told)
+            rows += _rows(30.0 - number, measure, attack="pgd", **_PGD, **told)
+    return rows
+
+
+def test_implied_classes_have_a_table_and_figures(tmp_path):
+    section = _section("leaks", _implied(tmp_path), tmp_path)
+    lines = _lines(_tables(section)[0])
+    assert lines["G(X), nearest mean Delta of a class"] == [
+        "90.01 ± 0.02 (3)", "90.01 ± 0.02 (3)",
+        "30.01 ± 0.02 (3)", "30.01 ± 0.02 (3)",
+    ]  # fmt: skip
+    assert lines["Delta of the true label"][0] == "87.01 ± 0.02 (3)"
+    counts = lines["images (the least of a seed)"]
+    assert counts == ["1,000", "40", "1,000", "40"]
+    assert {"leak-implied", "leak-templates"} <= set(_pictures(section))
+    assert "carried over were not run" in _words(section)
+
+
+@pytest.mark.parametrize(
+    ("alone", "carried", "words"),
+    [(70.0, 85.0, "misleads"), (90.0, 85.0, "breaks fewer")],
+)
+def test_weaker_attacks_that_break_more_are_told(alone, carried, words):
+    rows = _attacked(80.0, kind="ACL", through="both", made_on="ACL")
+    rows += _attacked(carried, kind="ACL", through="both", made_on="CL")
+    rows += _rows(
+        3.0, "broken_by_transfer_alone", kind="ACL", attack="pgd", **_PGD,
+        through="both", made_on="CL",
+    )  # fmt: skip
+    rows += _attacked(60.0, through="both", made_on="CL")
+    rows += _attacked(alone, kind="ACL", through="classifier")
+    section = _section("leaks", rows)
+    (table,) = _tables(section)
+    lines = _lines(table)
+    own = lines["ACL, attacked through both networks"]
+    assert own == ["80.01 ± 0.02 (3)", "-", "1,000"]
+    assert lines["ACL, images attacked on CL"][1] == "3.01 ± 0.02 (3)"
+    assert lines["CL, images attacked through the pair"][0] == "not run"
+    assert words in _words(section)
+
+
+def _walk(label, ends):
+    rows = []
+    for step, (clean, after, before) in zip((0, 20), ends, strict=True):
+        told = {"images": "X_n", "step": step, "walked_with": label}
+        rows += _rows(clean, "test_accuracy", **told)
+        rows += _attacked(after, attacked_image="X_n", **told)
+        rows += _attacked(before, attacked_image="X_0", **told)
+    return rows
+
+
+def test_walks_of_test_images_stand_beside_each_other():
+    rows = _walk("true", [(97.0, 60.0, 60.0), (100.0, 99.0, 95.0)])
+    rows += _walk("predicted", [(97.0, 60.0, 60.0), (97.0, 96.0, 60.0)])
+    section = _section("leaks", rows)
+    (table,) = _tables(section)
+    told = [[cell.text for cell in line] for line in table.body]
+    assert [line[:2] for line in told] == [
+        ["true labels", "0"], ["true labels", "20"],
+        ["predicted labels", "0"], ["predicted labels", "20"],
+    ]  # fmt: skip
+    assert told[1][2].startswith("100.01") and told[3][2].startswith("97.01")
+    assert told[1][5] == "1,000"
+    figure = _pictures(section)["leak-walks"].figure
+    assert [axis.get_title() for axis in figure.axes] == [
+        "walked with true labels", "walked with predicted labels",
+    ]  # fmt: skip
+
+
+def test_walked_test_images_are_no_training_images():
+    """Both name X_n; the supplement's Fig. 2 is of the latter alone."""
+    rows = []
+    for step, clean, robust in ((0, 97.0, 60.0), (20, 100.0, 99.0)):
+        told = {"images": "X_n", "step": step, "split": "train"}
+        rows += _rows(clean, "test_accuracy", **told)
+        rows += _attacked(robust, **told)
+    unseen = _walk("true", [(50.0, 9.0, 9.0), (40.0, 5.0, 5.0)])
+    section = _section("supp_table1", rows + unseen)
+    assert "walk-mnist-convnet-1" in _pictures(section)
+    verdict = claims.get("walks_raise_both")(
+        Material(None, tuple(rows + unseen), _CPU)
+    )
+    assert verdict.outcome is Outcome.SUPPORTED
+
+
+def test_leaks_that_were_not_measured_say_so():
+    section = _section("leaks", [])
+    assert not _tables(section) and not _pictures(section)
+    assert _words(section).count("not run") == 3
