@@ -166,3 +166,46 @@ def test_leaks_that_were_not_measured_say_so():
     section = _section("leaks", [])
     assert not _tables(section) and not _pictures(section)
     assert _words(section).count("not run") == 3
+
+
+def _heated(heat, clean, robust, **changes):
+    told = {"temperature": heat, "evaluation": "uncertainty", **changes}
+    return _rows(clean, "test_accuracy", **told) + _attacked(robust, **told)
+
+
+def _sigma(heat, value, **changes):
+    return _rows(
+        value, "sigma_p", temperature=heat, evaluation="uncertainty",
+        domain="box", over="pixels", statistic="mean", packet="loss",
+        estimator="importance", control="", **changes,
+    )  # fmt: skip
+
+
+def test_temperature_moves_what_it_moves():
+    rows = _rows(97.0, "test_accuracy") + _attacked(60.0) + _sigma(1.0, 0.2)
+    rows += _heated(4.0, 97.0, 55.0) + _sigma(4.0, 0.4)
+    # A robust network of as many epochs is another one.
+    rows += _sigma(1.0, 9.0, method="trades")
+    section = _section("temperature", rows)
+    (table,) = _tables(section)
+    told = [[cell.text for cell in line] for line in table.body]
+    assert [line[:2] for line in told] == [["1", "1"], ["1", "4"]]
+    assert told[1][2:] == [
+        "97.01 ± 0.02 (3)", "55.01 ± 0.02 (3)", "0.41000 ± 0.02484 (3)",
+    ]  # fmt: skip
+    words = _words(section)
+    assert "TA is the same on every seed" in words
+    assert "differs by -5.00" in words and "1.95 times" in words
+    left, right = _pictures(section)["temperature-mnist-convnet-1"].figure.axes
+    assert len(left.containers) == 2 and len(right.containers) == 1
+
+
+def test_temperature_without_sigma_says_so():
+    rows = _rows(97.0, "test_accuracy") + _heated(0.25, 96.0, 65.0)
+    section = _section("temperature", rows)
+    assert "differs by 1.00 points at the most" in _words(section)
+    assert f"{_PAPER} not run" in _words(section)
+    assert "not run" in _words(_section("temperature", []))
+
+
+_PAPER = "RA, PGD-4, clipped"

@@ -15,7 +15,6 @@ All of the first network of Table 2 (MNIST, ConvNet) after the fewest epochs:
 import dataclasses
 from collections.abc import Iterable
 
-from qup.components.accuracy_meter import AccuracyMeter
 from qup.components.implied_class_meter import ImpliedClassMeter
 from qup.components.label_predictor import LabelPredictor
 from qup.components.label_shuffler import LabelShuffler
@@ -27,6 +26,7 @@ from qup.components.translator_meter import TranslatorMeter
 from qup.components.walk_evaluator import WalkEvaluator
 from qup.orchestration import Channel
 from qup.pipelines import experiments, settings
+from qup.pipelines.experiments import uncertainty
 from qup.pipelines.lab import Lab, Trained
 from qup.scales import Network
 
@@ -78,11 +78,10 @@ def robustly(
 
 def _temperatures(lab: Lab, of: Trained) -> None:
     for heat in TEMPERATURES:
-        lab.node(
-            AccuracyMeter, f"AccuracyMeter.{of.name}.temperature-{heat:g}",
-            **of.images, attack=settings.attack(of.given.config),
-            temperature=heat, seed=of.seed,
-        )  # fmt: skip
+        uncertainty.tempered(lab, of, heat)
+    # sigma_p moves with the temperature, and TA does not.
+    for heat in (1.0, *TEMPERATURES):
+        uncertainty.measured(lab, of, "box", heat)
 
 
 def _predictors(lab: Lab, of: Trained) -> None:
