@@ -209,3 +209,47 @@ def test_temperature_without_sigma_says_so():
 
 
 _PAPER = "RA, PGD-4, clipped"
+
+
+def _translator(error, width, clean, *, control="", template=0.5):
+    told = {
+        "kind": "ACL", "control": control, "translator_parameters": width**2,
+        "translator_width": width,
+    }  # fmt: skip
+    measure, rows = "translator_l1_error_relative", []
+    for name, value in (("translator", error), ("class_template", template)):
+        rows += _rows(value, measure, predictor=name, **told)
+    rows += _rows(clean, "test_accuracy", through="both", **told)
+    return rows + _attacked(clean - 30, through="both", **told)
+
+
+def test_capacity_is_swept():
+    rows = _translator(0.9, 40, 97.0) + _translator(
+        0.3, 80, 98.0, control="width_32"
+    )
+    rows += _translator(0.2, 40, 99.0, control="delta_1")
+    rows += _translator(1.0, 40, 50.0, control="permuted_labels")
+    section = _section("capacity", rows + _rows(96.0, "test_accuracy"))
+    (table,) = _tables(section)
+    lines = _lines(table)
+    assert list(lines) == [
+        "Delta_N, the pair's own", "Delta_N, width 32",
+        "Delta_1, one long step",
+    ]  # fmt: skip
+    assert lines["Delta_N, width 32"][0] == "6,400"
+    assert lines["Delta_1, one long step"][1].startswith("0.2100 ±")
+    words = _words(section)
+    assert "the error falls with the size" in words
+    assert "Delta_1 is learnt better" in words
+    above, below = _pictures(section)["capacity"].figure.axes
+    labels = [text.get_text() for text in above.get_legend().texts]
+    assert labels[0] == "template of the true class" and len(labels) == 3
+    labels = [text.get_text() for text in below.get_legend().texts]
+    assert {"ACL, TA", "CL, TA"} <= set(labels)
+
+
+def test_one_size_decides_nothing():
+    section = _section("capacity", _translator(0.9, 40, 97.0))
+    assert "is undecided" in _words(section)
+    assert "Delta_1 against Delta_N: not run" in _words(section)
+    assert "It was not run" in _words(_section("capacity", []))

@@ -14,6 +14,7 @@ All of the first network of Table 2 (MNIST, ConvNet) after the fewest epochs:
 
 import dataclasses
 from collections.abc import Iterable
+from typing import Any
 
 from qup.components.implied_class_meter import ImpliedClassMeter
 from qup.components.label_predictor import LabelPredictor
@@ -99,6 +100,7 @@ def _leaks(lab: Lab, of: Trained) -> None:
     translator = lab.translator(of, deltas).outputs["translator"]
     pair = lab.augmented(of, translator)
     lab.attacked(pair)
+    _metered(lab, of, translator, deltas)
     alone = lab.augmented(of, translator, "classifier", through="classifier")
     lab.attacked(alone)
     attack = settings.attack(of.given.config)
@@ -150,11 +152,19 @@ def _pair(
     rows = {f"translator_{key}": value for key, value in changes.items()}
     pair = lab.augmented(of, channel, control, control=control, **rows)
     lab.attacked(pair)
+    _metered(lab, of, channel, deltas, control=control, **rows)
+
+
+def _metered(
+    lab: Lab, of: Trained, translator: Channel, deltas: Channel, **rows: Any
+) -> None:
+    """Asks how much of Delta a translator gives."""
     given = of.given.combination()["row_parameters"]
+    names = (rows.get("control"), of.name)
     lab.node(
-        TranslatorMeter, f"TranslatorMeter.{control}.{of.name}", **of.images,
-        translator=channel, deltas=deltas,
-        row_parameters={**given, **rows, "control": control},
+        TranslatorMeter, ".".join(("TranslatorMeter", *filter(None, names))),
+        **of.images, translator=translator, deltas=deltas,
+        row_parameters={**given, **rows},
     )  # fmt: skip
 
 
