@@ -44,6 +44,8 @@ def draw(
     left.set_ylim(-3, 103)
     _draw(right, deviations, heats)
     right.set_ylabel("sigma_p, 1 / pixel range (mean over pixels)")
+    # A window's is a thousand times that of the box.
+    right.set_yscale("log")
     if not any(deviations.values()):
         right.text(
             0.5, 0.5, "not run", ha="center", color=colours.GREY,

@@ -9,7 +9,7 @@ from qup.report.blocks import Block, Cell, Picture, Section, Table, Words
 from qup.report.estimates import Estimate, change, over_seeds
 from qup.report.material import Material
 from qup.report.sections import uncertainty
-from qup.report.selection import Look, rows
+from qup.report.selection import Look, of_network, rows
 from qup.scales import Network
 
 _WORDS = (
@@ -30,11 +30,17 @@ _TEMPERED = "uncertainty"
 def tempered(
     material: Material, network: Network, epochs: int, look: Look, heat: float
 ) -> list[Row]:
-    """Returns TA or RA at a temperature, a row a seed."""
-    wanted = {}
+    """Returns TA or RA at a temperature, a row a seed.
+
+    At T = 1 of the seeds that have another temperature: all compare alike.
+    """
     if heat != 1:
         wanted = {"evaluation": _TEMPERED, "temperature": heat}
-    return rows(material, network, "CL", epochs, look, **wanted)
+        return rows(material, network, "CL", epochs, look, **wanted)
+    held = _held(material, network, epochs)
+    seeds = {row.seed for row in held if row.parameters["temperature"] != 1}
+    found = rows(material, network, "CL", epochs, look)
+    return [row for row in found if row.seed in seeds]
 
 
 @sections.register(order=64)
@@ -63,13 +69,16 @@ def temperature(material: Material) -> Section:
 _TITLE = "Temperature: same decisions, another sigma_p"
 
 
+def _held(material: Material, network: Network, epochs: int) -> list[Row]:
+    return material.find(
+        evaluation=_TEMPERED, measure="robust_accuracy", control=None,
+        method=None, **of_network(network, epochs),
+    )  # fmt: skip
+
+
 def _heats(material: Material, network: Network, epochs: int) -> list[float]:
     """Returns the temperatures that TA and RA were measured at, and 1."""
-    held = material.find(
-        dataset=network.dataset, model=network.model, epochs=epochs,
-        evaluation=_TEMPERED, measure="robust_accuracy", control=None,
-        method=None,
-    )  # fmt: skip
+    held = _held(material, network, epochs)
     return sorted({1.0} | {row.parameters["temperature"] for row in held})
 
 
