@@ -253,3 +253,67 @@ def test_one_size_decides_nothing():
     assert "is undecided" in _words(section)
     assert "Delta_1 against Delta_N: not run" in _words(section)
     assert "It was not run" in _words(_section("capacity", []))
+
+
+def _network(number, robust, *, sigma=True, **changes):
+    """Returns rows of a network whose candidates are `number`."""
+    told = {"evaluation": "predictors", **changes}
+    sampled = {f"clever_{key}": x for key, x in _CPU.clever.items()}
+    rows = _rows(97.0, "test_accuracy", **changes)
+    rows += _rows(
+        robust, "robust_accuracy", attack="autoattack",
+        **{**changes, "evaluation": "per_image"},
+    )  # fmt: skip
+    rows += _rows(number, "gradient_l1", **told)
+    rows += _rows(10.0 - number, "margin_ratio", **told)
+    rows += _rows(0.05 + number / 1e3, "clever_linf", **told, **sampled,
+                  clever_radius=0.1)  # fmt: skip
+    # Of another sampling: no second row of a seed.
+    rows += _rows(9.0, "clever_linf", **told, clever_num_batches=1,
+                  clever_num_samples=1, clever_radius=0.1)  # fmt: skip
+    return rows + (_sigma(1.0, number, **changes) if sigma else [])
+
+
+_TABLE = [
+    {"model": "convnet", "epochs": 1}, {"model": "convnet", "epochs": 30},
+    {"model": "convnet", "epochs": 50},
+    {"model": "resnet", "epochs": 1, "model_depth": 20},
+    {"model": "resnet", "epochs": 30, "model_depth": 20},
+    {"model": "ygcnn", "epochs": 1}, {"model": "ygcnn", "epochs": 30},
+    {"model": "convnet", "epochs": 10, "method": "trades"},
+]  # fmt: skip
+
+
+def test_predictors_tell_what_goes_with_robustness():
+    rows = []
+    for number, changes in enumerate(_TABLE, 1):
+        rows += _network(number, 90.0 - 5 * number, sigma=number < 4, **changes)
+    section = _section("predictors", rows)
+    (table,) = _tables(section)
+    lines = _lines(table)
+    assert lines["input gradient"][:2] == ["8", "-1.00"]
+    assert lines["input gradient"][-1] == "RA falls with it"
+    assert lines["input gradient"][4] == "-"
+    assert lines["sigma_p, box"] == [
+        "3", "too few that differ", "-", "too few that differ",
+        "too few that differ", "undecided: too few that differ",
+    ]  # fmt: skip
+    assert lines["sigma_x, box"][0] == "0"
+    # All networks have one TA: no ranks, and no correlation.
+    assert lines["TA"][1] == "too few that differ"
+    words = _words(section)
+    assert "mnist: 8 networks with RA, AutoAttack" in words
+    assert "10 batches of 16 samples in a ball of radius 0.1" in words
+    assert "ConvNet, 10 epochs, trades" in words
+    figure = _pictures(section)["predictors-mnist"].figure
+    shown = [axis for axis in figure.axes if axis.get_visible()]
+    assert [len(axis.containers) for axis in shown] == [8, 8, 8, 8, 3]
+
+
+def test_few_networks_predict_nothing():
+    rows = _network(1.0, 80.0) + _network(2.0, 70.0, epochs=30)
+    section = _section("predictors", rows)
+    (table,) = _tables(section)
+    verdicts = {line[-1].text for line in table.body}
+    assert verdicts == {"undecided: too few that differ", "not run"}
+    assert "It was not run" in _words(_section("predictors", []))

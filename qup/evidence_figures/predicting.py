@@ -13,7 +13,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import (
+    FuncFormatter,
+    LogLocator,
+    MaxNLocator,
+    NullLocator,
+)
 
 from qup.evidence_figures import trainings
 from qup.evidence_figures.trainings import Look, Point
@@ -88,6 +93,8 @@ def _draw(
         axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=9))
         axis.xaxis.set_minor_locator(NullLocator())
         axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    else:
+        axis.xaxis.set_major_locator(MaxNLocator(3))
     for key, (look, robust) in networks.items():
         value = candidate.values.get(key)
         if value is not None and np.isfinite([value[0], robust[0]]).all():
