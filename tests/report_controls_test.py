@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from qup import scales
+from qup.imagenet import networks
 from qup.measurements import Row
 from qup.report import claims, sections
 from qup.report.blocks import Picture, Table, Words
@@ -317,3 +318,48 @@ def test_few_networks_predict_nothing():
     verdicts = {line[-1].text for line in table.body}
     assert verdicts == {"undecided: too few that differ", "not run"}
     assert "It was not run" in _words(_section("predictors", []))
+
+
+def _models(names, sign, *, weights="abc"):
+    """Returns rows whose distortion rises (1) or falls (-1) with the error."""
+    rows = []
+    for number, name in enumerate(names):
+        told = {
+            "family": "", "weights": weights, "num_parameters": 1,
+            "image_files": "f",
+        }  # fmt: skip
+        common = {"model": name, "dataset": "imagenet", "epochs": 0,
+                  "seeds": 1, **told}  # fmt: skip
+        rows += _rows(60.0 + 5 * number, "test_accuracy", **common)
+        far = 2.0 - sign * 0.1 * number + 0.01 * (number % 2)
+        rows += _rows(far, "mean_linf", attack="iterative_fgsm_search",
+                      **common, targets="random")  # fmt: skip
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("sign", "outcome"), [(1, Outcome.SUPPORTED), (-1, Outcome.CONTRADICTED)]
+)
+def test_lines_of_fig3_have_a_verdict(sign, outcome):
+    known = [n for n in networks.names() if n.startswith(("VGG", "ResNet"))]
+    rows = _models(known, sign)
+    verdict = claims.get("distortion_falls_with_accuracy")(
+        Material(None, tuple(rows), _CPU)
+    )
+    assert verdict.outcome is outcome and verdict.rows
+    (table,) = _tables(_section("fig3_imagenet", rows))
+    told = [[cell.text for cell in line] for line in table.body]
+    assert told[0][1] == str(len(known)) and "±" in told[0][3]
+    assert (float(told[0][3].split()[0]) > 0) == (sign > 0)
+    assert told[1][-1] == "not run"
+
+
+def test_random_weights_decide_nothing():
+    known = [n for n in networks.names() if n.startswith(("VGG", "ResNet"))]
+    rows = _models(known, 1, weights="random")
+    (table,) = _tables(_section("fig3_imagenet", rows))
+    assert {line[-1].text for line in table.body} == {"not run"}
+    verdict = claims.get("distortion_falls_with_accuracy")(
+        Material(None, tuple(rows), _CPU)
+    )
+    assert verdict.outcome is Outcome.NOT_RUN
