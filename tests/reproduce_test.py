@@ -136,6 +136,10 @@ def done(tmp_path_factory):
 def test_fastest_path_measures_and_reports(done):
     workdir, _, found = done
     assert "report.html" in found.stdout and "left]" in found.stderr
+    assert "tensorboard --logdir" in found.stdout
+    sweep = workdir / "tensorboard" / "sweep"
+    (line,) = [path.name for path in sweep.iterdir()]
+    assert line == "synthetic.convnet.seed-0.epoch-1"
     rows = measurements.read(workdir / "measurements.csv")
     attacks = {row.attack for row in rows if row.measure == "robust_accuracy"}
     assert attacks == {"pgd", scales.get("smoke").worst["name"]}
