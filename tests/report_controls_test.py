@@ -1,5 +1,6 @@
 """Sections of the controls, of hand-made rows: every number, or "not run"."""
 
+import dataclasses
 import math
 import pathlib
 
@@ -9,7 +10,7 @@ import pytest
 from qup import scales
 from qup.imagenet import networks
 from qup.measurements import Row
-from qup.report import claims, sections
+from qup.report import claims, per_class, sections
 from qup.report.blocks import Picture, Table, Words
 from qup.report.claims import Outcome
 from qup.report.material import Material
@@ -363,3 +364,28 @@ def test_random_weights_decide_nothing():
         Material(None, tuple(rows), _CPU)
     )
     assert verdict.outcome is Outcome.NOT_RUN
+
+
+def test_each_class_has_its_accuracies(tmp_path):
+    labels = np.array([0, 0, 2, 2, 2, 2])
+    right = np.array([1, 1, 1, 1, 1, 0], bool)
+    robust = np.array([1, 0, 1, 0, 0, 0], bool)
+    counts = per_class.counted(labels, right, robust)
+    np.savez(tmp_path / per_class.FILE, **counts)
+    rows = _rows(
+        50.0, "robust_accuracy", attack="autoattack", epochs=30, n=6,
+        evaluation="per_image", artifact=per_class.FILE, seeds=1,
+    )  # fmt: skip
+    section = _section("classes", rows, tmp_path)
+    (table,) = _tables(section)
+    lines = _lines(table)
+    assert table.head[1:3] == (
+        "ConvNet, 30 epochs: TA", "ConvNet, 30 epochs: RA, AutoAttack",
+    )  # fmt: skip
+    assert [text.split()[0] for text in lines["0"]] == ["100.00", "50.00", "2"]
+    assert [text.split()[0] for text in lines["2"]] == ["75.00", "25.00", "4"]
+    (figure,) = (p.figure for p in _pictures(section).values())
+    assert len(figure.axes[0].containers) == 4
+    # Rows of an earlier version lead to no counts.
+    bare = [dataclasses.replace(row, artifact="") for row in rows]
+    assert "It was not run" in _words(_section("classes", bare, tmp_path))

@@ -147,6 +147,9 @@ def test_fastest_path_measures_and_reports(done):
     assert len(sources) == len(rows)
     page = (workdir / "report" / "report.html").read_text()
     assert "Evaluator.synthetic.convnet.seed-0.epoch-1, artifact" in page
+    # Records of each image stay where they are; their counts are told.
+    assert "Percent of each class of synthetic" in page
+    assert not list((workdir / "arrays").rglob("records.npz"))
 
 
 def test_second_start_computes_nothing(done):
