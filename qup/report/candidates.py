@@ -13,6 +13,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 
 from qup.evidence_figures.trainings import Look as Drawn
+from qup.report import numbers
 from qup.report.estimates import Estimate, over_seeds
 from qup.report.material import Material
 from qup.report.sections import uncertainty
@@ -53,7 +54,7 @@ def measured(material: Material, dataset: str) -> list[Candidates]:
         values = dict(_values(material, network, epochs, method))
         if not values:
             continue
-        title = f"{network.title}, {epochs} epochs"
+        title = f"{network.title}, {numbers.count(epochs, 'epoch')}"
         if method:
             title += f", {method}"
         looks = {

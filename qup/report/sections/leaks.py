@@ -19,8 +19,8 @@ _IMPLIED = (
     "its Delta is read as a class: by the nearest of the mean Deltas of the "
     "training classes, and by the classifier that is shown the Delta without "
     "its image. Where the classifier alone is wrong, the pair can be right "
-    "only by what the translator knows; the last line of the table is the "
-    "Delta that the true label gives, which is what was to be learnt."
+    'only by what the translator knows; "Delta of the true label" is what '
+    "was to be learnt."
 )
 _READERS = {
     "nearest_template": "G(X), nearest mean Delta of a class",

@@ -184,6 +184,7 @@ def _picture(
             shown, looks, title=dataset, attack=title.removeprefix("RA, "),
             note="Bars: 95 % intervals.",
         ),
-        f"RA of {len(networks)} networks on {dataset} over every candidate.",
+        f"RA of {numbers.count(len(networks), 'network')} on {dataset} over "
+        "every candidate.",
         f"{title} of every network on {dataset} over what might predict it.",
     )  # fmt: skip
