@@ -8,10 +8,10 @@ from qup.evidence_figures.controls import Control
 from qup.measurements import Row
 from qup.report import numbers, sections
 from qup.report.blocks import Block, Cell, Picture, Section, Table, Words
-from qup.report.estimates import Estimate, change, over_seeds
+from qup.report.estimates import Estimate, over_seeds
 from qup.report.material import Material
-from qup.report.sections import unseen
-from qup.report.selection import Look, of_network, rows
+from qup.report.sections import carried, unseen
+from qup.report.selection import of_network
 from qup.scales import Network
 
 _IMPLIED = (
@@ -35,20 +35,6 @@ _SEEN = {
     "attacked, all images": ("all", True),
     "attacked, classifier wrong": ("misclassified", True),
 }
-_CARRIED = (
-    "Images that were attacked on one network are shown to the other. An "
-    "attack through both networks knows everything of the pair, so no attack "
-    "that knows less should break more of its images: where one does, the "
-    "gradient through the translator misleads, and the pair's RA says little."
-)
-# (evaluated on, made on): what a line is called.
-_WAYS = {
-    ("CL", "CL"): "CL, attacked itself",
-    ("CL", "ACL"): "CL, images attacked through the pair",
-    ("ACL", "ACL"): "ACL, attacked through both networks",
-    ("ACL", "through"): "ACL, attacked through the classifier alone",
-    ("ACL", "CL"): "ACL, images attacked on CL",
-}
 
 
 @sections.register(order=62)
@@ -60,10 +46,7 @@ def leaks(material: Material) -> Section:
     blocks += list(_implied(material, network, epochs)) or [
         Words(f"What the translator's Delta implies was {numbers.NOT_RUN}.")
     ]
-    blocks.append(Words(_CARRIED))
-    blocks += list(_carried(material, network, epochs)) or [
-        Words(f"Attacks carried over were {numbers.NOT_RUN}.")
-    ]
+    blocks += carried.blocks(material, network, epochs)
     blocks += unseen.blocks(material, network, epochs)
     title = "Label leak: whose knowledge the pair's accuracy is"
     return Section("leaks", title, tuple(blocks))
@@ -140,76 +123,3 @@ def _templates(
         f"images of each class ({of}, seed {first.seed}). Red is brighter.",
         raster=True,
     )  # fmt: skip
-
-
-def _carried(
-    material: Material, network: Network, epochs: int
-) -> Iterator[Block]:
-    """Yields RA by where the attacked images were made."""
-    held = {
-        way: _made(material, network, epochs, *way, "robust_accuracy")
-        for way in _WAYS
-    }
-    if not any(held.values()):
-        return
-    body = []
-    for way, title in _WAYS.items():
-        alone = _made(
-            material, network, epochs, *way, "broken_by_transfer_alone"
-        )
-        found = over_seeds(held[way])
-        # An attack on the network itself is no transfer.
-        own = way[0] == way[1] or way[1] == "through"
-        body.append((
-            Cell(title), numbers.cell(found),
-            Cell("-", tone="muted") if own else numbers.cell(over_seeds(alone)),
-            Cell(f"{found.n:,}" if found else "-"),
-        ))  # fmt: skip
-    head = ("", Look.CLIP.value, "broken by these images alone", "n")
-    of = numbers.named(network.title, network.dataset, epochs)
-    yield Table(
-        head, tuple(body),
-        f"Percent: {of}. \"Broken by these images alone\": right before, and "
-        f"under the attack on the network itself. {numbers.KEY}",
-    )  # fmt: skip
-    yield Words(_compared(held))
-
-
-def _made(
-    material: Material, network: Network, epochs: int, on: str, made: str,
-    measure: str,
-) -> list[Row]:  # fmt: skip
-    """Returns rows of one network by where the images were made."""
-    if made == "through":
-        if measure != "robust_accuracy":
-            return []
-        look = {"through": "classifier"}
-        return rows(material, network, on, epochs, Look.CLIP, **look)
-    return material.find(
-        classifier=on, measure=measure, made_on=made, pixel_clip=True,
-        control=None, **of_network(network, epochs),
-    )  # fmt: skip
-
-
-def _compared(held: dict[tuple[str, str], list[Row]]) -> str:
-    """Says whether an attack that knows less breaks more of the pair."""
-    told = []
-    for made in ("through", "CL"):
-        found = change(held["ACL", "ACL"], held["ACL", made])
-        words = _WAYS["ACL", made].removeprefix("ACL, ")
-        if found is None:
-            told.append(f"{words}: {numbers.NOT_RUN} on the same seeds")
-            continue
-        verdict = {
-            -1: "breaks more than the attack through both, which it should "
-            "not: the gradient through the translator misleads",
-            0: "cannot be told from the attack through both at this number "
-            "of images and seeds",
-            1: "breaks fewer than the attack through both, as it should",
-        }[found.sign]
-        told.append(f"{words}: RA differs by {numbers.text(found)}; {verdict}")
-    return f"RA of ACL less that under the attack through both. {_join(told)}"
-
-
-def _join(sentences: list[str]) -> str:
-    return " ".join(f"{text[0].upper()}{text[1:]}." for text in sentences)
