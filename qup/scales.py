@@ -66,6 +66,8 @@ class Scale:
         as published; of the smoke scale a short one.
       checked_images: Images of the checks for masked gradients.
       few_images: Images of measures that are dear.
+      clever: How CLEVER samples an image: that many batches times samples
+        times (classes - 1) gradients.
       robust_epochs: Epochs of adversarial training.
       uncertainty: Sizes of importance sampling, see pipelines/uncertainty*.
       widths: Of the translators of the capacity sweep.
@@ -84,6 +86,9 @@ class Scale:
     )
     checked_images: int = 200
     few_images: int = 100
+    clever: Mapping[str, int] = dataclasses.field(
+        default_factory=lambda: {"num_batches": 10, "num_samples": 16}
+    )
     robust_epochs: tuple[int, ...] = (10,)
     uncertainty: Mapping[str, int] = dataclasses.field(
         default_factory=lambda: {
@@ -147,6 +152,7 @@ SCALES = {
         worst={"name": "apgd_ce", "num_steps": 5},
         checked_images=16,
         few_images=8,
+        clever={"num_batches": 6, "num_samples": 4},
         robust_epochs=(1,),
         uncertainty={
             "num_samples": 1500, "num_chains": 4, "num_steps": 50,
@@ -165,6 +171,7 @@ SCALES = {
         settings="full",
         tables=_tables({}, {}, compact=False),
         seeds=5,
+        clever={"num_batches": 50, "num_samples": 256},
         widths=(4, 8, 16, 32, 64),
         robust_epochs=(10, 50),
     ),

@@ -11,10 +11,12 @@ board.scalars("train", 1, {"loss": 0.3})
 
 import contextlib
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
+from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.custom_scalar import summary as custom_scalar
 from tensorboard.plugins.hparams import api as hparams
 
 from qup import files
@@ -106,6 +108,51 @@ class Summaries:
         with self._writing(run, step):
             hparams.hparams(known)
         self.scalars(run, step, results)
+
+    def experiment(
+        self, run: str, names: Iterable[str], metrics: Iterable[str]
+    ) -> None:
+        """Writes the columns of the HPARAMS tab.
+
+        Args:
+          run: Any folder.
+          names: Of the settings.
+          metrics: Tags of the results.
+        """
+        with self._writing(run, 0):
+            hparams.hparams_config(
+                hparams=[hparams.HParam(name) for name in names],
+                metrics=[hparams.Metric(tag) for tag in metrics],
+            )
+
+    def layout(
+        self, run: str, page: Mapping[str, Mapping[str, Sequence[str]]]
+    ) -> None:
+        """Writes the page of the CUSTOM SCALARS tab.
+
+        Args:
+          run: Any folder.
+          page: Category to title of a chart to regular expressions of the
+            tags that it shows.
+        """
+        categories = [
+            layout_pb2.Category(
+                title=category,
+                chart=[
+                    layout_pb2.Chart(
+                        title=title,
+                        multiline=layout_pb2.MultilineChartContent(tag=tags),
+                    )
+                    for title, tags in charts.items()
+                ],
+            )
+            for category, charts in page.items()
+        ]
+        layout = custom_scalar.pb(layout_pb2.Layout(category=categories))
+        with self._writing(run, 0):
+            tf.summary.experimental.write_raw_pb(
+                layout.SerializeToString(), step=0
+            )
 
 
 def _shown(images: tf.Tensor) -> tf.Tensor:

@@ -138,6 +138,10 @@ def done(tmp_path_factory):
 def test_fastest_path_measures_and_reports(done):
     workdir, _, found = done
     assert "report.html" in found.stdout and "left]" in found.stderr
+    assert "tensorboard --logdir" in found.stdout
+    sweep = workdir / "tensorboard" / "sweep"
+    (line,) = [path.name for path in sweep.iterdir()]
+    assert line == "synthetic.convnet.seed-0.epoch-1"
     rows = measurements.read(workdir / "measurements.csv")
     attacks = {row.attack for row in rows if row.measure == "robust_accuracy"}
     assert attacks == {"pgd", scales.get("smoke").worst["name"]}
@@ -145,6 +149,9 @@ def test_fastest_path_measures_and_reports(done):
     assert len(sources) == len(rows)
     page = (workdir / "report" / "report.html").read_text()
     assert "Evaluator.synthetic.convnet.seed-0.epoch-1, artifact" in page
+    # Records of each image stay where they are; their counts are told.
+    assert "Percent of each class of synthetic" in page
+    assert not list((workdir / "arrays").rglob("records.npz"))
 
 
 def test_second_start_computes_nothing(done):

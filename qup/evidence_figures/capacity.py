@@ -58,7 +58,7 @@ def over_parameters(
     if floor is not None:
         _across(above, "template of the true class", floor, _GREY, "--")
     above.axhline(1.0, color="black", linewidth=0.8, linestyle=":")
-    above.set_ylim(bottom=0.0)
+    above.set_ylim(0.0, max(1.1, above.get_ylim()[1]))
     above.annotate(
         "no translation at all", (0.995, 1.0), fontsize=8.5, ha="right",
         xycoords=("axes fraction", "data"), xytext=(0, 3),
@@ -70,6 +70,9 @@ def over_parameters(
         references.items(), _LOOKS, strict=False
     ):
         _across(below, name, point, colour, "--")
+    # Intervals of few seeds may leave the range that accuracies have.
+    low, high = below.get_ylim()
+    below.set_ylim(max(low, -3), min(high, 103))
     below.set_ylabel("accuracy in percent", fontsize=9.5)
     below.set_xlabel(
         "parameters of the translator; bars and bands are 95 % intervals",

@@ -23,6 +23,8 @@ _LOOKS = (
     ("#009E73", "v"),
 )  # fmt: skip
 _GREY = "#666666"
+# Letters of a legend that fill the figure.
+_WIDE = 66
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,12 +82,18 @@ def side_by_side(
     _lines(axis, controls, places)
     figure.suptitle(title, fontsize=11.5, weight="bold")
     axis.legend(
-        loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(looks),
+        loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=_columns(looks),
         frameon=False, fontsize=9,
     )  # fmt: skip
     if note:
         figure.supxlabel(note, fontsize=8.5, color=_GREY)
     return figure
+
+
+def _columns(looks: Sequence[str]) -> int:
+    """Returns how many names stand beside each other without leaving it."""
+    wide = sum(map(len, looks)) > _WIDE
+    return -(-len(looks) // 2) if wide else len(looks)
 
 
 def _dot(axis: Axes, point: Point, y: float, **how) -> None:

@@ -13,7 +13,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import (
+    FuncFormatter,
+    LogLocator,
+    MaxNLocator,
+    NullLocator,
+)
 
 from qup.evidence_figures import trainings
 from qup.evidence_figures.trainings import Look, Point
@@ -85,9 +90,6 @@ def _draw(
 ) -> None:
     if candidate.logarithmic:
         axis.set_xscale("log")
-        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=9))
-        axis.xaxis.set_minor_locator(NullLocator())
-        axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
     for key, (look, robust) in networks.items():
         value = candidate.values.get(key)
         if value is not None and np.isfinite([value[0], robust[0]]).all():
@@ -98,8 +100,22 @@ def _draw(
     axis.set_xlabel(candidate.label, fontsize=9)
     axis.tick_params(labelsize=8)
     axis.margins(0.1)
+    _ticks(axis, candidate.logarithmic)
     axis.grid(color="#E8E8E8", linewidth=0.7)
     axis.set_axisbelow(True)
+
+
+def _ticks(axis: Axes, logarithmic: bool) -> None:
+    """Puts as many numbers below a panel as have room."""
+    if not logarithmic:
+        axis.xaxis.set_major_locator(MaxNLocator(3))
+        return
+    low, high = axis.get_xlim()
+    decades = math.log10(high / low)
+    between = (1, 2, 5) if decades < 1 else (1, 3) if decades < 2 else (1,)
+    axis.xaxis.set_major_locator(LogLocator(subs=between, numticks=9))
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
 
 
 def told(found: Correlation | None) -> str:

@@ -13,14 +13,19 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from qup import files, measurements
 from qup.measurements import Row
 from qup.orchestration import Execution
+from qup.report import per_class
 from qup.report.material import ABOUT, ROWS, SOURCES, digest, read_json
 
 # Outputs that hold rows.
 _KEYS = ("evaluation", "analysis")
 _ARRAYS = "arrays"
+# Of an attack, image by image.
+_KEPT, _RECORDS = "records", "records.npz"
 
 
 class Gathered:
@@ -70,12 +75,30 @@ class Gathered:
     def _placed(self, row: Row, execution: Execution) -> Row:
         """Returns a row whose arrays, if it has any, lie in our folder."""
         if not row.artifact:
-            return row
+            return self._counted(row, execution)
         place = pathlib.Path(_ARRAYS, execution.node, row.artifact)
         for held in execution.outputs.values():
             for output in held:
                 if (output.path / row.artifact).is_file():
                     self._link(output.path / row.artifact, self.folder / place)
+        return dataclasses.replace(row, artifact=place.as_posix())
+
+    def _counted(self, row: Row, execution: Execution) -> Row:
+        """Returns a row with the counts of each class, where it has records.
+
+        The records themselves, of each image, stay in the pipeline root: of
+        all networks they are too large to stand beside a report.
+        """
+        records = [r.path / _RECORDS for r in execution.outputs.get(_KEPT, ())]
+        if row.measure != "robust_accuracy" or not records:
+            return row
+        place = pathlib.Path(_ARRAYS, execution.node, per_class.FILE)
+        with np.load(records[0], allow_pickle=False) as held:
+            counts = per_class.counted(
+                held["label"], held["right"], ~held["success"]
+            )
+        with files.replacing(self.folder / place) as partial:
+            np.savez(partial, **counts)
         return dataclasses.replace(row, artifact=place.as_posix())
 
     def _link(self, source: pathlib.Path, target: pathlib.Path) -> None:

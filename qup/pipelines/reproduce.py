@@ -12,13 +12,14 @@ print(run(Request(pathlib.Path("runs/reproduction")), load=settings_of))
 import json
 import logging
 import pathlib
+import shlex
 import time
 from collections.abc import Mapping
 from typing import Any
 
 from qup import errors, scales, versions
 from qup.orchestration import Node, Notice
-from qup.pipelines import experiments, reproduce_request, spine
+from qup.pipelines import boards, experiments, reproduce_request, spine
 from qup.pipelines.benches import Benches, Load
 from qup.pipelines.collecting import Gathered
 from qup.pipelines.lab import Lab
@@ -195,13 +196,17 @@ class _Reproduction:
     def _report(self) -> str:
         folder = self._request.workdir
         self._write()
+        board = folder / "tensorboard"
         with self._workdir.locked("to write its report"):
-            pages = writing.write(Material.read(folder), folder / "report")
+            material = Material.read(folder)
+            boards.draw(material, board)
+            pages = writing.write(material, folder / "report")
         text = "\n".join([
             f"{len(self._gathered.rows)} measurements in "
             f"{duration(self._about()['seconds'])} of all runs here",
             f"Measurements  {folder / 'measurements.csv'}",
             *(f"Report        {page}" for page in pages),
+            f"TensorBoard   tensorboard --logdir {shlex.quote(str(board))}",
         ])  # fmt: skip
         if not self._failed:
             return text

@@ -41,6 +41,11 @@ class Estimate:
     rows: tuple[Row, ...] = ()
 
     @property
+    def point(self) -> tuple[float, float, float]:
+        """The value and the ends of its interval, for figures."""
+        return self.value, self.low, self.high
+
+    @property
     def half(self) -> float:
         """Half the width of the interval."""
         return (self.high - self.low) / 2

@@ -55,6 +55,13 @@ PLAIN = {
 }  # fmt: skip
 
 
+def of_network(network: Network, epochs: int) -> dict[str, Any]:
+    """Returns conditions on rows: those of one network of the tables."""
+    options = {f"model_{key}": x for key, x in network.options.items()}
+    named = {"dataset": network.dataset, "model": network.model}
+    return {**named, "epochs": epochs, **options}
+
+
 def rows(
     material: Material,
     network: Network,
@@ -73,15 +80,13 @@ def rows(
       look: The question.
       **wanted: Conditions instead of those of plain networks.
     """
-    options = {f"model_{key}": x for key, x in network.options.items()}
+    options = of_network(network, epochs)
     if classifier == "ACL":
         options["through"] = "both"
     if look is Look.WORST:
         options["attack"] = material.scale.worst["name"]
-    return material.find(
-        dataset=network.dataset, model=network.model, classifier=classifier,
-        epochs=epochs, **{**_CONDITIONS[look], **options, **PLAIN, **wanted},
-    )  # fmt: skip
+    conditions = {**_CONDITIONS[look], **options, **PLAIN, **wanted}
+    return material.find(classifier=classifier, **conditions)
 
 
 def accuracy(

@@ -14,24 +14,22 @@ All of the first network of Table 2 (MNIST, ConvNet) after the fewest epochs:
 
 import dataclasses
 from collections.abc import Iterable
+from typing import Any
 
-from qup.components.accuracy_meter import AccuracyMeter
 from qup.components.implied_class_meter import ImpliedClassMeter
 from qup.components.label_predictor import LabelPredictor
 from qup.components.label_shuffler import LabelShuffler
-from qup.components.predictor_analyzer import PredictorAnalyzer
-from qup.components.robust_trainer import RobustTrainer
 from qup.components.template_delta_gen import TemplateDeltaGen
 from qup.components.transfer_analyzer import TransferAnalyzer
 from qup.components.translator_meter import TranslatorMeter
 from qup.components.walk_evaluator import WalkEvaluator
 from qup.orchestration import Channel
-from qup.pipelines import experiments, settings
+from qup.pipelines import experiments, robustly, settings
+from qup.pipelines.experiments import predictors, uncertainty
 from qup.pipelines.lab import Lab, Trained
 from qup.scales import Network
 
 TEMPERATURES = (0.25, 4.0)
-METHODS = ("pgd_at", "trades")
 
 
 @experiments.register(order=60)
@@ -48,49 +46,21 @@ def controls(lab: Lab, seeds: Iterable[int]) -> None:
         _temperatures(lab, trained)
         _leaks(lab, trained)
         _sizes(lab, trained)
-        _predictors(lab, trained)
-        for method in METHODS:
+        predictors.measured(lab, trained)
+        for method in robustly.METHODS:
             for number in lab.scale.robust_epochs:
-                robust = robustly(lab, network, number, seed, method)
+                robust = robustly.trained(lab, network, number, seed, method)
                 lab.attacked(robust)
                 lab.strongly(robust)
-                _predictors(lab, robust)
-
-
-def robustly(
-    lab: Lab, network: Network, epochs: int, seed: int, method: str
-) -> Trained:
-    """Returns a network trained on attacked images."""
-    given, examples = lab.arguments(network, seed), lab.examples(network)
-    epsilon = float(given.config.attack.epsilon)
-    label = f"{network.dataset}.{network.model}.{method}.seed-{seed}"
-    name = f"{label}.epoch-{epochs}"
-    training = given.training(epochs)
-    training["log_dir"] = f"{training['log_dir']}.{method}"
-    node = lab.node(
-        RobustTrainer, f"RobustTrainer.{name}", examples=examples,
-        adversary={"method": method, "epsilon": epsilon}, **training,
-    )  # fmt: skip
-    return Trained(
-        name, network, epochs, seed, given, examples, node.outputs["model"]
-    )
+                predictors.measured(lab, robust)
 
 
 def _temperatures(lab: Lab, of: Trained) -> None:
     for heat in TEMPERATURES:
-        lab.node(
-            AccuracyMeter, f"AccuracyMeter.{of.name}.temperature-{heat:g}",
-            **of.images, attack=settings.attack(of.given.config),
-            temperature=heat, seed=of.seed,
-        )  # fmt: skip
-
-
-def _predictors(lab: Lab, of: Trained) -> None:
-    count = lab.scale.strong_images
-    lab.node(
-        PredictorAnalyzer, f"PredictorAnalyzer.{of.name}", **of.images,
-        num_images=count, clever={"num_images": 0}, seed=of.seed,
-    )  # fmt: skip
+        uncertainty.tempered(lab, of, heat)
+    # sigma_p moves with the temperature, and TA does not.
+    for heat in (1.0, *TEMPERATURES):
+        uncertainty.measured(lab, of, "box", heat)
 
 
 def _leaks(lab: Lab, of: Trained) -> None:
@@ -100,6 +70,7 @@ def _leaks(lab: Lab, of: Trained) -> None:
     translator = lab.translator(of, deltas).outputs["translator"]
     pair = lab.augmented(of, translator)
     lab.attacked(pair)
+    _metered(lab, of, translator, deltas)
     alone = lab.augmented(of, translator, "classifier", through="classifier")
     lab.attacked(alone)
     attack = settings.attack(of.given.config)
@@ -151,11 +122,19 @@ def _pair(
     rows = {f"translator_{key}": value for key, value in changes.items()}
     pair = lab.augmented(of, channel, control, control=control, **rows)
     lab.attacked(pair)
+    _metered(lab, of, channel, deltas, control=control, **rows)
+
+
+def _metered(
+    lab: Lab, of: Trained, translator: Channel, deltas: Channel, **rows: Any
+) -> None:
+    """Asks how much of Delta a translator gives."""
     given = of.given.combination()["row_parameters"]
+    names = (rows.get("control"), of.name)
     lab.node(
-        TranslatorMeter, f"TranslatorMeter.{control}.{of.name}", **of.images,
-        translator=channel, deltas=deltas,
-        row_parameters={**given, **rows, "control": control},
+        TranslatorMeter, ".".join(("TranslatorMeter", *filter(None, names))),
+        **of.images, translator=translator, deltas=deltas,
+        row_parameters={**given, **rows},
     )  # fmt: skip
 
 

@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 
 from qup import versions
+from qup.components.accuracy_meter import AccuracyMeter
 from qup.components.uncertainty_analyzer import UncertaintyAnalyzer
-from qup.pipelines import experiments
+from qup.pipelines import experiments, settings
 from qup.pipelines.lab import Lab, Trained
 
 DOMAINS = ("box", "window:0.1")
@@ -28,8 +29,18 @@ def uncertainty(lab: Lab, seeds: Iterable[int]) -> None:
             for domain in DOMAINS:
                 measured(lab, of, domain)
         if shown:
+            tempered(lab, shown[-1], TEMPERATURE)
             for domain in DOMAINS:
                 measured(lab, shown[-1], domain, TEMPERATURE)
+
+
+def tempered(lab: Lab, of: Trained, temperature: float) -> None:
+    """Asks for TA and RA of one network at another temperature."""
+    lab.node(
+        AccuracyMeter, f"AccuracyMeter.{of.name}.temperature-{temperature:g}",
+        **of.images, attack=settings.attack(of.given.config),
+        temperature=temperature, seed=of.seed,
+    )  # fmt: skip
 
 
 def measured(

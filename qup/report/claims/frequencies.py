@@ -185,7 +185,7 @@ def walks_raise_both(material: Material) -> Verdict:
 def _walked(material: Material, network: Network, epochs: int, measure: str):
     held = material.find(
         dataset=network.dataset, model=network.model, epochs=epochs,
-        measure=measure, images="X_n", control=None,
+        measure=measure, images="X_n", control=None, walked_with=None,
     )  # fmt: skip
     steps = sorted({row.parameters["step"] for row in held})
     if len(steps) < 2:

@@ -96,7 +96,7 @@ def _looked(
     """Yields the walk, its images and the checks of one network."""
     walked = material.find(
         dataset=network.dataset, model=network.model, epochs=epochs,
-        images="X_n", control=None,
+        images="X_n", control=None, walked_with=None,
     )  # fmt: skip
     if not walked:
         return

@@ -5,9 +5,9 @@ from qup.evidence_figures import example as one_image
 from qup.evidence_figures import imagenet as distortions
 from qup.imagenet import published
 from qup.measurements import Row
-from qup.report import numbers, sections
+from qup.report import numbers, sections, slopes
 from qup.report.blocks import Block, Cell, Picture, Section, Table, Words
-from qup.report.estimates import over_seeds
+from qup.report.estimates import Estimate, over_seeds
 from qup.report.material import Material
 
 
@@ -53,8 +53,7 @@ def _numbers(rows: list[Row]) -> Table:
 @sections.register(order=110)
 def fig3_imagenet(material: Material) -> Section:
     """Returns Fig. 3."""
-    rows = [row for row in material.rows if "num_parameters" in row.parameters
-            and "image_files" in row.parameters]  # fmt: skip
+    rows = slopes.rows_of(material)
     blocks: list[Block] = [
         Words(
             "The paper's Fig. 3 is a citation of Su et al. (ECCV 2018). "
@@ -64,14 +63,44 @@ def fig3_imagenet(material: Material) -> Section:
         )
     ]
     if rows:
-        blocks.append(
+        blocks += [
+            _fits(material),
             Picture(
                 "fig3-imagenet", distortions.draw(rows, published.read()),
                 "Distortion against top-1 accuracy of ImageNet models.",
                 "Distortion against top-1 accuracy. Grey: random weights, "
                 "which take no part in lines.",
-            )
-        )  # fmt: skip
+            ),
+        ]  # fmt: skip
     else:
         blocks.append(Words(f"It was {numbers.NOT_RUN}."))
     return Section("fig3_imagenet", "Fig. 3: ImageNet models", tuple(blocks))
+
+
+def _fits(material: Material) -> Table:
+    """Returns the slopes over all models and within families."""
+    head = ("panel", "models", "slope over all", "slope within families",
+            "what the lines say")  # fmt: skip
+    body = tuple(
+        (
+            Cell(found.title), Cell(str(found.models)),
+            _slope(found.overall), _slope(found.within),
+            Cell(found.words if found.models else numbers.NOT_RUN),
+        )
+        for found in slopes.of_panels(material)
+    )  # fmt: skip
+    return Table(
+        head, body,
+        "Lines distortion = a + b ln(error): slopes b with half of their 95 % "
+        "interval, from the scatter of the models about the line. Above 0, "
+        "models of fewer errors are turned by smaller changes. Within "
+        "families each family has an intercept of its own; where the two "
+        "slopes differ in sign, the trade-off is one between families. "
+        "Random weights take no part.",
+    )  # fmt: skip
+
+
+def _slope(found: Estimate | None) -> Cell:
+    if found is None:
+        return Cell("no slope: too few models", tone="muted")
+    return Cell(f"{found.value:.2g} ± {found.half:.2g}", found.rows)

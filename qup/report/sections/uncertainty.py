@@ -6,9 +6,10 @@ from qup.report import numbers, sections
 from qup.report.blocks import Block, Cell, Picture, Section, Table, Words
 from qup.report.estimates import Estimate, over_seeds
 from qup.report.material import Material
-from qup.report.selection import Look, accuracy
+from qup.report.selection import Look, accuracy, of_network
 from qup.scales import Network
 
+_OWN = "uncertainty"
 _MEASURES = ("sigma_x", "sigma_p", "uncertainty_product", "uncertainty_bound")
 _WORDS = (
     "The deviations of a pixel and of the gradient under the density psi^2 "
@@ -30,20 +31,31 @@ def found(
     measure: str,
     domain: str,
     temperature: float = 1.0,
+    method: str | None = None,
 ) -> Estimate | None:
-    """Returns a mean over pixels and seeds; None where it was not run."""
+    """Returns a mean over pixels and seeds; None where it was not run.
+
+    Args:
+      material: Everything.
+      network: The network.
+      epochs: Its epochs.
+      measure: "sigma_x", "sigma_p", ...
+      domain: "box", "window:0.1", ...
+      temperature: Of the logits.
+      method: Of a robust training; None for a standard one.
+    """
     rows = material.find(
-        dataset=network.dataset, model=network.model, epochs=epochs,
         measure=measure, domain=domain, temperature=temperature,
-        evaluation="uncertainty", over="pixels", statistic="mean",
-        estimator="importance", control=None, packet="loss",
+        evaluation=_OWN, over="pixels", statistic="mean",
+        estimator="importance", control=None, packet="loss", method=method,
+        **of_network(network, epochs),
     )  # fmt: skip
     return over_seeds(rows)
 
 
 def domains(material: Material) -> list[str]:
     """Returns the domains that were measured."""
-    rows = material.find(evaluation="uncertainty", measure="sigma_p")
+    rows = material.find(evaluation=_OWN, measure="sigma_p")
     return sorted({_domain(row) for row in rows})
 
 
@@ -58,7 +70,7 @@ def uncertainty(material: Material) -> Section:
     network = table.networks[0]
     heats = sorted(
         {row.parameters["temperature"]
-         for row in material.find(evaluation="uncertainty", measure="sigma_p",
+         for row in material.find(evaluation=_OWN, measure="sigma_p",
                                   control=None)}
     )  # fmt: skip
     body = []
@@ -95,13 +107,12 @@ def _line(
     ]
     if not any(values):
         return None
+    # At another temperature TA is the same, and RA has rows of its own.
+    heated = {} if heat == 1 else {"temperature": heat, "evaluation": _OWN}
     looks = [
-        accuracy(material, network, "CL", epochs, look)
-        for look in (Look.CLEAN, Look.CLIP)
+        accuracy(material, network, "CL", epochs, Look.CLEAN),
+        accuracy(material, network, "CL", epochs, Look.CLIP, **heated),
     ]
-    if heat != 1:
-        # TA is the same; RA was not measured here at this temperature.
-        looks[1] = None
     return (
         Cell(domain), Cell(str(epochs)), Cell(f"{heat:g}"),
         *(numbers.cell(x) for x in looks),

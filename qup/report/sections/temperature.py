@@ -1,0 +1,182 @@
+"""The temperature control: the same decisions, and another sigma_p."""
+
+from collections.abc import Iterator
+
+from qup.evidence_figures import temperatures
+from qup.measurements import Row
+from qup.report import numbers, sections
+from qup.report.blocks import Block, Cell, Picture, Section, Table, Words
+from qup.report.estimates import Estimate, change, over_seeds
+from qup.report.material import Material
+from qup.report.sections import uncertainty
+from qup.report.selection import Look, of_network, rows
+from qup.scales import Network
+
+_WORDS = (
+    "Logits divided by a temperature T decide every image as before, so TA is "
+    "the same to the last image, and so is every adversarial image: RA under "
+    "an attack that finds them all cannot move. sigma_p is of the loss, and "
+    "does move. RA under four steps of cross-entropy may move as well, because "
+    "its gradient weighs the other classes by their probabilities, and is "
+    "rounded to zero where the network is sure: then the attack is weaker, "
+    "and not the network more robust."
+)
+_LOOKS = (Look.CLEAN, Look.CLIP)
+_HEAD = ("epochs", "T", "TA", Look.CLIP.value)
+# AccuracyMeter's rows carry this; those of T = 1 are any network's.
+_TEMPERED = "uncertainty"
+
+
+def tempered(
+    material: Material, network: Network, epochs: int, look: Look, heat: float
+) -> list[Row]:
+    """Returns TA or RA at a temperature, a row a seed.
+
+    At T = 1 of the seeds that have another temperature: all compare alike.
+    """
+    if heat != 1:
+        wanted = {"evaluation": _TEMPERED, "temperature": heat}
+        return rows(material, network, "CL", epochs, look, **wanted)
+    held = _held(material, network, epochs)
+    seeds = {row.seed for row in held if row.parameters["temperature"] != 1}
+    found = rows(material, network, "CL", epochs, look)
+    return [row for row in found if row.seed in seeds]
+
+
+@sections.register(order=64)
+def temperature(material: Material) -> Section:
+    """Returns the section."""
+    network = material.scale.tables["table2"].networks[0]
+    blocks: list[Block] = [Words(_WORDS)]
+    domains = uncertainty.domains(material)
+    body, more = [], []
+    for epochs in material.scale.tables["table2"].epochs:
+        heats = _heats(material, network, epochs)
+        if heats == [1.0]:
+            continue
+        for heat in heats:
+            body.append(_line(material, network, epochs, heat, domains))
+        more += _shown(material, network, epochs, heats)
+    if not body:
+        blocks.append(Words(f"It was {numbers.NOT_RUN}."))
+        return Section("temperature", _TITLE, tuple(blocks))
+    head = (*_HEAD, *(f"sigma_p, {domain}" for domain in domains))
+    caption = f"{network.title} on {network.dataset}, percent. {numbers.KEY}"
+    blocks += [Table(head, tuple(body), caption), *more]
+    return Section("temperature", _TITLE, tuple(blocks))
+
+
+_TITLE = "Temperature: same decisions, another sigma_p"
+
+
+def _held(material: Material, network: Network, epochs: int) -> list[Row]:
+    return material.find(
+        evaluation=_TEMPERED, measure="robust_accuracy", control=None,
+        method=None, **of_network(network, epochs),
+    )  # fmt: skip
+
+
+def _heats(material: Material, network: Network, epochs: int) -> list[float]:
+    """Returns the temperatures that TA and RA were measured at, and 1."""
+    held = _held(material, network, epochs)
+    return sorted({1.0} | {row.parameters["temperature"] for row in held})
+
+
+def _line(
+    material: Material, network: Network, epochs: int, heat: float,
+    domains: list[str],
+) -> tuple[Cell, ...]:  # fmt: skip
+    looked = (
+        over_seeds(tempered(material, network, epochs, look, heat))
+        for look in _LOOKS
+    )
+    deviations = (
+        uncertainty.found(material, network, epochs, "sigma_p", domain, heat)
+        for domain in domains
+    )
+    return (
+        Cell(str(epochs)), Cell(f"{heat:g}"),
+        *(numbers.cell(x) for x in looked),
+        *(numbers.cell(x, 5) for x in deviations),
+    )  # fmt: skip
+
+
+def _shown(
+    material: Material, network: Network, epochs: int, heats: list[float]
+) -> Iterator[Block]:
+    """Yields what moved, in words, and the figure."""
+    title = numbers.named(network.title, network.dataset, epochs)
+    accuracies = {
+        look.value: _points({
+            heat: over_seeds(tempered(material, network, epochs, look, heat))
+            for heat in heats
+        })
+        for look in _LOOKS
+    }  # fmt: skip
+    deviations = {
+        domain: _points({
+            heat: uncertainty.found(
+                material, network, epochs, "sigma_p", domain, heat
+            )
+            for heat in heats
+        })
+        for domain in uncertainty.domains(material)
+    }  # fmt: skip
+    told = " ".join(
+        _moved(material, network, epochs, heat) for heat in heats if heat != 1
+    )
+    yield Words(f"{title}, against T = 1. {told}")
+    yield Picture(
+        f"temperature-{network.dataset}-{network.model}-{epochs}",
+        temperatures.draw(accuracies, deviations, title),
+        f"TA, RA and sigma_p over the temperature of the logits: {title}.",
+        "Left: TA and RA under the paper's attack; right: sigma_p, where it "
+        f"was measured: {title}.",
+    )  # fmt: skip
+
+
+def _points(
+    found: dict[float, Estimate | None],
+) -> dict[float, tuple[float, float, float]]:
+    return {heat: x.point for heat, x in found.items() if x is not None}
+
+
+def _moved(
+    material: Material, network: Network, epochs: int, heat: float
+) -> str:
+    """Returns "T = 4: TA differs by 0.00 ± 0.00 (5) points, ..."."""
+    told = []
+    for look in _LOOKS:
+        before, after = (
+            tempered(material, network, epochs, look, t) for t in (1.0, heat)
+        )
+        if look is Look.CLEAN:
+            told.append(f"TA {_same(before, after)}")
+            continue
+        found = change(before, after)
+        words = numbers.NOT_RUN
+        if found is not None:
+            words = f"differs by {numbers.text(found)} points"
+        told.append(f"{look.value} {words}")
+    for domain in uncertainty.domains(material):
+        values = [
+            uncertainty.found(material, network, epochs, "sigma_p", domain, t)
+            for t in (1.0, heat)
+        ]
+        words = numbers.NOT_RUN
+        if all(values) and values[0].value:
+            words = f"is {values[1].value / values[0].value:.2f} times as large"
+        told.append(f"sigma_p, {domain}, {words}")
+    return f"T = {heat:g}: {'; '.join(told)}."
+
+
+def _same(before: list[Row], after: list[Row]) -> str:
+    """Says by how much TA of the same seeds differs at the most."""
+    first = {row.seed: row.value for row in before}
+    gaps = [abs(row.value - first[row.seed]) for row in after
+            if row.seed in first]  # fmt: skip
+    if not gaps:
+        return numbers.NOT_RUN
+    if max(gaps) == 0:
+        return "is the same on every seed"
+    return f"differs by {max(gaps):.2f} points at the most"

@@ -1,0 +1,391 @@
+"""Sections of the controls, of hand-made rows: every number, or "not run"."""
+
+import dataclasses
+import math
+import pathlib
+
+import numpy as np
+import pytest
+
+from qup import scales
+from qup.imagenet import networks
+from qup.measurements import Row
+from qup.report import claims, per_class, sections
+from qup.report.blocks import Picture, Table, Words
+from qup.report.claims import Outcome
+from qup.report.material import Material
+
+_CPU = scales.get("cpu")
+_PGD = {
+    "num_steps": 4, "random_start": False, "loss": "cross_entropy",
+    "pixel_clip": True,
+}  # fmt: skip
+
+
+def _rows(
+    value, measure, *, attack="", kind="CL", epochs=1, seeds=3, n=1000,
+    model="convnet", dataset="mnist", artifact="", **parameters,
+):  # fmt: skip
+    """Returns a row a seed, .01 apart."""
+    stderr = None
+    if 0 < value < 100:
+        stderr = 100 * math.sqrt(value / 100 * (1 - value / 100) / n)
+    epsilon = 0.1 if attack else None
+    return [
+        Row(dataset, model, kind, attack, epsilon, measure,
+            value + 0.01 * seed, stderr, n, epochs, seed, artifact,
+            {"split": "test", **parameters})
+        for seed in range(seeds)
+    ]  # fmt: skip
+
+
+def _attacked(value, **changes):
+    return _rows(value, "robust_accuracy", attack="pgd", **_PGD, **changes)
+
+
+def _section(name, rows, folder=None):
+    folder = folder or pathlib.Path("nowhere")
+    return sections.get(name)(Material(folder, tuple(rows), _CPU))
+
+
+def _tables(section):
+    return [block for block in section.blocks if isinstance(block, Table)]
+
+
+def _pictures(section):
+    return {b.name: b for b in section.blocks if isinstance(b, Picture)}
+
+
+def _lines(table):
+    """Returns the texts of a table's cells by the first."""
+    return {line[0].text: [c.text for c in line[1:]] for line in table.body}
+
+
+def _words(section):
+    return " ".join(b.text for b in section.blocks if isinstance(b, Words))
+
+
+def _implied(folder):
+    np.savez(folder / "templates.npz", templates=np.zeros((10, 4, 4, 1)))
+    rows = []
+    for number, reader in enumerate(
+        ("nearest_template", "classifier_of_delta", "pair",
+         "delta_of_true_label")
+    ):  # fmt: skip
+        for images, n in (("all", 1000), ("misclassified", 40)):
+            told = {
+                "kind": "ACL", "read_by": reader, "images": images, "n": n,
+                "through": "both", "artifact": "templates.npz",
+            }  # fmt: skip
+            measure = "implied_class_accuracy"
+            rows += _rows(90.0 - number, measure, **told)
+            rows += _rows(30.0 - number, measure, attack="pgd", **_PGD, **told)
+    return rows
+
+
+def test_implied_classes_have_a_table_and_figures(tmp_path):
+    section = _section("leaks", _implied(tmp_path), tmp_path)
+    lines = _lines(_tables(section)[0])
+    assert lines["G(X), nearest mean Delta of a class"] == [
+        "90.01 ± 0.02 (3)", "90.01 ± 0.02 (3)",
+        "30.01 ± 0.02 (3)", "30.01 ± 0.02 (3)",
+    ]  # fmt: skip
+    assert lines["Delta of the true label"][0] == "87.01 ± 0.02 (3)"
+    counts = lines["images (the least of a seed)"]
+    assert counts == ["1,000", "40", "1,000", "40"]
+    assert {"leak-implied", "leak-templates"} <= set(_pictures(section))
+    assert "carried over were not run" in _words(section)
+
+
+@pytest.mark.parametrize(
+    ("alone", "carried", "words"),
+    [(70.0, 85.0, "misleads"), (90.0, 85.0, "breaks fewer")],
+)
+def test_weaker_attacks_that_break_more_are_told(alone, carried, words):
+    rows = _attacked(80.0, kind="ACL", through="both", made_on="ACL")
+    rows += _attacked(carried, kind="ACL", through="both", made_on="CL")
+    rows += _rows(
+        3.0, "broken_by_transfer_alone", kind="ACL", attack="pgd", **_PGD,
+        through="both", made_on="CL",
+    )  # fmt: skip
+    rows += _attacked(60.0, through="both", made_on="CL")
+    rows += _attacked(alone, kind="ACL", through="classifier")
+    section = _section("leaks", rows)
+    (table,) = _tables(section)
+    lines = _lines(table)
+    own = lines["ACL, attacked through both networks"]
+    assert own == ["80.01 ± 0.02 (3)", "-", "1,000"]
+    assert lines["ACL, images attacked on CL"][1] == "3.01 ± 0.02 (3)"
+    assert lines["CL, images attacked through the pair"][0] == "not run"
+    assert words in _words(section)
+
+
+def _walk(label, ends):
+    rows = []
+    for step, (clean, after, before) in zip((0, 20), ends, strict=True):
+        told = {"images": "X_n", "step": step, "walked_with": label}
+        rows += _rows(clean, "test_accuracy", **told)
+        rows += _attacked(after, attacked_image="X_n", **told)
+        rows += _attacked(before, attacked_image="X_0", **told)
+    return rows
+
+
+def test_walks_of_test_images_stand_beside_each_other():
+    rows = _walk("true", [(97.0, 60.0, 60.0), (100.0, 99.0, 95.0)])
+    rows += _walk("predicted", [(97.0, 60.0, 60.0), (97.0, 96.0, 60.0)])
+    section = _section("leaks", rows)
+    (table,) = _tables(section)
+    told = [[cell.text for cell in line] for line in table.body]
+    assert [line[:2] for line in told] == [
+        ["true labels", "0"], ["true labels", "20"],
+        ["predicted labels", "0"], ["predicted labels", "20"],
+    ]  # fmt: skip
+    assert told[1][2].startswith("100.01") and told[3][2].startswith("97.01")
+    assert told[1][5] == "1,000"
+    figure = _pictures(section)["leak-walks"].figure
+    assert [axis.get_title() for axis in figure.axes] == [
+        "walked with true labels", "walked with predicted labels",
+    ]  # fmt: skip
+
+
+def test_walked_test_images_are_no_training_images():
+    """Both name X_n; the supplement's Fig. 2 is of the latter alone."""
+    rows = []
+    for step, clean, robust in ((0, 97.0, 60.0), (20, 100.0, 99.0)):
+        told = {"images": "X_n", "step": step, "split": "train"}
+        rows += _rows(clean, "test_accuracy", **told)
+        rows += _attacked(robust, **told)
+    unseen = _walk("true", [(50.0, 9.0, 9.0), (40.0, 5.0, 5.0)])
+    section = _section("supp_table1", rows + unseen)
+    assert "walk-mnist-convnet-1" in _pictures(section)
+    verdict = claims.get("walks_raise_both")(
+        Material(None, tuple(rows + unseen), _CPU)
+    )
+    assert verdict.outcome is Outcome.SUPPORTED
+
+
+def test_leaks_that_were_not_measured_say_so():
+    section = _section("leaks", [])
+    assert not _tables(section) and not _pictures(section)
+    assert _words(section).count("not run") == 3
+
+
+def _heated(heat, clean, robust, **changes):
+    told = {"temperature": heat, "evaluation": "uncertainty", **changes}
+    return _rows(clean, "test_accuracy", **told) + _attacked(robust, **told)
+
+
+def _sigma(heat, value, **changes):
+    return _rows(
+        value, "sigma_p", temperature=heat, evaluation="uncertainty",
+        domain="box", over="pixels", statistic="mean", packet="loss",
+        estimator="importance", control="", **changes,
+    )  # fmt: skip
+
+
+def test_temperature_moves_what_it_moves():
+    rows = _rows(97.0, "test_accuracy") + _attacked(60.0) + _sigma(1.0, 0.2)
+    rows += _heated(4.0, 97.0, 55.0) + _sigma(4.0, 0.4)
+    # A robust network of as many epochs is another one.
+    rows += _sigma(1.0, 9.0, method="trades")
+    section = _section("temperature", rows)
+    (table,) = _tables(section)
+    told = [[cell.text for cell in line] for line in table.body]
+    assert [line[:2] for line in told] == [["1", "1"], ["1", "4"]]
+    assert told[1][2:] == [
+        "97.01 ± 0.02 (3)", "55.01 ± 0.02 (3)", "0.41000 ± 0.02484 (3)",
+    ]  # fmt: skip
+    words = _words(section)
+    assert "TA is the same on every seed" in words
+    assert "differs by -5.00" in words and "1.95 times" in words
+    left, right = _pictures(section)["temperature-mnist-convnet-1"].figure.axes
+    assert len(left.containers) == 2 and len(right.containers) == 1
+
+
+def test_temperature_without_sigma_says_so():
+    rows = _rows(97.0, "test_accuracy") + _heated(0.25, 96.0, 65.0)
+    section = _section("temperature", rows)
+    assert "differs by 1.00 points at the most" in _words(section)
+    assert f"{_PAPER} not run" in _words(section)
+    assert "not run" in _words(_section("temperature", []))
+
+
+_PAPER = "RA, PGD-4, clipped"
+
+
+def _translator(error, width, clean, *, control="", template=0.5):
+    told = {
+        "kind": "ACL", "control": control, "translator_parameters": width**2,
+        "translator_width": width,
+    }  # fmt: skip
+    measure, rows = "translator_l1_error_relative", []
+    for name, value in (("translator", error), ("class_template", template)):
+        rows += _rows(value, measure, predictor=name, **told)
+    rows += _rows(clean, "test_accuracy", through="both", **told)
+    return rows + _attacked(clean - 30, through="both", **told)
+
+
+def test_capacity_is_swept():
+    rows = _translator(0.9, 40, 97.0) + _translator(
+        0.3, 80, 98.0, control="width_32"
+    )
+    rows += _translator(0.2, 40, 99.0, control="delta_1")
+    rows += _translator(1.0, 40, 50.0, control="permuted_labels")
+    section = _section("capacity", rows + _rows(96.0, "test_accuracy"))
+    (table,) = _tables(section)
+    lines = _lines(table)
+    assert list(lines) == [
+        "Delta_N, the pair's own", "Delta_N, width 32",
+        "Delta_1, one long step",
+    ]  # fmt: skip
+    assert lines["Delta_N, width 32"][0] == "6,400"
+    assert lines["Delta_1, one long step"][1].startswith("0.2100 ±")
+    words = _words(section)
+    assert "the error falls with the size" in words
+    assert "Delta_1 is learnt better" in words
+    above, below = _pictures(section)["capacity"].figure.axes
+    labels = [text.get_text() for text in above.get_legend().texts]
+    assert labels[0] == "template of the true class" and len(labels) == 3
+    labels = [text.get_text() for text in below.get_legend().texts]
+    assert {"ACL, TA", "CL, TA"} <= set(labels)
+
+
+def test_one_size_decides_nothing():
+    section = _section("capacity", _translator(0.9, 40, 97.0))
+    assert "is undecided" in _words(section)
+    assert "Delta_1 against Delta_N: not run" in _words(section)
+    assert "It was not run" in _words(_section("capacity", []))
+
+
+def _network(number, robust, *, sigma=True, **changes):
+    """Returns rows of a network whose candidates are `number`."""
+    told = {"evaluation": "predictors", **changes}
+    sampled = {f"clever_{key}": x for key, x in _CPU.clever.items()}
+    rows = _rows(97.0, "test_accuracy", **changes)
+    rows += _rows(
+        robust, "robust_accuracy", attack="autoattack",
+        **{**changes, "evaluation": "per_image"},
+    )  # fmt: skip
+    rows += _rows(number, "gradient_l1", **told)
+    rows += _rows(10.0 - number, "margin_ratio", **told)
+    rows += _rows(0.05 + number / 1e3, "clever_linf", **told, **sampled,
+                  clever_radius=0.1)  # fmt: skip
+    # Of another sampling: no second row of a seed.
+    rows += _rows(9.0, "clever_linf", **told, clever_num_batches=1,
+                  clever_num_samples=1, clever_radius=0.1)  # fmt: skip
+    return rows + (_sigma(1.0, number, **changes) if sigma else [])
+
+
+_TABLE = [
+    {"model": "convnet", "epochs": 1}, {"model": "convnet", "epochs": 30},
+    {"model": "convnet", "epochs": 50},
+    {"model": "resnet", "epochs": 1, "model_depth": 20},
+    {"model": "resnet", "epochs": 30, "model_depth": 20},
+    {"model": "ygcnn", "epochs": 1}, {"model": "ygcnn", "epochs": 30},
+    {"model": "convnet", "epochs": 10, "method": "trades"},
+]  # fmt: skip
+
+
+def test_predictors_tell_what_goes_with_robustness():
+    rows = []
+    for number, changes in enumerate(_TABLE, 1):
+        rows += _network(number, 90.0 - 5 * number, sigma=number < 4, **changes)
+    section = _section("predictors", rows)
+    (table,) = _tables(section)
+    lines = _lines(table)
+    assert lines["input gradient"][:2] == ["8", "-1.00"]
+    assert lines["input gradient"][-1] == "RA falls with it"
+    assert lines["input gradient"][4] == "-"
+    assert lines["sigma_p, box"] == [
+        "3", "too few that differ", "-", "too few that differ",
+        "too few that differ", "undecided: too few that differ",
+    ]  # fmt: skip
+    assert lines["sigma_x, box"][0] == "0"
+    # All networks have one TA: no ranks, and no correlation.
+    assert lines["TA"][1] == "too few that differ"
+    words = _words(section)
+    assert "mnist: 8 networks with RA, AutoAttack" in words
+    assert "10 batches of 16 samples in a ball of radius 0.1" in words
+    assert "ConvNet, 10 epochs, trades" in words
+    figure = _pictures(section)["predictors-mnist"].figure
+    shown = [axis for axis in figure.axes if axis.get_visible()]
+    assert [len(axis.containers) for axis in shown] == [8, 8, 8, 8, 3]
+
+
+def test_few_networks_predict_nothing():
+    rows = _network(1.0, 80.0) + _network(2.0, 70.0, epochs=30)
+    section = _section("predictors", rows)
+    (table,) = _tables(section)
+    verdicts = {line[-1].text for line in table.body}
+    assert verdicts == {"undecided: too few that differ", "not run"}
+    assert "It was not run" in _words(_section("predictors", []))
+
+
+def _models(names, sign, *, weights="abc"):
+    """Returns rows whose distortion rises (1) or falls (-1) with the error."""
+    rows = []
+    for number, name in enumerate(names):
+        told = {
+            "family": "", "weights": weights, "num_parameters": 1,
+            "image_files": "f",
+        }  # fmt: skip
+        common = {"model": name, "dataset": "imagenet", "epochs": 0,
+                  "seeds": 1, **told}  # fmt: skip
+        rows += _rows(60.0 + 5 * number, "test_accuracy", **common)
+        far = 2.0 - sign * 0.1 * number + 0.01 * (number % 2)
+        rows += _rows(far, "mean_linf", attack="iterative_fgsm_search",
+                      **common, targets="random")  # fmt: skip
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("sign", "outcome"), [(1, Outcome.SUPPORTED), (-1, Outcome.CONTRADICTED)]
+)
+def test_lines_of_fig3_have_a_verdict(sign, outcome):
+    known = [n for n in networks.names() if n.startswith(("VGG", "ResNet"))]
+    rows = _models(known, sign)
+    verdict = claims.get("distortion_falls_with_accuracy")(
+        Material(None, tuple(rows), _CPU)
+    )
+    assert verdict.outcome is outcome and verdict.rows
+    (table,) = _tables(_section("fig3_imagenet", rows))
+    told = [[cell.text for cell in line] for line in table.body]
+    assert told[0][1] == str(len(known)) and "±" in told[0][3]
+    assert (float(told[0][3].split()[0]) > 0) == (sign > 0)
+    assert told[1][-1] == "not run"
+
+
+def test_random_weights_decide_nothing():
+    known = [n for n in networks.names() if n.startswith(("VGG", "ResNet"))]
+    rows = _models(known, 1, weights="random")
+    (table,) = _tables(_section("fig3_imagenet", rows))
+    assert {line[-1].text for line in table.body} == {"not run"}
+    verdict = claims.get("distortion_falls_with_accuracy")(
+        Material(None, tuple(rows), _CPU)
+    )
+    assert verdict.outcome is Outcome.NOT_RUN
+
+
+def test_each_class_has_its_accuracies(tmp_path):
+    labels = np.array([0, 0, 2, 2, 2, 2])
+    right = np.array([1, 1, 1, 1, 1, 0], bool)
+    robust = np.array([1, 0, 1, 0, 0, 0], bool)
+    counts = per_class.counted(labels, right, robust)
+    np.savez(tmp_path / per_class.FILE, **counts)
+    rows = _rows(
+        50.0, "robust_accuracy", attack="autoattack", epochs=30, n=6,
+        evaluation="per_image", artifact=per_class.FILE, seeds=1,
+    )  # fmt: skip
+    section = _section("classes", rows, tmp_path)
+    (table,) = _tables(section)
+    lines = _lines(table)
+    assert table.head[1:3] == (
+        "ConvNet, 30 epochs: TA", "ConvNet, 30 epochs: RA, AutoAttack",
+    )  # fmt: skip
+    assert [text.split()[0] for text in lines["0"]] == ["100.00", "50.00", "2"]
+    assert [text.split()[0] for text in lines["2"]] == ["75.00", "25.00", "4"]
+    (figure,) = (p.figure for p in _pictures(section).values())
+    assert len(figure.axes[0].containers) == 4
+    # Rows of an earlier version lead to no counts.
+    bare = [dataclasses.replace(row, artifact="") for row in rows]
+    assert "It was not run" in _words(_section("classes", bare, tmp_path))
