@@ -18,7 +18,7 @@ _LEVELS = [
      "looks", "subjects", "interruption", "figures", "curves",
      "translation", "lineage", "masking", "robustness", "saved_models",
      "conjugates", "conjugate_measures", "binary_toy", "class_templates",
-     "translator_errors",
+     "translator_errors", "walk_rows",
      "implied_classes", "walked_accuracies", "transfers",
      "adversarial_training", "gradient_steps", "predictors",
      "rank_correlations", "spectral_fields", "evidence_figures",
