@@ -129,7 +129,8 @@ def _pipeline(
         for kind in ("CL", "ACL")
     }  # fmt: skip
     title = numbers.named(network.title, network.dataset, epochs)
-    seeds = numbers.count(len({row.seed for row in rows}), "seed")
+    count = len({row.seed for row in rows})
+    seeds = "one seed" if count == 1 else f"means over {count} seeds"
     yield Picture(
         f"supp-fig3-{network.dataset}",
         ifa.draw(
@@ -139,7 +140,7 @@ def _pipeline(
                 n: Pair(*(_short(found[m].get(n)) for m in found))
                 for n in found["test_accuracy"]
             },
-            title=f"{title}; means of {seeds}, percent",
+            title=f"{title}; {seeds}",
             images=_images(material, rows),
         ),
         "Four parts: training of the classifier, the walk of the training "
