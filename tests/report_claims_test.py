@@ -175,5 +175,5 @@ def test_gradient_without_its_sign(robust, outcome):
 def test_walk(robust, outcome):
     rows = []
     for step, clean, found in ((0, 97.0, 60.0), (20, 100.0, robust)):
-        rows += _looks(clean, found, images="X_n", step=step)
+        rows += _looks(clean, found, images="X_n", step=step, split="train")
     assert _judge("walks_raise_both", rows).outcome is outcome

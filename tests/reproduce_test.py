@@ -101,6 +101,12 @@ def test_experiments_without_their_files_are_left_out_of_all():
     assert asked.chosen() == ["fig3_imagenet"]
 
 
+def test_experiments_without_images_have_folders_too(tmp_path):
+    folders = {"workdir": str(tmp_path / "run")}
+    benches = Benches(lambda name: digits.get_config("smoke"), folders)
+    assert benches.any().pipeline_root.parent == tmp_path / "run"
+
+
 def test_remaining_time_is_learnt_by_kind():
     remaining = Remaining(["A.1", "A.2", "B.1", "B.2"])
     assert remaining.seconds() is None

@@ -16,8 +16,10 @@ from configs import synthetic
 from qup import errors, progress
 from qup.attacks.base.result import Shards
 from qup.components import attacker
+from qup.evaluation import Accuracy
 from qup.pipelines import attack, attack_table
 from qup.pipelines.request import Request
+from qup.subjects import Subject
 
 
 def _request(tmp_path, *names, **given):
@@ -116,6 +118,12 @@ def test_without_an_attack_figures_are_named_and_no_legend(tmp_path):
     text = attack_table.text(run, [], {}, [figure])
     assert f"Figure        {figure}" in text
     assert "robust:" not in text and "measurements.csv" not in text
+    # Nor where only the checks for masking have rows.
+    row = Subject("synthetic", "convnet", "CL", 2, 0).row(
+        "masking", Accuracy(1.0, None, 16)
+    )
+    text = attack_table.text(run, [row], {}, [figure])
+    assert "robust:" not in text and "measurements.csv" in text
 
 
 def test_saved_images_are_never_all_in_memory(tmp_path, monkeypatch):

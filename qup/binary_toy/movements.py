@@ -1,9 +1,12 @@
 """The supplement's Fig. 1 of a real network: FGSM and its opposite.
 
 ```python
-movements(network, points, labels, epsilon=0.05, num_steps=4, title="")
+held = moved(network, points, labels, epsilon=0.05, num_steps=4)
+draw(held, title="The network after 50 epochs")
 ```
 """
+
+from collections.abc import Mapping
 
 import keras
 import numpy as np
@@ -15,19 +18,20 @@ from qup import attacks, compilation, opposite_fgsm
 from qup.binary_toy.figures import COLOURS
 from qup.binary_toy.portraits import lead
 
+STAGES = ("points", "attacked", "walked")
 _MARKERS = "os"
+_GRID = np.linspace(0, 1, 201)
 
 
-def movements(
+def moved(
     network: keras.Model,
     points: np.ndarray,
     labels: np.ndarray,
     *,
     epsilon: float,
     num_steps: int,
-    title: str,
-) -> Figure:
-    """Draws the supplement's Fig. 1: FGSM, and its opposite, iterated.
+) -> dict[str, np.ndarray]:
+    """Moves points by FGSM, and by its opposite, iterated.
 
     Args:
       network: The classifier.
@@ -35,26 +39,51 @@ def movements(
       labels: int32 [n].
       epsilon: Length of each step.
       num_steps: Number of opposite steps.
-      title: Stands above.
+
+    Returns:
+      "points", "attacked" and "walked", float32 [n, 2]; "right", bool [3, n],
+      which of each are classified rightly; "lead", float32 [201, 201], logit
+      of class 1 less that of class 0 over the square; and what was given.
     """
     attacked = attacks.get("fgsm")(network, points, labels, epsilon=epsilon)
     walked = opposite_fgsm.walk(
         network, points, labels, num_steps=num_steps, step_size=epsilon
     )
-    panels = {
-        "as drawn": points,
-        rf"after FGSM, $\epsilon$ = {epsilon:g}": attacked.numpy(),
-        f"after {num_steps} opposite steps of {epsilon:g}": walked.numpy(),
+    places = [points, attacked.numpy(), walked.numpy()]
+    right = [
+        compilation.predict(network, x.astype(np.float32)).numpy().argmax(1)
+        == labels
+        for x in places
+    ]
+    return {
+        **dict(zip(STAGES, places, strict=True)), "labels": labels,
+        "right": np.array(right), "lead": lead(network, _GRID),
+        "epsilon": np.array(epsilon), "num_steps": np.array(num_steps),
+    }  # fmt: skip
+
+
+def draw(held: Mapping[str, np.ndarray], title: str) -> Figure:
+    """Draws the supplement's Fig. 1: FGSM, and its opposite, iterated.
+
+    Args:
+      held: Of `moved`.
+      title: Stands above.
+    """
+    epsilon = float(held["epsilon"])
+    words = {
+        "points": "as drawn",
+        "attacked": rf"after FGSM, $\epsilon$ = {epsilon:g}",
+        "walked": f"after {int(held['num_steps'])} opposite steps of "
+        f"{epsilon:g}",
     }
     figure = Figure(figsize=(12.6, 5.2), layout="constrained")
     figure.suptitle(title, fontsize=13, weight="bold")
-    grid = figure.subplots(1, len(panels), sharey=True)
-    for axis, (words, moved) in zip(grid, panels.items(), strict=True):
-        logits = compilation.predict(network, moved.astype(np.float32)).numpy()
-        right = logits.argmax(1) == labels
-        axis.set_title(f"{words}: {100 * right.mean():.1f} % right")
-        _regions(axis, network)
-        _dots(axis, moved, labels, right)
+    grid = figure.subplots(1, len(STAGES), sharey=True)
+    for place, (axis, stage) in enumerate(zip(grid, STAGES, strict=True)):
+        right = held["right"][place]
+        axis.set_title(f"{words[stage]}: {100 * right.mean():.1f} % right")
+        _regions(axis, held["lead"])
+        _dots(axis, held[stage], held["labels"], right)
     grid[0].set_ylabel("$x_2$", fontsize=12)
     figure.legend(
         handles=_markers(), loc="outside lower center", ncols=3, fontsize=11,
@@ -77,9 +106,8 @@ def _markers() -> list[Line2D]:
     return [*lines, wrong]
 
 
-def _regions(axis: Axes, network: keras.Model) -> None:
-    places = np.linspace(0, 1, 201)
-    ahead = lead(network, places).T
+def _regions(axis: Axes, lead_of_1: np.ndarray) -> None:
+    places, ahead = _GRID, lead_of_1.T
     axis.contourf(
         places, places, ahead, [-np.inf, 0, np.inf], colors=COLOURS,
         alpha=0.18,

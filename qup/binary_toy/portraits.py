@@ -1,7 +1,8 @@
 """What the figures of the binary toy are drawn from: one network.
 
 ```python
-portraits = [portrait(networks[e], e, rows, "sine") for e in (50, 1)]
+held = arrays(networks[50], "sine")
+portraits = [portrait(held, 50, rows, "sine", points, labels)]
 ```
 """
 
@@ -23,8 +24,6 @@ from qup.measures import uncertainty
 KINDS = ("loss", "sqrt_prob")
 # Cells a coordinate, and how far a transform is padded.
 _CELLS, _PADDING = 135, 9
-# Points that are shown.
-_POINTS = 300
 
 
 class Side(NamedTuple):
@@ -64,26 +63,68 @@ class Portrait:
     labels: np.ndarray
 
 
+def arrays(network: keras.Model, domain: str) -> dict[str, np.ndarray]:
+    """Returns what a portrait needs of a network, for a file.
+
+    Args:
+      network: The classifier.
+      domain: A name of `binary_toy.SPANS`.
+
+    Returns:
+      "psi", float32 [kinds of `KINDS`, labels, n, n], at the middles of n^2
+      cells of the domain's span; "places", float64 [n], their coordinates;
+      "lead", float32 [n, n], logit of class 1 less that of class 0.
+    """
+    fields = [
+        [
+            sampled(
+                uncertainty.of_classifier(
+                    network, label, shape=(2,), kind=kind
+                ),
+                binary_toy.domain(domain, label), *binary_toy.SPANS[domain],
+                _CELLS,
+            )
+            for label in (0, 1)
+        ]
+        for kind in KINDS
+    ]  # fmt: skip
+    places = fields[0][0].places
+    psi = [[field.values for field in pair] for pair in fields]
+    return {
+        "psi": np.array(psi, np.float32),
+        "places": places,
+        "lead": lead(network, places),
+    }
+
+
 def portrait(
-    network: keras.Model, epochs: int, rows: Sequence[Row], domain: str
+    held: Mapping[str, np.ndarray],
+    epochs: int,
+    rows: Sequence[Row],
+    domain: str,
+    points: np.ndarray,
+    labels: np.ndarray,
 ) -> Portrait:
     """Returns all that is drawn of one network on one domain.
 
     Args:
-      network: The classifier.
-      epochs: It was trained for.
+      held: Of `arrays`.
+      epochs: The network was trained for.
       rows: Measured on it, and on others of the same seed.
       domain: A name of `binary_toy.SPANS`.
+      points: float32 [m, 2], to be shown.
+      labels: int32 [m].
     """
     sides = {
-        kind: _sides(network, kind, domain, _sigmas(rows, epochs, kind, domain))
-        for kind in KINDS
-    }
-    places = sides[KINDS[0]][0].fields[0].places
+        kind: _sides(
+            held["psi"][place], held["places"],
+            _sigmas(rows, epochs, kind, domain),
+        )
+        for place, kind in enumerate(KINDS)
+    }  # fmt: skip
     return Portrait(
         toy_seeds.name(epochs), _accuracies(rows, epochs), sides,
-        lead(network, places), places,
-        *binary_toy.held_out(rows[0].seed, _POINTS),
+        held["lead"], held["places"], points, labels,
     )  # fmt: skip
 
 
@@ -97,16 +138,10 @@ def lead(network: keras.Model, places: np.ndarray) -> np.ndarray:
 
 
 def _sides(
-    network: keras.Model, kind: str, domain: str, sigmas: dict[str, list]
+    psi: np.ndarray, places: np.ndarray, sigmas: dict[str, list]
 ) -> tuple[Side, Side]:
-    fields = [
-        sampled(
-            uncertainty.of_classifier(network, label, shape=(2,), kind=kind),
-            binary_toy.domain(domain, label), *binary_toy.SPANS[domain],
-            _CELLS,
-        )
-        for label in (0, 1)
-    ]  # fmt: skip
+    """Returns both packets in X and, by a Fourier transform, in P."""
+    fields = [Field(values.astype(np.float64), places) for values in psi]
     momenta = [conjugate(field, _PADDING) for field in fields]
     return (
         Side(fields, sigmas["sigma_x"], overlap(*fields)),

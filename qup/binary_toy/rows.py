@@ -14,6 +14,7 @@
 exist: psi, continued by 0, jumps at the faces, |psi~|^2 falls as 1 / k^2.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import keras
@@ -52,7 +53,7 @@ def subject(epochs: int, seed: int) -> Subject:
 
 
 def of_accuracies(
-    network: keras.Model, of: Subject, count: int, epsilons: tuple[float, ...]
+    network: keras.Model, of: Subject, count: int, epsilons: Sequence[float]
 ) -> list[Row]:
     """Measures TA and RA.
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from qup import looks, measurements, opposite_fgsm
+from qup import looks, measurements, opposite_fgsm, walk_rows
 from qup.components import artifacts, plugins
 from qup.components.artifacts import (
     Deltas,
@@ -17,7 +17,6 @@ from qup.components.artifacts import (
 )
 from qup.datasets import examples as files_of_examples
 from qup.deltas import Deltas as Pairs
-from qup.evaluation import binomial
 from qup.orchestration import In, Out, component
 
 _SHOWN = 8
@@ -53,16 +52,9 @@ def Analyzer(
       seed: Of random starts.
       row_parameters: What its rows tell beside the classifier's.
     """
-    subject = artifacts.subject(model.path).such(
-        images="X_n", split="train", **row_parameters
-    )
-    text = (trajectory.path / "trajectory.json").read_text()
-    counted, rows = json.loads(text), []
-    for step, *counts in counted["points"]:
-        clean, robust = (binomial(n, counted["images"]) for n in counts)
-        rows += subject.such(step=step).rows(
-            clean, {"robust_accuracy": robust}, attack
-        )
+    subject = artifacts.subject(model.path).such(**row_parameters)
+    counted = json.loads((trajectory.path / "trajectory.json").read_text())
+    rows = walk_rows.of_trajectory(subject, counted, attack)
     rows = [dataclasses.replace(row, artifact="images.npz") for row in rows]
     measurements.write(analysis.path / "measurements.csv", rows)
 

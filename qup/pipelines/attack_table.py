@@ -39,7 +39,9 @@ def text(
       figures: The pictures that it drew.
     """
     lines = []
-    for epochs in sorted({row.epochs for row in rows}):
+    # Looks without an attack, such as those for masking, have no table.
+    attacked = {r.epochs for r in rows if r.measure == "test_accuracy"}
+    for epochs in sorted(attacked):
         lines += [*_classifier(this, [r for r in rows if r.epochs == epochs])]
     for node, execution in done.items():
         for held in execution.outputs.get("diagnosis", ()):
@@ -56,7 +58,7 @@ def text(
     return "\n".join(
         [
             *lines,
-            *(_LEGEND if rows else ()),
+            *(_LEGEND if attacked else ()),
             *(
                 [f"Measurements  {this.path('measurements.csv')}"]
                 if rows

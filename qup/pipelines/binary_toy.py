@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from qup import binary_toy, errors, files, measurements
 from qup.binary_toy import figures as toy_figures
 from qup.binary_toy import movements as toy_movements
+from qup.binary_toy import networks as toy_networks
 from qup.binary_toy import portraits as toy_portraits
 from qup.binary_toy import rows as toy_rows
 from qup.binary_toy import text as toy_text
@@ -25,13 +26,8 @@ from qup.measurements import Row
 from qup.workdir import Workdir
 
 _log = logging.getLogger("qup")
-# Budgets of the attack. The arcs come as near as 0.13 in L-inf: without noise
-# a network could withstand the first at every point, but not the second.
-EPSILONS = (0.05, 0.1)
-# The control: the least trained network with its logits times 10.
-TEMPERATURE = 0.1
-# Points that are moved in a figure, and opposite steps that they take.
-_SHOWN, _STEPS = 300, 4
+# Points that are shown, and opposite steps that they take.
+SHOWN, STEPS = 300, 4
 
 
 class Sizes(NamedTuple):
@@ -79,7 +75,10 @@ def run(folder: pathlib.Path, *, seeds: int = 5, sizes: Sizes = FULL) -> str:
         rows: list[Row] = []
         for seed in reversed(range(seeds)):
             networks = binary_toy.train(seed, sizes.epochs, sizes.train)
-            own = _measured(networks, seed, sizes)
+            own = toy_networks.of_networks(
+                networks, toy_rows.subject(0, seed), count=sizes.test,
+                grids=sizes.grids,
+            )  # fmt: skip
             rows = own + rows
             _log.info("seed %d: trained and measured", seed)
         workdir.commit({"program": "binary_toy", "seeds": seeds,
@@ -97,40 +96,29 @@ def run(folder: pathlib.Path, *, seeds: int = 5, sizes: Sizes = FULL) -> str:
     )  # fmt: skip
 
 
-def _measured(
-    networks: dict[int, keras.Model], seed: int, sizes: Sizes
-) -> list[Row]:
-    """Returns every row of one seed."""
-    rows = []
-    for epochs, network in networks.items():
-        of = toy_rows.subject(epochs, seed)
-        rows += toy_rows.of_accuracies(network, of, sizes.test, EPSILONS)
-        rows += toy_rows.of_packets(network, of, sizes.grids)
-    few = sizes.epochs[0]
-    of = toy_rows.subject(few, seed)
-    return rows + toy_rows.of_packets(
-        networks[few], of, sizes.grids, TEMPERATURE
-    )
-
-
 def _figures(
     networks: dict[int, keras.Model], rows: Sequence[Row], sizes: Sizes
 ) -> dict[str, Figure]:
     """Returns the figures of seed 0 by name."""
     drawn = {}
     few, *_, many = sizes.epochs
+    points, labels = binary_toy.held_out(0, SHOWN)
     for domain in sizes.drawn:
         portraits = [
-            toy_portraits.portrait(networks[each], each, rows, domain)
+            toy_portraits.portrait(
+                toy_portraits.arrays(networks[each], domain), each, rows,
+                domain, points, labels,
+            )
             for each in (many, few)
-        ]
+        ]  # fmt: skip
         name = f"packets-{domain.partition(':')[0]}.png"
         drawn[name] = toy_figures.packets(portraits, domain)
-    points, labels = binary_toy.held_out(0, _SHOWN)
-    drawn["fgsm.png"] = toy_movements.movements(
-        networks[many], points, labels, epsilon=EPSILONS[0],
-        num_steps=_STEPS, title=f"The network after {many} epochs",
+    held = toy_movements.moved(
+        networks[many], points, labels, epsilon=toy_networks.EPSILONS[0],
+        num_steps=STEPS,
     )  # fmt: skip
+    title = f"The network after {many} epochs"
+    drawn["fgsm.png"] = toy_movements.draw(held, title)
     return drawn
 
 

@@ -6,6 +6,7 @@ rows = accuracy(material, network, "CL", 30, Look.PAPER)
 """
 
 import enum
+from collections.abc import Iterable
 from typing import Any
 
 from qup.measurements import Row
@@ -101,3 +102,46 @@ def accuracy(
     return over_seeds(
         rows(material, network, classifier, epochs, look, **wanted)
     )
+
+
+def walked(material: Material, network: Network, epochs: int) -> list[Row]:
+    """Returns TA and RA of the walked training images X_n, once a seed.
+
+    Args:
+      material: Everything.
+      network: The network.
+      epochs: Its epochs.
+
+    Returns:
+      Rows with "step", n; those beside which images lie before others.
+    """
+    found: dict[tuple, Row] = {}
+    for figure in (None, "supp_fig2"):
+        for row in material.find(
+            images="X_n", control=None, split="train", figure=figure,
+            **of_network(network, epochs),
+        ):  # fmt: skip
+            key = (row.measure, row.seed, row.parameters["step"])
+            found.setdefault(key, row)
+    return list(found.values())
+
+
+def over_steps(rows: Iterable[Row]) -> dict[str, dict[int, Estimate]]:
+    """Returns the means over seeds of what `walked` gave.
+
+    Args:
+      rows: The rows.
+
+    Returns:
+      "test_accuracy" and "robust_accuracy" to n to the mean.
+    """
+    held: dict[str, dict[int, list[Row]]] = {
+        "test_accuracy": {}, "robust_accuracy": {},
+    }  # fmt: skip
+    for row in rows:
+        if row.measure in held:
+            held[row.measure].setdefault(row.parameters["step"], []).append(row)
+    return {
+        measure: {step: over_seeds(own) for step, own in sorted(found.items())}
+        for measure, found in held.items()
+    }

@@ -5,7 +5,7 @@ from qup.report import claims, numbers
 from qup.report.claims import NOT_RUN, Outcome, Verdict
 from qup.report.estimates import change, over_seeds
 from qup.report.material import Material
-from qup.report.selection import PLAIN, Look, rows
+from qup.report.selection import PLAIN, Look, rows, walked
 from qup.scales import Network
 
 _WEAK = 20.0
@@ -183,10 +183,11 @@ def walks_raise_both(material: Material) -> Verdict:
 
 
 def _walked(material: Material, network: Network, epochs: int, measure: str):
-    held = material.find(
-        dataset=network.dataset, model=network.model, epochs=epochs,
-        measure=measure, images="X_n", control=None, walked_with=None,
-    )  # fmt: skip
+    held = [
+        row
+        for row in walked(material, network, epochs)
+        if row.measure == measure
+    ]
     steps = sorted({row.parameters["step"] for row in held})
     if len(steps) < 2:
         return None

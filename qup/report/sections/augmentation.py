@@ -1,10 +1,9 @@
-"""Iterative FGSM Augmentation: supplement, Table 1 and Figs. 2 to 4."""
+"""Iterative FGSM Augmentation: supplement, Table 1 and Fig. 4."""
 
 import math
 from collections.abc import Iterator
 
 from qup import figures, paper
-from qup.evidence_figures import walks
 from qup.measurements import Row
 from qup.report import numbers, sections
 from qup.report.blocks import (
@@ -16,9 +15,8 @@ from qup.report.blocks import (
     Table,
     Words,
 )
-from qup.report.estimates import over_seeds
 from qup.report.material import Material
-from qup.report.selection import PLAIN, Look, accuracy
+from qup.report.selection import PLAIN, Look, accuracy, walked
 from qup.scales import Network
 from qup.scales import Table as Asked
 
@@ -38,10 +36,10 @@ _WORDS = (
 
 @sections.register(order=40)
 def supp_table1(material: Material) -> Section:
-    """Returns the supplement's Table 1 and Figs. 2 and 3."""
+    """Returns the supplement's Table 1."""
     return _section(
         material, "table2", "supp_table1",
-        "Supplement, Table 1 and Figs. 2 and 3: augmentation on MNIST",
+        "Supplement, Table 1: augmentation on MNIST",
     )  # fmt: skip
 
 
@@ -93,23 +91,14 @@ def _line(
 def _looked(
     material: Material, network: Network, epochs: int
 ) -> Iterator[Block]:
-    """Yields the walk, its images and the checks of one network."""
-    walked = material.find(
-        dataset=network.dataset, model=network.model, epochs=epochs,
-        images="X_n", control=None, walked_with=None,
-    )  # fmt: skip
-    if not walked:
+    """Yields the walk's images and the checks of one network."""
+    found = walked(material, network, epochs)
+    if not found:
         return
     name = f"{network.dataset}-{network.model}-{epochs}"
     title = numbers.named(network.title, network.dataset, epochs)
-    seeds = numbers.count(len({row.seed for row in walked}), "seed")
-    yield Picture(
-        f"walk-{name}", walks.trajectory(_over_steps(walked), title),
-        f"TA and RA of the walked training images X_n over n: {title}.",
-        "Supplement, Fig. 2: TA and RA of the walked training images X_n, "
-        f"under the paper's attack round X_n; {seeds}.",
-    )  # fmt: skip
-    arrays = material.arrays(walked[0])
+    first = min(found, key=lambda row: (not row.artifact, row.seed))
+    arrays = material.arrays(first)
     if arrays:
         yield Picture(
             f"images-{name}", figures.sheet(figures.stages(arrays)),
@@ -117,22 +106,10 @@ def _looked(
             "X_0 attacked.",
             "The first test images, their Delta_N and X_N, what the "
             "translator makes of them, and the images under attack "
-            f"({title}, seed {walked[0].seed}; deltas around grey).",
+            f"({title}, seed {first.seed}; deltas around grey).",
             raster=True,
         )  # fmt: skip
     yield from _checks(material, network, epochs)
-
-
-def _over_steps(rows: list[Row]) -> dict[str, dict[int, tuple]]:
-    """Returns measure to step to value, low, high."""
-    found: dict[str, dict[int, tuple]] = {}
-    for measure in ("test_accuracy", "robust_accuracy"):
-        own = [row for row in rows if row.measure == measure]
-        for step in sorted({row.parameters["step"] for row in own}):
-            at = over_seeds([r for r in own if r.parameters["step"] == step])
-            points = found.setdefault(measure, {})
-            points[step] = (at.value, at.low, at.high)
-    return found
 
 
 def _checks(

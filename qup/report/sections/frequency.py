@@ -47,9 +47,10 @@ def supp_fig5(material: Material) -> Section:
 def _ratio(material: Material) -> list[Picture]:
     rows = [
         *material.find(measure="high_frequency_ratio", split="test",
-                       grey="luma", control=None, method=None),
+                       grey="luma", control=None, method=None, figure=None),
         *material.find(measure="test_accuracy", evaluation=None, step=None,
-                       control=None, method=None, classifier="CL"),
+                       control=None, method=None, classifier="CL",
+                       figure=None),
     ]  # fmt: skip
     rows = [row for row in rows if "augmentation_num_steps" not in
             row.parameters]  # fmt: skip

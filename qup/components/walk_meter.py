@@ -1,0 +1,35 @@
+"""Supplement, Fig. 2: TA and RA of the walked training images alone."""
+
+import json
+from typing import Any
+
+from qup import measurements, walk_rows
+from qup.components import artifacts, plugins
+from qup.components.artifacts import Model, ModelEvaluation, Trajectory
+from qup.orchestration import In, Out, component
+
+
+@component(plugins=plugins.none)
+def WalkMeter(
+    model: In[Model],
+    trajectory: In[Trajectory],
+    evaluation: Out[ModelEvaluation],
+    *,
+    attack: dict[str, Any],
+    row_parameters: dict[str, Any],
+) -> None:
+    """Gives the numbers of a walk that no translator has learnt.
+
+    Args:
+      model: The classifier.
+      trajectory: What was counted.
+      evaluation: Its rows: those of `Analyzer`, with "figure":"supp_fig2".
+      attack: Options of the attack on X_n.
+      row_parameters: What its rows tell beside the classifier's.
+    """
+    subject = artifacts.subject(model.path).such(
+        figure="supp_fig2", **row_parameters
+    )
+    counted = json.loads((trajectory.path / "trajectory.json").read_text())
+    rows = walk_rows.of_trajectory(subject, counted, attack)
+    measurements.write(evaluation.path / "measurements.csv", rows)

@@ -1,0 +1,196 @@
+"""Supplement, Fig. 3: the pipeline of Iterative FGSM Augmentation, drawn.
+
+```python
+figure = draw(
+    classifier="ResNet, 5 epochs", alone=Pair("86.2", "1.5"),
+    walked={0: Pair("94.4", "3.2"), 20: Pair("100", "97.0")},
+    pair=Pair("83.1", "20.4"), title="cifar10, seeds: 5",
+)
+```
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+
+from qup.evidence_figures import colours
+
+_WIDTH, _HEIGHT = 12.0, 9.0
+# Where the four parts begin, from above, and their titles.
+_PARTS = {
+    8.75: "1  Train a classifier on the training images $X_0$ with labels "
+    "$Y^*$",
+    6.45: "2  Walk the training images with their labels: "
+    r"$X_{n+1} = X_n - \epsilon\,$sign$(\nabla_X l) = X_n + D_n$",
+    4.35: r"3  Teach Pix2Pix the pairs $(X_0, \Delta_N)$, "
+    r"$\Delta_N = X_N - X_0$",
+    2.05: "4  Put it before the classifier, for images without a label",
+}
+_FACES = {"data": "#EEF4FA", "network": "#FBEFE2", "number": "#E8F5EF"}
+_MOST = 8
+# Of the third part, between two images.
+_MIDDLE = 3.35
+
+
+class Pair(NamedTuple):
+    """TA and RA in percent, as text."""
+
+    test_accuracy: str
+    robust_accuracy: str
+
+    def words(self) -> str:
+        """Returns both, a line each."""
+        return f"TA {self.test_accuracy}\nRA {self.robust_accuracy}"
+
+
+def draw(
+    *,
+    classifier: str,
+    alone: Pair,
+    walked: Mapping[int, Pair],
+    pair: Pair,
+    title: str,
+    images: Mapping[str, np.ndarray] | None = None,
+) -> Figure:
+    """Draws the four parts with the numbers that were measured.
+
+    Args:
+      classifier: Its name and epochs.
+      alone: Of test images, the classifier alone (CL).
+      walked: n to those of the training images X_n; of more than eight the
+        first six, and the last two, are shown.
+      pair: Of test images, the pair (ACL).
+      title: Stands above: data set, seeds, attack.
+      images: "x_0", "delta_n", "translated" and "x_n", of one test image,
+        float32 [height, width, channels]; None draws boxes alone.
+    """
+    figure = Figure(figsize=(10.4, 7.9), layout="constrained")
+    figure.suptitle(title, fontsize=11, parse_math=False)
+    axis = figure.subplots()
+    axis.set(xlim=(0, _WIDTH), ylim=(0, _HEIGHT))
+    axis.axis("off")
+    for top, words in _PARTS.items():
+        axis.text(0.1, top, words, fontsize=10.5, weight="bold", va="center")
+    shown = dict(images or {})
+    _train(axis, classifier, alone)
+    _walk(axis, walked)
+    _teach(axis, shown)
+    _combine(axis, classifier, pair, shown)
+    # Pictures have set the limits anew.
+    axis.set(xlim=(0, _WIDTH), ylim=(0, _HEIGHT), aspect="auto")
+    return figure
+
+
+def _train(axis: Axes, classifier: str, alone: Pair) -> None:
+    _box(axis, 1.1, 7.8, "training images\n$X_0$, $Y^*$", "data")
+    _box(axis, 4.3, 7.8, f"classifier\n{classifier}", "network", width=2.6)
+    _box(axis, 8.3, 7.8, f"test images, CL\n{alone.words()}", "number",
+         width=2.4)  # fmt: skip
+    _arrow(axis, (2.0, 7.8), (3.0, 7.8))
+    _arrow(axis, (5.6, 7.8), (7.1, 7.8), "attacked, 4 steps")
+
+
+def _walk(axis: Axes, walked: Mapping[int, Pair]) -> None:
+    steps = sorted(walked)
+    if len(steps) > _MOST:
+        steps = [*steps[: _MOST - 2], *steps[-2:]]
+    apart = (_WIDTH - 1.3) / max(len(steps) - 1, 1)
+    for place, step in enumerate(steps):
+        x = 0.65 + apart * place
+        _box(axis, x, 5.55, f"$X_{{{step}}}$\n{walked[step].words()}",
+             "number", width=1.05, height=1.1)  # fmt: skip
+        if place:
+            before = steps[place - 1]
+            words = f"$D_{{{before}}}$" if step == before + 1 else "..."
+            _arrow(axis, (x - apart + 0.53, 5.55), (x - 0.53, 5.55), words)
+
+
+def _teach(axis: Axes, images: Mapping[str, np.ndarray]) -> None:
+    _item(axis, 1.1, _MIDDLE, "$X_0$", images.get("x_0"))
+    _box(axis, 3.9, _MIDDLE, "generator G\n(U-Net)", "network")
+    _item(axis, 6.7, 3.8, "$G(X_0)$", images.get("translated"), small=True)
+    _item(axis, 6.7, 2.85, r"$\Delta_N$", images.get("delta_n"), small=True)
+    _box(axis, 9.8, _MIDDLE, "discriminator:\nfake or real?", "network")
+    _arrow(axis, (2.0, _MIDDLE), (3.0, _MIDDLE))
+    _arrow(axis, (4.8, 3.45), (6.2, 3.8))
+    _arrow(axis, (7.2, 3.8), (8.9, 3.5))
+    _arrow(axis, (7.2, 2.85), (8.9, 3.2))
+
+
+def _combine(
+    axis: Axes, classifier: str, pair: Pair, images: Mapping[str, np.ndarray]
+) -> None:
+    _item(axis, 1.1, 1.0, "$X_0$", images.get("x_0"))
+    _box(axis, 3.3, 1.0, "generator G", "network", width=1.5)
+    _item(axis, 5.6, 1.0, "$X_0 + G(X_0)$", images.get("x_n"))
+    _box(axis, 8.0, 1.0, f"classifier\n{classifier}", "network", width=2.3)
+    _box(axis, 10.9, 1.0, f"test images, ACL\n{pair.words()}", "number",
+         width=1.9)  # fmt: skip
+    for start, end in ((1.9, 2.5), (4.1, 4.8), (6.4, 6.8), (9.2, 9.9)):
+        _arrow(axis, (start, 1.0), (end, 1.0))
+
+
+def _item(
+    axis: Axes, x: float, y: float, words: str, image, small: bool = False
+) -> None:
+    """Draws an image with its name, or a box where there is none."""
+    if image is None:
+        _box(axis, x, y, words, "data", width=1.0 if small else 1.6,
+             height=0.6 if small else 1.0)  # fmt: skip
+        return
+    half = 0.38 if small else 0.6
+    pixels = np.clip(image, 0, 1)
+    # Units of the axis are squares of about the same sides.
+    axis.imshow(
+        pixels[..., 0] if pixels.shape[-1] == 1 else pixels, cmap="gray",
+        vmin=0, vmax=1, extent=(x - half, x + half, y - half, y + half),
+        interpolation="nearest", zorder=2, aspect="auto",
+    )  # fmt: skip
+    # Of two small ones the upper has its name above.
+    side = 1 if small and y > _MIDDLE else -1
+    axis.text(
+        x, y + side * (half + 0.15), words, fontsize=9, ha="center",
+        va="center",
+    )  # fmt: skip
+
+
+def _box(
+    axis: Axes, x: float, y: float, words: str, kind: str,
+    width: float = 1.8, height: float = 1.2,
+) -> None:  # fmt: skip
+    """Draws a box round its middle."""
+    axis.add_patch(
+        FancyBboxPatch(
+            (x - width / 2, y - height / 2),
+            width,
+            height,
+            boxstyle="round,pad=0,rounding_size=0.1",
+            fc=_FACES[kind],
+            ec=colours.GREY,
+            lw=1,
+        )
+    )
+    axis.text(x, y, words, ha="center", va="center", fontsize=9)
+
+
+def _arrow(axis: Axes, start, end, words: str = "") -> None:
+    axis.add_patch(
+        FancyArrowPatch(
+            start,
+            end,
+            arrowstyle="-|>",
+            mutation_scale=11,
+            lw=1.1,
+            color=colours.BLACK,
+            shrinkA=1,
+            shrinkB=1,
+        )
+    )
+    axis.text(
+        (start[0] + end[0]) / 2, max(start[1], end[1]) + 0.12, words,
+        ha="center", va="bottom", fontsize=8.5,
+    )  # fmt: skip
