@@ -78,7 +78,7 @@ def more_than_a_class_template(material: Material) -> Verdict:
         return NOT_RUN
     words = (
         f"TA of Delta_N less TA of class templates, {network.title}, "
-        f"{epochs} epochs: {numbers.text(found)} points."
+        f"{numbers.count(epochs, 'epoch')}: {numbers.text(found)} points."
     )
     return Verdict(_outcome(found.sign), words, found.rows)
 
@@ -121,8 +121,9 @@ def accurate_and_robust_exclude(material: Material) -> Verdict:
             clean, robust = changes
             used += clean.rows + robust.rows
             told.append(
-                f"{method}, {epochs} epochs, less the standard network of "
-                f"{start}: TA {numbers.text(clean)}, RA {numbers.text(robust)}"
+                f"{method}, {numbers.count(epochs, 'epoch')}, less the "
+                f"standard network of {start}: TA {numbers.text(clean)}, "
+                f"RA {numbers.text(robust)}"
             )
             if robust.sign == 1 and clean.sign >= 0:
                 outcomes.append(Outcome.CONTRADICTED)

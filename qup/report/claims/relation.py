@@ -50,7 +50,9 @@ def _product(material: Material, domain: str, switch: str) -> Verdict:
         if found is None:
             continue
         used += found.rows
-        told.append(f"{epochs} epochs: {numbers.text(found, 5)}")
+        told.append(
+            f"{numbers.count(epochs, 'epoch')}: {numbers.text(found, 5)}"
+        )
         if found.high < _PRINTED:
             outcomes.append(Outcome.CONTRADICTED)
         elif found.high >= _PRINTED:

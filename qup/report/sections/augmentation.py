@@ -122,8 +122,9 @@ def _checks(
     )  # fmt: skip
     if not rows:
         yield Words(
-            f"Whether the gradients of {network.title} after {epochs} epochs "
-            "are masked behind its translator was not checked."
+            f"Whether the gradients of {network.title} after "
+            f"{numbers.count(epochs, 'epoch')} are masked behind its "
+            "translator was not checked."
         )
         return
     first = min(row.seed for row in rows)
