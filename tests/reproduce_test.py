@@ -207,8 +207,8 @@ def test_published_results_are_whole_and_tell_of_no_machine(done, tmp_path):
     records = roots.Records(roots.find(target))
     for source in copied.sources.values():
         found = ancestry.of_artifact(records, source["artifact"])
-        made = found.executions[source["execution"]]
-        assert (made.node, made.code) == (source["node"], source["code"])
+        steps = {(e.node, e.code) for e in found.executions.values()}
+        assert (source["node"], source["code"]) in steps
 
 
 def test_only_a_reproduction_is_published(done, tmp_path):

@@ -24,7 +24,7 @@ from qup.types import DatasetInfo
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _SMALL = {
-    "num_samples": 1200, "num_chains": 16, "num_steps": 150, "smoke": True,
+    "num_samples": 1200, "num_chains": 32, "num_steps": 200, "smoke": True,
 }  # fmt: skip
 _NETWORKS = {"", "mine", "untrained", "constant", "random_labels"}
 
