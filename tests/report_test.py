@@ -10,7 +10,7 @@ import pytest
 
 from qup import errors, measurements, scales
 from qup.measurements import Row
-from qup.report import claims, html, markdown, numbers, writing
+from qup.report import claims, html, latex, markdown, numbers, writing
 from qup.report.blocks import Cell, Document, Points, Section, Table, Words
 from qup.report.claims import Outcome
 from qup.report.composing import compose
@@ -228,6 +228,22 @@ def test_markdown_escapes_markup():
     assert r"a\|b" in text
 
 
+def test_latex_escapes_all_that_it_would_take_for_commands():
+    body = ((Cell("98.0 ± 0.3 ^"), Cell(r"[a] 5 % \input{x} & $y_1$ ~#")),)
+    table = Table(("TA", "x"), body, "50 % & <more>")
+    sections = (Section("one", "A\n\\title", (Words("no"), table)),)
+    assert latex.tables(Document("", sections)) == "\n".join([
+        "% Needs booktabs.", "", r"% A \title", r"\begin{table}",
+        r"\caption{50 \% \& \textless{}more\textgreater{}}",
+        r"\label{tab:one}", r"\begin{tabular}{ll}", r"\toprule",
+        r"{TA} & {x} \\", r"\midrule",
+        r"{98.0 $\pm$ 0.3 \textasciicircum{}} & "
+        r"{[a] 5 \% \textbackslash{}input\{x\} \& \$y\_1\$ "
+        r"\textasciitilde{}\#} \\",
+        r"\bottomrule", r"\end{tabular}", r"\end{table}", "",
+    ])  # fmt: skip
+
+
 def test_whole_report_of_few_rows(tmp_path):
     folder = tmp_path / "results"
     rows = _trained((45.0, 12.0), (60.0, 3.0))
@@ -240,11 +256,12 @@ def test_whole_report_of_few_rows(tmp_path):
     (folder / ABOUT).write_text(json.dumps(about))
     (folder / SOURCES).write_text("{}")
     pages = writing.write(Material.read(folder), tmp_path / "report")
-    page, text = (path.read_text() for path in pages)
+    page, text, tables = (path.read_text() for path in pages)
     assert "45.10 ± 0.25 (3)" in page and "not run" in page
     assert "2.0 hours" in page and "secret" not in page
     assert "no &lt;data&gt;" in page
     assert "supported" in text
+    assert r"45.10 $\pm$ 0.25 (3)" in tables
     figures = {p.name for p in (tmp_path / "report/figures").iterdir()}
     assert {f"table3-epochs.{k}" for k in ("png", "svg", "pdf")} <= figures
     assert page.encode() == _again(folder, tmp_path)

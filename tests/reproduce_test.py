@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import signal
 import subprocess
 import sys
 
@@ -167,6 +168,25 @@ def test_second_start_computes_nothing(done):
     assert found.returncode == 0, found.stderr
     assert "complete in" not in found.stderr
     assert (workdir / "measurements.csv").read_bytes() == before
+
+
+@pytest.mark.slow
+def test_a_killed_reproduction_goes_on_and_ends_alike(done, tmp_path):
+    whole, flags, _ = done
+    flags = (*flags[:-1], f"--workdir={tmp_path}")
+    with subprocess.Popen(
+        [sys.executable, "-m", "bin.reproduce", *flags],
+        cwd=_ROOT, text=True, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
+    ) as process:  # fmt: skip
+        for line in process.stderr:
+            if line.startswith("Attacker.pgd") and "execution" in line:
+                process.kill()
+    assert process.returncode == -signal.SIGKILL
+    found = _run(*flags)
+    assert found.returncode == 0, found.stderr
+    assert "Trainer.synthetic.convnet.seed-0.epoch-1: reused" in found.stderr
+    rows = (folder / "measurements.csv" for folder in (whole, tmp_path))
+    assert len({path.read_bytes() for path in rows}) == 1
 
 
 def test_report_is_written_anew_from_the_measurements(done, tmp_path):

@@ -1,4 +1,4 @@
-"""A report as files: report.html, report.md, and its figures.
+"""A report as files: report.html, report.md, tables.tex, and its figures.
 
 ```python
 write(Material.read(folder), folder / "report")
@@ -10,7 +10,7 @@ import pathlib
 import matplotlib as mpl
 
 from qup import files
-from qup.report import html, markdown
+from qup.report import html, latex, markdown
 from qup.report.composing import compose
 from qup.report.material import Material
 
@@ -24,7 +24,8 @@ def write(material: Material, folder: pathlib.Path) -> list[pathlib.Path]:
 
     Args:
       material: What was measured.
-      folder: For report.html, report.md and figures/ (PNG, SVG and PDF).
+      folder: For report.html, report.md, tables.tex (to copy from) and
+        figures/ (PNG, SVG and PDF).
 
     Returns:
       The pages.
@@ -44,6 +45,7 @@ def write(material: Material, folder: pathlib.Path) -> list[pathlib.Path]:
         pages = {
             "report.html": html.page(document, material),
             "report.md": markdown.page(document, _FIGURES),
+            "tables.tex": latex.tables(document),
         }
     for name, text in pages.items():
         files.write_text(folder / name, text)
