@@ -12,7 +12,8 @@ from qup.report import blocks
 _SPECIAL = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}", "±": r"$\pm$", "≥": r"$\geq$",
-    "≤": r"$\leq$", "\N{EN DASH}": "--", "\N{MINUS SIGN}": "$-$", "<": r"\textless{}",
+    "≤": r"$\leq$", "\N{EN DASH}": "--", "\N{MINUS SIGN}": "$-$",
+    "<": r"\textless{}",
     ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}",
     **{c: f"\\{c}" for c in "{}#$%&_"},
 }  # fmt: skip
