@@ -124,7 +124,11 @@ def test_tensorboard_holds_what_is_promised(done):
 @pytest.mark.parametrize(
     "kilobytes,told",
     [
-        (100, "Error: Cannot use the metadata database"),
+        pytest.param(
+            100,
+            "Error: Cannot use the metadata database",
+            marks=pytest.mark.exhaustive,
+        ),
         (400, "Error: Cannot write .* File too large"),
     ],
 )
