@@ -120,15 +120,11 @@ def test_tensorboard_holds_what_is_promised(done):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "kilobytes,told",
     [
-        pytest.param(
-            100,
-            "Error: Cannot use the metadata database",
-            marks=pytest.mark.exhaustive,
-        ),
+        (100, "Error: Cannot use the metadata database"),
         (400, "Error: Cannot write .* File too large"),
     ],
 )
