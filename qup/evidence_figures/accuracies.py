@@ -48,7 +48,9 @@ def over_epochs(
       robust: RA of networks under attacks.
       title: Above both.
     """
-    figure = Figure(figsize=(9.2, 4.2), layout="constrained")
+    # Legends stand below, where they cover no point.
+    rows = max(len(lines) + 1 for lines in (clean, robust)) // 2
+    figure = Figure(figsize=(9.2, 4.2 + 0.2 * rows), layout="constrained")
     left, right = figure.subplots(1, 2)
     _draw(left, clean, "test accuracy TA in percent")
     _draw(right, robust, "robust accuracy RA in percent")
@@ -80,4 +82,7 @@ def _draw(axis: Axes, lines: Sequence[Line], label: str) -> None:
     axis.set_ylim(max(low, -2), min(high, 102))
     axis.grid(alpha=0.3)
     if lines:
-        axis.legend(fontsize=7.5, ncols=1 if len(lines) < 7 else 2)
+        axis.legend(
+            loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2,
+            fontsize=8.5, frameon=False,
+        )  # fmt: skip

@@ -109,7 +109,7 @@ def _pictures(material: Material, name: str, asked: Asked) -> Iterator[Picture]:
         f"{name}-epochs",
         accuracies.over_epochs(clean, robust, title),
         f"Test and robust accuracy over epochs on {title}, as in the table.",
-        "TA (left) and RA (right) over training epochs. Hollow: the paper. "
+        "TA (left) and RA (right) over training epochs. Crosses: the paper. "
         "Bars: 95 % intervals.",
     )
 
