@@ -8,7 +8,8 @@ from qup.report.estimates import Estimate
 NOT_RUN = "not run"
 KEY = (
     "± is half of a 95 % interval: Student's over the seeds, whose number "
-    "stands in brackets; of one seed (marked ^) that of the test images alone."
+    "stands in brackets; of one seed (marked ^) that of the images, or of the "
+    "points, that were measured."
 )
 
 
