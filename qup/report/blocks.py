@@ -80,15 +80,22 @@ class Picture:
     alt: str
     caption: str
     raster: bool = False
+    _drawn: dict[str, bytes] = dataclasses.field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def bytes(self, kind: str) -> bytes:
         """Returns the file, "svg", "png" or "pdf", the same each time."""
-        held = io.BytesIO()
-        metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
-        self.figure.savefig(
-            held, format=kind, dpi=130, metadata=metadata.get(kind)
-        )
-        return held.getvalue()
+        if kind not in self._drawn:
+            held = io.BytesIO()
+            metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+            self.figure.savefig(
+                held, format=kind, dpi=130, metadata=metadata.get(kind)
+            )
+            # Where things stand has been found; another kind need not again.
+            self.figure.set_layout_engine("none")
+            self._drawn[kind] = held.getvalue()
+        return self._drawn[kind]
 
 
 Block: TypeAlias = Words | Points | Command | Table | Picture

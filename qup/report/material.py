@@ -11,10 +11,11 @@ rows = material.find(dataset="mnist", measure="test_accuracy", control=None)
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -70,7 +71,18 @@ class Material:
           **wanted: A column's or a parameter's name to its value; None
             matches what is absent or empty.
         """
-        return [row for row in self.rows if _fits(row, wanted)]
+        held: Sequence[Row] = self.rows
+        if isinstance(wanted.get("measure"), str):
+            held = self._of_measure.get(wanted["measure"], ())
+        return [row for row in held if _fits(row, wanted)]
+
+    @functools.cached_property
+    def _of_measure(self) -> dict[str, list[Row]]:
+        """The rows by measure: reports look for most of them many times."""
+        found: dict[str, list[Row]] = {}
+        for row in self.rows:
+            found.setdefault(row.measure, []).append(row)
+        return found
 
     def arrays(self, row: Row) -> dict[str, np.ndarray] | None:
         """Returns the arrays that a row names; None where they are missing.
