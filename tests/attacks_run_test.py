@@ -50,7 +50,7 @@ def plain(model, examples):
     return attacks.run("pgd", model, *examples, **_PGD)
 
 
-def _same(one, other):
+def _assert_same(one, other):
     assert (np.asarray(one.images) == np.asarray(other.images)).all()
     for name, column in one.columns().items():
         np.testing.assert_array_equal(column, other.columns()[name], name)
@@ -59,7 +59,7 @@ def _same(one, other):
 def test_streams_are_the_same_as_arrays(model, examples, plain):
     images, labels = examples
     stream = (images[start : start + 9] for start in range(0, 70, 9))
-    _same(attacks.run("pgd", model, stream, labels, **_PGD), plain)
+    _assert_same(attacks.run("pgd", model, stream, labels, **_PGD), plain)
 
 
 def test_few_images_are_no_large_batch(model, examples):
@@ -76,7 +76,7 @@ def test_few_images_are_no_large_batch(model, examples):
         for size in (500, 4)
     )  # fmt: skip
     assert max(seen) == 4
-    _same(large, small)
+    _assert_same(large, small)
 
 
 def test_rows_leave_when_done(plain):
@@ -100,10 +100,10 @@ class TestShards:
         out = tmp_path / "out"
         first = attacks.run("pgd", model, images, labels, output=out, **_PGD)
         assert isinstance(first.images[0], np.ndarray)
-        _same(first, plain)
+        _assert_same(first, plain)
         made = (out / "shard-00000.npz").stat().st_mtime_ns
         again = attacks.run("pgd", model, images, labels, output=out, **_PGD)
-        _same(again, plain)
+        _assert_same(again, plain)
         assert (out / "shard-00000.npz").stat().st_mtime_ns == made
 
     def test_a_damaged_shard_is_made_again(
@@ -113,7 +113,9 @@ class TestShards:
         attacks.run("pgd", model, *examples, output=out, **_PGD)
         shard = out / "shard-00000.npz"
         shard.write_bytes(shard.read_bytes()[:100])
-        _same(attacks.run("pgd", model, *examples, output=out, **_PGD), plain)
+        _assert_same(
+            attacks.run("pgd", model, *examples, output=out, **_PGD), plain
+        )
 
     @pytest.mark.parametrize("what", ["model", "options", "images"])
     def test_refuse_what_they_do_not_belong_to(
@@ -158,7 +160,7 @@ def test_several_epsilons_are_those_alone(model, examples):
     shares = [result.robust_accuracy for result in many]
     assert shares[1] > shares[2] > shares[0]
     smallest = attacks.run("pgd", model, *examples, epsilon=0.01, **options)
-    _same(many[1], smallest)
+    _assert_same(many[1], smallest)
     for budget, result in zip(budgets, many, strict=True):
         assert result.distances["linf"].max() <= budget * (1 + 1e-5)
         assert (result.epsilon == np.float32(budget)).all()

@@ -336,12 +336,12 @@ def quick(monkeypatch):
 
 @pytest.mark.slow
 def test_the_pipeline_runs_on_mobilenet(folder, tmp_path):
-    _check_run(*_analysed(folder, tmp_path / "one"))
+    _assert_run(*_analysed(folder, tmp_path / "one"))
 
 
 def test_the_pipeline_runs(folder, tmp_path, quick):
     rows, arrays = _analysed(folder, tmp_path / "one")
-    _check_run(rows, arrays)
+    _assert_run(rows, arrays)
     found = {(row.measure, row.attack): row for row in rows}
     assert found["success_rate", "carlini_wagner"].value == 100
     far = found["mean_l2_per_element", "carlini_wagner"]
@@ -354,7 +354,7 @@ def test_the_pipeline_runs(folder, tmp_path, quick):
     assert linf.value == pytest.approx(arrays["ifgsm_linf"].mean())
 
 
-def _check_run(rows, arrays):
+def _assert_run(rows, arrays):
     by_measure = {(row.measure, row.attack): row for row in rows}
     assert by_measure["test_accuracy", ""].n == 4
     for name in ("iterative_fgsm_search", "carlini_wagner"):
