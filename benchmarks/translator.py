@@ -6,7 +6,6 @@ python -m benchmarks.translator [--width=16] [--batch=64]
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 from unittest import mock
 

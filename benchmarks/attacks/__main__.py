@@ -23,7 +23,6 @@ MNIST and CIFAR-10 are taken where tensorflow-datasets has them
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 import importlib.metadata
 import pathlib

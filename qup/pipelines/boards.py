@@ -13,6 +13,7 @@ import pathlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from qup.adversarial_training import METHODS
 from qup.measurements import Row
 from qup.report import selection
 from qup.report.material import Material
@@ -21,7 +22,6 @@ from qup.scales import Network, Scale
 from qup.summaries import Summaries
 
 _KINDS = ("CL", "ACL")
-_METHODS = (None, "pgd_at", "trades")
 # Folders: a run for each line of the table, and one for each line over epochs.
 SWEEP, OVER_EPOCHS, PAGE = "sweep", "over_epochs", "overview"
 _NAMES = ("dataset", "model", "training", "epochs", "seed")
@@ -90,7 +90,7 @@ def lines(material: Material) -> Iterator[Line]:
     """Yields a line for each network, number of epochs and seed."""
     for table in material.scale.tables.values():
         for network in table.networks:
-            for method in _METHODS:
+            for method in (None, *METHODS):
                 epochs = material.scale.robust_epochs if method else \
                     table.epochs  # fmt: skip
                 for number in epochs:

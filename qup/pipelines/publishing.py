@@ -40,13 +40,14 @@ def publish(folder: pathlib.Path, target: pathlib.Path) -> list[pathlib.Path]:
     material = Material.read(folder)
     lineage = roots.find(folder)
     _check(folder, target)
-    for name in (ROWS, SOURCES, "config.json", "versions.json"):
-        with files.explained(folder / name):
-            files.write_bytes(target / name, (folder / name).read_bytes())
     about = Redaction(folder.resolve()).value(dict(material.about))
+    # First, so that a folder that was left half done is known again.
     files.write_text(
         target / ABOUT, json.dumps(about, indent=1, sort_keys=True) + "\n"
     )
+    for name in (ROWS, SOURCES, "config.json", "versions.json"):
+        with files.explained(folder / name):
+            files.write_bytes(target / name, (folder / name).read_bytes())
     _copy_arrays(material, target)
     try:
         publishing.copy(lineage, target / _LINEAGE)
@@ -76,9 +77,10 @@ def _copy_arrays(material: Material, target: pathlib.Path) -> None:
     """Copies the arrays that rows name, and nothing else."""
     with files.replacing(target / _ARRAYS) as partial:
         partial.mkdir()
+        held = (material.folder / _ARRAYS).resolve()
         for name in sorted({row.artifact for row in material.rows}):
-            source = material.folder / name
-            if name and source.is_file():
-                place = partial / pathlib.Path(name).relative_to(_ARRAYS)
+            source = (material.folder / name).resolve()
+            if source.is_file() and source.is_relative_to(held):
+                place = partial / source.relative_to(held)
                 place.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source, place)

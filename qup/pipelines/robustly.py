@@ -9,8 +9,6 @@ from qup.components.robust_trainer import RobustTrainer
 from qup.pipelines.lab import Lab, Trained
 from qup.scales import Network
 
-METHODS = ("pgd_at", "trades")
-
 
 def trained(
     lab: Lab, network: Network, epochs: int, seed: int, method: str

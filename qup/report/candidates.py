@@ -12,6 +12,7 @@ for of in measured(material, "mnist"):
 import dataclasses
 from collections.abc import Iterator, Mapping
 
+from qup.adversarial_training import METHODS
 from qup.evidence_figures.trainings import Look as Drawn
 from qup.report import numbers
 from qup.report.estimates import Estimate, over_seeds
@@ -22,7 +23,6 @@ from qup.scales import Network
 
 # From the strongest attack to the weakest.
 ATTACKS = (Look.WORST, Look.CLIMB, Look.CLIP)
-METHODS = (None, "pgd_at", "trades")
 _DOMAIN = "box"
 _AT_IMAGES = ("loss", "gradient_l1", "margin_ratio", "clever_linf")
 _PACKET = ("sigma_x", "sigma_p", "uncertainty_product")
@@ -106,7 +106,7 @@ def _asked(
                     yield network, epochs, None
     network = material.scale.tables["table2"].networks[0]
     if network.dataset == dataset:
-        for method in METHODS[1:]:
+        for method in METHODS:
             for epochs in material.scale.robust_epochs:
                 yield network, epochs, method
 

@@ -16,6 +16,7 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
+from qup.adversarial_training import METHODS
 from qup.components.implied_class_meter import ImpliedClassMeter
 from qup.components.label_predictor import LabelPredictor
 from qup.components.label_shuffler import LabelShuffler
@@ -47,7 +48,7 @@ def controls(lab: Lab, seeds: Iterable[int]) -> None:
         _leaks(lab, trained)
         _sizes(lab, trained)
         predictors.measured(lab, trained)
-        for method in robustly.METHODS:
+        for method in METHODS:
             for number in lab.scale.robust_epochs:
                 robust = robustly.trained(lab, network, number, seed, method)
                 lab.attacked(robust)

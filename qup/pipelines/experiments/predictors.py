@@ -8,6 +8,7 @@ trained on attacked images.
 
 from collections.abc import Iterable, Iterator
 
+from qup.adversarial_training import METHODS
 from qup.components.predictor_analyzer import PredictorAnalyzer
 from qup.pipelines import experiments, robustly
 from qup.pipelines.experiments import uncertainty
@@ -34,7 +35,7 @@ def _networks(lab: Lab, seed: int) -> Iterator[Trained]:
     table = lab.scale.tables["table2"]
     network = table.networks[0]
     if lab.wanted(network, table.epochs[0]):
-        for method in robustly.METHODS:
+        for method in METHODS:
             for epochs in lab.scale.robust_epochs:
                 yield robustly.trained(lab, network, epochs, seed, method)
 
