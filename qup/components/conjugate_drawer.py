@@ -74,23 +74,20 @@ def ConjugateDrawer(
         "clean": pixels[first], "class_names": np.array(names),
         "image_id": ids[first], "image_label": labels[first],
     }  # fmt: skip
-    rows: list[Row] = []
     right = _right(classifier, images, labels, num_images)
     known = images[right] / np.float32(255), labels[right], ids[right]
+    rows: list[Row] = []
     for name in conjugates.TABLE if right.size else ():
         options = conjugates.options_of(name, epsilon=epsilon, seed=seed)
         found = conjugate_measures.measured(
             name, classifier, *known, grey=grey, **options
         )
         rows += _rows(subject, found, _told(name, options))
-        for key, averages in found.spectra.items():
-            arrays[f"{name}_{key}_relative"] = averages.arrays()["relative"]
+        arrays |= _spectra(name, found)
     measurements.write(evaluation.path / "measurements.csv", rows)
     np.savez(evaluation.path / _FILE, **arrays)
-    title = (
-        f"{data.info.name}, {split} image {ids[first]}, a "
-        f"{names[labels[first]]}; epsilon {epsilon:.3g}"
-    )
+    which = f"{split} image {ids[first]}, a {names[labels[first]]}"
+    title = f"{data.info.name}, {which}; epsilon {epsilon:.3g}"
     figure = drawing.draw(arrays, title)
     figure.savefig(report.path / "conjugates.png", dpi=120)
 
@@ -101,6 +98,13 @@ def _arrays(fields: Mapping[str, Field]) -> dict[str, np.ndarray]:
         for name, field in fields.items()
         for key, value in field._asdict().items()
         if value is not None
+    }
+
+
+def _spectra(name: str, found: Measured) -> dict[str, np.ndarray]:
+    return {
+        f"{name}_{field}_relative": averages.arrays()["relative"]
+        for field, averages in found.spectra.items()
     }
 
 
