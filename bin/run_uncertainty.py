@@ -11,7 +11,8 @@ numbers mean.
 
 The classifier is the one that the workdir holds, or is trained. A model of
 --model_path is a program: load only one that you trust. A translator's own
-L1 loss is measured in Python, by qup.measures.uncertainty.of_translator.
+L1 loss is measured by `bin.reproduce --experiments=controls`, and in Python by
+qup.measures.uncertainty.of_translator.
 
 Further settings: --config.group.key=value; configs/defaults.py tells all.
 """

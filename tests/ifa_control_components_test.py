@@ -15,6 +15,7 @@ from qup.components.artifacts import (
     Model,
     ModelEvaluation,
     Trajectory,
+    UncertaintyMap,
 )
 from qup.components.delta_gen import DeltaGen
 from qup.components.example_gen import ExampleGen
@@ -22,6 +23,7 @@ from qup.components.implied_class_meter import ImpliedClassMeter
 from qup.components.label_predictor import LabelPredictor
 from qup.components.template_delta_gen import TemplateDeltaGen
 from qup.components.transfer_analyzer import TransferAnalyzer
+from qup.components.translator_analyzer import TranslatorAnalyzer
 from qup.components.translator_meter import TranslatorMeter
 from qup.components.walk_evaluator import WalkEvaluator
 from qup.datasets import examples as files_of_examples
@@ -266,3 +268,45 @@ def test_attacks_are_shown_to_both_networks(bench, examples, model, augmented):
         assert row.parameters["augmentation_delta"] == "class"
         if row.measure == "broken_by_transfer_alone":
             assert row.classifier != row.parameters["made_on"] or not row.value
+
+
+def test_the_relation_of_a_translators_own_loss(
+    bench, examples, model, walked, translator
+):
+    """Of G(X) = -X / 10, beside the plain sums of its definition."""
+    images, labels, _ = files_of_examples.read(examples.path).arrays("test")
+    start = images[3][None] / np.float32(255)
+    end = opposite_fgsm.walk(
+        artifacts.load_network(model.path), start, labels[3][None],
+        num_steps=1, step_size=0.08,
+    ).numpy()  # fmt: skip
+    points = np.random.default_rng(0).uniform(size=(100_000, 64))
+    # l = mean |G(X) - Delta|, d ln l / dx = .1 sign(.1 x + Delta) / 64 l
+    away = 0.1 * points + (end - start).ravel()
+    size = np.abs(away).mean(1, keepdims=True)
+    slopes = 0.1 * np.sign(away) / 64 / size
+    weights = size**2 / (size**2).sum()
+    deviations = [
+        np.sqrt((weights * (x - (weights * x).sum(0)) ** 2).sum(0))
+        for x in (points, slopes)
+    ]
+    told, maps = {}, bench.make(UncertaintyMap)
+    for domain in ("box", "window:0.1"):
+        evaluation = bench.make(ModelEvaluation)
+        TranslatorAnalyzer.fn(
+            examples, model, translator, walked, evaluation, maps,
+            domain=domain, image=3, row_parameters={"augmentation_n": 1},
+            sizes={"num_samples": 4000, "num_faces": 2},
+        )  # fmt: skip
+        rows = measurements.read(evaluation.path / "measurements.csv")
+        told[domain] = {
+            row.measure: row.value
+            for row in rows
+            if row.parameters.get("statistic") == "mean"
+        }
+        assert {row.parameters["packet"] for row in rows} == {"l1"}
+        assert {row.parameters["augmentation_n"] for row in rows} == {1}
+    for name, of in zip(("sigma_x", "sigma_p"), deviations, strict=True):
+        assert told["box"][name] == pytest.approx(of.mean(), rel=0.02)
+    assert told["window:0.1"]["uncertainty_product"] == pytest.approx(0.5, 1e-3)
+    assert (maps.path / "importance.npz").is_file()

@@ -177,3 +177,42 @@ def test_walk(robust, outcome):
     for step, clean, found in ((0, 97.0, 60.0), (20, 100.0, robust)):
         rows += _looks(clean, found, images="X_n", step=step, split="train")
     assert _judge("walks_raise_both", rows).outcome is outcome
+
+
+@pytest.mark.parametrize(
+    ("overlap", "outcome"), [(0.95, _YES), (0.8, _NO), (0.9, _OPEN)]
+)
+def test_packets_of_two_classes(overlap, outcome):
+    rows = []
+    ends = {
+        "sigma_x": (0.2, 0.1), "sigma_p": (1.0, 4.0),
+        "overlap_x": (0.3, 0.2), "overlap_p": (0.9, overlap),
+    }  # fmt: skip
+    for measure, pair in ends.items():
+        for epochs, value in zip((1, 50), pair, strict=True):
+            rows += _rows(
+                value, measure, epochs=epochs, figure="fig2", packet="loss",
+                domain="box", temperature=1.0,
+            )  # fmt: skip
+    assert _judge("packets_overlap", rows).outcome is outcome
+    few = [row for row in rows if row.epochs == 1]
+    assert _judge("packets_overlap", few).outcome is Outcome.NOT_RUN
+
+
+@pytest.mark.parametrize(
+    ("box", "window", "outcome"),
+    [(0.01, 0.50001, Outcome.MIXED), (0.6, 0.6, _YES), (0.01, 0.4, _NO)],
+)
+def test_relation_of_a_generator(box, window, outcome):
+    rows = []
+    for domain, value in (("box", box), ("window:0.1", window)):
+        rows += _rows(
+            value, "uncertainty_product", kind="ACL", packet="l1",
+            control="translator", over="pixels", statistic="mean",
+            domain=domain, evaluation="uncertainty",
+        )  # fmt: skip
+    found = _judge("product_of_a_generator", rows)
+    assert found.outcome is outcome and len(found.rows) == 6
+    # A classifier's packets say nothing of it.
+    others = _packet(0.6, "uncertainty_product", "box", 1)
+    assert _judge("product_of_a_generator", others).outcome is Outcome.NOT_RUN

@@ -10,8 +10,8 @@ import pytest
 from qup import scales
 from qup.imagenet import networks
 from qup.measurements import Row
-from qup.report import claims, per_class, sections
-from qup.report.blocks import Picture, Table, Words
+from qup.report import claims, html, per_class, sections
+from qup.report.blocks import Document, Picture, Table, Words
 from qup.report.claims import Outcome
 from qup.report.material import Material
 
@@ -388,6 +388,45 @@ def test_each_class_has_its_accuracies(tmp_path):
     assert [text.split()[0] for text in lines["2"]] == ["75.00", "25.00", "4"]
     (figure,) = (p.figure for p in _pictures(section).values())
     assert len(figure.axes[0].containers) == 4
+    texts = {text.get_text() for text in figure.axes[0].texts}
+    assert {"0", "2"} <= texts
     # Rows of an earlier version lead to no counts.
     bare = [dataclasses.replace(row, artifact="") for row in rows]
     assert "It was not run" in _words(_section("classes", bare, tmp_path))
+
+
+def test_names_of_classes_are_shown_as_they_are(tmp_path):
+    labels, yes = np.array([0, 1, 2]), np.ones(3, bool)
+    counts = per_class.counted(labels, yes, yes)
+    np.savez(tmp_path / per_class.FILE, **counts)
+    rows = _rows(
+        100.0, "robust_accuracy", attack="autoattack", epochs=30, n=3,
+        evaluation="per_image", artifact=per_class.FILE, seeds=1,
+    )  # fmt: skip
+    names = [r"$\frac$ <b>", "digit & two"]
+    about = {"class_names": {"mnist": names}}
+    material = Material(tmp_path, tuple(rows), _CPU, about)
+    section = sections.get("classes")(material)
+    (table,) = _tables(section)
+    # The third has no name.
+    assert [line[0].text for line in table.body] == [*names, "2"]
+    (figure,) = (p.figure for p in _pictures(section).values())
+    figure.canvas.draw()
+    page = html.page(Document("", (section,)), material)
+    assert "&lt;b&gt;" in page and "<b>" not in page.partition("<body")[2]
+
+
+def test_the_translators_own_relation_has_a_line_for_each_domain():
+    rows = []
+    for domain, product in (("box", 0.004), ("window:0.1", 0.5)):
+        for measure in ("sigma_x", "sigma_p", "uncertainty_product"):
+            value = product if measure == "uncertainty_product" else 0.1
+            rows += _rows(
+                value, measure, kind="ACL", packet="l1", control="translator",
+                over="pixels", statistic="mean", domain=domain,
+            )  # fmt: skip
+    (table,) = _tables(_section("generators", rows))
+    lines = _lines(table)
+    assert lines["window:0.1"][2].startswith("0.51000 ±")
+    assert lines["box"][3] == "not run"
+    assert "It was not run" in _words(_section("generators", []))

@@ -231,6 +231,29 @@ def test_published_results_are_whole_and_tell_of_no_machine(done, tmp_path):
         assert (source["node"], source["code"]) in steps
 
 
+@pytest.mark.slow
+def test_another_machine_goes_on_from_what_was_published(done, tmp_path):
+    """Artifacts are not published: only what is new is computed."""
+    elsewhere, again = tmp_path / "elsewhere", tmp_path / "again"
+    publishing.publish(done[0], elsewhere)
+    before = Material.read(elsewhere)
+    found = _run(
+        "--scale=smoke", "--experiments=table3", "--seeds=1,2", "--epochs=1",
+        f"--workdir={elsewhere}",
+    )  # fmt: skip
+    assert found.returncode == 0, found.stderr
+    after = Material.read(elsewhere)
+    assert all(row in after.rows for row in before.rows)
+    assert after.about["seeds"] == [0, 1, 2]
+    assert before.sources.items() < after.sources.items()
+    publishing.publish(elsewhere, again)
+    assert Material.read(again).rows == after.rows
+    records = roots.Records(roots.find(again))
+    for source in after.sources.values():
+        steps = ancestry.of_artifact(records, source["artifact"]).executions
+        assert source["node"] in {step.node for step in steps.values()}
+
+
 def test_only_a_reproduction_is_published(done, tmp_path):
     with pytest.raises(errors.InputError, match=r"measurements\.csv"):
         publishing.publish(tmp_path, tmp_path / "published")

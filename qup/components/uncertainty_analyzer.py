@@ -2,13 +2,10 @@
 
 import dataclasses
 import functools
-import json
 import logging
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
-
-import numpy as np
 
 from qup import errors, measurements, uncertainty_rows
 from qup.components import (
@@ -16,6 +13,7 @@ from qup.components import (
     plugins,
     uncertainty_case,
     uncertainty_places,
+    uncertainty_saving,
 )
 from qup.components.artifacts import (
     Examples,
@@ -25,9 +23,8 @@ from qup.components.artifacts import (
 )
 from qup.components.uncertainty_case import Case
 from qup.datasets import examples as files_of_examples
-from qup.measures.uncertainty import Relation, matrix, records
+from qup.measures.uncertainty import Relation
 from qup.measures.uncertainty.axes import Axes
-from qup.measures.uncertainty.matrix import MatrixForm
 from qup.orchestration import In, Out, Place, component
 from qup.types import LogitsFn
 
@@ -86,9 +83,8 @@ def UncertaintyAnalyzer(
         **setting, "dataset": subject.dataset, "model": subject.model,
         "epochs": subject.epochs, "seed": seed, "refused": refused,
         "sampler": sampler,
-        "image_shape": list(case.shape),
     }  # fmt: skip
-    _save(case, found, told, relations.path)
+    uncertainty_saving.save(case, found, told, relations.path)
     rows = []
     for name, relation in found.items():
         rows += uncertainty_rows.of_relation(
@@ -118,57 +114,3 @@ def _estimated(
             refused[name] = str(error)
             _log.info("%s gives nothing: %s", name, error)
     return found, refused
-
-
-def _save(
-    case: Case,
-    found: Mapping[str, Relation],
-    told: dict[str, Any],
-    folder: pathlib.Path,
-) -> None:
-    """Writes the relations with their checks, and what was measured."""
-    (folder / "setting.json").write_text(
-        json.dumps(told, indent=1), encoding="utf-8"
-    )
-    told["domain_text"] = told.pop("domain")
-    others = []
-    for name, relation in found.items():
-        faces = case.faces(relation)
-        checks = uncertainty_case.checked(relation, faces, others)
-        others.append(relation)
-        form = None
-        if len(relation.axes.directions) > 1:
-            form = matrix.form(relation)
-            _save_matrix(folder / "matrices" / f"{name}.npz", relation, form)
-        records.save(
-            folder / f"{name}.npz", relation, **told, faces=faces,
-            checks=checks, matrix=_eigenvalues(form),
-        )  # fmt: skip
-
-
-def _save_matrix(path: pathlib.Path, found: Relation, form: MatrixForm) -> None:
-    """Writes the matrix form, each matrix [k, k] with its errors."""
-    path.parent.mkdir(exist_ok=True)
-    names = found.axes.names[len(found.axes.pixels) :]
-    arrays = {"axes": np.array(names)}
-    for field in dataclasses.fields(form):
-        estimate = getattr(form, field.name)
-        arrays[field.name] = estimate.value
-        arrays[f"{field.name}_stderr"] = estimate.stderr
-    np.savez(path, **arrays)
-
-
-def _eigenvalues(form: MatrixForm | None) -> dict[str, Any] | None:
-    """Returns the smallest eigenvalues of a matrix form as JSON values.
-
-    Returns:
-      "count" of directions; "least" and "least_vanishing", see `MatrixForm`,
-      pairs of a value and its error. None without a form.
-    """
-    if form is None:
-        return None
-    told: dict[str, Any] = {"count": len(form.sigma.value)}
-    for name in ("least", "least_vanishing"):
-        of = getattr(form, name)
-        told[name] = [float(of.value), float(of.stderr)]
-    return told

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,7 +38,7 @@ class Case:
     """What is measured.
 
     Attributes:
-      logits_fn: The network; a packet's programs live as long as it does.
+      network: Whose packet it is; its programs live as long as it does.
       shape: Of an image.
       packet: The packet.
       place: Where it is measured.
@@ -47,7 +47,7 @@ class Case:
       seed: Of everything random.
     """
 
-    logits_fn: LogitsFn
+    network: Callable
     shape: tuple[int, int, int]
     packet: Packet
     place: Place
@@ -149,13 +149,18 @@ def opened(
         temperature=setting["temperature"],
     )  # fmt: skip
     place = uncertainty_places.place(data, label, setting["centre"])
-    kind, _, width = setting["domain"].partition(":")
-    domain = {
+    domain = domain_of(setting["domain"], place.middle)
+    return Case(logits_fn, shape, packet, place, domain, sizes, seed)
+
+
+def domain_of(text: str, middle: np.ndarray) -> Domain:
+    """Returns "box", "sine" or "window:0.1" as a domain round a centre."""
+    kind, _, width = text.partition(":")
+    return {
         "box": Box,
         "sine": SineWindow,
-        "window": lambda: GaussianWindow(place.middle, float(width)),
+        "window": lambda: GaussianWindow(middle, float(width)),
     }[kind]()
-    return Case(logits_fn, shape, packet, place, domain, sizes, seed)
 
 
 def checked(

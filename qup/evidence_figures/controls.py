@@ -142,6 +142,7 @@ def _lines(
         axis.text(
             -0.015, place, words, fontsize=9, ha="right", va="center",
             transform=axis.get_yaxis_transform(), linespacing=1.2,
+            parse_math=False,
         )  # fmt: skip
     axis.set_yticks([])
     axis.set_ylim(places[-1] + 0.6, -0.75)

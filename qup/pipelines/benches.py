@@ -42,6 +42,13 @@ class Benches:
         config.model.update(network.options)
         return config
 
+    def class_names(self) -> dict[str, list[str]]:
+        """Returns the names of the classes of each dataset opened."""
+        return {
+            dataset: list(this.data.info.class_names)
+            for dataset, this in self._opened.items()
+        }
+
     def any(self) -> Run:
         """Returns one of the runs opened; all have the same folders."""
         if not self._opened:

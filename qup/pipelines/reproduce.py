@@ -9,9 +9,7 @@ print(run(Request(pathlib.Path("runs/reproduction")), load=settings_of))
 ```
 """
 
-import json
 import logging
-import pathlib
 import shlex
 import time
 from collections.abc import Mapping
@@ -50,31 +48,11 @@ def run(request: Request, load: Load, places: Mapping[str, Any]) -> str:
       OrchestrationError: The pipeline root cannot be used.
     """
     request.check()
-    folder = request.workdir
-    workdir = Workdir(folder)
-    _check_scale(folder, request.scale)
+    workdir = Workdir(request.workdir)
+    request.check_workdir(_PROGRAM)
     with workdir.locked("to begin"):
         workdir.commit({"program": _PROGRAM, "scale": request.scale})
     return _Reproduction(request, workdir, load, places).run()
-
-
-def _check_scale(folder: pathlib.Path, scale: str) -> None:
-    """Raises an InputError where the folder holds something else."""
-    path = folder / "config.json"
-    if not path.exists():
-        return
-    held = json.loads(path.read_text(encoding="utf-8"))
-    if held.get("program") != _PROGRAM:
-        raise errors.InputError(
-            f"The workdir {folder} holds a run of another program. Name an "
-            "empty or a new folder."
-        )
-    if held.get("scale") != scale:
-        raise errors.InputError(
-            f"The workdir {folder} holds a reproduction of scale "
-            f"{held.get('scale')}, and --scale={scale} is asked for: their "
-            "numbers must not stand in one table. Name another folder."
-        )
 
 
 class _Reproduction:
@@ -185,6 +163,8 @@ class _Reproduction:
             "seeds": sorted({r.seed for r in self._gathered.rows.values()}),
             "seconds": round(seconds, 1),
             "versions": versions.installed(),
+            "class_names": held.get("class_names", {})
+            | self._benches.class_names(),
             # Messages name folders.
             "failed": {
                 what: "failed" if self._request.anonymous else why

@@ -1,6 +1,7 @@
 """What is asked of `bin.reproduce`, checked."""
 
 import dataclasses
+import json
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -114,6 +115,25 @@ class Request:
         self.numbers()
         self.kept_epochs()
         self.kept_models()
+
+    def check_workdir(self, program: str) -> None:
+        """Raises an InputError where the workdir holds something else."""
+        path = self.workdir / "config.json"
+        if not path.exists():
+            return
+        held = json.loads(path.read_text(encoding="utf-8"))
+        if held.get("program") != program:
+            raise errors.InputError(
+                f"The workdir {self.workdir} holds a run of another program. "
+                "Name an empty or a new folder."
+            )
+        if held.get("scale") != self.scale:
+            raise errors.InputError(
+                f"The workdir {self.workdir} holds a reproduction of scale "
+                f"{held.get('scale')}, and --scale={self.scale} is asked for: "
+                "their numbers must not stand in one table. Name another "
+                "folder."
+            )
 
 
 def _whole(flag: str, texts: Sequence[str], *, least: int) -> list[int]:

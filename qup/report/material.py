@@ -41,7 +41,7 @@ class Material:
       folder: Where arrays lie.
       rows: The rows.
       scale: How much was computed.
-      about: "seeds", "versions", "command", "seconds", "failed", ...
+      about: "seeds", "versions", "seconds", "class_names", "failed", ...
       sources: Digest of a row to {"node", "artifact", "execution", ...}.
     """
 
@@ -75,6 +75,11 @@ class Material:
         if isinstance(wanted.get("measure"), str):
             held = self._of_measure.get(wanted["measure"], ())
         return [row for row in held if _fits(row, wanted)]
+
+    def class_name(self, dataset: str, label: int) -> str:
+        """Returns the name of a class, or its label where none is known."""
+        names = self.about.get("class_names", {}).get(dataset, ())
+        return str(names[label]) if label < len(names) else str(label)
 
     @functools.cached_property
     def _of_measure(self) -> dict[str, list[Row]]:

@@ -32,9 +32,9 @@ from qup.measures.uncertainty.packets import (
     of_classifier,
     of_function,
     of_translator,
-    on_slice,
 )
 from qup.measures.uncertainty.relation import MEASURES, Relation
+from qup.measures.uncertainty.slices import on_slice
 from qup.measures.uncertainty.sums import Estimate
 
 __all__ = (

@@ -48,7 +48,7 @@ def relation(
     """Integrates over one or two coordinates.
 
     Args:
-      packet: Of one or two coordinates; see `packets.on_slice`.
+      packet: Of one or two coordinates; see `slices.on_slice`.
       domain: Where it lives.
       axes: None for the coordinates.
       panels: Of each coordinate.

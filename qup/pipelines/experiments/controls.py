@@ -8,6 +8,7 @@ All of the first network of Table 2 (MNIST, ConvNet) after the fewest epochs:
   with predicted labels.
 - Delta_1 instead of Delta_N, and translators of other widths.
 - Attacks through the classifier alone, and carried over from CL to ACL.
+- The uncertainty relation of the translator's own loss.
 - The same network at other temperatures, and networks trained on attacked
   images (PGD-AT, TRADES).
 """
@@ -22,6 +23,7 @@ from qup.components.label_predictor import LabelPredictor
 from qup.components.label_shuffler import LabelShuffler
 from qup.components.template_delta_gen import TemplateDeltaGen
 from qup.components.transfer_analyzer import TransferAnalyzer
+from qup.components.translator_analyzer import TranslatorAnalyzer
 from qup.components.translator_meter import TranslatorMeter
 from qup.components.walk_evaluator import WalkEvaluator
 from qup.orchestration import Channel
@@ -72,6 +74,7 @@ def _leaks(lab: Lab, of: Trained) -> None:
     pair = lab.augmented(of, translator)
     lab.attacked(pair)
     _metered(lab, of, translator, deltas)
+    _own_relation(lab, of, translator, deltas)
     alone = lab.augmented(of, translator, "classifier", through="classifier")
     lab.attacked(alone)
     attack = settings.attack(of.given.config)
@@ -104,6 +107,21 @@ def _leaks(lab: Lab, of: Trained) -> None:
     ).outputs["templates"]  # fmt: skip
     _pair(lab, of, templates, "class_template")
     _plain(lab, of)
+
+
+def _own_relation(
+    lab: Lab, of: Trained, translator: Channel, deltas: Channel
+) -> None:
+    """Asks for the relation of a translator's loss for the first image."""
+    given = of.given.combination()["row_parameters"]
+    for domain in uncertainty.DOMAINS:
+        place = domain.replace(":", "-")
+        lab.node(
+            TranslatorAnalyzer, f"TranslatorAnalyzer.{place}.{of.name}",
+            **of.images, translator=translator, deltas=deltas, domain=domain,
+            image=0, sizes=dict(lab.scale.uncertainty), seed=of.seed,
+            row_parameters=given,
+        )  # fmt: skip
 
 
 def _other_labels(

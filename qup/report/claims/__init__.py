@@ -1,7 +1,7 @@
 """The paper's claims as rules: which rows are read, what decides.
 
-Each rule and its threshold stood here before the rows were measured. A rule
-returns a `Verdict`; what no row speaks of is "not run".
+Each rule and its threshold stood here before the rows were measured, or says
+that it did not. A rule returns a `Verdict`; what no row speaks of is "not run".
 """
 
 import dataclasses

@@ -11,7 +11,7 @@ from qup.binary_toy import seeds as toy_seeds
 from qup.measurements import Row
 from qup.report import numbers, sections
 from qup.report.blocks import Block, Cell, Picture, Section, Table, Words
-from qup.report.estimates import change, over_seeds
+from qup.report.estimates import Estimate, change, over_seeds
 from qup.report.material import Material
 
 _WORDS = (
@@ -33,7 +33,7 @@ _MEASURES = {
     "own_share": "own share",
 }  # fmt: skip
 # What Fig. 2 draws of the network of higher accuracy.
-_DRAWN = {
+DRAWN = {
     "sigma_x": "smaller", "sigma_p": "larger", "overlap_x": "smaller",
     "overlap_p": "larger",
 }  # fmt: skip
@@ -45,7 +45,7 @@ def fig2(material: Material) -> Section:
     rows = material.find(figure="fig2")
     blocks: list[Block] = [Words(_WORDS)]
     if rows:
-        blocks += _packets(rows)
+        blocks += _packets(material, rows)
         blocks += _portraits(material, rows)
     else:
         blocks.append(Words(f"It was {numbers.NOT_RUN}."))
@@ -53,7 +53,7 @@ def fig2(material: Material) -> Section:
     return Section("fig2", title, tuple(blocks))
 
 
-def _packets(rows: list[Row]) -> Iterator[Table]:
+def _packets(material: Material, rows: list[Row]) -> Iterator[Table]:
     """Yields TA and RA, all numbers of packets, and how they differ."""
     every = sorted({row.epochs for row in rows})
     epsilons = sorted({r.epsilon for r in rows if r.epsilon is not None})
@@ -87,8 +87,7 @@ def _packets(rows: list[Row]) -> Iterator[Table]:
         f"Means over both labels and both coordinates. {numbers.KEY}",
     )  # fmt: skip
     if len(every) > 1:
-        few, *_, many = every
-        yield _changes(rows, kinds, few, many)
+        yield _changes(material, kinds, every)
 
 
 def _of(rows: list[Row], measure: str, kind: str, domain: str, epochs: int,
@@ -112,26 +111,49 @@ def _cell(rows: list[Row], measure: str, kind: str, domain: str,
     return numbers.cell(found, 3)
 
 
-def _changes(rows: list[Row], kinds: list[tuple[str, str]], few: int,
-             many: int) -> Table:  # fmt: skip
+def changes(
+    material: Material, kind: str, domain: str
+) -> dict[str, Estimate | None]:
+    """Returns what more training changes in a packet, paired by seed.
+
+    Args:
+      material: Everything measured.
+      kind: Of the packet, "loss" being the paper's.
+      domain: "box" or another that was measured.
+
+    Returns:
+      The measures of `DRAWN`, most less fewest epochs; None where they were
+      not measured for both.
+    """
+    rows = material.find(figure="fig2")
+    every = sorted({row.epochs for row in rows})
+    return {
+        measure: change(*(
+            _of(rows, measure, kind, domain, n)
+            for n in (every[0], every[-1])
+        )) if len(every) > 1 else None
+        for measure in DRAWN
+    }  # fmt: skip
+
+
+def _changes(material: Material, kinds: list[tuple[str, str]],
+             every: list[int]) -> Table:  # fmt: skip
     drawn = (Cell("as the paper draws it"), Cell("", tone="muted"), *(
-        Cell(words, tone="paper") for words in _DRAWN.values()
+        Cell(words, tone="paper") for words in DRAWN.values()
     ))  # fmt: skip
     body = [drawn]
     for kind, domain in kinds:
         cells = []
-        for measure, words in _DRAWN.items():
-            found = change(*(
-                _of(rows, measure, kind, domain, n) for n in (few, many)
-            ))  # fmt: skip
-            wanted = 1 if words == "larger" else -1
+        for measure, found in changes(material, kind, domain).items():
+            wanted = 1 if DRAWN[measure] == "larger" else -1
             tone = {wanted: "good", -wanted: "bad"}
             cell = numbers.cell(found, 3)
             sign = found.sign if found else 0
             cells.append(Cell(cell.text, cell.rows, tone.get(sign, "")))
         body.append((Cell(kind), Cell(domain), *cells))
-    names = " less ".join(numbers.count(n, "epoch") for n in (many, few))
-    head = ("packet", "domain", *(_MEASURES[m] for m in _DRAWN))
+    ends = (every[-1], every[0])
+    names = " less ".join(numbers.count(n, "epoch") for n in ends)
+    head = ("packet", "domain", *(_MEASURES[m] for m in DRAWN))
     return Table(
         head, tuple(body),
         f"{names}, paired by seed. Green: beyond chance as the paper draws "

@@ -48,14 +48,17 @@ def _of_table(material: Material, name: str, asked: Asked) -> Iterator[Block]:
     labels = sorted({label for held in found.values() for label in held})
     head = ("class", *(f"{title}: {look}" for title in found
                        for look in ("TA", robust)), "images")  # fmt: skip
-    body = tuple(_line(found, label) for label in labels)
+    body = tuple(
+        _line(found, label, material.class_name(dataset, label))
+        for label in labels
+    )
     yield Table(
         head, body, f"Percent of each class of {dataset}. {numbers.KEY}"
     )
     title, held = next(iter(found.items()))
     shown = [
         Control(
-            f"class {label}",
+            material.class_name(dataset, label),
             {"TA": held[label][0].point, robust: held[label][1].point},
         )
         for label in sorted(held)
@@ -84,8 +87,8 @@ def _counted(material: Material, network: Network, epochs: int) -> _Found:
     }
 
 
-def _line(found: dict[str, _Found], label: int) -> tuple[Cell, ...]:
-    cells: list[Cell] = [Cell(str(label))]
+def _line(found: dict[str, _Found], label: int, name: str) -> tuple[Cell, ...]:
+    cells: list[Cell] = [Cell(name)]
     counts = set()
     for held in found.values():
         pair = held.get(label, (None, None))

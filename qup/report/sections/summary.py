@@ -43,7 +43,7 @@ def summary(material: Material) -> Section:
         Words(
             "Methodology: our own implementation on TensorFlow and Keras; "
             f"scale {material.scale.name}; each claim is a rule whose "
-            "threshold was fixed before the run."
+            "threshold was fixed before the run, or says that it was not."
             + (" Numbers of the smoke scale mean nothing." if small else "")
         ),
         Words(f"Results: of {len(claims.names())} claims, {told}."),

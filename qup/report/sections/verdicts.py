@@ -27,7 +27,8 @@ def verdicts(material: Material) -> Section:
         ))  # fmt: skip
     words = Words(
         "Each claim of the paper is a rule with a threshold that stood in "
-        "the code before anything was measured. An outcome is what the rows "
+        "the code before anything was measured, except where the rule itself "
+        "says that it did not. An outcome is what the rows "
         "of this report say under the rule, no more; an undecided one has an "
         "interval that reaches across the threshold."
     )
