@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from qup import attacks, datasets, models
 from qup.attacks.base import precisions
+from qup.attacks.pgd import PGD
 from qup.errors import InputError
 
 _SHAPE = (8, 8, 1)
@@ -54,6 +55,16 @@ def _assert_same(one, other):
     assert (np.asarray(one.images) == np.asarray(other.images)).all()
     for name, column in one.columns().items():
         np.testing.assert_array_equal(column, other.columns()[name], name)
+
+
+def test_steps_that_are_taken_together_are_those_taken_one_by_one(
+    model, examples, plain, monkeypatch
+):
+    assert PGD.stride > 1 and len(set(plain.gradient_calls)) > 3
+    monkeypatch.setattr(PGD, "stride", 1)
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    _assert_same(attacks.run("pgd", copy, *examples, **_PGD), plain)
 
 
 def test_streams_are_the_same_as_arrays(model, examples, plain):

@@ -41,6 +41,8 @@ class PGD(base.Method):
     Reference: Madry et al. 2018, arXiv 1706.06083.
     """
 
+    stride = 4
+
     epsilon: float
     num_steps: base.Count = 4
     step_size: float | None = None

@@ -19,9 +19,9 @@ import tensorflow as tf
 
 # The weights w, in units of the one that suits the pair known; the widest
 # first, because what they rule out no longer weakens the narrow ones.
-_WEIGHTS = (4.0, 0.25, 2.0, 0.5, 1.4, 0.7, 1.0)
+_WEIGHTS = (4.0, 0.25, 1.5, 0.67, 1.0)
 # So many features are compared after the bound has been applied.
-_COMPARED = 64
+_COMPARED = 32
 # What rounding may take from the bound, in units of its largest terms.
 _SLACK = 2e-6
 # Elements of one block where all pairs are compared.

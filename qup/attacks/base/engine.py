@@ -140,7 +140,7 @@ class _Slots:
         self._taken[fresh] = 0
 
     def advance(self, length: int | None) -> None:
-        """Takes one step, or all where every row takes the same number."""
+        """Takes a stride, or all steps where every row takes as many."""
         if length is not None:
             self._state = self._program.advanced(
                 self._examples, self._state, self._scalars, length
@@ -150,10 +150,10 @@ class _Slots:
             return
         if self._done.all():
             return
-        self._taken += ~self._done
-        self._state, done = self._program.settle(
+        self._state, done, taken = self._program.settled(
             self._examples, self._state, tf.constant(self._done), self._scalars
         )
+        self._taken += taken.numpy()
         self._done = done.numpy().copy()
 
     def _harvest(self, finished: np.ndarray) -> None:

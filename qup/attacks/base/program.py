@@ -34,6 +34,8 @@ class Program:
       step: (examples, state, scalars) -> state, of every row.
       settle: (examples, state, done, scalars) -> (state, done), one step of
         the rows that are not done; the others stay as they are.
+      settled: The same, as many steps as the method takes in a stride ->
+        (state, done, taken), int32 [batch] steps of each row.
       images: (examples, state, scalars) -> float32 [batch, ...].
       conjugate: (examples, state, scalars) -> float32 [batch, ...].
       calls: Calls an example of "init" and of "step", once they have run.
@@ -53,6 +55,7 @@ class Program:
         self.step = self._compiled(self._step)
         self._stride = self._compiled(self._strided)
         self.settle = self._compiled(self._settle)
+        self.settled = self._compiled(self._settled)
         self.images = self._compiled(self._images)
         self.conjugate = self._compiled(self._conjugate)
 
@@ -106,6 +109,15 @@ class Program:
         method = options.joined(self._static, scalars)
         new = merged(done, state, self._step(examples, state, scalars))
         return new, done | method.done(examples, new)
+
+    def _settled(
+        self, examples: Examples, state: State, done: tf.Tensor, scalars
+    ) -> tuple[State, tf.Tensor, tf.Tensor]:
+        taken = tf.zeros_like(examples.labels)
+        for _ in range(self._static.stride):
+            taken += tf.cast(~done, tf.int32)
+            state, done = self._settle(examples, state, done, scalars)
+        return state, done, taken
 
     def _images(self, examples: Examples, state: State, scalars) -> tf.Tensor:
         return options.joined(self._static, scalars).images(examples, state)
