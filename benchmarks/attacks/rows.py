@@ -96,12 +96,17 @@ class Row:
 
 
 def shown(value: object) -> str:
-    """Returns three or four digits of a number, nothing for none."""
+    """Returns three or four digits of a number, nothing for none.
+
+    More of a ratio that is not quite 1.
+    """
     if not isinstance(value, float | int):
         return value or ""
     if math.isnan(value):
         return ""
     digits = 0 if abs(value) >= 1000 else 1 if abs(value) >= 20 else 2
+    if 0 < abs(value - 1) < 0.005:
+        digits = 4
     return f"{value:,.{digits}f}" if value else "0"
 
 
