@@ -58,13 +58,17 @@ def _assert_same(one, other):
 
 
 def test_steps_that_are_taken_together_are_those_taken_one_by_one(
-    model, examples, plain, monkeypatch
+    model, examples, monkeypatch
 ):
-    assert PGD.stride > 1 and len(set(plain.gradient_calls)) > 3
-    monkeypatch.setattr(PGD, "stride", 1)
-    copy = keras.models.clone_model(model)
-    copy.set_weights(model.get_weights())
-    _assert_same(attacks.run("pgd", copy, *examples, **_PGD), plain)
+    assert PGD.brief and len(examples[1]) > 4 * _PGD["batch_size"]
+    for more in ({}, {"num_steps": 7, "random_start": True, "restarts": 2}):
+        given = _PGD | more
+        several = attacks.run("pgd", model, *examples, **given)
+        assert len(set(several.gradient_calls)) > 3
+        with monkeypatch.context() as patch:
+            patch.setattr(PGD, "brief", False)
+            one = attacks.run("pgd", model, *examples, **given)
+        _assert_same(one, several)
 
 
 def test_streams_are_the_same_as_arrays(model, examples, plain):

@@ -52,7 +52,7 @@ def _slopes(kind, size, rng):
     }[kind]
 
 
-@pytest.mark.parametrize("size", [1, 2, 9, 65, 90])
+@pytest.mark.parametrize("size", [1, 2, 9, 32, 33, 90])
 @pytest.mark.parametrize(
     "kind",
     ["random", "integers", "opposed", "equal", "zero", "one alone", "tiny"],

@@ -213,6 +213,9 @@ def test_relation_of_a_generator(box, window, outcome):
         )  # fmt: skip
     found = _judge("product_of_a_generator", rows)
     assert found.outcome is outcome and len(found.rows) == 6
+    # One domain is not both.
+    half = [row for row in rows if row.parameters["domain"] != "box"]
+    assert _judge("product_of_a_generator", half).outcome is _OPEN
     # A classifier's packets say nothing of it.
     others = _packet(0.6, "uncertainty_product", "box", 1)
     assert _judge("product_of_a_generator", others).outcome is Outcome.NOT_RUN

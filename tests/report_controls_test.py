@@ -14,6 +14,7 @@ from qup.report import claims, html, per_class, sections
 from qup.report.blocks import Document, Picture, Table, Words
 from qup.report.claims import Outcome
 from qup.report.material import Material
+from qup.report.sections import uncertainty
 
 _CPU = scales.get("cpu")
 _PGD = {
@@ -430,3 +431,6 @@ def test_the_translators_own_relation_has_a_line_for_each_domain():
     assert lines["window:0.1"][2].startswith("0.51000 ±")
     assert lines["box"][3] == "not run"
     assert "It was not run" in _words(_section("generators", []))
+    # They are no packets of the classifier.
+    material = Material(None, tuple(rows), _CPU)
+    assert uncertainty.domains(material) == []

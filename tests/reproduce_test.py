@@ -159,6 +159,10 @@ def test_fastest_path_measures_and_reports(done):
     # Records of each image stay where they are; their counts are told.
     assert "Percent of each class of synthetic" in page
     assert not list((workdir / "arrays").rglob("records.npz"))
+    names = [f"pattern {label}" for label in range(4)]
+    about = json.loads((workdir / "reproduction.json").read_text())
+    assert about["class_names"] == {"synthetic": names}
+    assert all(f">{name}<" in page for name in names)
 
 
 def test_second_start_computes_nothing(done):
@@ -216,6 +220,7 @@ def test_published_results_are_whole_and_tell_of_no_machine(done, tmp_path):
         pages = publishing.publish(workdir, target)
     held, copied = Material.read(workdir), Material.read(target)
     assert copied.rows == held.rows and copied.sources == held.sources
+    assert copied.about == held.about
     for row in copied.rows:
         assert bool(row.artifact) == (copied.arrays(row) is not None)
     assert (

@@ -41,7 +41,7 @@ class PGD(base.Method):
     Reference: Madry et al. 2018, arXiv 1706.06083.
     """
 
-    stride = 4
+    brief = True
 
     epsilon: float
     num_steps: base.Count = 4

@@ -10,8 +10,9 @@ import dataclasses
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
-from qup import measurements, opposite_fgsm, uncertainty_rows
+from qup import errors, measurements, opposite_fgsm, uncertainty_rows
 from qup.components import (
     artifacts,
     plugins,
@@ -28,12 +29,13 @@ from qup.components.artifacts import (
 )
 from qup.components.uncertainty_case import Case
 from qup.components.uncertainty_places import Place
+from qup.datasets import Dataset
 from qup.datasets import examples as files_of_examples
 from qup.deltas import Deltas as Pairs
 from qup.measures import uncertainty
 from qup.orchestration import In, Out, component
 
-PACKET, _ESTIMATOR = "l1", "importance"
+_ESTIMATOR = "importance"
 
 
 @component(plugins=plugins.none)
@@ -65,38 +67,54 @@ def TranslatorAnalyzer(
       sizes: See `uncertainty_case.Case`.
       row_parameters: What its rows tell beside the classifier's.
       seed: Of everything random.
+
+    Raises:
+      InputError: There is no such image, or the packet cannot be measured.
     """
     data = files_of_examples.read(examples.path)
     network = artifacts.load_network(translator.path)
-    images, labels, _ = data.arrays("test")
-    start = images[image][None] / np.float32(255)
-    label = labels[image]
-    end = opposite_fgsm.walk(
-        artifacts.load_network(model.path), start, label[None],
-        **Pairs.open(deltas.path).walk,
-    )  # fmt: skip
-    packet = uncertainty.of_translator(network, (end - start)[0])
-    place = Place(data, int(label), start.ravel())
+    target, place = _target(data, image, model, Pairs.open(deltas.path))
     case = Case(
-        network, data.info.image_shape, packet, place,
-        uncertainty_case.domain_of(domain, place.middle), sizes, seed,
-    )  # fmt: skip
+        data.info.image_shape,
+        uncertainty.of_translator(network, target),
+        place,
+        uncertainty_case.domain_of(domain, place.middle),
+        sizes,
+        seed,
+    )
     axes, named = uncertainty_places.lines(
-        packet, place, {}, file=None, seed=seed
+        case.packet, place, {}, file=None, seed=seed
     )
     found = case.estimate(_ESTIMATOR, axes)
     setting = {
-        "packet": PACKET, "domain": domain, "centre": f"image:{image}",
+        "packet": "l1", "domain": domain, "centre": f"image:{image}",
         "control": "translator",
     }  # fmt: skip
     subject = artifacts.subject(model.path).such(**row_parameters, **setting)
     subject = dataclasses.replace(subject, classifier="ACL", seed=seed)
-    told = {
-        **setting, "dataset": subject.dataset, "model": subject.model,
-        "epochs": subject.epochs, "seed": seed, "refused": {},
-    }  # fmt: skip
-    uncertainty_saving.save(case, {_ESTIMATOR: found}, told, relations.path)
+    uncertainty_saving.save(
+        case, {_ESTIMATOR: found}, subject, setting, relations.path
+    )
     rows = uncertainty_rows.of_relation(
         subject, found, named=named, artifact=f"{_ESTIMATOR}.npz"
     )
     measurements.write(evaluation.path / "measurements.csv", rows)
+
+
+def _target(
+    data: Dataset, image: int, model: Model, deltas: Pairs
+) -> tuple[tf.Tensor, Place]:
+    """Returns Delta_N of a test image, float32, and the image's place."""
+    images, labels, _ = data.arrays("test")
+    if not 0 <= image < len(labels):
+        raise errors.InputError(
+            f"image must be one of the {len(labels)} test images, from 0; got "
+            f"{image}."
+        )
+    label = labels[image]
+    start = images[image][None] / np.float32(255)
+    end = opposite_fgsm.walk(
+        artifacts.load_network(model.path), start, label[None], **deltas.walk
+    )
+    place = uncertainty_places.place(data, int(label), f"image:{image}")
+    return (end - start)[0], place

@@ -79,12 +79,8 @@ def UncertaintyAnalyzer(
     if required and not found:
         raise errors.InputError(" ".join(dict.fromkeys(refused.values())))
     subject = dataclasses.replace(subject, seed=seed).such(**setting)
-    told = {
-        **setting, "dataset": subject.dataset, "model": subject.model,
-        "epochs": subject.epochs, "seed": seed, "refused": refused,
-        "sampler": sampler,
-    }  # fmt: skip
-    uncertainty_saving.save(case, found, told, relations.path)
+    told = {**setting, "refused": refused, "sampler": sampler}
+    uncertainty_saving.save(case, found, subject, told, relations.path)
     rows = []
     for name, relation in found.items():
         rows += uncertainty_rows.of_relation(

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,7 +38,6 @@ class Case:
     """What is measured.
 
     Attributes:
-      network: Whose packet it is; its programs live as long as it does.
       shape: Of an image.
       packet: The packet.
       place: Where it is measured.
@@ -47,7 +46,6 @@ class Case:
       seed: Of everything random.
     """
 
-    network: Callable
     shape: tuple[int, int, int]
     packet: Packet
     place: Place
@@ -150,7 +148,7 @@ def opened(
     )  # fmt: skip
     place = uncertainty_places.place(data, label, setting["centre"])
     domain = domain_of(setting["domain"], place.middle)
-    return Case(logits_fn, shape, packet, place, domain, sizes, seed)
+    return Case(shape, packet, place, domain, sizes, seed)
 
 
 def domain_of(text: str, middle: np.ndarray) -> Domain:

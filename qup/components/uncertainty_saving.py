@@ -12,12 +12,14 @@ from qup.components import uncertainty_case
 from qup.components.uncertainty_case import Case
 from qup.measures.uncertainty import Relation, matrix, records
 from qup.measures.uncertainty.matrix import MatrixForm
+from qup.subjects import Subject
 
 
 def save(
     case: Case,
     found: Mapping[str, Relation],
-    told: Mapping[str, Any],
+    subject: Subject,
+    setting: Mapping[str, Any],
     folder: pathlib.Path,
 ) -> None:
     """Writes the relations with their checks, and what was measured.
@@ -25,10 +27,15 @@ def save(
     Args:
       case: What was measured.
       found: By estimator.
-      told: Of the network and the setting: JSON values, "domain" among them.
+      subject: Whose packet it is.
+      setting: What else is to be told: JSON values, "domain" among them.
       folder: Of an `UncertaintyMap`.
     """
-    told = {**told, "image_shape": list(case.shape)}
+    told = {
+        "refused": {}, **setting, "dataset": subject.dataset,
+        "model": subject.model, "epochs": subject.epochs,
+        "seed": subject.seed, "image_shape": list(case.shape),
+    }  # fmt: skip
     (folder / "setting.json").write_text(
         json.dumps(told, indent=1), encoding="utf-8"
     )

@@ -15,6 +15,9 @@ from qup.attacks.base import program as programs
 from qup.attacks.base.method import Examples, Method
 from qup.attacks.base.program import Program
 
+# So many batches pay for compiling a stride beside a step.
+_PAYING = 4
+
 
 class Given(NamedTuple):
     """Examples on the host, one row an example.
@@ -75,6 +78,8 @@ def solve(
     """
     slots = _Slots(program, scalars, part, given, batch_size, tick)
     length = method.length()
+    if method.brief and len(given.labels) >= _PAYING * batch_size:
+        slots.together = programs.STRIDE
     while slots.refill(1 if length is not None else slots.quarter):
         slots.advance(length)
     return slots.ends
@@ -85,6 +90,7 @@ class _Slots:
 
     Attributes:
       ends: What is known of the finished examples.
+      together: Steps that one call may take where few rows leave.
       quarter: So many rows are idle before the batch is refilled.
     """
 
@@ -97,6 +103,9 @@ class _Slots:
         self._done = np.ones(batch_size, bool)
         self._taken = np.zeros(batch_size, np.int64)
         self._state = None
+        self.together = 1
+        # Rows that left in the last step; as none was taken, all.
+        self._leaving = float(batch_size)
         self.quarter = max(1, batch_size // 4)
         self.ends = Ends(
             np.empty_like(given.images),
@@ -140,7 +149,7 @@ class _Slots:
         self._taken[fresh] = 0
 
     def advance(self, length: int | None) -> None:
-        """Takes a stride, or all steps where every row takes as many."""
+        """Takes a step or several, all where every row takes as many."""
         if length is not None:
             self._state = self._program.advanced(
                 self._examples, self._state, self._scalars, length
@@ -150,11 +159,27 @@ class _Slots:
             return
         if self._done.all():
             return
-        self._state, done, taken = self._program.settled(
+        given = (
             self._examples, self._state, tf.constant(self._done), self._scalars
-        )
-        self._taken += taken.numpy()
+        )  # fmt: skip
+        before, steps = self._done.sum(), self._steps()
+        if steps > 1:
+            self._state, done, taken = self._program.settle_many(*given)
+            self._taken += taken.numpy()
+        else:
+            self._taken += ~self._done
+            self._state, done = self._program.settle(*given)
         self._done = done.numpy().copy()
+        self._leaving = float(self._done.sum() - before) / steps
+
+    def _steps(self) -> int:
+        """Returns how many steps the next call takes.
+
+        Several where on the way no more than half of the rows leave: those
+        that wait for the end are about as many as wait for others to leave.
+        """
+        few = self._leaving * self.together <= 2 * self.quarter
+        return self.together if few else 1
 
     def _harvest(self, finished: np.ndarray) -> None:
         if not finished.any():

@@ -67,9 +67,9 @@ class Method:
     # Set by attacks.register.
     name: ClassVar[str] = ""
     traits: ClassVar[Mapping[str, Any]] = {}
-    # Steps that rows take together before those that are done leave: more
-    # than one where a step is little more than the call that takes it.
-    stride: ClassVar[int] = 1
+    # Whether a step is so little more than a gradient that the call that
+    # takes it counts: then several are taken in one where few rows leave.
+    brief: ClassVar[bool] = False
 
     def check(self) -> None:
         """Raises an InputError for an option out of its range."""

@@ -14,7 +14,7 @@ from qup.types import LogitsFn
 
 # Steps that one call takes where there are many: a call costs as much as the
 # arithmetic of an attack on a small classifier.
-_STRIDE = 5
+STRIDE = 5
 # The least number of steps of which so many are taken together.
 _MANY = 20
 
@@ -34,8 +34,8 @@ class Program:
       step: (examples, state, scalars) -> state, of every row.
       settle: (examples, state, done, scalars) -> (state, done), one step of
         the rows that are not done; the others stay as they are.
-      settled: The same, as many steps as the method takes in a stride ->
-        (state, done, taken), int32 [batch] steps of each row.
+      settle_many: The same, `STRIDE` steps; and of how many of them each row
+        was not done yet, int32 [batch].
       images: (examples, state, scalars) -> float32 [batch, ...].
       conjugate: (examples, state, scalars) -> float32 [batch, ...].
       calls: Calls an example of "init" and of "step", once they have run.
@@ -55,7 +55,7 @@ class Program:
         self.step = self._compiled(self._step)
         self._stride = self._compiled(self._strided)
         self.settle = self._compiled(self._settle)
-        self.settled = self._compiled(self._settled)
+        self.settle_many = self._compiled(self._settle_many)
         self.images = self._compiled(self._images)
         self.conjugate = self._compiled(self._conjugate)
 
@@ -88,7 +88,7 @@ class Program:
             return method.step(victim, examples, state)
 
     def _strided(self, examples: Examples, state: State, scalars) -> State:
-        for _ in range(_STRIDE):
+        for _ in range(STRIDE):
             state = self._step(examples, state, scalars)
         return state
 
@@ -96,10 +96,10 @@ class Program:
         self, examples: Examples, state: State, scalars, length: int
     ) -> State:
         """Returns the state after `length` steps of every row."""
-        strides = length // _STRIDE if length >= _MANY else 0
+        strides = length // STRIDE if length >= _MANY else 0
         for _ in range(strides):
             state = self._stride(examples, state, scalars)
-        for _ in range(length - strides * _STRIDE):
+        for _ in range(length - strides * STRIDE):
             state = self.step(examples, state, scalars)
         return state
 
@@ -110,11 +110,11 @@ class Program:
         new = merged(done, state, self._step(examples, state, scalars))
         return new, done | method.done(examples, new)
 
-    def _settled(
+    def _settle_many(
         self, examples: Examples, state: State, done: tf.Tensor, scalars
     ) -> tuple[State, tf.Tensor, tf.Tensor]:
         taken = tf.zeros_like(examples.labels)
-        for _ in range(self._static.stride):
+        for _ in range(STRIDE):
             taken += tf.cast(~done, tf.int32)
             state, done = self._settle(examples, state, done, scalars)
         return state, done, taken

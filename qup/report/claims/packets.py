@@ -43,9 +43,5 @@ def packets_overlap(material: Material) -> Verdict:
         for name, estimate in found.items()
     )
     used = sum((estimate.rows for estimate in found.values()), ())
-    switch = (
-        "the packets of a network are others at another temperature of the "
-        "logits, which changes no decision"
-    )
     words = f"Most less fewest epochs: {told}."
-    return Verdict(outcome, words, used, switch)
+    return Verdict(outcome, words, used)

@@ -53,7 +53,8 @@ def product_in_a_window(material: Material) -> Verdict:
 def product_of_a_generator(material: Material) -> Verdict:
     """Judges the printed bound for a network that is no classifier."""
     outcomes, told, used = [], [], ()
-    for domain in generators.domains(material):
+    domains = generators.domains(material)
+    for domain in domains:
         found = generators.found(material, "uncertainty_product", domain)
         if found is None:
             continue
@@ -63,7 +64,10 @@ def product_of_a_generator(material: Material) -> Verdict:
     if not outcomes:
         return NOT_RUN
     words = f"Product of the translator's packet: {'; '.join(told)}."
-    return Verdict(claims.combined(outcomes), words, used)
+    outcome = claims.combined(outcomes)
+    if len(outcomes) < 2 or Outcome.UNDECIDED in outcomes:
+        outcome = Outcome.UNDECIDED
+    return Verdict(outcome, words, used)
 
 
 def _reached(found: Estimate) -> Outcome:
@@ -143,8 +147,4 @@ def smaller_x_larger_p(material: Material) -> Verdict:
     )
     used = sum((found.rows for found in changes.values()), ())
     words = f"{network.title}, epochs {ends[0]} to {ends[1]}: {told}."
-    switch = (
-        "sigma_p is another at another temperature of the logits, which "
-        "changes no decision"
-    )
-    return Verdict(outcome, words, used, switch)
+    return Verdict(outcome, words, used)

@@ -9,6 +9,8 @@ from qup.report.estimates import Estimate, over_seeds
 from qup.report.material import Material
 from qup.report.selection import of_network
 
+# What rows of `TranslatorAnalyzer` tell.
+PACKET, CONTROL = "l1", "translator"
 _MEASURES = ("sigma_x", "sigma_p", "uncertainty_product", "uncertainty_bound")
 _WORDS = (
     "The supplement extends the theorem to generators. The translator G is "
@@ -16,8 +18,9 @@ _WORDS = (
     "the first test image x, and its packet psi(X) ~ mean |G(X) - "
     "Delta_N(x)|. What holds of a classifier's packet holds of this one, on "
     "the box with the boundary term and in a Gaussian window round x with "
-    "1/2: the derivation asks nothing of the function but that it is square "
-    "integrable, so that it tells nothing of generators in particular."
+    "1/2: the derivation asks of the function that it and its derivative are "
+    "square integrable, and nothing of what it is for, so that it tells "
+    "nothing of generators in particular."
 )
 
 
@@ -38,7 +41,7 @@ def domains(material: Material) -> list[str]:
 def _rows(material: Material) -> list[Row]:
     table = material.scale.tables["table2"]
     network = of_network(table.networks[0], table.epochs[0])
-    return material.find(packet="l1", control="translator", **network)
+    return material.find(packet=PACKET, control=CONTROL, **network)
 
 
 @sections.register(order=102)

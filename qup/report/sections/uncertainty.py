@@ -54,8 +54,10 @@ def found(
 
 
 def domains(material: Material) -> list[str]:
-    """Returns the domains that were measured."""
-    rows = material.find(evaluation=_OWN, measure="sigma_p")
+    """Returns the domains in which classifiers were measured."""
+    rows = material.find(
+        evaluation=_OWN, measure="sigma_p", packet="loss", control=None
+    )
     return sorted({_domain(row) for row in rows})
 
 
