@@ -175,7 +175,8 @@ def test_second_start_computes_nothing(done):
 
 
 @pytest.mark.slow
-def test_a_killed_reproduction_goes_on_and_ends_alike(done, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_stopped_reproduction_goes_on_and_ends_alike(done, tmp_path, number):
     whole, flags, _ = done
     flags = (*flags[:-1], f"--workdir={tmp_path}")
     with subprocess.Popen(
@@ -184,8 +185,15 @@ def test_a_killed_reproduction_goes_on_and_ends_alike(done, tmp_path):
     ) as process:  # fmt: skip
         for line in process.stderr:
             if line.startswith("Attacker.pgd") and "execution" in line:
-                process.kill()
-    assert process.returncode == -signal.SIGKILL
+                process.send_signal(number)
+    if number == signal.SIGKILL:
+        assert process.returncode == -number
+    else:
+        # What was measured until then is told, and a report can be made.
+        assert process.returncode > 0
+        kept = {row.key() for row in Material.read(tmp_path).rows}
+        every = {row.key() for row in Material.read(whole).rows}
+        assert kept and kept < every
     found = _run(*flags)
     assert found.returncode == 0, found.stderr
     assert "Trainer.synthetic.convnet.seed-0.epoch-1: reused" in found.stderr

@@ -63,6 +63,7 @@ class LocalRunner:
         pipeline: str = "pipeline",
         parameters: Mapping[str, Any] | None = None,
         on_failure: Callable[[Node, Exception], None] | None = None,
+        on_success: Callable[[Node, Execution], None] | None = None,
     ) -> dict[str, Execution]:
         """Runs nodes, each after those that it needs.
 
@@ -76,6 +77,8 @@ class LocalRunner:
           on_failure: If given, a component that raises does not end the run:
             this is called, the nodes that need its outputs are left out, and
             the others go on. The run is recorded FAILED all the same.
+          on_success: Called with each node that has its execution, made now
+            or before, as soon as it has.
 
         Returns:
           The execution of each node that has one, by its id.
@@ -103,7 +106,7 @@ class LocalRunner:
             full=self._full,
         ).launch
         try:
-            done = _launched(nodes, codes, launch, on_failure)
+            done = _launched(nodes, codes, launch, on_failure, on_success)
         except BaseException:
             with contextlib.suppress(errors.MetadataError):
                 self._metadata.end(run, State.FAILED)
@@ -122,6 +125,7 @@ def _launched(
     codes: Mapping[str, str],
     launch: Callable[..., Execution],
     on_failure: Callable[[Node, Exception], None] | None,
+    on_success: Callable[[Node, Execution], None] | None,
 ) -> dict[str, Execution]:
     """Launches ordered nodes, but those that need what failed."""
     done: dict[str, Execution] = {}
@@ -140,6 +144,9 @@ def _launched(
             if on_failure is None:
                 raise
             on_failure(node, error)
+            continue
+        if on_success is not None:
+            on_success(node, done[node.id])
     return done
 
 

@@ -2,7 +2,7 @@
 
 ```python
 gathered = Gathered(folder)
-gathered.add(done)
+gathered.add(node, execution)
 gathered.write(about)
 ```
 """
@@ -17,7 +17,7 @@ import numpy as np
 
 from qup import files, measurements
 from qup.measurements import Row
-from qup.orchestration import Execution
+from qup.orchestration import Execution, Node
 from qup.report import per_class
 from qup.report.material import ABOUT, ROWS, SOURCES, digest, read_json
 
@@ -56,17 +56,16 @@ class Gathered:
             held = read_json(self.folder / SOURCES)
             self.sources = held | self.sources
 
-    def add(self, done: Mapping[str, Execution]) -> None:
-        """Takes in what executions measured."""
-        for node, execution in done.items():
-            for key in _KEYS:
-                for held in execution.outputs.get(key, ()):
-                    source = {
-                        "node": node, "artifact": held.id,
-                        "execution": execution.id, "code": execution.code,
-                    }  # fmt: skip
-                    for row in measurements.read(held.path / ROWS):
-                        self._take(self._placed(row, execution), source)
+    def add(self, node: Node, execution: Execution) -> None:
+        """Takes in what an execution of a node measured."""
+        for key in _KEYS:
+            for held in execution.outputs.get(key, ()):
+                source = {
+                    "node": node.id, "artifact": held.id,
+                    "execution": execution.id, "code": execution.code,
+                }  # fmt: skip
+                for row in measurements.read(held.path / ROWS):
+                    self._take(self._placed(row, execution), source)
 
     def _take(self, row: Row, source: Mapping[str, Any]) -> None:
         self.rows[row.key()] = row

@@ -85,8 +85,11 @@ class _Reproduction:
             self._request.numbers(), len(every),
         )  # fmt: skip
         for name, nodes in plans.items():
-            self._experiment(name, nodes, remaining)
-            self._write()
+            try:
+                self._experiment(name, nodes, remaining)
+            finally:
+                # Of an experiment that is stopped, what it has so far.
+                self._write()
         return self._report()
 
     def _write(self) -> None:
@@ -138,13 +141,12 @@ class _Reproduction:
         this = self._benches.any()
         told = {"experiment": name, "scale": self._scale.name,
                 "versions": versions.installed()}  # fmt: skip
-        done = spine.run(
+        spine.run(
             this, nodes, f"{_PROGRAM}-{name}", told,
-            on_event=tell, on_failure=failed,
+            on_event=tell, on_failure=failed, on_success=self._gathered.add,
         )  # fmt: skip
         for node in nodes:
             remaining.done(node.id, None)
-        self._gathered.add(done)
 
     def _fail(self, what: str, why: str) -> None:
         _log.warning("%s failed: %s", what, why)

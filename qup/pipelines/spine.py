@@ -60,6 +60,7 @@ def run(
     *,
     on_event: Callable[[Notice], None] = tell,
     on_failure: Callable[[Node, Exception], None] | None = None,
+    on_success: Callable[[Node, Execution], None] | None = None,
 ) -> dict[str, Execution]:
     """Runs nodes whose results are not known yet.
 
@@ -70,6 +71,7 @@ def run(
       told: What is noted of the run.
       on_event: Told of all that happens.
       on_failure: See `LocalRunner.run`.
+      on_success: The same.
 
     Returns:
       Each node's execution.
@@ -80,8 +82,9 @@ def run(
     """
     try:
         return runner(this, on_event).run(
-            nodes, pipeline=pipeline, parameters=told, on_failure=on_failure
-        )
+            nodes, pipeline=pipeline, parameters=told,
+            on_failure=on_failure, on_success=on_success,
+        )  # fmt: skip
     except OSError as error:
         # Components write their files without further ado.
         raise errors.InputError(
