@@ -4,7 +4,6 @@ import contextlib
 import importlib
 import logging
 import os
-import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -13,7 +12,7 @@ from typing import Any
 from absl import app, flags
 from absl import logging as absl_logging
 
-from bin import command_line
+from bin import command_line, stopping
 from qup import errors, orchestration
 from qup.interruption import Interruption
 
@@ -109,7 +108,7 @@ def run(
         if len(argv) > 1:
             raise flags.Error(f"Not a flag: {argv[1]!r}.")
         config = resolve()
-        signal.signal(signal.SIGTERM, _terminate)
+        stopping.listen()
         _log_plainly()
         start_tensorflow()
         _print(main(config))
@@ -160,21 +159,13 @@ def _told() -> Iterator[None]:
         _end(_NO_MEMORY, 1)
     except KeyboardInterrupt:
         _end(_STOPPED, 130)
-    except _Terminated:
+    except stopping.Terminated:
         _end(_STOPPED, 143)
     except Exception as error:
         # tf.errors.ResourceExhaustedError, without importing TensorFlow.
         if type(error).__name__ != "ResourceExhaustedError":
             raise
         _end(_NO_MEMORY, 1)
-
-
-class _Terminated(SystemExit):
-    """SIGTERM came."""
-
-
-def _terminate(number: int, frame) -> None:
-    raise _Terminated(143)
 
 
 _STOPPED = "Stopped; the same command goes on."

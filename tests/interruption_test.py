@@ -1,6 +1,9 @@
 """Signals wait for the end of a step, and then reach whom they are for."""
 
+import pathlib
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -51,3 +54,38 @@ def test_a_damaged_history_is_told(tmp_path, damage):
     (tmp_path / "history.json").write_text(damage)
     with pytest.raises(InputError, match="is damaged"):
         History(tmp_path / "history.json")
+
+
+_DESTRUCTOR = """
+import signal, sys, time
+from bin import stopping
+
+class Held:
+    def __del__(self):
+        signal.raise_signal(signal.{name})
+        sum(range(3))
+
+stopping.listen()
+try:
+    held = Held()
+    del held
+    print("lost", flush=True)
+    time.sleep(60)
+except (KeyboardInterrupt, stopping.Terminated) as error:
+    print(type(error).__name__)
+    sys.exit(3)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [("SIGTERM", "Terminated"), ("SIGINT", "KeyboardInterrupt")],
+)
+def test_a_signal_in_a_destructor_is_not_lost(name, error):
+    found = subprocess.run(
+        [sys.executable, "-c", _DESTRUCTOR.format(name=name)],
+        cwd=pathlib.Path(__file__).parents[1],
+        capture_output=True, text=True, timeout=50,
+    )  # fmt: skip
+    assert found.stdout.split() == ["lost", error]
+    assert found.returncode == 3 and "ignored" not in found.stderr
