@@ -110,8 +110,16 @@ def test_change_of_one_seed_adds_both_errors():
     first, last = _row(50.0, n=400), _row(52.0, n=400)
     found = change([first], [last])
     error = math.hypot(first.stderr, last.stderr)
-    assert found.half == pytest.approx(1.959964 * error, rel=1e-5)
+    # Wilson's intervals are a little narrower than normal ones.
+    assert found.half == pytest.approx(1.959964 * error, rel=0.01)
     assert found.sign == 0
+    # Of what is no percentage of images, normal ones.
+    pair = [
+        dataclasses.replace(row, measure="sigma_p", value=x, stderr=0.3)
+        for row, x in ((first, 2.0), (last, 3.0))
+    ]
+    found = change(pair[:1], pair[1:])
+    assert found.half == pytest.approx(1.959964 * 0.3 * math.sqrt(2), rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -303,3 +311,17 @@ def test_arrays_outside_the_folder_are_not_read(tmp_path):
     row = dataclasses.replace(row, artifact="broken.npz")
     with pytest.raises(errors.InputError, match="is damaged"):
         _material([row], folder).arrays(row)
+
+
+def test_a_change_up_to_all_images_has_an_interval():
+    before, after = _row(99.89, n=60_000), _row(100.0, n=60_000)
+    assert after.stderr == 0
+    found = change([before], [after])
+    assert 0 < found.low < found.value < found.high < 0.2
+    # 56 of 70 and 48 of 80: Newcombe 1998, table II, contrast a, method 10.
+    first, last = _row(60.0, n=80), _row(80.0, n=70)
+    found = change([first], [last])
+    assert [round(x, 2) for x in (found.low, found.high)] == [5.24, 33.39]
+    # A number without an error has none here either.
+    bare = dataclasses.replace(after, stderr=None)
+    assert math.isnan(change([before], [bare]).low)
