@@ -1,5 +1,6 @@
 """`bin.reproduce`: what it refuses, its plan, and its fastest path."""
 
+import dataclasses
 import json
 import pathlib
 import signal
@@ -275,6 +276,55 @@ def test_only_a_reproduction_is_published(done, tmp_path):
         publishing.publish(done[0], tmp_path)
     with pytest.raises(errors.InputError, match="itself"):
         publishing.publish(done[0], done[0])
+
+
+def test_what_was_published_is_not_lost(done, tmp_path):
+    workdir, target = done[0], tmp_path / "published"
+    publishing.publish(workdir, target)
+    rows = measurements.read(target / "measurements.csv")
+    other = dataclasses.replace(rows[0], seed=7)
+    measurements.write(target / "measurements.csv", [*rows, other])
+    with pytest.raises(errors.InputError, match=r"holds 1 measure.*seed 7"):
+        publishing.publish(workdir, target)
+    assert measurements.read(target / "measurements.csv")[-1] == other
+    (target / "pipeline" / "Trainer.x").mkdir()
+    with pytest.raises(errors.InputError, match="with its networks"):
+        publishing.publish(workdir, target)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("class_names", None), ("class_names", {"synthetic": "ab"}),
+        ("seeds", "x"), ("failed", ["x"]), ("seconds", "x"),
+        ("versions", None), ("scale", "foo"), ("scale", 3),
+    ],
+)  # fmt: skip
+def test_a_damaged_account_of_a_run_is_named(done, tmp_path, name, value):
+    publishing.publish(done[0], tmp_path / "copy")
+    path = tmp_path / "copy" / "reproduction.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), name: value}))
+    for read in (
+        Material.read,
+        lambda at: publishing.publish(at, tmp_path / "b"),
+    ):
+        with pytest.raises(
+            errors.InputError, match=r"reproduction\.json is dam"
+        ):
+            read(path.parent)
+    assert not (tmp_path / "b").exists()
+
+
+def test_rows_that_are_missing_or_doubled_are_named(done, tmp_path):
+    publishing.publish(done[0], tmp_path / "copy")
+    path = tmp_path / "copy" / "measurements.csv"
+    text = path.read_text()
+    path.write_text(text + text.splitlines()[-1] + "\n")
+    with pytest.raises(errors.InputError, match="more than once"):
+        Material.read(path.parent)
+    path.unlink()
+    with pytest.raises(errors.InputError, match=r"measurements\.csv is miss"):
+        Gathered(path.parent)
 
 
 def test_a_workdir_of_another_scale_or_program_is_refused(done, tmp_path):

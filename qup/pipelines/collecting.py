@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from qup import files, measurements
+from qup import errors, files, measurements
 from qup.measurements import Row
 from qup.orchestration import Execution, Node
 from qup.report import per_class
@@ -49,12 +49,19 @@ class Gathered:
 
     def _read(self) -> None:
         """Adds what the folder holds; our own rows count more."""
-        if (self.folder / ROWS).exists():
-            held = measurements.read(self.folder / ROWS)
-            self.rows = {row.key(): row for row in held} | self.rows
-        if (self.folder / SOURCES).exists():
-            held = read_json(self.folder / SOURCES)
+        rows, sources = self.folder / ROWS, self.folder / SOURCES
+        if sources.exists():
+            held = read_json(sources)
             self.sources = held | self.sources
+            if held and not rows.exists():
+                raise errors.InputError(
+                    f"{rows} is missing, and {sources.name} tells of "
+                    f"{len(held)} measurements in it. Put it back, or remove "
+                    f"{sources.name} to begin anew."
+                )
+        if rows.exists():
+            known = measurements.read(rows)
+            self.rows = {row.key(): row for row in known} | self.rows
 
     def add(self, node: Node, execution: Execution) -> None:
         """Takes in what an execution of a node measured."""

@@ -13,7 +13,7 @@ import pathlib
 import shutil
 import sqlite3
 
-from qup import errors, files
+from qup import errors, files, measurements
 from qup.lineage import publishing, roots
 from qup.lineage.redaction import Redaction
 from qup.report import writing
@@ -34,12 +34,14 @@ def publish(folder: pathlib.Path, target: pathlib.Path) -> list[pathlib.Path]:
       The report's pages in `target`.
 
     Raises:
-      InputError: `folder` holds no reproduction, or `target` something else.
+      InputError: `folder` holds no reproduction, or `target` something else
+        or what `folder` does not hold.
       MetadataError: The lineage is missing.
     """
     material = Material.read(folder)
     lineage = roots.find(folder)
     _check(folder, target)
+    _check_kept(material, target)
     about = Redaction(folder.resolve()).value(dict(material.about))
     # First, so that a folder that was left half done is known again.
     files.write_text(
@@ -70,6 +72,28 @@ def _check(folder: pathlib.Path, target: pathlib.Path) -> None:
     if target.resolve() == folder.resolve():
         raise errors.InputError(
             f"{target} is the reproduction itself. Name another folder."
+        )
+    made = target / _LINEAGE.parent
+    if made.is_dir() and any(path.is_dir() for path in made.iterdir()):
+        raise errors.InputError(
+            f"{target} is a reproduction with its networks, and no published "
+            "one. Name an empty or a new folder."
+        )
+
+
+def _check_kept(material: Material, target: pathlib.Path) -> None:
+    """Raises an InputError where what was published would be lost."""
+    if not (target / ROWS).is_file():
+        return
+    known = {row.key() for row in material.rows}
+    lost = [r for r in measurements.read(target / ROWS) if r.key() not in known]
+    if lost:
+        raise errors.InputError(
+            f"{target} holds {len(lost)} measurements that "
+            f"{material.folder} does not, such as {lost[0].measure} of "
+            f"{lost[0].model}, {lost[0].dataset}, {lost[0].epochs} epochs, "
+            f"seed {lost[0].seed}: they would be lost. Go on from a copy of "
+            "it (bin.reproduce --workdir=COPY), or name a new folder."
         )
 
 

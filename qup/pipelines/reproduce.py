@@ -23,7 +23,7 @@ from qup.pipelines.collecting import Gathered
 from qup.pipelines.lab import Lab
 from qup.pipelines.remaining import Remaining, duration
 from qup.report import writing
-from qup.report.material import ABOUT, Material, read_json
+from qup.report.material import ABOUT, Material, read_about
 from qup.workdir import Workdir
 
 Request = reproduce_request.Request
@@ -74,6 +74,8 @@ class _Reproduction:
         self._gathered = Gathered(request.workdir)
         self._failed: dict[str, str] = {}
         self._start = time.time()
+        # What is damaged is refused before anything is computed.
+        self._about()
 
     def run(self) -> str:
         plans = self._plans()
@@ -154,10 +156,8 @@ class _Reproduction:
 
     def _about(self) -> dict[str, Any]:
         """Returns what the report tells of the run beside its rows."""
-        held: dict[str, Any] = {}
         path = self._request.workdir / ABOUT
-        if path.exists():
-            held = read_json(path)
+        held = read_about(path) if path.exists() else {}
         seconds = held.get("seconds", 0) + time.time() - self._start
         self._start = time.time()
         return {

@@ -10,6 +10,7 @@ rows = material.find(dataset="mnist", measure="test_accuracy", control=None)
 ```
 """
 
+import collections
 import dataclasses
 import functools
 import hashlib
@@ -24,6 +25,11 @@ from qup import errors, measurements, scales
 from qup.measurements import Row
 
 ROWS, SOURCES, ABOUT = "measurements.csv", "sources.json", "reproduction.json"
+# Of reproduction.json, and of which type it is.
+_ABOUT = {
+    "scale": str, "seeds": list, "seconds": float, "versions": dict,
+    "class_names": dict, "failed": dict,
+}  # fmt: skip
 _FIELDS = set(measurements.HEADER) - {"parameters"}
 
 
@@ -59,9 +65,10 @@ class Material:
           InputError: It holds none, or is damaged.
         """
         rows = measurements.read(folder / ROWS)
-        about = read_json(folder / ABOUT)
-        scale = scales.get(str(about.get("scale")))
+        _check_once(folder / ROWS, rows)
+        about = read_about(folder / ABOUT)
         sources = read_json(folder / SOURCES)
+        scale = scales.get(about["scale"])
         return cls(folder, tuple(rows), scale, about, sources)
 
     def find(self, **wanted: Any) -> list[Row]:
@@ -109,6 +116,16 @@ class Material:
             ) from error
 
 
+def _check_once(path: pathlib.Path, rows: Sequence[Row]) -> None:
+    keys = collections.Counter(json.dumps(r.key(), default=str) for r in rows)
+    twice = [key for key, count in keys.items() if count > 1]
+    if twice:
+        raise errors.InputError(
+            f"{path} is damaged: {len(twice)} measurements stand in it more "
+            f"than once, such as {twice[0]}. Leave one line of each."
+        )
+
+
 def _fits(row: Row, wanted: Mapping[str, Any]) -> bool:
     for name, value in wanted.items():
         held = (
@@ -120,6 +137,34 @@ def _fits(row: Row, wanted: Mapping[str, Any]) -> bool:
         elif held != value:
             return False
     return True
+
+
+def read_about(path: pathlib.Path) -> dict[str, Any]:
+    """Returns what a reproduction tells of itself beside its rows.
+
+    Raises:
+      InputError: It is missing or damaged.
+    """
+    about = read_json(path)
+    for name, kind in _ABOUT.items():
+        value = about.get(name, kind())
+        if not isinstance(value, (kind, int) if kind is float else kind):
+            raise errors.InputError(
+                f"{path} is damaged: {name!r} must be of JSON's kind of "
+                f"{json.dumps(kind())}; got {json.dumps(value)[:60]}. Put the "
+                "file back as it was."
+            )
+    for dataset, names in about.get("class_names", {}).items():
+        if not isinstance(names, list):
+            raise errors.InputError(
+                f"{path} is damaged: the class names of {dataset} must be a "
+                f"list; got {json.dumps(names)[:60]}."
+            )
+    try:
+        scales.get(about.get("scale", ""))
+    except errors.InputError as error:
+        raise errors.InputError(f"{path} is damaged: {error}") from error
+    return about
 
 
 def read_json(path: pathlib.Path) -> dict[str, Any]:
