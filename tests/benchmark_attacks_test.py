@@ -98,3 +98,12 @@ class TestFigure:
     def test_draws_whatever_was_measured(self, drawn, tmp_path):
         figure.draw(drawn, tmp_path / "a.png", _HERE)
         assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1.0003, "1.0003"), (1, "1.00"), (1.01, "1.01"), (5.588, "5.59"),
+     (36.35, "36.4"), (2448.2, "2,448"), (0, "0"), (math.nan, "")],
+)  # fmt: skip
+def test_a_ratio_that_is_not_quite_one_has_more_digits(value, text):
+    assert rows.shown(value) == text

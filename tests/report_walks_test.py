@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 from qup import scales, walk_rows
 from qup.measurements import Row
@@ -117,6 +118,9 @@ def test_supplement_fig_3_holds_our_numbers(kept, tmp_path):
     for wanted in ("CL\nTA 90.0 %\nRA 10.0 %", "ACL\nTA 80.0 %\nRA 30.0 %",
                    "$X_{50}$\nTA 99.5 %\nRA 70.5 %"):  # fmt: skip
         assert any(wanted in text for text in words), wanted
+    # The walk has two seeds, the pair one.
+    title = " ".join(t.get_text() for t in picture.figure.findobj(Text))
+    assert "means over 1 to 2 seeds" in title
     # Eight boxes: the first six, and the last two.
     assert sum(text.startswith("$X_{") for text in words) == 8
     assert len(axis.images) == (5 if kept else 0)

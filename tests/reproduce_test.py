@@ -365,3 +365,12 @@ def test_damaged_results_are_named(tmp_path):
     (tmp_path / "sources.json").write_text('{"half')
     with pytest.raises(errors.InputError, match=r"sources\.json"):
         Gathered(tmp_path)
+
+
+def test_a_damaged_account_is_refused_before_all_else(done, tmp_path):
+    publishing.publish(done[0], tmp_path / "copy")
+    path = tmp_path / "copy" / "reproduction.json"
+    path.write_text('{"class_names": null}')
+    found = _run("--scale=smoke", f"--workdir={path.parent}")
+    assert found.returncode == 1 and "class_names" in found.stderr
+    assert "execution" not in found.stderr and "Traceback" not in found.stderr

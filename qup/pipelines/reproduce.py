@@ -74,8 +74,6 @@ class _Reproduction:
         self._gathered = Gathered(request.workdir)
         self._failed: dict[str, str] = {}
         self._start = time.time()
-        # What is damaged is refused before anything is computed.
-        self._about()
 
     def run(self) -> str:
         plans = self._plans()

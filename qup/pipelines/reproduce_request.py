@@ -8,6 +8,7 @@ from typing import Any
 
 from qup import errors, models, scales
 from qup.pipelines import experiments
+from qup.report.material import ABOUT, read_about
 
 ALL = "all"
 
@@ -117,7 +118,9 @@ class Request:
         self.kept_models()
 
     def check_workdir(self, program: str) -> None:
-        """Raises an InputError where the workdir holds something else."""
+        """Raises an InputError where it holds something else, or is damaged."""
+        if (self.workdir / ABOUT).exists():
+            read_about(self.workdir / ABOUT)
         path = self.workdir / "config.json"
         if not path.exists():
             return

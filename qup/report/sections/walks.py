@@ -117,20 +117,29 @@ def _shown(
                 return
 
 
+def _seeds(counts: set[int]) -> str:
+    """Returns over how many seeds the numbers of one drawing are means."""
+    least, most = min(counts), max(counts)
+    if least == most:
+        return "one seed" if most == 1 else f"means over {most} seeds"
+    return f"means over {least} to {most} seeds"
+
+
 def _pipeline(
     material: Material, network: Network, epochs: int, rows: list[Row]
 ) -> Iterator[Block]:
     found = over_steps(rows)
-    pairs = {
-        kind: Pair(*(
-            _short(accuracy(material, network, kind, epochs, look))
+    looked = {
+        kind: [
+            accuracy(material, network, kind, epochs, look)
             for look in (Look.CLEAN, Look.CLIP)
-        ))
+        ]
         for kind in ("CL", "ACL")
-    }  # fmt: skip
+    }
+    pairs = {kind: Pair(*map(_short, both)) for kind, both in looked.items()}
     title = numbers.named(network.title, network.dataset, epochs)
-    count = len({row.seed for row in rows})
-    seeds = "one seed" if count == 1 else f"means over {count} seeds"
+    counts = {len({row.seed for row in rows})}
+    counts |= {each.seeds for both in looked.values() for each in both if each}
     yield Picture(
         f"supp-fig3-{network.dataset}",
         ifa.draw(
@@ -140,7 +149,7 @@ def _pipeline(
                 n: Pair(*(_short(found[m].get(n)) for m in found))
                 for n in found["test_accuracy"]
             },
-            title=f"{title}; {seeds}",
+            title=f"{title}; {_seeds(counts)}",
             images=_images(material, rows),
         ),
         "Four parts: training of the classifier, the walk of the training "
