@@ -81,13 +81,13 @@ def test_three_estimators_agree_on_a_trained_network(domain):
     packet = packets.trained()
     along = uncertainty.axes.joined(2, [("u", np.array([[0.6, -0.8]]))], None)
     exact = quadrature.relation(packet, domain, axes=along)
-    # Of some hundred comparisons one may fail by chance, and which seed is
-    # unlucky depends on the processor's rounding; a bias fails again.
+    # One seed in some hundred is unlucky, and then in several comparisons at
+    # once (a product is, where its factor is); which one depends on the
+    # processor's rounding. What is wrong fails with another seed too.
     failed = collections.Counter()
     for seed in range(3):
         failed.update(_disagreements(packet, domain, along, exact, seed))
     assert not failed or max(failed.values()) == 1, failed
-    assert len(failed) <= 1, failed
 
 
 def _disagreements(packet, domain, along, exact, seed):
@@ -109,6 +109,23 @@ def _disagreements(packet, domain, along, exact, seed):
     for place, check in enumerate(told):
         if not check.agrees:
             yield place, check.words.partition(":")[0]
+
+
+@pytest.mark.slow
+def test_chains_know_their_errors_where_the_window_has_a_zero():
+    # Cov(x, s) has its weight near the faces, where chains on x itself stick:
+    # their errors were half of what seeds differ by, and their mean was off.
+    packet = packets.trained()
+    found = [
+        markov.relation(packet, SineWindow(), num_steps=2000, seed=seed)
+        for seed in range(40)
+    ]
+    values = np.stack([one["covariance"].value for one in found])
+    errors = np.stack([one["covariance"].stderr for one in found])
+    ratio = values.std(0, ddof=1) / errors.mean(0)
+    assert (ratio > 0.65).all() and (ratio < 1.4).all(), ratio
+    away = ((values + 0.5) / errors).mean(0)
+    assert (np.abs(away) < 0.5).all(), away
 
 
 @pytest.mark.slow

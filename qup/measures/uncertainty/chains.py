@@ -1,8 +1,9 @@
 """Hamiltonian Monte Carlo on a packet's density, a stretch at a time.
 
-Chains walk on ln rho = 2 ln l + 2 ln w; on a box on ln rho(fold(u)), u in
-R^M, where fold is the triangle wave: exact, because rho(fold(u)) is rho
-reflected at its faces. Nothing but sums is kept of a chain.
+Chains walk on the free coordinates of a domain, whose points have the density
+rho = l^2 w^2 exactly: the points themselves in a Gaussian window, reflected
+ones on a box, angles of normal vectors under a sine window. Nothing but sums
+is kept of a chain.
 """
 
 import math
@@ -27,7 +28,8 @@ class Stretch(NamedTuple):
     Attributes:
       found: Sums, see `sums`; the first axis is the chain.
       acceptance: Share of accepted steps.
-      heights: ln rho where each chain stands, up to a constant: [chains].
+      heights: ln of the free coordinates' density where each chain stands, up
+        to a constant: [chains].
       points: Where each stands: [chains, size].
       leaps: Leapfrog steps, each a gradient, of every step.
     """
@@ -51,7 +53,7 @@ class Chains:
           InputError: The packet is zero at every start, or not finite.
         """
         kind, fields = type(domain), domains.tensors(domain, packet.dtype)
-        self._domain, self._seed, self._count = domain, seed, count
+        self._seed, self._count = seed, count
         self._given = (packet.parameters, fields, axes.tensors(packet.dtype))
         self._dtype = packet.dtype
         self._warm = packet.program(
@@ -62,8 +64,9 @@ class Chains:
             lambda call: kernels.build_walk(call, kind, axes.whole),
         )
         rows = draws.keys(seed, tf.range(count, dtype=tf.int64), -1)
-        self._state = kind(*fields).sample(rows, packet.size, packet.dtype)
-        packets.check(*packet.slopes(self._state))
+        self._domain = domain = kind(*fields)
+        self._state = domain.start(rows, packet.size, packet.dtype)
+        packets.check(*packet.slopes(domain.fold(self._state)))
         # Of the order of the window's width; adapted by `burn_in`.
         self._width = float(tf.math.reduce_std(self._state))
         self.step_size = 0.5 * self._width * packet.size**-0.25
@@ -81,8 +84,7 @@ class Chains:
             self._state, *self._given[:2], sizes, steps, self._seeds(0)
         )
         self.step_size = float(size)
-        points, _ = self._domain.fold(tf.cast(self._state, tf.float64))
-        spread = float(tf.reduce_mean(tf.math.reduce_std(points, 0)))
+        spread = float(self._domain.spread(self._state))
         leaps = round(0.5 * math.pi * spread / self.step_size)
         self._leaps = min(max(1, leaps), _MOST_LEAPS)
 
@@ -105,6 +107,6 @@ class Chains:
             found={name: part.numpy() for name, part in found.items()},
             acceptance=float(rate),
             heights=heights.numpy(),
-            points=self._domain.fold(self._state)[0].numpy(),
+            points=self._domain.fold(self._state).numpy(),
             leaps=leaps,
         )

@@ -48,9 +48,8 @@ class _Sums(tfp.experimental.mcmc.Reducer):
 
 def _target(log_amplitude: Callable, domain: Domain, parameters) -> Callable:
     def log_density(free: tf.Tensor) -> tf.Tensor:
-        points, _ = domain.fold(free)
-        values = log_amplitude(points, parameters)
-        return 2.0 * (values + domain.log_window(points))
+        values = log_amplitude(domain.fold(free), parameters)
+        return 2.0 * values + domain.log_measure(free)
 
     return log_density
 
@@ -122,17 +121,17 @@ def build_walk(log_amplitude: Callable, kind: type, whole: bool) -> Callable:
     def run(state, parameters, fields, along, step_size, leaps, seed):
         domain = kind(*fields)
         project = lines.projection(*along, whole)
-        origin = tf.cast(domain.reference(state.shape[1]), state.dtype)
+        size = domain.fold(state).shape[1]
+        origin = tf.cast(domain.reference(size), state.dtype)
         directions = along[1].shape[0]
 
         def given(free, results):
-            points, signs = domain.fold(free)
-            # grad ln rho = 2 (grad ln l + grad ln w)
+            points = domain.fold(free)
             gradient = results.accepted_results.grads_target_log_prob[0]
             window = domain.slope(points)
             found = sums.columns(
                 project(points - origin),
-                project(0.5 * signs * gradient - window),
+                project(domain.packet_slope(free, gradient)),
                 project(window),
                 domain.curvature(points, project),
             )
