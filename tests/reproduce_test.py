@@ -287,6 +287,12 @@ def test_what_was_published_is_not_lost(done, tmp_path):
     with pytest.raises(errors.InputError, match=r"holds 1 measure.*seed 7"):
         publishing.publish(workdir, target)
     assert measurements.read(target / "measurements.csv")[-1] == other
+    measurements.write(target / "measurements.csv", rows)
+    mine = target / "arrays" / "mine.npz"
+    mine.write_bytes(b"1")
+    with pytest.raises(errors.InputError, match=r"mine\.npz is named by no"):
+        publishing.publish(workdir, target)
+    assert mine.read_bytes() == b"1"
     (target / "pipeline" / "Trainer.x").mkdir()
     with pytest.raises(errors.InputError, match="with its networks"):
         publishing.publish(workdir, target)

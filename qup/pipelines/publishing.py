@@ -47,10 +47,11 @@ def publish(folder: pathlib.Path, target: pathlib.Path) -> list[pathlib.Path]:
     files.write_text(
         target / ABOUT, json.dumps(about, indent=1, sort_keys=True) + "\n"
     )
+    # Before the rows, so that after an interruption each array has its row.
+    _copy_arrays(material, target)
     for name in (ROWS, SOURCES, "config.json", "versions.json"):
         with files.explained(folder / name):
             files.write_bytes(target / name, (folder / name).read_bytes())
-    _copy_arrays(material, target)
     try:
         publishing.copy(lineage, target / _LINEAGE)
     except sqlite3.Error as error:
@@ -83,10 +84,10 @@ def _check(folder: pathlib.Path, target: pathlib.Path) -> None:
 
 def _check_kept(material: Material, target: pathlib.Path) -> None:
     """Raises an InputError where what was published would be lost."""
-    if not (target / ROWS).is_file():
-        return
+    published = target / ROWS
+    rows = measurements.read(published) if published.is_file() else []
     known = {row.key() for row in material.rows}
-    lost = [r for r in measurements.read(target / ROWS) if r.key() not in known]
+    lost = [row for row in rows if row.key() not in known]
     if lost:
         raise errors.InputError(
             f"{target} holds {len(lost)} measurements that "
@@ -95,6 +96,13 @@ def _check_kept(material: Material, target: pathlib.Path) -> None:
             f"seed {lost[0].seed}: they would be lost. Go on from a copy of "
             "it (bin.reproduce --workdir=COPY), or name a new folder."
         )
+    named = {target / row.artifact for row in (*rows, *material.rows)}
+    for path in sorted((target / _ARRAYS).rglob("*")):
+        if path.is_file() and path not in named:
+            raise errors.InputError(
+                f"{path} is named by no measurement and would be lost. Move "
+                f"it out of {target / _ARRAYS}, or name a new folder."
+            )
 
 
 def _copy_arrays(material: Material, target: pathlib.Path) -> None:
