@@ -1,5 +1,7 @@
 """Each rule of the verdict page: a row flips, and the verdict flips."""
 
+import dataclasses
+
 import pytest
 
 from qup import scales
@@ -76,6 +78,16 @@ def test_product(name, domain, value, outcome):
     assert _judge(name, rows).outcome is outcome
 
 
+def test_a_noisy_product_does_not_keep_the_bound():
+    rows = _packet(0.5, "uncertainty_product", "window:0.1", 1)
+    rows = [
+        dataclasses.replace(row, value=row.value + 0.1 * (row.seed - 1))
+        for row in rows
+    ]
+    rows += _packet(0.1, "sigma_p", "window:0.1", 1)
+    assert _judge("product_in_a_window", rows).outcome is _OPEN
+
+
 @pytest.mark.parametrize(
     ("last", "outcome"),
     [
@@ -95,11 +107,25 @@ def test_exchange_of_the_deviations(last, outcome):
     assert _judge("smaller_x_larger_p", rows).outcome is outcome
 
 
+def test_exchange_under_another_attack_is_told():
+    rows = []
+    for epochs, robust, worst in ((1, 60.0, 50.0), (50, 70.0, 20.0)):
+        rows += _looks(97.0 + epochs / 50, robust, epochs=epochs)
+        rows += _worst(worst, epochs=epochs)
+        rows += _packet(0.2887, "sigma_x", "box", epochs)
+        rows += _packet(0.02 + epochs / 500, "sigma_p", "box", epochs)
+    verdict = _judge("smaller_x_larger_p", rows)
+    assert verdict.outcome is _NO
+    assert verdict.switch == "RA, AutoAttack: undecided"
+
+
 @pytest.mark.parametrize(
-    ("robust", "outcome"), [(90.0, _YES), (50.0, _NO), (60.0, _OPEN)]
+    ("clean", "robust", "outcome"),
+    [(99, 90, _YES), (99, 50, _NO), (99, 60, _OPEN), (95, 90, _NO)],
 )
-def test_augmentation(robust, outcome):
-    rows = _looks(97.0, 60.0) + _looks(99.0, robust, kind="ACL")
+def test_augmentation(clean, robust, outcome):
+    rows = _looks(97.0, 60.0)
+    rows += _looks(float(clean), float(robust), kind="ACL")
     assert _judge("augmentation_raises_robustness", rows).outcome is outcome
 
 
@@ -120,7 +146,13 @@ def test_class_templates(template, outcome):
 
 @pytest.mark.parametrize(
     ("clean", "robust", "outcome"),
-    [(97.5, 85.0, _NO), (95.0, 85.0, _YES), (97.5, 40.0, _OPEN)],
+    [
+        (97.5, 85.0, _NO),
+        (95.0, 85.0, _YES),
+        (97.5, 40.0, _OPEN),
+        (96.5, 85.0, _NO),
+        (96.0, 85.0, _OPEN),
+    ],
 )
 def test_counter_examples(clean, robust, outcome):
     (epochs,) = _CPU.robust_epochs
@@ -161,14 +193,20 @@ def test_translators_error(high, outcome):
 
 @pytest.mark.parametrize(("robust", "outcome"), [(40.0, _YES), (90.0, _NO)])
 def test_gradient_without_its_sign(robust, outcome):
-    rows = _looks(97.0, 60.0)
-    for epsilon, value in ((0.05, 96.0), (0.075, 96.0), (0.1, robust)):
-        rows += _rows(
-            value, "robust_accuracy", attack="gradient_steps",
-            epsilon=epsilon, evaluation="gradient_steps", num_steps=1,
-            loss="cross_entropy", direction="raw_l2",
-        )  # fmt: skip
-    assert _judge("gradient_instead_of_sign", rows).outcome is outcome
+    # Of the same images; those of all say nothing.
+    rows = _looks(40.0, 60.0)
+    rows += _rows(97.0, evaluation="gradient_steps")
+    for direction, last in (("raw_l2", robust), ("raw_linf", 95.0)):
+        for epsilon, value in ((0.05, 96.0), (0.075, 96.0), (0.1, last)):
+            rows += _rows(
+                value, "robust_accuracy", attack="gradient_steps",
+                epsilon=epsilon, evaluation="gradient_steps", num_steps=1,
+                loss="cross_entropy", direction=direction,
+            )  # fmt: skip
+    verdict = _judge("gradient_instead_of_sign", rows)
+    assert verdict.outcome is outcome
+    told = "a step as large in L-inf as the sign's: contradicted"
+    assert verdict.switch == (told if outcome is _YES else "")
 
 
 @pytest.mark.parametrize(("robust", "outcome"), [(99.0, _YES), (50.0, _NO)])
@@ -180,21 +218,26 @@ def test_walk(robust, outcome):
 
 
 @pytest.mark.parametrize(
-    ("overlap", "outcome"), [(0.95, _YES), (0.8, _NO), (0.9, _OPEN)]
+    ("overlap", "outcome"), [(0.2, _YES), (0.4, _NO), (0.3, _OPEN)]
 )
 def test_packets_of_two_classes(overlap, outcome):
     rows = []
     ends = {
         "sigma_x": (0.2, 0.1), "sigma_p": (1.0, 4.0),
-        "overlap_x": (0.3, 0.2), "overlap_p": (0.9, overlap),
+        "overlap_x": (0.3, overlap), "overlap_p": (0.999, 0.998),
     }  # fmt: skip
-    for measure, pair in ends.items():
-        for epochs, value in zip((1, 50), pair, strict=True):
-            rows += _rows(
-                value, measure, epochs=epochs, figure="fig2", packet="loss",
-                domain="box", temperature=1.0,
-            )  # fmt: skip
-    assert _judge("packets_overlap", rows).outcome is outcome
+    for domain, last in (("box", overlap), ("sine", 0.3)):
+        ends["overlap_x"] = (0.3, last)
+        for measure, pair in ends.items():
+            for epochs, value in zip((1, 50), pair, strict=True):
+                rows += _rows(
+                    value, measure, epochs=epochs, figure="fig2",
+                    packet="loss", domain=domain, temperature=1.0,
+                )  # fmt: skip
+    verdict = _judge("packets_overlap", rows)
+    assert verdict.outcome is outcome
+    other = "" if outcome is _OPEN else "domain sine: undecided"
+    assert verdict.switch == other
     few = [row for row in rows if row.epochs == 1]
     assert _judge("packets_overlap", few).outcome is Outcome.NOT_RUN
 

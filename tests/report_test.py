@@ -84,6 +84,24 @@ def test_one_seed_has_wilsons_interval():
     assert whole.high == pytest.approx(100) and whole.low < 97
 
 
+def test_seeds_that_agree_by_chance_have_the_error_of_their_images():
+    never = over_seeds([_row(0.0, seed=seed, n=1000) for seed in range(3)])
+    alone = over_seeds([_row(0.0, n=3000)])
+    assert never.low == pytest.approx(0)
+    assert never.high == pytest.approx(alone.high) and never.high > 0.1
+    assert numbers.text(never) == f"0.00 [0.00, {alone.high:.2f}] (3)"
+    # Far apart, with an interval that ends where percentages do.
+    apart = over_seeds([_row(v, seed=i) for i, v in enumerate((0.5, 9.0))])
+    assert apart.low == 0 and apart.high > 50
+    # Of what is no percentage, the mean's own error.
+    pair = [
+        dataclasses.replace(_row(50.0, seed=i), value=0.5, stderr=0.3)
+        for i in range(2)
+    ]
+    half = 1.959964 * 0.3 / math.sqrt(2)
+    assert over_seeds(pair).half == pytest.approx(half, rel=1e-5)
+
+
 def test_numbers_that_are_not_there_are_told():
     assert over_seeds([]) is None
     assert numbers.cell(None).text == "not run"
@@ -181,6 +199,35 @@ def test_reproduced_numbers_have_tolerances():
     far = [_row(49.0), _row(57.0, epochs=5)]
     assert judge(_material(far)).outcome is Outcome.MIXED
     assert judge(_material([])).outcome is Outcome.NOT_RUN
+    # Far off on the mean, and where one network more of these may well lie.
+    spread = [_row(value, seed=i) for i, value in enumerate((46.0, 52.0, 58.0))]
+    assert judge(_material(spread)).outcome is Outcome.SUPPORTED
+
+
+def test_one_convention_of_the_clip_is_taken_for_all_numbers():
+    # The paper: 12.49 and 6.62.
+    rows = []
+    for epochs, clipped, free in ((1, 12.0, 30.0), (5, 30.0, 6.0)):
+        rows += _pair(46.0, clipped, epochs=epochs)
+        rows += _pair(46.0, free, epochs=epochs, clip=False)[1:]
+    judge = claims.get("same_robust_accuracies")
+    verdict = judge(_material(rows))
+    assert verdict.outcome is Outcome.MIXED and "1 of 2" in verdict.words
+    assert "RA, PGD-4, clipped" in verdict.words
+    free = [
+        row for row in rows
+        if row.epochs == 5 or row.parameters.get("pixel_clip") is not True
+    ]  # fmt: skip
+    assert "not clipped" in judge(_material(free)).words
+
+
+def test_few_networks_of_many_are_told_and_decide_little():
+    rows = _trained((45.0, 12.0), (60.0, 3.0))
+    judge = claims.get("more_accurate_less_robust")
+    assert judge(_material(rows)).scope == "1 of 4 networks"
+    open_, yes = Outcome.UNDECIDED, Outcome.SUPPORTED
+    assert claims.combined([yes, open_]) is yes
+    assert claims.combined([yes, open_, open_]) is open_
 
 
 def test_compact_networks_reproduce_no_number_of_the_paper():
@@ -265,11 +312,11 @@ def test_whole_report_of_few_rows(tmp_path):
     (folder / SOURCES).write_text("{}")
     pages = writing.write(Material.read(folder), tmp_path / "report")
     page, text, tables = (path.read_text() for path in pages)
-    assert "45.10 ± 0.25 (3)" in page and "not run" in page
+    assert "45.10 ± 0.56 (3)" in page and "not run" in page
     assert "2.0 hours" in page and "secret" not in page
     assert "no &lt;data&gt;" in page
     assert "supported" in text
-    assert r"45.10 $\pm$ 0.25 (3)" in tables
+    assert r"45.10 $\pm$ 0.56 (3)" in tables
     figures = {p.name for p in (tmp_path / "report/figures").iterdir()}
     assert {f"table3-epochs.{k}" for k in ("png", "svg", "pdf")} <= figures
     assert page.encode() == _again(folder, tmp_path)

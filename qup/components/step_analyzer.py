@@ -45,9 +45,10 @@ def StepAnalyzer(
     Args:
       examples: The images.
       model: The classifier.
-      evaluation: Its rows. "robust_accuracy", by epsilon and {"direction",
-        "loss", "num_steps", "size"}, the last the norm in which the steps
-        are as large as the sign's; and of each loss "gradient_sign_cosine",
+      evaluation: Its rows. "test_accuracy" of these images;
+        "robust_accuracy", by epsilon and {"direction", "loss", "num_steps",
+        "size"}, the last the norm in which the steps are as large as the
+        sign's; and of each loss "gradient_sign_cosine",
         a mean over the images whose gradient is not zero, and
         "zero_gradient", the percentage of those where it is. In steps.npz
         the cosines, float32 [n], under the loss's name.
@@ -69,7 +70,8 @@ def StepAnalyzer(
         for loss in gradient_steps.LOSSES
     }
     np.savez(evaluation.path / _ARRAYS, **cosines)
-    rows = [
+    rows = [subject.row("test_accuracy", _clean(classifier, batches))]
+    rows += [
         row
         for loss, values in cosines.items()
         for row in _slopes(subject.such(loss=loss), values)
@@ -100,6 +102,12 @@ def _looks(
         {**dict(zip(names, values, strict=True)), "pixel_clip": pixel_clip}
         for values in product
     ]
+
+
+def _clean(
+    classifier: LogitsFn, batches: Iterable[Batch]
+) -> evaluation.Accuracy:
+    return evaluation.accuracy(classifier, batches)
 
 
 def _cosines(

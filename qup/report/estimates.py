@@ -1,7 +1,9 @@
 """Means over seeds with 95 % intervals, differences, and what they resolve.
 
-The error over seeds is that of training and of the attack's chance together;
-a single seed has only the error of its test images, and says so.
+The error over seeds is that of training and of the attack's chance together,
+and at least that of the images: few seeds that agree by chance, or at 0 %,
+have no spread. A single seed has only the error of its test images, and says
+so.
 
 ```python
 over_seeds(rows)  # Estimate(value=97.1, low=96.9, high=97.3, seeds=5, ...)
@@ -67,9 +69,10 @@ class Estimate:
 def over_seeds(rows: Sequence[Row]) -> Estimate | None:
     """Returns the mean of rows that differ in their seed alone.
 
-    Student's interval over the seeds; of one seed, Wilson's over its images
-    where the row is a percentage with a binomial error, else two standard
-    errors, else none.
+    Student's interval over the seeds, and no narrower than that of what was
+    measured of every seed; of one seed that alone: Wilson's of all images
+    where rows are percentages with a binomial error, else two standard
+    errors, else none. Percentages stay between 0 and 100.
 
     Returns:
       The estimate; None of no rows.
@@ -84,10 +87,14 @@ def over_seeds(rows: Sequence[Row]) -> Estimate | None:
         known = [f"{r.measure} {dict(r.parameters)}" for r in rows]
         raise ValueError(f"One row a seed expected; received {known}.")
     values, count = [row.value for row in rows], min(row.n for row in rows)
+    low, high = _alone(rows)
     if len(rows) > 1:
-        low, high = _student(values)
-    else:
-        low, high = _alone(rows[0])
+        outer = _student(values)
+        if all(_is_share(row) for row in rows):
+            outer = max(outer[0], 0.0), min(outer[1], 100.0)
+        # NaN where a row has no error of its own.
+        low, high = np.fmin(low, outer[0]), np.fmax(high, outer[1])
+    low, high = float(low), float(high)
     return Estimate(
         float(np.mean(values)), low, high, len(rows), count, tuple(rows)
     )
@@ -120,8 +127,8 @@ def change(before: Sequence[Row], after: Sequence[Row]) -> Estimate | None:
 
 
 def _between(before: Row, after: Row) -> tuple[float, float]:
-    (first_low, first_high), (last_low, last_high) = map(
-        _alone, (before, after)
+    (first_low, first_high), (last_low, last_high) = (
+        _alone([row]) for row in (before, after)
     )
     down = math.hypot(after.value - last_low, first_high - before.value)
     up = math.hypot(last_high - after.value, before.value - first_low)
@@ -136,18 +143,27 @@ def _student(values: Sequence[float]) -> tuple[float, float]:
     return mean - half, mean + half
 
 
-def _alone(row: Row) -> tuple[float, float]:
-    """Returns the interval of one row, from its images."""
-    if row.stderr is None or not math.isfinite(row.stderr):
-        return math.nan, math.nan
+def _is_share(row: Row) -> bool:
+    """Says whether a row is a percentage of its images."""
     share = row.value / 100
-    binomial = math.sqrt(max(share * (1 - share), 0) / row.n) * 100
-    if 0 <= share <= 1 and math.isclose(
-        binomial, row.stderr, rel_tol=1e-6, abs_tol=1e-9
-    ):
-        found = stats.binomtest(round(share * row.n), row.n).proportion_ci(
+    if not 0 <= share <= 1 or row.stderr is None:
+        return False
+    binomial = math.sqrt(share * (1 - share) / row.n) * 100
+    return math.isclose(binomial, row.stderr, rel_tol=1e-6, abs_tol=1e-9)
+
+
+def _alone(rows: Sequence[Row]) -> tuple[float, float]:
+    """Returns the interval of a mean, from what was measured of each row."""
+    mean = float(np.mean([row.value for row in rows]))
+    if all(_is_share(row) for row in rows):
+        count = sum(row.n for row in rows)
+        right = round(sum(row.value / 100 * row.n for row in rows))
+        found = stats.binomtest(right, count).proportion_ci(
             LEVEL, method="wilson"
         )
         return 100 * found.low, 100 * found.high
-    half = stats.norm.ppf((1 + LEVEL) / 2) * row.stderr
-    return row.value - half, row.value + half
+    errors = [row.stderr for row in rows]
+    if None in errors or not np.isfinite(errors).all():
+        return math.nan, math.nan
+    half = stats.norm.ppf((1 + LEVEL) / 2) * math.hypot(*errors) / len(rows)
+    return mean - half, mean + half

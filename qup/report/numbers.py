@@ -7,10 +7,13 @@ from qup.report.estimates import Estimate
 
 NOT_RUN = "not run"
 KEY = (
-    "± is half of a 95 % interval: Student's over the seeds, whose number "
-    "stands in brackets; of one seed (marked ^) that of the images, or of the "
-    "points, that were measured."
+    "± is half of a 95 % interval, [low, high] one that is lopsided: "
+    "Student's over the seeds, whose number stands in brackets, and at least "
+    "that of the images, or of the points, that were measured; of one seed "
+    "(marked ^) that alone, which knows nothing of how trainings differ."
 )
+# Sides that differ by more of the interval are told one by one.
+_LOPSIDED = 0.1
 
 
 def cell(estimate: Estimate | None, digits: int = 2) -> Cell:
@@ -21,13 +24,17 @@ def cell(estimate: Estimate | None, digits: int = 2) -> Cell:
 
 
 def text(estimate: Estimate, digits: int = 2) -> str:
-    """Returns "97.05 ± 0.12 (5)", or of one seed "97.05 ± 0.33 ^"."""
+    """Returns "97.05 ± 0.12 (5)", "0.03 [0.01, 0.14] (3)", "97.1 ± 0.3 ^"."""
     value = f"{estimate.value:.{digits}f}"
     if not math.isfinite(estimate.value):
         return "not estimated"
     if not math.isfinite(estimate.half):
         return value
     mark = "^" if estimate.seeds == 1 else f"({estimate.seeds})"
+    middle = (estimate.low + estimate.high) / 2
+    if abs(middle - estimate.value) > _LOPSIDED * estimate.half:
+        ends = f"{estimate.low:.{digits}f}, {estimate.high:.{digits}f}"
+        return f"{value} [{ends}] {mark}"
     return f"{value} ± {estimate.half:.{digits}f} {mark}"
 
 

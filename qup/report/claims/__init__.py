@@ -1,7 +1,8 @@
 """The paper's claims as rules: which rows are read, what decides.
 
-Each rule and its threshold stood here before the rows were measured, or says
-that it did not. A rule returns a `Verdict`; what no row speaks of is "not run".
+Each rule says what was known when it was written: `SEEN` where one network
+had been measured, `CHANGED` where it took its form after the runs over seeds.
+A rule returns a `Verdict`; what no row speaks of is "not run".
 """
 
 import dataclasses
@@ -11,6 +12,9 @@ from collections.abc import Callable
 from qup.measurements import Row
 from qup.registry import Registry
 from qup.report.material import Material
+
+SEEN = " (Written after one network had been measured.)"
+CHANGED = " (Given this form after the results had been seen.)"
 
 
 class Outcome(enum.Enum):
@@ -33,12 +37,14 @@ class Verdict:
       rows: What was read.
       switch: Under which other setting the outcome is another one; "" where
         none was found.
+      scope: How much of what the claim speaks of was measured.
     """
 
     outcome: Outcome
     words: str
     rows: tuple[Row, ...] = ()
     switch: str = ""
+    scope: str = ""
 
 
 NOT_RUN = Verdict(Outcome.NOT_RUN, "No measurement speaks of it yet.")
@@ -58,12 +64,22 @@ def names() -> tuple[str, ...]:
 def combined(outcomes: list[Outcome]) -> Outcome:
     """Returns what several networks say together.
 
-    Supported or contradicted only where none says the opposite and at least
-    one is resolved; "mixed" where they differ.
+    Supported or contradicted only where none says the opposite and no more
+    are undecided than resolved; "mixed" where they differ.
     """
-    resolved = set(outcomes) & {Outcome.SUPPORTED, Outcome.CONTRADICTED}
+    if not outcomes:
+        return Outcome.NOT_RUN
+    open_ = outcomes.count(Outcome.UNDECIDED)
+    resolved = set(outcomes) - {Outcome.UNDECIDED}
     if len(resolved) > 1:
         return Outcome.MIXED
-    if resolved:
-        return resolved.pop()
-    return Outcome.UNDECIDED if outcomes else Outcome.NOT_RUN
+    if not resolved or 2 * open_ > len(outcomes):
+        return Outcome.UNDECIDED
+    return resolved.pop()
+
+
+def of_sign(sign: int) -> Outcome:
+    """Returns what a change says that a claim wants to be positive."""
+    return {
+        1: Outcome.SUPPORTED, -1: Outcome.CONTRADICTED, 0: Outcome.UNDECIDED
+    }[sign]  # fmt: skip

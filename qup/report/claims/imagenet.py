@@ -21,9 +21,9 @@ def distortion_falls_with_accuracy(material: Material) -> Verdict:
     for found in slopes.of_panels(material):
         if found.within is None:
             continue
-        outcomes.append(_outcome(found.within.sign))
+        outcomes.append(claims.of_sign(found.within.sign))
         if found.overall is not None:
-            others.append(_outcome(found.overall.sign))
+            others.append(claims.of_sign(found.overall.sign))
         used += found.within.rows
         told.append(
             f"{found.measure}: {found.within.value:.2g} ± "
@@ -38,9 +38,3 @@ def distortion_falls_with_accuracy(material: Material) -> Verdict:
         switch = f"over all models, whatever their family: {over_all.value}"
     words = f"Slopes within families: {'; '.join(told)}."
     return Verdict(outcome, words, used, switch)
-
-
-def _outcome(sign: int) -> Outcome:
-    if sign == 0:
-        return Outcome.UNDECIDED
-    return Outcome.SUPPORTED if sign > 0 else Outcome.CONTRADICTED

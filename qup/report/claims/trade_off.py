@@ -3,13 +3,11 @@
 from collections.abc import Sequence
 
 from qup.report import claims, numbers
-from qup.report.claims import NOT_RUN, Outcome, Verdict
+from qup.report.claims import NOT_RUN, Outcome, Verdict, switches
 from qup.report.estimates import Estimate, change
 from qup.report.material import Material
 from qup.report.selection import Look, rows
 from qup.scales import Network
-
-_STRONG = (Look.WORST, Look.CLIMB, Look.FREE)
 
 
 @claims.register(
@@ -18,7 +16,7 @@ _STRONG = (Look.WORST, Look.CLIMB, Look.FREE)
     where="section 4.1 on Table 3, and on YGCNN in Table 2",
     threshold="from the fewest to the most epochs run, the 95 % interval of "
     "the change of TA lies above 0 and that of RA below 0; contradicted "
-    "where both lie above 0",
+    "where both lie above 0" + claims.SEEN,
 )
 def more_accurate_less_robust(material: Material) -> Verdict:
     """Judges the trade-off over epochs."""
@@ -37,7 +35,7 @@ def more_accurate_less_robust(material: Material) -> Verdict:
     where="section 4.1 on ConvNet and ResNet in Table 2",
     threshold="from the fewest to the most epochs run, the 95 % intervals "
     "of the changes of TA and RA both lie above 0; contradicted where that "
-    "of RA lies below 0",
+    "of RA lies below 0" + claims.SEEN,
 )
 def both_can_rise(material: Material) -> Verdict:
     """Judges the rise of both."""
@@ -52,7 +50,7 @@ def _judge(
     material: Material, networks: Sequence[Network], expected: int
 ) -> Verdict:
     told, outcomes, used = [], [], ()
-    others: dict[Look, list[Outcome]] = {look: [] for look in _STRONG}
+    others: dict[Look, list[Outcome]] = {look: [] for look in switches.OTHERS}
     for network in networks:
         found = _changes(material, network, Look.CLIP)
         if found is None:
@@ -64,19 +62,16 @@ def _judge(
             f"{network.dataset} {network.title}, epochs {epochs[0]} to "
             f"{epochs[1]}: TA {_signed(clean)}, RA {_signed(robust)}"
         )
-        for look in _STRONG:
+        for look in switches.OTHERS:
             if (seen := _changes(material, network, look)) is not None:
                 others[look].append(_outcome(seen[0], seen[1], expected))
     if not outcomes:
         return NOT_RUN
     outcome = claims.combined(outcomes)
     words = "; ".join(told) + ". Changes in points under PGD-4, clipped."
-    switch = "; ".join(
-        f"{look.title(material)}: {other.value}"
-        for look, seen in others.items()
-        if seen and (other := claims.combined(seen)) is not outcome
-    )
-    return Verdict(outcome, words, used, switch)
+    switch = switches.told(material, outcome, others)
+    scope = f"{len(outcomes)} of {len(networks)} networks"
+    return Verdict(outcome, words, used, switch, scope)
 
 
 def _changes(

@@ -21,15 +21,22 @@ def verdicts(material: Material) -> Section:
         tone = _TONES.get(verdict.outcome, "muted")
         body.append((
             Cell(f'"{told["quote"]}"'), Cell(told["where"]),
-            Cell(verdict.outcome.value, verdict.rows, tone),
+            Cell(_outcome(verdict), verdict.rows, tone),
             Cell(verdict.words), Cell(verdict.switch or "-"),
             Cell(told["threshold"]),
         ))  # fmt: skip
     words = Words(
-        "Each claim of the paper is a rule with a threshold that stood in "
-        "the code before anything was measured, except where the rule itself "
-        "says that it did not. An outcome is what the rows "
-        "of this report say under the rule, no more; an undecided one has an "
-        "interval that reaches across the threshold."
+        "Each claim of the paper is a rule with a threshold. Rules stood in "
+        "the code before the runs over seeds, some of them after one network "
+        "had been measured, and some took their form after the results had "
+        "been seen: each says so. An outcome is what the rows of this report "
+        "say under the rule, no more; an undecided one has an interval that "
+        "reaches across the threshold. Where the claim speaks of networks "
+        "that were not run, the outcome tells of how many it is."
     )
     return Section("verdicts", "Verdicts", (words, Table(_HEAD, tuple(body))))
+
+
+def _outcome(verdict: claims.Verdict) -> str:
+    scope = f" ({verdict.scope})" if verdict.scope else ""
+    return f"{verdict.outcome.value}{scope}"
