@@ -199,21 +199,33 @@ def test_temperature_moves_what_it_moves():
         "97.01 ± 0.02 (3)", "55.01 ± 0.02 (3)", "0.41000 ± 0.02484 (3)",
     ]  # fmt: skip
     words = _words(section)
-    assert "TA is the same on every seed" in words
+    assert "TA is the same, of 3 seeds" in words
     assert "differs by -5.00" in words and "1.95 times" in words
     left, right = _pictures(section)["temperature-mnist-convnet-1"].figure.axes
     assert len(left.containers) == 2 and len(right.containers) == 1
 
 
 def test_temperature_without_sigma_says_so():
-    rows = _rows(97.0, "test_accuracy") + _heated(0.25, 96.0, 65.0)
-    section = _section("temperature", rows)
-    assert "differs by 1.00 points at the most" in _words(section)
-    assert f"{_PAPER} not run" in _words(section)
+    rows = _rows(97.0, "test_accuracy") + _heated(0.25, 97.0, 65.0)
+    words = _words(_section("temperature", rows))
+    assert "RA, PGD-4, clipped not run" in words and "sigma_p" in words
     assert "not run" in _words(_section("temperature", []))
 
 
-_PAPER = "RA, PGD-4, clipped"
+def test_another_training_is_not_compared_with():
+    rows = _rows(97.0, "test_accuracy") + _attacked(60.0)
+    rows += _heated(0.25, 97.0, 65.0)
+    rows = [
+        dataclasses.replace(row, value=row.value + 1.0)
+        if row.seed == 2 and row.parameters.get("temperature") else row
+        for row in rows
+    ]  # fmt: skip
+    section = _section("temperature", rows)
+    assert "TA is the same, of 2 seeds" in _words(section)
+    (table,) = _tables(section)
+    assert all("(2)" in cell.text for line in table.body for cell in line[2:4])
+    alone = [row for row in rows if row.seed == 2]
+    assert "not run" in _words(_section("temperature", alone))
 
 
 def _translator(error, width, clean, *, control="", template=0.5):

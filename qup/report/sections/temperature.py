@@ -3,13 +3,12 @@
 from collections.abc import Iterator
 
 from qup.evidence_figures import temperatures
-from qup.measurements import Row
-from qup.report import numbers, sections
+from qup.report import heated, numbers, sections
 from qup.report.blocks import Block, Cell, Picture, Section, Table, Words
 from qup.report.estimates import Estimate, change, over_seeds
 from qup.report.material import Material
 from qup.report.sections import uncertainty
-from qup.report.selection import Look, of_network, rows
+from qup.report.selection import Look
 from qup.scales import Network
 
 _WORDS = (
@@ -21,26 +20,9 @@ _WORDS = (
     "rounded to zero where the network is sure: then the attack is weaker, "
     "and not the network more robust."
 )
+_TITLE = "Temperature: same decisions, another sigma_p"
 _LOOKS = (Look.CLEAN, Look.CLIP)
 _HEAD = ("epochs", "T", "TA", Look.CLIP.value)
-# AccuracyMeter's rows carry this; those of T = 1 are any network's.
-_TEMPERED = "uncertainty"
-
-
-def tempered(
-    material: Material, network: Network, epochs: int, look: Look, heat: float
-) -> list[Row]:
-    """Returns TA or RA at a temperature, a row a seed.
-
-    At T = 1 of the seeds that have another temperature: all compare alike.
-    """
-    if heat != 1:
-        wanted = {"evaluation": _TEMPERED, "temperature": heat}
-        return rows(material, network, "CL", epochs, look, **wanted)
-    held = _held(material, network, epochs)
-    seeds = {row.seed for row in held if row.parameters["temperature"] != 1}
-    found = rows(material, network, "CL", epochs, look)
-    return [row for row in found if row.seed in seeds]
 
 
 @sections.register(order=64)
@@ -51,12 +33,11 @@ def temperature(material: Material) -> Section:
     domains = uncertainty.domains(material)
     body, more = [], []
     for epochs in material.scale.tables["table2"].epochs:
-        heats = _heats(material, network, epochs)
-        if heats == [1.0]:
-            continue
+        heats = sorted(heated.seeds(material, network, epochs))
         for heat in heats:
             body.append(_line(material, network, epochs, heat, domains))
-        more += _shown(material, network, epochs, heats)
+        if heats:
+            more += _shown(material, network, epochs, heats)
     if not body:
         blocks.append(Words(f"It was {numbers.NOT_RUN}."))
         return Section("temperature", _TITLE, tuple(blocks))
@@ -66,32 +47,16 @@ def temperature(material: Material) -> Section:
     return Section("temperature", _TITLE, tuple(blocks))
 
 
-_TITLE = "Temperature: same decisions, another sigma_p"
-
-
-def _held(material: Material, network: Network, epochs: int) -> list[Row]:
-    return material.find(
-        evaluation=_TEMPERED, measure="robust_accuracy", control=None,
-        method=None, **of_network(network, epochs),
-    )  # fmt: skip
-
-
-def _heats(material: Material, network: Network, epochs: int) -> list[float]:
-    """Returns the temperatures that TA and RA were measured at, and 1."""
-    held = _held(material, network, epochs)
-    return sorted({1.0} | {row.parameters["temperature"] for row in held})
-
-
 def _line(
     material: Material, network: Network, epochs: int, heat: float,
     domains: list[str],
 ) -> tuple[Cell, ...]:  # fmt: skip
     looked = (
-        over_seeds(tempered(material, network, epochs, look, heat))
+        over_seeds(heated.tempered(material, network, epochs, look, heat))
         for look in _LOOKS
     )
     deviations = (
-        uncertainty.found(material, network, epochs, "sigma_p", domain, heat)
+        heated.deviation(material, network, epochs, domain, heat)
         for domain in domains
     )
     return (
@@ -108,16 +73,16 @@ def _shown(
     title = numbers.named(network.title, network.dataset, epochs)
     accuracies = {
         look.value: _points({
-            heat: over_seeds(tempered(material, network, epochs, look, heat))
+            heat: over_seeds(
+                heated.tempered(material, network, epochs, look, heat)
+            )
             for heat in heats
         })
         for look in _LOOKS
     }  # fmt: skip
     deviations = {
         domain: _points({
-            heat: uncertainty.found(
-                material, network, epochs, "sigma_p", domain, heat
-            )
+            heat: heated.deviation(material, network, epochs, domain, heat)
             for heat in heats
         })
         for domain in uncertainty.domains(material)
@@ -148,10 +113,12 @@ def _moved(
     told = []
     for look in _LOOKS:
         before, after = (
-            tempered(material, network, epochs, look, t) for t in (1.0, heat)
+            heated.tempered(material, network, epochs, look, t)
+            for t in (1.0, heat)
         )
         if look is Look.CLEAN:
-            told.append(f"TA {_same(before, after)}")
+            counted = numbers.count(len(after), "seed")
+            told.append(f"TA is the same, of {counted}")
             continue
         found = change(before, after)
         words = numbers.NOT_RUN
@@ -159,24 +126,12 @@ def _moved(
             words = f"differs by {numbers.text(found)} points"
         told.append(f"{look.value} {words}")
     for domain in uncertainty.domains(material):
-        values = [
-            uncertainty.found(material, network, epochs, "sigma_p", domain, t)
+        ratio = heated.ratio(*(
+            heated.deviation(material, network, epochs, domain, t)
             for t in (1.0, heat)
-        ]
+        ))  # fmt: skip
         words = numbers.NOT_RUN
-        if all(values) and values[0].value:
-            words = f"is {values[1].value / values[0].value:.2f} times as large"
+        if ratio is not None:
+            words = f"is {ratio:.2f} times as large"
         told.append(f"sigma_p, {domain}, {words}")
     return f"T = {heat:g}: {'; '.join(told)}."
-
-
-def _same(before: list[Row], after: list[Row]) -> str:
-    """Says by how much TA of the same seeds differs at the most."""
-    first = {row.seed: row.value for row in before}
-    gaps = [abs(row.value - first[row.seed]) for row in after
-            if row.seed in first]  # fmt: skip
-    if not gaps:
-        return numbers.NOT_RUN
-    if max(gaps) == 0:
-        return "is the same on every seed"
-    return f"differs by {max(gaps):.2f} points at the most"
