@@ -25,7 +25,13 @@ import numpy as np
 
 from qup.evaluation import Accuracy
 from qup.measurements import Row
-from qup.measures.uncertainty import Estimate, Relation, matrix, sums
+from qup.measures.uncertainty import (
+    Estimate,
+    Relation,
+    TooFewError,
+    matrix,
+    sums,
+)
 from qup.measures.uncertainty.relation import statistics
 from qup.subjects import Subject
 
@@ -80,6 +86,24 @@ def of_relation(
         for measure, value in sizes.items()
     ]
     return [dataclasses.replace(row, artifact=artifact) for row in rows]
+
+
+def of_refusal(subject: Subject, estimator: str, error: TooFewError) -> Row:
+    """Returns the row of an estimate that was refused: its effective size.
+
+    Args:
+      subject: See `of_relation`.
+      estimator: "importance" or "mcmc".
+      error: Why.
+
+    Returns:
+      "effective_sample_size", with {"refused": True}.
+    """
+    told = subject.such(
+        evaluation=EVALUATION, estimator=estimator, refused=True
+    )
+    size = Accuracy(error.size, None, error.count)
+    return told.row("effective_sample_size", size)
 
 
 def _measures(found: Relation) -> tuple[str, ...]:

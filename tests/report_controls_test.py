@@ -228,6 +228,20 @@ def test_another_training_is_not_compared_with():
     assert "not run" in _words(_section("temperature", alone))
 
 
+def test_refused_estimates_are_told_apart_from_what_was_not_run():
+    rows = _sigma(1.0, 0.2, seeds=2, label=0)
+    lost = _rows(
+        351.0, "effective_sample_size", temperature=1.0, packet="loss",
+        evaluation="uncertainty", domain="box", estimator="importance",
+        control="", refused=True, label=0,
+    )[2:]  # fmt: skip
+    (table,) = _tables(_section("uncertainty", rows + lost))
+    assert "label 0" in table.caption and table.head[-1] == "refused"
+    assert [line[-1].text for line in table.body] == ["seed 2: 351"]
+    (table,) = _tables(_section("uncertainty", rows))
+    assert [line[-1].text for line in table.body] == ["-"]
+
+
 def _translator(error, width, clean, *, control="", template=0.5):
     told = {
         "kind": "ACL", "control": control, "translator_parameters": width**2,

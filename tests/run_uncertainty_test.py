@@ -225,6 +225,8 @@ def test_another_packet_on_the_box_in_the_same_workdir(done, caplog):
     assert line.rstrip().endswith("not estimated")
     assert "num_samples of about" in text or "no number would do" in text
     assert not _rows(workdir, "sigma_x", temperature=0.001)
+    for row in _rows(workdir, "effective_sample_size", temperature=0.001):
+        assert row.parameters["refused"] is True and 0 < row.value < 500
     assert _rows(workdir, "test_accuracy", temperature=0.001)
     # What was drawn of the window stays.
     assert list((workdir / "figures").glob("uncertainty-loss-window-0.1-*"))

@@ -16,8 +16,14 @@ _WINDOW = GaussianWindow(np.array([0.5, 0.45]), 0.2)
 
 def test_too_few_independent_states_are_refused():
     message = r"200 states of 4 chains weigh .*R-hat is .*num_steps of about"
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=message) as caught:
         markov.relation(packets.trained(), _WINDOW, num_chains=4, num_steps=50)
+    assert isinstance(caught.value, uncertainty.TooFewError)
+    subject = Subject("d", "m", "CL", 0, 0)
+    row = uncertainty_rows.of_refusal(subject, "mcmc", caught.value)
+    assert row.measure == "effective_sample_size" and row.n == 200
+    assert 0 < row.value < 200
+    assert row.parameters["refused"] and row.parameters["estimator"] == "mcmc"
 
 
 def test_an_axis_that_chains_hardly_move_along_has_no_value():

@@ -23,7 +23,7 @@ from qup.components.artifacts import (
 )
 from qup.components.uncertainty_case import Case
 from qup.datasets import examples as files_of_examples
-from qup.measures.uncertainty import Relation
+from qup.measures.uncertainty import Relation, TooFewError
 from qup.measures.uncertainty.axes import Axes
 from qup.orchestration import In, Out, Place, component
 from qup.types import LogitsFn
@@ -76,16 +76,22 @@ def UncertaintyAnalyzer(
         file=directions_file, seed=seed, required=required,
     )  # fmt: skip
     found, refused = _estimated(case, axes, estimators, instead)
+    reasons = {name: str(error) for name, error in refused.items()}
     if required and not found:
-        raise errors.InputError(" ".join(dict.fromkeys(refused.values())))
+        raise errors.InputError(" ".join(dict.fromkeys(reasons.values())))
     subject = dataclasses.replace(subject, seed=seed).such(**setting)
-    told = {**setting, "refused": refused, "sampler": sampler}
+    told = {**setting, "refused": reasons, "sampler": sampler}
     uncertainty_saving.save(case, found, subject, told, relations.path)
     rows = []
     for name, relation in found.items():
         rows += uncertainty_rows.of_relation(
             subject, relation, named=named, artifact=f"{name}.npz"
         )
+    rows += [
+        uncertainty_rows.of_refusal(subject, name, error)
+        for name, error in refused.items()
+        if isinstance(error, TooFewError)
+    ]
     measurements.write(evaluation.path / "measurements.csv", rows)
 
 
@@ -98,7 +104,7 @@ def _loaded(path: str, content: str | None) -> LogitsFn:
 
 def _estimated(
     case: Case, axes: Axes, estimators: Sequence[str], instead: str | None
-) -> tuple[dict[str, Relation], dict[str, str]]:
+) -> tuple[dict[str, Relation], dict[str, errors.InputError]]:
     """Returns what was found and what was refused, by estimator."""
     found, refused = {}, {}
     for name in [*estimators, *([instead] if instead else [])]:
@@ -107,6 +113,6 @@ def _estimated(
         try:
             found[name] = case.estimate(name, axes)
         except errors.InputError as error:
-            refused[name] = str(error)
+            refused[name] = error
             _log.info("%s gives nothing: %s", name, error)
     return found, refused

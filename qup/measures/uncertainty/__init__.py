@@ -27,6 +27,7 @@ from qup.measures.uncertainty import (
     records,
 )
 from qup.measures.uncertainty.domains import Box, GaussianWindow, SineWindow
+from qup.measures.uncertainty.mixing import TooFewError
 from qup.measures.uncertainty.packets import (
     Packet,
     of_classifier,
@@ -45,6 +46,7 @@ __all__ = (
     "Packet",
     "Relation",
     "SineWindow",
+    "TooFewError",
     "axes",
     "checks",
     "faces",

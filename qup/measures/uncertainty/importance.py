@@ -55,7 +55,8 @@ def relation(
       The relation; its diagnostics hold "share", effective over all samples.
 
     Raises:
-      InputError: Too few effective samples; a packet that is 0 or not finite.
+      TooFewError: Too few effective samples.
+      InputError: A packet that is 0 or not finite.
     """
     axes = axes or lines.axes(packet.size)
     errors.check_number("num_samples", num_samples, least=1)
@@ -183,12 +184,13 @@ def _check(health: np.ndarray) -> None:
 
 def _check_size(effective: float, count: int, least: float) -> None:
     if effective < least:
-        raise errors.InputError(
+        raise mixing.TooFewError(
             f"{count} samples weigh as much as {effective:.0f} equal ones, "
             f"fewer than the {least:.0f} an error bar needs. Take more "
             f"samples (num_samples of about "
-            f"{_more(effective, count, least)}), a narrower window, or MCMC."
-        )
+            f"{_more(effective, count, least)}), a narrower window, or MCMC.",
+            size=effective, count=count,
+        )  # fmt: skip
 
 
 def _more(effective: float, count: int, least: float) -> str:

@@ -62,8 +62,9 @@ def relation(
       "least_effective_sample_size" (along an axis).
 
     Raises:
+      TooFewError: Too few effective samples.
       InputError: Fewer than 4 chains; a packet that is zero at every start,
-        or not finite; too few effective samples.
+        or not finite.
     """
     axes = axes or lines.axes(packet.size)
     errors.check_number("num_chains", num_chains, least=4)

@@ -15,6 +15,20 @@ from qup.measures.uncertainty.sums import Estimate, Sums
 _CHANCE = 0.0027
 
 
+class TooFewError(errors.InputError):
+    """Too few effective samples for an error bar.
+
+    Attributes:
+      size: How many there are.
+      count: Of how many points or states.
+    """
+
+    def __init__(self, message: str, *, size: float, count: int):
+        """Takes the message for the user, and what was found."""
+        super().__init__(message)
+        self.size, self.count = size, count
+
+
 def r_hat(groups: Sums) -> np.ndarray:
     """Returns the larger split R-hat of x and s along every axis: [axes]."""
     return np.maximum(*(_r_hat(groups, name) for name in "ys"))
@@ -43,7 +57,7 @@ def effective(estimates: Mapping[str, Estimate]) -> np.ndarray:
 def check(
     sizes: np.ndarray, furthest: float, steps: int, chains: int, least: float
 ) -> None:
-    """Raises an InputError where states are worth too few samples.
+    """Raises a TooFewError where states are worth too few samples.
 
     Args:
       sizes: See `effective`.
@@ -56,13 +70,14 @@ def check(
     if middle >= least:
         return
     more = int(np.ceil(1.3 * steps * least / max(middle, 1.0)))
-    raise errors.InputError(
+    raise TooFewError(
         f"{steps * chains} states of {chains} chains weigh as much as "
         f"{max(middle, 0.0):.0f} independent ones, fewer than the {least:.0f} "
         f"an error bar needs; the largest R-hat is {furthest:.3f}. Take more "
         f"steps (num_steps of about {more:,}) or more chains; where R-hat "
-        "stays large they do not meet: take a narrower window."
-    )
+        "stays large they do not meet: take a narrower window.",
+        size=max(middle, 0.0), count=steps * chains,
+    )  # fmt: skip
 
 
 def known(

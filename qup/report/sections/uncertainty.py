@@ -2,6 +2,7 @@
 
 from qup.evidence_figures import products
 from qup.measurements import Row
+from qup.measures.uncertainty.importance import LEAST_SAMPLES
 from qup.report import numbers, sections
 from qup.report.blocks import Block, Cell, Picture, Section, Table, Words
 from qup.report.estimates import Estimate, over_seeds
@@ -53,6 +54,22 @@ def found(
     return over_seeds(rows)
 
 
+def refused(
+    material: Material,
+    network: Network,
+    epochs: int,
+    domain: str,
+    temperature: float = 1.0,
+) -> list[Row]:
+    """Returns the sizes of samples that were too few, a row a seed."""
+    return material.find(
+        measure="effective_sample_size", refused=True, domain=domain,
+        temperature=temperature, evaluation=_OWN, estimator="importance",
+        control=None, packet="loss", method=None,
+        **of_network(network, epochs),
+    )  # fmt: skip
+
+
 def domains(material: Material) -> list[str]:
     """Returns the domains in which classifiers were measured."""
     rows = material.find(
@@ -90,8 +107,14 @@ def uncertainty(material: Material) -> Section:
             "TA",
             Look.CLIP.value,
             *(m.replace("_", " ") for m in _MEASURES),
+            "refused",
         )
-        caption = f"{network.title} on {network.dataset}. {numbers.KEY}"
+        caption = (
+            f"{network.title} on {network.dataset}; {_packet(material)}. "
+            f"{numbers.KEY} Refused: seeds whose points weigh as much as "
+            f"fewer than {LEAST_SAMPLES:.0f} equal ones, and as how many; "
+            "the means leave them out, and so are not of all trainings."
+        )
         blocks.append(Table(head, tuple(body), caption))
         blocks += _pictures(material, network, table.epochs)
     else:
@@ -107,7 +130,8 @@ def _line(
         found(material, network, epochs, measure, domain, heat)
         for measure in _MEASURES
     ]
-    if not any(values):
+    lost = refused(material, network, epochs, domain, heat)
+    if not any(values) and not lost:
         return None
     # At another temperature TA is the same, and RA has rows of its own.
     heated = {} if heat == 1 else {"temperature": heat, "evaluation": _OWN}
@@ -119,7 +143,27 @@ def _line(
         Cell(domain), Cell(str(epochs)), Cell(f"{heat:g}"),
         *(numbers.cell(x) for x in looks),
         *(numbers.cell(x, 5) for x in values),
+        Cell(_sizes(lost) or "-", tuple(lost), "muted"),
     )  # fmt: skip
+
+
+def _sizes(lost: list[Row]) -> str:
+    return ", ".join(f"seed {row.seed}: {row.value:.0f}" for row in lost)
+
+
+def _packet(material: Material) -> str:
+    """Returns whose packet it is, and of how many points."""
+    rows = material.find(
+        evaluation=_OWN, measure="sigma_p", packet="loss", control=None,
+        over="pixels", statistic="mean", estimator="importance",
+    )  # fmt: skip
+    labels = sorted({row.parameters["label"] for row in rows})
+    counts = sorted({f"{row.n:,}" for row in rows})
+    return (
+        f"the loss of label {', '.join(map(str, labels))}, "
+        f"{' or '.join(counts)} points; a window stands on the mean image of "
+        "that label"
+    )
 
 
 def _pictures(
