@@ -16,6 +16,11 @@ class Published(NamedTuple):
     robust_accuracy: float
 
 
+# What it calls the architectures.
+TITLES = {
+    "convnet": "ConvNet", "resnet": "ResNet", "googlenet": "GoogleNet",
+    "ygcnn": "YGCNN",
+}  # fmt: skip
 # Radius of its attacks, in the L-inf norm.
 EPSILON = {"mnist": 0.1, "cifar10": 8 / 255}
 

@@ -21,7 +21,8 @@ from scipy import stats
 
 from qup import errors
 
-_FEWEST = 4
+# Networks without which there is nothing to correlate.
+FEWEST = 4
 # All orders up to 7 networks (5,040), a sample of them from 8 on.
 _MOST_ORDERS = 5040
 _ORDERS = 9999
@@ -115,11 +116,11 @@ def _checked(
             f"{', '.join(map(' '.join, zip(columns, shapes, strict=True)))}."
         )
     n = len(arrays[0])
-    if n < _FEWEST + fixed:
+    if n < FEWEST + fixed:
         raise errors.InputError(
             f"{n} networks are too few to correlate their ranks"
             + (f", {fixed} held fixed" if fixed else "")
-            + f": at least {_FEWEST + fixed} are needed. Train more."
+            + f": at least {FEWEST + fixed} are needed. Train more."
         )
     for name, array in zip(columns, arrays, strict=True):
         if not np.isfinite(array).all():

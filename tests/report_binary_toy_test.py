@@ -107,8 +107,8 @@ def test_fig_2_is_drawn_from_arrays_alone(tmp_path):
         if "±" in cell.text
     }
     # The paper draws sigma_x smaller, and overlaps in P larger.
-    assert tones["0.049 ± 0.000 (3)"] == "bad"
-    assert tones["-0.049 ± 0.000 (3)"] == "bad"
+    assert tones["0.049 ± 0.000 (3), the other way"] == "bad"
+    assert tones["-0.049 ± 0.000 (3), the other way"] == "bad"
     (picture,) = _pictures(found)
     assert picture.name == "fig2-sine" and picture.alt
     # Two packets of two networks, each with a strip and a field in X and P.

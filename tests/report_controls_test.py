@@ -341,12 +341,32 @@ def test_predictors_tell_what_goes_with_robustness():
     assert [len(axis.containers) for axis in shown] == [8, 8, 8, 8, 3]
 
 
+def test_numbers_are_compared_of_the_seeds_that_have_both():
+    rows = []
+    for number, changes in enumerate(_TABLE, 1):
+        rows += _network(number, 90.0 - 5 * number, **changes)
+    # One seed more of RA alone turns the order of the means round.
+    far = [
+        dataclasses.replace(row, seed=3, value=90.0 - row.value)
+        for row in rows
+        if row.measure == "robust_accuracy" and row.seed == 0
+    ]
+    (table,) = _tables(_section("predictors", rows + far))
+    assert _lines(table)["input gradient"][1] == "-1.00"
+
+
 def test_few_networks_predict_nothing():
     rows = _network(1.0, 80.0) + _network(2.0, 70.0, epochs=30)
     section = _section("predictors", rows)
-    (table,) = _tables(section)
+    assert not _tables(section)
+    assert "2 networks, too few to correlate" in _words(section)
+    for number, changes in enumerate(_TABLE[2:5], 3):
+        rows += _network(number, 90.0 - 5 * number, **changes)
+    (table,) = _tables(_section("predictors", rows))
     verdicts = {line[-1].text for line in table.body}
-    assert verdicts == {"undecided: too few that differ", "not run"}
+    assert "undecided at n = 5" in verdicts and "[" not in table.body[1][2].text
+    # 2 / 5! is above .05 / 4, for as many numbers differ.
+    assert "p cannot be below 0.017" in table.caption
     assert "It was not run" in _words(_section("predictors", []))
 
 

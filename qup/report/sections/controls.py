@@ -40,7 +40,7 @@ def controls(material: Material) -> Section:
     blocks: list[Block] = [Words(_WORDS)]
     if any(any(found.values()) for _, found in lines):
         blocks.append(_table(material, lines))
-        blocks.append(_picture(lines, network, epochs))
+        blocks.append(_picture(material, lines, network, epochs))
         blocks += _frontier(material, network)
     else:
         blocks.append(Words(f"They were {numbers.NOT_RUN}."))
@@ -85,12 +85,14 @@ def _table(material: Material, lines: list) -> Table:
     return Table(head, body, f"Percent. {numbers.KEY}")
 
 
-def _picture(lines: list, network: Network, epochs: int) -> Picture:
+def _picture(
+    material: Material, lines: list, network: Network, epochs: int
+) -> Picture:
     shown = [
         Control(
             title,
             {
-                look.value: (x.value, x.low, x.high)
+                look.title(material): (x.value, x.low, x.high)
                 for look, x in found.items()
                 if x is not None and look is not Look.FREE
             },

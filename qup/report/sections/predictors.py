@@ -1,16 +1,14 @@
 """What predicts robustness: sigma_p, or what is simpler."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from qup import errors
 from qup.evidence_figures import predicting
 from qup.evidence_figures.predicting import Candidate
-from qup.rank_correlations import Correlation, correlate
-from qup.report import candidates, numbers, sections
+from qup.rank_correlations import FEWEST, Correlation
+from qup.report import candidates, correlations, numbers, sections
 from qup.report.blocks import Block, Cell, Picture, Section, Table, Words
 from qup.report.candidates import Candidates
-from qup.report.estimates import Estimate
 from qup.report.material import Material
 from qup.report.selection import Look
 
@@ -19,12 +17,15 @@ _WORDS = (
     "stands beside what is simpler: TA, the gradient of the loss at the test "
     "images, their margin over its gradient (to first order the distance to "
     "the boundary), and CLEVER. Each network counts once, with its mean over "
-    "seeds; correlations are of ranks. The partial ones ask whether a number "
-    "says anything of RA that margin and gradient do not say. Networks at "
-    "several epochs of one training are kin, so p is too small rather than "
-    "too large."
+    "the seeds of which both numbers were measured; correlations are of "
+    "ranks. The partial ones ask whether a number says anything of RA that "
+    "margin and gradient do not say. Networks at several epochs of one "
+    "training are kin, so p is too small rather than too large. sigma_x, "
+    "sigma_p and their product are of one label, RA is of all."
 )
 _LEVEL = 0.05
+# Networks from which on Fisher's interval means something.
+_MANY = 10
 # Name: title, axis, logarithmic.
 _KINDS = {
     "test_accuracy": ("TA", "percent", False),
@@ -64,7 +65,15 @@ def _of_dataset(material: Material, dataset: str) -> Iterator[Block]:
     if look is None:
         return
     networks = [of for of in networks if look in of.robust]
-    found = {name: _correlated(networks, look, name) for name in _KINDS}
+    if len(networks) < FEWEST:
+        yield Words(
+            f"{dataset}: {numbers.count(len(networks), 'network')}, too few "
+            "to correlate."
+        )
+        return
+    found = {
+        name: correlations.correlated(networks, look, name) for name in _KINDS
+    }
     title = look.title(material)
     counted = numbers.count(len(networks), "network")
     seeds = min(of.robust[look].seeds for of in networks)
@@ -80,39 +89,26 @@ def _of_dataset(material: Material, dataset: str) -> Iterator[Block]:
     )
     yield Table(
         _HEAD, body,
-        f"{dataset}, {title}: Spearman's correlation with its 95 % interval. "
-        f"A verdict needs p below {_LEVEL} / {max(tried, 1)}, for as many "
-        "were tried.",
+        f"{dataset}, {title}: Spearman's correlation"
+        f"{', with its 95 % interval' if len(networks) >= _MANY else ''}. A "
+        f"verdict needs p below {_LEVEL} / {max(tried, 1)}, for as many were "
+        f"tried. {_least(found.values())}",
     )  # fmt: skip
     yield _picture(networks, look, found, dataset, title)
 
 
-def _of(network: Candidates, name: str) -> Estimate | None:
-    if name == "test_accuracy":
-        return network.clean
-    return network.values.get(name)
-
-
-def _known(network: Candidates, name: str) -> bool:
-    value = _of(network, name)
-    return value is not None and math.isfinite(value.value)
-
-
-def _correlated(
-    networks: list[Candidates], look: Look, name: str, *given: str
-) -> Correlation | None:
-    """Returns a correlation with RA; None of too few networks."""
-    own = [
-        of for of in networks if all(_known(of, n) for n in (name, *given))
-    ]  # fmt: skip
-    try:
-        return correlate(
-            [_of(of, name).value for of in own],
-            [of.robust[look].value for of in own],
-            given={n: [_of(of, n).value for of in own] for n in given},
-        )
-    except errors.InputError:
-        return None
+def _least(found: Iterable[Correlation | None]) -> str:
+    """Says where so few networks cannot have a verdict at all."""
+    held = [of for of in found if of is not None]
+    if not held:
+        return ""
+    most = max(of.n for of in held)
+    least = 2 / math.factorial(most)
+    if least < _LEVEL / len(held):
+        return ""
+    return (
+        f"Of {most} networks p cannot be below {least:.2g}: none can have it."
+    )
 
 
 def _line(
@@ -122,15 +118,17 @@ def _line(
     found: Correlation | None,
     tried: int,
 ) -> tuple[Cell, ...]:
-    own = [of for of in networks if _known(of, name)]
-    rows = tuple(row for of in own for row in _of(of, name).rows)
+    own = [of for of in networks if correlations.known(of, name)]
+    rows = tuple(
+        row for of in own for row in correlations.value_of(of, name).rows
+    )
     if not own:
         empty = (Cell(numbers.NOT_RUN, tone="muted"),)
         return (Cell(_KINDS[name][0]), Cell("0"), *(5 * empty))
     partial = (
         Cell("-", tone="muted")
         if fixed == name
-        else _told(_correlated(networks, look, name, fixed))
+        else _told(correlations.correlated(networks, look, name, fixed))
         for fixed in _FIXED
     )
     return (
@@ -144,7 +142,7 @@ def _told(found: Correlation | None, rows: tuple = ()) -> Cell:
     if found is None:
         return Cell("too few that differ", tone="muted")
     text = f"{found.value:+.2f}"
-    if found.interval:
+    if found.interval and found.n >= _MANY:
         text += f" [{found.interval[0]:+.2f}, {found.interval[1]:+.2f}]"
     return Cell(text, rows)
 
@@ -168,7 +166,9 @@ def _picture(
     shown = []
     for name, (words, label, logarithmic) in _KINDS.items():
         values = {
-            of.title: _of(of, name).point for of in networks if _known(of, name)
+            of.title: correlations.value_of(of, name).point
+            for of in networks
+            if correlations.known(of, name)
         }
         positive = all(point[0] > 0 for point in values.values())
         if values:

@@ -18,9 +18,11 @@ _ASSUMED = (
     "paper's 4 x 0.025 = 0.1 and 4 x 2/255 = 8/255.",
     "The paper does not say whether attacked pixels are clipped to [0, 1]; "
     "both are given.",
-    "RA counts every test image whose attacked version is misclassified, also "
-    "those that were misclassified before.",
-    "Recipes are not given: ConvNet is LeNet-5 with Adam 1e-3, the others are "
+    "RA is the share of all test images that are classified rightly after the "
+    "attack; one that was misclassified before and is right afterwards counts "
+    "(the rows robust_accuracy_strict leave it out).",
+    "Recipes are not in the paper, and we did not consult the code that it "
+    "cites: ConvNet is LeNet-5 with Adam 1e-3, the others are "
     "described in the models' own documentation. No augmentation.",
     "The walk's N, step and clip are not given as a pair; ours were chosen "
     "to come near the supplement's Table 1 on held-out images, so agreement "

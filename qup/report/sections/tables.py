@@ -34,26 +34,35 @@ def table3(material: Material) -> Section:
 
 def _section(material: Material, name: str, title: str) -> Section:
     asked = material.scale.tables[name]
-    blocks: list[Block] = [_words(asked), _table(material, asked)]
+    blocks: list[Block] = [_words(material, asked), _table(material, asked)]
     blocks += _pictures(material, name, asked)
     return Section(name, title, tuple(blocks))
 
 
-def _words(asked: Asked) -> Words:
+def _words(material: Material, asked: Asked) -> Words:
+    scale = material.scale
+    worst = Look.WORST.title(material).removeprefix("RA, ")
     names = {network.dataset for network in asked.networks}
     text = (
         "Test accuracy (TA) and robust accuracy (RA, the share of all test "
         "images that are classified rightly after the attack) of "
         f"classifiers on {', '.join(sorted(names))}. PGD-4 is the paper's "
-        "attack, on all test images; it does not say whether pixels were "
-        "clipped to [0, 1], so both are given. The strong attacks ran on "
-        "the first test images, as many as n says."
+        "attack: 4 steps of a quarter of epsilon in the L-inf ball of radius "
+        "epsilon, 0.1 on MNIST and 8/255 on CIFAR-10, on all test images; it "
+        "does not say whether pixels were clipped to [0, 1], so both are "
+        "given. Strong PGD takes "
+        f"{scale.strong_steps} steps of epsilon/40 from "
+        f"{numbers.count(scale.strong_restarts, 'random start')} up the "
+        f"cross-entropy; {worst} is the strongest attack here. Both ran on "
+        "the first test images, as many as n says, and stay within [0, 1]: "
+        "compare them with the clipped column. Without the clip an attack "
+        "may leave the range of images, which is another threat."
     )
     small = [n.title for n in asked.networks if n.compact]
     if small:
         text += (
-            f" Compact networks or small images stand for the paper's at "
-            f"this scale: {', '.join(small)}."
+            f" At this scale {', '.join(small)} stand for the paper's "
+            "networks of full size: their numbers reproduce none of its."
         )
     return Words(text)
 
@@ -141,7 +150,8 @@ def _published(
             points[number] = known
     if not points:
         return None
-    title = f"{network.title}: paper"
+    # Of the paper's network, which a compact one is not.
+    title = f"{paper.TITLES[network.model]}: paper"
     return tuple(
         Line(
             title, network.model,
