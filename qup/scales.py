@@ -58,6 +58,8 @@ class Scale:
       settings: Which settings of configs/<dataset>.py: "smoke" or "full".
       tables: "table2" and "table3".
       seeds: How many, where --seeds says nothing.
+      several: The experiments that then take all of them, others the first
+        alone; None for every one.
       strong_images: Images under the strong attacks, the first of the test
         set.
       strong_steps: Steps of the strong PGD.
@@ -78,6 +80,7 @@ class Scale:
     settings: str
     tables: Mapping[str, Table]
     seeds: int
+    several: tuple[str, ...] | None = None
     strong_images: int = 1000
     strong_steps: int = 100
     strong_restarts: int = 5
@@ -146,6 +149,8 @@ SCALES = {
             ),
         },
         seeds=2,
+        # That they run is what the others are there for.
+        several=("table2", "table3", "fig2"),
         strong_images=48,
         strong_steps=5,
         strong_restarts=2,

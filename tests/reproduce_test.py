@@ -50,6 +50,12 @@ def test_seeds_are_a_number_or_a_list():
     assert _request(seeds=("3",)).numbers() == (0, 1, 2)
     assert _request(seeds=("3", "7")).numbers() == (3, 7)
     assert len(_request().numbers()) == scales.get("cpu").seeds
+    smoke = _request(scale="smoke")
+    assert smoke.seeds_of("table2") == (0, 1)
+    assert smoke.seeds_of("controls") == (0,)
+    asked = _request(scale="smoke", seeds=("2",))
+    assert asked.seeds_of("controls") == (0, 1)
+    assert _request().seeds_of("controls") == _request().numbers()
 
 
 def test_experiments_run_in_their_order():

@@ -99,7 +99,7 @@ class _Reproduction:
 
     def _plans(self) -> dict[str, list[Node]]:
         """Returns the nodes of each experiment that can be planned."""
-        plans, seeds = {}, self._request.numbers()
+        plans: dict[str, list[Node]] = {}
         shared: dict[str, Node] = {}
         for name in self._request.chosen():
             lab = Lab(
@@ -109,7 +109,7 @@ class _Reproduction:
                 epochs=self._request.kept_epochs(),
             )  # fmt: skip
             try:
-                experiments.get(name)(lab, seeds)
+                experiments.get(name)(lab, self._request.seeds_of(name))
             except errors.InputError as error:
                 self._fail(name, str(error))
                 continue

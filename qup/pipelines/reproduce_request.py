@@ -64,8 +64,19 @@ class Request:
         smoke = self.scale == "smoke"
         return needs is None or smoke or getattr(self, needs) is not None
 
+    def seeds_of(self, experiment: str) -> tuple[int, ...]:
+        """Returns the seeds of an experiment.
+
+        Raises:
+          InputError: See `numbers`.
+        """
+        several = scales.get(self.scale).several
+        if self.seeds or several is None or experiment in several:
+            return self.numbers()
+        return self.numbers()[:1]
+
     def numbers(self) -> tuple[int, ...]:
-        """Returns the seeds.
+        """Returns the seeds of all experiments together.
 
         Raises:
           InputError: They are no seeds, or one stands twice.
