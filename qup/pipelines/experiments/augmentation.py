@@ -39,8 +39,9 @@ def _augment(lab: Lab, table: Table, seeds: Iterable[int]) -> None:
 def augmented(lab: Lab, of: Trained) -> Trained:
     """Returns the pair of the settings, looked at from all sides."""
     pair = paired(lab, of)
-    lab.strongly(pair)
+    # Minutes, where AutoAttack on a pair may take an hour.
     lab.diagnosed(pair)
+    lab.strongly(pair)
     return pair
 
 
