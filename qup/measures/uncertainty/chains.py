@@ -2,7 +2,7 @@
 
 Chains walk on the free coordinates of a domain, whose points have the density
 rho = l^2 w^2 exactly: the points themselves in a Gaussian window, reflected
-ones on a box, angles of normal vectors under a sine window. Nothing but sums
+ones on a box, angles of vectors under a sine window. Nothing but sums
 is kept of a chain.
 """
 

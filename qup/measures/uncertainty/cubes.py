@@ -138,10 +138,10 @@ class SineWindow(_Cube):
         squares = project(slope**2, squared=True)
         return project(slope) ** 2 - squares - (math.pi / self.side) ** 2
 
-    # 2 sin^2 is the density of a polar angle of a sphere in R^4. So a normal
-    # vector z of R^4 stands for each coordinate, which is its angle to the
-    # first axis: steps have no zero of the density before them. On the
-    # coordinate itself they are refused near a face, and chains stick there.
+    # 2 sin^2 is the density of the angle between a vector of R^4, of any
+    # direction alike, and the first axis. So a vector z stands for each
+    # coordinate, its angle: steps have no zero of the density before them. On
+    # the coordinate itself they are refused near a face, and chains stick.
 
     def start(self, rows: tf.Tensor, size: int, dtype) -> tf.Tensor:
         """Draws the vectors, one after another: [n, 4 size]."""
