@@ -48,7 +48,6 @@ def controls(lab: Lab, seeds: Iterable[int]) -> None:
         lab.strongly(trained)
         _temperatures(lab, trained)
         _leaks(lab, trained)
-        _sizes(lab, trained)
         predictors.measured(lab, trained)
         for method in METHODS:
             for number in lab.scale.robust_epochs:
@@ -56,6 +55,9 @@ def controls(lab: Lab, seeds: Iterable[int]) -> None:
                 lab.attacked(robust)
                 lab.strongly(robust)
                 predictors.measured(lab, robust)
+        _sizes(lab, trained)
+        # The strong attacks on a U-Net take the longest of all.
+        _plain(lab, trained)
 
 
 def _temperatures(lab: Lab, of: Trained) -> None:
@@ -106,7 +108,6 @@ def _leaks(lab: Lab, of: Trained) -> None:
         examples=of.examples, deltas=deltas,
     ).outputs["templates"]  # fmt: skip
     _pair(lab, of, templates, "class_template")
-    _plain(lab, of)
 
 
 def _own_relation(
