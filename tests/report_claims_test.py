@@ -140,8 +140,12 @@ def test_augmentation_that_is_masked_is_told():
 @pytest.mark.parametrize(("template", "outcome"), [(98.0, _YES), (99.5, _NO)])
 def test_class_templates(template, outcome):
     rows = _looks(99.0, 90.0, kind="ACL")
-    rows += _looks(template, 90.0, kind="ACL", control="class_template")
-    assert _judge("more_than_a_class_template", rows).outcome is outcome
+    rows += _looks(template, 80.0, kind="ACL", control="class_template")
+    verdict = _judge("more_than_a_class_template", rows)
+    assert verdict.outcome is outcome and "gains" not in verdict.words
+    verdict = _judge("more_than_a_class_template", rows + _looks(97.0, 60.0))
+    told = f"{template - 97:.1f} of 2.0 points of TA, 20.0 of 30.0 points of RA"
+    assert told in verdict.words
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ KEY = (
     "(marked ^) that alone, which knows nothing of how trainings differ."
 )
 # Sides that differ by more of the interval are told one by one.
-_LOPSIDED = 0.1
+_LOPSIDED = 0.2
 
 
 def cell(estimate: Estimate | None, digits: int = 2) -> Cell:
