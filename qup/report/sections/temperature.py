@@ -56,14 +56,24 @@ def _line(
         for look in _LOOKS
     )
     deviations = (
-        heated.deviation(material, network, epochs, domain, heat)
+        _deviation(material, network, epochs, domain, heat)
         for domain in domains
     )
     return (
         Cell(str(epochs)), Cell(f"{heat:g}"),
         *(numbers.cell(x) for x in looked),
-        *(numbers.cell(x, 5) for x in deviations),
+        *deviations,
     )  # fmt: skip
+
+
+def _deviation(
+    material: Material, network: Network, epochs: int, domain: str, heat: float
+) -> Cell:
+    given = (material, network, epochs, domain, heat)
+    found = heated.deviation(*given)
+    if found is None and uncertainty.refused(*given):
+        return Cell("refused", tone="muted")
+    return numbers.cell(found, 5)
 
 
 def _shown(
