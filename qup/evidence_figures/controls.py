@@ -23,8 +23,8 @@ _LOOKS = (
     ("#009E73", "v"),
 )  # fmt: skip
 _GREY = "#666666"
-# Letters of a legend that fill the figure.
-_WIDE = 66
+# Letters of a legend that fill what long titles leave of the figure.
+_WIDE = 44
 
 
 @dataclasses.dataclass(frozen=True)
