@@ -142,7 +142,11 @@ def _line(
     return (
         Cell(domain), Cell(str(epochs)), Cell(f"{heat:g}"),
         *(numbers.cell(x) for x in looks),
-        *(numbers.cell(x, 5) for x in values),
+        *(
+            Cell("refused", tone="muted") if x is None and lost
+            else numbers.cell(x, 5)
+            for x in values
+        ),
         Cell(_sizes(lost) or "-", tuple(lost), "muted"),
     )  # fmt: skip
 
