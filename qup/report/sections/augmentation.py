@@ -132,9 +132,9 @@ def _checks(
     flagged = [row for row in rows if row.value == 1]
     open_ = [row for row in rows if math.isnan(row.value)]
     yield Words(
-        f"Checks for masked gradients of ACL, {network.title}, {epochs} "
-        f"epochs, seed {first}: {len(flagged)} of {len(rows)} flagged, "
-        f"{len(open_)} not decided. What was flagged:"
+        f"Checks for masked gradients of ACL, {network.title}, "
+        f"{numbers.count(epochs, 'epoch')}, seed {first}: {len(flagged)} of "
+        f"{len(rows)} flagged, {len(open_)} not decided. What was flagged:"
     )
     words = _said(material, rows)
     yield Points(
