@@ -81,10 +81,13 @@ def StepAnalyzer(
         looks, title="gradient steps", total=len(looks), unit="look"
     ):
         robust = _robust(classifier, batches, attack)
-        size = gradient_steps.DIRECTIONS[attack["direction"]]
-        told = {"name": ATTACK, "size": size, **attack}
-        rows.append(subject.row("robust_accuracy", robust, told))
+        rows.append(subject.row("robust_accuracy", robust, _told(attack)))
     measurements.write(evaluation.path / "measurements.csv", rows)
+
+
+def _told(attack: dict[str, Any]) -> dict[str, Any]:
+    size = gradient_steps.DIRECTIONS[attack["direction"]]
+    return {"name": ATTACK, "size": size, **attack}
 
 
 def _looks(

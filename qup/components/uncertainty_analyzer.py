@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import logging
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qup import errors, measurements, uncertainty_rows
@@ -23,9 +23,11 @@ from qup.components.artifacts import (
 )
 from qup.components.uncertainty_case import Case
 from qup.datasets import examples as files_of_examples
+from qup.measurements import Row
 from qup.measures.uncertainty import Relation, TooFewError
 from qup.measures.uncertainty.axes import Axes
 from qup.orchestration import In, Out, Place, component
+from qup.subjects import Subject
 from qup.types import LogitsFn
 
 _log = logging.getLogger("qup")
@@ -87,12 +89,18 @@ def UncertaintyAnalyzer(
         rows += uncertainty_rows.of_relation(
             subject, relation, named=named, artifact=f"{name}.npz"
         )
-    rows += [
+    rows += _refusals(subject, refused)
+    measurements.write(evaluation.path / "measurements.csv", rows)
+
+
+def _refusals(
+    subject: Subject, refused: Mapping[str, errors.InputError]
+) -> list[Row]:
+    return [
         uncertainty_rows.of_refusal(subject, name, error)
         for name, error in refused.items()
         if isinstance(error, TooFewError)
     ]
-    measurements.write(evaluation.path / "measurements.csv", rows)
 
 
 @functools.lru_cache(maxsize=2)
