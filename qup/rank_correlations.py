@@ -23,6 +23,9 @@ from qup import errors
 
 # Networks without which there is nothing to correlate.
 FEWEST = 4
+# Networks, less what is held fixed, from which on Fisher's interval means
+# something.
+INTERVAL_FROM = 10
 # All orders up to 7 networks (5,040), a sample of them from 8 on.
 _MOST_ORDERS = 5040
 _ORDERS = 9999
@@ -171,7 +174,7 @@ def _orders(n: int, seed: int) -> np.ndarray:
 
 def _interval(value: float, free: int) -> tuple[float, float] | None:
     """Returns the 95 % interval; `free` is n less the columns held fixed."""
-    if free <= 3 or abs(value) >= 1 - _EQUAL:
+    if free < INTERVAL_FROM or abs(value) >= 1 - _EQUAL:
         return None
     # artanh rho is nearly normal of variance 1.06 / (n - k - 3).
     width = stats.norm.ppf(0.5 + _COVERAGE / 2) * math.sqrt(1.06 / (free - 3))

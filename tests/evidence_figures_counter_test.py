@@ -106,7 +106,7 @@ def test_candidates_tell_their_correlation():
         looks, title="toy", attack="PGD-9", note="So.",
     )  # fmt: skip
     words = _drawn(figure)
-    for part in ("gradient", "margin", "unit", "pixel", "= 0.94 [", "n = 6",
+    for part in ("gradient", "margin", "unit", "pixel", "= 0.94 p", "n = 6",
                  "too few", "PGD-9", "So."):  # fmt: skip
         assert part in words, part
     # Without a value a network is left out.

@@ -74,7 +74,7 @@ def draw(
     for axis in panels[:, 0]:
         axis.set_ylabel("RA in percent", fontsize=9)
     figure.suptitle(f"{title}\nrobust accuracy: {attack}", fontsize=10.5)
-    words = r"$\rho$: Spearman's rank correlation with its 95 % interval."
+    words = r"$\rho$: Spearman's rank correlation."
     figure.legend(
         handles=trainings.handles(look for look, _ in networks.values()),
         loc="outside lower center", ncols=4, fontsize=8.5, frameon=False,

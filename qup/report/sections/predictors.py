@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 from qup.evidence_figures import predicting
 from qup.evidence_figures.predicting import Candidate
-from qup.rank_correlations import FEWEST, Correlation
+from qup.rank_correlations import FEWEST, INTERVAL_FROM, Correlation
 from qup.report import candidates, correlations, numbers, sections
 from qup.report.blocks import Block, Cell, Picture, Section, Table, Words
 from qup.report.candidates import Candidates
@@ -24,8 +24,6 @@ _WORDS = (
     "sigma_p and their product are of one label, RA is of all."
 )
 _LEVEL = 0.05
-# Networks from which on Fisher's interval means something.
-_MANY = 10
 # Name: title, axis, logarithmic.
 _KINDS = {
     "test_accuracy": ("TA", "percent", False),
@@ -84,13 +82,14 @@ def _of_dataset(material: Material, dataset: str) -> Iterator[Block]:
         f"{candidates.sampling(networks)}"
     )
     tried = sum(x is not None for x in found.values())
+    many = len(networks) >= INTERVAL_FROM
     body = tuple(
         _line(networks, look, name, found[name], tried) for name in _KINDS
     )
     yield Table(
         _HEAD, body,
         f"{dataset}, {title}: Spearman's correlation"
-        f"{', with its 95 % interval' if len(networks) >= _MANY else ''}. A "
+        f"{', with its 95 % interval' if many else ''}. A "
         f"verdict needs p below {_LEVEL} / {max(tried, 1)}, for as many were "
         f"tried. {_least(found.values())}",
     )  # fmt: skip
@@ -142,7 +141,7 @@ def _told(found: Correlation | None, rows: tuple = ()) -> Cell:
     if found is None:
         return Cell("too few that differ", tone="muted")
     text = f"{found.value:+.2f}"
-    if found.interval and found.n >= _MANY:
+    if found.interval:
         text += f" [{found.interval[0]:+.2f}, {found.interval[1]:+.2f}]"
     return Cell(text, rows)
 
