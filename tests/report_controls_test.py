@@ -199,7 +199,7 @@ def test_temperature_moves_what_it_moves():
         "97.01 ± 0.02 (3)", "55.01 ± 0.02 (3)", "0.41000 ± 0.02484 (3)",
     ]  # fmt: skip
     words = _words(section)
-    assert "TA is the same, of 3 seeds" in words
+    assert "TA is the same within 0.05 points, of 3 seeds" in words
     assert "differs by -5.00" in words and "1.95 times" in words
     left, right = _pictures(section)["temperature-mnist-convnet-1"].figure.axes
     assert len(left.containers) == 2 and len(right.containers) == 1
@@ -221,7 +221,7 @@ def test_another_training_is_not_compared_with():
         for row in rows
     ]  # fmt: skip
     section = _section("temperature", rows)
-    assert "TA is the same, of 2 seeds" in _words(section)
+    assert "TA is the same within 0.05 points, of 2 seeds" in _words(section)
     (table,) = _tables(section)
     assert all("(2)" in cell.text for line in table.body for cell in line[2:4])
     alone = [row for row in rows if row.seed == 2]

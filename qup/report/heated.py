@@ -19,7 +19,7 @@ from qup.scales import Network
 # AccuracyMeter's rows carry this; those of T = 1 are any network's.
 _TEMPERED = "uncertainty"
 # Points of TA that logits which are equal but for rounding may decide.
-_TIES = 0.05
+TIES = 0.05
 
 
 def seeds(
@@ -37,7 +37,7 @@ def seeds(
         same = {
             row.seed
             for row in at(heat)
-            if abs(row.value - cold.get(row.seed, math.nan)) <= _TIES
+            if abs(row.value - cold.get(row.seed, math.nan)) <= TIES
         }
         if heat != 1 and same:
             found[heat] = same

@@ -18,7 +18,8 @@ from qup.scales import Network
     threshold="from the fewest to the most epochs the 95 % intervals of the "
     "changes of TA and of the ratio of Delta_1 (the paper's window) both lie "
     "above 0; contradicted where TA rises and the ratio falls. That the ratio "
-    'be "roughly proportional" to TA, as Fig. 5 says, is not asked.',
+    'be "roughly proportional" to TA, as Fig. 5 says, is not asked.'
+    + claims.CHANGED,
 )
 def ratio_follows_accuracy(material: Material) -> Verdict:
     """Judges the ratio over the epochs of every network."""

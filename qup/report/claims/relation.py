@@ -22,7 +22,7 @@ _WANTED = {"TA": 1, "sigma_x": -1, "sigma_p": 1, "RA": -1}
     where="Theorem 1, Eqs. 14 and 19, on the images' own box [0, 1]^M",
     threshold="contradicted where, at every number of epochs, the 95 % "
     "interval of the mean product over pixels lies below 1/2; supported where "
-    "it lies above .499" + claims.SEEN,
+    "it lies above .499" + claims.CHANGED,
 )
 def product_on_the_box(material: Material) -> Verdict:
     """Judges the printed bound where images live."""

@@ -61,8 +61,8 @@ def _words(material: Material, asked: Asked) -> Words:
     small = [n.title for n in asked.networks if n.compact]
     if small:
         text += (
-            f" At this scale {', '.join(small)} stand for the paper's "
-            "networks of full size: their numbers reproduce none of its."
+            " At this scale smaller networks, whose numbers reproduce none of "
+            f"the paper's, are in the place of its own: {', '.join(small)}."
         )
     return Words(text)
 

@@ -128,7 +128,9 @@ def _moved(
         )
         if look is Look.CLEAN:
             counted = numbers.count(len(after), "seed")
-            told.append(f"TA is the same, of {counted}")
+            told.append(
+                f"TA is the same within {heated.TIES:g} points, of {counted}"
+            )
             continue
         found = change(before, after)
         words = numbers.NOT_RUN
