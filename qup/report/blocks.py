@@ -93,7 +93,7 @@ class Picture:
                 held, format=kind, dpi=130, metadata=metadata.get(kind)
             )
             # Where things stand has been found; another kind need not again.
-            self.figure.set_layout_engine("none")
+            self.figure.set_layout_engine(None)
             self._drawn[kind] = held.getvalue()
         return self._drawn[kind]
 
