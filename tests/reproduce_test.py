@@ -17,6 +17,7 @@ from qup.pipelines.benches import Benches
 from qup.pipelines.collecting import Gathered
 from qup.pipelines.lab import Lab
 from qup.pipelines.remaining import Remaining, duration
+from qup.report import stamp
 from qup.report.material import Material
 
 _ROOT = pathlib.Path(__file__).parents[1]
@@ -175,10 +176,34 @@ def test_fastest_path_measures_and_reports(done):
 def test_second_start_computes_nothing(done):
     workdir, flags, _ = done
     before = (workdir / "measurements.csv").read_bytes()
+    about = (workdir / "reproduction.json").read_bytes()
+    page = (workdir / "report" / "report.html").stat().st_mtime_ns
     found = _run(*flags)
     assert found.returncode == 0, found.stderr
     assert "complete in" not in found.stderr
     assert (workdir / "measurements.csv").read_bytes() == before
+    assert (workdir / "reproduction.json").read_bytes() == about
+    # Not even its report is written again.
+    assert (workdir / "report" / "report.html").stat().st_mtime_ns == page
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["measurements.csv", "sources.json", "reproduction.json", "array",
+     "report/report.md", "report/figures/mine.png", "report.json"],
+)  # fmt: skip
+def test_a_report_is_current_until_anything_changes(done, tmp_path, name):
+    folder = tmp_path / "copy"
+    publishing.publish(done[0], folder)
+    material = Material.read(folder)
+    assert not stamp.current(material, folder / "report")
+    stamp.leave(material, folder / "report")
+    assert stamp.current(material, folder / "report")
+    if name == "array":
+        name = next(row.artifact for row in material.rows if row.artifact)
+    with (folder / name).open("a") as changed:
+        changed.write("x")
+    assert not stamp.current(material, folder / "report")
 
 
 @pytest.mark.slow

@@ -46,6 +46,7 @@ class Gathered:
         self.rows: dict[tuple, Row] = {}
         self.sources: dict[str, Any] = {}
         self._read()
+        self._known = dict(self.sources)
 
     def _read(self) -> None:
         """Adds what the folder holds; our own rows count more."""
@@ -76,7 +77,10 @@ class Gathered:
 
     def _take(self, row: Row, source: Mapping[str, Any]) -> None:
         self.rows[row.key()] = row
-        self.sources[digest(row)] = dict(source)
+        # An artifact that was found again is of the execution that made it.
+        known = self._known.get(digest(row), {})
+        same = known.get("artifact") == source["artifact"]
+        self.sources[digest(row)] = dict(known if same else source)
 
     def _placed(self, row: Row, execution: Execution) -> Row:
         """Returns a row whose arrays, if it has any, lie in our folder."""

@@ -22,7 +22,7 @@ from qup.pipelines.benches import Benches, Load
 from qup.pipelines.collecting import Gathered
 from qup.pipelines.lab import Lab
 from qup.pipelines.remaining import Remaining, duration
-from qup.report import writing
+from qup.report import stamp, writing
 from qup.report.material import ABOUT, Material, read_about
 from qup.workdir import Workdir
 
@@ -74,6 +74,8 @@ class _Reproduction:
         self._gathered = Gathered(request.workdir)
         self._failed: dict[str, str] = {}
         self._start = time.time()
+        # Whether anything was computed, not only looked up.
+        self._worked = False
 
     def run(self) -> str:
         plans = self._plans()
@@ -127,6 +129,7 @@ class _Reproduction:
             spine.tell(notice)
             if notice.kind == "running":
                 began[notice.node] = time.monotonic()
+            self._worked |= notice.kind in ("complete", "failed")
             if notice.kind in ("complete", "reused", "failed"):
                 start = began.get(notice.node)
                 taken = None if start is None else time.monotonic() - start
@@ -156,8 +159,10 @@ class _Reproduction:
         """Returns what the report tells of the run beside its rows."""
         path = self._request.workdir / ABOUT
         held = read_about(path) if path.exists() else {}
-        seconds = held.get("seconds", 0) + time.time() - self._start
-        self._start = time.time()
+        seconds = held.get("seconds", 0)
+        if self._worked:
+            seconds += time.time() - self._start
+            self._start = time.time()
         return {
             "scale": self._scale.name,
             "seeds": sorted({r.seed for r in self._gathered.rows.values()}),
@@ -180,7 +185,10 @@ class _Reproduction:
         with self._workdir.locked("to write its report"):
             material = Material.read(folder)
             boards.draw(material, board)
-            pages = writing.write(material, folder / "report")
+            pages = [folder / "report" / name for name in writing.PAGES]
+            if not stamp.current(material, folder / "report"):
+                writing.write(material, folder / "report")
+                stamp.leave(material, folder / "report")
         text = "\n".join([
             f"{len(self._gathered.rows)} measurements in "
             f"{duration(self._about()['seconds'])} of all runs here",

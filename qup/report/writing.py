@@ -14,6 +14,7 @@ from qup.report import html, latex, markdown
 from qup.report.composing import compose
 from qup.report.material import Material
 
+PAGES = ("report.html", "report.md", "tables.tex")
 _FIGURES = "figures"
 # Ids within SVG files are the same each time.
 _SVG = {"svg.hashsalt": "qup", "svg.fonttype": "path"}
@@ -42,14 +43,14 @@ def write(material: Material, folder: pathlib.Path) -> list[pathlib.Path]:
                 names.add(name)
                 files.write_bytes(folder / _FIGURES / name, picture.bytes(kind))
         _sweep(folder / _FIGURES, names)
-        pages = {
-            "report.html": html.page(document, material),
-            "report.md": markdown.page(document, _FIGURES),
-            "tables.tex": latex.tables(document),
-        }
-    for name, text in pages.items():
+        texts = (
+            html.page(document, material),
+            markdown.page(document, _FIGURES),
+            latex.tables(document),
+        )
+    for name, text in zip(PAGES, texts, strict=True):
         files.write_text(folder / name, text)
-    return [folder / name for name in pages]
+    return [folder / name for name in PAGES]
 
 
 def _sweep(folder: pathlib.Path, names: set[str]) -> None:

@@ -1,0 +1,70 @@
+"""Whether a report still tells what was measured, or must be written anew.
+
+A stamp beside its folder names, by digests, what the report was made of and
+what was written. Any change of rows, arrays, code or of the report itself,
+and it is no longer current.
+
+```python
+if not stamp.current(material, folder):
+    write(material, folder)
+    stamp.leave(material, folder)
+```
+"""
+
+import hashlib
+import json
+import pathlib
+from importlib import metadata
+
+import qup
+from qup import files
+from qup.orchestration import hashing
+from qup.report.material import ABOUT, ROWS, SOURCES, Material
+
+_DRAWN_BY = ("matplotlib", "numpy")
+
+
+def current(material: Material, folder: pathlib.Path) -> bool:
+    """Says whether the report in `folder` is the one that would be written."""
+    try:
+        held = json.loads(_place(folder).read_text(encoding="utf-8"))
+        return held == _digests(material, folder)
+    except (OSError, ValueError):
+        return False
+
+
+def leave(material: Material, folder: pathlib.Path) -> None:
+    """Stamps the report that was just written to `folder`.
+
+    Raises:
+      InputError: The stamp cannot be written.
+    """
+    text = json.dumps(_digests(material, folder), indent=1) + "\n"
+    files.write_text(_place(folder), text)
+
+
+def _place(folder: pathlib.Path) -> pathlib.Path:
+    return folder.with_name(f"{folder.name}.json")
+
+
+def _digests(material: Material, folder: pathlib.Path) -> dict[str, str]:
+    within = material.folder
+    named = {row.artifact for row in material.rows if row.artifact}
+    made_of = [ROWS, SOURCES, ABOUT, *sorted(named)]
+    code = pathlib.Path(qup.__file__).parent
+    return {
+        "material": _together(within, [within / name for name in made_of]),
+        "code": _together(code, sorted(code.rglob("*.py"))),
+        **{name: metadata.version(name) for name in _DRAWN_BY},
+        "written": hashing.content_digest(folder),
+    }
+
+
+def _together(root: pathlib.Path, paths: list[pathlib.Path]) -> str:
+    """Returns a digest of files by name; of one that is missing, too."""
+    whole = hashlib.sha256()
+    for path in paths:
+        content = path.read_bytes() if path.is_file() else b"missing"
+        part = hashlib.sha256(content).hexdigest()
+        whole.update(f"{path.relative_to(root)} {part}\n".encode())
+    return whole.hexdigest()
