@@ -97,10 +97,13 @@ def _words(figure):
 
 def test_the_figure_tells_scale_confidences_and_rule():
     found = _show([102], [0], epsilon=0.2)
-    figure = drawing.draw(found.arrays(("a $b", "c$_2")), _rows())
+    figure = drawing.draw(
+        found.arrays(("a $b", "c$_2")), _rows(), "Net x 1/4 on some, 1 epoch"
+    )
     FigureCanvasAgg(figure).draw()
     words = _words(figure)
     for part in (
+        "Net x 1/4 on some, 1 epoch, CL, seed 0",
         "TA 90.00 ± 3.00 %", "RA under fgsm, epsilon 0.03137", "100 images",
         "shown 2.5 times as strong", "says a $b, confidence 88.08 %",
         "says c$_2, confidence 88.08 %", "the first image, by id",
@@ -114,14 +117,14 @@ def test_an_attack_without_any_noise_is_drawn():
     found = _show([102], [0], epsilon=0.2)
     arrays = found.arrays(("a", "b"))
     arrays["attacked"] = arrays["image"]
-    assert "none" in _words(drawing.draw(arrays, _rows()))
+    assert "none" in _words(drawing.draw(arrays, _rows(), "Net"))
 
 
 def test_a_certain_but_rounded_confidence_is_no_certainty():
     found = _show([102], [0], epsilon=0.2)
     arrays = found.arrays(("a", "b"))
     arrays["clean_confidence"] = np.array(99.99951)
-    assert "confidence 99.99 %" in _words(drawing.draw(arrays, _rows()))
+    assert "confidence 99.99 %" in _words(drawing.draw(arrays, _rows(), "Net"))
 
 
 def test_the_component_gives_rows_and_the_image(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from qup import scales
 from qup.imagenet import networks
 from qup.measurements import Row
-from qup.report import claims, html, per_class, sections
+from qup.report import claims, class_names, html, per_class, sections
 from qup.report.blocks import Document, Picture, Table, Words
 from qup.report.claims import Outcome
 from qup.report.material import Material
@@ -464,6 +464,14 @@ def test_names_of_classes_are_shown_as_they_are(tmp_path):
     figure.canvas.draw()
     page = html.page(Document("", (section,)), material)
     assert "&lt;b&gt;" in page and "<b>" not in page.partition("<body")[2]
+
+
+def test_known_names_stand_in_for_mere_numbers():
+    numbers = [str(label) for label in range(10)]
+    assert class_names.named("cifar10", numbers)[6] == "frog"
+    assert class_names.named("mnist", numbers) == tuple(numbers)
+    for names in ([], ["cat", "dog"], [*numbers[:3], "x"]):
+        assert class_names.named("cifar10", names) == tuple(names)
 
 
 def test_the_translators_own_relation_has_a_line_for_each_domain():

@@ -1,7 +1,8 @@
 """Fig. 1 of the paper: X_0, the FGSM noise, and X, with what is said of each.
 
 ```python
-figure = draw(np.load("example.npz"), measurements.read("measurements.csv"))
+rows = measurements.read("measurements.csv")
+figure = draw(np.load("example.npz"), rows, "ConvNet on mnist, 1 epoch")
 ```
 """
 
@@ -19,12 +20,15 @@ _GREY = "#5A5A5A"
 _DOLLAR = r"\$"
 
 
-def draw(arrays: Mapping[str, np.ndarray], rows: Sequence[Row]) -> Figure:
+def draw(
+    arrays: Mapping[str, np.ndarray], rows: Sequence[Row], of: str
+) -> Figure:
     """Draws the example.
 
     Args:
       arrays: Of example.npz, see `example.Example.arrays`.
       rows: Those beside it: of one network, image and attack.
+      of: What the network is called.
 
     Returns:
       Three pictures: the noise is drawn from black (its least value) over
@@ -51,7 +55,7 @@ def draw(arrays: Mapping[str, np.ndarray], rows: Sequence[Row]) -> Figure:
         right, shown.attacked, "$X$, attacked", "",
         _said(names[shown.attacked_class], shown.attacked_confidence),
     )  # fmt: skip
-    figure.suptitle(_title(rows), fontsize=10.5, parse_math=False)
+    figure.suptitle(_title(rows, of), fontsize=10.5, parse_math=False)
     below = textwrap.fill(f"Chosen: {example.RULES[shown.rule]}.", 105)
     figure.supxlabel(below, fontsize=8.5, color=_GREY)
     return figure
@@ -80,13 +84,12 @@ def _picture(
     axis.set_xlabel(below, fontsize=9.5, parse_math=False)
 
 
-def _title(rows: Sequence[Row]) -> str:
+def _title(rows: Sequence[Row], of: str) -> str:
     by_measure = {row.measure: row for row in rows}
     clean = by_measure["test_accuracy"]
     robust = by_measure["robust_accuracy"]
     return (
-        f"{clean.model} on {clean.dataset}, {clean.classifier}, epochs: "
-        f"{clean.epochs}, seed {clean.seed}\n"
+        f"{of}, {clean.classifier}, seed {clean.seed}\n"
         f"TA {_value(clean)}; RA under {robust.attack}, epsilon "
         f"{robust.epsilon:.4g}: {_value(robust)}; {clean.n:,} images"
     )

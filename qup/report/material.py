@@ -23,6 +23,7 @@ import numpy as np
 
 from qup import errors, measurements, scales
 from qup.measurements import Row
+from qup.report import class_names
 
 ROWS, SOURCES, ABOUT = "measurements.csv", "sources.json", "reproduction.json"
 # Of reproduction.json, and of which type it is.
@@ -86,6 +87,7 @@ class Material:
     def class_name(self, dataset: str, label: int) -> str:
         """Returns the name of a class, or its label where none is known."""
         names = self.about.get("class_names", {}).get(dataset, ())
+        names = class_names.named(dataset, names)
         return str(names[label]) if label < len(names) else str(label)
 
     @functools.cached_property

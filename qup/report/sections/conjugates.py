@@ -6,7 +6,7 @@ from qup.conjugates import TABLE
 from qup.evidence_figures import conjugates as drawing
 from qup.measurements import Row
 from qup.measures import spectrum
-from qup.report import numbers, sections
+from qup.report import class_names, numbers, sections
 from qup.report.blocks import Block, Cell, Picture, Section, Table, Words
 from qup.report.estimates import over_seeds
 from qup.report.material import Material
@@ -69,7 +69,8 @@ def _blocks(
     )  # fmt: skip
     if arrays is None:
         return
-    name = str(arrays["class_names"][int(arrays["image_label"])])
+    names = class_names.named(network.dataset, arrays["class_names"])
+    name = names[int(arrays["image_label"])]
     image = f"test image {int(arrays['image_id'])}, a {name}"
     yield Picture(
         f"table4-{network.dataset}-{network.model}-{epochs}",

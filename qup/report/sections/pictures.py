@@ -5,7 +5,7 @@ from qup.evidence_figures import example as one_image
 from qup.evidence_figures import imagenet as distortions
 from qup.imagenet import published
 from qup.measurements import Row
-from qup.report import numbers, sections, slopes
+from qup.report import class_names, numbers, sections, slopes
 from qup.report.blocks import Block, Cell, Picture, Section, Table, Words
 from qup.report.estimates import Estimate, over_seeds
 from qup.report.material import Material
@@ -26,12 +26,16 @@ def fig1(material: Material) -> Section:
         figure="fig1", dataset=first.dataset, model=first.model,
         epochs=first.epochs, seed=first.seed,
     )  # fmt: skip
-    of = numbers.named(first.model, first.dataset, first.epochs)
+    network = material.scale.network(first.dataset, first.model)
+    of = numbers.named(
+        network.title if network else first.model, first.dataset, first.epochs
+    )
+    names = class_names.named(first.dataset, arrays["class_names"])
     picture = Picture(
-        "fig1", one_image.draw(arrays, rows),
+        "fig1", one_image.draw({**arrays, "class_names": names}, rows, of),
         f"An image, its FGSM noise, and the attacked image: {of}.",
         f"{of}, seed {first.seed}. The image was chosen by rule: "
-        f"{example.RULES[str(arrays['rule'])]}",
+        f"{example.RULES[str(arrays['rule'])]}.",
         raster=True,
     )  # fmt: skip
     return Section("fig1", title, (picture, _numbers(rows)))
