@@ -1,19 +1,22 @@
 """TA and RA over epochs: the paper's Tables 2 and 3 as pictures.
 
 ```python
-figure = over_epochs([Line("ConvNet", "convnet", {1: (97.1, 96.9, 97.3)})])
+line = Line("PGD-4", {1: (41.4, 40.4, 42.4), 30: (50.9, 49.9, 51.9)})
+figure = over_epochs([Network("ConvNet", "convnet", [], [line])], "mnist")
 ```
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from qup.evidence_figures import colours
 
-# Value, lower and upper end of its interval; NaN where there is none.
+# Value, lower and upper end of its interval.
 Point = tuple[float, float, float]
 
 
@@ -23,7 +26,6 @@ class Line:
 
     Attributes:
       title: In the legend.
-      model: Its architecture, for the colour.
       points: Epochs to value, low, high, in percent.
       style: "-", "--", ":" or "-.".
       marker: Of its points.
@@ -31,58 +33,108 @@ class Line:
     """
 
     title: str
-    model: str
     points: Mapping[int, Point]
-    style: str = "-"
+    style: str | tuple = "-"
     marker: str = "o"
     hollow: bool = False
 
 
-def over_epochs(
-    clean: Sequence[Line], robust: Sequence[Line], title: str
-) -> Figure:
-    """Draws TA on the left and RA on the right.
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """One network under all looks.
+
+    Attributes:
+      title: What it is called.
+      model: Its architecture, for the colour.
+      clean: Its TA.
+      robust: Its RA under attacks.
+    """
+
+    title: str
+    model: str
+    clean: Sequence[Line]
+    robust: Sequence[Line]
+
+
+def over_epochs(networks: Sequence[Network], title: str) -> Figure:
+    """Draws TA of all networks, and RA of each in a panel of its own.
 
     Args:
-      clean: TA of networks.
-      robust: RA of networks under attacks.
-      title: Above both.
+      networks: At least one.
+      title: Above all.
     """
-    # Legends stand below, where they cover no point.
-    rows = max(len(lines) + 1 for lines in (clean, robust)) // 2
-    figure = Figure(figsize=(9.2, 4.2 + 0.2 * rows), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    _draw(left, clean, "test accuracy TA in percent")
-    _draw(right, robust, "robust accuracy RA in percent")
+    rows = math.ceil((1 + len(networks)) / 2)
+    figure = Figure(figsize=(9.2, 1.3 + 3.5 * rows), layout="constrained")
+    first, *others = figure.subplots(rows, 2).flat
+    for axis in others[1:]:
+        # Of one scale, to be compared.
+        axis.sharey(others[0])
+    _draw(first, [(n.model, line) for n in networks for line in n.clean])
+    first.set(ylabel="test accuracy TA in percent", title="TA")
+    for axis, network in zip(others, networks, strict=False):
+        _draw(axis, [(network.model, line) for line in network.robust])
+        name = f"RA: {network.title}" if len(networks) > 1 else "RA"
+        axis.set(ylabel="robust accuracy RA in percent", title=name)
+    for axis in others[len(networks) :]:
+        axis.remove()
+    for axis in (first, others[0]):
+        # Intervals of few seeds may leave the range that accuracies have.
+        low, high = axis.get_ylim()
+        axis.set_ylim(max(low, -2), min(high, 102))
+    # Below, where it covers no point.
+    figure.legend(
+        handles=[*_colours(networks), *_styles(networks)],
+        loc="outside lower center", ncols=4, fontsize=8.5, frameon=False,
+    )  # fmt: skip
     figure.suptitle(title, fontsize=11)
     return figure
 
 
-def _draw(axis: Axes, lines: Sequence[Line], label: str) -> None:
-    epochs = sorted({n for line in lines for n in line.points})
+def _draw(axis: Axes, lines: Sequence[tuple[str, Line]]) -> None:
+    epochs = sorted({n for _, line in lines for n in line.points})
     place = {n: i for i, n in enumerate(epochs)}
-    for number, line in enumerate(lines):
+    for number, (model, line) in enumerate(lines):
         # Side by side, so that error bars do not cover each other.
         shift = 0.05 * (number - (len(lines) - 1) / 2)
         known = sorted(line.points)
         values = [line.points[n][0] for n in known]
         below = [max(line.points[n][0] - line.points[n][1], 0) for n in known]
         above = [max(line.points[n][2] - line.points[n][0], 0) for n in known]
-        colour = colours.of_network(line.model)
+        colour = colours.of_network(model)
         axis.errorbar(
             [place[n] + shift for n in known], values, [below, above],
-            label=line.title, color=colour, linestyle=line.style,
-            marker=line.marker, markersize=5, capsize=3, linewidth=1.2,
+            color=colour, linestyle=line.style, marker=line.marker,
+            markersize=5, capsize=3, linewidth=1.2,
             markerfacecolor="none" if line.hollow else colour,
         )  # fmt: skip
     axis.set_xticks(range(len(epochs)), [str(n) for n in epochs])
-    axis.set(xlabel="training epochs", ylabel=label)
-    # Intervals of few seeds may leave the range that accuracies have.
-    low, high = axis.get_ylim()
-    axis.set_ylim(max(low, -2), min(high, 102))
+    axis.set_xlabel("training epochs")
     axis.grid(alpha=0.3)
-    if lines:
-        axis.legend(
-            loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2,
-            fontsize=8.5, frameon=False,
-        )  # fmt: skip
+
+
+def _colours(networks: Sequence[Network]) -> list[Line2D]:
+    """Returns a key to the networks, where there are several."""
+    if len(networks) == 1:
+        return []
+    return [
+        Line2D(
+            [], [], color=colours.of_network(n.model), linewidth=4,
+            label=n.title,
+        )
+        for n in networks
+    ]  # fmt: skip
+
+
+def _styles(networks: Sequence[Network]) -> list[Line2D]:
+    """Returns a key to the looks, in no network's colour."""
+    lines = {
+        line.title: line for n in networks for line in (*n.clean, *n.robust)
+    }
+    return [
+        Line2D(
+            [], [], color=colours.GREY, linestyle=line.style,
+            marker=line.marker, markersize=5, linewidth=1.2, label=title,
+            markerfacecolor="none" if line.hollow else colours.GREY,
+        )
+        for title, line in lines.items()
+    ]  # fmt: skip

@@ -100,26 +100,32 @@ def _line(
 
 
 def _pictures(material: Material, name: str, asked: Asked) -> Iterator[Picture]:
-    clean, robust = [], []
+    drawn = []
     for network in asked.networks:
-        clean += _lines(material, network, asked.epochs, Look.CLEAN)
-        for look in _ROBUST:
-            robust += _lines(material, network, asked.epochs, look)
-    if not clean:
+        clean = _lines(material, network, asked.epochs, Look.CLEAN)
+        robust = [
+            line
+            for look in _ROBUST
+            for line in _lines(material, network, asked.epochs, look)
+        ]
+        if clean:
+            known = _published(network, asked.epochs)
+            drawn.append(
+                accuracies.Network(
+                    network.title, network.model,
+                    [*clean, *known[:1]], [*robust, *known[1:]],
+                )
+            )  # fmt: skip
+    if not drawn:
         return
-    published = [
-        _published(network, asked.epochs) for network in asked.networks
-    ]
-    for line, other in filter(None, published):
-        clean.append(line)
-        robust.append(other)
     title = ", ".join(sorted({n.dataset for n in asked.networks}))
+    small = any(n.compact for n in asked.networks)
     yield Picture(
         f"{name}-epochs",
-        accuracies.over_epochs(clean, robust, title),
+        accuracies.over_epochs(drawn, title),
         f"Test and robust accuracy over epochs on {title}, as in the table.",
-        "TA (left) and RA (right) over training epochs. Crosses: the paper. "
-        "Bars: 95 % intervals.",
+        "TA, and RA of each network, over training epochs. Crosses: the paper"
+        f"{', of its own networks' if small else ''}. Bars: 95 % intervals.",
     )
 
 
@@ -133,29 +139,25 @@ def _lines(
             points[number] = (found.value, found.low, found.high)
     if not points:
         return []
-    style, marker = _STYLES.get(look, ("-", "o"))
-    title = network.title
-    if look is not Look.CLEAN:
-        title += f": {look.title(material).removeprefix('RA, ')}"
-    return [Line(title, network.model, points, style, marker)]
+    if look is Look.CLEAN:
+        return [Line("TA", points)]
+    style, marker = _STYLES[look]
+    title = look.title(material)
+    return [Line(title, points, style, marker)]
 
 
-def _published(
-    network: Network, epochs: tuple[int, ...]
-) -> tuple[Line, Line] | None:
+def _published(network: Network, epochs: tuple[int, ...]) -> tuple[Line, ...]:
+    """Returns the paper's TA and RA, where it has them."""
     points = {}
     for number in epochs:
         known = paper.published(network.dataset, network.model, "CL", number)
         if known:
             points[number] = known
     if not points:
-        return None
-    # Of the paper's network, which a compact one is not.
-    title = f"{paper.TITLES[network.model]}: paper"
+        return ()
     return tuple(
         Line(
-            title, network.model,
-            {n: (known[i],) * 3 for n, known in points.items()},
+            "paper", {n: (known[i],) * 3 for n, known in points.items()},
             (0, (1, 3)), "x", True,
         )
         for i in range(2)
