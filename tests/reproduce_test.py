@@ -116,19 +116,29 @@ def test_experiments_without_images_have_folders_too(tmp_path):
     assert benches.any().pipeline_root.parent == tmp_path / "run"
 
 
-def test_remaining_time_is_learnt_by_kind():
-    remaining = Remaining(["A.1", "A.2", "B.1", "B.2"])
+def test_remaining_time_is_learnt_from_names_that_are_alike():
+    remaining = Remaining(["A.x.seed-0", "A.x.seed-1", "A.y.seed-1", "B.x"])
     assert remaining.seconds() is None
-    remaining.done("A.1", 10.0)
+    remaining.done("A.x.seed-0", 10.0)
     # B has not run: it counts as the mean of what has.
     assert remaining.seconds() == 30.0
-    remaining.done("B.1", 100.0)
-    assert remaining.seconds() == 110.0
-    remaining.done("B.2", None)
+    remaining.done("B.x", 100.0)
+    assert remaining.seconds() == 20.0
+    # Found, not made: its time is known all the same.
+    remaining.done("A.y.seed-1", 4000.0)
+    assert remaining.seconds() == 10.0
     assert str(remaining) == "[3 of 4, about 10 s left]"
-    remaining.done("A.2", 10.0)
+    remaining.done("A.x.seed-1", None)
     assert str(remaining) == "[4 of 4]"
     assert duration(7800) == "2 h 10 min"
+
+
+def test_of_names_as_far_apart_the_mean_counts():
+    remaining = Remaining(["A.x.epoch-1.ACL"])
+    remaining.done("A.x.epoch-1", 10.0)
+    remaining.done("A.y.epoch-1.ACL", 30.0)
+    remaining.done("A.z", 500.0)
+    assert remaining.seconds() == 20.0
 
 
 def _run(*flags, program="reproduce"):

@@ -9,6 +9,7 @@ print(run(Request(pathlib.Path("runs/reproduction")), load=settings_of))
 ```
 """
 
+import functools
 import logging
 import shlex
 import time
@@ -16,7 +17,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from qup import errors, scales, versions
-from qup.orchestration import Node, Notice
+from qup.orchestration import (
+    Execution,
+    MetadataReader,
+    Node,
+    Notice,
+    State,
+)
 from qup.pipelines import boards, experiments, reproduce_request, spine
 from qup.pipelines.benches import Benches, Load
 from qup.pipelines.collecting import Gathered
@@ -130,12 +137,15 @@ class _Reproduction:
             if notice.kind == "running":
                 began[notice.node] = time.monotonic()
             self._worked |= notice.kind in ("complete", "failed")
-            if notice.kind in ("complete", "reused", "failed"):
-                start = began.get(notice.node)
-                taken = None if start is None else time.monotonic() - start
-                remaining.done(notice.node, taken)
-                if start is not None:
-                    _log.info("%s", remaining)
+
+        def succeeded(node: Node, execution: Execution) -> None:
+            self._gathered.add(node, execution)
+            if execution.state is State.COMPLETE:
+                seconds = time.monotonic() - began[node.id]
+                remaining.done(node.id, seconds)
+                _log.info("%s", remaining)
+            else:
+                remaining.done(node.id, self._took(execution))
 
         def failed(node: Node, error: Exception) -> None:
             _log.debug("%s", node.id, exc_info=error)
@@ -146,10 +156,20 @@ class _Reproduction:
                 "versions": versions.installed()}  # fmt: skip
         spine.run(
             this, nodes, f"{_PROGRAM}-{name}", told,
-            on_event=tell, on_failure=failed, on_success=self._gathered.add,
+            on_event=tell, on_failure=failed, on_success=succeeded,
         )  # fmt: skip
         for node in nodes:
             remaining.done(node.id, None)
+
+    @functools.cached_property
+    def _metadata(self) -> MetadataReader:
+        root = self._benches.any().pipeline_root
+        return MetadataReader(root / "metadata.sqlite")
+
+    def _took(self, found: Execution) -> float | None:
+        """Returns the seconds that it took to make what was found."""
+        made = self._metadata.known(found.fingerprint, State.COMPLETE)
+        return (made[0].updated - made[0].created) / 1000 if made else None
 
     def _fail(self, what: str, why: str) -> None:
         _log.warning("%s failed: %s", what, why)
