@@ -104,7 +104,7 @@ def test_the_figure_tells_scale_confidences_and_rule():
     words = _words(figure)
     for part in (
         "Net x 1/4 on some, 1 epoch, CL, seed 0",
-        "TA 90.00 ± 3.00 %", "RA under fgsm, epsilon 0.03137", "100 images",
+        "TA 90.00 ± 5.88 %", "RA under fgsm, epsilon 0.03137", "100 images",
         "shown 2.5 times as strong", "says a $b, confidence 88.08 %",
         "says c$_2, confidence 88.08 %", "the first image, by id",
     ):  # fmt: skip

@@ -29,7 +29,7 @@ def test_each_network_has_its_own_panel_of_ra(count):
     FigureCanvasAgg(figure).print_png(io.BytesIO())
     clean, *robust = figure.axes
     assert len(clean.containers) == count
-    names = ["RA"] if count == 1 else ["RA: Net A", "RA: Net B"]
+    names = ["RA: Net A", "RA: Net B"][:count]
     assert [axis.get_title() for axis in robust] == names
     for axis, network in zip(robust, _NETWORKS, strict=False):
         ours, paper = axis.containers

@@ -129,6 +129,16 @@ def test_augmentation(clean, robust, outcome):
     assert _judge("augmentation_raises_robustness", rows).outcome is outcome
 
 
+def test_augmentation_must_raise_both_at_every_number_of_epochs():
+    rows = _looks(97.0, 60.0) + _looks(99.0, 90.0, kind="ACL")
+    rows += _looks(99.0, 60.0, epochs=50)
+    rows += _looks(99.0, 90.0, epochs=50, kind="ACL")
+    verdict = _judge("augmentation_raises_robustness", rows)
+    assert verdict.outcome is _OPEN
+    told = "1 supported, 1 undecided, 16 not run"
+    assert verdict.scope == f"networks at their epochs: {told}"
+
+
 def test_augmentation_that_is_masked_is_told():
     rows = _looks(97.0, 60.0) + _looks(99.0, 90.0, kind="ACL")
     rows += _worst(50.0) + _worst(10.0, kind="ACL")

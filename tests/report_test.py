@@ -224,10 +224,19 @@ def test_one_convention_of_the_clip_is_taken_for_all_numbers():
 def test_few_networks_of_many_are_told_and_decide_little():
     rows = _trained((45.0, 12.0), (60.0, 3.0))
     judge = claims.get("more_accurate_less_robust")
-    assert judge(_material(rows)).scope == "1 of 4 networks"
+    assert judge(_material(rows)).scope == ("networks: 1 supported, 3 not run")
     open_, yes = Outcome.UNDECIDED, Outcome.SUPPORTED
     assert claims.combined([yes, open_]) is yes
     assert claims.combined([yes, open_, open_]) is open_
+
+
+def test_what_every_one_must_say_is_not_said_by_some():
+    open_, yes, no = Outcome.UNDECIDED, Outcome.SUPPORTED, Outcome.CONTRADICTED
+    assert claims.every([yes, yes]) is yes
+    assert claims.every([yes, open_]) is open_
+    assert claims.every([open_, no]) is no
+    assert claims.every([yes, no, open_]) is Outcome.MIXED
+    assert claims.every([]) is Outcome.NOT_RUN
 
 
 def test_compact_networks_reproduce_no_number_of_the_paper():

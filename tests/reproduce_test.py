@@ -130,14 +130,23 @@ def test_remaining_time_is_learnt_from_names_that_are_alike():
     assert str(remaining) == "[3 of 4, about 10 s left]"
     remaining.done("A.x.seed-1", None)
     assert str(remaining) == "[4 of 4]"
+
+
+def test_what_several_experiments_ask_for_was_made_once():
+    remaining = Remaining(["A.x", "A.y", "A.z"])
+    for _ in range(9):
+        remaining.done("A.x", 1.0)
+    remaining.done("A.y", 99.0)
+    assert remaining.seconds() == 50.0
+    assert str(remaining) == "[2 of 3, about 50 s left]"
     assert duration(7800) == "2 h 10 min"
 
 
 def test_of_names_as_far_apart_the_mean_counts():
-    remaining = Remaining(["A.x.epoch-1.ACL"])
-    remaining.done("A.x.epoch-1", 10.0)
-    remaining.done("A.y.epoch-1.ACL", 30.0)
-    remaining.done("A.z", 500.0)
+    known = {"A.x.epoch-1": 10.0, "A.y.epoch-1.ACL": 30.0, "A.z": 500.0}
+    remaining = Remaining([*known, "A.x.epoch-1.ACL"])
+    for name, seconds in known.items():
+        remaining.done(name, seconds)
     assert remaining.seconds() == 20.0
 
 
@@ -195,21 +204,32 @@ def test_second_start_computes_nothing(done):
     assert (workdir / "reproduction.json").read_bytes() == about
     # Not even its report is written again.
     assert (workdir / "report" / "report.html").stat().st_mtime_ns == page
+    # Rows that are put together anew tell of those who made them.
+    sources = (workdir / "sources.json").read_bytes()
+    (workdir / "sources.json").unlink()
+    (workdir / "measurements.csv").unlink()
+    found = _run(*flags)
+    assert found.returncode == 0, found.stderr
+    assert (workdir / "sources.json").read_bytes() == sources
 
 
 @pytest.mark.parametrize(
     "name",
     ["measurements.csv", "sources.json", "reproduction.json", "array",
-     "report/report.md", "report/figures/mine.png", "report.json"],
+     "report/report.md", "report/figures/mine.png", "report.json", "code"],
 )  # fmt: skip
-def test_a_report_is_current_until_anything_changes(done, tmp_path, name):
+def test_a_report_is_current_until_anything_changes(
+    done, tmp_path, monkeypatch, name
+):
     folder = tmp_path / "copy"
     publishing.publish(done[0], folder)
     material = Material.read(folder)
     assert not stamp.current(material, folder / "report")
     stamp.leave(material, folder / "report")
     assert stamp.current(material, folder / "report")
-    if name == "array":
+    if name == "code":
+        monkeypatch.setattr(stamp, "_CODE", "other")
+    elif name == "array":
         name = next(row.artifact for row in material.rows if row.artifact)
     with (folder / name).open("a") as changed:
         changed.write("x")

@@ -70,11 +70,13 @@ def over_epochs(networks: Sequence[Network], title: str) -> Figure:
         # Of one scale, to be compared.
         axis.sharey(others[0])
     _draw(first, [(n.model, line) for n in networks for line in n.clean])
-    first.set(ylabel="test accuracy TA in percent", title="TA")
+    names = ", ".join(network.title for network in networks)
+    first.set(ylabel="test accuracy TA in percent", title=f"TA: {names}")
     for axis, network in zip(others, networks, strict=False):
         _draw(axis, [(network.model, line) for line in network.robust])
-        name = f"RA: {network.title}" if len(networks) > 1 else "RA"
-        axis.set(ylabel="robust accuracy RA in percent", title=name)
+        axis.set(
+            ylabel="robust accuracy RA in percent", title=f"RA: {network.title}"
+        )
     for axis in others[len(networks) :]:
         axis.remove()
     for axis in (first, others[0]):

@@ -18,6 +18,8 @@ from qup.measurements import Row
 
 _GREY = "#5A5A5A"
 _DOLLAR = r"\$"
+# Standard errors to either end of a 95 % interval.
+_FAR = 1.96
 
 
 def draw(
@@ -91,10 +93,11 @@ def _title(rows: Sequence[Row], of: str) -> str:
     return (
         f"{of}, {clean.classifier}, seed {clean.seed}\n"
         f"TA {_value(clean)}; RA under {robust.attack}, epsilon "
-        f"{robust.epsilon:.4g}: {_value(robust)}; {clean.n:,} images"
+        f"{robust.epsilon:.4g}: {_value(robust)}; {clean.n:,} images, 95 % "
+        "intervals"
     )
 
 
 def _value(row: Row) -> str:
-    error = "" if row.stderr is None else f" ± {row.stderr:.2f}"
+    error = "" if row.stderr is None else f" ± {_FAR * row.stderr:.2f}"
     return f"{row.value:.2f}{error} %"

@@ -2,7 +2,7 @@
 
 ```python
 gathered = Gathered(folder)
-gathered.add(node, execution)
+gathered.add(node, execution, maker=execution)
 gathered.write(about)
 ```
 """
@@ -46,7 +46,6 @@ class Gathered:
         self.rows: dict[tuple, Row] = {}
         self.sources: dict[str, Any] = {}
         self._read()
-        self._known = dict(self.sources)
 
     def _read(self) -> None:
         """Adds what the folder holds; our own rows count more."""
@@ -64,23 +63,26 @@ class Gathered:
             known = measurements.read(rows)
             self.rows = {row.key(): row for row in known} | self.rows
 
-    def add(self, node: Node, execution: Execution) -> None:
-        """Takes in what an execution of a node measured."""
+    def add(self, node: Node, execution: Execution, maker: Execution) -> None:
+        """Takes in what a node measured.
+
+        Args:
+          node: The node.
+          execution: Of now; its outputs may have been found.
+          maker: The execution that made them.
+        """
         for key in _KEYS:
             for held in execution.outputs.get(key, ()):
                 source = {
                     "node": node.id, "artifact": held.id,
-                    "execution": execution.id, "code": execution.code,
+                    "execution": maker.id, "code": maker.code,
                 }  # fmt: skip
                 for row in measurements.read(held.path / ROWS):
                     self._take(self._placed(row, execution), source)
 
     def _take(self, row: Row, source: Mapping[str, Any]) -> None:
         self.rows[row.key()] = row
-        # An artifact that was found again is of the execution that made it.
-        known = self._known.get(digest(row), {})
-        same = known.get("artifact") == source["artifact"]
-        self.sources[digest(row)] = dict(known if same else source)
+        self.sources[digest(row)] = dict(source)
 
     def _placed(self, row: Row, execution: Execution) -> Row:
         """Returns a row whose arrays, if it has any, lie in our folder."""

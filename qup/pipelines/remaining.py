@@ -37,8 +37,10 @@ class Remaining:
           node: Its id.
           seconds: How long it takes; None where nobody knows.
         """
+        left = node in self._left
         self._left.pop(node, None)
-        if seconds is not None:
+        # What several experiments ask for was made once.
+        if left and seconds is not None:
             component, parts = _parts(node)
             of = self._taken.setdefault(component, {})
             of.setdefault(parts, []).append(seconds)

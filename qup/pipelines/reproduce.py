@@ -139,17 +139,19 @@ class _Reproduction:
             self._worked |= notice.kind in ("complete", "failed")
 
         def succeeded(node: Node, execution: Execution) -> None:
-            self._gathered.add(node, execution)
-            if execution.state is State.COMPLETE:
-                seconds = time.monotonic() - began[node.id]
-                remaining.done(node.id, seconds)
+            maker = self._maker(execution)
+            self._gathered.add(node, execution, maker)
+            if maker is execution:
+                remaining.done(node.id, time.monotonic() - began[node.id])
                 _log.info("%s", remaining)
             else:
-                remaining.done(node.id, self._took(execution))
+                seconds = (maker.updated - maker.created) / 1000
+                remaining.done(node.id, seconds)
 
         def failed(node: Node, error: Exception) -> None:
             _log.debug("%s", node.id, exc_info=error)
             self._fail(node.id, f"{type(error).__name__}: {error}")
+            remaining.done(node.id, None)
 
         this = self._benches.any()
         told = {"experiment": name, "scale": self._scale.name,
@@ -166,10 +168,12 @@ class _Reproduction:
         root = self._benches.any().pipeline_root
         return MetadataReader(root / "metadata.sqlite")
 
-    def _took(self, found: Execution) -> float | None:
-        """Returns the seconds that it took to make what was found."""
-        made = self._metadata.known(found.fingerprint, State.COMPLETE)
-        return (made[0].updated - made[0].created) / 1000 if made else None
+    def _maker(self, execution: Execution) -> Execution:
+        """Returns the execution that made the outputs of this one."""
+        if execution.state is not State.CACHED:
+            return execution
+        found = next(iter(execution.outputs.values()))[0]
+        return self._metadata.producer(found.id)
 
     def _fail(self, what: str, why: str) -> None:
         _log.warning("%s failed: %s", what, why)

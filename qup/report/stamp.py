@@ -14,6 +14,7 @@ if not stamp.current(material, folder):
 import hashlib
 import json
 import pathlib
+from collections.abc import Iterable
 from importlib import metadata
 
 import qup
@@ -22,6 +23,28 @@ from qup.orchestration import hashing
 from qup.report.material import ABOUT, ROWS, SOURCES, Material
 
 _DRAWN_BY = ("matplotlib", "numpy")
+
+
+def _together(root: pathlib.Path, names: Iterable[str]) -> str:
+    """Returns a digest of files by name; of one that is missing, too."""
+    whole = hashlib.sha256()
+    for name in names:
+        path = root / name
+        content = path.read_bytes() if path.is_file() else b"missing"
+        part = hashlib.sha256(content).hexdigest()
+        whole.update(f"{name} {part}\n".encode())
+    return whole.hexdigest()
+
+
+def _code() -> str:
+    root = pathlib.Path(qup.__file__).parent
+    names = (path.relative_to(root) for path in root.rglob("*.py"))
+    return _together(root, sorted(map(str, names)))
+
+
+# Now, while the files are still those that are imported: a report may be
+# written hours later.
+_CODE = _code()
 
 
 def current(material: Material, folder: pathlib.Path) -> bool:
@@ -37,10 +60,11 @@ def leave(material: Material, folder: pathlib.Path) -> None:
     """Stamps the report that was just written to `folder`.
 
     Raises:
-      InputError: The stamp cannot be written.
+      InputError: The report cannot be read, or the stamp not be written.
     """
-    text = json.dumps(_digests(material, folder), indent=1) + "\n"
-    files.write_text(_place(folder), text)
+    with files.explained(folder):
+        digests = _digests(material, folder)
+    files.write_text(_place(folder), json.dumps(digests, indent=1) + "\n")
 
 
 def _place(folder: pathlib.Path) -> pathlib.Path:
@@ -48,23 +72,11 @@ def _place(folder: pathlib.Path) -> pathlib.Path:
 
 
 def _digests(material: Material, folder: pathlib.Path) -> dict[str, str]:
-    within = material.folder
     named = {row.artifact for row in material.rows if row.artifact}
     made_of = [ROWS, SOURCES, ABOUT, *sorted(named)]
-    code = pathlib.Path(qup.__file__).parent
     return {
-        "material": _together(within, [within / name for name in made_of]),
-        "code": _together(code, sorted(code.rglob("*.py"))),
+        "material": _together(material.folder, made_of),
+        "code": _CODE,
         **{name: metadata.version(name) for name in _DRAWN_BY},
         "written": hashing.content_digest(folder),
     }
-
-
-def _together(root: pathlib.Path, paths: list[pathlib.Path]) -> str:
-    """Returns a digest of files by name; of one that is missing, too."""
-    whole = hashlib.sha256()
-    for path in paths:
-        content = path.read_bytes() if path.is_file() else b"missing"
-        part = hashlib.sha256(content).hexdigest()
-        whole.update(f"{path.relative_to(root)} {part}\n".encode())
-    return whole.hexdigest()

@@ -61,6 +61,35 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(_registry.names(), key=lambda n: traits(n)["order"]))
 
 
+def tally(outcomes: list[Outcome], asked: int, what: str) -> str:
+    """Returns "networks: 2 supported, 1 undecided, 1 not run".
+
+    Args:
+      outcomes: One each of those that were run.
+      asked: How many the claim speaks of.
+      what: What they are, in the plural.
+    """
+    every = outcomes + [Outcome.NOT_RUN] * (asked - len(outcomes))
+    counts = {outcome: every.count(outcome) for outcome in Outcome}
+    told = (f"{n} {outcome.value}" for outcome, n in counts.items() if n)
+    return f"{what}: {', '.join(told)}"
+
+
+def every(outcomes: list[Outcome]) -> Outcome:
+    """Returns what all say together: supported only where each says so.
+
+    Contradicted where one is and none is supported; "mixed" where they
+    differ.
+    """
+    found = set(outcomes)
+    if {Outcome.SUPPORTED, Outcome.CONTRADICTED} <= found:
+        return Outcome.MIXED
+    for outcome in (Outcome.CONTRADICTED, Outcome.UNDECIDED):
+        if outcome in found:
+            return outcome
+    return Outcome.SUPPORTED if found else Outcome.NOT_RUN
+
+
 def combined(outcomes: list[Outcome]) -> Outcome:
     """Returns what several networks say together.
 

@@ -9,6 +9,7 @@ from qup.scales import Network
 
 # Points of TA that a robust network may lack and still count as accurate.
 _LACK = 1.0
+_TRAININGS = {"pgd_at": "PGD-AT", "trades": "TRADES"}
 
 
 @claims.register(
@@ -50,20 +51,27 @@ def augmentation_raises_robustness(material: Material) -> Verdict:
                         others[look].append(_both(clean, gain))
     if not outcomes:
         return NOT_RUN
-    outcome = claims.combined(outcomes)
-    switch = switches.told(material, outcome, others)
+    outcome = claims.every(outcomes)
+    switch = switches.told(material, outcome, others, claims.every)
     words = f"ACL less CL, in points: {'; '.join(told)}."
-    return Verdict(outcome, words, used, switch)
+    asked = sum(
+        len(table.networks) * len(table.epochs)
+        for table in material.scale.tables.values()
+    )
+    scope = claims.tally(outcomes, asked, "networks at their epochs")
+    return Verdict(outcome, words, used, switch, scope)
 
 
 @claims.register(
     order=90,
     quote="Delta_N can be seen as a conjugate of the raw image X_0",
-    where="supplement, section 2, against the control that a label leaks",
+    where="supplement, section 2, read as: Delta_N tells the translator more "
+    "than the class",
     threshold="supported where the pair taught Delta_N has a higher TA than "
     "one taught a single fixed pattern for each class, beyond the 95 % "
     "interval; contradicted where the fixed pattern has the higher TA: then "
-    "the gain is the translator's knowledge of the class",
+    "the gain is the translator's knowledge of the class. Whether Delta_N is "
+    "a conjugate in any other sense is not tested.",
 )
 def more_than_a_class_template(material: Material) -> Verdict:
     """Judges the pair against a pattern that holds nothing but the class."""
@@ -87,7 +95,13 @@ def more_than_a_class_template(material: Material) -> Verdict:
     ]
     if shares:
         words += f" Of what the pair gains, templates give {', '.join(shares)}."
-    return Verdict(claims.of_sign(found.sign), words, found.rows)
+    scope = _alone(network)
+    outcome = claims.of_sign(found.sign)
+    return Verdict(outcome, words, found.rows, scope=scope)
+
+
+def _alone(network: Network) -> str:
+    return f"{network.title} on {network.dataset} alone"
 
 
 def _gained(
@@ -132,7 +146,7 @@ def accurate_and_robust_exclude(material: Material) -> Verdict:
     # The most trained is the most accurate: the hardest to be compared with.
     start = run[-1]
     outcomes, told, used, least = [], [], (), []
-    for method in ("pgd_at", "trades"):
+    for method in _TRAININGS:
         for epochs in material.scale.robust_epochs:
             changes = [
                 change(
@@ -146,8 +160,8 @@ def accurate_and_robust_exclude(material: Material) -> Verdict:
             clean, robust = changes
             used += clean.rows + robust.rows
             told.append(
-                f"{method}, {numbers.count(epochs, 'epoch')}, less the "
-                f"standard network of {start}: TA {numbers.text(clean)}, "
+                f"{_TRAININGS[method]}, {numbers.count(epochs, 'epoch')}, less "
+                f"the standard network of {start}: TA {numbers.text(clean)}, "
                 f"RA {numbers.text(robust)}"
             )
             if robust.sign == 1 and clean.low > -_LACK:
@@ -166,7 +180,8 @@ def accurate_and_robust_exclude(material: Material) -> Verdict:
     switch = ""
     if least and min(least) > 0:
         switch = f"a loss of at most {min(least):.2f} points: undecided"
-    return Verdict(outcome, f"{'; '.join(told)}.", used, switch)
+    words = f"{'; '.join(told)}."
+    return Verdict(outcome, words, used, switch, _alone(network))
 
 
 def _both(clean: Estimate, robust: Estimate) -> Outcome:

@@ -50,7 +50,7 @@ def ratio_follows_accuracy(material: Material) -> Verdict:
             outcomes.append(claims.of_sign(sign))
     if not outcomes:
         return NOT_RUN
-    scope = f"{len(outcomes)} of {asked} networks"
+    scope = claims.tally(outcomes, asked, "networks")
     words = f"{'; '.join(told)}."
     return Verdict(claims.combined(outcomes), words, used, scope=scope)
 
@@ -75,9 +75,10 @@ def _ratios(material: Material, network: Network, epochs: int) -> list[Row]:
 )
 def translators_miss_high_frequencies(material: Material) -> Verdict:
     """Judges the translator's error by frequency."""
-    outcomes, told, used = [], [], ()
+    outcomes, told, used, asked = [], [], (), 0
     for table in material.scale.tables.values():
         for network in table.networks:
+            asked += 1
             low, high = (
                 material.find(
                     dataset=network.dataset, model=network.model,
@@ -97,7 +98,9 @@ def translators_miss_high_frequencies(material: Material) -> Verdict:
             outcomes.append(claims.of_sign(found.sign))
     if not outcomes:
         return NOT_RUN
-    return Verdict(claims.combined(outcomes), f"{'; '.join(told)}.", used)
+    scope = claims.tally(outcomes, asked, "networks")
+    words = f"{'; '.join(told)}."
+    return Verdict(claims.combined(outcomes), words, used, scope=scope)
 
 
 @claims.register(
@@ -111,10 +114,11 @@ def translators_miss_high_frequencies(material: Material) -> Verdict:
 )
 def walks_raise_both(material: Material) -> Verdict:
     """Judges the walk."""
-    outcomes, told, used = [], [], ()
+    outcomes, told, used, asked = [], [], (), 0
     for table in material.scale.tables.values():
         for network in table.networks:
             for epochs in table.epochs:
+                asked += 1
                 pair = [
                     _walked(material, network, epochs, measure)
                     for measure in ("test_accuracy", "robust_accuracy")
@@ -135,7 +139,9 @@ def walks_raise_both(material: Material) -> Verdict:
                 outcomes.append(outcome)
     if not outcomes:
         return NOT_RUN
-    return Verdict(claims.combined(outcomes), f"{'; '.join(told)}.", used)
+    scope = claims.tally(outcomes, asked, "networks at their epochs")
+    words = f"{'; '.join(told)}."
+    return Verdict(claims.combined(outcomes), words, used, scope=scope)
 
 
 def _walked(material: Material, network: Network, epochs: int, measure: str):

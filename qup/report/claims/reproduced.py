@@ -83,7 +83,12 @@ def _judge(
         f"{sum(within)} of {len(within)} ({look.value}; * those that are "
         f"not). Ours minus the paper's, in points: {'; '.join(told)}."
     )
-    return Verdict(outcome, words, used)
+    asked = sum(
+        len(table.networks) * len(table.epochs)
+        for table in material.scale.tables.values()
+    )
+    scope = f"{len(within)} of {asked} numbers compared"
+    return Verdict(outcome, words, used, scope=scope)
 
 
 def _compared(

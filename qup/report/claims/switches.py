@@ -1,6 +1,6 @@
 """Under which other attack a verdict is another one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from qup.report import claims
 from qup.report.claims import Outcome
@@ -15,6 +15,7 @@ def told(
     material: Material,
     outcome: Outcome,
     others: Mapping[Look, Sequence[Outcome]],
+    together: Callable[[list[Outcome]], Outcome] = claims.combined,
 ) -> str:
     """Returns "RA, AutoAttack: contradicted; ..."; "" where none differs.
 
@@ -22,9 +23,10 @@ def told(
       material: Everything.
       outcome: Under the paper's attack.
       others: What each network says under another one.
+      together: How what they say is put together.
     """
     return "; ".join(
         f"{look.title(material)}: {other.value}"
         for look, seen in others.items()
-        if seen and (other := claims.combined(list(seen))) is not outcome
+        if seen and (other := together(list(seen))) is not outcome
     )

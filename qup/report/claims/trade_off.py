@@ -52,7 +52,7 @@ def _judge(
     told, outcomes, used = [], [], ()
     others: dict[Look, list[Outcome]] = {look: [] for look in switches.OTHERS}
     for network in networks:
-        found = _changes(material, network, Look.CLIP)
+        found = changes(material, network, Look.CLIP)
         if found is None:
             continue
         clean, robust, epochs = found
@@ -60,24 +60,34 @@ def _judge(
         used += clean.rows + robust.rows
         told.append(
             f"{network.dataset} {network.title}, epochs {epochs[0]} to "
-            f"{epochs[1]}: TA {_signed(clean)}, RA {_signed(robust)}"
+            f"{epochs[1]}: TA {signed(clean)}, RA {signed(robust)}"
         )
         for look in switches.OTHERS:
-            if (seen := _changes(material, network, look)) is not None:
+            if (seen := changes(material, network, look)) is not None:
                 others[look].append(_outcome(seen[0], seen[1], expected))
     if not outcomes:
         return NOT_RUN
     outcome = claims.combined(outcomes)
     words = "; ".join(told) + ". Changes in points under PGD-4, clipped."
     switch = switches.told(material, outcome, others)
-    scope = f"{len(outcomes)} of {len(networks)} networks"
+    scope = claims.tally(outcomes, len(networks), "networks")
     return Verdict(outcome, words, used, switch, scope)
 
 
-def _changes(
+def changes(
     material: Material, network: Network, look: Look
 ) -> tuple[Estimate, Estimate, tuple[int, int]] | None:
-    """Returns the changes of TA and RA, and between which epochs."""
+    """Returns how TA and RA change over the epochs of a classifier alone.
+
+    Args:
+      material: Everything.
+      network: The network.
+      look: Under which attack RA is read.
+
+    Returns:
+      Change of TA, change of RA, and from and to which epochs: the fewest and
+      the most that were run; None where there are not two.
+    """
     for table in material.scale.tables.values():
         if network in table.networks:
             epochs = table.epochs
@@ -105,6 +115,7 @@ def _outcome(clean: Estimate, robust: Estimate, expected: int) -> Outcome:
     return Outcome.UNDECIDED
 
 
-def _signed(estimate: Estimate) -> str:
+def signed(estimate: Estimate) -> str:
+    """Returns "+1.9 ± 0.3 (5)"."""
     text = numbers.text(estimate)
     return text if text.startswith("-") else f"+{text}"

@@ -64,7 +64,16 @@ def _lines(
     yield "ACL, attacked through the classifier alone", alone
     for control, title in _TAUGHT.items():
         yield title, looked(network, "ACL", epochs, control=control)
+    own = {
+        row.parameters.get("translator_width")
+        for row in material.find(
+            dataset=network.dataset, model=network.model, classifier="ACL",
+            epochs=epochs, control=None,
+        )
+    }  # fmt: skip
     for width in material.scale.widths:
+        if width in own:
+            continue
         found = looked(network, "ACL", epochs, control=f"width_{width}")
         yield f"ACL, translator of width {width}", found
     plain = Network(network.dataset, "unet_classifier", "")

@@ -1,20 +1,21 @@
 """The first screen: what was asked, what came out, in six parts."""
 
 from collections import Counter
+from collections.abc import Iterator
 
 from qup.report import claims, numbers, sections
 from qup.report.blocks import Block, Cell, Points, Section, Table, Words
-from qup.report.claims import Outcome
+from qup.report.claims import Outcome, Verdict, trade_off
 from qup.report.material import Material
 from qup.report.selection import Look, accuracy
 
 _DIFFICULT = (
     "What was easy: data sets, architectures and the attack's four steps are "
     "standard.",
-    "What was difficult: the paper gives no seeds, recipes, pixel clip, walk "
-    "length with its step, or translator training. Seed and clip alone move "
-    "RA by more than most changes over epochs that it reports on MNIST. Four "
-    "steps of PGD are too weak to believe an RA: see the strong attacks "
+    "What was difficult: the paper gives no seeds, recipes, pixel clip, step "
+    "of the walk beside its N, or translator training. Seed and clip alone "
+    "move RA by more than most changes over epochs that it reports on MNIST. "
+    "Four steps of PGD are too weak to believe an RA: see the strong attacks "
     "beside it.",
     "Contact with the authors: none. The paper cites its code at "
     "doi:10.7910/DVN/FKFJZQ, which we did not consult.",
@@ -40,9 +41,8 @@ _GLOSSARY = (
 @sections.register(order=0)
 def summary(material: Material) -> Section:
     """Returns the summary."""
-    counted = Counter(
-        claims.get(name)(material).outcome for name in claims.names()
-    )
+    judged = [claims.get(name)(material) for name in claims.names()]
+    counted = Counter(verdict.outcome for verdict in judged)
     told = ", ".join(
         f"{counted[outcome]} {outcome.value}"
         for outcome in Outcome
@@ -65,16 +65,57 @@ def summary(material: Material) -> Section:
             + (" Numbers of the smoke scale mean nothing." if small else "")
         ),
         Words(
-            f"Results: of {len(claims.names())} claims, {told}. One of them, "
-            "the bound in a window, is a theorem that says nothing of "
-            "accuracy."
+            f"Results: of {len(judged)} claims, {told}.{_elsewhere(judged)} "
+            "One of them, the bound in a window, is a theorem that says "
+            "nothing of accuracy."
         ),
+        *_answers(material),
         _table(material),
         Points(_DIFFICULT),
         Words("What the words mean:"),
         Points(_GLOSSARY),
     ]
     return Section("summary", "Summary", tuple(blocks))
+
+
+def _elsewhere(judged: list[Verdict]) -> str:
+    """Returns how many outcomes do not hold in general."""
+    held = [v for v in judged if v.outcome is Outcome.SUPPORTED]
+    moved = sum(1 for verdict in held if verdict.switch)
+    if not moved:
+        return ""
+    return (
+        f" Of the {len(held)} supported, {moved} have another outcome under "
+        "another attack, norm or domain that the table of verdicts names."
+    )
+
+
+def _answers(material: Material) -> Iterator[Words]:
+    """Yields what the title asks, as far as it was measured."""
+    attack = Look.WORST.title(material).removeprefix("RA, ")
+    usual = []
+    for table in material.scale.tables.values():
+        for network in table.networks:
+            found = trade_off.changes(material, network, Look.WORST)
+            if found is not None:
+                clean, robust, (first, last) = found
+                usual.append(
+                    f"{network.title} on {network.dataset}, {first} to {last} "
+                    f"epochs, TA {trade_off.signed(clean)}, RA "
+                    f"{trade_off.signed(robust)}"
+                )
+    if usual:
+        yield Words(
+            "Do accuracy and robustness exclude each other? Over the epochs "
+            f"of a usual training, in points, RA under {attack}: "
+            f"{'; '.join(usual)}."
+        )
+    counter = claims.get("accurate_and_robust_exclude")(material)
+    if counter.outcome is not Outcome.NOT_RUN:
+        yield Words(
+            "Trained on attacked images instead, in points, RA under "
+            f"{attack} ({counter.scope}): {counter.words}"
+        )
 
 
 def _table(material: Material) -> Table:

@@ -119,13 +119,14 @@ def _pictures(material: Material, name: str, asked: Asked) -> Iterator[Picture]:
     if not drawn:
         return
     title = ", ".join(sorted({n.dataset for n in asked.networks}))
-    small = any(n.compact for n in asked.networks)
+    small = {n.title for n in asked.networks if n.compact}
+    theirs = any(network.title in small for network in drawn)
     yield Picture(
         f"{name}-epochs",
         accuracies.over_epochs(drawn, title),
         f"Test and robust accuracy over epochs on {title}, as in the table.",
         "TA, and RA of each network, over training epochs. Crosses: the paper"
-        f"{', of its own networks' if small else ''}. Bars: 95 % intervals.",
+        f"{', of its own networks' if theirs else ''}. Bars: 95 % intervals.",
     )
 
 

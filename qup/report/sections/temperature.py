@@ -142,8 +142,12 @@ def _moved(
             heated.deviation(material, network, epochs, domain, t)
             for t in (1.0, heat)
         ))  # fmt: skip
-        words = numbers.NOT_RUN
+        words = f"was {numbers.NOT_RUN}"
+        if ratio is None and uncertainty.refused(
+            material, network, epochs, domain, heat
+        ):
+            words = "was refused"
         if ratio is not None:
             words = f"is {ratio:.2f} times as large"
-        told.append(f"sigma_p, {domain}, {words}")
+        told.append(f"sigma_p ({domain}) {words}")
     return f"T = {heat:g}: {'; '.join(told)}."

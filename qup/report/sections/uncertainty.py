@@ -19,9 +19,8 @@ _WORDS = (
     "printed bound of 1/2 lacks a boundary term B: what holds is sigma_x "
     "sigma_p >= |1 - B| / 2. In a Gaussian window, at whose edge the packet "
     "vanishes, the bound is 1/2. That the inequality holds is true of any "
-    "sample, and no test. At another temperature every decision, and with it "
-    "TA, is the same, and sigma_p is another: so (TA, RA) is no function of "
-    "(sigma_x, sigma_p)."
+    "sample, and no test. Another temperature of the logits changes sigma_p "
+    "and no decision (see Temperature): sigma_p is not fixed by TA."
 )
 
 
@@ -87,23 +86,16 @@ def uncertainty(material: Material) -> Section:
     """Returns the section."""
     table = material.scale.tables["table2"]
     network = table.networks[0]
-    heats = sorted(
-        {row.parameters["temperature"]
-         for row in material.find(evaluation=_OWN, measure="sigma_p",
-                                  control=None)}
-    )  # fmt: skip
     body = []
     for domain in domains(material):
-        for heat in heats:
-            for epochs in table.epochs:
-                line = _line(material, network, epochs, domain, heat)
-                body += [line] if line else []
+        for epochs in table.epochs:
+            line = _line(material, network, epochs, domain)
+            body += [line] if line else []
     blocks: list[Block] = [Words(_WORDS)]
     if body:
         head = (
             "domain",
             "epochs",
-            "temperature",
             "TA",
             Look.CLIP.value,
             *(m.replace("_", " ") for m in _MEASURES),
@@ -124,23 +116,21 @@ def uncertainty(material: Material) -> Section:
 
 
 def _line(
-    material: Material, network: Network, epochs: int, domain: str, heat: float
+    material: Material, network: Network, epochs: int, domain: str
 ) -> tuple[Cell, ...] | None:
     values = [
-        found(material, network, epochs, measure, domain, heat)
+        found(material, network, epochs, measure, domain)
         for measure in _MEASURES
     ]
-    lost = refused(material, network, epochs, domain, heat)
+    lost = refused(material, network, epochs, domain)
     if not any(values) and not lost:
         return None
-    # At another temperature TA is the same, and RA has rows of its own.
-    heated = {} if heat == 1 else {"temperature": heat, "evaluation": _OWN}
     looks = [
-        accuracy(material, network, "CL", epochs, Look.CLEAN),
-        accuracy(material, network, "CL", epochs, Look.CLIP, **heated),
+        accuracy(material, network, "CL", epochs, look)
+        for look in (Look.CLEAN, Look.CLIP)
     ]
     return (
-        Cell(domain), Cell(str(epochs)), Cell(f"{heat:g}"),
+        Cell(domain), Cell(str(epochs)),
         *(numbers.cell(x) for x in looks),
         *(
             Cell("refused", tone="muted") if x is None and lost

@@ -31,8 +31,10 @@ def verdicts(material: Material) -> Section:
         "had been measured, and some took their form after the results had "
         "been seen: each says so. An outcome is what the rows of this report "
         "say under the rule, no more; an undecided one has an interval that "
-        "reaches across the threshold. Where the claim speaks of networks "
-        "that were not run, the outcome tells of how many it is."
+        "reaches across the threshold. Of several networks, unless the rule "
+        "says otherwise, the outcome is that of at least half of those that "
+        "were run, where none has the opposite one; mixed where they differ. "
+        "Brackets count them, those that were not run too."
     )
     return Section("verdicts", "Verdicts", (words, Table(_HEAD, tuple(body))))
 

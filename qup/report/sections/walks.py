@@ -167,8 +167,9 @@ def _pipeline(
     )  # fmt: skip
     yield Table(
         head, body,
-        f"Percent of training images, {title}; the paper names neither the "
-        f"network nor the data set of its numbers. {numbers.KEY}",
+        f"Percent of training images, {title}; of its own numbers the paper "
+        'names no data set, and "for instance the Residual neural network". '
+        f"{numbers.KEY}",
     )  # fmt: skip
 
 
