@@ -6,7 +6,8 @@ import pytest
 
 from qup import scales
 from qup.measurements import Row
-from qup.report import claims
+from qup.report import claims, sections
+from qup.report.blocks import Points, Words
 from qup.report.claims import Outcome
 from qup.report.material import Material
 
@@ -180,6 +181,25 @@ def test_counter_examples(clean, robust, outcome):
     rows += _worst(85.0, epochs=epochs, method="trades")
     if outcome is _NO:
         assert _judge("accurate_and_robust_exclude", rows).outcome is _NO
+
+
+def test_the_summary_answers_what_the_title_asks():
+    (epochs,) = _CPU.robust_epochs
+    rows = _looks(97.0, 60.0) + _worst(50.0)
+    rows += _looks(99.0, 65.0, epochs=50) + _worst(20.0, epochs=50)
+    rows += _looks(98.8, 95.0, epochs=epochs, method="pgd_at")
+    rows += _worst(94.0, epochs=epochs, method="pgd_at")
+    blocks = sections.get("summary")(Material(None, tuple(rows), _CPU)).blocks
+    text = " ".join(block.text for block in blocks if isinstance(block, Words))
+    points = [p for block in blocks if isinstance(block, Points)
+              for p in block.texts]  # fmt: skip
+    # TA and RA rise together under four steps alone.
+    assert "1 have another outcome under another attack" in text
+    usual, robust, *_ = points
+    assert usual.startswith("ConvNet on mnist, 1 to 50 epochs: TA +2.00 ±")
+    assert "RA -30.00 ±" in usual
+    assert robust.startswith("PGD-AT, 10 epochs, less the standard network of")
+    assert "RA 74.0" in robust
 
 
 @pytest.mark.parametrize(("ratio", "outcome"), [(0.9, _YES), (0.8, _NO)])

@@ -90,7 +90,7 @@ def _elsewhere(judged: list[Verdict]) -> str:
     )
 
 
-def _answers(material: Material) -> Iterator[Words]:
+def _answers(material: Material) -> Iterator[Block]:
     """Yields what the title asks, as far as it was measured."""
     attack = Look.WORST.title(material).removeprefix("RA, ")
     usual = []
@@ -101,21 +101,22 @@ def _answers(material: Material) -> Iterator[Words]:
                 clean, robust, (first, last) = found
                 usual.append(
                     f"{network.title} on {network.dataset}, {first} to {last} "
-                    f"epochs, TA {trade_off.signed(clean)}, RA "
+                    f"epochs: TA {trade_off.signed(clean)}, RA "
                     f"{trade_off.signed(robust)}"
                 )
     if usual:
         yield Words(
             "Do accuracy and robustness exclude each other? Over the epochs "
-            f"of a usual training, in points, RA under {attack}: "
-            f"{'; '.join(usual)}."
+            f"of a usual training, in points, RA under {attack}:"
         )
+        yield Points(tuple(usual))
     counter = claims.get("accurate_and_robust_exclude")(material)
     if counter.outcome is not Outcome.NOT_RUN:
         yield Words(
             "Trained on attacked images instead, in points, RA under "
-            f"{attack} ({counter.scope}): {counter.words}"
+            f"{attack} ({counter.scope}):"
         )
+        yield Points(tuple(counter.words.rstrip(".").split("; ")))
 
 
 def _table(material: Material) -> Table:
