@@ -194,7 +194,7 @@ def test_the_summary_answers_what_the_title_asks():
     points = [p for block in blocks if isinstance(block, Points)
               for p in block.texts]  # fmt: skip
     # TA and RA rise together under four steps alone.
-    assert "1 have another outcome under another attack" in text
+    assert "1 would have another outcome under another attack" in text
     usual, robust, *_ = points
     assert usual.startswith("ConvNet on mnist, 1 to 50 epochs: TA +2.00 ±")
     assert "RA -30.00 ±" in usual

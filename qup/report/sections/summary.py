@@ -85,8 +85,8 @@ def _elsewhere(judged: list[Verdict]) -> str:
     if not moved:
         return ""
     return (
-        f" Of the {len(held)} supported, {moved} have another outcome under "
-        "another attack, norm or domain that the table of verdicts names."
+        f" Of the {len(held)} supported, {moved} would have another outcome "
+        "under another attack, norm or domain that the table of verdicts names."
     )
 
 
