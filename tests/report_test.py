@@ -1,17 +1,29 @@
 """The report: means over seeds, verdicts, pages, and what it refuses."""
 
 import dataclasses
+import html as entities
 import json
 import math
 import re
+import urllib.parse
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from qup import errors, measurements, scales
 from qup.measurements import Row
 from qup.report import claims, html, latex, markdown, numbers, writing
-from qup.report.blocks import Cell, Document, Points, Section, Table, Words
+from qup.report.blocks import (
+    Cell,
+    Document,
+    Picture,
+    Points,
+    Section,
+    Table,
+    Words,
+)
 from qup.report.claims import Outcome
 from qup.report.composing import compose
 from qup.report.estimates import change, over_seeds
@@ -381,3 +393,20 @@ def test_a_change_up_to_all_images_has_an_interval():
     # A number without an error has none here either.
     bare = dataclasses.replace(after, stderr=None)
     assert math.isnan(change([before], [bare]).low)
+
+
+def test_a_drawing_within_the_page_is_the_drawing():
+    figure = Figure()
+    figure.subplots().set_title('<b> & "100 %" #1 it\'s')
+    picture = Picture("name", figure, "alt", "caption")
+    document = Document("", (Section("s", "S", (picture,)),))
+    page = html.page(document, _material([]))
+    (uri,) = re.findall(r'src="data:image/svg\+xml,(.*?)"', page)
+    # As a browser reads it: entities of the page first, then the URI.
+    drawn = urllib.parse.unquote(entities.unescape(uri))
+    shown, meant = (
+        [(e.tag, e.attrib.get("d", "").split(), e.attrib.get("style"))
+         for e in ElementTree.fromstring(text).iter()]
+        for text in (drawn, picture.bytes("svg").decode())
+    )  # fmt: skip
+    assert shown == meant and len(shown) > 50

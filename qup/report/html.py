@@ -8,6 +8,7 @@ text = page(document, material)
 import base64
 import html
 import json
+import urllib.parse
 from collections.abc import Iterable, Sequence
 
 from qup.measurements import Row
@@ -16,6 +17,8 @@ from qup.report.material import Material, digest
 from qup.report.style import CSS
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+# What stands as it is in a data URI and in an attribute.
+_PLAIN = " !$'()*+,-./:;=?@[]^_`{|}~"
 _HEAD = (
     "measurement", "value", "standard error", "n", "seed", "parameters",
     "made by",
@@ -107,14 +110,24 @@ def _cell(cell: blocks.Cell) -> str:
 
 
 def _picture(picture: blocks.Picture) -> str:
-    kind = "png" if picture.raster else "svg"
-    data = base64.b64encode(picture.bytes(kind)).decode()
-    media = "image/png" if picture.raster else "image/svg+xml"
     return (
         f'<figure id="{_text(picture.name)}">'
-        f'<img src="data:{media};base64,{data}" alt="{_text(picture.alt)}">'
+        f'<img src="{_uri(picture)}" alt="{_text(picture.alt)}">'
         f"<figcaption>{_text(picture.caption)}</figcaption></figure>"
     )
+
+
+def _uri(picture: blocks.Picture) -> str:
+    """Returns a picture as a data URI to stand between double quotes."""
+    if picture.raster:
+        data = base64.b64encode(picture.bytes("png")).decode()
+        return f"data:image/png;base64,{data}"
+    # Half of what base64 adds to text; glyphs are paths, so that no white
+    # space means anything.
+    text = " ".join(picture.bytes("svg").decode().split())
+    if "'" not in text:
+        text = text.replace('"', "'")
+    return f"data:image/svg+xml,{urllib.parse.quote(text, safe=_PLAIN)}"
 
 
 def linked(document: blocks.Document) -> list[Row]:
