@@ -7,9 +7,12 @@ text = page(document, material)
 
 import base64
 import html
+import io
 import json
 import urllib.parse
 from collections.abc import Iterable, Sequence
+
+from PIL import Image
 
 from qup.measurements import Row
 from qup.report import blocks
@@ -120,7 +123,7 @@ def _picture(picture: blocks.Picture) -> str:
 def _uri(picture: blocks.Picture) -> str:
     """Returns a picture as a data URI to stand between double quotes."""
     if picture.raster:
-        data = base64.b64encode(picture.bytes("png")).decode()
+        data = base64.b64encode(_small(picture.bytes("png"))).decode()
         return f"data:image/png;base64,{data}"
     # Half of what base64 adds to text; glyphs are paths, so that no white
     # space means anything.
@@ -128,6 +131,15 @@ def _uri(picture: blocks.Picture) -> str:
     if "'" not in text:
         text = text.replace('"', "'")
     return f"data:image/svg+xml,{urllib.parse.quote(text, safe=_PLAIN)}"
+
+
+def _small(png: bytes) -> bytes:
+    """Returns a PNG of 256 colours: a third of the size, to the eye the same."""
+    image = Image.open(io.BytesIO(png)).convert("RGB")
+    few = image.quantize(256, dither=Image.Dither.NONE)
+    held = io.BytesIO()
+    few.save(held, "PNG", optimize=True)
+    return held.getvalue()
 
 
 def linked(document: blocks.Document) -> list[Row]:

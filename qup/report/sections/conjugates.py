@@ -75,7 +75,8 @@ def _blocks(
     yield Picture(
         f"table4-{network.dataset}-{network.model}-{epochs}",
         drawing.draw(
-            arrays, f"{title}, seed {first.seed}: {image}",
+            {**arrays, "class_names": names},
+            f"{title}, seed {first.seed}: {image}",
             f"Curves: means over up to {count:,} images, each with its mean "
             "power as 1",
         ),
