@@ -134,7 +134,7 @@ def _uri(picture: blocks.Picture) -> str:
 
 
 def _small(png: bytes) -> bytes:
-    """Returns a PNG of 256 colours: a third of the size, to the eye the same."""
+    """Returns a PNG of 256 colours: a third as large, to the eye the same."""
     image = Image.open(io.BytesIO(png)).convert("RGB")
     few = image.quantize(256, dither=Image.Dither.NONE)
     held = io.BytesIO()
