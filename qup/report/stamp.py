@@ -22,7 +22,7 @@ from qup import files
 from qup.orchestration import hashing
 from qup.report.material import ABOUT, ROWS, SOURCES, Material
 
-_DRAWN_BY = ("matplotlib", "numpy")
+_DRAWN_BY = ("matplotlib", "numpy", "pillow")
 
 
 def _together(root: pathlib.Path, names: Iterable[str]) -> str:

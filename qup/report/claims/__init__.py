@@ -61,6 +61,12 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(_registry.names(), key=lambda n: traits(n)["order"]))
 
 
+def lines(material: Material) -> int:
+    """Returns how many lines Tables 2 and 3 have: networks at their epochs."""
+    tables = material.scale.tables.values()
+    return sum(len(table.networks) * len(table.epochs) for table in tables)
+
+
 def tally(outcomes: list[Outcome], asked: int, what: str) -> str:
     """Returns "networks: 2 supported, 1 undecided, 1 not run".
 

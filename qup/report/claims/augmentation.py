@@ -54,10 +54,7 @@ def augmentation_raises_robustness(material: Material) -> Verdict:
     outcome = claims.every(outcomes)
     switch = switches.told(material, outcome, others, claims.every)
     words = f"ACL less CL, in points: {'; '.join(told)}."
-    asked = sum(
-        len(table.networks) * len(table.epochs)
-        for table in material.scale.tables.values()
-    )
+    asked = claims.lines(material)
     scope = claims.tally(outcomes, asked, "networks at their epochs")
     return Verdict(outcome, words, used, switch, scope)
 

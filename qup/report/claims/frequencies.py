@@ -114,11 +114,10 @@ def translators_miss_high_frequencies(material: Material) -> Verdict:
 )
 def walks_raise_both(material: Material) -> Verdict:
     """Judges the walk."""
-    outcomes, told, used, asked = [], [], (), 0
+    outcomes, told, used = [], [], ()
     for table in material.scale.tables.values():
         for network in table.networks:
             for epochs in table.epochs:
-                asked += 1
                 pair = [
                     _walked(material, network, epochs, measure)
                     for measure in ("test_accuracy", "robust_accuracy")
@@ -139,6 +138,7 @@ def walks_raise_both(material: Material) -> Verdict:
                 outcomes.append(outcome)
     if not outcomes:
         return NOT_RUN
+    asked = claims.lines(material)
     scope = claims.tally(outcomes, asked, "networks at their epochs")
     words = f"{'; '.join(told)}."
     return Verdict(claims.combined(outcomes), words, used, scope=scope)

@@ -83,11 +83,7 @@ def _judge(
         f"{sum(within)} of {len(within)} ({look.value}; * those that are "
         f"not). Ours minus the paper's, in points: {'; '.join(told)}."
     )
-    asked = sum(
-        len(table.networks) * len(table.epochs)
-        for table in material.scale.tables.values()
-    )
-    scope = f"{len(within)} of {asked} numbers compared"
+    scope = f"{len(within)} of {claims.lines(material)} numbers compared"
     return Verdict(outcome, words, used, scope=scope)
 
 
