@@ -10,7 +10,6 @@ push("exported", "serving/classifier", version=1)
 ```
 """
 
-import hashlib
 import json
 import pathlib
 import shutil
@@ -23,6 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 from qup import errors, files
+from qup.core import hashing
 
 _PROGRAM = "saved_model.pb"
 # SavedModel's place for what others add.
@@ -77,9 +77,7 @@ def marked(path: pathlib.Path) -> str | None:
 def _digests(path: pathlib.Path) -> dict[str, str]:
     """Returns SHA-256 of every file of a SavedModel but the list of them."""
     return {
-        file.relative_to(path).as_posix(): hashlib.sha256(
-            file.read_bytes()
-        ).hexdigest()
+        file.relative_to(path).as_posix(): hashing.file_digest(file)
         for file in sorted(path.rglob("*"))
         if file.is_file() and file != path / _FILES
     }

@@ -10,7 +10,6 @@ images.pixels  # uint8 [1000, 224, 224, 3]
 ```
 """
 
-import hashlib
 import os
 import pathlib
 import re
@@ -20,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from qup import files
+from qup.core import hashing
 from qup.datasets import image_folder, source
 from qup.errors import InputError
 from qup.imagenet import classes
@@ -134,11 +134,10 @@ def _chosen(
 
 
 def _digest(chosen: list[tuple[str, int]]) -> str:
-    digest = hashlib.sha256()
-    for path, label in chosen:
-        content = source.read_digest(pathlib.Path(path))
-        digest.update(f"{label} {content}\n".encode())
-    return digest.hexdigest()
+    return hashing.joined_digest(
+        f"{label} {source.read_digest(pathlib.Path(path))}\n"
+        for path, label in chosen
+    )
 
 
 def _square(path: str, size: int) -> np.ndarray:

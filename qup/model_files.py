@@ -8,7 +8,6 @@ translator = load("model.keras")
 ```
 """
 
-import hashlib
 import pathlib
 import zipfile
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from qup import (
     errors,
     files,
 )
+from qup.core import hashing
 from qup.types import LogitsFn
 
 
@@ -129,7 +129,6 @@ def digest(logits_fn: LogitsFn) -> str | None:
     """Returns SHA-256, in hex, of a model's weights; None of a function's."""
     if not isinstance(logits_fn, keras.Model):
         return None
-    weights = hashlib.sha256()
-    for weight in logits_fn.weights:
-        weights.update(np.ascontiguousarray(weight.numpy()))
-    return weights.hexdigest()
+    return hashing.joined_digest(
+        np.ascontiguousarray(weight.numpy()) for weight in logits_fn.weights
+    )

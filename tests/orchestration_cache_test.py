@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from qup.core.hashing import tree_digest
 from qup.orchestration import (
     Artifact,
     In,
@@ -17,8 +18,7 @@ from qup.orchestration import (
     State,
     StorageError,
     component,
-    content_digest,
-    hashing,
+    manifests,
 )
 from qup.orchestration.artifacts import ArtifactState
 
@@ -311,11 +311,11 @@ def test_a_change_within_a_tick_of_the_clock_is_seen(tmp_path):
     path = tmp_path / "file"
     path.write_text("one")
     times = path.stat()
-    manifest = hashing.snapshot(path)
+    manifest = manifests.snapshot(path)
     with open(path, "r+") as file:
         file.write("two")
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
-    assert "other bytes" in hashing.compare(path, manifest)[0]
+    assert "other bytes" in manifests.compare(path, manifest)[0]
 
 
 def test_what_is_no_file_is_refused(tmp_path):
@@ -342,18 +342,16 @@ def test_digests_know_names_sizes_and_bytes_only(tmp_path):
             path = tmp_path / name / path
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
-        return content_digest(tmp_path / name)
+        return tree_digest(tmp_path / name)
 
     one = tree("one", {"a": b"1", "b/c": b"2"})
     assert tree("two", {"b/c": b"2", "a": b"1"}) == one
     assert tree("three", {"a": b"1", "b/d": b"2"}) != one
     assert tree("four", {"a": b"12", "b/c": b""}) != one
     assert tree("five", {"a": b"1", "b/c": b"2", "d/e": b""}) != one
-    assert content_digest(tmp_path / "one/a") == content_digest(
-        tmp_path / "two/a"
-    )
-    manifest = hashing.snapshot(tmp_path / "one")
-    assert hashing.compare(tmp_path / "two", manifest)[0] == ""
+    assert tree_digest(tmp_path / "one/a") == tree_digest(tmp_path / "two/a")
+    manifest = manifests.snapshot(tmp_path / "one")
+    assert manifests.compare(tmp_path / "two", manifest)[0] == ""
 
 
 def test_what_acts_elsewhere_runs_every_time(tmp_path):

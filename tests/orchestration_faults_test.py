@@ -30,7 +30,7 @@ from qup.orchestration import (
     State,
     StatefulDir,
     component,
-    hashing,
+    manifests,
 )
 from qup.orchestration.artifacts import ArtifactState
 
@@ -175,7 +175,7 @@ def _check_published(root):
 
 
 def _check(artifact):
-    damage, _ = hashing.compare(artifact.path, artifact.manifest, full=True)
+    damage, _ = manifests.compare(artifact.path, artifact.manifest, full=True)
     assert damage == ""
     key = artifact.path.parent.name
     text = " ".join(_LINES)

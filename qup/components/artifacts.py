@@ -1,6 +1,5 @@
 """What the components give each other, under TFX's names where it has one."""
 
-import hashlib
 import pathlib
 import shutil
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import keras
 
 from qup import export, model_files, saved_models, subjects
+from qup.core import hashing
 from qup.orchestration import Artifact
 from qup.types import LogitsFn
 
@@ -105,7 +105,7 @@ def save_unserved(
     subjects.write(subject, model.path / _SUBJECT)
     told = (model.path / _SUBJECT).read_bytes()
     content = f"{model.properties['content']}\0".encode() + told
-    model.properties["content"] = hashlib.sha256(content).hexdigest()
+    model.properties["content"] = hashing.bytes_digest(content)
 
 
 def save_network(network: keras.Model, model: Model) -> None:

@@ -1,7 +1,6 @@
 """Where the uncertainty of a network is measured, and along which lines."""
 
 import dataclasses
-import hashlib
 import io
 import pathlib
 from collections.abc import Mapping
@@ -9,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from qup.core import hashing
 from qup.datasets import Dataset
 from qup.errors import InputError
 from qup.measures.uncertainty import Packet, axes
@@ -125,7 +125,7 @@ def _sign_gradient(
 
 def _held(file: str, digest: str) -> np.ndarray:
     content = pathlib.Path(file).expanduser().read_bytes()
-    if hashlib.sha256(content).hexdigest() != digest:
+    if hashing.bytes_digest(content) != digest:
         raise InputError(f"{file} changed while it was in use. Start again.")
     rows = np.load(io.BytesIO(content), allow_pickle=False)
     return rows.reshape(len(rows), -1)

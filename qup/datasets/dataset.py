@@ -7,12 +7,13 @@ data.info.sizes  # {"train": 1237, "test": 360, "validation": 200}
 """
 
 import functools
-import hashlib
+from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
 
 from qup import errors
+from qup.core import hashing
 from qup.datasets import batching
 from qup.datasets.source import Source, Split, first, read_digest
 from qup.errors import InputError
@@ -93,12 +94,14 @@ class Dataset:
     @functools.cached_property
     def fingerprint(self) -> str:
         """SHA-256, in hex, of the class names, images and labels used."""
-        digest = hashlib.sha256(repr(self.info.class_names).encode())
+        return hashing.joined_digest(self._content())
+
+    def _content(self) -> Iterator[str | np.ndarray]:
+        yield repr(self.info.class_names)
         for name in sorted(self._rows):
             for array in self.arrays(name):
-                digest.update(f"{name} {array.shape}".encode())
-                digest.update(np.ascontiguousarray(array))
-        return digest.hexdigest()
+                yield f"{name} {array.shape}"
+                yield np.ascontiguousarray(array)
 
     def source_digest(self) -> str:
         """Returns SHA-256, in hex, of the files that it is read from, now.
@@ -110,11 +113,10 @@ class Dataset:
         """
         if not self._files:
             return self.fingerprint
-        digest = hashlib.sha256()
-        for name, path in sorted(self._files.items()):
-            content = read_digest(path)
-            digest.update(f"{name}\0{content}\n".encode())
-        return digest.hexdigest()
+        return hashing.joined_digest(
+            f"{name}\0{read_digest(path)}\n"
+            for name, path in sorted(self._files.items())
+        )
 
     def arrays(self, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Returns a whole split.

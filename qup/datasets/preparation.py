@@ -6,7 +6,6 @@ a finished one.
 """
 
 import contextlib
-import hashlib
 import io
 import logging
 import os
@@ -16,6 +15,7 @@ import urllib.parse
 from typing import Any
 
 from qup import files
+from qup.core import hashing
 from qup.datasets import network
 from qup.errors import InputError
 
@@ -71,8 +71,7 @@ def _check_manual_files(
 
 def _check_manual_file(path: pathlib.Path, url: str, info: Any) -> None:
     try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hashing.file_digest(path)
     except OSError as error:
         raise InputError(f"Cannot read {path}: {error.strerror}.") from error
     if digest != info.checksum:

@@ -7,13 +7,13 @@ Source((28, 28, 1), ("0", "1"), "drawn by hand", {"train": Split(...)})
 
 import dataclasses
 import functools
-import hashlib
 import pathlib
 from collections.abc import Callable, Mapping
 
 import numpy as np
 import tensorflow as tf
 
+from qup.core import hashing
 from qup.errors import InputError
 
 _READ_SIZE = 512
@@ -179,7 +179,6 @@ def first(name: str, split: str, images: Split, size: int | None) -> Split:
 def read_digest(path: pathlib.Path) -> str:
     """Returns SHA-256, in hex, of a file, or raises an InputError."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashing.file_digest(path)
     except OSError as error:
         raise InputError(f"Cannot read {path}: {error.strerror}.") from error

@@ -6,12 +6,12 @@ classifier = build("MobileNet-0.25-128", seed=0, image_size=32)  # untrained
 ```
 """
 
-import hashlib
 import os
 import pathlib
 
 import keras
 
+from qup.core import hashing
 from qup.errors import InputError
 from qup.imagenet import networks
 
@@ -139,5 +139,4 @@ def weights_digest(name: str, weights_dir: str | os.PathLike | None) -> str:
     """
     if weights_dir is None:
         return "random"
-    with weights_path(name, weights_dir).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return hashing.file_digest(weights_path(name, weights_dir))

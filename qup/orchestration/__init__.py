@@ -41,7 +41,6 @@ from qup.orchestration.errors import (
     StorageError,
 )
 from qup.orchestration.executions import Execution, Notice, Run, State
-from qup.orchestration.hashing import content_digest
 from qup.orchestration.metadata import Metadata
 from qup.orchestration.reading import MetadataReader
 from qup.orchestration.runner import LocalRunner
@@ -69,5 +68,4 @@ __all__ = [
     "StatefulDir",
     "StorageError",
     "component",
-    "content_digest",
 ]

@@ -12,7 +12,7 @@ import math
 import pathlib
 from typing import Any, ClassVar
 
-from qup.orchestration import errors, hashing
+from qup.orchestration import errors, manifests
 
 Value = bool | int | float | str
 _KINDS = (bool, int, float, str)
@@ -52,7 +52,7 @@ class Artifact:
     id: int = 0
     type_name: str = ""
     digest: str = ""
-    manifest: hashing.Manifest = dataclasses.field(
+    manifest: manifests.Manifest = dataclasses.field(
         default_factory=dict, repr=False
     )
     state: ArtifactState = ArtifactState.LIVE

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from qup.orchestration import errors, hashing, processes, recovery
+from qup.orchestration import errors, manifests, processes, recovery
 from qup.orchestration.annotations import Role
 from qup.orchestration.artifacts import Artifact, ArtifactState
 from qup.orchestration.components import Node
@@ -103,7 +103,7 @@ class Launcher:
         for artifact in held:
             if artifact.state is not ArtifactState.LIVE:
                 continue
-            damage, manifest = hashing.compare(
+            damage, manifest = manifests.compare(
                 artifact.path, artifact.manifest, full=self.full
             )
             if damage:
@@ -167,8 +167,8 @@ class Launcher:
         self.root.publish(artifact.path, target)
         artifact.uri = str(target)
         with errors.explained(target):
-            artifact.manifest = hashing.snapshot(target)
-        artifact.digest = hashing.digest(artifact.manifest)
+            artifact.manifest = manifests.snapshot(target)
+        artifact.digest = manifests.digest(artifact.manifest)
         execution.outputs[key] = [artifact]
 
     def _unchanged(self, node: Node, execution: Execution) -> bool:

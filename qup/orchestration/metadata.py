@@ -11,10 +11,10 @@ import sqlite3
 import time
 from typing import Any
 
+from qup.core.hashing import canonical
 from qup.orchestration import errors, reading, rows, schema
 from qup.orchestration.artifacts import Artifact
 from qup.orchestration.executions import Execution, Run, State
-from qup.orchestration.parameters import canonical
 
 
 class Metadata(reading.MetadataReader):

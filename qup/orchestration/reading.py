@@ -14,7 +14,7 @@ import pathlib
 import sqlite3
 from typing import Any
 
-from qup.orchestration import database, errors, hashing, rows, schema
+from qup.orchestration import database, errors, manifests, rows, schema
 from qup.orchestration.artifacts import Artifact, ArtifactState
 from qup.orchestration.executions import Execution, Run, State
 from qup.orchestration.processes import Owner
@@ -133,7 +133,7 @@ class MetadataReader(database.Database):
             state=ArtifactState(row[2]),
             properties=custom,
             digest=held.get("digest", ""),
-            manifest={k: hashing.Entry(*v) for k, v in manifest.items()},
+            manifest={k: manifests.Entry(*v) for k, v in manifest.items()},
         )
 
     def _execution(self, cursor: sqlite3.Cursor, number: int) -> Execution:

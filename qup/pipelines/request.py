@@ -1,12 +1,12 @@
 """What is asked of `bin.run_attack`, checked."""
 
 import dataclasses
-import hashlib
 import logging
 import pathlib
 from typing import Any
 
 from qup import attacks, errors, norms
+from qup.core import hashing
 from qup.pipelines import attack_options
 
 _log = logging.getLogger("qup")
@@ -158,10 +158,9 @@ class Request:
 
 def digest(path: pathlib.Path) -> str:
     """Returns SHA-256, in hex, of a file, or of all in a folder."""
-    told = hashlib.sha256()
     parts = sorted(p for p in path.rglob("*") if p.is_file()) or [path]
+    told: list[str | bytes] = []
     for part in parts:
-        told.update(part.relative_to(path).as_posix().encode())
-        with part.open("rb") as file:
-            told.update(hashlib.file_digest(file, "sha256").digest())
-    return told.hexdigest()
+        told.append(part.relative_to(path).as_posix())
+        told.append(bytes.fromhex(hashing.file_digest(part)))
+    return hashing.joined_digest(told)

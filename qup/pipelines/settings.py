@@ -1,12 +1,12 @@
 """Settings of the road, turned into plain arguments."""
 
 import dataclasses
-import hashlib
 import json
 import pathlib
 from typing import Any, TypeAlias
 
 from qup import errors, models
+from qup.core import hashing
 
 # An ml_collections ConfigDict with the keys of configs/defaults.py.
 Config: TypeAlias = Any
@@ -33,7 +33,7 @@ def mark(config: Config) -> str:
     if config.dataset.name == "image_folder":
         told["data_dir"] = str(pathlib.Path(config.dataset.data_dir or "."))
     text = json.dumps(told, sort_keys=True)
-    digest = hashlib.sha256(text.encode()).hexdigest()
+    digest = hashing.text_digest(text)
     return f"{config.model.name}-{digest[:8]}"
 
 

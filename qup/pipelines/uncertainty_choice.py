@@ -1,6 +1,5 @@
 """What a request asks of these very images: labels, centre, directions."""
 
-import hashlib
 import io
 import math
 import pathlib
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from qup import errors
+from qup.core import hashing
 from qup.measures.uncertainty import axes
 from qup.pipelines.uncertainty_request import Request, number
 from qup.types import DatasetInfo
@@ -108,7 +108,7 @@ def _file(path: str, info: DatasetInfo) -> str:
         axes.axes(int(np.prod(info.image_shape)), (), given)
     except errors.InputError as error:
         raise errors.InputError(f"--directions=file:{path}: {error}") from error
-    return hashlib.sha256(content).hexdigest()
+    return hashing.bytes_digest(content)
 
 
 def _counted(kind: str, value: str, least: int, most: int) -> int:

@@ -13,7 +13,6 @@ rows = material.find(dataset="mnist", measure="test_accuracy", control=None)
 import collections
 import dataclasses
 import functools
-import hashlib
 import json
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from qup import errors, measurements, scales
+from qup.core import hashing
 from qup.measurements import Row
 from qup.report import class_names
 
@@ -37,7 +37,7 @@ _FIELDS = set(measurements.HEADER) - {"parameters"}
 def digest(row: Row) -> str:
     """Returns a short name of a row, made of its key."""
     text = json.dumps(row.key(), default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return hashing.text_digest(text)[:12]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,6 @@ if not stamp.current(material, folder):
 ```
 """
 
-import hashlib
 import json
 import pathlib
 from collections.abc import Iterable
@@ -19,7 +18,7 @@ from importlib import metadata
 
 import qup
 from qup import files
-from qup.orchestration import hashing
+from qup.core import hashing
 from qup.report.material import ABOUT, ROWS, SOURCES, Material
 
 _DRAWN_BY = ("matplotlib", "numpy", "pillow")
@@ -27,13 +26,12 @@ _DRAWN_BY = ("matplotlib", "numpy", "pillow")
 
 def _together(root: pathlib.Path, names: Iterable[str]) -> str:
     """Returns a digest of files by name; of one that is missing, too."""
-    whole = hashlib.sha256()
+    parts = []
     for name in names:
         path = root / name
         content = path.read_bytes() if path.is_file() else b"missing"
-        part = hashlib.sha256(content).hexdigest()
-        whole.update(f"{name} {part}\n".encode())
-    return whole.hexdigest()
+        parts.append(f"{name} {hashing.bytes_digest(content)}\n")
+    return hashing.joined_digest(parts)
 
 
 def _code() -> str:
@@ -78,5 +76,5 @@ def _digests(material: Material, folder: pathlib.Path) -> dict[str, str]:
         "material": _together(material.folder, made_of),
         "code": _CODE,
         **{name: metadata.version(name) for name in _DRAWN_BY},
-        "written": hashing.content_digest(folder),
+        "written": hashing.tree_digest(folder),
     }

@@ -1,7 +1,6 @@
 """An attack ready to be run on examples: method or function, and its aim."""
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +16,7 @@ from qup.attacks.base.engine import Given
 from qup.attacks.base.method import Method
 from qup.attacks.base.parts import Classifiers
 from qup.attacks.base.result import AttackResult, nearest
+from qup.core import hashing
 from qup.types import Bounds
 
 Tick = Callable[[int], None]
@@ -179,5 +179,5 @@ def _plain(value: Any) -> Any:
     """Returns a short JSON value that tells one value from another."""
     if isinstance(value, np.ndarray | list) or tf.is_tensor(value):
         content = np.ascontiguousarray(value)
-        return f"{content.shape} {hashlib.sha256(content).hexdigest()}"
+        return f"{content.shape} {hashing.bytes_digest(content)}"
     return value

@@ -4,7 +4,6 @@ A killed attack goes on where it stopped. What was kept belongs to one
 classifier, one attack and one set of examples; anything else is refused.
 """
 
-import hashlib
 import json
 import pathlib
 import zipfile
@@ -17,6 +16,7 @@ from qup import compilation, errors, files, model_files
 from qup.attacks.base.engine import Given
 from qup.attacks.base.result import AttackResult, Shards, joined
 from qup.attacks.base.verdict import DISTANCES
+from qup.core import hashing
 from qup.types import LogitsFn
 
 
@@ -34,7 +34,7 @@ def identity(logits_fn: LogitsFn, images: np.ndarray) -> str:
     if weights is not None:
         return weights
     logits = compilation.predict(logits_fn, images).numpy()
-    return hashlib.sha256(np.round(logits, 3)).hexdigest()
+    return hashing.bytes_digest(np.round(logits, 3))
 
 
 class Store:
@@ -142,7 +142,6 @@ def _compare(record: pathlib.Path, wanted: Mapping[str, Any]) -> None:
 
 
 def _digest(given: Given) -> str:
-    told = hashlib.sha256()
-    for column in given:
-        told.update(np.ascontiguousarray(column).tobytes())
-    return told.hexdigest()
+    return hashing.joined_digest(
+        np.ascontiguousarray(column).tobytes() for column in given
+    )

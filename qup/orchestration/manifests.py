@@ -7,14 +7,12 @@ damage, manifest = compare(folder, manifest)  # "" if intact
 ```
 """
 
-import hashlib
-import json
 import os
 import pathlib
-import stat
 import time
-from collections.abc import Iterator
 from typing import NamedTuple
+
+from qup.core import hashing
 
 # A change within one tick of the file system's clock leaves no other mtime.
 _TICK_NS = 50_000_000
@@ -47,19 +45,15 @@ def snapshot(path: str | os.PathLike) -> Manifest:
     """
     return {
         name: _entry(pathlib.Path(path, name), status)
-        for name, status in _walk(str(path))
+        for name, status in hashing.walk(str(path))
     }
 
 
 def digest(manifest: Manifest) -> str:
     """Returns the sha256 over names, sizes and bytes, in hexadecimal."""
-    rows = sorted((name, e.size, e.sha256) for name, e in manifest.items())
-    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
-
-
-def content_digest(path: str | os.PathLike) -> str:
-    """Returns the digest of what a file or folder holds now."""
-    return digest(snapshot(path))
+    return hashing.rows_digest(
+        (name, entry.size, entry.sha256) for name, entry in manifest.items()
+    )
 
 
 def compare(
@@ -79,7 +73,7 @@ def compare(
     """
     fresh = {}
     try:
-        found = dict(_walk(str(path)))
+        found = dict(hashing.walk(str(path)))
         for name in sorted(manifest.keys() | found.keys()):
             part = pathlib.Path(path, name)
             if name not in found:
@@ -114,28 +108,10 @@ def _current(
     return _entry(path, status)
 
 
-def _walk(
-    path: str, name: str = ""
-) -> Iterator[tuple[str, os.stat_result | None]]:
-    """Yields (relative name, status); the status of a folder is None."""
-    status = os.stat(path)
-    if stat.S_ISDIR(status.st_mode):
-        if name:
-            yield f"{name}/", None
-        for child in sorted(os.listdir(path)):
-            below = f"{name}/{child}" if name else child
-            yield from _walk(os.path.join(path, child), below)
-    elif stat.S_ISREG(status.st_mode):
-        yield name, status
-    else:
-        raise OSError(None, "neither a file nor a folder", path)
-
-
 def _entry(path: pathlib.Path, status: os.stat_result | None) -> Entry:
     if status is None:
         return Entry()
     young = time.time_ns() - status.st_mtime_ns < _TICK_NS
-    with open(path, "rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    sha256 = hashing.file_digest(path)
     mtime_ns = 0 if young else status.st_mtime_ns
     return Entry(status.st_size, mtime_ns, status.st_ino, sha256)

@@ -1,0 +1,1 @@
+"""What every other package may stand on; it imports none of them."""
