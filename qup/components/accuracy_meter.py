@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from qup import looks, measurements, uncertainty_rows
-from qup.components import artifacts, plugins
+from qup.components import artifacts
 from qup.components.artifacts import Examples, Model, ModelEvaluation
 from qup.datasets import examples as files_of_examples
 from qup.evaluation import attacked
@@ -16,7 +16,7 @@ from qup.orchestration import In, Out, component
 _log = logging.getLogger("qup")
 
 
-@component(plugins=plugins.attack)
+@component
 def AccuracyMeter(
     examples: In[Examples],
     model: In[Model],

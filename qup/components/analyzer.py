@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from qup import looks, measurements, opposite_fgsm, walk_rows
-from qup.components import artifacts, plugins
+from qup.components import artifacts
 from qup.components.artifacts import (
     Deltas,
     Examples,
@@ -22,7 +22,7 @@ from qup.orchestration import In, Out, component
 _SHOWN = 8
 
 
-@component(plugins=plugins.attack)
+@component
 def Analyzer(
     examples: In[Examples],
     model: In[Model],

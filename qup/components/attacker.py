@@ -1,6 +1,5 @@
 """An attack on a classifier, image by image: records, rows, pictures."""
 
-import hashlib
 import json
 import pathlib
 from collections.abc import Iterator, Sequence
@@ -12,13 +11,14 @@ import tensorflow as tf
 from qup import attacks, compilation, measurements, progress, robustness
 from qup import evaluation as evaluations
 from qup.attacks.base.result import AttackResult
-from qup.components import artifacts, plugins
+from qup.components import artifacts
 from qup.components.artifacts import (
     AttackRecords,
     Examples,
     Model,
     ModelEvaluation,
 )
+from qup.core import hashing
 from qup.datasets import examples as files_of_examples
 from qup.orchestration import In, Out, Place, StatefulDir, component
 from qup.summaries import Summaries
@@ -28,7 +28,7 @@ from qup.types import LogitsFn
 _SHOWN = 8
 
 
-@component(plugins=plugins.attack)
+@component
 def Attacker(
     examples: In[Examples],
     model: In[Model],
@@ -169,7 +169,7 @@ def _label(told: dict[str, Any]) -> str:
     parts = [told["name"], told.get("norm"), told["epsilon"]]
     words = "-".join(str(part) for part in parts if part is not None)
     text = json.dumps(told, sort_keys=True, default=repr)
-    return f"{words}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+    return f"{words}-{hashing.text_digest(text)[:6]}"
 
 
 def _show(

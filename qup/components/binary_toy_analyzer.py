@@ -14,7 +14,7 @@ from qup.orchestration import Out, component
 _FILE = "packets.npz"
 
 
-@component(plugins=lambda given: {"qup.datasets": [], "qup.attacks": ["pgd"]})
+@component
 def BinaryToyAnalyzer(
     evaluation: Out[ModelEvaluation],
     *,

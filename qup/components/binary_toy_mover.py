@@ -16,7 +16,7 @@ from qup.subjects import Subject
 _FILE = "movements.npz"
 
 
-@component(plugins=lambda given: {"qup.datasets": [], "qup.attacks": ["fgsm"]})
+@component
 def BinaryToyMover(
     evaluation: Out[ModelEvaluation],
     *,

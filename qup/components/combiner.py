@@ -4,12 +4,12 @@ import dataclasses
 from typing import Any
 
 from qup import augmentation
-from qup.components import artifacts, plugins
+from qup.components import artifacts
 from qup.components.artifacts import Model
 from qup.orchestration import In, Out, component
 
 
-@component(plugins=plugins.none)
+@component
 def Combiner(
     classifier: In[Model],
     translator: In[Model],

@@ -23,12 +23,7 @@ _FILE = "conjugates.npz"
 _LOOKED_AT = 500
 
 
-@component(
-    plugins=lambda given: {
-        "qup.datasets": [],
-        "qup.attacks": list(conjugates.TABLE),
-    }
-)
+@component
 def ConjugateDrawer(
     examples: In[Examples],
     model: In[Model],

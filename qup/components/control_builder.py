@@ -16,13 +16,7 @@ from qup.types import DatasetInfo
 KINDS = ("untrained", "constant")
 
 
-@component(
-    plugins=lambda given: {
-        "qup.datasets": [],
-        "qup.attacks": [],
-        "qup.models": [given["model_name"]],
-    }
-)
+@component
 def ControlBuilder(
     examples: In[Examples],
     model: Out[Model],

@@ -4,13 +4,13 @@ import json
 from typing import Any
 
 from qup import augmentation, looks
-from qup.components import artifacts, plugins
+from qup.components import artifacts
 from qup.components.artifacts import Deltas, Examples, Model, Trajectory
 from qup.datasets import examples as files_of_examples
 from qup.orchestration import In, Out, StatefulDir, component
 
 
-@component(plugins=plugins.attack)
+@component
 def DeltaGen(
     examples: In[Examples],
     model: In[Model],

@@ -29,7 +29,7 @@ _VALUES = {
 }  # fmt: skip
 
 
-@component(plugins=lambda given: {"qup.datasets": []})
+@component
 def Diagnoser(
     examples: In[Examples],
     model: In[Model],

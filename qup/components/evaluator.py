@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from qup import export, looks, measurements, progress
-from qup.components import artifacts, plugins
+from qup.components import artifacts
 from qup.components.artifacts import (
     Examples,
     Model,
@@ -25,7 +25,7 @@ _log = logging.getLogger("qup")
 _TOLERANCE = 0.1
 
 
-@component(plugins=plugins.attack)
+@component
 def Evaluator(
     examples: In[Examples],
     model: In[Model],

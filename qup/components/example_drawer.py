@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from qup import example, looks, measurements
-from qup.components import artifacts, plugins
+from qup.components import artifacts
 from qup.components.artifacts import Examples, Model, ModelEvaluation
 from qup.datasets import examples as files_of_examples
 from qup.evaluation import Accuracy, attacked
@@ -20,7 +20,7 @@ _log = logging.getLogger("qup")
 _FILE = "example.npz"
 
 
-@component(plugins=plugins.attack)
+@component
 def ExampleDrawer(
     examples: In[Examples],
     model: In[Model],

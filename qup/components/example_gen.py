@@ -7,7 +7,7 @@ from qup.errors import InputError
 from qup.orchestration import Out, Place, component
 
 
-@component(plugins=lambda given: {"qup.datasets": [given["dataset"]]})
+@component
 def ExampleGen(
     examples: Out[Examples],
     *,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from qup import measurements, robustness
-from qup.components import artifacts, plugins
+from qup.components import artifacts
 from qup.components.artifacts import Examples, Model, ModelEvaluation
 from qup.datasets import examples as files_of_examples
 from qup.measurements import Row
@@ -20,7 +20,7 @@ _log = logging.getLogger("qup")
 _ARTIFACT = "sensitivity.npz"
 
 
-@component(plugins=plugins.none)
+@component
 def FourierSensitivity(
     examples: In[Examples],
     model: In[Model],

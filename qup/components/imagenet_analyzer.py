@@ -22,12 +22,7 @@ _log = logging.getLogger("qup")
 _FILE = "distortions.npz"
 
 
-@component(
-    plugins=lambda given: {
-        "qup.datasets": [],
-        "qup.attacks": list(imagenet_distortions.ATTACKS.values()),
-    }
-)
+@component
 def ImageNetAnalyzer(
     evaluation: Out[ModelEvaluation],
     *,

@@ -14,7 +14,7 @@ from qup import (
     measurements,
     translator_errors,
 )
-from qup.components import artifacts, plugins
+from qup.components import artifacts
 from qup.components.artifacts import Deltas, Examples, Model, ModelEvaluation
 from qup.datasets import examples as files_of_examples
 from qup.deltas import Deltas as Pairs
@@ -25,7 +25,7 @@ from qup.types import Attack, Batch
 _TEMPLATES = "templates.npz"
 
 
-@component(plugins=plugins.attack)
+@component
 def ImpliedClassMeter(
     examples: In[Examples],
     model: In[Model],

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from qup import compilation
-from qup.components import artifacts, plugins
+from qup.components import artifacts
 from qup.components.artifacts import Examples, Model
 from qup.datasets import examples as files_of_examples
 from qup.orchestration import In, Out, component
@@ -14,7 +14,7 @@ from qup.orchestration import In, Out, component
 _BATCH = 500
 
 
-@component(plugins=plugins.none)
+@component
 def LabelPredictor(
     examples: In[Examples], model: In[Model], predicted: Out[Examples]
 ) -> None:

@@ -4,12 +4,11 @@ import shutil
 
 import numpy as np
 
-from qup.components import plugins
 from qup.components.artifacts import Examples
 from qup.orchestration import In, Out, component
 
 
-@component(plugins=plugins.none)
+@component
 def LabelShuffler(
     examples: In[Examples], shuffled: Out[Examples], *, seed: int = 0
 ) -> None:

@@ -3,13 +3,13 @@
 import pathlib
 
 from qup import model_files
-from qup.components import artifacts, plugins
+from qup.components import artifacts
 from qup.components.artifacts import Model
 from qup.orchestration import Out, Place, component
 from qup.subjects import Subject
 
 
-@component(plugins=plugins.none)
+@component
 def ModelImporter(
     model: Out[Model],
     *,

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from qup import measurements, measures, predictors, robustness
-from qup.components import artifacts, plugins
+from qup.components import artifacts
 from qup.components.artifacts import Examples, Model, ModelEvaluation
 from qup.datasets import Dataset
 from qup.datasets import examples as files_of_examples
@@ -20,7 +20,7 @@ _ARRAYS = "predictors.npz"
 _SAMPLING = {"num_batches": 50, "num_samples": 256, "radius": 0.1}
 
 
-@component(plugins=plugins.none)
+@component
 def PredictorAnalyzer(
     examples: In[Examples],
     model: In[Model],

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from qup import measurements
-from qup.components import artifacts, plugins
+from qup.components import artifacts
 from qup.components.artifacts import Examples, Model, ModelEvaluation
 from qup.components.response_view import View
 from qup.datasets import examples as files_of_examples
@@ -20,7 +20,7 @@ from qup.subjects import Subject
 _ARTIFACT = "response.npz"
 
 
-@component(plugins=plugins.none)
+@component
 def ResponseAnalyzer(
     examples: In[Examples],
     models: In[list[Model]],

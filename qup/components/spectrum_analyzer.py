@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from qup import evaluation, measurements, spectral_fields
-from qup.components import artifacts, plugins
+from qup.components import artifacts
 from qup.components.artifacts import Deltas, Examples, Model, ModelEvaluation
 from qup.datasets import examples as files_of_examples
 from qup.deltas import Deltas as Pairs
@@ -24,7 +24,7 @@ _ARTIFACT = "spectrum.npz"
 _WINDOWS = ("literal", "symmetric")
 
 
-@component(plugins=plugins.none)
+@component
 def SpectrumAnalyzer(
     examples: In[Examples],
     model: In[Model],

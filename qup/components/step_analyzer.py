@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from qup import evaluation, gradient_steps, measurements, progress, robustness
-from qup.components import artifacts, plugins
+from qup.components import artifacts
 from qup.components.artifacts import Examples, Model, ModelEvaluation
 from qup.datasets import examples as files_of_examples
 from qup.measurements import Row
@@ -22,7 +22,7 @@ ATTACK = "gradient_steps"
 _ARRAYS = "steps.npz"
 
 
-@component(plugins=plugins.none)
+@component
 def StepAnalyzer(
     examples: In[Examples],
     model: In[Model],

@@ -1,14 +1,13 @@
 """A control: in the place of every Delta_N the mean one of its class."""
 
 from qup import class_templates
-from qup.components import plugins
 from qup.components.artifacts import Deltas, Examples
 from qup.datasets import examples as files_of_examples
 from qup.deltas import Deltas as Pairs
 from qup.orchestration import In, Out, StatefulDir, component
 
 
-@component(plugins=plugins.none)
+@component
 def TemplateDeltaGen(
     examples: In[Examples],
     deltas: In[Deltas],

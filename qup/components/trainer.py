@@ -8,12 +8,7 @@ from qup.components.classifier_training import Places
 from qup.orchestration import In, Out, Place, StatefulDir, component
 
 
-@component(
-    plugins=lambda given: {
-        "qup.datasets": [],
-        "qup.models": [given["model_name"]],
-    }
-)
+@component
 def Trainer(
     examples: In[Examples],
     model: Out[Model],

@@ -3,14 +3,14 @@
 from typing import Any
 
 from qup import looks, measurements
-from qup.components import artifacts, plugins
+from qup.components import artifacts
 from qup.components.artifacts import Examples, Model, ModelEvaluation
 from qup.datasets import examples as files_of_examples
 from qup.orchestration import In, Out, component
 from qup.transfers import transferred
 
 
-@component(plugins=plugins.attack)
+@component
 def TransferAnalyzer(
     examples: In[Examples],
     model: In[Model],

@@ -15,7 +15,6 @@ import tensorflow as tf
 from qup import errors, measurements, opposite_fgsm, uncertainty_rows
 from qup.components import (
     artifacts,
-    plugins,
     uncertainty_case,
     uncertainty_places,
     uncertainty_saving,
@@ -38,7 +37,7 @@ from qup.orchestration import In, Out, component
 _ESTIMATOR = "importance"
 
 
-@component(plugins=plugins.none)
+@component
 def TranslatorAnalyzer(
     examples: In[Examples],
     model: In[Model],

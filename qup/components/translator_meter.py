@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from qup import class_templates, compilation, measurements, translator_errors
-from qup.components import artifacts, plugins
+from qup.components import artifacts
 from qup.components.artifacts import Deltas, Examples, Model, ModelEvaluation
 from qup.datasets import examples as files_of_examples
 from qup.deltas import Deltas as Pairs
@@ -16,7 +16,7 @@ from qup.orchestration import In, Out, component
 from qup.subjects import Subject
 
 
-@component(plugins=plugins.none)
+@component
 def TranslatorMeter(
     examples: In[Examples],
     model: In[Model],

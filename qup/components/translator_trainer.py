@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from qup import curves, opposite_fgsm, training, translation
-from qup.components import artifacts, plugins
+from qup.components import artifacts
 from qup.components.artifacts import Deltas, Examples, Model, ModelRun
 from qup.datasets import Dataset
 from qup.datasets import examples as files_of_examples
@@ -18,7 +18,7 @@ from qup.orchestration import In, Out, Place, StatefulDir, component
 _WATCHED = 500
 
 
-@component(plugins=plugins.none)
+@component
 def TranslatorTrainer(
     examples: In[Examples],
     model: In[Model],

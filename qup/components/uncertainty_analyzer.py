@@ -10,7 +10,6 @@ from typing import Any
 from qup import errors, measurements, uncertainty_rows
 from qup.components import (
     artifacts,
-    plugins,
     uncertainty_case,
     uncertainty_places,
     uncertainty_saving,
@@ -33,7 +32,7 @@ from qup.types import LogitsFn
 _log = logging.getLogger("qup")
 
 
-@component(plugins=plugins.none)
+@component
 def UncertaintyAnalyzer(
     examples: In[Examples],
     model: In[Model],

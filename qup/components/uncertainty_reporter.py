@@ -1,7 +1,6 @@
 """Step 9: what was found of the uncertainty relation, drawn and in words."""
 
 from qup import measurements, uncertainty_figures, uncertainty_text
-from qup.components import plugins
 from qup.components.artifacts import (
     ModelEvaluation,
     UncertaintyMap,
@@ -11,7 +10,7 @@ from qup.measures.uncertainty import records
 from qup.orchestration import In, Out, component
 
 
-@component(plugins=plugins.none)
+@component
 def UncertaintyReporter(
     relations: In[list[UncertaintyMap]],
     evaluations: In[list[ModelEvaluation]],

@@ -3,7 +3,7 @@
 from typing import Any
 
 from qup import looks, measurements
-from qup.components import artifacts, plugins
+from qup.components import artifacts
 from qup.components.artifacts import Examples, Model, ModelEvaluation
 from qup.datasets import examples as files_of_examples
 from qup.measurements import Row
@@ -12,7 +12,7 @@ from qup.subjects import Subject
 from qup.walked_accuracies import Point, walked_accuracies
 
 
-@component(plugins=plugins.attack)
+@component
 def WalkEvaluator(
     examples: In[Examples],
     model: In[Model],

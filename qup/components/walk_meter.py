@@ -4,12 +4,12 @@ import json
 from typing import Any
 
 from qup import measurements, walk_rows
-from qup.components import artifacts, plugins
+from qup.components import artifacts
 from qup.components.artifacts import Model, ModelEvaluation, Trajectory
 from qup.orchestration import In, Out, component
 
 
-@component(plugins=plugins.none)
+@component
 def WalkMeter(
     model: In[Model],
     trajectory: In[Trajectory],

@@ -22,19 +22,15 @@ fill and properties to set. Parameters are JSON values.
 """
 
 import functools
-import hashlib
 import inspect
 import typing
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from qup.core import hashing
 from qup.orchestration import annotations, errors
 from qup.orchestration.annotations import Argument, Role
 from qup.orchestration.artifacts import Artifact, Channel
-from qup.orchestration.parameters import canonical
-
-# The names of plug-ins, by their package.
-Chosen = Mapping[str, Collection[str]]
 
 
 class Component:
@@ -50,7 +46,6 @@ class Component:
     def __init__(
         self,
         fn: Callable[..., None],
-        plugins: Callable[[Mapping[str, Any]], Chosen] | None = None,
         cached: bool = True,
     ):
         """Reads the function's annotations; see `component`."""
@@ -58,7 +53,6 @@ class Component:
         self.fn = fn
         self.name = fn.__name__
         self.cached = cached
-        self._plugins = plugins
         hints = typing.get_type_hints(fn, include_extras=True)
         if hints.pop("return", type(None)) is not type(None):
             raise errors.PipelineError(
@@ -77,10 +71,6 @@ class Component:
             for name, argument in self.arguments.items()
             if argument.role in roles
         }
-
-    def plugins(self, parameters: Mapping[str, Any]) -> Chosen:
-        """Returns the plug-ins that parameters choose, by package."""
-        return self._plugins(parameters) if self._plugins else {}
 
     def __call__(self, **given: Any) -> "Node":
         """Makes a node of a pipeline.
@@ -150,6 +140,11 @@ class Node:
         self.id = annotations.checked_name("Node id", node_id)
         return self
 
+    def counted(self) -> dict[str, Any]:
+        """Returns the parameters that shape the result: all but places."""
+        counted = self.component.of_role(Role.PARAMETER)
+        return {key: self.parameters[key] for key in counted}
+
     def fingerprint(
         self, inputs: Mapping[str, list[Artifact]], code: str
     ) -> str:
@@ -159,14 +154,13 @@ class Node:
           inputs: The artifacts that it will read.
           code: Fingerprint of the code.
         """
-        counted = self.component.of_role(Role.PARAMETER)
         identity = {
             "component": self.component.name,
-            "parameters": {key: self.parameters[key] for key in counted},
+            "parameters": self.counted(),
             "inputs": {k: [a.identity() for a in v] for k, v in inputs.items()},
             "code": code,
         }
-        return hashlib.sha256(canonical(identity).encode()).hexdigest()
+        return hashing.json_digest(identity)
 
 
 class _Outputs(dict[str, Channel]):
@@ -177,16 +171,12 @@ class _Outputs(dict[str, Channel]):
 def component(
     fn: Callable[..., None] | None = None,
     *,
-    plugins: Callable[[Mapping[str, Any]], Chosen] | None = None,
     cached: bool = True,
 ) -> Any:
     """Makes a component of a function; use it as a decorator.
 
     Args:
       fn: The function; its name is the component's.
-      plugins: Called with the parameters, returns the names of the plug-ins
-        that they choose, by package: {"qup.attacks": ["pgd"]}. Of a package
-        that it does not mention, every plug-in enters the fingerprint.
       cached: False for one whose effect lies elsewhere: it runs every time.
 
     Returns:
@@ -196,5 +186,5 @@ def component(
       PipelineError: An annotation is missing or makes no sense.
     """
     if fn is None:
-        return functools.partial(Component, plugins=plugins, cached=cached)
-    return Component(fn, plugins, cached)
+        return functools.partial(Component, cached=cached)
+    return Component(fn, cached)

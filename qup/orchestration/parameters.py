@@ -1,6 +1,5 @@
 """Parameters of components: JSON values of the type the annotation says."""
 
-import json
 import math
 import types
 import typing
@@ -10,13 +9,6 @@ from typing import Any
 from qup.orchestration import errors
 
 _SCALARS = (bool, int, float, str, type(None))
-
-
-def canonical(value: Any) -> str:
-    """Returns the one JSON text of a JSON value: sorted keys, no spaces."""
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), allow_nan=False
-    )
 
 
 def conform(annotation: Any, value: Any) -> Any:

@@ -116,8 +116,7 @@ class LocalRunner:
         return done
 
     def _fingerprint(self, node: Node) -> str:
-        chosen = node.component.plugins(node.parameters)
-        return self._code.fingerprint(node.component.fn, chosen)
+        return self._code.fingerprint(node.component.fn, node.counted())
 
 
 def _launched(

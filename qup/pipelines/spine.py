@@ -19,7 +19,6 @@ _log = logging.getLogger("qup")
 
 CODE = Code(
     packages=("qup",),
-    plugins=("qup.datasets", "qup.models", "qup.attacks"),
     distributions=("tensorflow", "keras", "numpy"),
 )
 
