@@ -3,11 +3,20 @@
 ```python
 digest(attack)  # 64 hex digits, other ones for another lambda or closure
 ```
+
+Code counts by its syntax tree, with what it reaches in its own package, see
+`qup.core.code`: neither comments and formatting nor the version of Python
+and the names of the package's modules make another. Where there is no source,
+as after `exec` and for a lambda at a Python prompt, or where the file was
+edited since it was imported, its bytecode counts: another version of Python
+may then take it for another function.
 """
 
+import ast
 import functools
-import hashlib
+import inspect
 import json
+import textwrap
 import types
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,6 +26,7 @@ import numpy as np
 import tensorflow as tf
 
 from qup import errors, model_files
+from qup.core import code, hashing, sources, syntax
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), type(...))
 
@@ -25,14 +35,15 @@ def digest(function: Callable) -> str:
     """Returns SHA-256, in hex, of a function.
 
     Of its code, its defaults, what it closes over and the globals it reads;
-    of functions and classes of other packages their names.
+    of functions and classes of other packages their names. Of this package
+    the code counts of the function alone: a later version's results are
+    still its own.
 
     Raises:
       InputError: It holds something that cannot be told from another.
     """
     package = _package(function)
-    text = json.dumps(_told(function, package, ()), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashing.json_digest(_told(function, package, ()))
 
 
 def _package(function: Callable) -> str:
@@ -58,15 +69,17 @@ def _told(value: Any, package: str, above: tuple[int, ...]) -> Any:
         pairs = [[repr(key), again(own)] for key, own in value.items()]
         return ["mapping", *sorted(pairs, key=lambda pair: pair[0])]
     if isinstance(value, types.ModuleType):
-        return value.__name__
+        # What is read of an own one, the code that reads it tells.
+        own = value.__name__.split(".")[0] == package
+        return "module" if own else value.__name__
     if isinstance(value, type):
-        return f"{value.__module__}.{value.__qualname__}"
+        return _class(value, package)
     if isinstance(value, keras.Model):
         return model_files.digest(value)
     if isinstance(value, np.ndarray | np.generic) or tf.is_tensor(value):
-        return _array(np.asarray(value))
+        return hashing.array_digest(np.asarray(value))
     if isinstance(value, tf.Variable | keras.Variable):
-        return _array(value.numpy())
+        return hashing.array_digest(value.numpy())
     if isinstance(value, types.CodeType):
         own = (value.co_names, value.co_varnames, *value.co_consts)
         return [value.co_code.hex(), *map(again, own)]
@@ -87,21 +100,37 @@ def _told(value: Any, package: str, above: tuple[int, ...]) -> Any:
     )
 
 
-def _array(value: np.ndarray) -> list[str]:
-    content = np.ascontiguousarray(value).tobytes()
-    return [
-        str(value.dtype),
-        str(value.shape),
-        hashlib.sha256(content).hexdigest(),
-    ]
+def _class(value: type, package: str) -> str:
+    """Returns a class's tree if it is the package's own, else its name."""
+    if _package(value) == package:
+        try:
+            text = textwrap.dedent(inspect.getsource(value))
+            return syntax.read(ast.parse(text).body[0]).text
+        except (OSError, TypeError, SyntaxError, IndexError):
+            pass  # It has no source.
+    return f"{value.__module__}.{value.__qualname__}"
+
+
+def _code(value: types.FunctionType, package: str) -> str | types.CodeType:
+    """Returns a function's tree, or its bytecode where there is no source."""
+    tree = sources.tree_of(value)
+    if tree is None:
+        return value.__code__
+    if package != __package__.split(".")[0]:
+        try:
+            return code.identity(value, tree=tree)
+        except code.CodeError:
+            pass  # It is in no file, as in a notebook.
+    return syntax.read(tree).text
 
 
 def _function(
     value: types.FunctionType, package: str, above: tuple[int, ...]
 ) -> Any:
-    name = f"{value.__module__}.{value.__qualname__}"
-    if id(value) in above or (above and _package(value) != package):
-        return name
+    if id(value) in above:
+        return value.__qualname__
+    if above and _package(value) != package:
+        return f"{value.__module__}.{value.__qualname__}"
     again = functools.partial(_told, package=package, above=(*above, id(value)))
     held = [_content(cell) for cell in value.__closure__ or ()]
     read = {
@@ -110,7 +139,7 @@ def _function(
         if key in value.__globals__
     }
     return [
-        again(value.__code__),
+        again(_code(value, package)),
         again(value.__defaults__),
         again(value.__kwdefaults__),
         *map(again, held),
