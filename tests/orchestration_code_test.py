@@ -501,8 +501,12 @@ def test_a_script_reruns_what_its_edits_reach(toy):
     assert "reused" in run()
     _replace(toy, "32", "52")
     assert "reused" in run()
+    held = sorted((toy / "root" / "Painter").rglob("*"))
     _replace(toy, "30", "50")
-    assert "complete" in run() and "reused" in run()
+    said = run()
+    assert "complete" in said and "reused execution" in run()
+    assert "not reused: the code has changed since execution 1, whose" in said
+    assert set(held) < set((toy / "root" / "Painter").rglob("*"))
     # Code edited while it runs: nobody knows which code made the result.
     (toy / "edit").write_text("def mixed(x):\n    return x")
     script.write_text(_SCRIPT.replace("exists()", "exists() or True"))

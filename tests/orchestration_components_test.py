@@ -10,6 +10,7 @@ from typing import Any, Literal
 import pytest
 
 from qup import orchestration
+from qup.core.hashing import canonical
 from qup.orchestration import (
     Artifact,
     In,
@@ -22,7 +23,7 @@ from qup.orchestration import (
     component,
     errors,
 )
-from qup.orchestration.parameters import canonical, conform
+from qup.orchestration.parameters import conform
 
 
 class Examples(Artifact):

@@ -96,7 +96,7 @@ class Notice:
     Attributes:
       node: Its id.
       kind: "running", "complete", "reused", "waiting", "damaged",
-        "abandoned", "failed" or "changed".
+        "outdated", "abandoned", "failed" or "changed".
       message: The same in words.
       execution: Id of the execution; 0 for one that is not registered.
     """

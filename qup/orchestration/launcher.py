@@ -20,6 +20,9 @@ from qup.orchestration.executions import Execution, Notice, Run, State
 from qup.orchestration.metadata import Metadata
 from qup.orchestration.storage import PipelineRoot
 
+# Earlier codes of a component that are asked for a result.
+_CODES = 20
+
 
 @dataclasses.dataclass(frozen=True)
 class Launcher:
@@ -77,6 +80,7 @@ class Launcher:
                 return execution
             for old in running():
                 recovery.abandon(self.root, self.metadata, old, self.on_event)
+            self._explain(node, execution)
             self._execute(node, execution)
             return execution
 
@@ -96,6 +100,22 @@ class Launcher:
             self._tell(execution, "reused", f"reused execution {old.id}")
             return True
         return False
+
+    def _explain(self, node: Node, execution: Execution) -> None:
+        """Tells where nothing but other code keeps a result from reuse."""
+        if not (self.enable_cache and node.component.cached):
+            return
+        for code in self.metadata.codes(execution.component)[:_CODES]:
+            if code == execution.code:
+                continue
+            other = node.fingerprint(execution.inputs, code)
+            for old in self.metadata.known(other, State.COMPLETE)[:1]:
+                message = (
+                    f"not reused: the code has changed since execution "
+                    f"{old.id}, whose results stay where they are"
+                )
+                self._tell(execution, "outdated", message)
+                return
 
     def _intact(self, execution: Execution) -> bool:
         """Looks at all outputs; without any there is nothing to reuse."""

@@ -69,6 +69,21 @@ class MetadataReader(database.Database):
         found = self._in_context(CACHE, fingerprint)
         return [e for e in found[::-1] if e.state is state]
 
+    def codes(self, component: str) -> list[str]:
+        """Returns the codes that a component has had, newest first."""
+        with self.transaction(write=False) as cursor:
+            found = cursor.execute(
+                "SELECT held.string_value FROM Execution "
+                "JOIN Type ON type_id = Type.id "
+                "JOIN ExecutionProperty AS held "
+                "ON execution_id = Execution.id AND held.name = 'code' "
+                "AND is_custom_property = 0 "
+                "WHERE Type.name = ? AND last_known_state = ? "
+                "GROUP BY held.string_value ORDER BY max(Execution.id) DESC",
+                (component, State.COMPLETE),
+            ).fetchall()
+        return [code for (code,) in found]
+
     def unfinished(self) -> list[Execution]:
         """Returns all executions that have not ended."""
         return self._select(
