@@ -187,7 +187,9 @@ def test_another_plug_in_or_figure_retrains_nothing(workdir, project):
 @pytest.mark.exhaustive
 def test_an_edited_attack_attacks_anew_and_retrains_nothing(workdir, project):
     attack = project / "qup" / "attacks" / "pgd.py"
-    attack.write_text(attack.read_text() + "\nANSWER = 42\n")
+    text = attack.read_text()
+    attack.write_text(text.replace("images + move", "images + 1.0 * move"))
+    assert attack.read_text() != text
     ran, _ = _run(workdir=workdir, cwd=project)
     assert {"Evaluator.CL", "Evaluator.ACL", "DeltaGen"} <= ran
     assert not {"ExampleGen", "Trainer", "TranslatorTrainer"} & ran

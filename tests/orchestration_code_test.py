@@ -440,6 +440,34 @@ def test_this_package_itself_does_not_count():
     assert not any(name.startswith("qup.orchestration") for name in modules)
 
 
+@pytest.mark.parametrize(
+    ("module", "given", "counted", "others"),
+    [
+        ("evaluator.Evaluator", {"attack": {"name": "pgd"}}, {"PGD"},
+         {"CarliniWagner", "FGSM", "mnist", "convnet"}),
+        ("attacker.Attacker", {"attack": {"name": "autoattack"}},
+         {"AutoAttack", "APGDCE", "FABT", "Square"}, {"PGD", "mnist"}),
+        ("trainer.Trainer", {"model_name": "convnet"}, {"convnet"},
+         {"resnet", "googlenet", "mnist", "PGD"}),
+        ("example_gen.ExampleGen", {"dataset": "mnist"}, {"mnist"},
+         {"digits", "cifar10", "convnet", "PGD"}),
+        ("binary_toy_mover.BinaryToyMover", {}, {"FGSM"}, {"PGD", "mnist"}),
+        ("conjugate_drawer.ConjugateDrawer", {}, {"BasicIterative"},
+         {"SPSA", "mnist"}),
+        ("step_analyzer.StepAnalyzer", {}, set(), {"PGD", "mnist"}),
+    ],
+)  # fmt: skip
+def test_components_count_the_attacks_that_they_name(
+    module, given, counted, others
+):
+    name, _, component = module.partition(".")
+    found = importlib.import_module(f"qup.components.{name}")
+    code = Code(packages=("qup",))
+    reached = code.reached(getattr(found, component).fn, given)
+    names = {name for _, name in reached}
+    assert counted <= names and not others & names
+
+
 def test_versions_count(toy, monkeypatch):
     code = Code(distributions=("pytest",))
     before = code.fingerprint(_function())

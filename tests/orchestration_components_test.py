@@ -94,8 +94,20 @@ def test_the_package_needs_the_standard_library_only():
             for name in names:
                 assert name.partition(".")[0] in allowed, (path, name)
                 assert not name.startswith("qup") or name.startswith(
-                    "qup.orchestration"
+                    ("qup.orchestration", "qup.core")
                 ), (path, name)
+
+
+def test_the_package_loads_the_standard_library_only():
+    script = (
+        "import sys; before = set(sys.modules); import qup.orchestration\n"
+        "print(*{n.partition('.')[0] for n in set(sys.modules) - before})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True,
+        check=True, cwd=pathlib.Path(__file__).parents[1],
+    )  # fmt: skip
+    assert set(done.stdout.split()) <= {*sys.stdlib_module_names, "qup"}
 
 
 def _run(tmp_path, *nodes, **options):

@@ -202,28 +202,36 @@ class _Code(graphs.Graph):
             self.enter(key, self._node(module, reading))
             roots = [key]
         named = {part for word in words for part in re.findall(r"\w+", word)}
+        # Where none is named all count, but only once no more can be named.
+        every = False
         while True:
             facts = self.facts_of(roots)
             spelled = [word for word in facts if isinstance(word, str)]
             more = set()
             for key in facts:
                 if isinstance(key, _Key) and key.kind == "registry":
-                    more |= self._chosen(key, named, spelled)
+                    more |= self._chosen(key, named, spelled, every)
             more -= set(roots)
-            if not more:
+            if every and not more:
                 return roots
+            every = not more
             roots += sorted(more)
 
     def _chosen(
-        self, lookup: _Key, named: set[str], spelled: list[str]
+        self,
+        lookup: _Key,
+        named: set[str],
+        spelled: list[str],
+        every: bool,
     ) -> set[_Key]:
+        """Returns what a look-up in a registry may find."""
         known = self._entries(lookup.module)
         wanted = known.keys() & named
         for text in spelled:
             parts = _split(text)
             if known.keys() >= parts:
                 wanted |= parts
-        if lookup.place or not wanted - {""}:
+        if lookup.place or (every and not wanted - {""}):
             wanted = known.keys()
         return {key for name in {*wanted, ""} for key in known.get(name, ())}
 
