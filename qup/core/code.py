@@ -21,8 +21,9 @@ A registry, an object of a module made by a class with `register` and `get`
 of the name of a package, finds functions by name. Who reaches its `get` or
 `traits` reaches those registered functions whose names are among `words` or
 are spelled as strings in the code; where none is, and where anything else is
-done with the registry, all. Nothing can be seen of modules and attributes
-whose names are computed otherwise.
+done with the registry, all. So a function that takes names from elsewhere,
+such as from a file, must look into `names()` of the registry. Nothing can be
+seen of modules and attributes whose names are computed otherwise.
 """
 
 import ast
@@ -34,23 +35,13 @@ import pathlib
 import re
 import sys
 from collections.abc import Callable, Collection, Iterator
-from typing import NamedTuple
 
-from qup.core import graphs, hashing, syntax
+from qup.core import graphs, hashing, meanings, syntax
+from qup.core.meanings import Key, chain_of
 from qup.core.modules import CodeError, Finder, Module, Statement, below
 from qup.core.syntax import Chain, Import
 
 _NAMES = re.compile(r"\w+([\s,;|:/+]+\w+)*")
-# Attributes of a registry that name what they take, or look up nothing.
-_BY_NAME, _ENTRY = ("get", "traits"), "register"
-
-
-class _Key(NamedTuple):
-    """A node: a "definition", "root", "effects", "whole", "below", ..."""
-
-    kind: str
-    module: str = ""
-    place: int = 0
 
 
 _graphs: dict[tuple, "_Code"] = {}
@@ -142,46 +133,33 @@ def _origin(function: Callable) -> tuple[str, pathlib.Path]:
     return (spec.name if spec else name), path
 
 
-class _Code(graphs.Graph):
+class _Code(meanings.Meanings, graphs.Graph):
     """The definitions of some packages, as a graph."""
 
-    def __init__(self, finder: Finder, without: tuple[str, ...]):
-        super().__init__()
-        self.finder = finder
-        self._without = without
-        self._registered: dict[str, dict[str, set[_Key]]] = {}
-        self._knows: dict[str, bool] = {}
-        self._resolving: set[tuple] = set()
-        self._registries: dict[Statement, str | None] = {}
-
-    def digest(self, roots: list[_Key]) -> str:
+    def digest(self, roots: list[Key]) -> str:
         """Returns the digest of roots, the first of them the function."""
         facts = self.facts_of(roots)
-        effects = {key for key in facts if isinstance(key, _Key)}
+        effects = {key for key in facts if isinstance(key, Key)}
         told = [self.digest_of(roots[0])]
         for keys in (roots[1:], (k for k in effects if k.kind == "effects")):
             told.append(sorted({self.digest_of(key) for key in keys}))
         return hashing.json_digest(told)
 
-    def names(self, roots: list[_Key]) -> set[tuple[str, str]]:
+    def names(self, roots: list[Key]) -> set[tuple[str, str]]:
         """Returns (module, name) of the definitions that roots lead to."""
         found = set()
         for key in self.closure(roots):
             if key.kind in ("definition", "root"):
-                statement = self._statement(key)
+                statement = self.statement(key)
                 found |= {(key.module, name) for name in statement.bound}
         return found
-
-    def _statement(self, key: _Key) -> Statement:
-        module = self.finder.module(key.module)
-        return module.outline.statements[key.place]
 
     def roots(
         self,
         function: Callable,
         words: Collection[str],
         tree: ast.AST | None = None,
-    ) -> list[_Key]:
+    ) -> list[Key]:
         """Returns a function, and the registered ones that it may call."""
         name = _origin(function)[0]
         module = self.finder.module(name)
@@ -192,13 +170,13 @@ class _Code(graphs.Graph):
             )
         outer = inspect.unwrap(function).__qualname__.partition(".")[0]
         roots = [
-            _Key("root", name, held.place)
+            Key("root", name, held.place)
             for held in module.bindings.get(outer, ())
             if isinstance(held, Statement) and not held.effect
-        ] or [_Key("whole", name)]
+        ] or [Key("whole", name)]
         if tree is not None:
             reading = syntax.read(tree)
-            key = _Key(f"tree {hashing.text_digest(reading.text)}", name)
+            key = Key(f"tree {hashing.text_digest(reading.text)}", name)
             self.enter(key, self._node(module, reading))
             roots = [key]
         named = {part for word in words for part in re.findall(r"\w+", word)}
@@ -209,7 +187,7 @@ class _Code(graphs.Graph):
             spelled = [word for word in facts if isinstance(word, str)]
             more = set()
             for key in facts:
-                if isinstance(key, _Key) and key.kind == "registry":
+                if isinstance(key, Key) and key.kind == "registry":
                     more |= self._chosen(key, named, spelled, every)
             more -= set(roots)
             if every and not more:
@@ -219,13 +197,13 @@ class _Code(graphs.Graph):
 
     def _chosen(
         self,
-        lookup: _Key,
+        lookup: Key,
         named: set[str],
         spelled: list[str],
         every: bool,
-    ) -> set[_Key]:
+    ) -> set[Key]:
         """Returns what a look-up in a registry may find."""
-        known = self._entries(lookup.module)
+        known = self.entries(lookup.module)
         wanted = known.keys() & named
         for text in spelled:
             parts = _split(text)
@@ -235,113 +213,7 @@ class _Code(graphs.Graph):
             wanted = known.keys()
         return {key for name in {*wanted, ""} for key in known.get(name, ())}
 
-    def _entries(self, package: str) -> dict[str, set[_Key]]:
-        """Returns what is registered in a package, by name.
-
-        Under "" is what is registered by no decorator: it always counts.
-        """
-        if package in self._registered:
-            return self._registered[package]
-        found: dict[str, set[_Key]] = {}
-        module = self.finder.module(package)
-        for name in self.finder.inside(module):
-            module = self.finder.module(name)
-            for statement in module.outline.statements:
-                if statement.defines and not statement.effect:
-                    key = _Key("definition", name, statement.place)
-                    for entered in self._entered(module, statement, package):
-                        found.setdefault(entered, set()).add(key)
-                elif (
-                    any(
-                        self._registers(module, chain, package)
-                        for chain in statement.reading.names
-                    )
-                    and name != package
-                ):
-                    found.setdefault("", set()).add(_Key("touch", name))
-        return self._registered.setdefault(package, found)
-
-    def _entered(
-        self, module: Module, statement: Statement, package: str
-    ) -> set[str]:
-        """Returns the names under which decorators register a definition."""
-        names = set()
-        for decorator in statement.tree.decorator_list:
-            call = isinstance(decorator, ast.Call)
-            chain = _chain(decorator.func if call else decorator)
-            if chain and self._registers(module, chain, package):
-                names.add(statement.tree.name)
-                given = decorator.args[:1] if call else []
-                given += [one.value for one in
-                          (decorator.keywords if call else ())
-                          if one.arg == "name"]  # fmt: skip
-                names |= {
-                    one.value
-                    for one in given
-                    if isinstance(one, ast.Constant)
-                    and isinstance(one.value, str)
-                }
-        return names
-
-    def _registers(self, module: Module, chain: Chain, package: str) -> bool:
-        """Returns whether a chain registers in a package's registry."""
-        if chain[-1] == _ENTRY and self._is_registry(
-            module, chain[:-1], package
-        ):
-            return True
-        for key in self._of_name(module, chain):
-            if not isinstance(key, _Key) or key.kind != "definition":
-                continue
-            statement = self._statement(key)
-            other = self.finder.module(key.module)
-            if self._registry(other, statement) is None and any(
-                inner[-1] == _ENTRY
-                and self._is_registry(other, inner[:-1], package)
-                for inner in statement.reading.names
-            ):
-                return True
-        return False
-
-    def _is_registry(self, module: Module, chain: Chain, package: str) -> bool:
-        return bool(chain) and any(
-            key.kind == "definition"
-            and self._registry(
-                self.finder.module(key.module), self._statement(key)
-            )
-            == package
-            for key in self._of_name(module, chain)
-            if isinstance(key, _Key)
-        )
-
-    def _registry(self, module: Module, statement: Statement) -> str | None:
-        """Returns the package of a statement that makes a registry."""
-        if statement not in self._registries:
-            self._registries[statement] = None
-            self._registries[statement] = self._made(module, statement)
-        return self._registries[statement]
-
-    def _made(self, module: Module, statement: Statement) -> str | None:
-        call = getattr(statement.tree, "value", None)
-        if not (statement.assigns and isinstance(call, ast.Call) and call.args):
-            return None
-        package = getattr(call.args[0], "value", None)
-        chain = _chain(call.func)
-        if not (isinstance(package, str) and chain and self._known(package)):
-            return None
-        for key in self._of_name(module, chain):
-            if isinstance(key, _Key) and key.kind == "definition":
-                tree = self._statement(key).tree
-                methods = {getattr(own, "name", "") for own in
-                           getattr(tree, "body", ())}  # fmt: skip
-                if isinstance(tree, ast.ClassDef) and {
-                    _ENTRY, "get"
-                } <= methods:  # fmt: skip
-                    return package
-        return None
-
-    # The graph.
-
-    def node(self, key: _Key) -> graphs.Node:
+    def node(self, key: Key) -> graphs.Node:
         """Returns a node's text, and what it leads to."""
         if key.kind == "registry":
             return graphs.Node(f"registry {key.place}", facts=[key])
@@ -352,16 +224,16 @@ class _Code(graphs.Graph):
             return self._effects(module, key)
         if key.kind == "touch":
             return graphs.Node("", links=[*self._touched(module)])
-        found = graphs.Node("whole", links=[_Key("touch", module.name)])
+        found = graphs.Node("whole", links=[Key("touch", module.name)])
         if key.kind == "below":
             for name in self.finder.inside(module):
-                found.edges.append(("", _Key("whole", name)))
+                found.edges.append(("", Key("whole", name)))
         for name, held in sorted(module.bindings.items()):
             for one in held:
                 if isinstance(one, Statement):
-                    targets = self._of_statement(module, one, (), quiet=True)
+                    targets = self.of_statement(module, one, (), quiet=True)
                 elif self._inner(module, one):
-                    targets = self._of_import(module, one, ())
+                    targets = self.of_import(module, one, ())
                 else:
                     continue
                 found.edges += [(name, target) for target in targets]
@@ -370,21 +242,21 @@ class _Code(graphs.Graph):
     def _inner(self, module: Module, imported: Import) -> bool:
         """Returns whether an import is re-exported: names, and own modules."""
         base = module.absolute(imported)
-        if not self._known(base):
+        if not self.known(base):
             return False
         submodule = self.finder.module(f"{base}.{imported.name or ''}")
         if imported.name and submodule is None:
             return True
         return module.folder is not None and below(base, [module.name])
 
-    def _definition(self, module: Module, key: _Key) -> graphs.Node:
+    def _definition(self, module: Module, key: Key) -> graphs.Node:
         statement = module.outline.statements[key.place]
         reading = statement.reading
         if key.kind == "root":
             reading = syntax.read(statement.tree, annotations=True)
         found = self._node(module, reading, statement)
         if statement.assigns and set(statement.bound) & module.mentioned:
-            found.edges.append(("effects", _Key("effects", module.name)))
+            found.edges.append(("effects", Key("effects", module.name)))
         return found
 
     def _node(
@@ -395,22 +267,22 @@ class _Code(graphs.Graph):
     ) -> graphs.Node:
         text = reading.text
         edges = []
-        links = [_Key("touch", module.name)]
+        links = [Key("touch", module.name)]
         for chain in reading.names:
-            targets = self._of_name(module, chain)
+            targets = self.of_name(module, chain)
             links += filter(_is_link, targets)
             targets = [key for key in targets if not _is_link(key)]
             for place, target in enumerate(targets):
                 edges.append((f"{'.'.join(chain)} {place}", target))
         for place, (imported, attributes) in enumerate(reading.imported):
-            for target in self._of_import(module, imported, attributes):
+            for target in self.of_import(module, imported, attributes):
                 edges.append((f"import {place}", target))
         for imported in reading.lazy:
-            edges += [("lazy", own) for own in self._run(module, imported)]
-        is_registry = statement and self._registry(module, statement)
+            edges += [("lazy", own) for own in self.run_by(module, imported)]
+        is_registry = statement and self.registry(module, statement)
         for place, dotted in enumerate(reading.dotted):
             name = dotted.rstrip(".")
-            while "." in name and not self._known(name):
+            while "." in name and not self.known(name):
                 name = name.rpartition(".")[0]
             if "." not in name:
                 continue
@@ -422,16 +294,16 @@ class _Code(graphs.Graph):
             if is_registry:
                 continue
             if package and not attributes:
-                targets = [_Key("below", name)]
+                targets = [Key("below", name)]
             else:
-                targets = self._of_module(name, attributes)
+                targets = self.of_module(name, attributes)
             edges += [(f"string {place}", target) for target in targets]
         links += [key for _, key in edges if _is_link(key)]
         edges = [edge for edge in edges if not _is_link(edge[1])]
         names = [word for word in reading.words if _NAMES.fullmatch(word)]
         return graphs.Node(text, edges, links, names)
 
-    def _effects(self, module: Module, key: _Key) -> graphs.Node:
+    def _effects(self, module: Module, key: Key) -> graphs.Node:
         """Returns what a module does beyond defining, in its order."""
         found = graphs.Node("effects", facts=[key])
         mentioned = module.mentioned
@@ -444,7 +316,7 @@ class _Code(graphs.Graph):
                 found.links.extend(own.links)
                 found.facts.extend(own.facts)
             elif self._acts(module, statement):
-                own = _Key("definition", module.name, statement.place)
+                own = Key("definition", module.name, statement.place)
                 edges = [(str(len(told)), own)]
                 told.append("acts")
             elif statement.assigns and mentioned & {
@@ -458,13 +330,13 @@ class _Code(graphs.Graph):
             found.edges.extend(edges)
         for imported in module.outline.touched:
             if imported.name == "*":
-                for target in self._of_import(module, imported, ()):
+                for target in self.of_import(module, imported, ()):
                     found.edges.append(("star", target))
                     told.append("star")
         for imported in module.outline.unused:
             # Imported for what it does.
             name = module.absolute(imported)
-            if not self._known(name):
+            if not self.known(name):
                 told.append(f"import {name}")
         found.text = "\n".join(told)
         return found
@@ -475,24 +347,24 @@ class _Code(graphs.Graph):
         if statement.assigns:
             # Own code that is called may change anything.
             called = {
-                _chain(node.func)
+                chain_of(node.func)
                 for node in ast.walk(tree)
                 if isinstance(node, ast.Call)
             }
             return any(
                 self._own(module, chain)
                 for chain in called
-                if chain and not self._registry(module, statement)
+                if chain and not self.registry(module, statement)
             )
         for decorator in tree.decorator_list:
             call = isinstance(decorator, ast.Call)
-            chain = _chain(decorator.func if call else decorator)
+            chain = chain_of(decorator.func if call else decorator)
             if chain is None:
                 return True
             if chain[-1].startswith("register") or self._own(module, chain):
                 packages = _packages(module.name)
                 if not any(
-                    self._registers(module, chain, own) for own in packages
+                    self.registers(module, chain, own) for own in packages
                 ):
                     return True
         return isinstance(tree, ast.ClassDef) and self._announced(module, tree)
@@ -500,8 +372,8 @@ class _Code(graphs.Graph):
     def _own(self, module: Module, chain: Chain) -> bool:
         """Returns whether a chain leads to code of the packages."""
         return any(
-            isinstance(key, _Key) and key.kind not in ("touch", "registry")
-            for key in self._of_name(module, chain)
+            isinstance(key, Key) and key.kind not in ("touch", "registry")
+            for key in self.of_name(module, chain)
         )
 
     def _announced(
@@ -510,11 +382,11 @@ class _Code(graphs.Graph):
         """Returns whether a class's bases are told of it."""
         if tree.keywords:
             return True
-        for chain in filter(None, map(_chain, tree.bases)):
-            for key in self._of_name(module, chain):
-                if not isinstance(key, _Key) or key.kind != "definition":
+        for chain in filter(None, map(chain_of, tree.bases)):
+            for key in self.of_name(module, chain):
+                if not isinstance(key, Key) or key.kind != "definition":
                     continue
-                base = self._statement(key).tree
+                base = self.statement(key).tree
                 if not isinstance(base, ast.ClassDef) or base in seen:
                     continue
                 hooks = {getattr(own, "name", "") for own in base.body}
@@ -525,101 +397,16 @@ class _Code(graphs.Graph):
                     return True
         return False
 
-    def _touched(self, module: Module) -> Iterator[_Key]:
+    def _touched(self, module: Module) -> Iterator[Key]:
         """Returns what is run when a module is imported."""
-        yield _Key("effects", module.name)
+        yield Key("effects", module.name)
         parent = module.name.rpartition(".")[0]
-        if parent and self._known(parent):
-            yield _Key("touch", parent)
+        if parent and self.known(parent):
+            yield Key("touch", parent)
         for imported in module.outline.touched:
-            for target in self._run(module, imported):
-                if isinstance(target, _Key):
+            for target in self.run_by(module, imported):
+                if isinstance(target, Key):
                     yield target
-
-    def _run(self, module: Module, imported: Import) -> list[_Key | str]:
-        """Returns the modules that an import runs."""
-        base = module.absolute(imported)
-        names = [base]
-        if imported.name not in (None, "*"):
-            names.append(f"{base}.{imported.name}")
-        found = [_Key("touch", name) for name in names if self._known(name)]
-        return found or [base]
-
-    # What names mean.
-
-    def _known(self, name: str) -> bool:
-        if name not in self._knows:
-            self._knows[name] = (
-                self.finder.counts(name)
-                and not below(name, self._without)
-                and self.finder.module(name) is not None
-            )
-        return self._knows[name]
-
-    def _of_name(self, module: Module, chain: Chain) -> list[_Key | str]:
-        """Returns what a name of a module and its attributes may mean."""
-        asked = (module.name, chain)
-        if asked in self._resolving:
-            return []
-        self._resolving.add(asked)
-        try:
-            found = []
-            for held in module.bindings.get(chain[0], ()):
-                if isinstance(held, Statement):
-                    found += self._of_statement(module, held, chain[1:])
-                else:
-                    found += self._of_import(module, held, chain[1:])
-            return found
-        finally:
-            self._resolving.discard(asked)
-
-    def _of_statement(
-        self,
-        module: Module,
-        statement: Statement,
-        attributes: Chain,
-        quiet: bool = False,
-    ) -> list[_Key | str]:
-        found = [_Key("touch", module.name)]
-        if statement.effect:
-            return [*found, _Key("effects", module.name)]
-        found.append(_Key("definition", module.name, statement.place))
-        package = self._registry(module, statement)
-        if package and not quiet and attributes[:1] != (_ENTRY,):
-            every = attributes[:1] not in [(name,) for name in _BY_NAME]
-            found.append(_Key("registry", package, int(every)))
-        return found
-
-    def _of_import(
-        self, module: Module, imported: Import, attributes: Chain
-    ) -> list[_Key | str]:
-        base = module.absolute(imported)
-        if imported.name is None or imported.name == "*":
-            return self._of_module(base, attributes)
-        return self._of_module(base, (imported.name, *attributes))
-
-    def _of_module(self, name: str, attributes: Chain) -> list[_Key | str]:
-        """Returns what attributes of a module may mean."""
-        if below(name, self._without):
-            return [f"left out {'.'.join(attributes[:1])}"]
-        if not self._known(name):
-            deeper = f"{name}.{attributes[0]}" if attributes else ""
-            if self.finder.counts(deeper) and not self.finder.counts(name):
-                return self._of_module(deeper, attributes[1:])
-            return [f"from {name} {'.'.join(attributes[:1])}"]
-        module = self.finder.module(name)
-        touch = _Key("touch", name)
-        if not attributes:
-            return [touch, _Key("whole", name)]
-        first, rest = attributes[0], attributes[1:]
-        if first in module.bindings:
-            return [touch, *self._of_name(module, attributes)]
-        deeper = f"{name}.{first}"
-        if below(deeper, self._without) or self._known(deeper):
-            return [touch, *self._of_module(deeper, rest)]
-        if first in ("__name__", "__file__", "__doc__", "__version__"):
-            return [touch]
-        return [touch, _Key("whole", name)]
 
 
 @functools.lru_cache(maxsize=65536)
@@ -627,19 +414,8 @@ def _split(text: str) -> frozenset[str]:
     return frozenset(re.findall(r"\w+", text))
 
 
-def _chain(node: ast.AST) -> Chain | None:
-    """Returns a name and its attributes; None of any other expression."""
-    names = []
-    while isinstance(node, ast.Attribute):
-        names.append(node.attr)
-        node = node.value
-    if not isinstance(node, ast.Name):
-        return None
-    return (node.id, *reversed(names))
-
-
-def _is_link(key: _Key | str) -> bool:
-    return isinstance(key, _Key) and key.kind == "touch"
+def _is_link(key: Key | str) -> bool:
+    return isinstance(key, Key) and key.kind == "touch"
 
 
 def _packages(name: str) -> list[str]:
