@@ -15,9 +15,7 @@ _REQUIREMENTS = [
 
 setup(
     name="qup",
-    version=re.search(
-        r'__version__ = "(.+)"', (_HERE / "qup/__init__.py").read_text()
-    )[1],
+    version=re.search(r'__version__ = "(.+)"', (_HERE / "qup/__init__.py").read_text())[1],
     description="The uncertainty principle of neural networks, measured",
     long_description=(_HERE / "README.md").read_text(),
     long_description_content_type="text/markdown",
@@ -25,7 +23,5 @@ setup(
     python_requires=">=3.11",
     packages=[*find_packages(include=["qup", "qup.*"]), "bin", "configs"],
     package_data={"qup.imagenet": ["published.csv"]},
-    install_requires=[
-        line for line in _REQUIREMENTS if not line.startswith(_DEVELOPMENT)
-    ],
+    install_requires=[line for line in _REQUIREMENTS if not line.startswith(_DEVELOPMENT)],
 )

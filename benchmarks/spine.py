@@ -49,14 +49,12 @@ def main(config) -> str:
 
     run, work = _Clock(), _Clock()
     orchestration.LocalRunner.run = run.wrap(orchestration.LocalRunner.run)
-    nodes = ifa.nodes(opening.opened(config))
+    nodes = ifa.build_nodes(opening.open_run(config))
     for component in {node.component for node in nodes}:
         component.fn = work.wrap(component.fn)
     lines = [timing.machine()]
     if pathlib.Path(config.workdir or "", "pipeline").exists():
-        raise errors.InputError(
-            f"The workdir {config.workdir} has been used. Name a new one."
-        )
+        raise errors.InputError(f"The workdir {config.workdir} has been used. Name a new one.")
     for title in ("fresh", "cached"):
         # As in a process of its own, sources are read anew.
         code._parsed.cache_clear()
@@ -66,12 +64,9 @@ def main(config) -> str:
         total = time.perf_counter() - start
         spine = run.seconds - work.seconds
         lines.append(
-            f"{title}: {total:.2f} s, of which the spine {spine:.2f} s, "
-            f"{100 * spine / total:.2f} %"
+            f"{title}: {total:.2f} s, of which the spine {spine:.2f} s, {100 * spine / total:.2f} %"
         )
-    lines.append(
-        f"a look-up among {_EXECUTIONS:,} executions: {_look_up():.2f} ms"
-    )
+    lines.append(f"a look-up among {_EXECUTIONS:,} executions: {_look_up():.2f} ms")
     return "\n".join(lines)
 
 
@@ -99,7 +94,7 @@ def _look_up() -> float:
             metadata.transaction = begin
         start = time.perf_counter()
         for value in range(0, _EXECUTIONS, 100):
-            metadata.known(str(value), orchestration.State.COMPLETE)
+            metadata.find_executions(str(value), orchestration.State.COMPLETE)
         return 1e3 * (time.perf_counter() - start) / (_EXECUTIONS / 100)
 
 

@@ -50,9 +50,7 @@ def compare(
     seconds = interleaved(alternatives, rounds=rounds + 1)
     first, *others = (times[1:] for times in seconds.values())
     ratios = (float(np.median(first / other)) for other in others)
-    return float(np.median(first)), dict(
-        zip(list(seconds)[1:], ratios, strict=True)
-    )
+    return float(np.median(first)), dict(zip(list(seconds)[1:], ratios, strict=True))
 
 
 def machine() -> str:

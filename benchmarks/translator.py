@@ -47,9 +47,7 @@ def main(_) -> None:
         mock.patch.object(unet, "BatchNormalization", plain),
     ):
         composed = _training()
-    seconds, ratios = timing.compare(
-        {"composed": composed, "fused": fused}, rounds=_ROUNDS.value
-    )
+    seconds, ratios = timing.compare({"composed": composed, "fused": fused}, rounds=_ROUNDS.value)
     print(timing.machine())
     rate = _BATCH.value * _STEPS.value / seconds
     print(f"composed {rate:.0f} images/s, fused {ratios['fused']:.2f} of it")

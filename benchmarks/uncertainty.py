@@ -65,12 +65,10 @@ def _timed(work: Callable) -> tuple[uncertainty.Relation, float]:
 def _rates(packet: Packet, window, batch: int) -> list[str]:
     """Compares gradients a second with those of the bare gradient."""
     points = tf.constant(
-        np.random.default_rng(0).normal(0, 0.07, (batch, packet.size))
-        + window.centre,
-        tf.float32,
+        np.random.default_rng(0).normal(0, 0.07, (batch, packet.size)) + window.centre, tf.float32
     )
     few = tf.constant(points[:_CHAINS])
-    bare = packet.gradient()
+    bare = packet.build_gradient_fn()
     count = 40
 
     def gradients(x: tf.Tensor, times: int) -> None:
@@ -78,13 +76,10 @@ def _rates(packet: Packet, window, batch: int) -> list[str]:
             bare(x, packet.parameters)[0].numpy()
 
     def drawn() -> uncertainty.Relation:
-        return importance.relation(
-            packet, window, num_samples=count * batch, batch_size=batch
-        )
+        return importance.relation(packet, window, num_samples=count * batch, batch_size=batch)
 
     seconds = timing.interleaved(
-        {"bare": lambda: gradients(points, count + 1), "ours": drawn},
-        rounds=_ROUNDS.value + 1,
+        {"bare": lambda: gradients(points, count + 1), "ours": drawn}, rounds=_ROUNDS.value + 1
     )
     ratio = np.median(seconds["bare"][1:] / seconds["ours"][1:])
     rate = (count + 1) * batch / np.median(seconds["ours"][1:])
@@ -96,8 +91,7 @@ def _rates(packet: Packet, window, batch: int) -> list[str]:
 
     walked()
     times = timing.interleaved(
-        {"bare": lambda: gradients(few, calls[0]), "ours": walked},
-        rounds=_ROUNDS.value,
+        {"bare": lambda: gradients(few, calls[0]), "ours": walked}, rounds=_ROUNDS.value
     )
     chain_ratio = np.median(times["bare"] / times["ours"])
     chain_rate = calls[0] * _CHAINS / np.median(times["ours"])
@@ -119,9 +113,7 @@ def main(argv: list[str]) -> None:
     print(f"{title}, loss packet of label 0, window s = {_WIDTH}")
 
     def draw(samples: int) -> uncertainty.Relation:
-        return importance.relation(
-            packet, window, num_samples=samples, batch_size=batch
-        )
+        return importance.relation(packet, window, num_samples=samples, batch_size=batch)
 
     draw(batch)
     found, seconds = _timed(lambda: draw(_SAMPLES.value))
@@ -133,9 +125,7 @@ def main(argv: list[str]) -> None:
         f"{_peak() - peak:.1f} MiB more at the peak"
     )
     found, seconds = _timed(
-        lambda: markov.relation(
-            packet, window, num_chains=_CHAINS, num_steps=_STEPS.value
-        )
+        lambda: markov.relation(packet, window, num_chains=_CHAINS, num_steps=_STEPS.value)
     )
     told = found.diagnostics
     print(

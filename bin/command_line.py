@@ -36,32 +36,24 @@ ALIASES = {
 def define_flags() -> None:
     """Defines the flags every program takes; `run` defines --config."""
     for name, folder in (("dataset", _CONFIGS), ("model", _MODELS)):
-        flags.DEFINE_string(name, None, "One of: " + ", ".join(_names(folder)))
-    flags.DEFINE_list(
-        "epochs", None, "Epochs of the classifier; a list (1,30,50) runs each."
-    )
+        flags.DEFINE_string(name, None, "One of: " + ", ".join(_list_names(folder)))
+    flags.DEFINE_list("epochs", None, "Epochs of the classifier; a list (1,30,50) runs each.")
     flags.DEFINE_string("workdir", None, "Folder of the run's files.")
-    flags.DEFINE_string(
-        "pipeline_root", None, "Folder of the artifacts; several may share it."
-    )
+    flags.DEFINE_string("pipeline_root", None, "Folder of the artifacts; several may share it.")
     flags.DEFINE_bool("enable_cache", None, "Reuse what earlier runs made.")
-    flags.DEFINE_enum(
-        "verify", None, ["stat", "full"], "How reused files are looked at."
-    )
+    flags.DEFINE_enum("verify", None, ["stat", "full"], "How reused files are looked at.")
     flags.DEFINE_string("data_dir", None, "Folder of prepared datasets.")
-    flags.DEFINE_string(
-        "manual_dir", None, "Folder of original files fetched by hand."
-    )
+    flags.DEFINE_string("manual_dir", None, "Folder of original files fetched by hand.")
     flags.DEFINE_integer("seed", None, "Seed of everything random.")
     flags.DEFINE_bool("smoke", False, "Few images, few steps: does it work?")
 
 
-def _names(folder: pathlib.Path) -> list[str]:
+def _list_names(folder: pathlib.Path) -> list[str]:
     names = (path.stem for path in folder.glob("*.py"))
     return sorted(set(names) - {"__init__", "defaults"})
 
 
-def _early(argv: list[str], *names: str) -> tuple[list[str | None], list[str]]:
+def _parse_early_flags(argv: list[str], *names: str) -> tuple[list[str | None], list[str]]:
     """Parses some flags alone; returns their values and what is left."""
     values = flags.FlagValues()
     values.set_gnu_getopt(True)
@@ -75,28 +67,28 @@ def _early(argv: list[str], *names: str) -> tuple[list[str | None], list[str]]:
     return [values[name].value for name in names], rest
 
 
-def _settings_file(argv: list[str]) -> str:
+def _choose_settings_file(argv: list[str]) -> str:
     """Chooses the file of settings: --config, else that of --dataset."""
-    (path, name, key, smoke), _ = _early(
+    (path, name, key, smoke), _ = _parse_early_flags(
         argv, "config", "dataset", "config.dataset.name", "smoke"
     )
     if path is None:
         name = name or key or "digits"
-        if name not in _names(_CONFIGS):
-            known = _names(_CONFIGS)
-            raise flags.Error(str(errors.unknown("dataset", name, known)))
+        if name not in _list_names(_CONFIGS):
+            known = _list_names(_CONFIGS)
+            raise flags.Error(str(errors.make_unknown_error("dataset", name, known)))
         path = f"{_CONFIGS / name}.py"
     elif not pathlib.Path(path.split(":")[0]).is_file():
         raise flags.Error(f"--config: there is no file {path!r}.")
-    elif name is not None and name != (own := _load(path).dataset.name):
+    elif name is not None and name != (expected := _load_settings(path).dataset.name):
         raise flags.Error(
-            f"--config={path} is for the dataset {own!r}, and --dataset="
+            f"--config={path} is for the dataset {expected!r}, and --dataset="
             f"{name} is given. Give one of them."
         )
     return path + (":smoke" if smoke and ":" not in path else "")
 
 
-def _load(path: str) -> config_dict.ConfigDict:
+def _load_settings(path: str) -> config_dict.ConfigDict:
     """Returns the settings of a file FILE.py or FILE.py:SIZE."""
     file, *size = path.split(":")
     try:
@@ -123,19 +115,17 @@ def parse(argv: list[str]) -> list[str]:
     Raises:
       flags.Error: A flag, a setting or a value that is none.
     """
-    path = _settings_file(argv)
-    known = list(nesting.flatten(_load(path)))
-    for word in argv[1:]:
-        match = re.match(r"--?(?:no)?config\.([^=]*)", word)
+    path = _choose_settings_file(argv)
+    known = list(nesting.flatten(_load_settings(path)))
+    for argument in argv[1:]:
+        match = re.match(r"--?(?:no)?config\.([^=]*)", argument)
         if match and match[1] not in known:
-            error = errors.unknown("setting", match[1], known)
+            error = errors.make_unknown_error("setting", match[1], known)
             raise flags.Error(f"{error} configs/defaults.py explains them.")
     # The file becomes the default of --config, so that --config itself,
     # which absl wants before its overrides, can stand anywhere.
-    _, rest = _early(argv, "config")
-    config_flags.DEFINE_config_file(
-        "config", path, lock_config=True, sys_argv=rest
-    )
+    _, rest = _parse_early_flags(argv, "config")
+    config_flags.DEFINE_config_file("config", path, lock_config=True, sys_argv=rest)
     return flags.FLAGS(rest)
 
 
@@ -152,11 +142,10 @@ def resolve() -> config_dict.ConfigDict:
         if value is None:
             continue
         if flag == "epochs":
-            value = _whole_numbers(value)
+            value = _parse_integers(value)
         if key in overridden and overridden[key] != value:
             raise flags.Error(
-                f"--{flag}={value} and --config.{key}={overridden[key]} "
-                "differ. Give one of them."
+                f"--{flag}={value} and --config.{key}={overridden[key]} differ. Give one of them."
             )
         config.update_from_flattened_dict({key: value})
     if config.paper_literal:
@@ -164,11 +153,10 @@ def resolve() -> config_dict.ConfigDict:
     return config
 
 
-def _whole_numbers(words: list[str]) -> tuple[int, ...]:
+def _parse_integers(texts: list[str]) -> tuple[int, ...]:
     try:
-        return tuple(int(word) for word in words)
+        return tuple(int(text) for text in texts)
     except ValueError as error:
         raise flags.Error(
-            f"--epochs takes whole numbers, such as 1,30,50; got "
-            f"{','.join(words)!r}."
+            f"--epochs takes whole numbers, such as 1,30,50; got {','.join(texts)!r}."
         ) from error

@@ -28,71 +28,69 @@ _FORMAT = flags.DEFINE_enum(
 )
 
 # The runs of one root, oldest first: (run, executed, reused, parameters).
-Rows = list[tuple[Run, int, int, dict[str, Any]]]
+RunRows = list[tuple[Run, int, int, dict[str, Any]]]
 
 
 def main(path: str) -> str:
     """Returns the table of the runs in `path`."""
-    tables, troubles = {}, []
-    for database in roots.below(path):
+    tables, problems = {}, []
+    for database in roots.find_databases_below(path):
         try:
-            tables[database.parent] = _rows(roots.Records(database))
+            tables[database.parent] = _load_rows(roots.ReadOnlyMetadata(database))
         except OrchestrationError as error:
-            troubles.append(str(error))
-    text = (_csv if _FORMAT.value == "csv" else _text)(tables)
-    if troubles:
+            problems.append(str(error))
+    text = (_format_csv if _FORMAT.value == "csv" else _format_text)(tables)
+    if problems:
         # One damaged root does not hide the others.
         reading.show(text)
-        raise flags.Error(" ".join(troubles))
+        raise flags.Error(" ".join(problems))
     return text
 
 
-def _rows(records: roots.Records) -> Rows:
-    runs, counts = records.runs(), records.counts()
-    differing = _differing([nesting.flatten(run.parameters) for run in runs])
+def _load_rows(metadata: roots.ReadOnlyMetadata) -> RunRows:
+    runs, counts = metadata.list_runs(), metadata.count_executions()
+    differing = _select_differing([nesting.flatten(run.parameters) for run in runs])
     return [
         (run, *counts.get(run.id, (0, 0)), parameters)
         for run, parameters in zip(runs, differing, strict=True)
     ]
 
 
-def _differing(settings: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _select_differing(settings: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Returns what is not the same, or not there, in all of them."""
     values: dict[str, set[str]] = {}
-    for held in settings:
-        for name, value in held.items():
+    for parameters in settings:
+        for name, value in parameters.items():
             values.setdefault(name, set()).add(canonical(value))
     common = {
         name
-        for name, found in values.items()
-        if len(found) == 1 and all(name in held for held in settings)
+        for name, texts in values.items()
+        if len(texts) == 1 and all(name in parameters for parameters in settings)
     }
     return [
-        {name: held[name] for name in sorted(held.keys() - common)}
-        for held in settings
+        {name: parameters[name] for name in sorted(parameters.keys() - common)}
+        for parameters in settings
     ]
 
 
-def _text(tables: Mapping[pathlib.Path, Rows]) -> str:
+def _format_text(tables: Mapping[pathlib.Path, RunRows]) -> str:
     blocks = []
     for root, rows in tables.items():
         head = "run pipeline state started duration executed reused differing"
         lines = [head.split()]
         for run, executed, reused, parameters in rows:
-            told = phrases.settings(parameters)
-            facts = (run.id, run.pipeline, phrases.state(run))
-            begun = phrases.moment(run.created)
+            differing = phrases.format_settings(parameters)
+            facts = (run.id, run.pipeline, phrases.format_state(run))
+            started = phrases.format_time(run.created)
             counts = (str(executed), str(reused))
-            lines.append([*facts, begun, phrases.lasted(run), *counts, told])
+            lines.append([*facts, started, phrases.format_elapsed(run), *counts, differing])
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        aligned = (
-            "  ".join(map(str.ljust, line, widths)).rstrip() for line in lines
-        )
-        blocks.append("\n".join([phrases.printable(f"{root}:"), *aligned]))
+        aligned = ("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+        blocks.append("\n".join([phrases.to_printable(f"{root}:"), *aligned]))
     return "\n\n".join(blocks)
 
 
-def _csv(tables: Mapping[pathlib.Path, Rows]) -> str:
+def _format_csv(tables: Mapping[pathlib.Path, RunRows]) -> str:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     head = "root run pipeline state started seconds executed reused differing"
@@ -102,11 +100,11 @@ def _csv(tables: Mapping[pathlib.Path, Rows]) -> str:
             seconds = (run.updated - run.created) / 1000
             if run.state is State.RUNNING:
                 seconds = ""
-            facts = (root, run.id, run.pipeline, phrases.state(run))
-            begun = phrases.moment(run.created)
+            facts = (root, run.id, run.pipeline, phrases.format_state(run))
+            started = phrases.format_time(run.created)
             counts = (executed, reused)
-            told = canonical(parameters)
-            writer.writerow([*facts, begun, seconds, *counts, told])
+            differing = canonical(parameters)
+            writer.writerow([*facts, started, seconds, *counts, differing])
     return file.getvalue().rstrip("\n")
 
 

@@ -13,7 +13,7 @@ from absl import flags
 
 from bin import reading, starting
 from qup import errors
-from qup.interruption import Interruption
+from qup.interruption import SignalGuard
 
 _OUTPUT = flags.DEFINE_string("output", None, "The folder; required.")
 
@@ -23,13 +23,11 @@ def main(path: str) -> str:
     if not _OUTPUT.value:
         raise flags.Error("Name the folder to copy to: --output=DIR.")
     starting.start_tensorflow()
-    with Interruption():
+    with SignalGuard():
         from qup.pipelines import publishing
 
     try:
-        pages = publishing.publish(
-            pathlib.Path(path), pathlib.Path(_OUTPUT.value)
-        )
+        pages = publishing.publish(pathlib.Path(path), pathlib.Path(_OUTPUT.value))
     except errors.InputError as error:
         raise flags.Error(str(error)) from error
     return "\n".join(f"Report  {page}" for page in pages)

@@ -13,10 +13,7 @@ from absl import app, flags
 from qup.orchestration import OrchestrationError
 
 
-def run(
-    main: Callable[[str], str],
-    default: Callable[[], str | None] = lambda: None,
-) -> None:
+def run(main: Callable[[str], str], default: Callable[[], str | None] = lambda: None) -> None:
     """Parses argv, calls `main` with the path in it, prints what it returns.
 
     Exit status: 0 when main returned, 1 for anything the user can mend
@@ -28,10 +25,10 @@ def run(
         there must be one.
     """
 
-    def guarded(argv: list[str]) -> None:
-        with _told():
-            given = default()
-            paths = argv[1:] or ([] if given is None else [given])
+    def run_main(argv: list[str]) -> None:
+        with _exit_on_error():
+            default_path = default()
+            paths = argv[1:] or ([] if default_path is None else [default_path])
             if len(paths) != 1:
                 raise flags.Error(
                     f"Expected one path, received {len(paths)}"
@@ -40,11 +37,11 @@ def run(
                 )
             show(main(paths[0]))
 
-    def parsed(argv: list[str]) -> list[str]:
-        with _told():
+    def parse_flags(argv: list[str]) -> list[str]:
+        with _exit_on_error():
             return flags.FLAGS(argv)
 
-    app.run(guarded, flags_parser=parsed)
+    app.run(run_main, flags_parser=parse_flags)
 
 
 def show(text: str) -> None:
@@ -58,25 +55,23 @@ def show(text: str) -> None:
         # What could not be written is tried again at the end, in vain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):
-            raise flags.Error(
-                f"Cannot write to standard output: {error.strerror}."
-            ) from error
+            raise flags.Error(f"Cannot write to standard output: {error.strerror}.") from error
 
 
 @contextlib.contextmanager
-def _told() -> Iterator[None]:
+def _exit_on_error() -> Iterator[None]:
     """Ends the program with a line on standard error."""
     try:
         yield
     except (flags.Error, OrchestrationError, UnicodeDecodeError) as error:
-        _end(f"Error: {' '.join(str(error).split())}", 1)
+        _exit_with_message(f"Error: {' '.join(str(error).split())}", 1)
     except OSError as error:
-        _end(f"Error: Cannot use {error.filename}: {error.strerror}.", 1)
+        _exit_with_message(f"Error: Cannot use {error.filename}: {error.strerror}.", 1)
     except KeyboardInterrupt:
-        _end("Stopped.", 130)
+        _exit_with_message("Stopped.", 130)
 
 
-def _end(line: str, status: int) -> None:
+def _exit_with_message(line: str, status: int) -> None:
     text = line.encode("utf-8", "backslashreplace").decode("utf-8")
     print(text, file=sys.stderr)
     sys.exit(status)

@@ -13,7 +13,7 @@ from absl import flags
 
 from bin import reading, starting
 from qup import errors
-from qup.interruption import Interruption
+from qup.interruption import SignalGuard
 
 _OUTPUT = flags.DEFINE_string(
     "output", None, "Folder of the report. Default: report/ in the folder."
@@ -23,14 +23,14 @@ _OUTPUT = flags.DEFINE_string(
 def main(path: str) -> str:
     """Writes the report of the folder `path`; returns where it is."""
     starting.start_tensorflow()
-    with Interruption():
+    with SignalGuard():
         from qup.report import writing
-        from qup.report.material import Material
+        from qup.report.material import ReportData
 
     folder = pathlib.Path(path)
     target = pathlib.Path(_OUTPUT.value or folder / "report")
     try:
-        pages = writing.write(Material.read(folder), target)
+        pages = writing.write_report(ReportData.read(folder), target)
     except errors.InputError as error:
         raise flags.Error(str(error)) from error
     return "\n".join(f"Report  {page}" for page in pages)

@@ -14,13 +14,11 @@ Further settings: --config.group.key=value; configs/defaults.py tells all.
 from absl import flags
 
 from bin import command_line, starting
-from qup.interruption import Interruption
+from qup.interruption import SignalGuard
 
 command_line.define_flags()
 flags.adopt_module_key_flags(command_line)
-_ATTACKS = flags.DEFINE_list(
-    "attack", None, "Names of attacks; none lists those there are."
-)
+_ATTACKS = flags.DEFINE_list("attack", None, "Names of attacks; none lists those there are.")
 _EPSILON = flags.DEFINE_float(
     "epsilon", None, "Budget, in units of [0, 1]; default: the dataset's."
 )
@@ -29,9 +27,7 @@ _NUM_IMAGES = flags.DEFINE_integer(
 )
 _MODEL_PATH = flags.DEFINE_string("model_path", None, "A .keras file.")
 _SAVED_MODEL = flags.DEFINE_string("saved_model", None, "A SavedModel.")
-_OPTIONS = flags.DEFINE_list(
-    "options", [], "Options of attacks: pgd.num_steps=100,fab.norm=l2."
-)
+_OPTIONS = flags.DEFINE_list("options", [], "Options of attacks: pgd.num_steps=100,fab.norm=l2.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 128, "Images a batch.")
 _PRECISION = flags.DEFINE_enum(
     "precision", "float32", ["float32", "bfloat16"], "Of the attacked model."
@@ -39,20 +35,16 @@ _PRECISION = flags.DEFINE_enum(
 _SAVE_IMAGES = flags.DEFINE_bool(
     "save_images", False, "Keep the attacked images, and look at them again."
 )
-_CONJUGATES = flags.DEFINE_bool(
-    "conjugates", False, "Draw the attacks of the paper's Table 4."
-)
-_DIAGNOSE = flags.DEFINE_bool(
-    "diagnose", False, "Look for signs that gradients are masked."
-)
+_CONJUGATES = flags.DEFINE_bool("conjugates", False, "Draw the attacks of the paper's Table 4.")
+_DIAGNOSE = flags.DEFINE_bool("diagnose", False, "Look for signs that gradients are masked.")
 
 
 def main(config) -> str:
     """Runs the attacks with the settings `config`; returns the table."""
-    with Interruption():
+    with SignalGuard():
         from qup.pipelines import attack
 
-    request = attack.Request(
+    request = attack.AttackRequest(
         attacks=tuple(_ATTACKS.value or ()),
         options=tuple(_OPTIONS.value),
         epsilon=_EPSILON.value,

@@ -17,34 +17,28 @@ from absl import logging as absl_logging
 
 from bin import reading, starting
 from qup import errors
-from qup.interruption import Interruption
+from qup.interruption import SignalGuard
 
-_WORKDIR = flags.DEFINE_string(
-    "workdir", "runs/binary-toy", "Folder of the table and the figures."
-)
+_WORKDIR = flags.DEFINE_string("workdir", "runs/binary-toy", "Folder of the table and the figures.")
 _SEEDS = flags.DEFINE_integer("seeds", 5, "Number of networks.", lower_bound=1)
-_SMOKE = flags.DEFINE_bool(
-    "smoke", False, "Few points, coarse grids: does it work?"
-)
+_SMOKE = flags.DEFINE_bool("smoke", False, "Few points, coarse grids: does it work?")
 
 
 def main(path: str) -> str:
     """Writes into the folder `path`; returns the tables."""
-    _log_plainly()
+    _configure_logging()
     starting.start_tensorflow()
-    with Interruption():
+    with SignalGuard():
         from qup.pipelines import binary_toy
 
-    sizes = binary_toy.SMOKE if _SMOKE.value else binary_toy.Sizes()
+    sizes = binary_toy.SMOKE_SIZES if _SMOKE.value else binary_toy.ToySizes()
     try:
-        return binary_toy.run(
-            pathlib.Path(path), seeds=_SEEDS.value, sizes=sizes
-        )
+        return binary_toy.run(pathlib.Path(path), seeds=_SEEDS.value, sizes=sizes)
     except errors.InputError as error:
         raise flags.Error(str(error)) from error
 
 
-def _log_plainly() -> None:
+def _configure_logging() -> None:
     """Shows qup's own lines as they are, of other libraries only errors."""
     absl_logging.set_verbosity(absl_logging.ERROR)
     logger = logging.getLogger("qup")

@@ -13,7 +13,7 @@ Further settings: --config.group.key=value; configs/defaults.py tells all.
 from absl import flags
 
 from bin import command_line, starting
-from qup.interruption import Interruption
+from qup.interruption import SignalGuard
 
 command_line.define_flags()
 flags.adopt_module_key_flags(command_line)
@@ -21,7 +21,7 @@ flags.adopt_module_key_flags(command_line)
 
 def main(config) -> str:
     """Runs the road with the settings `config`; returns the table."""
-    with Interruption():
+    with SignalGuard():
         from qup.pipelines import ifa
 
     return ifa.run(config)

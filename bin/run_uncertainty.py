@@ -20,47 +20,47 @@ Further settings: --config.group.key=value; configs/defaults.py tells all.
 from absl import flags
 
 from bin import command_line, starting
-from qup.interruption import Interruption
+from qup.interruption import SignalGuard
 
 command_line.define_flags()
 flags.adopt_module_key_flags(command_line)
-_PACKET = flags.DEFINE_string(
-    "packet", "loss", "psi: loss (the paper's), sqrt_prob or prob."
-)
+_PACKET = flags.DEFINE_string("packet", "loss", "psi: loss (the paper's), sqrt_prob or prob.")
 _DOMAIN = flags.DEFINE_string(
     "domain", "window:0.1", "box, sine, or window:S, a Gaussian of width S."
 )
 _CENTRE = flags.DEFINE_string(
-    "centre", "mean", "Of the window: mean, of the label's training images, "
+    "centre",
+    "mean",
+    "Of the window: mean, of the label's training images, "
     "or image:N, the test image of that number.",
-)  # fmt: skip
+)
 _ESTIMATOR = flags.DEFINE_string(
-    "estimator", None, "importance, mcmc, or both, which are then compared; "
+    "estimator",
+    None,
+    "importance, mcmc, or both, which are then compared; "
     "default: both, of a smoke test importance.",
-)  # fmt: skip
+)
 _LABELS = flags.DEFINE_list("labels", ["0"], "Labels Y of packets, or all.")
 _DIRECTIONS = flags.DEFINE_list(
-    "directions", [], "Beside all pixels: pca:K, of the label's training "
+    "directions",
+    [],
+    "Beside all pixels: pca:K, of the label's training "
     "images; random:K; sign_gradient, at the centre; file:FILE.npy; pixel:I, "
     "to tell one pixel by itself.",
-)  # fmt: skip
-_NUM_SAMPLES = flags.DEFINE_integer(
-    "num_samples", None, "Of importance sampling; default: 20,000."
 )
+_NUM_SAMPLES = flags.DEFINE_integer("num_samples", None, "Of importance sampling; default: 20,000.")
 _NUM_CHAINS = flags.DEFINE_integer("num_chains", None, "Of MCMC; default: 32.")
-_NUM_STEPS = flags.DEFINE_integer(
-    "num_steps", None, "Of each chain; default: 1000."
-)
+_NUM_STEPS = flags.DEFINE_integer("num_steps", None, "Of each chain; default: 1000.")
 _CONTROLS = flags.DEFINE_bool(
-    "controls", True, "Measure an untrained network, a constant one, one of "
+    "controls",
+    True,
+    "Measure an untrained network, a constant one, one of "
     "random labels, and the network at other temperatures and widths.",
-)  # fmt: skip
+)
 _TEMPERATURES = flags.DEFINE_list(
     "temperatures", ["0.25", "4"], "By which logits are divided, as a control."
 )
-_STABILITY = flags.DEFINE_bool(
-    "stability", True, "Measure half and twice the window's width, too."
-)
+_STABILITY = flags.DEFINE_bool("stability", True, "Measure half and twice the window's width, too.")
 _MODEL_PATH = flags.DEFINE_list(
     "model_path", [], "Further networks, .keras files: adversarially trained."
 )
@@ -71,10 +71,10 @@ _NUM_IMAGES = flags.DEFINE_integer(
 
 def main(config) -> str:
     """Measures with the settings `config`; returns table and findings."""
-    with Interruption():
+    with SignalGuard():
         from qup.pipelines import uncertainty
 
-    request = uncertainty.Request(
+    request = uncertainty.UncertaintyRequest(
         packet=_PACKET.value,
         domain=_DOMAIN.value,
         centre=_CENTRE.value,

@@ -27,64 +27,56 @@ _ARTIFACT = flags.DEFINE_string(
 _RUN = flags.DEFINE_string(
     "run", None, "Id of a run; bin.list_runs tells them. Default: the latest."
 )
-_HTML = flags.DEFINE_string(
-    "html", None, "File of a web page to write, instead of a text."
-)
+_HTML = flags.DEFINE_string("html", None, "File of a web page to write, instead of a text.")
 
 
 def main(path: str) -> str:
     """Returns the lineage of what `path` names, or where its page is."""
     if _ROOT.value is not None and path != _ROOT.value:
-        raise flags.Error(
-            f"--pipeline_root={_ROOT.value} and {path!r}: give one of them."
-        )
-    records = roots.Records(roots.find(path))
-    found = _found(path, records)
+        raise flags.Error(f"--pipeline_root={_ROOT.value} and {path!r}: give one of them.")
+    metadata = roots.ReadOnlyMetadata(roots.find_database(path))
+    lineage = _load_lineage(path, metadata)
     if _HTML.value is None:
         width = shutil.get_terminal_size((100, 0)).columns
-        return outline.tree(found, width)
-    target = _checked(_HTML.value, records)
-    _write(target, web.page(found))
+        return outline.format_tree(lineage, width)
+    target = _check_target(_HTML.value, metadata)
+    _write_file(target, web.format_page(lineage))
     return f"Wrote {_HTML.value}; any browser opens it."
 
 
-def _default() -> str | None:
+def _get_default_path() -> str | None:
     """Returns what stands for PATH where none is given."""
     return _ARTIFACT.value if _ROOT.value is None else _ROOT.value
 
 
-def _found(path: str, records: roots.Records) -> ancestry.Lineage:
-    root, artifact = records.path.parent, _ARTIFACT.value
+def _load_lineage(path: str, metadata: roots.ReadOnlyMetadata) -> ancestry.Lineage:
+    root, artifact = metadata.path.parent, _ARTIFACT.value
     if artifact is not None:
         if _RUN.value is not None:
             raise flags.Error("--artifact and --run: give one of them.")
-        number = artifact.isascii() and artifact.isdecimal()
-        return ancestry.of_artifact(
-            records, int(artifact) if number else artifact
-        )
-    if roots.resolved(path) not in (records.path, root, root.parent):
+        is_id = artifact.isascii() and artifact.isdecimal()
+        return ancestry.trace_artifact(metadata, int(artifact) if is_id else artifact)
+    if roots.resolve_path(path) not in (metadata.path, root, root.parent):
         if _RUN.value is None:
-            return ancestry.of_artifact(records, path)
+            return ancestry.trace_artifact(metadata, path)
         raise flags.Error(
             f"--run needs a working directory; received {path!r}, which is "
             f"within one. Name {str(root)!r}."
         )
     if _RUN.value is not None:
-        return ancestry.of_run(records, _RUN.value)
-    runs = records.runs()
+        return ancestry.trace_run(metadata, _RUN.value)
+    runs = metadata.list_runs()
     if not runs:
         raise flags.Error(f"No pipeline has run in {path!r} yet. Run one.")
-    return ancestry.of_run(records, runs[-1].id)
+    return ancestry.trace_run(metadata, runs[-1].id)
 
 
-def _checked(name: str, records: roots.Records) -> pathlib.Path:
+def _check_target(name: str, metadata: roots.ReadOnlyMetadata) -> pathlib.Path:
     """Returns where to write, if that replaces nothing but a page."""
-    path = roots.resolved(name)
+    path = roots.resolve_path(name)
     if path.suffix not in (".html", ".htm"):
-        raise flags.Error(
-            f"--html must name a file that ends in .html; received {name!r}."
-        )
-    if records.find_artifact(path):
+        raise flags.Error(f"--html must name a file that ends in .html; received {name!r}.")
+    if metadata.find_artifact(path):
         raise flags.Error(
             f"--html={name} is within a published artifact, which must not "
             "change. Choose another folder."
@@ -94,7 +86,7 @@ def _checked(name: str, records: roots.Records) -> pathlib.Path:
     return path
 
 
-def _write(path: pathlib.Path, text: str) -> None:
+def _write_file(path: pathlib.Path, text: str) -> None:
     """Writes a file whole or not at all."""
     partial = path.with_name(f".{secrets.token_hex(8)}.partial")
     try:
@@ -114,4 +106,4 @@ def _write(path: pathlib.Path, text: str) -> None:
 
 
 if __name__ == "__main__":
-    reading.run(main, _default)
+    reading.run(main, _get_default_path)

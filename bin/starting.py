@@ -14,54 +14,54 @@ from absl import logging as absl_logging
 
 from bin import command_line, stopping
 from qup import errors, orchestration
-from qup.interruption import Interruption
+from qup.interruption import SignalGuard
 
 _PACKAGE = os.path.dirname(errors.__file__) + os.sep
 
 
 @contextlib.contextmanager
-def silenced() -> Iterator[None]:
+def capture_stderr() -> Iterator[None]:
     """Keeps what C++ writes to standard error, and shows it on failure."""
     sys.stderr.flush()
     saved = os.dup(2)
-    with tempfile.TemporaryFile() as hidden:
-        os.dup2(hidden.fileno(), 2)
+    with tempfile.TemporaryFile() as captured:
+        os.dup2(captured.fileno(), 2)
         try:
             yield
         except Exception:
-            hidden.seek(0)
-            os.write(saved, hidden.read())
+            captured.seek(0)
+            os.write(saved, captured.read())
             raise
         finally:
             os.dup2(saved, 2)
             os.close(saved)
 
 
-class _Own(logging.Filter):
+class _LogFilter(logging.Filter):
     """Lets errors pass; what qup itself warns of goes to qup, once."""
 
     def __init__(self):
         """Has told nothing yet."""
         super().__init__()
-        self._told: set[str] = set()
+        self._logged_messages: set[str] = set()
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Says whether absl shows a record."""
         if not record.pathname.startswith(_PACKAGE):
             return record.levelno >= logging.ERROR
-        if record.getMessage() not in self._told:
-            self._told.add(record.getMessage())
+        if record.getMessage() not in self._logged_messages:
+            self._logged_messages.add(record.getMessage())
             logging.getLogger("qup").handle(record)
         return False
 
 
-def _log_plainly() -> None:
+def _configure_logging() -> None:
     """Shows qup's own lines as they are, of other libraries only errors."""
     absl_logging.set_verbosity(absl_logging.WARNING)
-    own = _Own()
-    absl_logging.get_absl_logger().addFilter(own)
+    log_filter = _LogFilter()
+    absl_logging.get_absl_logger().addFilter(log_filter)
     # TensorFlow's warnings reach the handler by the root logger.
-    absl_logging.get_absl_handler().addFilter(own)
+    absl_logging.get_absl_handler().addFilter(log_filter)
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger("qup")
@@ -81,7 +81,7 @@ def start_tensorflow() -> None:
     # TensorFlow takes oneDNN by itself only where there is AVX-512; with AVX2
     # it gives twice the gradients a second.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    with Interruption(), silenced():
+    with SignalGuard(), capture_stderr():
         tensorflow = importlib.import_module("tensorflow")
         tensorflow.constant(0.0) + 1.0
 
@@ -104,31 +104,31 @@ def run(
       resolve: Returns the settings.
     """
 
-    def started(argv: list[str]) -> None:
+    def start_and_run(argv: list[str]) -> None:
         if len(argv) > 1:
             raise flags.Error(f"Not a flag: {argv[1]!r}.")
         config = resolve()
-        stopping.listen()
-        _log_plainly()
+        stopping.install_handlers()
+        _configure_logging()
         start_tensorflow()
-        _print(main(config))
+        _print_text(main(config))
 
-    def guarded(argv: list[str]) -> None:
-        with _told():
-            started(argv)
+    def run_guarded(argv: list[str]) -> None:
+        with _exit_on_error():
+            start_and_run(argv)
 
-    def parsed(argv: list[str]) -> list[str]:
-        with _told():
+    def parse_guarded(argv: list[str]) -> list[str]:
+        with _exit_on_error():
             return parse(argv)
 
     if sys.stderr is None:
         # Closed by the caller: messages need somewhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         sys.stderr = os.fdopen(2, "w")
-    app.run(guarded, flags_parser=parsed)
+    app.run(run_guarded, flags_parser=parse_guarded)
 
 
-def _print(text: str) -> None:
+def _print_text(text: str) -> None:
     """Prints, even where nobody reads on."""
     try:
         print(text, flush=True)
@@ -136,45 +136,40 @@ def _print(text: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         raise errors.InputError(
-            f"Cannot write to standard output: {error.strerror}. All results "
-            "are in the workdir."
+            f"Cannot write to standard output: {error.strerror}. All results are in the workdir."
         ) from error
 
 
 @contextlib.contextmanager
-def _told() -> Iterator[None]:
+def _exit_on_error() -> Iterator[None]:
     """Ends the program with a line on standard error."""
     try:
         yield
-    except (
-        flags.Error,
-        errors.InputError,
-        orchestration.OrchestrationError,
-    ) as error:
-        _end(f"Error: {' '.join(str(error).split())}", 1)
+    except (flags.Error, errors.InputError, orchestration.OrchestrationError) as error:
+        _exit_with_message(f"Error: {' '.join(str(error).split())}", 1)
     except OSError as error:
         name = error.filename or "a file"
-        _end(f"Error: Cannot use {name}: {error.strerror or error}.", 1)
+        _exit_with_message(f"Error: Cannot use {name}: {error.strerror or error}.", 1)
     except MemoryError:
-        _end(_NO_MEMORY, 1)
+        _exit_with_message(_NO_MEMORY, 1)
     except KeyboardInterrupt:
-        _end(_STOPPED, 130)
+        _exit_with_message(_INTERRUPTED, 130)
     except stopping.Terminated:
-        _end(_STOPPED, 143)
+        _exit_with_message(_INTERRUPTED, 143)
     except Exception as error:
         # tf.errors.ResourceExhaustedError, without importing TensorFlow.
         if type(error).__name__ != "ResourceExhaustedError":
             raise
-        _end(_NO_MEMORY, 1)
+        _exit_with_message(_NO_MEMORY, 1)
 
 
-_STOPPED = "Stopped; the same command goes on."
+_INTERRUPTED = "Stopped; the same command goes on."
 _NO_MEMORY = (
     "Error: Not enough memory. Lower the batch sizes, the widths or the image "
     "size, in a new workdir."
 )
 
 
-def _end(line: str, status: int) -> None:
+def _exit_with_message(line: str, status: int) -> None:
     print(line, file=sys.stderr)
     sys.exit(status)

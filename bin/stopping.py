@@ -10,35 +10,35 @@ import sys
 import threading
 
 # Seconds after which a signal that was lost is sent again.
-_SOON = 0.05
+_RESEND_DELAY_S = 0.05
 
 
 class Terminated(SystemExit):
     """SIGTERM came."""
 
 
-def listen() -> None:
+def install_handlers() -> None:
     """Raises `Terminated` at SIGTERM, and sends again what was lost."""
     signal.signal(signal.SIGTERM, _terminate)
-    before = sys.unraisablehook
+    previous_hook = sys.unraisablehook
 
-    def hook(lost) -> None:
-        number = _number(lost.exc_value)
-        if number is None:
-            before(lost)
+    def resend_signal(unraisable) -> None:
+        signal_number = _get_signal(unraisable.exc_value)
+        if signal_number is None:
+            previous_hook(unraisable)
             return
-        again = threading.Timer(_SOON, os.kill, (os.getpid(), number))
-        again.daemon = True
-        again.start()
+        timer = threading.Timer(_RESEND_DELAY_S, os.kill, (os.getpid(), signal_number))
+        timer.daemon = True
+        timer.start()
 
-    sys.unraisablehook = hook
+    sys.unraisablehook = resend_signal
 
 
 def _terminate(number: int, frame) -> None:
     raise Terminated(143)
 
 
-def _number(error: BaseException | None) -> int | None:
+def _get_signal(error: BaseException | None) -> int | None:
     """Returns the signal that an exception stands for."""
     if isinstance(error, Terminated):
         return signal.SIGTERM

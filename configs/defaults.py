@@ -8,10 +8,7 @@ from collections.abc import Collection
 
 from ml_collections import config_dict
 
-_int, _float, _str = (
-    lambda kind=kind: config_dict.placeholder(kind)
-    for kind in (int, float, str)
-)
+_int, _float, _str = (lambda kind=kind: config_dict.placeholder(kind) for kind in (int, float, str))
 
 
 def get_config() -> config_dict.ConfigDict:
@@ -111,9 +108,7 @@ def get_config() -> config_dict.ConfigDict:
     return config
 
 
-def read_literally(
-    config: config_dict.ConfigDict, keep: Collection[str] = ()
-) -> None:
+def read_literally(config: config_dict.ConfigDict, keep: Collection[str] = ()) -> None:
     """Sets what the paper's printed equations say (--config.paper_literal).
 
     No pixel clip in the attack and in the walk, N = 200 and step = epsilon.
@@ -137,9 +132,7 @@ def read_literally(
     )
 
 
-def shrink(
-    config: config_dict.ConfigDict, *, train: int | None, test: int | None
-) -> None:
+def shrink(config: config_dict.ConfigDict, *, train: int | None, test: int | None) -> None:
     """Makes a run of a minute, to see that every stage works (--smoke)."""
     config.dataset.train_size = train
     config.dataset.test_size = test

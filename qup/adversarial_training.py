@@ -22,14 +22,14 @@ from qup.attacks import base
 from qup.types import Batch, LogitsFn
 
 METHODS = ("pgd_at", "trades")
-_BOX = (0.0, 1.0)
+_PIXEL_BOUNDS = (0.0, 1.0)
 # Standard deviation of where TRADES starts: at the image itself the
 # divergence has no gradient.
-_NEAR = 1e-3
+_TRADES_NOISE_STDDEV = 1e-3
 
 
 @dataclasses.dataclass(frozen=True)
-class Adversary:
+class AdversarialTraining:
     """PGD-AT or TRADES in an L-inf ball, a `training.Adversary`.
 
     PGD-AT learns cross-entropy at the end of a PGD from a uniform point of
@@ -67,115 +67,109 @@ class Adversary:
     def __post_init__(self):
         """Raises an InputError for an option out of its range."""
         if self.method not in METHODS:
-            raise errors.unknown("adversarial training", self.method, METHODS)
+            raise errors.make_unknown_error("adversarial training", self.method, METHODS)
         errors.check_number("epsilon", self.epsilon, above=0)
-        errors.check_number("num_steps", self.num_steps, least=1)
-        errors.check_number("beta", self.beta, least=0)
+        errors.check_number("num_steps", self.num_steps, at_least=1)
+        errors.check_number("beta", self.beta, at_least=0)
         if self.step_size is not None:
             errors.check_number("step_size", self.step_size, above=0)
 
     @property
-    def length(self) -> float:
+    def effective_step_size(self) -> float:
         """Length of a step, in units of [0, 1]."""
         if self.step_size is not None:
             return self.step_size
         return 2.5 * self.epsilon / self.num_steps
 
-    def told(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
         """Returns what rows of a network so trained tell of it."""
-        told = {
+        parameters = {
             "method": self.method,
             "adversary_epsilon": self.epsilon,
             "adversary_num_steps": self.num_steps,
-            "adversary_step_size": self.length,
+            "adversary_step_size": self.effective_step_size,
         }
         if self.method == "trades":
-            told["adversary_beta"] = self.beta
-        return told
+            parameters["adversary_beta"] = self.beta
+        return parameters
 
-    def attacked(
-        self,
-        classifier: keras.Model,
-        images: tf.Tensor,
-        batch: Batch,
-        step: tf.Tensor,
+    def perturb(
+        self, classifier: keras.Model, images: tf.Tensor, batch: Batch, step: tf.Tensor
     ) -> tf.Tensor:
         """Returns the images at the inner maximum, float32 [batch, ...]."""
         epsilon = tf.constant(self.epsilon, tf.float32)
         seed = tf.constant(self.seed, tf.int64)
-        trades = self.method == "trades"
-        start = _near if trades else _uniform
-        goal = batch["label"]
-        if trades:
+        is_trades = self.method == "trades"
+        sample_start = _sample_gaussian_start if is_trades else _sample_uniform_start
+        target = batch["label"]
+        if is_trades:
             logits = compilation.predict(classifier, images)
-            goal = tf.nn.log_softmax(logits)
-        climb = compilation.program(
+            target = tf.nn.log_softmax(logits)
+        maximise = compilation.get_program(
             classifier,
             ("adversary", self.method),
-            lambda call: _build_climb(call, _divergence if trades else _loss),
+            lambda call: _build_inner_maximisation(
+                call, _kl_divergence if is_trades else _cross_entropy
+            ),
         )
-        return climb(
-            start(images, batch["id"], seed, step, epsilon),
+        return maximise(
+            sample_start(images, batch["id"], seed, step, epsilon),
             tf.constant(self.num_steps, tf.int32),
             images,
-            goal,
+            target,
             epsilon,
-            tf.constant(self.length, tf.float32),
+            tf.constant(self.effective_step_size, tf.float32),
         )
 
     def loss(
-        self,
-        classifier: keras.Model,
-        images: tf.Tensor,
-        labels: tf.Tensor,
-        attacked: tf.Tensor,
+        self, classifier: keras.Model, images: tf.Tensor, labels: tf.Tensor, perturbed: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the outer loss; PGD-AT tells the attacked logits."""
         if self.method == "pgd_at":
-            logits = classifier(attacked, training=True)
-            return _loss(logits, labels), logits
+            logits = classifier(perturbed, training=True)
+            return _cross_entropy(logits, labels), logits
         logits = classifier(images, training=True)
-        moved = classifier(attacked, training=True)
+        perturbed_logits = classifier(perturbed, training=True)
         # l(f(X), Y*) + beta KL(f(X) || f(X'))             (TRADES, Eq. 5)
-        parted = _divergence(moved, tf.nn.log_softmax(logits))
-        return _loss(logits, labels) + self.beta * parted, logits
+        divergence = _kl_divergence(perturbed_logits, tf.nn.log_softmax(logits))
+        return _cross_entropy(logits, labels) + self.beta * divergence, logits
 
 
-def _loss(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+def _cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
 
 
-def _divergence(logits: tf.Tensor, reference: tf.Tensor) -> tf.Tensor:
+def _kl_divergence(logits: tf.Tensor, reference: tf.Tensor) -> tf.Tensor:
     """Returns KL(p || q) = sum_j p_j (ln p_j - ln q_j), float32 [batch].
 
     Args:
       logits: float32 [batch, classes], of q.
       reference: float32 [batch, classes], ln p.
     """
-    gap = reference - tf.nn.log_softmax(logits)
-    return tf.reduce_sum(tf.exp(reference) * gap, -1)
+    log_ratio = reference - tf.nn.log_softmax(logits)
+    return tf.reduce_sum(tf.exp(reference) * log_ratio, -1)
 
 
 @tf.function(autograph=False)
-def _uniform(images, ids, seed, step, epsilon):
-    keys = draws.keys(seed, ids, step)
-    moved = images + norms.sample(images, epsilon, "linf", keys)
-    return base.clip(moved, _BOX)
+def _sample_uniform_start(images, ids, seed, step, epsilon):
+    keys = draws.make_keys(seed, ids, step)
+    perturbed = images + norms.sample(images, epsilon, "linf", keys)
+    return base.clip(perturbed, _PIXEL_BOUNDS)
 
 
 @tf.function(autograph=False)
-def _near(images, ids, seed, step, epsilon):
-    keys = draws.keys(seed, ids, step)
-    return images + _NEAR * draws.normal(keys, images.shape[1:].as_list())
+def _sample_gaussian_start(images, ids, seed, step, epsilon):
+    keys = draws.make_keys(seed, ids, step)
+    return images + _TRADES_NOISE_STDDEV * draws.normal(keys, images.shape[1:].as_list())
 
 
-def _build_climb(call: LogitsFn, value):
-    def step(moved, images, goal, epsilon, length):
-        _, gradient = gradients.input_gradient(
-            lambda inputs: value(call(inputs), goal), moved
+def _build_inner_maximisation(call: LogitsFn, objective):
+    def step(perturbed, images, target, epsilon, step_size):
+        _, gradient = gradients.compute_input_gradient(
+            lambda inputs: objective(call(inputs), target), perturbed
         )
-        moved += length * tf.sign(gradient)
-        delta = norms.project(moved - images, epsilon, "linf")
-        return base.clip(images + delta, _BOX)
+        perturbed += step_size * tf.sign(gradient)
+        delta = norms.project(perturbed - images, epsilon, "linf")
+        return base.clip(images + delta, _PIXEL_BOUNDS)
 
-    return base.repeated(step, "auto")
+    return base.compile_repeated_step(step, "auto")

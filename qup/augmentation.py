@@ -22,13 +22,13 @@ import tensorflow as tf
 
 from qup import errors, evaluation, model_files, opposite_fgsm, progress
 from qup.datasets import Dataset
-from qup.deltas import Deltas
+from qup.deltas import DeltaDataset
 from qup.types import Attack, Batch, Bounds, LogitsFn
 
 _log = logging.getLogger("qup")
 
 
-def opposite_deltas(
+def compute_deltas(
     logits_fn: LogitsFn,
     dataset: Dataset,
     directory: pathlib.Path,
@@ -41,7 +41,7 @@ def opposite_deltas(
     points: Sequence[int] = (),
     attack: Attack | None = None,
     num_images: int | None = None,
-) -> Deltas:
+) -> DeltaDataset:
     """Walks every training image and writes Delta_N = X_N - X_0 in shards.
 
     Args:
@@ -59,16 +59,16 @@ def opposite_deltas(
       num_images: Walk only the first that many; None walks all.
 
     Returns:
-      The complete `Deltas`.
+      The complete `DeltaDataset`.
 
     Raises:
       InputError: A setting out of range, a full disk, or another walk.
     """
-    errors.check_number("num_steps", num_steps, least=1)
+    errors.check_number("num_steps", num_steps, at_least=1)
     errors.check_number("step_size", step_size, above=0)
-    count = _counted(dataset, num_images)
+    count = _count_images(dataset, num_images)
     points = sorted({int(n) for n in points if 0 <= n <= num_steps})
-    deltas = Deltas(
+    deltas = DeltaDataset(
         directory,
         {
             "num_steps": num_steps,
@@ -78,39 +78,34 @@ def opposite_deltas(
             "num_images": count,
             "num_shards": math.ceil(count / batch_size),
             "batch_size": batch_size,
-            "classifier": model_files.digest(logits_fn),
+            "classifier": model_files.hash_weights(logits_fn),
             "dataset": dataset.fingerprint,
         },
         {"points": points, "attack": getattr(attack, "__name__", None)},
     )
-    for shard, batch in _missing(dataset, deltas):
-        made = _walk_batch(logits_fn, batch, points, attack, **deltas.walk)
-        deltas.write(shard, *made)
+    for shard, batch in _iterate_missing_shards(dataset, deltas):
+        shard_data = _compute_shard(logits_fn, batch, points, attack, **deltas.iterate_options)
+        deltas.write_shard(shard, *shard_data)
     return deltas
 
 
-def _counted(dataset: Dataset, num_images: int | None) -> int:
+def _count_images(dataset: Dataset, num_images: int | None) -> int:
     """Returns how many training images are walked."""
     size = dataset.info.sizes["train"]
-    wanted = size if num_images is None else num_images
-    errors.check_number("num_images", wanted, least=1)
-    return min(size, wanted)
+    requested = size if num_images is None else num_images
+    errors.check_number("num_images", requested, at_least=1)
+    return min(size, requested)
 
 
-def _missing(dataset: Dataset, deltas: Deltas) -> Iterator[tuple[int, Batch]]:
+def _iterate_missing_shards(dataset: Dataset, deltas: DeltaDataset) -> Iterator[tuple[int, Batch]]:
     """Yields the shards that are still to walk, under a bar."""
-    settings, missing = deltas.settings, set(deltas.missing())
+    settings, missing = deltas.settings, set(deltas.list_missing())
     if not missing:
         return
     count, total = settings["num_images"], settings["num_shards"]
-    _log.info(
-        "opposite FGSM: %d images, %d of %d shards to walk",
-        count, len(missing), total,
-    )  # fmt: skip
-    batches = dataset.evaluation_batches(
-        "train", settings["batch_size"], limit=count
-    )
-    yield from progress.bar(
+    _log.info("opposite FGSM: %d images, %d of %d shards to walk", count, len(missing), total)
+    batches = dataset.evaluation_batches("train", settings["batch_size"], max_images=count)
+    yield from progress.track(
         ((i, b) for i, b in enumerate(batches) if i in missing),
         title="opposite FGSM",
         total=total,
@@ -119,62 +114,61 @@ def _missing(dataset: Dataset, deltas: Deltas) -> Iterator[tuple[int, Batch]]:
     )
 
 
-def _walk_batch(
+def _compute_shard(
     logits_fn: LogitsFn, batch: Batch, points, attack, **steps
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Returns the arrays and the counts of one shard, see qup/deltas.py."""
-    images, counted = _trajectory(logits_fn, batch, points, attack, **steps)
-    rows = batch["weight"].numpy() > 0
+    images, counts = _iterate_and_count(logits_fn, batch, points, attack, **steps)
+    is_real = batch["weight"].numpy() > 0
     start = batch["image"]
     arrays = {
-        "id": batch["id"].numpy()[rows],
-        "image": np.rint(start.numpy()[rows] * 255).astype(np.uint8),
+        "id": batch["id"].numpy()[is_real],
+        "image": np.rint(start.numpy()[is_real] * 255).astype(np.uint8),
         # Delta_N = X_N - X_0 = sum_n D_n                      (S, Eq. 2)
-        "delta": (images - start).numpy()[rows],
+        "delta": (images - start).numpy()[is_real],
     }
-    right, attacked = np.array(counted, float).reshape(-1, 2).T
+    correct, attacked = np.array(counts, float).reshape(-1, 2).T
     points = np.array(points, np.int64)
-    return arrays, {"points": points, "right": right, "attacked": attacked}
+    return arrays, {"points": points, "right": correct, "attacked": attacked}
 
 
-def _trajectory(
+def _iterate_and_count(
     logits_fn: LogitsFn, batch: Batch, points, attack, *, num_steps, **steps
 ) -> tuple[tf.Tensor, list[tuple[float, float]]]:
     """Walks one batch; returns X_N and the counts at each point."""
-    images, counts, done = batch["image"], [], 0
+    images, counts, num_done = batch["image"], [], 0
     for point in [*points, num_steps]:
-        if point > done:
-            images = opposite_fgsm.walk(
-                logits_fn, images, batch["label"],
-                num_steps=point - done, **steps,
-            )  # fmt: skip
-            done = point
+        if point > num_done:
+            images = opposite_fgsm.iterate(
+                logits_fn, images, batch["label"], num_steps=point - num_done, **steps
+            )
+            num_done = point
         if len(counts) < len(points):
-            counts.append(_count(logits_fn, images, batch, attack))
+            counts.append(_count_correct(logits_fn, images, batch, attack))
     return images, counts
 
 
-def _count(logits_fn, images, batch: Batch, attack) -> tuple[float, float]:
-    right = evaluation.hits(logits_fn, images, batch)
+def _count_correct(logits_fn, images, batch: Batch, attack) -> tuple[float, float]:
+    correct_mask = evaluation.compute_correct_mask(logits_fn, images, batch)
     if attack is None:
-        return float(tf.reduce_sum(right)), float("nan")
-    moved = attack(logits_fn, images, batch["label"], ids=batch["id"])
-    robust = evaluation.hits(logits_fn, moved, batch)
-    return float(tf.reduce_sum(right)), float(tf.reduce_sum(robust))
+        return float(tf.reduce_sum(correct_mask)), float("nan")
+    perturbed = attack(logits_fn, images, batch["label"], ids=batch["id"])
+    robust_mask = evaluation.compute_correct_mask(logits_fn, perturbed, batch)
+    return float(tf.reduce_sum(correct_mask)), float(tf.reduce_sum(robust_mask))
 
 
-THROUGH = ("both", "classifier")
+GRADIENT_PATHS = ("both", "classifier")
 
 
 def combine(
-    classifier: keras.Model, translator: keras.Model, *, through: str = "both"
+    classifier: keras.Model, translator: keras.Model, *, attack_gradient_through: str = "both"
 ) -> keras.Model:
     """Puts the translator before the classifier: X -> f(X + G(X)).
 
     Args:
       classifier: Image to logits; unchanged (supplement, S3).
       translator: Image to Delta.
-      through: "both" lets an attack differentiate both networks, the
+      attack_gradient_through: "both" lets an attack differentiate both networks, the
         paper's setting; "classifier" hides the translator's gradient, with
         the same logits.
 
@@ -182,10 +176,10 @@ def combine(
       The augmented classifier, again image to logits.
 
     Raises:
-      InputError: Another `through`, or shapes that do not fit.
+      InputError: Another `attack_gradient_through`, or shapes that do not fit.
     """
-    if through not in THROUGH:
-        raise errors.unknown("through", through, THROUGH)
+    if attack_gradient_through not in GRADIENT_PATHS:
+        raise errors.make_unknown_error("through", attack_gradient_through, GRADIENT_PATHS)
     shape = classifier.input_shape[1:]
     if translator.input_shape[1:] != shape:
         raise errors.InputError(
@@ -194,7 +188,7 @@ def combine(
         )
     inputs = keras.Input(shape, name="image")
     delta = translator(inputs)
-    if through == "classifier":
+    if attack_gradient_through == "classifier":
         delta = keras.ops.stop_gradient(delta)
     outputs = classifier(keras.layers.Add()([inputs, delta]))
     return keras.Model(inputs, outputs, name=f"augmented_{classifier.name}")

@@ -36,11 +36,11 @@ class BatchNormalization(keras.layers.BatchNormalization):
             is_training=training,
         )
         if training:
-            for memory, value in (
+            for moving_statistic, value in (
                 (self.moving_mean, mean),
                 (self.moving_variance, variance),
             ):
-                memory.assign(
-                    memory * self.momentum + value * (1 - self.momentum)
+                moving_statistic.assign(
+                    moving_statistic * self.momentum + value * (1 - self.momentum)
                 )
         return outputs

@@ -15,7 +15,7 @@ import tensorflow as tf
 from qup import errors, files
 
 
-def generator_states(layers: Iterable[keras.Layer]) -> list[tf.Variable]:
+def collect_generator_states(layers: Iterable[keras.Layer]) -> list[tf.Variable]:
     """Returns the variables of all random generators within `layers`."""
     return [
         variable.value
@@ -33,10 +33,7 @@ class Checkpoint:
     """
 
     def __init__(
-        self,
-        directory: pathlib.Path,
-        objects: Mapping[str, Any],
-        layers: Iterable[keras.Layer],
+        self, directory: pathlib.Path, objects: Mapping[str, Any], layers: Iterable[keras.Layer]
     ):
         """Restores the newest state, if there is one.
 
@@ -48,16 +45,12 @@ class Checkpoint:
         Raises:
           InputError: A checkpoint is there that does not fit `objects`.
         """
-        state = tf.train.Checkpoint(
-            **objects, generators=generator_states(layers)
-        )
+        state = tf.train.Checkpoint(**objects, generators=collect_generator_states(layers))
         directory = pathlib.Path(directory)
-        for leftover in directory.glob("*_temp*"):
-            files.remove(leftover)
+        for temporary in directory.glob("*_temp*"):
+            files.remove_path(temporary)
         try:
-            self._manager = tf.train.CheckpointManager(
-                state, str(directory), max_to_keep=1
-            )
+            self._manager = tf.train.CheckpointManager(state, str(directory), max_to_keep=1)
         except ValueError as error:
             raise errors.InputError(
                 f"The list of checkpoints in {directory} is damaged: {error}. "
@@ -66,7 +59,7 @@ class Checkpoint:
         latest = self._manager.latest_checkpoint
         self.resumed = latest is not None
         if self.resumed:
-            _restore(state, latest)
+            _restore_checkpoint(state, latest)
 
     def save(self) -> None:
         """Writes the state; an older one stays until the new is whole.
@@ -74,11 +67,11 @@ class Checkpoint:
         Raises:
           InputError: The disk is full or the folder cannot be written.
         """
-        with files.explained(pathlib.Path(self._manager.directory)):
+        with files.wrap_os_errors(pathlib.Path(self._manager.directory)):
             self._manager.save()
 
 
-def _restore(state: tf.train.Checkpoint, path: str) -> None:
+def _restore_checkpoint(state: tf.train.Checkpoint, path: str) -> None:
     try:
         state.restore(path).assert_consumed()
     except Exception as error:

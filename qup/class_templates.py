@@ -19,22 +19,22 @@ import numpy as np
 import tensorflow as tf
 
 from qup.datasets import Dataset
-from qup.deltas import Deltas
+from qup.deltas import DeltaDataset
 from qup.errors import InputError
 
 # In the settings of a walk whose Delta was replaced.
-KEY, REPLACED = "delta", "class_template"
+DELTA_KEY, CLASS_TEMPLATE = "delta", "class_template"
 
 
-def known_labels(dataset: Dataset) -> dict[int, int]:
+def load_labels_by_id(dataset: Dataset) -> dict[int, int]:
     """Returns the label of every training image by its id."""
-    _, labels, ids = dataset.arrays("train")
+    _, labels, ids = dataset.get_arrays("train")
     return dict(zip(ids.tolist(), labels.tolist(), strict=True))
 
 
-def _labels(ids: np.ndarray, known: Mapping[int, int]) -> np.ndarray:
+def _look_up_labels(ids: np.ndarray, labels_by_id: Mapping[int, int]) -> np.ndarray:
     try:
-        return np.array([known[i] for i in ids.tolist()], np.int64)
+        return np.array([labels_by_id[i] for i in ids.tolist()], np.int64)
     except KeyError as error:
         raise InputError(
             f"The walk holds image {error}, the training images do not. Give "
@@ -42,14 +42,14 @@ def _labels(ids: np.ndarray, known: Mapping[int, int]) -> np.ndarray:
         ) from error
 
 
-def class_means(
-    deltas: Deltas, known: Mapping[int, int], num_classes: int
+def compute_class_means(
+    deltas: DeltaDataset, labels_by_id: Mapping[int, int], num_classes: int
 ) -> np.ndarray:
     """Returns the mean Delta_N of each class, float32 [num_classes, ...].
 
     Args:
       deltas: The walk.
-      known: Label of each of its images by id, 0 to `num_classes` - 1.
+      labels_by_id: Label of each of its images by id, 0 to `num_classes` - 1.
       num_classes: Number of classes.
 
     Raises:
@@ -58,10 +58,10 @@ def class_means(
     total = np.zeros((num_classes, *deltas.image_shape))
     count = np.zeros(num_classes)
     for shard in range(deltas.settings["num_shards"]):
-        arrays = deltas.read(shard)
-        chosen = np.eye(num_classes)[_labels(arrays["id"], known)]
-        total += np.tensordot(chosen, arrays["delta"], axes=(0, 0))
-        count += chosen.sum(0)
+        arrays = deltas.read_shard(shard)
+        one_hot = np.eye(num_classes)[_look_up_labels(arrays["id"], labels_by_id)]
+        total += np.tensordot(one_hot, arrays["delta"], axes=(0, 0))
+        count += one_hot.sum(0)
     if not count.all():
         raise InputError(
             f"No image of class {int(count.argmin())} was walked, so it has "
@@ -70,7 +70,7 @@ def class_means(
     return (total / count[:, None, None, None]).astype(np.float32)
 
 
-def nearest(deltas: tf.Tensor, templates: np.ndarray) -> tf.Tensor:
+def find_nearest_template(deltas: tf.Tensor, templates: np.ndarray) -> tf.Tensor:
     """Returns the class whose template has the largest cosine.
 
     Args:
@@ -81,35 +81,33 @@ def nearest(deltas: tf.Tensor, templates: np.ndarray) -> tf.Tensor:
       int32 [batch].
     """
     rows = tf.reshape(deltas, (len(deltas), -1))
-    units = tf.math.l2_normalize(
-        tf.reshape(templates, (len(templates), -1)), axis=1
-    )
+    unit_templates = tf.math.l2_normalize(tf.reshape(templates, (len(templates), -1)), axis=1)
     # cos(d, t_c) up to |d|, which is that of all classes.
-    return tf.argmax(rows @ tf.transpose(units), axis=1, output_type=tf.int32)
+    return tf.argmax(rows @ tf.transpose(unit_templates), axis=1, output_type=tf.int32)
 
 
-def replaced(
-    deltas: Deltas,
+def write_template_deltas(
+    deltas: DeltaDataset,
     templates: np.ndarray,
-    known: Mapping[int, int],
+    labels_by_id: Mapping[int, int],
     directory: pathlib.Path,
-) -> Deltas:
+) -> DeltaDataset:
     """Writes the walk anew with every Delta_N that of its class.
 
     Args:
       deltas: The walk.
-      templates: What `class_means` returned.
-      known: Label of each image by id.
+      templates: What `compute_class_means` returned.
+      labels_by_id: Label of each image by id.
       directory: Folder of the new shards; those that are there are kept.
 
     Returns:
       Pairs that a translator learns as any others.
     """
-    made = Deltas(directory, {**deltas.settings, KEY: REPLACED})
-    nothing = np.zeros(0)
-    counts = {"points": nothing, "right": nothing, "attacked": nothing}
-    for shard in made.missing():
-        arrays = deltas.read(shard)
-        own = templates[_labels(arrays["id"], known)]
-        made.write(shard, {**arrays, "delta": own}, counts)
-    return made
+    template_deltas = DeltaDataset(directory, {**deltas.settings, DELTA_KEY: CLASS_TEMPLATE})
+    empty = np.zeros(0)
+    counts = {"points": empty, "right": empty, "attacked": empty}
+    for shard in template_deltas.list_missing():
+        arrays = deltas.read_shard(shard)
+        class_deltas = templates[_look_up_labels(arrays["id"], labels_by_id)]
+        template_deltas.write_shard(shard, {**arrays, "delta": class_deltas}, counts)
+    return template_deltas

@@ -18,10 +18,8 @@ from qup.types import LogitsFn
 _programs: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
-def program(
-    logits_fn: LogitsFn,
-    key: Hashable,
-    build: Callable[[LogitsFn], Callable],
+def get_program(
+    logits_fn: LogitsFn, key: Hashable, build: Callable[[LogitsFn], Callable]
 ) -> Callable:
     """Returns `build(logits_fn)`, from memory after the first call.
 
@@ -51,11 +49,11 @@ def program(
             f"{error}. Wrap it in a function of one tensor."
         ) from error
     if key not in programs:
-        programs[key] = build(_weak(logits_fn))
+        programs[key] = build(_build_weak_call(logits_fn))
     return programs[key]
 
 
-def _weak(logits_fn: LogitsFn) -> LogitsFn:
+def _build_weak_call(logits_fn: LogitsFn) -> LogitsFn:
     """Calls `logits_fn` in inference mode without keeping it alive."""
     reference = weakref.ref(logits_fn)
     options = {"training": False} if isinstance(logits_fn, keras.Layer) else {}
@@ -78,7 +76,7 @@ def use_xla(mode: str) -> bool:
       InputError: Another mode.
     """
     if mode not in ("auto", "on", "off"):
-        raise errors.unknown("xla mode", mode, ("auto", "on", "off"))
+        raise errors.make_unknown_error("xla mode", mode, ("auto", "on", "off"))
     if mode == "auto":
         return bool(tf.config.list_logical_devices("GPU"))
     return mode == "on"
@@ -86,7 +84,5 @@ def use_xla(mode: str) -> bool:
 
 def predict(logits_fn: LogitsFn, images: tf.Tensor) -> tf.Tensor:
     """Returns the compiled logits of `images`, float32 [batch, classes]."""
-    run = program(
-        logits_fn, "predict", lambda call: tf.function(call, autograph=False)
-    )
+    run = get_program(logits_fn, "predict", lambda call: tf.function(call, autograph=False))
     return run(images)

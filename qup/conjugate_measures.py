@@ -12,15 +12,15 @@ import numpy as np
 import tensorflow as tf
 
 from qup import attacks, robustness
-from qup.conjugates import TABLE
-from qup.evaluation import Accuracy, binomial
+from qup.conjugates import TABLE_4
+from qup.evaluation import Accuracy, compute_accuracy
 from qup.measures import spectrum
 from qup.types import LogitsFn
 
 WINDOWS = ("literal", "symmetric")
 
 
-class Measured(NamedTuple):
+class ConjugateMeasures(NamedTuple):
     """What one attack did to many images.
 
     Attributes:
@@ -35,10 +35,10 @@ class Measured(NamedTuple):
     success: Accuracy
     norms: dict[str, Accuracy]
     cosine: Accuracy | None
-    spectra: dict[str, spectrum.Averages]
+    spectra: dict[str, spectrum.SpectrumAccumulator]
 
 
-def measured(
+def measure_attack(
     name: str,
     logits_fn: LogitsFn,
     images: np.ndarray,
@@ -48,11 +48,11 @@ def measured(
     grey: str = "luma",
     batch_size: int = 50,
     **options: Any,
-) -> Measured:
+) -> ConjugateMeasures:
     """Attacks images in one way of Table 4.
 
     Args:
-      name: A key of `TABLE`.
+      name: A key of `TABLE_4`.
       logits_fn: The classifier.
       images: float32 [n, height, width, channels] in [0, 1], classified
         rightly, n at least 1.
@@ -62,56 +62,59 @@ def measured(
       batch_size: Images at a time.
       **options: See `conjugates.options_of`.
     """
-    result = attacks.run(
-        name, logits_fn, images, labels, ids=ids, batch_size=batch_size,
-        **options,
-    )  # fmt: skip
-    moved = np.asarray(result.images) - images
-    fields = {"perturbation": moved}
-    if TABLE[name].symbol:
-        fields["conjugate"] = _conjugates(
+    result = attacks.run(name, logits_fn, images, labels, ids=ids, batch_size=batch_size, **options)
+    perturbations = np.asarray(result.images) - images
+    fields = {"perturbation": perturbations}
+    if TABLE_4[name].symbol:
+        fields["conjugate"] = _compute_conjugates(
             name, logits_fn, images, labels, ids, batch_size, options
         )
-    broken = result.success
-    windows = {kind: spectrum.window(images.shape[1:3], kind)
-               for kind in WINDOWS}  # fmt: skip
+    adversarial = result.success
+    windows = {kind: spectrum.compute_window(images.shape[1:3], kind) for kind in WINDOWS}
     spectra = {}
     for key, field in fields.items():
-        spectra[key] = spectrum.Averages(windows, grey)
+        spectra[key] = spectrum.SpectrumAccumulator(windows, grey)
         spectra[key].add(field)
-    cosines = _cosines(moved[broken], fields.get("conjugate", moved)[broken])
-    return Measured(
-        binomial(float(broken.sum()), len(labels)),
-        {norm: robustness.mean(far[broken])
-         for norm, far in result.distances.items() if broken.any()},
-        robustness.mean(cosines)
-        if "conjugate" in fields and cosines.size else None,
+    cosines = _compute_abs_cosines(
+        perturbations[adversarial], fields.get("conjugate", perturbations)[adversarial]
+    )
+    return ConjugateMeasures(
+        compute_accuracy(float(adversarial.sum()), len(labels)),
+        {
+            norm: robustness.compute_mean(distances[adversarial])
+            for norm, distances in result.distances.items()
+            if adversarial.any()
+        },
+        robustness.compute_mean(cosines) if "conjugate" in fields and cosines.size else None,
         spectra,
-    )  # fmt: skip
+    )
 
 
-def _conjugates(
+def _compute_conjugates(
     name: str, logits_fn: LogitsFn, images, labels, ids, size: int, options
 ) -> np.ndarray:
     """Returns the conjugates of all images; one batch shape for all."""
-    size, found = min(size, len(labels)), []
+    size, conjugates = min(size, len(labels)), []
     for start in range(0, len(labels), size):
         # What is too much repeats the last image.
         rows = np.minimum(np.arange(start, start + size), len(labels) - 1)
         batch = attacks.conjugate(
-            name, logits_fn, tf.constant(images[rows]),
-            tf.constant(labels[rows]), ids=ids[rows], **options,
-        )  # fmt: skip
-        found.append(batch.numpy())
-    return np.concatenate(found)[: len(labels)]
+            name,
+            logits_fn,
+            tf.constant(images[rows]),
+            tf.constant(labels[rows]),
+            ids=ids[rows],
+            **options,
+        )
+        conjugates.append(batch.numpy())
+    return np.concatenate(conjugates)[: len(labels)]
 
 
-def _cosines(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+def _compute_abs_cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Returns |cos| of fields [n, ...] that are not 0: float64 [at most n]."""
-    one, other = (
-        x.reshape(len(x), int(np.prod(x.shape[1:]))).astype(np.float64)
-        for x in (one, other)
+    first, second = (
+        x.reshape(len(x), int(np.prod(x.shape[1:]))).astype(np.float64) for x in (first, second)
     )
-    sizes = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
-    some = sizes > 0
-    return np.abs((one * other).sum(1)[some]) / sizes[some]
+    lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+    is_nonzero = lengths > 0
+    return np.abs((first * second).sum(1)[is_nonzero]) / lengths[is_nonzero]

@@ -25,18 +25,17 @@ class Conjugate(NamedTuple):
     Attributes:
       symbol: In its notation, with formulas between $; None where it gives
         none.
-      words: The same without formulas.
+      description: The same without formulas.
     """
 
     symbol: str | None
-    words: str
+    description: str
 
 
-_NONE = Conjugate(None, "none is known")
-TABLE = {
+_NO_CONJUGATE = Conjugate(None, "none is known")
+TABLE_4 = {
     "one_step_target_class": Conjugate(
-        r"sign$(\nabla_X l(f(X), y_{target}))$",
-        "sign of the gradient of the target's loss",
+        r"sign$(\nabla_X l(f(X), y_{target}))$", "sign of the gradient of the target's loss"
     ),
     "basic_iterative": Conjugate(
         r"$\alpha$ sign$(\nabla_X l(f(X_N), y_{true}))$",
@@ -46,10 +45,7 @@ TABLE = {
         r"$\alpha$ sign$(\nabla_X l(f(X_N), y_{LL}))$",
         "sign of the gradient of the least likely label's loss at X_N",
     ),
-    "jsma": Conjugate(
-        r"saliency map $S(\nabla f, y)$",
-        "saliency map of the class Jacobian",
-    ),
+    "jsma": Conjugate(r"saliency map $S(\nabla f, y)$", "saliency map of the class Jacobian"),
     "deepfool": Conjugate(
         r"$w'_{\hat l} = \nabla f_{\hat l} - \nabla f_{\hat k}$",
         "difference of two logits' gradients",
@@ -58,12 +54,12 @@ TABLE = {
         r"$w = \nabla f_k(X_B) - \nabla f_{\hat k}(X_B)$",
         "difference of two logits' gradients at the boundary",
     ),
-    "one_pixel": _NONE,
-    "square": _NONE,
-}  # fmt: skip
+    "one_pixel": _NO_CONJUGATE,
+    "square": _NO_CONJUGATE,
+}
 
 
-class Field(NamedTuple):
+class AttackField(NamedTuple):
     """One attack on one image.
 
     Attributes:
@@ -79,11 +75,11 @@ class Field(NamedTuple):
     label: int
 
 
-def options_of(name: str, *, epsilon: float, seed: int) -> dict[str, Any]:
+def build_default_options(name: str, *, epsilon: float, seed: int) -> dict[str, Any]:
     """Returns the options of an attack of the table: its own, but for these.
 
     Args:
-      name: A key of `TABLE`.
+      name: A key of `TABLE_4`.
       epsilon: Its budget, where it has one.
       seed: Of a random one.
     """
@@ -92,14 +88,9 @@ def options_of(name: str, *, epsilon: float, seed: int) -> dict[str, Any]:
     return {"seed": seed}
 
 
-def of_image(
-    logits_fn: LogitsFn,
-    image: np.ndarray,
-    label: int,
-    *,
-    epsilon: float,
-    seed: int = 0,
-) -> dict[str, Field]:
+def attack_image(
+    logits_fn: LogitsFn, image: np.ndarray, label: int, *, epsilon: float, seed: int = 0
+) -> dict[str, AttackField]:
     """Attacks an image in every way of Table 4.
 
     Args:
@@ -113,28 +104,21 @@ def of_image(
       Attack to what it did.
     """
     images, labels = tf.constant(image[None]), tf.constant([label])
-    found = {}
-    for name in TABLE:
-        options = options_of(name, epsilon=epsilon, seed=seed)
-        moved = attacks.get(name)(logits_fn, images, labels, **options)
+    fields = {}
+    for name in TABLE_4:
+        options = build_default_options(name, epsilon=epsilon, seed=seed)
+        perturbed = attacks.get(name)(logits_fn, images, labels, **options)
         conjugate = None
-        if TABLE[name].symbol:
-            conjugate = attacks.conjugate(
-                name, logits_fn, images, labels, **options
-            ).numpy()[0]
-        logits = compilation.predict(logits_fn, moved).numpy()
-        found[name] = Field(
-            moved.numpy()[0],
-            moved.numpy()[0] - image,
-            conjugate,
-            int(logits[0].argmax()),
+        if TABLE_4[name].symbol:
+            conjugate = attacks.conjugate(name, logits_fn, images, labels, **options).numpy()[0]
+        logits = compilation.predict(logits_fn, perturbed).numpy()
+        fields[name] = AttackField(
+            perturbed.numpy()[0], perturbed.numpy()[0] - image, conjugate, int(logits[0].argmax())
         )
-    return found
+    return fields
 
 
-def choose(
-    logits_fn: LogitsFn, images: np.ndarray, labels: np.ndarray, seed: int = 0
-) -> int:
+def choose_image(logits_fn: LogitsFn, images: np.ndarray, labels: np.ndarray, seed: int = 0) -> int:
     """Returns the place of an image that shows something in every row.
 
     Args:
@@ -149,14 +133,20 @@ def choose(
       lead in logits; else the first classified rightly.
     """
     logits = compilation.predict(logits_fn, images).numpy()
-    right = np.flatnonzero(logits.argmax(-1) == labels)
-    if not right.size:
+    correct = np.flatnonzero(logits.argmax(-1) == labels)
+    if not correct.size:
         return 0
-    lead = -losses.margin(tf.constant(logits), tf.constant(labels)).numpy()
-    some = right[np.argsort(lead[right], kind="stable")[:64]]
+    logit_lead = -losses.margin(tf.constant(logits), tf.constant(labels)).numpy()
+    candidates = correct[np.argsort(logit_lead[correct], kind="stable")[:64]]
     result = attacks.run(
-        "one_pixel", logits_fn, images[some], labels[some], ids=some,
-        batch_size=16, seed=seed, num_steps=20,
-    )  # fmt: skip
-    broken = some[result.success]
-    return int(broken.min() if broken.size else right[0])
+        "one_pixel",
+        logits_fn,
+        images[candidates],
+        labels[candidates],
+        ids=candidates,
+        batch_size=16,
+        seed=seed,
+        num_steps=20,
+    )
+    adversarial = candidates[result.success]
+    return int(adversarial.min() if adversarial.size else correct[0])

@@ -21,10 +21,10 @@ import numpy as np
 
 from qup import errors, files, nesting
 
-_SETTINGS = "settings.json"
+_SETTINGS_FILE = "settings.json"
 
 
-class Deltas:
+class DeltaDataset:
     """A folder of shards, complete or still growing.
 
     Attributes:
@@ -36,76 +36,73 @@ class Deltas:
         self,
         directory: pathlib.Path,
         settings: Mapping[str, Any],
-        counted: Mapping[str, Any] | None = None,
+        counting_settings: Mapping[str, Any] | None = None,
     ):
         """Opens a folder, or starts one.
 
         Args:
           directory: The folder.
           settings: How the walk is made; must hold "num_shards".
-          counted: What is counted on the way, and how.
+          counting_settings: What is counted on the way, and how.
 
         Raises:
           InputError: The folder holds a walk of other settings.
         """
         self.directory = pathlib.Path(directory)
         self.settings = dict(settings)
-        self._keep(_SETTINGS, self.settings)
-        if counted is not None:
-            self._keep("counted.json", counted)
+        self._write_or_compare(_SETTINGS_FILE, self.settings)
+        if counting_settings is not None:
+            self._write_or_compare("counted.json", counting_settings)
 
     @classmethod
-    def open(cls, directory: pathlib.Path) -> "Deltas":
+    def open(cls, directory: pathlib.Path) -> "DeltaDataset":
         """Opens a folder that holds a walk.
 
         Raises:
           InputError: It holds none.
         """
-        path = pathlib.Path(directory) / _SETTINGS
+        path = pathlib.Path(directory) / _SETTINGS_FILE
         try:
             return cls(directory, json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError) as error:
             message = f"{directory} holds no walk: {error}."
             raise errors.InputError(message) from error
 
-    def _keep(self, name: str, settings: Mapping[str, Any]) -> None:
+    def _write_or_compare(self, name: str, settings: Mapping[str, Any]) -> None:
         path = self.directory / name
         text = json.dumps(settings, sort_keys=True, indent=1)
         if not path.exists():
             files.write_text(path, text)
             return
         try:
-            was = json.loads(path.read_text(encoding="utf-8"))
-            changed = nesting.changes(was, json.loads(text))
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            differences = nesting.describe_changes(stored, json.loads(text))
         except (ValueError, AttributeError):
-            changed = [f"{path} is damaged"]
-        if changed:
+            differences = [f"{path} is damaged"]
+        if differences:
             raise errors.InputError(
                 f"{self.directory} holds a walk with other settings: "
-                f"{', '.join(changed)}. Choose another folder, or remove it."
+                f"{', '.join(differences)}. Choose another folder, or remove it."
             )
 
     def link(self, directory: pathlib.Path) -> None:
         """Puts the walk, but no counts, into another folder as well."""
-        shards = map(self.path, range(self.settings["num_shards"]))
-        for path in (self.directory / _SETTINGS, *shards):
-            files.link(path, directory / path.name)
+        shards = map(self.get_shard_path, range(self.settings["num_shards"]))
+        for path in (self.directory / _SETTINGS_FILE, *shards):
+            files.link_or_copy(path, directory / path.name)
 
-    def path(self, shard: int, kind: str = "shard") -> pathlib.Path:
+    def get_shard_path(self, shard: int, kind: str = "shard") -> pathlib.Path:
         """Returns the file of a shard, or of its counts (kind "counts")."""
         count = self.settings["num_shards"]
         return self.directory / f"{kind}-{shard:05d}-of-{count:05d}.npz"
 
-    def missing(self) -> list[int]:
+    def list_missing(self) -> list[int]:
         """Returns the numbers of the shards that are not there yet."""
         shards = range(self.settings["num_shards"])
-        return [shard for shard in shards if not self.path(shard).exists()]
+        return [shard for shard in shards if not self.get_shard_path(shard).exists()]
 
-    def write(
-        self,
-        shard: int,
-        arrays: Mapping[str, np.ndarray],
-        counts: Mapping[str, np.ndarray],
+    def write_shard(
+        self, shard: int, arrays: Mapping[str, np.ndarray], counts: Mapping[str, np.ndarray]
     ) -> None:
         """Writes one shard whole; InputError if Delta is not finite."""
         if not np.isfinite(arrays["delta"]).all():
@@ -114,18 +111,18 @@ class Deltas:
                 "is NaN or infinite. Look at the classifier's training."
             )
         # The counts first: where the shard is, they are.
-        with files.replacing(self.path(shard, "counts")) as partial:
+        with files.atomic_write(self.get_shard_path(shard, "counts")) as partial:
             np.savez(partial, **counts)
-        with files.replacing(self.path(shard)) as partial:
+        with files.atomic_write(self.get_shard_path(shard)) as partial:
             np.savez(partial, **arrays)
 
-    def read(self, shard: int) -> dict[str, np.ndarray]:
+    def read_shard(self, shard: int) -> dict[str, np.ndarray]:
         """Reads one shard.
 
         Raises:
           InputError: The file is missing or damaged.
         """
-        path = self.path(shard)
+        path = self.get_shard_path(shard)
         try:
             with np.load(path, allow_pickle=False) as archive:
                 arrays = dict(archive)
@@ -144,7 +141,7 @@ class Deltas:
         """One pass over the shards: sizes and the scale."""
         ids, scale = [], 0.0
         for shard in range(self.settings["num_shards"]):
-            arrays = self.read(shard)
+            arrays = self.read_shard(shard)
             ids.append(arrays["id"])
             scale = max(scale, float(np.abs(arrays["delta"]).max()))
         images = len(np.unique(np.concatenate(ids)))
@@ -154,11 +151,7 @@ class Deltas:
                 f"expected {self.settings['num_images']}. Remove the folder, "
                 "and the next start walks anew."
             )
-        return {
-            "images": images,
-            "shape": arrays["delta"].shape[1:],
-            "scale": scale,
-        }
+        return {"images": images, "shape": arrays["delta"].shape[1:], "scale": scale}
 
     @property
     def num_images(self) -> int:
@@ -166,7 +159,7 @@ class Deltas:
         return self._summary["images"]
 
     @property
-    def walk(self) -> dict[str, Any]:
+    def iterate_options(self) -> dict[str, Any]:
         """The keyword arguments of `opposite_fgsm.walk`."""
         names = ("num_steps", "step_size", "bounds", "loss")
         return {name: self.settings[name] for name in names}
@@ -182,19 +175,18 @@ class Deltas:
         return self._summary["scale"] or 1.0
 
     @property
-    def trajectory(self) -> list[tuple[int, float, float]]:
+    def trajectory_counts(self) -> list[tuple[int, float, float]]:
         """[(n, right, right when attacked)]: counts of images at X_n."""
-        right = attacked = 0
+        num_correct = num_robust = 0
         for shard in range(self.settings["num_shards"]):
-            path = self.path(shard, kind="counts")
+            path = self.get_shard_path(shard, kind="counts")
             try:
                 with np.load(path, allow_pickle=False) as counts:
                     points = counts["points"].tolist()
-                    right = right + counts["right"]
-                    attacked = attacked + counts["attacked"]
+                    num_correct = num_correct + counts["right"]
+                    num_robust = num_robust + counts["attacked"]
             except Exception as error:
                 raise errors.InputError(
-                    f"The counts {path} cannot be read: {error}. Remove the "
-                    "folder to walk anew."
+                    f"The counts {path} cannot be read: {error}. Remove the folder to walk anew."
                 ) from error
-        return list(zip(points, right.tolist(), attacked.tolist(), strict=True))
+        return list(zip(points, num_correct.tolist(), num_robust.tolist(), strict=True))

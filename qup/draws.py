@@ -19,26 +19,26 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-_GOLDEN = 0x9E3779B97F4A7C15
-_FIRST = 0xBF58476D1CE4E5B9
-_SECOND = 0x94D049BB133111EB
+_GOLDEN_GAMMA = 0x9E3779B97F4A7C15
+_MIX_1 = 0xBF58476D1CE4E5B9
+_MIX_2 = 0x94D049BB133111EB
 
 
-def _word(value: int) -> tf.Tensor:
+def _as_uint64(value: int) -> tf.Tensor:
     return tf.constant(value, tf.uint64)
 
 
-def _shifted(words: tf.Tensor, bits: int) -> tf.Tensor:
-    return tf.bitwise.right_shift(words, _word(bits))
+def _shift_right(words: tf.Tensor, bits: int) -> tf.Tensor:
+    return tf.bitwise.right_shift(words, _as_uint64(bits))
 
 
 def _hash(words: tf.Tensor) -> tf.Tensor:
-    words = (words ^ _shifted(words, 30)) * _word(_FIRST)
-    words = (words ^ _shifted(words, 27)) * _word(_SECOND)
-    return words ^ _shifted(words, 31)
+    words = (words ^ _shift_right(words, 30)) * _as_uint64(_MIX_1)
+    words = (words ^ _shift_right(words, 27)) * _as_uint64(_MIX_2)
+    return words ^ _shift_right(words, 31)
 
 
-def keys(seed, ids: tf.Tensor, *more) -> tf.Tensor:
+def make_keys(seed, ids: tf.Tensor, *more) -> tf.Tensor:
     """Returns one key a row.
 
     Args:
@@ -49,28 +49,26 @@ def keys(seed, ids: tf.Tensor, *more) -> tf.Tensor:
     Returns:
       uint64 [batch].
     """
-    key = _hash(tf.cast(tf.cast(ids, tf.int64), tf.uint64) + _word(_GOLDEN))
+    key = _hash(tf.cast(tf.cast(ids, tf.int64), tf.uint64) + _as_uint64(_GOLDEN_GAMMA))
     for value in (seed, *more):
         word = tf.cast(tf.cast(value, tf.int64), tf.uint64)
-        key = _hash((key ^ word) * _word(_GOLDEN) + _word(_FIRST))
+        key = _hash((key ^ word) * _as_uint64(_GOLDEN_GAMMA) + _as_uint64(_MIX_1))
     return key
 
 
-def _words(rows: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
+def _generate_words(keys: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
     """Returns uint64 [batch, *shape]."""
     size = math.prod(shape)
-    places = tf.cast(tf.range(1, size + 1, dtype=tf.int64), tf.uint64)
-    words = _hash(rows[:, None] + places[None] * _word(_GOLDEN))
+    positions = tf.cast(tf.range(1, size + 1, dtype=tf.int64), tf.uint64)
+    words = _hash(keys[:, None] + positions[None] * _as_uint64(_GOLDEN_GAMMA))
     return tf.reshape(words, (-1, *shape))
 
 
-def uniform(
-    rows: tf.Tensor, shape: Sequence[int], low=0.0, high=1.0
-) -> tf.Tensor:
+def uniform(keys: tf.Tensor, shape: Sequence[int], low=0.0, high=1.0) -> tf.Tensor:
     """Draws uniform numbers of [low, high), of 24 bits each.
 
     Args:
-      rows: Keys, uint64 [batch].
+      keys: Keys, uint64 [batch].
       shape: Of one row, known when the program is built.
       low: The lowest number, a float or a tensor that broadcasts.
       high: The number above the highest.
@@ -78,39 +76,39 @@ def uniform(
     Returns:
       float32 [batch, *shape].
     """
-    share = tf.cast(_shifted(_words(rows, shape), 40), tf.float32) * 2.0**-24
-    return low + (high - low) * share
+    fraction = tf.cast(_shift_right(_generate_words(keys, shape), 40), tf.float32) * 2.0**-24
+    return low + (high - low) * fraction
 
 
-def integers(rows: tf.Tensor, shape: Sequence[int], limit) -> tf.Tensor:
+def integers(keys: tf.Tensor, shape: Sequence[int], limit) -> tf.Tensor:
     """Draws integers of 0, ..., limit - 1.
 
     Args:
-      rows: Keys, uint64 [batch].
+      keys: Keys, uint64 [batch].
       shape: Of one row.
       limit: Below 2**31; an int or a tensor that broadcasts.
 
     Returns:
       int32 [batch, *shape].
     """
-    high = tf.cast(_shifted(_words(rows, shape), 32), tf.int64)
-    return tf.cast(high * tf.cast(limit, tf.int64) // 2**32, tf.int32)
+    high_bits = tf.cast(_shift_right(_generate_words(keys, shape), 32), tf.int64)
+    return tf.cast(high_bits * tf.cast(limit, tf.int64) // 2**32, tf.int32)
 
 
-def signs(rows: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
+def signs(keys: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
     """Draws -1 and 1 evenly: float32 [batch, *shape]."""
-    bit = tf.cast(_shifted(_words(rows, shape), 63), tf.float32)
+    bit = tf.cast(_shift_right(_generate_words(keys, shape), 63), tf.float32)
     return 2.0 * bit - 1.0
 
 
-def normal(rows: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
+def normal(keys: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
     """Draws standard normal numbers (Box and Muller 1958).
 
     Returns:
       float32 [batch, *shape].
     """
-    words = _words(rows, shape)
+    words = _generate_words(keys, shape)
     # In (0, 1], so that the logarithm is finite.
-    radius = 2.0**-24 * (1.0 + tf.cast(_shifted(words, 40), tf.float32))
-    angle = tf.cast(words & _word(2**24 - 1), tf.float32) * 2.0**-24
+    radius = 2.0**-24 * (1.0 + tf.cast(_shift_right(words, 40), tf.float32))
+    angle = tf.cast(words & _as_uint64(2**24 - 1), tf.float32) * 2.0**-24
     return tf.sqrt(-2.0 * tf.math.log(radius)) * tf.cos(2 * math.pi * angle)

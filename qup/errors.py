@@ -15,7 +15,7 @@ class InputError(ValueError):
     """What was given cannot be used; the message says how to mend it."""
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
+def make_unknown_error(kind: str, name: str, known: Iterable[str]) -> InputError:
     """Returns the error for a `name` that is none of `known`.
 
     Args:
@@ -27,11 +27,9 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
       An `InputError` that names the nearest valid name and lists all.
     """
     known = sorted(known)
-    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return InputError(
-        f"Unknown {kind} {name!r}.{hint} Known: {', '.join(known)}."
-    )
+    closest = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+    hint = f" Did you mean {closest[0]!r}?" if closest else ""
+    return InputError(f"Unknown {kind} {name!r}.{hint} Known: {', '.join(known)}.")
 
 
 def check_number(
@@ -39,7 +37,7 @@ def check_number(
     value,
     *,
     above: float | None = None,
-    least: float | None = None,
+    at_least: float | None = None,
     below: float | None = None,
 ) -> None:
     """Raises an InputError unless `value` is a finite number in range.
@@ -48,18 +46,17 @@ def check_number(
       name: What the number is, for the message.
       value: The value received.
       above: It must be greater than this, if given.
-      least: It must be at least this, if given.
+      at_least: It must be at least this, if given.
       below: It must be less than this, if given.
     """
-    good = isinstance(value, numbers.Real) and math.isfinite(value)
-    good = good and (above is None or value > above)
-    good = good and (least is None or value >= least)
-    good = good and (below is None or value < below)
-    if not good:
+    is_valid = isinstance(value, numbers.Real) and math.isfinite(value)
+    is_valid = is_valid and (above is None or value > above)
+    is_valid = is_valid and (at_least is None or value >= at_least)
+    is_valid = is_valid and (below is None or value < below)
+    if not is_valid:
         ranges = ["" if above is None else f" above {above}"]
-        ranges += ["" if least is None else f" of at least {least}"]
+        ranges += ["" if at_least is None else f" of at least {at_least}"]
         ranges += ["" if below is None else f" below {below}"]
         raise InputError(
-            f"{name} must be a finite number{' and'.join(filter(None, ranges))}"
-            f"; got {value!r}."
+            f"{name} must be a finite number{' and'.join(filter(None, ranges))}; got {value!r}."
         )

@@ -24,7 +24,7 @@ class Accuracy(NamedTuple):
     n: int
 
 
-class Attacked(NamedTuple):
+class AttackEvaluation(NamedTuple):
     """What one pass over a dataset measures.
 
     Attributes:
@@ -40,18 +40,16 @@ class Attacked(NamedTuple):
     robust_accuracy_strict: Accuracy
 
 
-def binomial(correct: float, n: float) -> Accuracy:
+def compute_accuracy(correct: float, n: float) -> Accuracy:
     """Returns the accuracy of `correct` images out of `n`.
 
     The standard error is 100 sqrt(p (1 - p) / n).
     """
-    share = correct / n
-    return Accuracy(
-        100 * share, 100 * math.sqrt(share * (1 - share) / n), int(n)
-    )
+    fraction = correct / n
+    return Accuracy(100 * fraction, 100 * math.sqrt(fraction * (1 - fraction) / n), int(n))
 
 
-def hits(logits_fn: LogitsFn, images: tf.Tensor, batch: Batch) -> tf.Tensor:
+def compute_correct_mask(logits_fn: LogitsFn, images: tf.Tensor, batch: Batch) -> tf.Tensor:
     """Marks the rows of `images` that are classified as their label.
 
     Args:
@@ -66,18 +64,18 @@ def hits(logits_fn: LogitsFn, images: tf.Tensor, batch: Batch) -> tf.Tensor:
     return tf.cast(classes == batch["label"], tf.float32) * batch["weight"]
 
 
-def accuracy(logits_fn: LogitsFn, batches: Iterable[Batch]) -> Accuracy:
+def evaluate_accuracy(logits_fn: LogitsFn, batches: Iterable[Batch]) -> Accuracy:
     """Returns the accuracy of a classifier over `batches` (TA)."""
-    right = total = 0.0
+    num_correct = total = 0.0
     for batch in batches:
-        right += float(tf.reduce_sum(hits(logits_fn, batch["image"], batch)))
+        num_correct += float(tf.reduce_sum(compute_correct_mask(logits_fn, batch["image"], batch)))
         total += float(tf.reduce_sum(batch["weight"]))
-    return binomial(right, total)
+    return compute_accuracy(num_correct, total)
 
 
-def attacked(
+def evaluate_attack(
     logits_fn: LogitsFn, batches: Iterable[Batch], attack: Attack
-) -> Attacked:
+) -> AttackEvaluation:
     """Returns TA and RA of a classifier over `batches`.
 
     Args:
@@ -86,17 +84,15 @@ def attacked(
       attack: attack(logits_fn, images, labels, *, ids), see attacks.bind.
 
     Returns:
-      An `Attacked`.
+      An `AttackEvaluation`.
     """
     clean = robust = strict = total = 0.0
     for batch in batches:
-        images = attack(
-            logits_fn, batch["image"], batch["label"], ids=batch["id"]
-        )
-        before = hits(logits_fn, batch["image"], batch)
-        after = hits(logits_fn, images, batch)
-        clean += float(tf.reduce_sum(before))
-        robust += float(tf.reduce_sum(after))
-        strict += float(tf.reduce_sum(before * after))
+        images = attack(logits_fn, batch["image"], batch["label"], ids=batch["id"])
+        clean_mask = compute_correct_mask(logits_fn, batch["image"], batch)
+        robust_mask = compute_correct_mask(logits_fn, images, batch)
+        clean += float(tf.reduce_sum(clean_mask))
+        robust += float(tf.reduce_sum(robust_mask))
+        strict += float(tf.reduce_sum(clean_mask * robust_mask))
         total += float(tf.reduce_sum(batch["weight"]))
-    return Attacked(*(binomial(x, total) for x in (clean, robust, strict)))
+    return AttackEvaluation(*(compute_accuracy(x, total) for x in (clean, robust, strict)))

@@ -18,24 +18,22 @@ from qup.types import Attack, LogitsFn
 
 # What the paper's figure says, in percent: GoogLeNet on CIFAR-10, epsilon
 # 8/255, an automobile that becomes an airplane. It is not Table 3's network.
-PAPER = {
+PAPER_VALUES = {
     "test_accuracy": 90.78,
     "robust_accuracy": 3.67,
     "clean_confidence": 99.99,
     "attacked_confidence": 54.53,
 }
 # By which of the rules an image was chosen, in words.
-RULES = {
-    "broken": "the first image, by id, that is classified rightly and, once "
-    "attacked, wrongly",
-    "right": "no image that is classified rightly is broken; the first that "
-    "is classified rightly",
+SELECTION_RULES = {
+    "broken": "the first image, by id, that is classified rightly and, once attacked, wrongly",
+    "right": "no image that is classified rightly is broken; the first that is classified rightly",
     "first": "no image is classified rightly; the first",
 }
 
 
 @dataclasses.dataclass(frozen=True)
-class Example:
+class AttackExample:
     """One image before and after an attack.
 
     Attributes:
@@ -47,7 +45,7 @@ class Example:
       clean_confidence: Softmax probability of that class, in percent.
       attacked_class: What it takes the attacked image for.
       attacked_confidence: Softmax probability of that class, in percent.
-      rule: A key of `RULES`: how it was chosen.
+      rule: A key of `SELECTION_RULES`: how it was chosen.
     """
 
     image: np.ndarray
@@ -60,7 +58,7 @@ class Example:
     attacked_confidence: float
     rule: str
 
-    def arrays(self, class_names: Sequence[str]) -> dict[str, np.ndarray]:
+    def to_arrays(self, class_names: Sequence[str]) -> dict[str, np.ndarray]:
         """Returns everything for a file.
 
         Args:
@@ -69,32 +67,24 @@ class Example:
         Returns:
           The attributes under their names, and class_names.
         """
-        named = {"class_names": np.array(class_names)}
+        names = {"class_names": np.array(class_names)}
         fields = dataclasses.asdict(self)
-        return {k: np.asarray(v) for k, v in fields.items()} | named
+        return {k: np.asarray(v) for k, v in fields.items()} | names
 
 
-def from_arrays(arrays: Mapping[str, np.ndarray]) -> Example:
-    """Returns what `Example.arrays` gave."""
-    pixels = ("image", "attacked")
+def build_example(arrays: Mapping[str, np.ndarray]) -> AttackExample:
+    """Returns what `AttackExample.arrays` gave."""
+    image_fields = ("image", "attacked")
     fields: dict[str, Any] = {
-        field.name: arrays[field.name]
-        if field.name in pixels
-        else arrays[field.name].item()
-        for field in dataclasses.fields(Example)
+        field.name: arrays[field.name] if field.name in image_fields else arrays[field.name].item()
+        for field in dataclasses.fields(AttackExample)
     }
-    return Example(**fields)
+    return AttackExample(**fields)
 
 
-def show(
-    logits_fn: LogitsFn,
-    images,
-    labels,
-    ids,
-    attack: Attack,
-    *,
-    batch_size: int = 128,
-) -> Example:
+def find_example(
+    logits_fn: LogitsFn, images, labels, ids, attack: Attack, *, batch_size: int = 128
+) -> AttackExample:
     """Looks for an image whose attack succeeds, in the order given.
 
     The rule is `RULES["broken"]`; it looks no further than the first batch
@@ -111,42 +101,47 @@ def show(
     Returns:
       The example; by the other rules where no attack succeeds.
     """
-    spare: list[Example] = []
+    candidates: list[AttackExample] = []
     for start in range(0, len(labels), batch_size):
         # One batch shape: what is too much repeats the last image.
         rows = np.arange(start, start + batch_size)
         rows = np.minimum(rows, len(labels) - 1)
         clean = tf.constant(images[rows] / np.float32(255), tf.float32)
-        true = tf.constant(labels[rows], tf.int32)
-        moved = attack(logits_fn, clean, true, ids=tf.constant(ids[rows]))
-        before, after = (_answers(logits_fn, x) for x in (clean, moved))
-        right = before[0] == labels[rows]
-        found = {
-            "broken": right & (after[0] != labels[rows]),
-            "right": right,
-            "first": np.ones_like(right),
+        true_labels = tf.constant(labels[rows], tf.int32)
+        perturbed = attack(logits_fn, clean, true_labels, ids=tf.constant(ids[rows]))
+        clean_prediction, attacked_prediction = (
+            _predict_classes(logits_fn, x) for x in (clean, perturbed)
+        )
+        correct = clean_prediction[0] == labels[rows]
+        masks = {
+            "broken": correct & (attacked_prediction[0] != labels[rows]),
+            "right": correct,
+            "first": np.ones_like(correct),
         }
-        for rule, mask in found.items():
-            for place in np.flatnonzero(mask)[:1]:
-                row = int(rows[place])
-                spare.append(
-                    Example(
-                        clean[place].numpy(), moved[place].numpy(),
-                        int(ids[row]), int(labels[row]),
-                        int(before[0][place]), float(before[1][place]),
-                        int(after[0][place]), float(after[1][place]), rule,
+        for rule, mask in masks.items():
+            for position in np.flatnonzero(mask)[:1]:
+                row = int(rows[position])
+                candidates.append(
+                    AttackExample(
+                        clean[position].numpy(),
+                        perturbed[position].numpy(),
+                        int(ids[row]),
+                        int(labels[row]),
+                        int(clean_prediction[0][position]),
+                        float(clean_prediction[1][position]),
+                        int(attacked_prediction[0][position]),
+                        float(attacked_prediction[1][position]),
+                        rule,
                     )
-                )  # fmt: skip
-        if found["broken"].any():
+                )
+        if masks["broken"].any():
             break
     # Of the best rule, the first: min keeps the earlier of equals.
-    return min(spare, key=lambda e: list(RULES).index(e.rule))
+    return min(candidates, key=lambda e: list(SELECTION_RULES).index(e.rule))
 
 
-def _answers(
-    logits_fn: LogitsFn, images: tf.Tensor
-) -> tuple[np.ndarray, np.ndarray]:
+def _predict_classes(logits_fn: LogitsFn, images: tf.Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Returns classes [batch] and their confidences in percent [batch]."""
     logits = compilation.predict(logits_fn, images)
-    shares = tf.nn.softmax(tf.cast(logits, tf.float64)).numpy()
-    return shares.argmax(-1), 100 * shares.max(-1)
+    probabilities = tf.nn.softmax(tf.cast(logits, tf.float64)).numpy()
+    return probabilities.argmax(-1), 100 * probabilities.max(-1)

@@ -24,13 +24,13 @@ import tensorflow as tf
 from qup import errors, files
 from qup.core import hashing
 
-_PROGRAM = "saved_model.pb"
+_GRAPH_FILE = "saved_model.pb"
 # SavedModel's place for what others add.
-_EXTRA = pathlib.Path("assets.extra")
-_MARK, _FILES = _EXTRA / "qup-content", _EXTRA / "qup-files.json"
+_EXTRA_ASSETS = pathlib.Path("assets.extra")
+_FINGERPRINT_FILE, _MANIFEST_FILE = _EXTRA_ASSETS / "qup-content", _EXTRA_ASSETS / "qup-files.json"
 
 
-def save(classifier: keras.Model, path: pathlib.Path) -> None:
+def export_saved_model(classifier: keras.Model, path: pathlib.Path) -> None:
     """Writes a SavedModel, whole or not at all.
 
     Args:
@@ -40,11 +40,7 @@ def save(classifier: keras.Model, path: pathlib.Path) -> None:
     Raises:
       InputError: The folder cannot be written, or the disk is full.
     """
-    signature = [
-        tf.TensorSpec(
-            (None, *classifier.input_shape[1:]), tf.float32, name="image"
-        )
-    ]
+    signature = [tf.TensorSpec((None, *classifier.input_shape[1:]), tf.float32, name="image")]
 
     def serve(image):
         return {"logits": classifier(image, training=False)}
@@ -57,42 +53,42 @@ def save(classifier: keras.Model, path: pathlib.Path) -> None:
     archive.track(classifier)
     archive.add_endpoint("serve", serve, input_signature=signature)
     archive.add_endpoint("predict", predict, input_signature=signature)
-    with files.replacing(pathlib.Path(path)) as partial:
+    with files.atomic_write(pathlib.Path(path)) as partial:
         archive.write_out(str(partial), verbose=False)
 
 
-def mark(path: pathlib.Path, content: str) -> None:
+def write_fingerprint(path: pathlib.Path, content: str) -> None:
     """Notes in a SavedModel what it holds; equal ones differ in bytes."""
-    files.write_text(path / _MARK, content)
+    files.write_text(path / _FINGERPRINT_FILE, content)
 
 
-def marked(path: pathlib.Path) -> str | None:
-    """Returns what `mark` noted; None where nothing can be read."""
+def read_fingerprint(path: pathlib.Path) -> str | None:
+    """Returns what `write_fingerprint` noted; None where nothing can be read."""
     try:
-        return (path / _MARK).read_text(encoding="utf-8")
+        return (path / _FINGERPRINT_FILE).read_text(encoding="utf-8")
     except (OSError, ValueError):
         return None
 
 
-def _digests(path: pathlib.Path) -> dict[str, str]:
+def _hash_files(path: pathlib.Path) -> dict[str, str]:
     """Returns SHA-256 of every file of a SavedModel but the list of them."""
     return {
         file.relative_to(path).as_posix(): hashing.file_digest(file)
         for file in sorted(path.rglob("*"))
-        if file.is_file() and file != path / _FILES
+        if file.is_file() and file != path / _MANIFEST_FILE
     }
 
 
-def intact(path: pathlib.Path) -> bool:
+def is_intact(path: pathlib.Path) -> bool:
     """Says whether a pushed SavedModel is as it was pushed."""
     try:
-        text = (path / _FILES).read_text(encoding="utf-8")
-        return json.loads(text) == _digests(path)
+        text = (path / _MANIFEST_FILE).read_text(encoding="utf-8")
+        return json.loads(text) == _hash_files(path)
     except (OSError, ValueError):
         return False
 
 
-def push(
+def push_saved_model(
     exported: pathlib.Path, directory: pathlib.Path, *, version: int
 ) -> pathlib.Path:
     """Copies a SavedModel to where a server watches for versions.
@@ -101,7 +97,7 @@ def push(
     renamed. One that is there is replaced.
 
     Args:
-      exported: The folder that `save` wrote.
+      exported: The folder that `export_saved_model` wrote.
       directory: Folder of the model's versions, what `--model_base_path`
         names.
       version: Its number; the greatest one is served.
@@ -114,18 +110,16 @@ def push(
     """
     path = pathlib.Path(directory) / str(version)
     exported = pathlib.Path(exported)
-    with files.replacing(path) as partial:
-        shutil.copytree(
-            exported, partial, ignore=shutil.ignore_patterns(_PROGRAM)
-        )
-        held = json.dumps(_digests(exported), indent=1)
-        files.write_text(partial / _FILES, held)
-        shutil.copy2(exported / _PROGRAM, partial)
+    with files.atomic_write(path) as partial:
+        shutil.copytree(exported, partial, ignore=shutil.ignore_patterns(_GRAPH_FILE))
+        manifest = json.dumps(_hash_files(exported), indent=1)
+        files.write_text(partial / _MANIFEST_FILE, manifest)
+        shutil.copy2(exported / _GRAPH_FILE, partial)
     return path
 
 
 # Run by a fresh interpreter that knows neither qup nor Keras.
-_CLIENT = """
+_CLIENT_CODE = """
 import sys
 import numpy as np
 import tensorflow as tf
@@ -149,11 +143,8 @@ assert "qup" not in sys.modules
 """
 
 
-def served_logits(
-    path: pathlib.Path,
-    images: np.ndarray,
-    *,
-    scratch: pathlib.Path | None = None,
+def compute_served_logits(
+    path: pathlib.Path, images: np.ndarray, *, scratch: pathlib.Path | None = None
 ) -> np.ndarray:
     """Reloads a SavedModel in a fresh process and asks it.
 
@@ -172,17 +163,15 @@ def served_logits(
         scratch = scratch.resolve()
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
         inputs, outputs = (f"{folder}/{name}.npy" for name in ("in", "out"))
-        with files.explained(pathlib.Path(inputs)):
+        with files.wrap_os_errors(pathlib.Path(inputs)):
             np.save(inputs, images)
         # -P: not from the current folder, where qup may lie.
-        command = [sys.executable, "-P", "-c", _CLIENT]
+        command = [sys.executable, "-P", "-c", _CLIENT_CODE]
         command += [str(pathlib.Path(path).resolve()), inputs, outputs]
-        done = subprocess.run(
-            command, capture_output=True, text=True, cwd=folder
-        )
-        if done.returncode:
+        completed = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+        if completed.returncode:
             raise errors.InputError(
                 f"The exported model {path} failed in a fresh process: "
-                f"{done.stderr.strip().splitlines()[-1:]}"
+                f"{completed.stderr.strip().splitlines()[-1:]}"
             )
         return np.load(outputs)

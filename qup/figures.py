@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from qup.measurements import Row
 
-TITLES = {
+STAGE_TITLES = {
     "x_0": "$X_0$",
     "delta_n_around_grey": r"$\Delta_N$",
     "x_n": "$X_N$",
@@ -22,12 +22,12 @@ TITLES = {
     "attacked": "attacked",
 }
 # Colour-blind safe (Okabe and Ito 2008).
-_COLOURS = {"test_accuracy": "#0072B2", "robust_accuracy": "#D55E00"}
-_NAMES = {"test_accuracy": "TA of $X_n$", "robust_accuracy": "RA of $X_n$"}
+_TRAJECTORY_COLOURS = {"test_accuracy": "#0072B2", "robust_accuracy": "#D55E00"}
+_TRAJECTORY_LABELS = {"test_accuracy": "TA of $X_n$", "robust_accuracy": "RA of $X_n$"}
 
 
-def stages(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Returns the road's stages as images, by the keys of `TITLES`.
+def build_stage_images(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns the road's stages as images, by the keys of `STAGE_TITLES`.
 
     Args:
       arrays: x_0, x_n, translated and attacked, float32 [n, height, width,
@@ -36,7 +36,7 @@ def stages(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     start, end = arrays["x_0"], arrays["x_n"]
     translated = arrays["translated"]
     scale = 2.0 * max(float(np.abs(end - start).max()), 1e-6)
-    shown = (
+    stage_images = (
         start,
         0.5 + (end - start) / scale,
         end,
@@ -44,14 +44,14 @@ def stages(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         start + translated,
         arrays["attacked"],
     )
-    return dict(zip(TITLES, shown, strict=True))
+    return dict(zip(STAGE_TITLES, stage_images, strict=True))
 
 
-def sheet(images: Mapping[str, np.ndarray]) -> Figure:
+def plot_stage_images(images: Mapping[str, np.ndarray]) -> Figure:
     """Draws a row for each stage, a column for each image.
 
     Args:
-      images: Key of `TITLES` to float32 [n, height, width, channels];
+      images: Key of `STAGE_TITLES` to float32 [n, height, width, channels];
         values outside of [0, 1] are clipped.
     """
     columns = max(len(x) for x in images.values())
@@ -61,16 +61,15 @@ def sheet(images: Mapping[str, np.ndarray]) -> Figure:
         for axis in row:
             axis.axis("off")
         for axis, image in zip(row, np.clip(stack, 0, 1), strict=False):
-            shown = image[..., 0] if image.shape[-1] == 1 else image
-            axis.imshow(shown, cmap="gray", vmin=0, vmax=1)
+            pixel_values = image[..., 0] if image.shape[-1] == 1 else image
+            axis.imshow(pixel_values, cmap="gray", vmin=0, vmax=1)
         row[0].text(
-            -0.1, 0.5, TITLES[key], transform=row[0].transAxes,
-            ha="right", va="center",
-        )  # fmt: skip
+            -0.1, 0.5, STAGE_TITLES[key], transform=row[0].transAxes, ha="right", va="center"
+        )
     return figure
 
 
-def trajectory(rows: Sequence[Row]) -> Figure:
+def plot_trajectory(rows: Sequence[Row]) -> Figure:
     """Draws TA and RA of X_n over n, supplement Fig. 2.
 
     Args:
@@ -78,7 +77,7 @@ def trajectory(rows: Sequence[Row]) -> Figure:
     """
     figure = Figure(figsize=(6, 4), layout="constrained")
     axis = figure.subplots()
-    for measure, name in _NAMES.items():
+    for measure, label in _TRAJECTORY_LABELS.items():
         points = sorted(
             (row.parameters["step"], row.value, row.stderr)
             for row in rows
@@ -86,9 +85,15 @@ def trajectory(rows: Sequence[Row]) -> Figure:
         )
         steps, values, errors = zip(*points, strict=True)
         axis.errorbar(
-            steps, values, errors, label=name, color=_COLOURS[measure],
-            marker="o", markersize=3, capsize=2,
-        )  # fmt: skip
+            steps,
+            values,
+            errors,
+            label=label,
+            color=_TRAJECTORY_COLOURS[measure],
+            marker="o",
+            markersize=3,
+            capsize=2,
+        )
     first = rows[0]
     axis.set(
         xlabel="opposite-FGSM steps n",

@@ -17,7 +17,7 @@ from qup import errors
 
 
 @contextlib.contextmanager
-def explained(path: pathlib.Path) -> Iterator[None]:
+def wrap_os_errors(path: pathlib.Path) -> Iterator[None]:
     """Turns a full disk or a folder closed to us into an `InputError`.
 
     Args:
@@ -30,16 +30,14 @@ def explained(path: pathlib.Path) -> Iterator[None]:
         # TensorFlow names its operation before and after the reason.
         reason = re.sub(r"\{\{.*?\}\} | \[Op:.*", "", reason).split("\n")[0]
         if re.search("space|quota", reason):
-            cure = "Free some space; a second start goes on from here."
+            remedy = "Free some space; a second start goes on from here."
         else:
-            cure = "Choose a folder that you may write to, or clear the place."
-        raise errors.InputError(
-            f"Cannot write {path}: {reason}. {cure}"
-        ) from error
+            remedy = "Choose a folder that you may write to, or clear the place."
+        raise errors.InputError(f"Cannot write {path}: {reason}. {remedy}") from error
 
 
 @contextlib.contextmanager
-def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
+def atomic_write(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """Yields a temporary path of the same suffix, then renames it.
 
     Args:
@@ -54,29 +52,29 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
       InputError: The disk is full or the folder forbidden.
     """
     path = pathlib.Path(path)
-    partial = path.with_name(f"{temporary_prefix()}{path.name}")
-    with explained(path):
+    partial = path.with_name(f"{get_temporary_prefix()}{path.name}")
+    with wrap_os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        sweep(path.parent)
-        _in_use.add(partial)
+        remove_stale_temporaries(path.parent)
+        _active_temporaries.add(partial)
         try:
             yield partial
-            _flush(partial)
+            _flush_to_disk(partial)
             if path.is_dir():
                 if not partial.is_dir():
                     raise IsADirectoryError(None, "a folder stands there")
                 shutil.rmtree(path)
             os.replace(partial, path)
         finally:
-            remove(partial)
-            _in_use.discard(partial)
+            remove_path(partial)
+            _active_temporaries.discard(partial)
 
 
-def _flush(path: pathlib.Path) -> None:
+def _flush_to_disk(path: pathlib.Path) -> None:
     """Forces a file, or every file below a folder, onto the disk."""
-    parts = [p for p in path.rglob("*") if p.is_file()] or [path]
-    for part in parts:
-        descriptor = os.open(part, os.O_RDONLY)
+    file_paths = [p for p in path.rglob("*") if p.is_file()] or [path]
+    for file_path in file_paths:
+        descriptor = os.open(file_path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
@@ -84,35 +82,35 @@ def _flush(path: pathlib.Path) -> None:
 
 
 # Temporary paths that this very process is writing.
-_in_use: set[pathlib.Path] = set()
+_active_temporaries: set[pathlib.Path] = set()
 
 
-def temporary_prefix() -> str:
+def get_temporary_prefix() -> str:
     """Returns how names of this process's temporary files begin."""
     return f".{platform.node()}-{os.getpid()}-"
 
 
-def sweep(folder: pathlib.Path) -> None:
+def remove_stale_temporaries(folder: pathlib.Path) -> None:
     """Removes what killed processes of this host left unfinished."""
     host = re.escape(platform.node())
     for path in folder.iterdir():
         match = re.match(rf"\.{host}-(\d+)-", path.name)
-        if match and path not in _in_use and not _alive(int(match[1])):
+        if match and path not in _active_temporaries and not _is_running(int(match[1])):
             # Another process may be sweeping the same.
             with contextlib.suppress(FileNotFoundError):
-                remove(path)
+                remove_path(path)
 
 
-def _alive(process: int) -> bool:
+def _is_running(process_id: int) -> bool:
     """Says whether another process of that number runs.
 
     One with our own number is gone: we are its successor, as happens in
     containers.
     """
-    if process == os.getpid():
+    if process_id == os.getpid():
         return False
     try:
-        os.kill(process, 0)
+        os.kill(process_id, 0)
     except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
@@ -120,7 +118,7 @@ def _alive(process: int) -> bool:
     return True
 
 
-def remove(path: pathlib.Path) -> None:
+def remove_path(path: pathlib.Path) -> None:
     """Removes a file or a folder, if it is there."""
     if path.is_dir():
         shutil.rmtree(path)
@@ -130,7 +128,7 @@ def remove(path: pathlib.Path) -> None:
 
 def write_bytes(path: pathlib.Path, content: bytes) -> None:
     """Writes `content` to `path`, whole or not at all."""
-    with replacing(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_bytes(content)
 
 
@@ -139,9 +137,9 @@ def write_text(path: pathlib.Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
-def link(source: pathlib.Path, target: pathlib.Path) -> None:
+def link_or_copy(source: pathlib.Path, target: pathlib.Path) -> None:
     """Makes `target` another name of a file; a copy where that cannot be."""
-    with explained(target):
+    with wrap_os_errors(target):
         try:
             os.link(source, target)
         except OSError:

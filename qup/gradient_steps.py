@@ -23,23 +23,19 @@ from qup.types import Bounds, LogitsFn
 DIRECTIONS = {"sign": "linf", "raw_l2": "l2", "raw_linf": "linf"}
 
 
-def squared(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+def squared_error(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     """Squared loss of the probabilities: sum_j (p_j - [j = y])^2.
 
     float32 [batch], from 0 to 2.
     """
-    wanted = tf.one_hot(labels, tf.shape(logits)[-1])
-    return tf.reduce_sum(tf.square(tf.nn.softmax(logits) - wanted), -1)
+    one_hot = tf.one_hot(labels, tf.shape(logits)[-1])
+    return tf.reduce_sum(tf.square(tf.nn.softmax(logits) - one_hot), -1)
 
 
-LOSSES = {
-    "cross_entropy": losses.cross_entropy,
-    "squared": squared,
-    "margin": losses.margin,
-}
+LOSSES = {"cross_entropy": losses.cross_entropy, "squared": squared_error, "margin": losses.margin}
 
 
-def sign_cosine(
+def compute_sign_cosine(
     logits_fn: LogitsFn, images: tf.Tensor, labels: tf.Tensor, *, loss: str
 ) -> tf.Tensor:
     """Returns the cosine of each image's gradient g with its sign.
@@ -60,35 +56,33 @@ def sign_cosine(
     Raises:
       InputError: An unknown loss.
     """
-    run = compilation.program(
-        logits_fn,
-        ("sign_cosine", loss),
-        lambda call: _build_cosine(call, _get(loss)),
+    run = compilation.get_program(
+        logits_fn, ("sign_cosine", loss), lambda call: _build_sign_cosine(call, _get_loss(loss))
     )
     return run(images, labels)
 
 
-def _get(loss: str) -> Callable:
+def _get_loss(loss: str) -> Callable:
     if loss not in LOSSES:
-        raise errors.unknown("loss", loss, LOSSES)
+        raise errors.make_unknown_error("loss", loss, LOSSES)
     return LOSSES[loss]
 
 
-def _build_cosine(call: LogitsFn, value: Callable) -> Callable:
+def _build_sign_cosine(call: LogitsFn, loss_fn: Callable) -> Callable:
     @tf.function(autograph=False, jit_compile=compilation.use_xla("auto"))
     def run(images, labels):
-        _, gradient = gradients.input_gradient(
-            lambda inputs: value(call(inputs), labels), images
+        _, gradient = gradients.compute_input_gradient(
+            lambda inputs: loss_fn(call(inputs), labels), images
         )
         # Its square would leave float32's range where a network is sure.
-        raw = _divided(gradient, norms.length(gradient, "linf"))
-        l1, l2, l0 = (norms.length(raw, name) for name in ("l1", "l2", "l0"))
+        raw = _divide_rows(gradient, norms.compute_norm(gradient, "linf"))
+        l1, l2, l0 = (norms.compute_norm(raw, name) for name in ("l1", "l2", "l0"))
         return l1 / (l2 * tf.sqrt(l0))
 
     return run
 
 
-def climb(
+def gradient_ascent(
     logits_fn: LogitsFn,
     images: tf.Tensor,
     labels: tf.Tensor,
@@ -128,14 +122,14 @@ def climb(
       InputError: An unknown name, or a number out of its range.
     """
     if direction not in DIRECTIONS:
-        raise errors.unknown("direction", direction, DIRECTIONS)
-    errors.check_number("num_steps", num_steps, least=1)
-    errors.check_number("epsilon", epsilon, least=0)
-    bounds = base.checked_bounds(bounds)
-    run = compilation.program(
+        raise errors.make_unknown_error("direction", direction, DIRECTIONS)
+    errors.check_number("num_steps", num_steps, at_least=1)
+    errors.check_number("epsilon", epsilon, at_least=0)
+    bounds = base.validate_bounds(bounds)
+    run = compilation.get_program(
         logits_fn,
         ("gradient_step", loss, bounds),
-        lambda call: _build_climb(call, _get(loss), bounds),
+        lambda call: _build_gradient_ascent(call, _get_loss(loss), bounds),
     )
     return run(
         images,
@@ -146,27 +140,27 @@ def climb(
     )
 
 
-def _build_climb(call: LogitsFn, value: Callable, bounds: Bounds) -> Callable:
-    def step(moved, labels, size, direction):
-        _, gradient = gradients.input_gradient(
-            lambda inputs: value(call(inputs), labels), moved
+def _build_gradient_ascent(call: LogitsFn, loss_fn: Callable, bounds: Bounds) -> Callable:
+    def step(perturbed, labels, size, direction):
+        _, gradient = gradients.compute_input_gradient(
+            lambda inputs: loss_fn(call(inputs), labels), perturbed
         )
         # X' = X + epsilon sign(g), or X + epsilon' g          (Eq. 21)
-        move = tf.gather(tf.stack(_unit_steps(gradient)), direction)
-        return base.clip(moved + size * move, bounds)
+        unit_step = tf.gather(tf.stack(_compute_unit_steps(gradient)), direction)
+        return base.clip(perturbed + size * unit_step, bounds)
 
-    return base.repeated(step, "auto")
+    return base.compile_repeated_step(step, "auto")
 
 
-def _unit_steps(gradient: tf.Tensor) -> list[tf.Tensor]:
+def _compute_unit_steps(gradient: tf.Tensor) -> list[tf.Tensor]:
     """Returns the steps of size 1, in the order of `DIRECTIONS`."""
     sign = tf.sign(gradient)
-    raw = _divided(gradient, norms.length(gradient, "linf"))
-    longer = norms.length(sign, "l2")
-    same = _divided(raw, norms.length(raw, "l2")) * norms.rows(longer, raw)
-    return [sign, same, raw]
+    raw = _divide_rows(gradient, norms.compute_norm(gradient, "linf"))
+    sign_length = norms.compute_norm(sign, "l2")
+    raw_l2 = _divide_rows(raw, norms.compute_norm(raw, "l2")) * norms.expand_like(sign_length, raw)
+    return [sign, raw_l2, raw]
 
 
-def _divided(values: tf.Tensor, by: tf.Tensor) -> tf.Tensor:
+def _divide_rows(values: tf.Tensor, divisors: tf.Tensor) -> tf.Tensor:
     """Returns rows divided by a number each; zero where that is zero."""
-    return tf.math.divide_no_nan(values, norms.rows(by, values))
+    return tf.math.divide_no_nan(values, norms.expand_like(divisors, values))

@@ -10,7 +10,7 @@ import tensorflow as tf
 from qup.types import LogitsFn
 
 
-def input_gradient(
+def compute_input_gradient(
     objective: Callable[[tf.Tensor], tf.Tensor], images: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Differentiates each image's own objective with respect to it.
@@ -28,16 +28,12 @@ def input_gradient(
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(images)
         values = objective(images)
-    gradients = tape.gradient(
-        values, images, unconnected_gradients=tf.UnconnectedGradients.ZERO
-    )
+    gradients = tape.gradient(values, images, unconnected_gradients=tf.UnconnectedGradients.ZERO)
     return values, gradients
 
 
-def through_logits(
-    logits_fn: LogitsFn,
-    objective: Callable[[tf.Tensor], tf.Tensor],
-    images: tf.Tensor,
+def differentiate_logits(
+    logits_fn: LogitsFn, objective: Callable[[tf.Tensor], tf.Tensor], images: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
     """Differentiates each image's objective of its logits by the image.
 
@@ -57,10 +53,8 @@ def through_logits(
     return logits, values, tape.gradient(values, images)
 
 
-def class_jacobian(
-    logits_fn: LogitsFn,
-    objectives: Callable[[tf.Tensor], tf.Tensor],
-    images: tf.Tensor,
+def compute_class_jacobian(
+    logits_fn: LogitsFn, objectives: Callable[[tf.Tensor], tf.Tensor], images: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor | None]:
     """Differentiates several objectives of the logits by the image.
 
@@ -73,15 +67,13 @@ def class_jacobian(
 
     Returns:
       (logits, jacobian): float32 [batch, num_classes] and
-      float32 [batch, k, ...]; None as in `through_logits`.
+      float32 [batch, k, ...]; None as in `differentiate_logits`.
     """
-    with tf.GradientTape(
-        persistent=True, watch_accessed_variables=False
-    ) as tape:
+    with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
         tape.watch(images)
         logits = logits_fn(images)
         columns = tf.unstack(objectives(logits), axis=1)
-    slopes = [tape.gradient(column, images) for column in columns]
-    if any(slope is None for slope in slopes):
+    class_gradients = [tape.gradient(objective, images) for objective in columns]
+    if any(gradient is None for gradient in class_gradients):
         return logits, None
-    return logits, tf.stack(slopes, axis=1)
+    return logits, tf.stack(class_gradients, axis=1)

@@ -22,24 +22,27 @@ import tensorflow as tf
 from qup import attacks, compilation, draws, errors, evaluation, measures
 from qup.attacks import targets
 from qup.attacks.base.result import AttackResult
-from qup.imagenet_folder import Images
-from qup.measures.clever import Clever
+from qup.imagenet_folder import ImageNetImages
+from qup.measures.clever import CleverResult
 from qup.types import LogitsFn
 
 # What Su et al. ran; of CLEVER what its authors' example for ImageNet does.
 IFGSM = {"initial_epsilon": 0.02, "num_steps": 50, "max_attempts": 9}
 CARLINI_WAGNER = {
-    "num_steps": 1000, "learning_rate": 1e-3, "search_steps": 9,
-    "initial_constant": 0.01, "confidence": 0.0,
-}  # fmt: skip
+    "num_steps": 1000,
+    "learning_rate": 1e-3,
+    "search_steps": 9,
+    "initial_constant": 0.01,
+    "confidence": 0.0,
+}
 CLEVER = {"num_batches": 100, "num_samples": 512, "radius": 3.0}
 ATTACKS = {"ifgsm": "iterative_fgsm_search", "carlini_wagner": "carlini_wagner"}
 # Tells the draw of targets from others with the seed.
-_TARGETS = 3
+_TARGET_STREAM = 3
 
 
 @dataclasses.dataclass(frozen=True)
-class Asked:
+class DistortionOptions:
     """What is measured of each network.
 
     Attributes:
@@ -60,15 +63,11 @@ class Asked:
     targets: str = "random"
     num_attacked: int = 100
     num_clever: int = 100
-    ifgsm: Mapping[str, Any] = dataclasses.field(
-        default_factory=lambda: dict(IFGSM)
-    )
+    ifgsm: Mapping[str, Any] = dataclasses.field(default_factory=lambda: dict(IFGSM))
     carlini_wagner: Mapping[str, Any] = dataclasses.field(
         default_factory=lambda: dict(CARLINI_WAGNER)
     )
-    clever: Mapping[str, Any] = dataclasses.field(
-        default_factory=lambda: dict(CLEVER)
-    )
+    clever: Mapping[str, Any] = dataclasses.field(default_factory=lambda: dict(CLEVER))
     batch_size: int = 32
     seed: int = 0
 
@@ -92,10 +91,10 @@ class Distortions:
     chosen: np.ndarray
     targets: np.ndarray
     results: Mapping[str, AttackResult]
-    clever: Clever | None
+    clever: CleverResult | None
     elements: int
 
-    def arrays(self, images: Images) -> dict[str, np.ndarray]:
+    def to_arrays(self, images: ImageNetImages) -> dict[str, np.ndarray]:
         """Returns one value an image for a file.
 
         Args:
@@ -106,7 +105,7 @@ class Distortions:
           target [m], ifgsm_linf and carlini_wagner_l2 float64 [m] (NaN where
           no image was found), and clever_l2 float64 [k], of the first k.
         """
-        found = {
+        columns = {
             "id": images.ids,
             "label": images.labels,
             "predicted": self.predicted,
@@ -115,86 +114,103 @@ class Distortions:
         }
         for name, norm in (("ifgsm", "linf"), ("carlini_wagner", "l2")):
             if name in self.results:
-                of = self.results[name]
-                far = np.where(of.success, of.distances[norm], np.nan)
-                found[f"{name}_{norm}"] = far
+                result = self.results[name]
+                distances = np.where(result.success, result.distances[norm], np.nan)
+                columns[f"{name}_{norm}"] = distances
         if self.clever is not None:
-            found["clever_l2"] = self.clever.scores[:, 0]
-        return found
+            columns["clever_l2"] = self.clever.scores[:, 0]
+        return columns
 
 
-def asked(given: Mapping[str, Any], seed: int) -> Asked:
+def parse_options(arguments: Mapping[str, Any], seed: int) -> DistortionOptions:
     """Returns what is asked, from JSON values.
 
     Args:
-      given: Attributes of `Asked` but for the seed.
+      arguments: Attributes of `DistortionOptions` but for the seed.
       seed: The seed.
 
     Raises:
       InputError: There is no such attribute.
     """
-    known = {field.name for field in dataclasses.fields(Asked)} - {"seed"}
-    for name in given:
+    known = {field.name for field in dataclasses.fields(DistortionOptions)} - {"seed"}
+    for name in arguments:
         if name not in known:
-            raise errors.unknown("option of the measurement", name, known)
-    return Asked(**given, seed=seed)
+            raise errors.make_unknown_error("option of the measurement", name, known)
+    return DistortionOptions(**arguments, seed=seed)
 
 
-def measure(classifier: LogitsFn, images: Images, asked: Asked) -> Distortions:
+def measure_distortions(
+    classifier: LogitsFn, images: ImageNetImages, options: DistortionOptions
+) -> Distortions:
     """Measures one network.
 
     Raises:
       InputError: An option that cannot be used.
     """
-    if asked.labels not in ("true", "predicted"):
-        raise errors.InputError(
-            f"labels must be 'true' or 'predicted'; got {asked.labels!r}."
-        )
-    targets.check(asked.targets)
-    logits = _logits(classifier, images.pixels, asked.batch_size)
+    if options.labels not in ("true", "predicted"):
+        raise errors.InputError(f"labels must be 'true' or 'predicted'; got {options.labels!r}.")
+    targets.check_target_choice(options.targets)
+    logits = _predict_logits(classifier, images.pixels, options.batch_size)
     predicted = logits.argmax(-1).astype(np.int32)
-    right = predicted == images.labels
-    usable = right if asked.labels == "true" else np.ones_like(right)
-    chosen = np.flatnonzero(usable)[: asked.num_attacked]
+    correct = predicted == images.labels
+    usable = correct if options.labels == "true" else np.ones_like(correct)
+    chosen = np.flatnonzero(usable)[: options.num_attacked]
     labels = predicted[chosen]
-    keys = draws.keys(asked.seed, images.ids[chosen], _TARGETS)
-    goals = targets.choose(asked.targets, logits[chosen], labels, keys).numpy()
+    keys = draws.make_keys(options.seed, images.ids[chosen], _TARGET_STREAM)
+    target_classes = targets.choose_targets(options.targets, logits[chosen], labels, keys).numpy()
     results, score = {}, None
     if len(chosen):
         pixels = images.pixels[chosen] / np.float32(255)
         ids = images.ids[chosen]
-        results = _attacked(classifier, pixels, labels, ids, goals, asked)
-        few = slice(asked.num_clever)
+        results = _run_attacks(classifier, pixels, labels, ids, target_classes, options)
+        clever_rows = slice(options.num_clever)
         score = measures.clever(
-            classifier, pixels[few], labels[few], targets=goals[few],
-            ids=ids[few], norm="l2", batch_size=asked.batch_size,
-            seed=asked.seed, **asked.clever,
-        )  # fmt: skip
+            classifier,
+            pixels[clever_rows],
+            labels[clever_rows],
+            targets=target_classes[clever_rows],
+            ids=ids[clever_rows],
+            norm="l2",
+            batch_size=options.batch_size,
+            seed=options.seed,
+            **options.clever,
+        )
     return Distortions(
-        evaluation.binomial(float(right.sum()), len(right)), predicted,
-        chosen, goals, results, score, int(np.prod(images.pixels.shape[1:])),
-    )  # fmt: skip
+        evaluation.compute_accuracy(float(correct.sum()), len(correct)),
+        predicted,
+        chosen,
+        target_classes,
+        results,
+        score,
+        int(np.prod(images.pixels.shape[1:])),
+    )
 
 
-def _logits(classifier: LogitsFn, pixels, batch_size: int) -> np.ndarray:
+def _predict_logits(classifier: LogitsFn, pixels, batch_size: int) -> np.ndarray:
     """Returns float32 [n, classes]; batches of one size, the last padded."""
-    found = []
+    logit_batches = []
     for start in range(0, len(pixels), batch_size):
-        place = np.arange(start, start + batch_size)
-        batch = pixels[np.minimum(place, len(pixels) - 1)] / np.float32(255)
+        rows = np.arange(start, start + batch_size)
+        batch = pixels[np.minimum(rows, len(pixels) - 1)] / np.float32(255)
         logits = compilation.predict(classifier, tf.constant(batch))
-        found.append(logits.numpy()[: len(pixels) - start])
-    return np.concatenate(found)
+        logit_batches.append(logits.numpy()[: len(pixels) - start])
+    return np.concatenate(logit_batches)
 
 
-def _attacked(
-    classifier: LogitsFn, pixels, labels, ids, goals, asked: Asked
+def _run_attacks(
+    classifier: LogitsFn, pixels, labels, ids, target_classes, options: DistortionOptions
 ) -> dict[str, AttackResult]:
     return {
         name: attacks.run(
-            attack, classifier, pixels, labels, ids=ids, targets=goals,
-            batch_size=asked.batch_size, seed=asked.seed,
-            **getattr(asked, name),
+            attack,
+            classifier,
+            pixels,
+            labels,
+            ids=ids,
+            targets=target_classes,
+            batch_size=options.batch_size,
+            seed=options.seed,
+            **getattr(options, name),
         )
         for name, attack in ATTACKS.items()
-    }  # fmt: skip
+    }

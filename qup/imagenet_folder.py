@@ -27,7 +27,7 @@ from qup.imagenet import classes
 _ORDER_SEED = 0
 
 
-class Images(NamedTuple):
+class ImageNetImages(NamedTuple):
     """Some validation images.
 
     Attributes:
@@ -44,11 +44,8 @@ class Images(NamedTuple):
 
 
 def read(
-    images_dir: str | os.PathLike,
-    *,
-    image_size: int,
-    limit: int | None = None,
-) -> Images:
+    images_dir: str | os.PathLike, *, image_size: int, max_images: int | None = None
+) -> ImageNetImages:
     """Reads the first images of a fixed shuffle, as Su et al. cut them.
 
     The shorter side is brought to `image_size` pixels, and the square in the
@@ -57,36 +54,32 @@ def read(
     Args:
       images_dir: The class folders.
       image_size: Pixels a side.
-      limit: How many; None for all.
+      max_images: How many; None for all.
 
     Raises:
       InputError: A folder is missing, empty or named as no class, there are
         too few images, or a file is none.
     """
-    chosen = _chosen(images_dir, limit)
+    selected = _select_images(images_dir, max_images)
     # One at a time: originals are of all sizes, and none is kept.
-    pixels = np.empty((len(chosen), image_size, image_size, 3), np.uint8)
-    for place, (path, _) in enumerate(chosen):
-        pixels[place] = _square(path, image_size)
-    labels = np.array([label for _, label in chosen], np.int32)
-    return Images(pixels, labels, np.arange(len(chosen)), _digest(chosen))
+    pixels = np.empty((len(selected), image_size, image_size, 3), np.uint8)
+    for index, (path, _) in enumerate(selected):
+        pixels[index] = _read_square_image(path, image_size)
+    labels = np.array([label for _, label in selected], np.int32)
+    return ImageNetImages(pixels, labels, np.arange(len(selected)), _compute_digest(selected))
 
 
-def digest(images_dir: str | os.PathLike, *, limit: int | None = None) -> str:
+def digest(images_dir: str | os.PathLike, *, max_images: int | None = None) -> str:
     """Returns the digest of what `read` would read.
 
     Raises:
       InputError: See `read`; files are not decoded.
     """
-    return _digest(_chosen(images_dir, limit))
+    return _compute_digest(_select_images(images_dir, max_images))
 
 
 def write_synthetic(
-    images_dir: str | os.PathLike,
-    *,
-    num_images: int = 4,
-    image_size: int = 40,
-    seed: int = 0,
+    images_dir: str | os.PathLike, *, num_images: int = 4, image_size: int = 40, seed: int = 0
 ) -> None:
     """Writes smooth random colours as PNG, to try the pipeline without data.
 
@@ -104,9 +97,7 @@ def write_synthetic(
         files.write_bytes(path, tf.io.encode_png(image).numpy())
 
 
-def _chosen(
-    images_dir: str | os.PathLike, limit: int | None
-) -> list[tuple[str, int]]:
+def _select_images(images_dir: str | os.PathLike, max_images: int | None) -> list[tuple[str, int]]:
     """Returns path and class of each image to read."""
     folder = pathlib.Path(images_dir).expanduser()
     if not folder.is_dir():
@@ -115,41 +106,35 @@ def _chosen(
             "images_dir/<class>/*.JPEG, with a class's index, 0 to 999, or "
             "its WordNet number, such as n01440764, for <class>."
         )
-    folders = [entry for entry in image_folder.visible(folder) if
-               entry.is_dir()]  # fmt: skip
-    found = sorted(
+    folders = [entry for entry in image_folder.list_visible(folder) if entry.is_dir()]
+    labelled_paths = sorted(
         (label, os.path.basename(path), path)
-        for label, inside in ((classes.index(f.name), f) for f in folders)
-        for path in image_folder.images(inside)
+        for label, inside in ((classes.get_class_index(f.name), f) for f in folders)
+        for path in image_folder.list_images(inside)
     )
-    if limit is not None and not 1 <= limit <= len(found):
+    if max_images is not None and not 1 <= max_images <= len(labelled_paths):
         raise InputError(
-            f"{folder} holds {len(found)} images; asked for {limit}. Ask for "
+            f"{folder} holds {len(labelled_paths)} images; asked for {max_images}. Ask for "
             "1 to as many, or add images."
         )
-    if not found:
+    if not labelled_paths:
         raise InputError(f"{folder} has no class folders in it.")
-    order = np.random.default_rng(_ORDER_SEED).permutation(len(found))
-    return [(found[i][2], found[i][0]) for i in order[:limit]]
+    order = np.random.default_rng(_ORDER_SEED).permutation(len(labelled_paths))
+    return [(labelled_paths[i][2], labelled_paths[i][0]) for i in order[:max_images]]
 
 
-def _digest(chosen: list[tuple[str, int]]) -> str:
+def _compute_digest(selected: list[tuple[str, int]]) -> str:
     return hashing.joined_digest(
-        f"{label} {source.read_digest(pathlib.Path(path))}\n"
-        for path, label in chosen
+        f"{label} {source.compute_file_digest(pathlib.Path(path))}\n" for path, label in selected
     )
 
 
-def _square(path: str, size: int) -> np.ndarray:
+def _read_square_image(path: str, size: int) -> np.ndarray:
     try:
-        image = tf.io.decode_image(
-            tf.io.read_file(path), channels=3, expand_animations=False
-        )
+        image = tf.io.decode_image(tf.io.read_file(path), channels=3, expand_animations=False)
     except tf.errors.OpError as error:
-        why = re.sub(r"\{\{.*?\}\} ?| ?\[Op:\w+\].*", "", error.message)
-        raise InputError(
-            f"Cannot read the image {path}: {why}. Mend or remove it."
-        ) from error
+        detail = re.sub(r"\{\{.*?\}\} ?| ?\[Op:\w+\].*", "", error.message)
+        raise InputError(f"Cannot read the image {path}: {detail}. Mend or remove it.") from error
     height, width = image.shape[:2]
     scale = size / min(height, width)
     sides = [max(size, round(scale * side)) for side in (height, width)]

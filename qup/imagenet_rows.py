@@ -8,18 +8,20 @@ rows = rows_of(subject, imagenet_distortions.measure(...), asked)
 import numpy as np
 
 from qup import robustness
-from qup.imagenet_distortions import ATTACKS, Asked, Distortions
+from qup.imagenet_distortions import ATTACKS, DistortionOptions, Distortions
 from qup.measurements import Row
-from qup.subjects import Subject
+from qup.subjects import ModelInfo
 
 
-def rows_of(subject: Subject, found: Distortions, asked: Asked) -> list[Row]:
+def build_distortion_rows(
+    model_info: ModelInfo, distortions: Distortions, options: DistortionOptions
+) -> list[Row]:
     """Returns the rows of one network.
 
     Args:
-      subject: The network.
-      found: What was measured.
-      asked: How.
+      model_info: The network.
+      distortions: What was measured.
+      options: How.
 
     Returns:
       "test_accuracy" (top-1, true labels); of each attack "success_rate",
@@ -29,28 +31,34 @@ def rows_of(subject: Subject, found: Distortions, asked: Asked) -> list[Row]:
       standard errors over images. Nothing but the accuracy where no image
       could be attacked.
     """
-    rows = [subject.row("test_accuracy", found.accuracy)]
-    subject = subject.such(targets=asked.targets, labels=asked.labels)
-    divided = {"divisor": found.elements}
-    for name, result in found.results.items():
-        told = {
-            "name": ATTACKS[name], "epsilon": None, **getattr(asked, name),
-            "targeted": True, "targets": asked.targets, "images": len(result),
-        }  # fmt: skip
-        every = np.ones(len(result), bool)
-        own = robustness.rows_of(subject, result, every, told)
-        rows += [row for row in own if row.measure != "test_accuracy"]
-        far = result.distances["l2"][result.success] / found.elements
-        if name == "carlini_wagner" and far.size:
-            mean = robustness.mean(far)
+    rows = [model_info.build_row("test_accuracy", distortions.accuracy)]
+    model_info = model_info.with_parameters(targets=options.targets, labels=options.labels)
+    divisor_parameters = {"divisor": distortions.elements}
+    for name, result in distortions.results.items():
+        parameters = {
+            "name": ATTACKS[name],
+            "epsilon": None,
+            **getattr(options, name),
+            "targeted": True,
+            "targets": options.targets,
+            "images": len(result),
+        }
+        all_images = np.ones(len(result), bool)
+        attack_rows = robustness.build_attack_rows(model_info, result, all_images, parameters)
+        rows += [row for row in attack_rows if row.measure != "test_accuracy"]
+        distances = result.distances["l2"][result.success] / distortions.elements
+        if name == "carlini_wagner" and distances.size:
+            mean = robustness.compute_mean(distances)
             rows.append(
-                subject.such(**divided).row("mean_l2_per_element", mean, told)
+                model_info.with_parameters(**divisor_parameters).build_row(
+                    "mean_l2_per_element", mean, parameters
+                )
             )
-    if found.clever is not None:
-        scores, told = found.clever.scores[:, 0], {"norm": "l2", **asked.clever}
-        subject = subject.such(**told)
-        rows.append(subject.row("mean_clever", robustness.mean(scores)))
-        mean = robustness.mean(scores / found.elements)
-        subject = subject.such(**divided)
-        rows.append(subject.row("mean_clever_per_element", mean))
+    if distortions.clever is not None:
+        scores, parameters = distortions.clever.scores[:, 0], {"norm": "l2", **options.clever}
+        model_info = model_info.with_parameters(**parameters)
+        rows.append(model_info.build_row("mean_clever", robustness.compute_mean(scores)))
+        mean = robustness.compute_mean(scores / distortions.elements)
+        model_info = model_info.with_parameters(**divisor_parameters)
+        rows.append(model_info.build_row("mean_clever_per_element", mean))
     return rows

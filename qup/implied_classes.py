@@ -17,17 +17,17 @@ import numpy as np
 import tensorflow as tf
 
 from qup import class_templates, compilation, evaluation
-from qup.evaluation import Accuracy, binomial
+from qup.evaluation import Accuracy, compute_accuracy
 from qup.types import Batch, LogitsFn
 
 # What reads a class from a batch: int32 [batch].
-Reader = Callable[[Batch], tf.Tensor]
-ALL, MISCLASSIFIED = "all", "misclassified"
+LabelReader = Callable[[Batch], tf.Tensor]
+ALL_IMAGES, MISCLASSIFIED = "all", "misclassified"
 
 
-def readers(
+def build_label_readers(
     classifier: LogitsFn, translator: keras.Model, templates: np.ndarray
-) -> dict[str, Reader]:
+) -> dict[str, LabelReader]:
     """Returns the ways to read a class from what a translator gives.
 
     Args:
@@ -41,31 +41,29 @@ def readers(
       "classifier_of_delta", f(G(X)); "pair", f(X + G(X)).
     """
 
-    def delta(batch: Batch) -> tf.Tensor:
+    def predict_delta(batch: Batch) -> tf.Tensor:
         return compilation.predict(translator, batch["image"])
 
-    def decided(images: tf.Tensor) -> tf.Tensor:
+    def predict_classes(images: tf.Tensor) -> tf.Tensor:
         logits = compilation.predict(classifier, images)
         return tf.argmax(logits, axis=-1, output_type=tf.int32)
 
     return {
-        "nearest_template": lambda batch: class_templates.nearest(
-            delta(batch), templates
+        "nearest_template": lambda batch: class_templates.find_nearest_template(
+            predict_delta(batch), templates
         ),
-        "classifier_of_delta": lambda batch: decided(delta(batch)),
-        "pair": lambda batch: decided(batch["image"] + delta(batch)),
+        "classifier_of_delta": lambda batch: predict_classes(predict_delta(batch)),
+        "pair": lambda batch: predict_classes(batch["image"] + predict_delta(batch)),
     }
 
 
-def implied_accuracies(
-    readers: Mapping[str, Reader],
-    classifier: LogitsFn,
-    batches: Iterable[Batch],
+def evaluate_label_readers(
+    label_readers: Mapping[str, LabelReader], classifier: LogitsFn, batches: Iterable[Batch]
 ) -> dict[tuple[str, str], Accuracy]:
     """Returns how often each reader is right.
 
     Args:
-      readers: Batch to classes, by name.
+      label_readers: Batch to classes, by name.
       classifier: f, image to logits.
       batches: The images, with true labels; weight 0 is left out.
 
@@ -73,20 +71,20 @@ def implied_accuracies(
       Accuracies by reader and images, "all" and "misclassified", those
       where f(X) is wrong; the latter are left out where there are none.
     """
-    right: dict[tuple[str, str], float] = {}
-    total = {ALL: 0.0, MISCLASSIFIED: 0.0}
+    num_correct: dict[tuple[str, str], float] = {}
+    total = {ALL_IMAGES: 0.0, MISCLASSIFIED: 0.0}
     for batch in batches:
-        known = evaluation.hits(classifier, batch["image"], batch)
-        masks = {ALL: batch["weight"], MISCLASSIFIED: batch["weight"] - known}
-        for images, mask in masks.items():
-            total[images] += float(tf.reduce_sum(mask))
-        for name, read in readers.items():
-            hit = tf.cast(read(batch) == batch["label"], tf.float32)
-            for images, mask in masks.items():
-                count = float(tf.reduce_sum(hit * mask))
-                right[name, images] = right.get((name, images), 0.0) + count
+        correct_mask = evaluation.compute_correct_mask(classifier, batch["image"], batch)
+        masks = {ALL_IMAGES: batch["weight"], MISCLASSIFIED: batch["weight"] - correct_mask}
+        for subset, mask in masks.items():
+            total[subset] += float(tf.reduce_sum(mask))
+        for name, read_labels in label_readers.items():
+            is_read_correctly = tf.cast(read_labels(batch) == batch["label"], tf.float32)
+            for subset, mask in masks.items():
+                count = float(tf.reduce_sum(is_read_correctly * mask))
+                num_correct[name, subset] = num_correct.get((name, subset), 0.0) + count
     return {
-        key: binomial(count, total[key[1]])
-        for key, count in right.items()
+        key: compute_accuracy(count, total[key[1]])
+        for key, count in num_correct.items()
         if total[key[1]]
     }

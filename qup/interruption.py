@@ -19,19 +19,19 @@ import threading
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class Interruption(contextlib.AbstractContextManager):
+class SignalGuard(contextlib.AbstractContextManager):
     """Keeps signals back while a block runs, and remembers them.
 
     Attributes:
-      came: The first signal that came; None if none did.
+      signal_received: The first signal that came; None if none did.
     """
 
     def __init__(self):
         """Keeps nothing back yet."""
-        self.came: int | None = None
+        self.signal_received: int | None = None
         self._handlers = {}
 
-    def __enter__(self) -> "Interruption":
+    def __enter__(self) -> "SignalGuard":
         """Begins to keep signals back; in the main thread alone."""
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
@@ -39,18 +39,18 @@ class Interruption(contextlib.AbstractContextManager):
                 # What is ignored, or handled outside of Python, stays so.
                 if callable(handler):
                     self._handlers[number] = handler
-                    signal.signal(number, self._note)
+                    signal.signal(number, self._handle_signal)
         return self
 
     def __exit__(self, *error) -> None:
         """Delivers what came."""
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
-        if self.came is not None and error[0] is None:
-            signal.raise_signal(self.came)
+        if self.signal_received is not None and error[0] is None:
+            signal.raise_signal(self.signal_received)
 
-    def _note(self, number: int, frame) -> None:
-        if self.came is not None:
+    def _handle_signal(self, number: int, frame) -> None:
+        if self.signal_received is not None:
             # A second one: whoever waits has lost patience.
             self._handlers[number](number, frame)
-        self.came = number
+        self.signal_received = number

@@ -18,71 +18,68 @@ from typing import Any, NamedTuple
 from qup import attacks
 from qup.types import Attack, Bounds
 
-_OPTIONS = (
-    "norm", "loss", "num_steps", "step_size", "random_start", "restarts",
-)  # fmt: skip
+_ATTACK_OPTIONS = ("norm", "loss", "num_steps", "step_size", "random_start", "restarts")
 
 
-class Look(NamedTuple):
+class AttackCondition(NamedTuple):
     """One attack on one part of the images.
 
     Attributes:
       title: For a log.
       options: Name, epsilon and options, as a row tells them.
-      limit: Only the first that many images; None for all.
+      max_images: Only the first that many images; None for all.
     """
 
     title: str
     options: dict[str, Any]
-    limit: int | None
+    max_images: int | None
 
 
-def options(settings: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
+def build_attack_options(settings: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
     """Returns the attack's name, epsilon and options, as a row tells them.
 
     Args:
       settings: Those of the attack.
       **changes: Settings to take instead.
     """
-    attack = {**settings, **changes}
-    taken = _taken(attack["name"])
-    chosen = {key: attack[key] for key in _OPTIONS if key in taken}
+    attack_settings = {**settings, **changes}
+    accepted = _get_parameters(attack_settings["name"])
+    chosen = {key: attack_settings[key] for key in _ATTACK_OPTIONS if key in accepted}
     if "step_size" in chosen and chosen["step_size"] is None:
-        chosen["step_size"] = attack["epsilon"] / attack["num_steps"]
-    if clips(attack):
-        chosen["pixel_clip"] = attack["pixel_clip"]
-    named = {"name": attack["name"], "epsilon": float(attack["epsilon"])}
-    return {**named, **chosen}
+        chosen["step_size"] = attack_settings["epsilon"] / attack_settings["num_steps"]
+    if has_pixel_bounds(attack_settings):
+        chosen["pixel_clip"] = attack_settings["pixel_clip"]
+    name_and_epsilon = {
+        "name": attack_settings["name"],
+        "epsilon": float(attack_settings["epsilon"]),
+    }
+    return {**name_and_epsilon, **chosen}
 
 
-def _taken(name: str) -> Mapping[str, Any]:
+def _get_parameters(name: str) -> Mapping[str, Any]:
     return inspect.signature(attacks.get(name)).parameters
 
 
-def clips(settings: Mapping[str, Any]) -> bool:
+def has_pixel_bounds(settings: Mapping[str, Any]) -> bool:
     """Says whether the attack takes a pixel box at all."""
-    return "bounds" in _taken(settings["name"])
+    return "bounds" in _get_parameters(settings["name"])
 
 
-def box(pixel_clip: bool) -> Bounds:
+def get_pixel_bounds(pixel_clip: bool) -> Bounds:
     """Returns the pixel box, or None without clip."""
     return (0.0, 1.0) if pixel_clip else None
 
 
-def bound(chosen: Mapping[str, Any], *, seed: int) -> Attack:
-    """Returns the attack with options of the form `options` returns."""
-    arguments = {**chosen, "seed": seed}
+def bind_attack(options: Mapping[str, Any], *, seed: int) -> Attack:
+    """Returns the attack with options of the form `build_attack_options` returns."""
+    arguments = {**options, "seed": seed}
     name = arguments.pop("name")
-    arguments["bounds"] = box(arguments.pop("pixel_clip", True))
-    taken = _taken(name)
-    return attacks.bind(
-        name, **{key: value for key, value in arguments.items() if key in taken}
-    )
+    arguments["bounds"] = get_pixel_bounds(arguments.pop("pixel_clip", True))
+    accepted = _get_parameters(name)
+    return attacks.bind(name, **{key: value for key, value in arguments.items() if key in accepted})
 
 
-def on_trajectory(
-    settings: Mapping[str, Any], *, pixel_clip: bool
-) -> dict[str, Any]:
+def build_trajectory_options(settings: Mapping[str, Any], *, pixel_clip: bool) -> dict[str, Any]:
     """Returns the options on X_n: its ball round X_n, the box if X_n has it.
 
     Args:
@@ -90,26 +87,30 @@ def on_trajectory(
       pixel_clip: Whether the walk clips.
     """
     clip = bool(settings["pixel_clip"] and pixel_clip)
-    return options(settings, pixel_clip=clip)
+    return build_attack_options(settings, pixel_clip=clip)
 
 
-def looks(settings: Mapping[str, Any]) -> list[Look]:
+def build_attack_conditions(settings: Mapping[str, Any]) -> list[AttackCondition]:
     """Returns the looks that the settings of an attack ask for."""
     name, clip = settings["name"], settings["pixel_clip"]
-    words = {True: "with pixel clip", False: "without pixel clip"}
-    found = [
-        Look(f"{name} {words[on]}", options(settings, pixel_clip=on), None)
-        for on in ((clip, not clip) if clips(settings) else (clip,))
+    clip_titles = {True: "with pixel clip", False: "without pixel clip"}
+    conditions = [
+        AttackCondition(
+            f"{name} {clip_titles[clip_on]}",
+            build_attack_options(settings, pixel_clip=clip_on),
+            None,
+        )
+        for clip_on in ((clip, not clip) if has_pixel_bounds(settings) else (clip,))
     ]
     steps = settings["check_steps"]
-    if steps and "random_start" in options(settings):
-        stronger = options(
+    if steps and "random_start" in build_attack_options(settings):
+        stronger = build_attack_options(
             settings,
             num_steps=steps,
             step_size=2.5 * settings["epsilon"] / steps,
             random_start=True,
         )
-        found.append(
-            Look(f"{name} of {steps} steps", stronger, settings["check_size"])
+        conditions.append(
+            AttackCondition(f"{name} of {steps} steps", stronger, settings["check_size"])
         )
-    return found
+    return conditions

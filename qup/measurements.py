@@ -54,26 +54,20 @@ class Row:
 
     def key(self) -> tuple:
         """Returns all columns but value, stderr and artifact."""
-        record = _record(self)
-        return tuple(
-            record[name]
-            for name in HEADER
-            if name not in ("value", "stderr", "artifact")
-        )
+        record = _format_record(self)
+        return tuple(record[name] for name in HEADER if name not in ("value", "stderr", "artifact"))
 
 
 HEADER = tuple(field.name for field in dataclasses.fields(Row))
 
 
-def _record(row: Row) -> dict[str, Any]:
+def _format_record(row: Row) -> dict[str, Any]:
     record = {name: getattr(row, name) for name in HEADER}
-    record["parameters"] = json.dumps(
-        dict(row.parameters), sort_keys=True, separators=(",", ":")
-    )
+    record["parameters"] = json.dumps(dict(row.parameters), sort_keys=True, separators=(",", ":"))
     return {k: "" if v is None else v for k, v in record.items()}
 
 
-def write(path: pathlib.Path, rows: Iterable[Row]) -> None:
+def write_rows(path: pathlib.Path, rows: Iterable[Row]) -> None:
     """Writes rows as CSV with a header, whole or not at all.
 
     Raises:
@@ -85,12 +79,12 @@ def write(path: pathlib.Path, rows: Iterable[Row]) -> None:
     text = io.StringIO()
     writer = csv.DictWriter(text, HEADER, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(_record(row) for row in rows)
+    writer.writerows(_format_record(row) for row in rows)
     files.write_text(path, text.getvalue())
 
 
-def read(path: pathlib.Path) -> list[Row]:
-    """Reads what `write` wrote.
+def read_rows(path: pathlib.Path) -> list[Row]:
+    """Reads what `write_rows` wrote.
 
     Raises:
       InputError: The file is missing, damaged, or no table of measurements.
@@ -100,7 +94,7 @@ def read(path: pathlib.Path) -> list[Row]:
             reader = csv.DictReader(file)
             header = tuple(reader.fieldnames or ())
             if header == HEADER:
-                return [_row(record) for record in reader]
+                return [_parse_row(record) for record in reader]
     except OSError as error:
         raise errors.InputError(f"Cannot read {path}: {error}.") from error
     except (ValueError, TypeError, KeyError, csv.Error) as error:
@@ -111,16 +105,16 @@ def read(path: pathlib.Path) -> list[Row]:
     )
 
 
-def _row(record: Mapping[str, str]) -> Row:
-    def number(text: str) -> float | None:
+def _parse_row(record: Mapping[str, str]) -> Row:
+    def parse_number(text: str) -> float | None:
         return float(text) if text else None
 
     return Row(
         **{
             **record,
-            "epsilon": number(record["epsilon"]),
+            "epsilon": parse_number(record["epsilon"]),
             "value": float(record["value"]),
-            "stderr": number(record["stderr"]),
+            "stderr": parse_number(record["stderr"]),
             "n": int(record["n"]),
             "epochs": int(record["epochs"]),
             "seed": int(record["seed"]),

@@ -25,22 +25,22 @@ from qup.core import hashing
 from qup.types import LogitsFn
 
 
-def save(model: keras.Model, path: pathlib.Path) -> None:
+def save_model(model: keras.Model, path: pathlib.Path) -> None:
     """Writes a `.keras` file, whole or not at all."""
-    with files.replacing(path) as partial:
+    with files.atomic_write(path) as partial:
         model.save(partial)
 
 
-def load(path: pathlib.Path) -> keras.Model:
-    """Reads a `.keras` file that `save` wrote.
+def load_model(path: pathlib.Path) -> keras.Model:
+    """Reads a `.keras` file that `save_model` wrote.
 
     Raises:
       InputError: The file is damaged.
     """
-    return _read(path, "Remove it, and the next start makes it again.")
+    return _read_keras_file(path, "Remove it, and the next start makes it again.")
 
 
-def load_foreign(path: pathlib.Path) -> keras.Model:
+def load_user_model(path: pathlib.Path) -> keras.Model:
     """Reads a `.keras` file of a user.
 
     A model of Keras is a program: load only what you trust.
@@ -48,33 +48,30 @@ def load_foreign(path: pathlib.Path) -> keras.Model:
     Raises:
       InputError: It cannot be read.
     """
-    return _read(
+    return _read_keras_file(
         path,
         "It must be a .keras file of Keras 3, without Lambda layers; a model "
         "with code of its own goes in as a SavedModel.",
     )
 
 
-def _read(path: pathlib.Path, mend: str) -> keras.Model:
+def _read_keras_file(path: pathlib.Path, remedy: str) -> keras.Model:
     if path.is_file() and not zipfile.is_zipfile(path):
         # Keras would say that there is no such file.
         raise errors.InputError(
             f"The model {path} cannot be read: its {path.stat().st_size} "
-            f"bytes are no whole .keras archive. {mend}"
+            f"bytes are no whole .keras archive. {remedy}"
         )
     try:
         return keras.models.load_model(path, compile=False)
     except Exception as error:
         raise errors.InputError(
-            f"The model {path} cannot be read: {_line(error)}. {mend}"
+            f"The model {path} cannot be read: {_format_first_line(error)}. {remedy}"
         ) from error
 
 
-def check(
-    logits_fn: LogitsFn,
-    path: pathlib.Path,
-    image_shape: Sequence[int],
-    num_classes: int,
+def check_model(
+    logits_fn: LogitsFn, path: pathlib.Path, image_shape: Sequence[int], num_classes: int
 ) -> None:
     """Asks a user's model about two black images.
 
@@ -88,44 +85,43 @@ def check(
       InputError: It takes other images, or gives no logits in float32.
     """
     shape = " x ".join(map(str, image_shape))
-    wanted = (
+    requirement = (
         f"The model {path} must take batches of any size of float32 images "
         f"{shape} and give one output, logits in float32 [batch, "
         f"{num_classes}]; "
     )
     try:
-        given = logits_fn(tf.zeros((2, *image_shape)))
+        outputs = logits_fn(tf.zeros((2, *image_shape)))
     except Exception as error:
-        takes = getattr(logits_fn, "input_shape", None)
-        takes = f"it takes {takes}" if takes else f"it says: {_line(error)}"
+        actual = getattr(logits_fn, "input_shape", None)
+        actual = f"it takes {actual}" if actual else f"it says: {_format_first_line(error)}"
         raise errors.InputError(
-            f"{wanted}{takes}. Export one for this dataset, or name the "
+            f"{requirement}{actual}. Export one for this dataset, or name the "
             "dataset that it is of."
         ) from error
-    if not tf.is_tensor(given):
+    if not tf.is_tensor(outputs):
         raise errors.InputError(
-            f"{wanted}it gives {len(given)} outputs. Save a model of the "
-            "logits alone."
+            f"{requirement}it gives {len(outputs)} outputs. Save a model of the logits alone."
         )
-    if given.shape.rank != 2 or given.shape[1] < num_classes:
+    if outputs.shape.rank != 2 or outputs.shape[1] < num_classes:
         raise errors.InputError(
-            f"{wanted}it gives {[*given.shape]} for two images. Name the "
+            f"{requirement}it gives {[*outputs.shape]} for two images. Name the "
             "dataset that it is of, or save a model that ends in its logits."
         )
-    if given.dtype != tf.float32:
+    if outputs.dtype != tf.float32:
         raise errors.InputError(
-            f"{wanted}it gives {given.dtype.name}. End it with "
+            f"{requirement}it gives {outputs.dtype.name}. End it with "
             "keras.layers.Activation('linear', dtype='float32')."
         )
 
 
-def _line(error: Exception) -> str:
+def _format_first_line(error: Exception) -> str:
     """Returns the first line of what an error says."""
-    said = str(error).strip() or type(error).__name__
-    return said.splitlines()[0].rstrip(".")
+    message = str(error).strip() or type(error).__name__
+    return message.splitlines()[0].rstrip(".")
 
 
-def digest(logits_fn: LogitsFn) -> str | None:
+def hash_weights(logits_fn: LogitsFn) -> str | None:
     """Returns SHA-256, in hex, of a model's weights; None of a function's."""
     if not isinstance(logits_fn, keras.Model):
         return None

@@ -24,11 +24,11 @@ def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def changes(was: Any, now: Any) -> list[str]:
+def describe_changes(old: Any, new: Any) -> list[str]:
     """Returns "name (was ..., now ...)" for each setting that differs."""
-    was, now = flatten(was), flatten(now)
+    old, new = flatten(old), flatten(new)
     return [
-        f"{key} (was {was.get(key)!r}, now {now.get(key)!r})"
-        for key in sorted(was.keys() | now.keys())
-        if was.get(key) != now.get(key)
+        f"{key} (was {old.get(key)!r}, now {new.get(key)!r})"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
     ]

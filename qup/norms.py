@@ -14,25 +14,25 @@ from qup import draws, errors
 NAMES = ("linf", "l2", "l1")
 # The squared length below which a direction counts as none; the value
 # cleverhans uses, so that the two agree to the last bit.
-_TINY = 1e-12
+_EPS = 1e-12
 
 
-def check(norm: str, known: Iterable[str] = NAMES) -> None:
+def check_norm(norm: str, known: Iterable[str] = NAMES) -> None:
     """Raises an InputError unless `norm` is one of `known`."""
     if norm not in known:
-        raise errors.unknown("norm", norm, known)
+        raise errors.make_unknown_error("norm", norm, known)
 
 
-def _axes(delta: tf.Tensor) -> list[int]:
+def _get_image_axes(delta: tf.Tensor) -> list[int]:
     return list(range(1, delta.shape.rank))
 
 
-def rows(values: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+def expand_like(values: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
     """Reshapes [batch] to [batch, 1, ...], to go with the rows of `like`."""
     return tf.reshape(values, [-1] + [1] * (like.shape.rank - 1))
 
 
-def length(delta: tf.Tensor, norm: str) -> tf.Tensor:
+def compute_norm(delta: tf.Tensor, norm: str) -> tf.Tensor:
     """Returns the norm of each row.
 
     Args:
@@ -44,17 +44,17 @@ def length(delta: tf.Tensor, norm: str) -> tf.Tensor:
     """
     size = tf.abs(delta)
     if norm == "l0":
-        return tf.reduce_sum(tf.cast(size > 0, tf.float32), _axes(delta))
+        return tf.reduce_sum(tf.cast(size > 0, tf.float32), _get_image_axes(delta))
     if norm == "l1":
-        return tf.reduce_sum(size, _axes(delta))
+        return tf.reduce_sum(size, _get_image_axes(delta))
     if norm == "l2":
-        return tf.sqrt(tf.reduce_sum(tf.square(delta), _axes(delta)))
-    return tf.reduce_max(size, _axes(delta))
+        return tf.sqrt(tf.reduce_sum(tf.square(delta), _get_image_axes(delta)))
+    return tf.reduce_max(size, _get_image_axes(delta))
 
 
-def _l2(delta: tf.Tensor) -> tf.Tensor:
-    square = tf.reduce_sum(tf.square(delta), _axes(delta), keepdims=True)
-    return tf.sqrt(tf.maximum(_TINY, square))
+def _compute_l2_norm(delta: tf.Tensor) -> tf.Tensor:
+    square = tf.reduce_sum(tf.square(delta), _get_image_axes(delta), keepdims=True)
+    return tf.sqrt(tf.maximum(_EPS, square))
 
 
 def normalise(gradient: tf.Tensor, norm: str) -> tf.Tensor:
@@ -71,12 +71,12 @@ def normalise(gradient: tf.Tensor, norm: str) -> tf.Tensor:
     if norm == "linf":
         return tf.sign(gradient)
     if norm == "l2":
-        return gradient / _l2(gradient)
+        return gradient / _compute_l2_norm(gradient)
     size = tf.abs(gradient)
-    largest = tf.reduce_max(size, _axes(gradient), keepdims=True)
-    chosen = tf.where(size == largest, tf.sign(gradient), 0.0)
-    count = tf.reduce_sum(tf.abs(chosen), _axes(gradient), keepdims=True)
-    return chosen / tf.maximum(1.0, count)
+    largest = tf.reduce_max(size, _get_image_axes(gradient), keepdims=True)
+    direction = tf.where(size == largest, tf.sign(gradient), 0.0)
+    count = tf.reduce_sum(tf.abs(direction), _get_image_axes(gradient), keepdims=True)
+    return direction / tf.maximum(1.0, count)
 
 
 def project(delta: tf.Tensor, epsilon: tf.Tensor, norm: str) -> tf.Tensor:
@@ -95,7 +95,7 @@ def project(delta: tf.Tensor, epsilon: tf.Tensor, norm: str) -> tf.Tensor:
     if norm == "linf":
         return tf.clip_by_value(delta, -epsilon, epsilon)
     if norm == "l2":
-        return delta * tf.minimum(1.0, epsilon / _l2(delta))
+        return delta * tf.minimum(1.0, epsilon / _compute_l2_norm(delta))
     return _project_l1(delta, epsilon)
 
 
@@ -105,22 +105,20 @@ def _project_l1(delta: tf.Tensor, epsilon: tf.Tensor) -> tf.Tensor:
     Reference: Duchi et al. 2008, doi:10.1145/1390156.1390191, Fig. 1.
     """
     flat = tf.reshape(tf.abs(delta), (tf.shape(delta)[0], -1))
-    radius = tf.reshape(epsilon * tf.ones_like(_l2(delta)), (-1, 1))
-    falling = tf.sort(flat, direction="DESCENDING")
+    radius = tf.reshape(epsilon * tf.ones_like(_compute_l2_norm(delta)), (-1, 1))
+    descending = tf.sort(flat, direction="DESCENDING")
     ranks = tf.range(1.0, tf.cast(tf.shape(flat)[1], tf.float32) + 0.5)
-    levels = (tf.cumsum(falling, axis=1) - radius) / ranks
+    levels = (tf.cumsum(descending, axis=1) - radius) / ranks
     # The last rank whose element stays above its level.
-    above = tf.cast(falling > levels, tf.int32)
+    above = tf.cast(descending > levels, tf.int32)
     last = tf.maximum(tf.reduce_sum(above, 1, keepdims=True) - 1, 0)
     level = tf.gather(levels, last, batch_dims=1)
     inside = tf.reduce_sum(flat, 1, keepdims=True) <= radius
-    left = tf.where(inside, flat, tf.maximum(flat - level, 0.0))
-    return tf.sign(delta) * tf.reshape(left, tf.shape(delta))
+    shrunk = tf.where(inside, flat, tf.maximum(flat - level, 0.0))
+    return tf.sign(delta) * tf.reshape(shrunk, tf.shape(delta))
 
 
-def project_in_box(
-    delta: tf.Tensor, epsilon: tf.Tensor, images: tf.Tensor, bounds
-) -> tf.Tensor:
+def project_in_box(delta: tf.Tensor, epsilon: tf.Tensor, images: tf.Tensor, bounds) -> tf.Tensor:
     """Returns the nearest perturbation in the L1 ball that keeps the box.
 
     Nearest in L2; the ball and then the box would leave epsilon unused.
@@ -141,30 +139,28 @@ def project_in_box(
     size = tf.abs(delta)
     room = tf.where(delta > 0, bounds[1] - images, images - bounds[0])
 
-    def left(level):
+    def shrink(level):
         return tf.minimum(tf.maximum(size - level, 0.0), room)
 
-    def total(values):
-        return tf.reduce_sum(values, _axes(delta), keepdims=True)
+    def sum_per_image(values):
+        return tf.reduce_sum(values, _get_image_axes(delta), keepdims=True)
 
     # sum_i min(max(|d_i| - level, 0), room_i) = epsilon: halve the level's
     # bracket to a float's precision. Its upper end never leaves the ball.
-    def halved(low, high):
+    def halve_bracket(low, high):
         middle = 0.5 * (low + high)
-        over = total(left(middle)) > epsilon
+        over = sum_per_image(shrink(middle)) > epsilon
         return tf.where(over, middle, low), tf.where(over, high, middle)
 
-    high = tf.reduce_max(size, _axes(delta), keepdims=True)
-    high = tf.where(total(left(0.0)) > epsilon, high, 0.0)
+    high = tf.reduce_max(size, _get_image_axes(delta), keepdims=True)
+    high = tf.where(sum_per_image(shrink(0.0)) > epsilon, high, 0.0)
     _, level = tf.while_loop(
-        lambda *_: True, halved, (0 * high, high), maximum_iterations=24
+        lambda *_: True, halve_bracket, (0 * high, high), maximum_iterations=24
     )
-    return tf.sign(delta) * left(level)
+    return tf.sign(delta) * shrink(level)
 
 
-def sample(
-    like: tf.Tensor, epsilon: tf.Tensor, norm: str, keys: tf.Tensor
-) -> tf.Tensor:
+def sample(like: tf.Tensor, epsilon: tf.Tensor, norm: str, keys: tf.Tensor) -> tf.Tensor:
     """Draws a uniform point of the ball for each row.
 
     Args:
@@ -179,17 +175,17 @@ def sample(
     shape = like.shape[1:].as_list()
     if norm == "linf":
         return epsilon * draws.uniform(keys, shape, -1.0, 1.0)
-    radii = draws.keys(1, keys)
+    radii = draws.make_keys(1, keys)
     if norm == "l1":
         # Exponential spacings are uniform on the simplex; one more makes
         # its inside (Devroye 1986, ch. V.4), and signs the ball.
         spacings = -tf.math.log(1.0 - draws.uniform(keys, shape))
         last = -tf.math.log(1.0 - draws.uniform(radii, [1] * len(shape)))
-        total = tf.reduce_sum(spacings, _axes(like), keepdims=True) + last
-        flips = draws.signs(draws.keys(2, keys), shape)
+        total = tf.reduce_sum(spacings, _get_image_axes(like), keepdims=True) + last
+        flips = draws.signs(draws.make_keys(2, keys), shape)
         return epsilon * flips * spacings / total
     # Uniform in the L2 ball: a Gaussian direction at radius U^(1/d).
     direction = draws.normal(keys, shape)
     radius = draws.uniform(radii, [1] * len(shape))
     radius = radius ** (1 / math.prod(shape))
-    return epsilon * radius * direction / _l2(direction)
+    return epsilon * radius * direction / _compute_l2_norm(direction)

@@ -14,7 +14,7 @@ from qup.attacks import base, losses
 from qup.types import Bounds, LogitsFn
 
 
-def walk(
+def iterate(
     logits_fn: LogitsFn,
     images: tf.Tensor,
     labels: tf.Tensor,
@@ -39,26 +39,21 @@ def walk(
     Returns:
       float32 of the shape of `images`, X_{n + num_steps}.
     """
-    bounds = base.checked_bounds(bounds)
-    run = compilation.program(
+    bounds = base.validate_bounds(bounds)
+    run = compilation.get_program(
         logits_fn,
         ("walk", bounds, loss),
-        lambda call: _build_walk(call, bounds, losses.get(loss)),
+        lambda call: _build_iterate(call, bounds, losses.get(loss)),
     )
-    return run(
-        images,
-        tf.constant(num_steps, tf.int32),
-        labels,
-        tf.constant(step_size, tf.float32),
-    )
+    return run(images, tf.constant(num_steps, tf.int32), labels, tf.constant(step_size, tf.float32))
 
 
-def _build_walk(call, bounds: Bounds, value):
+def _build_iterate(call, bounds: Bounds, loss_fn):
     def step(images, labels, step_size):
-        _, gradient = gradients.input_gradient(
-            lambda inputs: value(call(inputs), labels), images
+        _, gradient = gradients.compute_input_gradient(
+            lambda inputs: loss_fn(call(inputs), labels), images
         )
         # X_{n+1} = X_n - epsilon sign(grad_X l(f(X_n), Y*))       (S, Eq. 1)
         return base.clip(images - step_size * tf.sign(gradient), bounds)
 
-    return base.repeated(step, "auto")
+    return base.compile_repeated_step(step, "auto")

@@ -10,14 +10,14 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
-from qup.deltas import Deltas
+from qup.deltas import DeltaDataset
 
 # Pairs shuffled at a time.
-_SHUFFLED = 10_000
+_SHUFFLE_BUFFER_SIZE = 10_000
 
 
-def batches(
-    deltas: Deltas, batch_size: int, *, seed: int, epoch: int
+def build_pair_batches(
+    deltas: DeltaDataset, batch_size: int, *, seed: int, epoch: int
 ) -> tf.data.Dataset:
     """Returns one epoch of shuffled pairs.
 
@@ -33,36 +33,29 @@ def batches(
       {"image": float32 [batch, height, width, channels] in [0, 1],
       "delta": float32 of the same shape}.
     """
-    order = np.random.default_rng((seed, epoch))
+    rng = np.random.default_rng((seed, epoch))
 
-    def shards() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def read_shards() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         count = deltas.settings["num_shards"]
         permuted = np.random.default_rng((seed, epoch)).permutation(count)
         for shard in permuted:
-            arrays = deltas.read(int(shard))
+            arrays = deltas.read_shard(int(shard))
             yield arrays["image"], arrays["delta"]
 
-    rows = (None, *deltas.image_shape)
+    rows_shape = (None, *deltas.image_shape)
     pairs = tf.data.Dataset.from_generator(
-        shards,
+        read_shards,
         output_signature=(
-            tf.TensorSpec(rows, tf.uint8),
-            tf.TensorSpec(rows, tf.float32),
+            tf.TensorSpec(rows_shape, tf.uint8),
+            tf.TensorSpec(rows_shape, tf.float32),
         ),
     )
     batches = (
         pairs.prefetch(1)
         .unbatch()
-        .shuffle(_SHUFFLED, seed=int(order.integers(2**31)))
+        .shuffle(_SHUFFLE_BUFFER_SIZE, seed=int(rng.integers(2**31)))
         .batch(batch_size, drop_remainder=True)
-        .map(
-            lambda image, delta: {
-                "image": tf.cast(image, tf.float32) / 255.0,
-                "delta": delta,
-            }
-        )
+        .map(lambda image, delta: {"image": tf.cast(image, tf.float32) / 255.0, "delta": delta})
         .prefetch(tf.data.AUTOTUNE)
     )
-    return batches.apply(
-        tf.data.experimental.assert_cardinality(deltas.num_images // batch_size)
-    )
+    return batches.apply(tf.data.experimental.assert_cardinality(deltas.num_images // batch_size))

@@ -17,12 +17,10 @@ from keras import layers
 
 from qup import compilation
 from qup.batch_normalization import BatchNormalization
-from qup.unet import unet
+from qup.unet import build_unet
 
 
-def discriminator(
-    image_shape: tuple[int, int, int], *, width: int = 16
-) -> keras.Model:
+def build_discriminator(image_shape: tuple[int, int, int], *, width: int = 16) -> keras.Model:
     """Builds the judge of (X_0, Delta) pairs, a PatchGAN.
 
     Args:
@@ -51,12 +49,10 @@ def discriminator(
     return keras.Model([image, delta], outputs, name="discriminator")
 
 
-def _judged(logits: tf.Tensor, real: bool) -> tf.Tensor:
+def _compute_patch_loss(logits: tf.Tensor, real: bool) -> tf.Tensor:
     """Binary cross-entropy of the patches against real or fake."""
     target = tf.ones_like(logits) if real else tf.zeros_like(logits)
-    return tf.reduce_mean(
-        tf.nn.sigmoid_cross_entropy_with_logits(target, logits)
-    )
+    return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(target, logits))
 
 
 class Pix2Pix:
@@ -70,12 +66,7 @@ class Pix2Pix:
       discriminator: The judge.
     """
 
-    metrics = (
-        "generator_l1",
-        "generator_adversarial",
-        "discriminator_real",
-        "discriminator_fake",
-    )
+    metrics = ("generator_l1", "generator_adversarial", "discriminator_real", "discriminator_fake")
 
     def __init__(
         self,
@@ -100,8 +91,8 @@ class Pix2Pix:
           seed: Drives initialisation.
         """
         keras.utils.set_random_seed(seed)
-        self.generator = unet(image_shape, width=width, scale=scale)
-        self.discriminator = discriminator(image_shape, width=width)
+        self.generator = build_unet(image_shape, width=width, scale=scale)
+        self.discriminator = build_discriminator(image_shape, width=width)
         self._scale = scale
         self._l1_weight = l1_weight
         self._optimizers = []
@@ -117,12 +108,10 @@ class Pix2Pix:
             "discriminator_optimizer": self._optimizers[1],
         }
         self.train_step = tf.function(
-            self._step,
-            autograph=False,
-            jit_compile=compilation.use_xla("auto"),
+            self._step, autograph=False, jit_compile=compilation.use_xla("auto")
         )
 
-    def losses(self, images: tf.Tensor, real: tf.Tensor) -> tf.Tensor:
+    def compute_losses(self, images: tf.Tensor, real: tf.Tensor) -> tf.Tensor:
         """Returns the four `metrics` of a batch, float32 [4].
 
         Args:
@@ -130,29 +119,26 @@ class Pix2Pix:
           real: The same shape, Delta_N / scale.
         """
         fake = self.generator(images, training=True) / self._scale
-        judged_real = self.discriminator([images, real], training=True)
-        judged_fake = self.discriminator([images, fake], training=True)
+        real_logits = self.discriminator([images, real], training=True)
+        fake_logits = self.discriminator([images, fake], training=True)
         return tf.stack(
             [
                 tf.reduce_mean(tf.abs(real - fake)),
-                _judged(judged_fake, real=True),
-                _judged(judged_real, real=True),
-                _judged(judged_fake, real=False),
+                _compute_patch_loss(fake_logits, real=True),
+                _compute_patch_loss(real_logits, real=True),
+                _compute_patch_loss(fake_logits, real=False),
             ]
         )
 
     def _step(self, batch) -> tf.Tensor:
         with tf.GradientTape(persistent=True) as tape:
-            losses = self.losses(batch["image"], batch["delta"] / self._scale)
+            losses = self.compute_losses(batch["image"], batch["delta"] / self._scale)
             l1, adversarial, real, fake = tf.unstack(losses)
             generator_loss = adversarial + self._l1_weight * l1
             # Halved, as Isola et al. do to slow the discriminator.
             discriminator_loss = 0.5 * (real + fake)
         for network, loss, optimizer in zip(
-            self.layers,
-            (generator_loss, discriminator_loss),
-            self._optimizers,
-            strict=True,
+            self.layers, (generator_loss, discriminator_loss), self._optimizers, strict=True
         ):
             variables = network.trainable_variables
             optimizer.apply(tape.gradient(loss, variables), variables)

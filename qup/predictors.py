@@ -20,18 +20,10 @@ from qup import compilation, gradients, norms
 from qup.attacks import losses
 from qup.types import Batch, LogitsFn
 
-NAMES = (
-    "loss",
-    "gradient_l1",
-    "margin",
-    "margin_gradient_l1",
-    "margin_ratio",
-)
+PREDICTORS = ("loss", "gradient_l1", "margin", "margin_gradient_l1", "margin_ratio")
 
 
-def measured(
-    logits_fn: LogitsFn, batches: Iterable[Batch]
-) -> dict[str, np.ndarray]:
+def compute_predictors(logits_fn: LogitsFn, batches: Iterable[Batch]) -> dict[str, np.ndarray]:
     """Measures each image.
 
     Args:
@@ -51,31 +43,31 @@ def measured(
           where m > 0 has no gradient.
       And id, int64 [n].
     """
-    run = compilation.program(logits_fn, "predictors", _build)
-    columns: dict[str, list[np.ndarray]] = {name: [] for name in NAMES}
+    predictors_fn = compilation.get_program(logits_fn, "predictors", _build_predictors_fn)
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in PREDICTORS}
     columns["id"] = []
     for batch in batches:
-        real = batch["weight"].numpy() > 0
-        found = run(batch["image"], batch["label"])
-        for name, values in zip(NAMES, found, strict=True):
-            columns[name].append(values.numpy()[real])
-        columns["id"].append(batch["id"].numpy()[real])
-    return {name: np.concatenate(parts) for name, parts in columns.items()}
+        is_real = batch["weight"].numpy() > 0
+        results = predictors_fn(batch["image"], batch["label"])
+        for name, values in zip(PREDICTORS, results, strict=True):
+            columns[name].append(values.numpy()[is_real])
+        columns["id"].append(batch["id"].numpy()[is_real])
+    return {name: np.concatenate(chunks) for name, chunks in columns.items()}
 
 
-def _build(call: LogitsFn):
+def _build_predictors_fn(call: LogitsFn):
     @tf.function(autograph=False, jit_compile=compilation.use_xla("auto"))
     def run(images, labels):
-        loss, slope = gradients.input_gradient(
+        loss, loss_gradient = gradients.compute_input_gradient(
             lambda inputs: losses.cross_entropy(call(inputs), labels), images
         )
-        margin, rise = gradients.input_gradient(
+        margin, margin_gradient = gradients.compute_input_gradient(
             lambda inputs: -losses.margin(call(inputs), labels), images
         )
-        length = norms.length(rise, "l1")
-        ahead = tf.maximum(margin, 0.0)
+        margin_gradient_l1 = norms.compute_norm(margin_gradient, "l1")
+        positive_margin = tf.maximum(margin, 0.0)
         # 0 / 0 where all logits are equal: the image is on the boundary.
-        ratio = tf.where(ahead > 0, ahead / length, 0.0)
-        return loss, norms.length(slope, "l1"), margin, length, ratio
+        ratio = tf.where(positive_margin > 0, positive_margin / margin_gradient_l1, 0.0)
+        return loss, norms.compute_norm(loss_gradient, "l1"), margin, margin_gradient_l1, ratio
 
     return run

@@ -7,9 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 import tqdm
 
 
-def bar(
-    items: Iterable, *, title: str, total: int, done: int = 0, unit: str = "it"
-) -> Iterator:
+def track(items: Iterable, *, title: str, total: int, done: int = 0, unit: str = "it") -> Iterator:
     """Yields `items` under a bar on a terminal, plainly in a pipe.
 
     Args:
@@ -32,7 +30,7 @@ def bar(
 
 
 @contextlib.contextmanager
-def counter(title: str, total: int | None, unit: str) -> Iterator[Callable]:
+def open_counter(title: str, total: int | None, unit: str) -> Iterator[Callable]:
     """Yields a function that moves a bar on by a number of items.
 
     Args:
@@ -48,11 +46,11 @@ def counter(title: str, total: int | None, unit: str) -> Iterator[Callable]:
         disable=not sys.stderr.isatty(),
         dynamic_ncols=True,
         leave=False,
-    ) as shown:
+    ) as bar:
 
-        def tick(count: int) -> None:
-            if shown.total is not None and shown.n + count > shown.total:
-                shown.total = shown.n + count
-            shown.update(count)
+        def on_progress(count: int) -> None:
+            if bar.total is not None and bar.n + count > bar.total:
+                bar.total = bar.n + count
+            bar.update(count)
 
-        yield tick
+        yield on_progress

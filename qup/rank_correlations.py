@@ -22,19 +22,19 @@ from scipy import stats
 from qup import errors
 
 # Networks without which there is nothing to correlate.
-FEWEST = 4
+MIN_NETWORKS = 4
 # Networks, less what is held fixed, from which on Fisher's interval means
 # something.
-INTERVAL_FROM = 10
+MIN_INTERVAL_NETWORKS = 10
 # All orders up to 7 networks (5,040), a sample of them from 8 on.
-_MOST_ORDERS = 5040
-_ORDERS = 9999
+_MAX_EXACT_PERMUTATIONS = 5040
+_NUM_PERMUTATIONS = 9999
 # Numbers closer to one another than this count as one correlation.
-_EQUAL = 1e-12
+_CORRELATION_ATOL = 1e-12
 _COVERAGE = 0.95
 
 
-class Correlation(NamedTuple):
+class RankCorrelation(NamedTuple):
     """A rank correlation.
 
     Attributes:
@@ -44,38 +44,38 @@ class Correlation(NamedTuple):
       p_value: Share of the permutations with a correlation as far from 0,
         two-sided.
       n: Number of networks.
-      given: Names of the numbers that are held fixed, none of a plain one.
+      covariates: Names of the numbers that are held fixed, none of a plain one.
     """
 
     value: float
     interval: tuple[float, float] | None
     p_value: float
     n: int
-    given: tuple[str, ...] = ()
+    covariates: tuple[str, ...] = ()
 
 
-def correlate(
+def correlate_ranks(
     first: Sequence[float],
     second: Sequence[float],
     *,
-    given: Mapping[str, Sequence[float]] | None = None,
+    covariates: Mapping[str, Sequence[float]] | None = None,
     seed: int = 0,
-) -> Correlation:
+) -> RankCorrelation:
     """Correlates the ranks of two columns, others held fixed.
 
-    Spearman's rho; with `given`, the correlation of what is left of both
+    Spearman's rho; with `covariates`, the correlation of what is left of both
     columns' ranks after a linear fit by the ranks of the others. Equal
     numbers share the mean of their ranks.
 
     Args:
       first: Finite numbers [n], one a network.
       second: The same.
-      given: Columns by name, the numbers to hold fixed.
+      covariates: Columns by name, the numbers to hold fixed.
       seed: Of the permutations, where there are too many to take all.
 
     Returns:
-      A `Correlation`. Its p-value permutes the residuals of `second` over
-      the networks (Freedman and Lane), exact without `given` up to n = 7.
+      A `RankCorrelation`. Its p-value permutes the residuals of `second` over
+      the networks (Freedman and Lane), exact without `covariates` up to n = 7.
       Its interval takes sqrt(1.06 / (n - k - 3)) for the error of artanh
       rho with k columns held fixed.
 
@@ -87,28 +87,30 @@ def correlate(
     doi:10.2307/1391660; Fieller, Hartley and Pearson 1957,
     doi:10.1093/biomet/44.3-4.470.
     """
-    given = dict(given or {})
-    columns = _checked({"first": first, "second": second, **given}, len(given))
+    covariates = dict(covariates or {})
+    columns = _validate_columns({"first": first, "second": second, **covariates}, len(covariates))
     ranks = [stats.rankdata(column) for column in columns]
-    n, k = len(ranks[0]), len(given)
+    n, k = len(ranks[0]), len(covariates)
     # An orthonormal basis of what is held fixed, the mean among it.
-    fixed, _ = np.linalg.qr(np.column_stack([np.ones(n), *ranks[2:]]))
-    one, other = (_left(column, fixed) for column in ranks[:2])
-    _check_left(one, other, ranks, given)
-    value = float(_cosines(one, other[None])[0])
-    orders = _orders(n, seed)
-    found = _cosines(one, _left(other[orders], fixed))
-    as_far = np.abs(found) >= abs(value) - _EQUAL
-    sampled = len(orders) == _ORDERS
+    basis, _ = np.linalg.qr(np.column_stack([np.ones(n), *ranks[2:]]))
+    first_residuals, second_residuals = (_compute_residuals(column, basis) for column in ranks[:2])
+    _check_residuals(first_residuals, second_residuals, ranks, covariates)
+    value = float(_compute_cosines(first_residuals, second_residuals[None])[0])
+    permutations = _build_permutations(n, seed)
+    permuted_values = _compute_cosines(
+        first_residuals, _compute_residuals(second_residuals[permutations], basis)
+    )
+    is_as_extreme = np.abs(permuted_values) >= abs(value) - _CORRELATION_ATOL
+    sampled = len(permutations) == _NUM_PERMUTATIONS
     # The order that was seen is one of them.
-    p_value = (as_far.sum() + sampled) / (len(orders) + sampled)
-    return Correlation(
-        value, _interval(value, n - k), float(p_value), n, tuple(given)
+    p_value = (is_as_extreme.sum() + sampled) / (len(permutations) + sampled)
+    return RankCorrelation(
+        value, _compute_fisher_interval(value, n - k), float(p_value), n, tuple(covariates)
     )
 
 
-def _checked(
-    columns: Mapping[str, Sequence[float]], fixed: int
+def _validate_columns(
+    columns: Mapping[str, Sequence[float]], num_covariates: int
 ) -> list[np.ndarray]:
     """Returns the columns as float64 [n]."""
     arrays = [np.asarray(column, np.float64) for column in columns.values()]
@@ -119,11 +121,11 @@ def _checked(
             f"{', '.join(map(' '.join, zip(columns, shapes, strict=True)))}."
         )
     n = len(arrays[0])
-    if n < FEWEST + fixed:
+    if n < MIN_NETWORKS + num_covariates:
         raise errors.InputError(
             f"{n} networks are too few to correlate their ranks"
-            + (f", {fixed} held fixed" if fixed else "")
-            + f": at least {FEWEST + fixed} are needed. Train more."
+            + (f", {num_covariates} held fixed" if num_covariates else "")
+            + f": at least {MIN_NETWORKS + num_covariates} are needed. Train more."
         )
     for name, array in zip(columns, arrays, strict=True):
         if not np.isfinite(array).all():
@@ -139,44 +141,44 @@ def _checked(
     return arrays
 
 
-def _check_left(one, other, ranks, given: Mapping) -> None:
+def _check_residuals(first_residuals, second_residuals, ranks, covariates: Mapping) -> None:
     """Raises an InputError where the fixed columns leave nothing."""
-    for name, rest, rank in zip(
-        ("first", "second"), (one, other), ranks, strict=False
+    for name, residuals, rank in zip(
+        ("first", "second"), (first_residuals, second_residuals), ranks, strict=False
     ):
-        if np.linalg.norm(rest) <= 1e-9 * np.linalg.norm(rank):
+        if np.linalg.norm(residuals) <= 1e-9 * np.linalg.norm(rank):
             raise errors.InputError(
                 f"The ranks of the {name} column follow from those of "
-                f"{', '.join(given)}: nothing is left to correlate."
+                f"{', '.join(covariates)}: nothing is left to correlate."
             )
 
 
-def _left(columns: np.ndarray, fixed: np.ndarray) -> np.ndarray:
-    """Returns float64 [..., n] less its part in the span of `fixed`."""
-    return columns - (columns @ fixed) @ fixed.T
+def _compute_residuals(columns: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    """Returns float64 [..., n] less its part in the span of `basis`."""
+    return columns - (columns @ basis) @ basis.T
 
 
-def _cosines(one: np.ndarray, others: np.ndarray) -> np.ndarray:
+def _compute_cosines(vector: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Returns the cosine of [n] with each of [m, n]; 0 with none."""
-    lengths = np.linalg.norm(others, axis=1) * np.linalg.norm(one)
-    found = np.zeros(len(others))
-    np.divide(others @ one, lengths, out=found, where=lengths > 0)
-    return np.clip(found, -1.0, 1.0)
+    lengths = np.linalg.norm(others, axis=1) * np.linalg.norm(vector)
+    cosines = np.zeros(len(others))
+    np.divide(others @ vector, lengths, out=cosines, where=lengths > 0)
+    return np.clip(cosines, -1.0, 1.0)
 
 
-def _orders(n: int, seed: int) -> np.ndarray:
+def _build_permutations(n: int, seed: int) -> np.ndarray:
     """Returns permutations, int [m, n]: all where these are few."""
-    if math.factorial(n) <= _MOST_ORDERS:
+    if math.factorial(n) <= _MAX_EXACT_PERMUTATIONS:
         return np.array(list(itertools.permutations(range(n))))
-    random = np.random.default_rng(seed)
-    return random.permuted(np.tile(np.arange(n), (_ORDERS, 1)), axis=1)
+    rng = np.random.default_rng(seed)
+    return rng.permuted(np.tile(np.arange(n), (_NUM_PERMUTATIONS, 1)), axis=1)
 
 
-def _interval(value: float, free: int) -> tuple[float, float] | None:
-    """Returns the 95 % interval; `free` is n less the columns held fixed."""
-    if free < INTERVAL_FROM or abs(value) >= 1 - _EQUAL:
+def _compute_fisher_interval(value: float, num_free: int) -> tuple[float, float] | None:
+    """Returns the 95 % interval; `num_free` is n less the columns held fixed."""
+    if num_free < MIN_INTERVAL_NETWORKS or abs(value) >= 1 - _CORRELATION_ATOL:
         return None
     # artanh rho is nearly normal of variance 1.06 / (n - k - 3).
-    width = stats.norm.ppf(0.5 + _COVERAGE / 2) * math.sqrt(1.06 / (free - 3))
-    middle = math.atanh(value)
-    return math.tanh(middle - width), math.tanh(middle + width)
+    width = stats.norm.ppf(0.5 + _COVERAGE / 2) * math.sqrt(1.06 / (num_free - 3))
+    centre = math.atanh(value)
+    return math.tanh(centre - width), math.tanh(centre + width)

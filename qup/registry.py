@@ -33,7 +33,7 @@ class Registry:
         self._kind = kind
         self._functions: dict[str, Callable] = {}
         self._traits: dict[str, Mapping[str, Any]] = {}
-        self._searched = False
+        self._plugins_imported = False
 
     def register(self, function: Callable | None = None, **traits: Any):
         """Enters a function under its own name; use it as a decorator.
@@ -49,10 +49,10 @@ class Registry:
           ValueError: The name is taken.
         """
         if function is None:
-            return lambda decorated: self._enter(decorated, traits)
-        return self._enter(function, traits)
+            return lambda decorated: self._add(decorated, traits)
+        return self._add(function, traits)
 
-    def _enter(self, function: Callable, traits: Mapping[str, Any]) -> Callable:
+    def _add(self, function: Callable, traits: Mapping[str, Any]) -> Callable:
         name = function.__name__
         if name in self._functions:
             raise ValueError(f"Two {self._kind}s are called {name!r}.")
@@ -60,16 +60,16 @@ class Registry:
         self._traits[name] = traits
         return function
 
-    def _search(self) -> None:
-        if not self._searched:
+    def _import_plugins(self) -> None:
+        if not self._plugins_imported:
             package = importlib.import_module(self._package)
             for module in pkgutil.iter_modules(package.__path__):
                 importlib.import_module(f"{self._package}.{module.name}")
-            self._searched = True
+            self._plugins_imported = True
 
     def names(self) -> tuple[str, ...]:
         """Returns every registered name, sorted."""
-        self._search()
+        self._import_plugins()
         return tuple(sorted(self._functions))
 
     def get(self, name: str) -> Callable:
@@ -78,9 +78,9 @@ class Registry:
         Raises:
           InputError: No such name; the message lists the known ones.
         """
-        self._search()
+        self._import_plugins()
         if name not in self._functions:
-            raise errors.unknown(self._kind, name, self._functions)
+            raise errors.make_unknown_error(self._kind, name, self._functions)
         return self._functions[name]
 
     def traits(self, name: str) -> Mapping[str, Any]:

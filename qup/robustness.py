@@ -13,24 +13,21 @@ import numpy as np
 from qup import evaluation
 from qup.attacks.base.result import AttackResult
 from qup.measurements import Row
-from qup.subjects import Subject
+from qup.subjects import ModelInfo
 
 # Value of the parameter "evaluation" of rows that records stand behind.
 PER_IMAGE = "per_image"
 
 
-def rows_of(
-    subject: Subject,
-    result: AttackResult,
-    right: np.ndarray,
-    attack: Mapping[str, Any],
+def build_attack_rows(
+    model_info: ModelInfo, result: AttackResult, correct: np.ndarray, attack: Mapping[str, Any]
 ) -> list[Row]:
     """Returns the rows of one attack.
 
     Args:
-      subject: The classifier.
+      model_info: The classifier.
       result: What the attack found.
-      right: bool [n], the clean image is classified as its label.
+      correct: bool [n], the clean image is classified as its label.
       attack: Name, epsilon (None without a budget) and options; with
         "targets" the attack aims at a class.
 
@@ -42,36 +39,37 @@ def rows_of(
       distances of the latter; the mean number of calls.
     """
     count = len(result)
-    subject = subject.such(evaluation=PER_IMAGE)
-    clean = evaluation.binomial(float(right.sum()), count)
+    model_info = model_info.with_parameters(evaluation=PER_IMAGE)
+    clean = evaluation.compute_accuracy(float(correct.sum()), count)
     if attack["epsilon"] is None or attack.get("targets"):
-        broken = (result.success & right).sum()
-        rate = evaluation.binomial(float(broken), max(int(right.sum()), 1))
+        adversarial = (result.success & correct).sum()
+        rate = evaluation.compute_accuracy(float(adversarial), max(int(correct.sum()), 1))
         rows = [
-            subject.row("test_accuracy", clean),
-            subject.row("success_rate", rate, attack),
+            model_info.build_row("test_accuracy", clean),
+            model_info.build_row("success_rate", rate, attack),
         ]
     else:
-        robust = evaluation.binomial(float((~result.success).sum()), count)
-        rows = subject.rows(clean, {"robust_accuracy": robust}, attack)
+        robust = evaluation.compute_accuracy(float((~result.success).sum()), count)
+        rows = model_info.build_rows(clean, {"robust_accuracy": robust}, attack)
     stages = result.after_stages()
     if len(stages) > 1:
         for name, percent in stages.items():
-            left = evaluation.binomial(percent * count / 100, count)
-            told = {**attack, "after": name}
-            rows.append(subject.row("robust_accuracy_after", left, told))
-    broken = result.success & right
-    columns = {f"mean_{norm}": far[broken] for norm, far in
-               result.distances.items()}  # fmt: skip
+            stage_accuracy = evaluation.compute_accuracy(percent * count / 100, count)
+            stage_attack = {**attack, "after": name}
+            rows.append(model_info.build_row("robust_accuracy_after", stage_accuracy, stage_attack))
+    adversarial = result.success & correct
+    columns = {
+        f"mean_{norm}": distances[adversarial] for norm, distances in result.distances.items()
+    }
     columns["mean_forward_calls"] = result.forward_calls
     columns["mean_gradient_calls"] = result.gradient_calls
     for measure, values in columns.items():
         if values.size and np.isfinite(values).all():
-            rows.append(subject.row(measure, mean(values), attack))
+            rows.append(model_info.build_row(measure, compute_mean(values), attack))
     return rows
 
 
-def mean(values: np.ndarray) -> evaluation.Accuracy:
+def compute_mean(values: np.ndarray) -> evaluation.Accuracy:
     """Returns a mean, its standard error (None of one value), and n."""
     error = None
     if values.size > 1:

@@ -18,7 +18,7 @@ from qup import errors
 
 
 @dataclasses.dataclass(frozen=True)
-class Network:
+class NetworkPreset:
     """A classifier of the paper's tables, or what stands for it.
 
     Attributes:
@@ -37,7 +37,7 @@ class Network:
 
 
 @dataclasses.dataclass(frozen=True)
-class Table:
+class TablePreset:
     """Table 2 or Table 3: networks at numbers of epochs.
 
     Attributes:
@@ -45,7 +45,7 @@ class Table:
       epochs: Its columns.
     """
 
-    networks: tuple[Network, ...]
+    networks: tuple[NetworkPreset, ...]
     epochs: tuple[int, ...]
 
 
@@ -64,7 +64,7 @@ class Scale:
         set.
       strong_steps: Steps of the strong PGD.
       strong_restarts: Its restarts.
-      worst: Name and options of the attack that is believed: AutoAttack,
+      worst_case: Name and options of the attack that is believed: AutoAttack,
         as published; of the smoke scale a short one.
       checked_images: Images of the checks for masked gradients.
       few_images: Images of measures that are dear.
@@ -78,13 +78,13 @@ class Scale:
 
     name: str
     settings: str
-    tables: Mapping[str, Table]
+    tables: Mapping[str, TablePreset]
     seeds: int
     several: tuple[str, ...] | None = None
     strong_images: int = 1000
     strong_steps: int = 100
     strong_restarts: int = 5
-    worst: Mapping[str, Any] = dataclasses.field(
+    worst_case: Mapping[str, Any] = dataclasses.field(
         default_factory=lambda: {"name": "autoattack"}
     )
     checked_images: int = 200
@@ -95,14 +95,16 @@ class Scale:
     robust_epochs: tuple[int, ...] = (10,)
     uncertainty: Mapping[str, int] = dataclasses.field(
         default_factory=lambda: {
-            "num_samples": 20_000, "num_chains": 32, "num_steps": 1000,
+            "num_samples": 20_000,
+            "num_chains": 32,
+            "num_steps": 1000,
             "num_faces": 8,
         }
-    )  # fmt: skip
+    )
     widths: tuple[int, ...] = (4, 8, 16, 32)
     label: int = 0
 
-    def network(self, dataset: str, model: str) -> Network | None:
+    def find_network(self, dataset: str, model: str) -> NetworkPreset | None:
         """Returns the network of that name in the tables, if there is one."""
         for table in self.tables.values():
             for network in table.networks:
@@ -111,25 +113,25 @@ class Scale:
         return None
 
 
-def _tables(
-    residual: Mapping[str, Any], google: Mapping[str, Any], *, compact: bool
-) -> dict[str, Table]:
-    deep = "ResNet-20" if compact else "ResNet-18"
-    wide = "GoogLeNet x 1/4" if compact else "GoogLeNet"
+def _build_tables(
+    resnet_options: Mapping[str, Any], googlenet_options: Mapping[str, Any], *, compact: bool
+) -> dict[str, TablePreset]:
+    resnet_title = "ResNet-20" if compact else "ResNet-18"
+    googlenet_title = "GoogLeNet x 1/4" if compact else "GoogLeNet"
     return {
-        "table2": Table(
+        "table2": TablePreset(
             (
-                Network("mnist", "convnet", "ConvNet"),
-                Network("mnist", "resnet", deep, residual, compact),
-                Network("mnist", "ygcnn", "YGCNN"),
+                NetworkPreset("mnist", "convnet", "ConvNet"),
+                NetworkPreset("mnist", "resnet", resnet_title, resnet_options, compact),
+                NetworkPreset("mnist", "ygcnn", "YGCNN"),
             ),
             (1, 30, 50),
         ),
-        "table3": Table(
+        "table3": TablePreset(
             (
-                Network("cifar10", "convnet", "ConvNet"),
-                Network("cifar10", "resnet", deep, residual, compact),
-                Network("cifar10", "googlenet", wide, google, compact),
+                NetworkPreset("cifar10", "convnet", "ConvNet"),
+                NetworkPreset("cifar10", "resnet", resnet_title, resnet_options, compact),
+                NetworkPreset("cifar10", "googlenet", googlenet_title, googlenet_options, compact),
             ),
             (1, 5, 50),
         ),
@@ -141,11 +143,11 @@ SCALES = {
         name="smoke",
         settings="smoke",
         tables={
-            "table2": Table(
-                (Network("digits", "convnet", "ConvNet", {}, True),), (1, 2)
+            "table2": TablePreset(
+                (NetworkPreset("digits", "convnet", "ConvNet", {}, True),), (1, 2)
             ),
-            "table3": Table(
-                (Network("synthetic", "convnet", "ConvNet", {}, True),), (1,)
+            "table3": TablePreset(
+                (NetworkPreset("synthetic", "convnet", "ConvNet", {}, True),), (1,)
             ),
         },
         seeds=2,
@@ -154,41 +156,38 @@ SCALES = {
         strong_images=48,
         strong_steps=5,
         strong_restarts=2,
-        worst={"name": "apgd_ce", "num_steps": 5},
+        worst_case={"name": "apgd_ce", "num_steps": 5},
         checked_images=16,
         few_images=8,
         clever={"num_batches": 6, "num_samples": 4},
         robust_epochs=(1,),
-        uncertainty={
-            "num_samples": 1500, "num_chains": 4, "num_steps": 50,
-            "num_faces": 2,
-        },
+        uncertainty={"num_samples": 1500, "num_chains": 4, "num_steps": 50, "num_faces": 2},
         widths=(4,),
     ),
     "cpu": Scale(
         name="cpu",
         settings="full",
-        tables=_tables({"depth": 20}, {"width": 0.25}, compact=True),
+        tables=_build_tables({"depth": 20}, {"width": 0.25}, compact=True),
         seeds=5,
     ),
     "paper": Scale(
         name="paper",
         settings="full",
-        tables=_tables({}, {}, compact=False),
+        tables=_build_tables({}, {}, compact=False),
         seeds=5,
         clever={"num_batches": 50, "num_samples": 256},
         widths=(4, 8, 16, 32, 64),
         robust_epochs=(10, 50),
     ),
-}  # fmt: skip
+}
 
 
-def get(name: str) -> Scale:
+def get_scale(name: str) -> Scale:
     """Returns the scale of that name.
 
     Raises:
       InputError: There is none.
     """
     if name not in SCALES:
-        raise errors.unknown("scale", name, SCALES)
+        raise errors.make_unknown_error("scale", name, SCALES)
     return SCALES[name]

@@ -18,12 +18,12 @@ from qup.types import Batch, LogitsFn
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class SpectralFieldSpec:
     """Which fields are made, and how.
 
     Attributes:
       loss: Name of the loss, see attacks.losses.
-      walk: Keyword arguments of `opposite_fgsm.walk`, whose num_steps is N;
+      iterate_options: Keyword arguments of `opposite_fgsm.walk`, whose num_steps is N;
         None for no walk.
       steps: The n at which Delta_n of the walk is looked at.
       translator: Image to Delta_N; None for none.
@@ -31,7 +31,7 @@ class Plan:
     """
 
     loss: str = "log_odds"
-    walk: Mapping[str, Any] | None = None
+    iterate_options: Mapping[str, Any] | None = None
     steps: Sequence[int] = ()
     translator: LogitsFn | None = None
     seed: int = 0
@@ -39,12 +39,12 @@ class Plan:
     def __post_init__(self):
         """Raises an InputError for what does not fit."""
         losses.get(self.loss)
-        if self.translator is not None and self.walk is None:
+        if self.translator is not None and self.iterate_options is None:
             raise errors.InputError(
                 "A translator's error needs the walk that it learnt. Give "
                 "the deltas beside the translator."
             )
-        last = self.walk["num_steps"] if self.walk else 0
+        last = self.iterate_options["num_steps"] if self.iterate_options else 0
         for step in self.steps:
             if not 1 <= step <= last:
                 raise errors.InputError(
@@ -54,50 +54,53 @@ class Plan:
                 )
 
     @property
-    def points(self) -> list[int]:
+    def delta_steps(self) -> list[int]:
         """The n of all Delta_n of the walk, in order; N where it is learnt."""
-        last = {self.walk["num_steps"]} if self.translator is not None else ()
+        last = {self.iterate_options["num_steps"]} if self.translator is not None else ()
         return sorted({*self.steps, *last})
 
-    def told(self) -> dict[str, dict[str, Any]]:
-        """Returns the keys of `of_batch`, and what tells each in a row."""
-        found = {
+    def describe_fields(self) -> dict[str, dict[str, Any]]:
+        """Returns the keys of `compute_fields`, and what tells each in a row."""
+        descriptions = {
             "data": {"field": "data"},
             "random_signs": {"field": "random_signs", "draw": self.seed},
             "gradient": {"field": "gradient", "loss": self.loss},
-            "delta_1": {"field": "delta", **_step(1), "loss": self.loss},
+            "delta_1": {"field": "delta", **_build_step_parameters(1), "loss": self.loss},
         }
-        walk = {k: v for k, v in (self.walk or {}).items() if k != "num_steps"}
-        for step in self.points:
-            clip = walk["bounds"] is not None
-            found[_key(step)] = {
-                "field": "walk", **_step(step), "loss": walk["loss"],
-                "step_size": walk["step_size"], "pixel_clip": clip,
-            }  # fmt: skip
+        walk_settings = {k: v for k, v in (self.iterate_options or {}).items() if k != "num_steps"}
+        for step in self.delta_steps:
+            clip = walk_settings["bounds"] is not None
+            descriptions[_format_iterate_key(step)] = {
+                "field": "walk",
+                **_build_step_parameters(step),
+                "loss": walk_settings["loss"],
+                "step_size": walk_settings["step_size"],
+                "pixel_clip": clip,
+            }
         if self.translator is not None:
-            learnt = found[_key(self.points[-1])]
-            found["translated"] = {**learnt, "field": "translated"}
-            found["error"] = {**learnt, "field": "error"}
-        return found
+            target_description = descriptions[_format_iterate_key(self.delta_steps[-1])]
+            descriptions["translated"] = {**target_description, "field": "translated"}
+            descriptions["error"] = {**target_description, "field": "error"}
+        return descriptions
 
 
-def _step(step: int) -> dict[str, Any]:
+def _build_step_parameters(step: int) -> dict[str, Any]:
     return {"step": step, "pixel_clip": False}
 
 
-def _key(step: int) -> str:
+def _format_iterate_key(step: int) -> str:
     return f"walk_{step}"
 
 
-def of_batch(
-    logits_fn: LogitsFn, batch: Batch, plan: Plan
+def compute_fields(
+    logits_fn: LogitsFn, batch: Batch, spec: SpectralFieldSpec
 ) -> dict[str, np.ndarray]:
     """Makes the fields of a batch.
 
     Args:
       logits_fn: The classifier.
       batch: The images; rows of weight 0 are left out.
-      plan: What is made.
+      spec: What is made.
 
     Returns:
       float32 [n, height, width, channels] by key: "data", the images;
@@ -107,49 +110,48 @@ def of_batch(
       clipped if it is; "translated", G(X_0); and "error", G(X_0) less
       Delta_N of the true label.
     """
-    rows = batch["weight"].numpy() > 0
+    is_real = batch["weight"].numpy() > 0
     images, labels = batch["image"], batch["label"]
-    gradient = _program(logits_fn, plan.loss)(images, labels)
-    keys = draws.keys(plan.seed, batch["id"])
-    found = {
+    gradient = _get_gradient_program(logits_fn, spec.loss)(images, labels)
+    keys = draws.make_keys(spec.seed, batch["id"])
+    fields = {
         "data": images,
         "random_signs": draws.signs(keys, images.shape[1:]),
         "gradient": gradient,
         # Delta_1 = -epsilon sign(grad_X l(f(X_0), Y*))       (S, Eqs. 1, 2)
         "delta_1": -tf.sign(gradient),
     }
-    moved = dict(_walked(logits_fn, images, labels, plan))
-    found |= moved
-    if plan.translator is not None:
-        translated = compilation.predict(plan.translator, images)
-        found["translated"] = translated
-        found["error"] = translated - moved[_key(plan.points[-1])]
-    return {key: field.numpy()[rows] for key, field in found.items()}
+    deltas = dict(_iterate_deltas(logits_fn, images, labels, spec))
+    fields |= deltas
+    if spec.translator is not None:
+        translated = compilation.predict(spec.translator, images)
+        fields["translated"] = translated
+        fields["error"] = translated - deltas[_format_iterate_key(spec.delta_steps[-1])]
+    return {key: field.numpy()[is_real] for key, field in fields.items()}
 
 
-def _walked(
-    logits_fn: LogitsFn, images: tf.Tensor, labels: tf.Tensor, plan: Plan
+def _iterate_deltas(
+    logits_fn: LogitsFn, images: tf.Tensor, labels: tf.Tensor, spec: SpectralFieldSpec
 ) -> Iterator[tuple[str, tf.Tensor]]:
     """Yields Delta_n at the points of the walk."""
-    current, done = images, 0
-    for point in plan.points:
-        current = opposite_fgsm.walk(
-            logits_fn, current, labels,
-            **{**plan.walk, "num_steps": point - done},
-        )  # fmt: skip
-        done = point
-        yield _key(point), current - images
+    current, num_done = images, 0
+    for point in spec.delta_steps:
+        current = opposite_fgsm.iterate(
+            logits_fn, current, labels, **{**spec.iterate_options, "num_steps": point - num_done}
+        )
+        num_done = point
+        yield _format_iterate_key(point), current - images
 
 
-def _program(logits_fn: LogitsFn, loss: str) -> Callable:
-    value = losses.get(loss)
+def _get_gradient_program(logits_fn: LogitsFn, loss: str) -> Callable:
+    loss_fn = losses.get(loss)
 
     def build(call: LogitsFn) -> Callable:
-        def slope(images, labels):
-            return gradients.input_gradient(
-                lambda inputs: value(call(inputs), labels), images
+        def compute_gradient(images, labels):
+            return gradients.compute_input_gradient(
+                lambda inputs: loss_fn(call(inputs), labels), images
             )[1]
 
-        return tf.function(slope, autograph=False, reduce_retracing=True)
+        return tf.function(compute_gradient, autograph=False, reduce_retracing=True)
 
-    return compilation.program(logits_fn, ("input gradient", loss), build)
+    return compilation.get_program(logits_fn, ("input gradient", loss), build)

@@ -1,6 +1,6 @@
 """What is measured, and the rows that come of it.
 
-A subject travels with the classifier that it describes (`write`, `read`),
+A subject travels with the classifier that it describes (`write_model_info`, `read_model_info`),
 so that whoever measures it needs no settings.
 """
 
@@ -18,7 +18,7 @@ _log = logging.getLogger("qup")
 
 
 @dataclasses.dataclass(frozen=True)
-class Subject:
+class ModelInfo:
     """A classifier, and what all of its rows have in common.
 
     Attributes:
@@ -37,16 +37,13 @@ class Subject:
     seed: int
     parameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
-    def such(self, **parameters: Any) -> "Subject":
+    def with_parameters(self, **parameters: Any) -> "ModelInfo":
         """Returns the subject with further parameters."""
-        both = {**self.parameters, **parameters}
-        return dataclasses.replace(self, parameters=both)
+        merged = {**self.parameters, **parameters}
+        return dataclasses.replace(self, parameters=merged)
 
-    def row(
-        self,
-        measure: str,
-        accuracy: evaluation.Accuracy,
-        attack: Mapping[str, Any] | None = None,
+    def build_row(
+        self, measure: str, accuracy: evaluation.Accuracy, attack: Mapping[str, Any] | None = None
     ) -> Row:
         """Returns one row.
 
@@ -72,7 +69,7 @@ class Subject:
             parameters={**self.parameters, **options},
         )
 
-    def rows(
+    def build_rows(
         self,
         clean: evaluation.Accuracy,
         attacked: Mapping[str, evaluation.Accuracy],
@@ -89,33 +86,33 @@ class Subject:
             one.
           attack: See `row`.
         """
-        rows = [self.row("test_accuracy", clean)]
-        rows += [self.row(m, a, attack) for m, a in attacked.items()]
+        rows = [self.build_row("test_accuracy", clean)]
+        rows += [self.build_row(m, a, attack) for m, a in attacked.items()]
         robust = attacked["robust_accuracy"]
         if robust.value > clean.value:
             _log.warning(
                 "%s: robust accuracy %.2f is above test accuracy %.2f: the "
                 "attack is broken or its gradients are masked. (%s)",
-                self.classifier, robust.value, clean.value,
+                self.classifier,
+                robust.value,
+                clean.value,
                 {**self.parameters, **attack},
-            )  # fmt: skip
-            excess = robust._replace(
-                value=robust.value - clean.value, stderr=None
             )
-            rows.append(self.row("robust_accuracy_excess", excess, attack))
+            excess = robust._replace(value=robust.value - clean.value, stderr=None)
+            rows.append(self.build_row("robust_accuracy_excess", excess, attack))
         return rows
 
 
-def write(subject: Subject, path: pathlib.Path) -> None:
+def write_model_info(model_info: ModelInfo, path: pathlib.Path) -> None:
     """Writes a subject as JSON."""
-    text = json.dumps(dataclasses.asdict(subject), indent=1, sort_keys=True)
+    text = json.dumps(dataclasses.asdict(model_info), indent=1, sort_keys=True)
     files.write_text(path, text)
 
 
-def read(path: pathlib.Path) -> Subject:
-    """Reads what `write` wrote, or raises an InputError."""
+def read_model_info(path: pathlib.Path) -> ModelInfo:
+    """Reads what `write_model_info` wrote, or raises an InputError."""
     try:
-        return Subject(**json.loads(path.read_text(encoding="utf-8")))
+        return ModelInfo(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         message = f"{path} describes no classifier: {error}."
         raise errors.InputError(message) from error

@@ -17,11 +17,11 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from qup.evaluation import Accuracy, binomial, hits
+from qup.evaluation import Accuracy, compute_accuracy, compute_correct_mask
 from qup.types import Attack, Batch, LogitsFn
 
 
-class Transferred(NamedTuple):
+class TransferAccuracies(NamedTuple):
     """What images attacked on one network do to another, in percent.
 
     Attributes:
@@ -36,9 +36,9 @@ class Transferred(NamedTuple):
     broken_by_transfer_alone: Accuracy
 
 
-def transferred(
+def evaluate_transfer(
     networks: Mapping[str, LogitsFn], batches: Iterable[Batch], attack: Attack
-) -> dict[tuple[str, str], Transferred]:
+) -> dict[tuple[str, str], TransferAccuracies]:
     """Attacks every network and shows the images to each.
 
     Args:
@@ -49,31 +49,27 @@ def transferred(
     Returns:
       What was found by (made on, evaluated on).
     """
-    counts = {
-        (made_on, on): np.zeros(3) for made_on in networks for on in networks
-    }
+    counts = {(source, target): np.zeros(3) for source in networks for target in networks}
     total = 0.0
     for batch in batches:
         total += float(tf.reduce_sum(batch["weight"]))
         images = {
-            name: attack(
-                network, batch["image"], batch["label"], ids=batch["id"]
-            )
+            name: attack(network, batch["image"], batch["label"], ids=batch["id"])
             for name, network in networks.items()
         }
-        for on, network in networks.items():
-            clean = hits(network, batch["image"], batch)
-            right = {
-                made_on: hits(network, moved, batch)
-                for made_on, moved in images.items()
+        for target, network in networks.items():
+            clean_mask = compute_correct_mask(network, batch["image"], batch)
+            correct_masks = {
+                source: compute_correct_mask(network, perturbed, batch)
+                for source, perturbed in images.items()
             }
-            for made_on, after in right.items():
-                alone = clean * right[on] * (1 - after)
-                counts[made_on, on] += [
+            for source, transfer_mask in correct_masks.items():
+                by_transfer_alone = clean_mask * correct_masks[target] * (1 - transfer_mask)
+                counts[source, target] += [
                     float(tf.reduce_sum(x))
-                    for x in (after, clean * after, alone)
+                    for x in (transfer_mask, clean_mask * transfer_mask, by_transfer_alone)
                 ]
     return {
-        key: Transferred(*(binomial(float(count), total) for count in row))
+        key: TransferAccuracies(*(compute_accuracy(float(count), total) for count in row))
         for key, row in counts.items()
     }

@@ -11,15 +11,15 @@ from collections.abc import Callable, Mapping
 import keras
 
 from qup import errors, pairs
-from qup.deltas import Deltas
+from qup.deltas import DeltaDataset
 from qup.pix2pix import Pix2Pix
-from qup.training.loop import EpochHook, Loop
+from qup.training.loop import EpochHook, TrainingLoop
 
 SCHEDULES = ("constant", "cosine")
 
 
 def fit_translator(
-    deltas: Deltas,
+    deltas: DeltaDataset,
     *,
     epochs: int,
     width: int = 16,
@@ -63,13 +63,13 @@ def fit_translator(
         width=width,
         scale=deltas.scale,
         l1_weight=l1_weight,
-        learning_rate=_rate(schedule, learning_rate, epochs * steps),
+        learning_rate=_build_learning_rate(schedule, learning_rate, epochs * steps),
         beta_1=beta_1,
         seed=seed,
     )
 
-    Loop(gan, directory=directory, title="translator training").run(
-        lambda epoch: pairs.batches(deltas, batch_size, seed=seed, epoch=epoch),
+    TrainingLoop(gan, directory=directory, title="translator training").run(
+        lambda epoch: pairs.build_pair_batches(deltas, batch_size, seed=seed, epoch=epoch),
         epochs=epochs,
         validate=validate and (lambda: validate(gan.generator)),
         hook=hook,
@@ -77,9 +77,9 @@ def fit_translator(
     return gan.generator
 
 
-def _rate(schedule: str, learning_rate: float, steps: int):
+def _build_learning_rate(schedule: str, learning_rate: float, steps: int):
     if schedule not in SCHEDULES:
-        raise errors.unknown("schedule", schedule, SCHEDULES)
+        raise errors.make_unknown_error("schedule", schedule, SCHEDULES)
     if schedule == "constant":
         return learning_rate
     return keras.optimizers.schedules.CosineDecay(learning_rate, steps)

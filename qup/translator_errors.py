@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from qup import class_templates, opposite_fgsm
-from qup.deltas import Deltas
+from qup.deltas import DeltaDataset
 from qup.evaluation import Accuracy
 from qup.types import Batch, LogitsFn
 
@@ -27,7 +27,7 @@ from qup.types import Batch, LogitsFn
 DeltaFn = Callable[[Batch], tf.Tensor]
 
 
-class Error(NamedTuple):
+class L1Error(NamedTuple):
     """The L1 error of Delta over images.
 
     Attributes:
@@ -40,9 +40,7 @@ class Error(NamedTuple):
     relative: Accuracy
 
 
-def taught(
-    classifier: LogitsFn, deltas: Deltas, templates: np.ndarray
-) -> DeltaFn:
+def build_target_fn(classifier: LogitsFn, deltas: DeltaDataset, templates: np.ndarray) -> DeltaFn:
     """Returns what a translator that learnt `deltas` should give.
 
     Args:
@@ -53,20 +51,20 @@ def taught(
     Returns:
       Batch to the Delta of its labels: the walk's, or the class's template.
     """
-    if deltas.settings.get(class_templates.KEY) == class_templates.REPLACED:
+    if deltas.settings.get(class_templates.DELTA_KEY) == class_templates.CLASS_TEMPLATE:
         return lambda batch: tf.gather(templates, batch["label"])
 
-    def walked(batch: Batch) -> tf.Tensor:
+    def compute_delta(batch: Batch) -> tf.Tensor:
         start, labels = batch["image"], batch["label"]
-        end = opposite_fgsm.walk(classifier, start, labels, **deltas.walk)
+        end = opposite_fgsm.iterate(classifier, start, labels, **deltas.iterate_options)
         return end - start
 
-    return walked
+    return compute_delta
 
 
-def l1_errors(
+def compute_l1_errors(
     predictors: Mapping[str, DeltaFn], batches: Iterable[Batch], target: DeltaFn
-) -> dict[str, Error]:
+) -> dict[str, L1Error]:
     """Compares predictors with the Delta of every image.
 
     Args:
@@ -78,39 +76,39 @@ def l1_errors(
       The errors by the predictors' names, with standard errors over images.
     """
     sizes: list[np.ndarray] = []
-    found: dict[str, list[np.ndarray]] = {name: [] for name in predictors}
+    errors_by_name: dict[str, list[np.ndarray]] = {name: [] for name in predictors}
     for batch in batches:
-        rows = batch["weight"].numpy() > 0
-        real = target(batch)
-        sizes.append(_means(real)[rows])
+        is_real = batch["weight"].numpy() > 0
+        target_delta = target(batch)
+        sizes.append(_compute_mean_abs(target_delta)[is_real])
         for name, predict in predictors.items():
-            found[name].append(_means(predict(batch) - real)[rows])
+            errors_by_name[name].append(_compute_mean_abs(predict(batch) - target_delta)[is_real])
     size = np.concatenate(sizes)
     return {
-        name: _error(np.concatenate(parts), size)
-        for name, parts in found.items()
+        name: _estimate_l1_error(np.concatenate(chunks), size)
+        for name, chunks in errors_by_name.items()
     }
 
 
-def _means(deltas: tf.Tensor) -> np.ndarray:
+def _compute_mean_abs(deltas: tf.Tensor) -> np.ndarray:
     """Returns each image's mean of |Delta|, float64 [batch]."""
     means = tf.reduce_mean(tf.abs(deltas), tf.range(1, tf.rank(deltas)))
     return means.numpy().astype(np.float64)
 
 
-def _error(error: np.ndarray, size: np.ndarray) -> Error:
-    count, pixels = len(error), float(error.mean())
-    mean = float(size.mean())
+def _estimate_l1_error(image_errors: np.ndarray, image_sizes: np.ndarray) -> L1Error:
+    count, pixels = len(image_errors), float(image_errors.mean())
+    mean = float(image_sizes.mean())
     relative = Accuracy(math.nan, None, count)
     if mean:
         ratio = pixels / mean
         # Of a ratio of means, to first order: Var(e - r s) / (n mean(s)^2).
-        spread = _stderr((error - ratio * size) / mean)
-        relative = Accuracy(ratio, spread, count)
-    return Error(Accuracy(pixels, _stderr(error), count), relative)
+        stderr = _compute_stderr((image_errors - ratio * image_sizes) / mean)
+        relative = Accuracy(ratio, stderr, count)
+    return L1Error(Accuracy(pixels, _compute_stderr(image_errors), count), relative)
 
 
-def _stderr(values: np.ndarray) -> float | None:
+def _compute_stderr(values: np.ndarray) -> float | None:
     if len(values) < 2:
         return None
     return float(values.std(ddof=1) / math.sqrt(len(values)))

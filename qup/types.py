@@ -47,7 +47,7 @@ class DatasetInfo:
         return len(self.class_names)
 
     @property
-    def watched(self) -> str:
+    def monitor_split(self) -> str:
         """The split that the curves of a training show.
 
         Images held out; where none are, the test split, on which no
@@ -72,7 +72,5 @@ class Recipe:
     optimizer: str = "adam"
     learning_rate: float = 1e-3
     batch_size: int = 128
-    optimizer_options: Mapping[str, Any] = dataclasses.field(
-        default_factory=dict
-    )
+    optimizer_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     plateau: bool = False

@@ -15,39 +15,49 @@ from qup import errors
 from qup.measurements import Row
 
 # Beyond this many standard errors two numbers are said to differ.
-BEYOND = 3.0
+Z_THRESHOLD = 3.0
 # Differences below it are rounding.
-FLOOR = 1e-9
-_DEFAULTS = {
-    "label": None, "packet": "loss", "temperature": 1.0, "epochs": 0,
-    "model": "network", "dataset": "", "control": "", "centre": None,
-    "checks": (), "faces": None, "image_shape": None, "diagnostics": {},
-    "refused": {}, "matrix": None,
-}  # fmt: skip
+ATOL = 1e-9
+_METADATA_DEFAULTS = {
+    "label": None,
+    "packet": "loss",
+    "temperature": 1.0,
+    "epochs": 0,
+    "model": "network",
+    "dataset": "",
+    "control": "",
+    "centre": None,
+    "checks": (),
+    "faces": None,
+    "image_shape": None,
+    "diagnostics": {},
+    "refused": {},
+    "matrix": None,
+}
 
 
-class Average(NamedTuple):
+class MeanEstimate(NamedTuple):
     """The mean over many axes.
 
     Attributes:
       value: Of those that could be estimated; NaN where none could.
       stderr: Its standard error, or an upper limit of it.
-      known: Number of axes that could be estimated.
+      num_known: Number of axes that could be estimated.
       n: Number of axes.
     """
 
     value: float
     stderr: float
-    known: int
+    num_known: int
     n: int
 
 
-class Measured:
+class RelationRecord:
     """One relation of one network.
 
     Attributes:
       arrays: See `uncertainty.records`.
-      told: The same; what was not told has a default.
+      metadata: The same; what was not told has a default.
       means: Measure to its mean over all pixels and that mean's own error,
         where they are known.
     """
@@ -55,22 +65,23 @@ class Measured:
     def __init__(
         self,
         arrays: Mapping[str, np.ndarray],
-        told: Mapping[str, Any],
+        metadata: Mapping[str, Any],
         means: Mapping[str, tuple[float, float]] | None = None,
     ):
         """Keeps what `uncertainty.records.load` returned, and means."""
         self.arrays = arrays
-        self.told = {**_DEFAULTS, **told}
-        self.told.setdefault("domain_text", self.told["domain"])
+        self.metadata = {**_METADATA_DEFAULTS, **metadata}
+        self.metadata.setdefault("domain_text", self.metadata["domain"])
         self.means = means or {}
         self.names = [str(name) for name in arrays["axes"]]
-        own = np.array([n.startswith("pixel:") for n in self.names], bool)
-        self._shown = own if own.any() else ~own
-        self.pixels = np.array([int(n[6:]) for n in self.names
-                                if n.startswith("pixel:")], int)  # fmt: skip
+        is_pixel = np.array([name.startswith("pixel:") for name in self.names], bool)
+        self._summary_mask = is_pixel if is_pixel.any() else ~is_pixel
+        self.pixels = np.array(
+            [int(name[6:]) for name in self.names if name.startswith("pixel:")], int
+        )
 
     def __getitem__(self, key: str) -> Any:
-        return self.told[key]
+        return self.metadata[key]
 
     @property
     def domain(self) -> str:
@@ -88,7 +99,7 @@ class Measured:
         return "pixels" if self.pixels.size else "directions"
 
     @property
-    def sharp(self) -> bool:
+    def use_correlation_estimator(self) -> bool:
         """Says whether 1/2 / |corr(x, s)| tells more than the product.
 
         So it is in a Gaussian window; in a sine window s has no finite
@@ -96,64 +107,62 @@ class Measured:
         """
         return self.domain == "window"
 
-    def every(self, measure: str) -> tuple[np.ndarray, np.ndarray]:
+    def all_values(self, measure: str) -> tuple[np.ndarray, np.ndarray]:
         """Returns values and errors [axes], NaN where one is unknown.
 
         Args:
           measure: One of `uncertainty.MEASURES`; or "excess", that of the
             product over 1/2, by correlation where that is `sharp`.
         """
-        name = self._name(measure)
+        name = self._resolve_measure(measure)
         value = np.array(self.arrays[name], float)
         error = np.array(self.arrays[f"{name}_stderr"], float)
         value -= 0.5 * (measure == "excess")
-        unknown = ~(np.isfinite(value) & np.isfinite(error))
-        value[unknown] = error[unknown] = np.nan
+        is_unknown = ~(np.isfinite(value) & np.isfinite(error))
+        value[is_unknown] = error[is_unknown] = np.nan
         return value, error
 
-    def _name(self, measure: str) -> str:
+    def _resolve_measure(self, measure: str) -> str:
         if measure != "excess":
             return measure
-        return "product_by_correlation" if self.sharp else "uncertainty_product"
+        return "product_by_correlation" if self.use_correlation_estimator else "uncertainty_product"
 
-    def shown(self, measure: str) -> tuple[np.ndarray, np.ndarray]:
+    def pixel_values(self, measure: str) -> tuple[np.ndarray, np.ndarray]:
         """Returns the same of the pixels, or of directions without any."""
-        value, error = self.every(measure)
-        return value[self._shown], error[self._shown]
+        value, error = self.all_values(measure)
+        return value[self._summary_mask], error[self._summary_mask]
 
-    def average(self, measure: str) -> Average:
+    def mean(self, measure: str) -> MeanEstimate:
         """Returns the mean over pixels, or over directions without any.
 
         Its error is its own where `means` has it, else the mean of the
         axes' errors: an upper limit, because axes share their samples.
         """
-        value, error = self.shown(measure)
-        known = np.isfinite(value)
-        count, n = int(known.sum()), len(value)
-        name = self._name(measure)
-        mean, own = self.means.get(name, (np.nan, np.nan))
-        if np.isfinite(mean) and np.isfinite(own):
-            return Average(mean - 0.5 * (measure == "excess"), own, count, n)
+        value, error = self.pixel_values(measure)
+        is_known = np.isfinite(value)
+        count, n = int(is_known.sum()), len(value)
+        name = self._resolve_measure(measure)
+        mean, stderr = self.means.get(name, (np.nan, np.nan))
+        if np.isfinite(mean) and np.isfinite(stderr):
+            return MeanEstimate(mean - 0.5 * (measure == "excess"), stderr, count, n)
         if not count:
-            return Average(np.nan, np.nan, 0, n)
-        mean, own = value[known].mean(), error[known].mean()
-        return Average(float(mean), float(own), count, n)
+            return MeanEstimate(np.nan, np.nan, 0, n)
+        mean, stderr = value[is_known].mean(), error[is_known].mean()
+        return MeanEstimate(float(mean), float(stderr), count, n)
 
-    def left(self, measure: str) -> np.ndarray:
+    def leave_one_out(self, measure: str) -> np.ndarray:
         """Returns the means of `pairing.means`: [1 + groups], or nothing."""
-        name = f"left_{self._name(measure)}"
+        name = f"left_{self._resolve_measure(measure)}"
         return np.asarray(self.arrays.get(name, ()), float)
 
-    def at(self, measure: str, name: str) -> Average:
+    def axis_value(self, measure: str, name: str) -> MeanEstimate:
         """Returns the same of one axis, by its name."""
-        place = self.names.index(name)
-        value, error = (float(part[place]) for part in self.every(measure))
-        return Average(value, error, int(np.isfinite(value)), 1)
+        index = self.names.index(name)
+        value, error = (float(array[index]) for array in self.all_values(measure))
+        return MeanEstimate(value, error, int(np.isfinite(value)), 1)
 
 
-def measured(
-    records: Iterable[tuple], rows: Iterable[Row] = ()
-) -> list[Measured]:
+def build_records(records: Iterable[tuple], rows: Iterable[Row] = ()) -> list[RelationRecord]:
     """Returns records with the means that rows tell of them.
 
     Args:
@@ -166,31 +175,40 @@ def measured(
     """
     means: dict[tuple, dict[str, tuple[float, float]]] = {}
     for row in rows:
-        told = row.parameters
-        if (told.get("over"), told.get("statistic")) == ("pixels", "mean"):
+        metadata = row.parameters
+        if (metadata.get("over"), metadata.get("statistic")) == ("pixels", "mean"):
             error = np.nan if row.stderr is None else row.stderr
-            known = {**told, "epochs": row.epochs, "model": row.model}
-            held = means.setdefault(_key(known), {})
-            held[row.measure] = row.value, error
-    found = []
-    for arrays, told in records:
-        known = {**told, "domain": told.get("domain_text", told["domain"])}
-        found.append(Measured(arrays, told, means.get(_key(known))))
-    if not found:
-        raise errors.InputError(
-            "A report needs at least one measured relation; got none."
+            key_values = {**metadata, "epochs": row.epochs, "model": row.model}
+            record_means = means.setdefault(_record_key(key_values), {})
+            record_means[row.measure] = row.value, error
+    relation_records = []
+    for arrays, metadata in records:
+        key_values = {**metadata, "domain": metadata.get("domain_text", metadata["domain"])}
+        relation_records.append(
+            RelationRecord(arrays, metadata, means.get(_record_key(key_values)))
         )
-    return found
+    if not relation_records:
+        raise errors.InputError("A report needs at least one measured relation; got none.")
+    return relation_records
 
 
-def _key(told: Mapping[str, Any]) -> tuple:
-    names = ("model", "epochs", "control", "label", "packet", "temperature",
-             "domain", "centre", "estimator")  # fmt: skip
-    both = {**_DEFAULTS, **told}
-    return tuple(both.get(name) for name in names)
+def _record_key(metadata: Mapping[str, Any]) -> tuple:
+    names = (
+        "model",
+        "epochs",
+        "control",
+        "label",
+        "packet",
+        "temperature",
+        "domain",
+        "centre",
+        "estimator",
+    )
+    values = {**_METADATA_DEFAULTS, **metadata}
+    return tuple(values.get(name) for name in names)
 
 
-def apart(one: Average, other: Average) -> float:
+def z_score(first: MeanEstimate, second: MeanEstimate) -> float:
     """Returns a difference in standard errors; NaN where one is unknown."""
-    error = np.maximum(np.hypot(one.stderr, other.stderr), FLOOR)
-    return float(abs(one.value - other.value) / error)
+    error = np.maximum(np.hypot(first.stderr, second.stderr), ATOL)
+    return float(abs(first.value - second.value) / error)

@@ -9,99 +9,101 @@ for (packet, domain), group in settings(found).items():
 from collections.abc import Iterable, Sequence
 
 from qup.measurements import Row
-from qup.uncertainty_measured import Measured
+from qup.uncertainty_measured import RelationRecord
 
-_DOMAINS = {
+_DOMAIN_FORMATS = {
     "box": "the box of images",
     "window": "Gaussian window of width s = {}",
     "sine": "the sine window",
 }
-_ESTIMATORS = {"importance": "importance sampling", "mcmc": "MCMC"}
+_ESTIMATOR_NAMES = {"importance": "importance sampling", "mcmc": "MCMC"}
 
 
-def main(found: Sequence[Measured]) -> list[Measured]:
+def select_final_records(records: Sequence[RelationRecord]) -> list[RelationRecord]:
     """Returns those of the network itself with the most epochs, at T = 1."""
-    own = [each for each in found if not each["control"]] or list(found)
-    own = [each for each in own if each["temperature"] == 1] or own
-    most = max((each["epochs"] for each in own), default=0)
-    return [each for each in own if each["epochs"] == most]
+    candidates = [record for record in records if not record["control"]] or list(records)
+    candidates = [record for record in candidates if record["temperature"] == 1] or candidates
+    max_epochs = max((record["epochs"] for record in candidates), default=0)
+    return [record for record in candidates if record["epochs"] == max_epochs]
 
 
-def snapshots(found: Sequence[Measured]) -> list[Measured]:
+def select_snapshots(records: Sequence[RelationRecord]) -> list[RelationRecord]:
     """Returns those of the network itself at T = 1, by epochs."""
-    own = [e for e in found if not e["control"] and e["temperature"] == 1]
-    return sorted(own, key=lambda each: each["epochs"])
+    candidates = [
+        record for record in records if not record["control"] and record["temperature"] == 1
+    ]
+    return sorted(candidates, key=lambda record: record["epochs"])
 
 
-def settings(found: Sequence[Measured]) -> dict[tuple, list[Measured]]:
+def group_by_setting(records: Sequence[RelationRecord]) -> dict[tuple, list[RelationRecord]]:
     """Groups by packet and domain, such as ("loss", "window:0.1").
 
     Of domains of one kind only those with the most records: further widths
     serve comparison alone.
     """
-    groups: dict[tuple, list[Measured]] = {}
-    for each in found:
-        key = (each["packet"], each["domain_text"])
-        groups.setdefault(key, []).append(each)
-    most: dict[tuple, int] = {}
+    groups: dict[tuple, list[RelationRecord]] = {}
+    for record in records:
+        key = (record["packet"], record["domain_text"])
+        groups.setdefault(key, []).append(record)
+    largest: dict[tuple, int] = {}
     for key, group in groups.items():
         kind = (key[0], group[0].domain)
-        most[kind] = max(most.get(kind, 0), len(group))
+        largest[kind] = max(largest.get(kind, 0), len(group))
     return {
         key: group
         for key, group in groups.items()
-        if len(group) == most[key[0], group[0].domain]
+        if len(group) == largest[key[0], group[0].domain]
     }
 
 
-def exact(found: Sequence[Measured]) -> list[Measured]:
+def select_most_exact(records: Sequence[RelationRecord]) -> list[RelationRecord]:
     """Returns, for each label, the relation with the least error."""
-    best: dict[tuple, Measured] = {}
-    for each in found:
-        key = (each["label"], str(each["centre"]))
-        held = best.setdefault(key, each)
-        if not _error(held) <= _error(each):
-            best[key] = each
-    return list(best.values())
+    most_exact: dict[tuple, RelationRecord] = {}
+    for record in records:
+        key = (record["label"], str(record["centre"]))
+        previous = most_exact.setdefault(key, record)
+        if not _product_error(previous) <= _product_error(record):
+            most_exact[key] = record
+    return list(most_exact.values())
 
 
-def _error(of: Measured) -> float:
-    return of.average("uncertainty_product").stderr
+def _product_error(record: RelationRecord) -> float:
+    return record.mean("uncertainty_product").stderr
 
 
-def accuracy(
-    rows: Iterable[Row], of: Measured, measure: str = "test_accuracy"
+def find_accuracy_row(
+    rows: Iterable[Row], record: RelationRecord, measure: str = "test_accuracy"
 ) -> Row | None:
     """Returns the row of a network's accuracy; None where there is none.
 
     Args:
       rows: Their parameters tell "control", where they are of one; a TA
         without "temperature" holds at every one, an RA at 1.
-      of: The network.
+      record: The network.
       measure: "test_accuracy" or "robust_accuracy".
     """
-    heat = of["temperature"]
+    temperature = record["temperature"]
     # Decisions do not depend on temperature; what an attack finds may.
-    plain = heat if measure == "test_accuracy" else 1
-    found = [
+    default_temperature = temperature if measure == "test_accuracy" else 1
+    matches = [
         row
         for row in rows
         if row.measure == measure
-        and (row.model, row.epochs) == (of["model"], of["epochs"])
-        and row.parameters.get("control", "") == of["control"]
-        and row.parameters.get("temperature", plain) == heat
+        and (row.model, row.epochs) == (record["model"], record["epochs"])
+        and row.parameters.get("control", "") == record["control"]
+        and row.parameters.get("temperature", default_temperature) == temperature
     ]
-    return max(found, key=lambda r: "temperature" in r.parameters, default=None)
+    return max(matches, key=lambda row: "temperature" in row.parameters, default=None)
 
 
-def accuracies(rows: Iterable[Row], of: Measured) -> dict[str, Row]:
+def find_accuracy_rows(rows: Iterable[Row], record: RelationRecord) -> dict[str, Row]:
     """Returns TA and RA of a network by their measures, where known."""
     names = ("test_accuracy", "robust_accuracy")
-    found = {name: accuracy(rows, of, name) for name in names}
-    return {name: row for name, row in found.items() if row is not None}
+    rows_by_measure = {name: find_accuracy_row(rows, record, name) for name in names}
+    return {name: row for name, row in rows_by_measure.items() if row is not None}
 
 
-def attack(row: Row) -> str:
+def format_attack(row: Row) -> str:
     """Returns what a robust accuracy was measured with, in brackets."""
     if not row.attack:
         return ""
@@ -109,43 +111,40 @@ def attack(row: Row) -> str:
     return f" ({row.attack}{budget})"
 
 
-def network(of: Measured) -> str:
+def format_network(record: RelationRecord) -> str:
     """Returns what tells a network from the others of its run."""
-    words = of["control"].replace("_", " ")
-    words = words or f"{of['epochs']} {plural(of['epochs'], 'epoch')}"
-    if of["temperature"] != 1:
-        words += f", T = {of['temperature']:g}"
-    return words
+    text = record["control"].replace("_", " ")
+    text = text or f"{record['epochs']} {pluralize(record['epochs'], 'epoch')}"
+    if record["temperature"] != 1:
+        text += f", T = {record['temperature']:g}"
+    return text
 
 
-def domain(found: Sequence[Measured]) -> str:
+def format_domain(records: Sequence[RelationRecord]) -> str:
     """Returns the domain in words, with every width of a window."""
-    of = found[0]
-    widths = {f"{each.width:g}": each.width for each in found}
-    listed = ", ".join(sorted(widths, key=widths.__getitem__))
-    kind, _, number = str(of["centre"]).partition(":")
-    around = {
-        "mean": " around the class mean",
-        "image": f" around test image {number}",
-    }
-    words = _DOMAINS.get(of.domain, of["domain_text"]).format(listed)
-    return words + (around.get(kind, "") if of.domain == "window" else "")
+    record = records[0]
+    widths = {f"{record.width:g}": record.width for record in records}
+    width_list = ", ".join(sorted(widths, key=widths.__getitem__))
+    kind, _, number = str(record["centre"]).partition(":")
+    centre_texts = {"mean": " around the class mean", "image": f" around test image {number}"}
+    text = _DOMAIN_FORMATS.get(record.domain, record["domain_text"]).format(width_list)
+    return text + (centre_texts.get(kind, "") if record.domain == "window" else "")
 
 
-def plural(count: int, noun: str) -> str:
+def pluralize(count: int, noun: str) -> str:
     """Returns the noun, with an s unless it is one."""
     return noun if count == 1 else f"{noun}s"
 
 
-def labels(found: Sequence[Measured]) -> str:
+def format_labels(records: Sequence[RelationRecord]) -> str:
     """Returns "label 3", "labels 3, 8" or "labels 0 to 9"; "" for none."""
-    values = sorted({of["label"] for of in found} - {None})
-    listed = ", ".join(map(str, values))
+    values = sorted({record["label"] for record in records} - {None})
+    label_list = ", ".join(map(str, values))
     if len(values) > 2 and values == list(range(values[0], values[-1] + 1)):
-        listed = f"{values[0]} to {values[-1]}"
-    return f"{plural(len(values), 'label')} {listed}" if values else ""
+        label_list = f"{values[0]} to {values[-1]}"
+    return f"{pluralize(len(values), 'label')} {label_list}" if values else ""
 
 
-def estimator(name: str) -> str:
+def format_estimator(name: str) -> str:
     """Returns an estimator in words."""
-    return _ESTIMATORS.get(name, name)
+    return _ESTIMATOR_NAMES.get(name, name)

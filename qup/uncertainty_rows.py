@@ -25,19 +25,13 @@ import numpy as np
 
 from qup.evaluation import Accuracy
 from qup.measurements import Row
-from qup.measures.uncertainty import (
-    Estimate,
-    Relation,
-    TooFewError,
-    matrix,
-    sums,
-)
-from qup.measures.uncertainty.relation import statistics
-from qup.subjects import Subject
+from qup.measures.uncertainty import Estimate, Relation, TooFewError, matrix, sums
+from qup.measures.uncertainty.relation import compute_measures
+from qup.subjects import ModelInfo
 
 # Value of the parameter "evaluation" of these rows.
 EVALUATION = "uncertainty"
-MEASURES = (
+ROW_MEASURES = (
     "sigma_x",
     "sigma_p",
     "uncertainty_product",
@@ -45,134 +39,135 @@ MEASURES = (
     "boundary_term",
     "covariance",
 )
-RESOLVED = "uncertainty_bound_resolved"
-_NOTHING = Estimate(np.array(np.nan))
+BOUND_RESOLVED = "uncertainty_bound_resolved"
+_UNKNOWN_ESTIMATE = Estimate(np.array(np.nan))
 # Standard errors from which on a covariance is told from 0.
-_BEYOND = 2.0
+_Z_THRESHOLD = 2.0
 
 
-def of_relation(
-    subject: Subject,
-    found: Relation,
-    *,
-    named: Sequence[str] = (),
-    artifact: str = "",
+def build_relation_rows(
+    subject: ModelInfo, relation: Relation, *, named_axes: Sequence[str] = (), artifact: str = ""
 ) -> list[Row]:
     """Returns the rows of one relation.
 
     Args:
       subject: The network; its parameters tell packet, domain, label, ...
-      found: By importance sampling or MCMC.
-      named: Names of axes that have rows of their own.
+      relation: By importance sampling or MCMC.
+      named_axes: Names of axes that have rows of their own.
       artifact: Path of the .npz of all axes.
 
     Returns:
-      Of each of `MEASURES` the mean and the median over the pixels
+      Of each of `ROW_MEASURES` the mean and the median over the pixels
       ({"over":"pixels","statistic":"mean"}) and the value along each of
-      `named` ({"over":"axis","axis":"pca:0"}); of two directions or more the
+      `named_axes` ({"over":"axis","axis":"pca:0"}); of two directions or more the
       eigenvalues of the matrix form ({"over":"directions"});
       effective_sample_size and, of chains, the worst of all axes: r_hat and
       least_effective_sample_size. A value that could not be estimated is
       NaN, an error that could not be, None.
     """
-    subject = subject.such(evaluation=EVALUATION, estimator=found.estimator)
-    rows = _summaries(subject, found) if len(found.axes.pixels) else []
-    rows += _along(subject, found, named) + _between(subject, found)
-    sizes = {"effective_sample_size": found.effective_sample_size}
-    worst = ("r_hat", "least_effective_sample_size")
-    sizes |= {k: v for k, v in found.diagnostics.items() if k in worst}
+    subject = subject.with_parameters(evaluation=EVALUATION, estimator=relation.estimator)
+    rows = _build_pixel_rows(subject, relation) if len(relation.axes.pixels) else []
+    rows += _build_axis_rows(subject, relation, named_axes) + _build_matrix_rows(subject, relation)
+    sizes = {"effective_sample_size": relation.effective_sample_size}
+    worst_measures = ("r_hat", "least_effective_sample_size")
+    sizes |= {name: value for name, value in relation.diagnostics.items() if name in worst_measures}
     rows += [
-        subject.row(measure, Accuracy(float(value), None, found.n))
+        subject.build_row(measure, Accuracy(float(value), None, relation.n))
         for measure, value in sizes.items()
     ]
     return [dataclasses.replace(row, artifact=artifact) for row in rows]
 
 
-def of_refusal(subject: Subject, estimator: str, error: TooFewError) -> Row:
+def build_refusal_row(subject: ModelInfo, estimator: str, error: TooFewError) -> Row:
     """Returns the row of an estimate that was refused: its effective size.
 
     Args:
-      subject: See `of_relation`.
+      subject: See `build_relation_rows`.
       estimator: "importance" or "mcmc".
       error: Why.
 
     Returns:
       "effective_sample_size", with {"refused": True}.
     """
-    told = subject.such(
+    refused_subject = subject.with_parameters(
         evaluation=EVALUATION, estimator=estimator, refused=True
     )
     size = Accuracy(error.size, None, error.count)
-    return told.row("effective_sample_size", size)
+    return refused_subject.build_row("effective_sample_size", size)
 
 
-def _measures(found: Relation) -> tuple[str, ...]:
+def _list_measures(relation: Relation) -> tuple[str, ...]:
     """Returns what is told; 1/2 / |corr(x, s)| where it has its meaning."""
-    more = ("product_by_correlation",) if found.vanishes else ()
-    return MEASURES + more
+    extra = ("product_by_correlation",) if relation.vanishes else ()
+    return ROW_MEASURES + extra
 
 
-def _summaries(subject: Subject, found: Relation) -> list[Row]:
-    count, measures = len(found.axes.pixels), _measures(found)
+def _build_pixel_rows(subject: ModelInfo, relation: Relation) -> list[Row]:
+    count, measures = len(relation.axes.pixels), _list_measures(relation)
 
     def over_pixels(groups: sums.Sums) -> dict[str, np.ndarray]:
-        told = statistics(groups, found.vanishes)
-        return {name: told[name][..., :count].mean(-1) for name in measures}
+        values = compute_measures(groups, relation.vanishes)
+        return {name: values[name][..., :count].mean(-1) for name in measures}
 
-    means = sums.jackknife(found.groups, over_pixels, averaged=count)
+    means = sums.jackknife(relation.groups, over_pixels, num_averaged=count)
     rows = []
     for measure in measures:
-        mean = subject.such(over="pixels", statistic="mean")
-        each = found[measure].value[:count]
+        mean_subject = subject.with_parameters(over="pixels", statistic="mean")
+        pixel_values = relation[measure].value[:count]
         # A mean of pixels that have no value has none.
-        whole = means[measure] if np.isfinite(each).all() else _NOTHING
-        rows.append(mean.row(measure, _accuracy(whole, found.n)))
-        middle = Estimate(np.median(each))
-        median = subject.such(over="pixels", statistic="median")
-        rows.append(median.row(measure, _accuracy(middle, found.n)))
-    if not found.vanishes:
-        told = subject.such(over="pixels")
-        share = Accuracy(_resolved(found["covariance"][:count]), None, found.n)
-        rows.append(told.row(RESOLVED, share))
+        mean_estimate = means[measure] if np.isfinite(pixel_values).all() else _UNKNOWN_ESTIMATE
+        rows.append(mean_subject.build_row(measure, _to_accuracy(mean_estimate, relation.n)))
+        median_estimate = Estimate(np.median(pixel_values))
+        median_subject = subject.with_parameters(over="pixels", statistic="median")
+        rows.append(median_subject.build_row(measure, _to_accuracy(median_estimate, relation.n)))
+    if not relation.vanishes:
+        pixel_subject = subject.with_parameters(over="pixels")
+        share = Accuracy(
+            _compute_resolved_percent(relation["covariance"][:count]), None, relation.n
+        )
+        rows.append(pixel_subject.build_row(BOUND_RESOLVED, share))
     return rows
 
 
-def _resolved(covariance: Estimate) -> float:
+def _compute_resolved_percent(covariance: Estimate) -> float:
     """Returns at how many percent of the axes |Cov(x, s)| is not noise."""
     value, error = np.abs(covariance.value), covariance.stderr
-    return float(100 * np.mean(value > _BEYOND * error))
+    return float(100 * np.mean(value > _Z_THRESHOLD * error))
 
 
-def _along(
-    subject: Subject, found: Relation, named: Iterable[str]
+def _build_axis_rows(
+    subject: ModelInfo, relation: Relation, named_axes: Iterable[str]
 ) -> list[Row]:
     rows = []
-    for name in named:
-        place = found.axes.names.index(name)
-        told = subject.such(over="axis", axis=name)
+    for name in named_axes:
+        index = relation.axes.names.index(name)
+        axis_subject = subject.with_parameters(over="axis", axis=name)
         rows += [
-            told.row(measure, _accuracy(found[measure][place], found.n))
-            for measure in _measures(found)
+            axis_subject.build_row(measure, _to_accuracy(relation[measure][index], relation.n))
+            for measure in _list_measures(relation)
         ]
     return rows
 
 
-def _between(subject: Subject, found: Relation) -> list[Row]:
+def _build_matrix_rows(subject: ModelInfo, relation: Relation) -> list[Row]:
     """Returns the rows of the matrix form, where there is one."""
-    if len(found.axes.directions) < 2:
+    if len(relation.axes.directions) < 2:
         return []
-    form, told = matrix.form(found), subject.such(over="directions")
-    chosen = {"matrix_least_eigenvalue": form.least}
-    if not found.vanishes:
+    form, direction_subject = (
+        matrix.compute_matrix_form(relation),
+        subject.with_parameters(over="directions"),
+    )
+    eigenvalues = {"matrix_least_eigenvalue": form.least}
+    if not relation.vanishes:
         # Elsewhere noise alone makes it negative.
-        chosen["matrix_least_eigenvalue_without_b"] = form.least_vanishing
+        eigenvalues["matrix_least_eigenvalue_without_b"] = form.least_vanishing
     return [
-        told.row(measure, _accuracy(of, found.n))
-        for measure, of in chosen.items()
+        direction_subject.build_row(measure, _to_accuracy(estimate, relation.n))
+        for measure, estimate in eigenvalues.items()
     ]
 
 
-def _accuracy(estimate: Estimate, n: int) -> Accuracy:
+def _to_accuracy(estimate: Estimate, n: int) -> Accuracy:
     error = np.nan if estimate.stderr is None else float(estimate.stderr)
-    known = np.isfinite(error)
-    return Accuracy(float(estimate.value), error if known else None, n)
+    is_known = np.isfinite(error)
+    return Accuracy(float(estimate.value), error if is_known else None, n)

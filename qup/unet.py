@@ -12,23 +12,21 @@ from qup import errors
 from qup.batch_normalization import BatchNormalization
 
 
-def _block(tensor, filters: int, momentum: float):
+def _apply_conv_block(tensor, filters: int, momentum: float):
     """Two 3 x 3 convolutions, each with batch normalisation and ReLU."""
     for _ in range(2):
-        tensor = layers.Conv2D(filters, 3, padding="same", use_bias=False)(
-            tensor
-        )
+        tensor = layers.Conv2D(filters, 3, padding="same", use_bias=False)(tensor)
         tensor = BatchNormalization(momentum=momentum)(tensor)
         tensor = layers.ReLU()(tensor)
     return tensor
 
 
-def features(images, width: int, *, momentum: float = 0.99):
+def build_features(images, width: int, *, momentum: float = 0.99):
     """Returns what the U-Net knows of every pixel, before its last layer.
 
     Args:
       images: Keras tensor [batch, height, width, channels], its sides
-        multiples of 16, see `padding`.
+        multiples of 16, see `compute_padding`.
       width: Channels of the first block; each next one has twice as many.
       momentum: Of the memory of batch normalisation.
 
@@ -37,18 +35,18 @@ def features(images, width: int, *, momentum: float = 0.99):
     """
     tensor, skips = images, []
     for level in range(4):
-        tensor = _block(tensor, width * 2**level, momentum)
+        tensor = _apply_conv_block(tensor, width * 2**level, momentum)
         skips.append(tensor)
         tensor = layers.MaxPooling2D()(tensor)
-    tensor = _block(tensor, width * 16, momentum)
+    tensor = _apply_conv_block(tensor, width * 16, momentum)
     for level in reversed(range(4)):
         tensor = layers.Conv2DTranspose(width * 2**level, 2, strides=2)(tensor)
         tensor = layers.Concatenate()([skips.pop(), tensor])
-        tensor = _block(tensor, width * 2**level, momentum)
+        tensor = _apply_conv_block(tensor, width * 2**level, momentum)
     return tensor
 
 
-def unet(
+def build_unet(
     image_shape: tuple[int, int, int], *, width: int = 16, scale: float = 1.0
 ) -> keras.Model:
     """Builds the translator, image to Delta.
@@ -70,23 +68,23 @@ def unet(
 
     Reference: Ronneberger, Fischer, Brox 2015, arXiv 1505.04597.
     """
-    errors.check_number("translator width", width, least=1)
+    errors.check_number("translator width", width, at_least=1)
     errors.check_number("translator scale", scale, above=0)
     inputs = keras.Input(image_shape, name="image")
-    frame = padding(image_shape)
-    tensor = features(layers.ZeroPadding2D(frame)(inputs), width)
+    padding_sizes = compute_padding(image_shape)
+    tensor = build_features(layers.ZeroPadding2D(padding_sizes)(inputs), width)
     tensor = layers.Conv2D(
         image_shape[-1],
         1,
         activation="tanh",
         kernel_initializer=keras.initializers.RandomNormal(stddev=0.02),
     )(tensor)
-    tensor = layers.Cropping2D(frame)(tensor)
+    tensor = layers.Cropping2D(padding_sizes)(tensor)
     outputs = layers.Rescaling(scale, name="delta")(tensor)
     return keras.Model(inputs, outputs, name="translator")
 
 
-def padding(image_shape: tuple[int, int, int]):
+def compute_padding(image_shape: tuple[int, int, int]):
     """Returns ((top, bottom), (left, right)) up to a multiple of 16."""
-    missing = [-side % 16 for side in image_shape[:2]]
-    return tuple((m // 2, m - m // 2) for m in missing)
+    remainders = [-side % 16 for side in image_shape[:2]]
+    return tuple((m // 2, m - m // 2) for m in remainders)

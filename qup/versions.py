@@ -9,12 +9,18 @@ import tensorflow as tf
 import qup
 
 
-def installed() -> dict[str, str]:
+def collect_versions() -> dict[str, str]:
     """Returns the versions of all that shapes a number."""
     packages = (
-        "tensorflow", "keras", "numpy", "tensorflow-datasets",
-        "scikit-learn", "pillow", "scipy", "tensorflow-probability",
-    )  # fmt: skip
+        "tensorflow",
+        "keras",
+        "numpy",
+        "tensorflow-datasets",
+        "scikit-learn",
+        "pillow",
+        "scipy",
+        "tensorflow-probability",
+    )
     return {
         "qup": qup.__version__,
         "python": platform.python_version(),

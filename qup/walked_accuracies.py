@@ -21,13 +21,13 @@ import numpy as np
 import tensorflow as tf
 
 from qup import compilation, errors, opposite_fgsm
-from qup.evaluation import Accuracy, binomial, hits
+from qup.evaluation import Accuracy, compute_accuracy, compute_correct_mask
 from qup.types import Attack, Batch, LogitsFn
 
-WALKED_WITH = ("true", "predicted")
+LABEL_SOURCES = ("true", "predicted")
 
 
-class Point(NamedTuple):
+class TrajectoryPoint(NamedTuple):
     """What is measured of X_n.
 
     Attributes:
@@ -43,16 +43,16 @@ class Point(NamedTuple):
     attacked_before: Accuracy
 
 
-def walked_accuracies(
+def evaluate_trajectory(
     logits_fn: LogitsFn,
     batches: Iterable[Batch],
     attack: Attack,
     *,
     points: Sequence[int],
-    walked_with: str = "true",
-    before: Attack | None = None,
+    label_source: str = "true",
+    attack_before: Attack | None = None,
     **steps: Any,
-) -> list[Point]:
+) -> list[TrajectoryPoint]:
     """Walks images, and counts which are classified as their true label.
 
     Args:
@@ -60,64 +60,60 @@ def walked_accuracies(
       batches: The images; padding rows have weight 0.
       attack: attack(logits_fn, images, labels, *, ids), with true labels.
       points: The n to count at.
-      walked_with: "true" labels, or the "predicted": the classifier's, of
+      label_source: "true" labels, or the "predicted": the classifier's, of
         X_0 and of attacked X_0 each.
-      before: The attack on X_0; None takes `attack`.
+      attack_before: The attack on X_0; None takes `attack`.
       **steps: Further arguments of `opposite_fgsm.walk` but `num_steps`.
 
     Returns:
-      A `Point` for each n, rising.
+      A `TrajectoryPoint` for each n, rising.
 
     Raises:
-      InputError: Another `walked_with`, or no points.
+      InputError: Another `label_source`, or no points.
     """
-    if walked_with not in WALKED_WITH:
-        raise errors.unknown("walked_with", walked_with, WALKED_WITH)
+    if label_source not in LABEL_SOURCES:
+        raise errors.make_unknown_error("walked_with", label_source, LABEL_SOURCES)
     points = sorted(set(points))
     if not points or points[0] < 0:
-        raise errors.InputError(
-            f"points must be numbers of steps of at least 0; got {points}."
-        )
+        raise errors.InputError(f"points must be numbers of steps of at least 0; got {points}.")
     counts, total = np.zeros((len(points), 3)), 0.0
     for batch in batches:
-        images, known = batch["image"], (batch["label"], batch["id"])
-        moved = _attacked(before or attack, logits_fn, images, known)
-        walks = zip(
-            _walked(logits_fn, images, batch, points, walked_with, steps),
-            _walked(logits_fn, moved, batch, points, walked_with, steps),
+        images, labels_and_ids = batch["image"], (batch["label"], batch["id"])
+        perturbed = _attack_images(attack_before or attack, logits_fn, images, labels_and_ids)
+        trajectories = zip(
+            _iterate_points(logits_fn, images, batch, points, label_source, steps),
+            _iterate_points(logits_fn, perturbed, batch, points, label_source, steps),
             strict=True,
         )
-        for place, (clean, late) in enumerate(walks):
-            early = _attacked(attack, logits_fn, clean, known)
-            for column, shown in enumerate((clean, early, late)):
-                counts[place, column] += tf.reduce_sum(
-                    hits(logits_fn, shown, batch)
+        for row_index, (x_n, attacked_before) in enumerate(trajectories):
+            attacked_after = _attack_images(attack, logits_fn, x_n, labels_and_ids)
+            for column, evaluated in enumerate((x_n, attacked_after, attacked_before)):
+                counts[row_index, column] += tf.reduce_sum(
+                    compute_correct_mask(logits_fn, evaluated, batch)
                 )
         total += float(tf.reduce_sum(batch["weight"]))
     return [
-        Point(step, *(binomial(float(count), total) for count in row))
+        TrajectoryPoint(step, *(compute_accuracy(float(count), total) for count in row))
         for step, row in zip(points, counts, strict=True)
     ]
 
 
-def _attacked(attack: Attack, logits_fn: LogitsFn, images, known) -> tf.Tensor:
-    labels, ids = known
+def _attack_images(attack: Attack, logits_fn: LogitsFn, images, labels_and_ids) -> tf.Tensor:
+    labels, ids = labels_and_ids
     return attack(logits_fn, images, labels, ids=ids)
 
 
-def _walked(
-    logits_fn: LogitsFn, images, batch: Batch, points, walked_with: str, steps
-):
+def _iterate_points(logits_fn: LogitsFn, images, batch: Batch, points, label_source: str, steps):
     """Yields X_n at each point."""
     labels = batch["label"]
-    if walked_with == "predicted":
+    if label_source == "predicted":
         logits = compilation.predict(logits_fn, images)
         labels = tf.argmax(logits, axis=-1, output_type=tf.int32)
-    done = 0
+    num_done = 0
     for point in points:
-        if point > done:
-            images = opposite_fgsm.walk(
-                logits_fn, images, labels, num_steps=point - done, **steps
+        if point > num_done:
+            images = opposite_fgsm.iterate(
+                logits_fn, images, labels, num_steps=point - num_done, **steps
             )
-            done = point
+            num_done = point
         yield images

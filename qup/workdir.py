@@ -17,8 +17,8 @@ import qup
 from qup import errors, files, versions
 
 _log = logging.getLogger("qup")
-_CONFIG, _LOCK = "config.json", ".qup.lock"
-_PATTERNS = "[]*?\\"
+_CONFIG_FILE, _LOCK_FILE = "config.json", ".qup.lock"
+_GLOB_CHARACTERS = "[]*?\\"
 
 
 class Workdir:
@@ -28,70 +28,65 @@ class Workdir:
       path: The folder.
     """
 
-    def __init__(self, path: pathlib.Path, *others: pathlib.Path):
+    def __init__(self, path: pathlib.Path, *other_folders: pathlib.Path):
         """Opens or makes the folder.
 
         Args:
           path: The folder.
-          *others: Further folders in which a run will write.
+          *other_folders: Further folders in which a run will write.
 
         Raises:
           InputError: The folder cannot be written, or was not written by
             qup.
         """
         self.path = pathlib.Path(path)
-        for folder in (self.path, *others):
-            if set(_PATTERNS) & {*str(folder.absolute()), *_resolved(folder)}:
+        for folder in (self.path, *other_folders):
+            if set(_GLOB_CHARACTERS) & {*str(folder.absolute()), *_resolve_path(folder)}:
                 raise errors.InputError(
                     f"The path {folder.absolute()} has one of "
-                    f"{' '.join(_PATTERNS)} in it, which TensorFlow's "
+                    f"{' '.join(_GLOB_CHARACTERS)} in it, which TensorFlow's "
                     "checkpoints take for patterns. Name another folder."
                 )
-        with files.explained(self.path):
+        with files.wrap_os_errors(self.path):
             self._check_owner()
             self.path.mkdir(parents=True, exist_ok=True)
-            (self.path / _LOCK).touch()
+            (self.path / _LOCK_FILE).touch()
 
     def _check_owner(self) -> None:
         if self.path.exists() and not self.path.is_dir():
-            raise errors.InputError(
-                f"The workdir {self.path} is a file. Name a folder."
-            )
-        held = (
-            {e.name for e in self.path.iterdir()} if self.path.exists() else ()
-        )
-        if held and not {_CONFIG, _LOCK} & set(held):
+            raise errors.InputError(f"The workdir {self.path} is a file. Name a folder.")
+        entries = {e.name for e in self.path.iterdir()} if self.path.exists() else ()
+        if entries and not {_CONFIG_FILE, _LOCK_FILE} & set(entries):
             raise errors.InputError(
                 f"The workdir {self.path} holds files that qup did not "
-                f"write ({sorted(held)[0]}, ...). Name an empty or a "
+                f"write ({sorted(entries)[0]}, ...). Name an empty or a "
                 "new folder."
             )
-        path = self.path / _CONFIG
+        path = self.path / _CONFIG_FILE
         if path.exists() and "qup" not in _read_json(path):
             raise errors.InputError(
-                f"{path} is no configuration that qup wrote. Name an empty "
-                "or a new folder."
+                f"{path} is no configuration that qup wrote. Name an empty or a new folder."
             )
 
     @contextlib.contextmanager
-    def locked(self, what: str) -> Iterator[None]:
+    def lock(self, purpose: str) -> Iterator[None]:
         """Waits until no other process is in such a block, and enters it.
 
         Args:
-          what: What the block is for, for whoever waits.
+          purpose: What the block is for, for whoever waits.
         """
-        path = self.path / _LOCK
+        path = self.path / _LOCK_FILE
         with contextlib.ExitStack() as stack:
-            with files.explained(path):
+            with files.wrap_os_errors(path):
                 lock = stack.enter_context(path.open("a", encoding="utf-8"))
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                _log.info("waiting for another process %s", what)
+                _log.info("waiting for another process %s", purpose)
                 fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
-    def commit(self, config: Mapping[str, Any]) -> None:
+    def write_config(self, config: Mapping[str, Any]) -> None:
         """Keeps the configuration and the versions of the newest run.
 
         Args:
@@ -100,14 +95,12 @@ class Workdir:
         Raises:
           InputError: The folder cannot be written.
         """
-        held = {"qup": qup.__version__, **config}
-        files.write_text(self.path / _CONFIG, _json(held))
-        files.write_text(
-            self.path / "versions.json", _json(versions.installed())
-        )
+        record = {"qup": qup.__version__, **config}
+        files.write_text(self.path / _CONFIG_FILE, _format_json(record))
+        files.write_text(self.path / "versions.json", _format_json(versions.collect_versions()))
 
 
-def _resolved(folder: pathlib.Path) -> str:
+def _resolve_path(folder: pathlib.Path) -> str:
     try:
         return str(folder.resolve())
     except (OSError, RuntimeError) as error:
@@ -125,5 +118,5 @@ def _read_json(path: pathlib.Path) -> dict[str, Any]:
     return tree if isinstance(tree, dict) else {}
 
 
-def _json(tree: Mapping[str, Any]) -> str:
+def _format_json(tree: Mapping[str, Any]) -> str:
     return json.dumps(tree, indent=2, sort_keys=True) + "\n"

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from qup import attacks, datasets, evaluation, models, training
-from qup.adversarial_training import Adversary
+from qup.adversarial_training import AdversarialTraining
 from qup.components import artifacts
 from qup.components.artifacts import Examples, Model, ModelRun
 from qup.components.example_gen import ExampleGen
@@ -34,33 +34,32 @@ def _linear(seed=0):
 def _batch(count=5):
     random = np.random.default_rng(1)
     return {
-        "image": tf.constant(
-            random.uniform(0.3, 0.7, (count, 2, 2, 1)), tf.float32
-        ),
+        "image": tf.constant(random.uniform(0.3, 0.7, (count, 2, 2, 1)), tf.float32),
         "label": tf.constant(random.integers(0, 3, count), tf.int32),
         "id": tf.range(count, dtype=tf.int64) + 7,
     }
 
 
 def _moved(adversary, network, batch, step=0):
-    return adversary.attacked(
-        network, batch["image"], batch, tf.constant(step)
-    ).numpy()
+    return adversary.attacked(network, batch["image"], batch, tf.constant(step)).numpy()
 
 
 def test_pgd_at_climbs_as_the_attack_of_that_name():
     network, _ = _linear()
     batch = _batch()
-    adversary = Adversary(
-        "pgd_at", epsilon=0.1, num_steps=3, step_size=0.02, seed=4
-    )
+    adversary = AdversarialTraining("pgd_at", epsilon=0.1, num_steps=3, step_size=0.02, seed=4)
     expected = attacks.get("pgd")(
-        network, batch["image"], batch["label"], ids=batch["id"],
-        epsilon=0.1, num_steps=3, step_size=0.02, random_start=True, seed=4,
-    )  # fmt: skip
-    np.testing.assert_allclose(
-        _moved(adversary, network, batch), expected, atol=1e-6
+        network,
+        batch["image"],
+        batch["label"],
+        ids=batch["id"],
+        epsilon=0.1,
+        num_steps=3,
+        step_size=0.02,
+        random_start=True,
+        seed=4,
     )
+    np.testing.assert_allclose(_moved(adversary, network, batch), expected, atol=1e-6)
 
 
 def test_two_classes_move_to_the_corner_that_the_weights_show():
@@ -75,7 +74,7 @@ def test_two_classes_move_to_the_corner_that_the_weights_show():
 
     batch = _batch()
     batch["label"] = batch["label"] % 2
-    moved = _moved(Adversary("pgd_at", epsilon=0.1), two, batch)
+    moved = _moved(AdversarialTraining("pgd_at", epsilon=0.1), two, batch)
     other = np.where(batch["label"].numpy()[:, None] == 0, 1, -1)
     corner = 0.1 * np.sign(other * (kernel[:, 1] - kernel[:, 0]))
     flat = (moved - batch["image"].numpy()).reshape(-1, 4)
@@ -86,12 +85,10 @@ def test_two_classes_move_to_the_corner_that_the_weights_show():
 def test_starts_belong_to_the_image_and_the_step(method):
     network, _ = _linear()
     batch = _batch()
-    adversary = Adversary(method, epsilon=0.1, num_steps=1, step_size=1e-6)
+    adversary = AdversarialTraining(method, epsilon=0.1, num_steps=1, step_size=1e-6)
     whole = _moved(adversary, network, batch, step=3)
     part = {name: column[2:] for name, column in batch.items()}
-    np.testing.assert_array_equal(
-        _moved(adversary, network, part, step=3), whole[2:]
-    )
+    np.testing.assert_array_equal(_moved(adversary, network, part, step=3), whole[2:])
     assert (_moved(adversary, network, batch, step=4) != whole).all()
     far = np.abs(whole - batch["image"]).max()
     assert 0.05 < far <= 0.1 + 1e-5 if method == "pgd_at" else far < 6e-3
@@ -106,15 +103,12 @@ def test_trades_climbs_the_divergence():
         moved = tf.nn.softmax(network(images))
         return keras.losses.kl_divergence(clean, moved).numpy()
 
-    adversary = Adversary("trades", epsilon=0.1, num_steps=8)
+    adversary = AdversarialTraining("trades", epsilon=0.1, num_steps=8)
     moved = _moved(adversary, network, batch)
     assert np.abs(moved - batch["image"]).max() <= 0.1 + 1e-6
     # Convex along a line: no point of the ball beats all of its corners.
     corners = np.array(np.meshgrid(*[[-0.1, 0.1]] * 4)).reshape(4, -1).T
-    found = [
-        divergence(batch["image"] + c.reshape(1, 2, 2, 1).astype("float32"))
-        for c in corners
-    ]
+    found = [divergence(batch["image"] + c.reshape(1, 2, 2, 1).astype("float32")) for c in corners]
     assert (divergence(moved) > 0.5 * np.max(found, 0)).all()
 
 
@@ -126,16 +120,12 @@ def test_the_losses_are_those_of_the_papers():
     logits, moved = network(images), network(attacked)
     ask = (network, images, labels, attacked)
     entropy = keras.losses.sparse_categorical_crossentropy
-    losses, told = Adversary("pgd_at", epsilon=0.1).loss(*ask)
-    np.testing.assert_allclose(
-        losses, entropy(labels, moved, from_logits=True), rtol=1e-5
-    )
+    losses, told = AdversarialTraining("pgd_at", epsilon=0.1).loss(*ask)
+    np.testing.assert_allclose(losses, entropy(labels, moved, from_logits=True), rtol=1e-5)
     np.testing.assert_array_equal(told, moved)
-    losses, told = Adversary("trades", epsilon=0.1, beta=2.0).loss(*ask)
+    losses, told = AdversarialTraining("trades", epsilon=0.1, beta=2.0).loss(*ask)
     expected = entropy(labels, logits, from_logits=True)
-    parted = keras.losses.kl_divergence(
-        tf.nn.softmax(logits), tf.nn.softmax(moved)
-    )
+    parted = keras.losses.kl_divergence(tf.nn.softmax(logits), tf.nn.softmax(moved))
     np.testing.assert_allclose(losses, expected + 2 * parted, rtol=1e-4)
     np.testing.assert_array_equal(told, logits)
 
@@ -153,9 +143,13 @@ def test_a_killed_training_ends_as_an_uninterrupted_one(method, tmp_path):
     def fit(**options):
         network = models.build("convnet", data.info, width=0.25)
         training.fit_classifier(
-            network, data, epochs=2, recipe=Recipe(batch_size=16),
-            adversary=Adversary(method, epsilon=0.1, num_steps=2), **options,
-        )  # fmt: skip
+            network,
+            data,
+            epochs=2,
+            recipe=Recipe(batch_size=16),
+            adversary=AdversarialTraining(method, epsilon=0.1, num_steps=2),
+            **options,
+        )
         return network.get_weights()
 
     def kill(epoch, metrics):
@@ -178,9 +172,12 @@ def test_a_step_is_compiled_once(monkeypatch):
         network.call,
     )
     training.fit_classifier(
-        network, data, epochs=2, recipe=Recipe(batch_size=16),
-        adversary=Adversary("pgd_at", epsilon=0.1, num_steps=3),
-    )  # fmt: skip
+        network,
+        data,
+        epochs=2,
+        recipe=Recipe(batch_size=16),
+        adversary=AdversarialTraining("pgd_at", epsilon=0.1, num_steps=3),
+    )
     assert len(traced) <= 3, traced
 
 
@@ -192,13 +189,15 @@ def test_a_training_on_attacked_images_resists():
     for name in ("plain", "pgd_at", "trades"):
         network = models.build("convnet", data.info, seed=0)
         training.fit_classifier(
-            network, data, epochs=12, recipe=Recipe(batch_size=32),
-            adversary=None if name == "plain"
-            else Adversary(name, epsilon=0.1, num_steps=4),
-        )  # fmt: skip
-        found = evaluation.attacked(
-            network, data.evaluation_batches("test", 360), attack
+            network,
+            data,
+            epochs=12,
+            recipe=Recipe(batch_size=32),
+            adversary=None
+            if name == "plain"
+            else AdversarialTraining(name, epsilon=0.1, num_steps=4),
         )
+        found = evaluation.evaluate_attack(network, data.evaluation_batches("test", 360), attack)
         robust[name] = found.robust_accuracy.value
         assert found.test_accuracy.value > 90, name
     assert robust["pgd_at"] > robust["plain"] + 10, robust
@@ -209,39 +208,44 @@ def _run(tmp_path, name, epochs, previous=None, **adversary):
     examples = Examples(uri=str(tmp_path / "examples"))
     if not examples.path.exists():
         examples.path.mkdir()
-        source = datasets.load("synthetic").source_digest()
+        source = datasets.load("synthetic").compute_source_digest()
         ExampleGen.fn(examples, dataset="synthetic", source=source)
-    held = [
-        kind(uri=str(tmp_path / f"{name}-{kind.__name__}"))
-        for kind in (Model, ModelRun)
-    ]
+    held = [kind(uri=str(tmp_path / f"{name}-{kind.__name__}")) for kind in (Model, ModelRun)]
     state = tmp_path / f"{name}-state"
     for path in (*(each.path for each in held), state):
         path.mkdir()
     RobustTrainer.fn(
-        examples, *held, state, previous, model_name="convnet",
-        model_options={"width": 0.5}, recipe={"batch_size": 64},
-        epochs=epochs, seed=3, row_parameters={"train_size": 256},
+        examples,
+        *held,
+        state,
+        previous,
+        model_name="convnet",
+        model_options={"width": 0.5},
+        recipe={"batch_size": 64},
+        epochs=epochs,
+        seed=3,
+        row_parameters={"train_size": 256},
         adversary={"epsilon": 0.1, "num_steps": 1, **adversary},
-    )  # fmt: skip
+    )
     return held
 
 
-def test_rows_of_the_component_tell_the_adversary_and_epochs_chain(
-    tmp_path, monkeypatch
-):
+def test_rows_of_the_component_tell_the_adversary_and_epochs_chain(tmp_path, monkeypatch):
     # A SavedModel takes seconds to export, and is no matter here.
-    monkeypatch.setattr(artifacts, "save_classifier", artifacts.save_unserved)
+    monkeypatch.setattr(artifacts, "save_classifier", artifacts.save_unexported_classifier)
     whole, _ = _run(tmp_path, "whole", 2, method="trades", beta=2.0)
     _, run = _run(tmp_path, "first", 1, method="trades", beta=2.0)
     then, _ = _run(tmp_path, "then", 2, run, method="trades", beta=2.0)
     assert then.identity() == whole.identity()
-    subject = artifacts.subject(whole.path)
+    subject = artifacts.load_model_info(whole.path)
     assert subject.parameters == {
-        "train_size": 256, "method": "trades", "adversary_beta": 2.0,
-        "adversary_epsilon": 0.1, "adversary_num_steps": 1,
+        "train_size": 256,
+        "method": "trades",
+        "adversary_beta": 2.0,
+        "adversary_epsilon": 0.1,
+        "adversary_num_steps": 1,
         "adversary_step_size": 0.25,
-    }  # fmt: skip
+    }
     assert (subject.epochs, subject.seed) == (2, 3)
 
 
@@ -257,7 +261,7 @@ def test_rows_of_the_component_tell_the_adversary_and_epochs_chain(
 )
 def test_what_cannot_be_is_told(options, words):
     with pytest.raises(InputError, match=words):
-        Adversary(**{"method": "pgd_at", "epsilon": 0.1, **options})
+        AdversarialTraining(**{"method": "pgd_at", "epsilon": 0.1, **options})
 
 
 def test_the_papers_training_depends_on_no_adversary():

@@ -14,10 +14,12 @@ _ROOT = pathlib.Path(__file__).parent.parent
 
 def _run(workdir):
     return subprocess.run(
-        [sys.executable, "-m", "bin.reproduce", "--scale=smoke",
-         f"--workdir={workdir}"],
-        cwd=_ROOT, text=True, capture_output=True, timeout=1800,
-    )  # fmt: skip
+        [sys.executable, "-m", "bin.reproduce", "--scale=smoke", f"--workdir={workdir}"],
+        cwd=_ROOT,
+        text=True,
+        capture_output=True,
+        timeout=1800,
+    )
 
 
 @pytest.mark.slow
@@ -30,7 +32,7 @@ def test_every_experiment_ends_in_one_report(tmp_path):
     assert "It was not run" not in page and "They were not run" not in page
     assert "failed in the newest run" not in page
     path = tmp_path / "measurements.csv"
-    rows, before = measurements.read(path), path.read_bytes()
+    rows, before = measurements.read_rows(path), path.read_bytes()
     assert {row.dataset for row in rows} > {"digits", "synthetic", "arcs"}
     # All of it is known now.
     again = _run(tmp_path)

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from qup import attacks
 from qup.attacks import apgd_checkpoints, apgd_l1, losses, spheres
-from qup.attacks.apgd_t import targeted_dlr
+from qup.attacks.apgd_t import compute_targeted_dlr
 from qup.attacks.base import checks, program
 from qup.attacks.base.method import Examples
 from qup.errors import InputError
@@ -46,9 +46,8 @@ def test_reaches_the_optimum_of_a_linear_model(name, classes, norm):
     exact = model.distances(norm, (0.0, 1.0)).min(1)
     share = np.array([0.98, 1.02] * 4)
     result = attacks.run(
-        name, model, model.images, model.labels, norm=norm,
-        epsilon=share * exact, batch_size=8,
-    )  # fmt: skip
+        name, model, model.images, model.labels, norm=norm, epsilon=share * exact, batch_size=8
+    )
     assert result.success.tolist() == (share > 1).tolist()
     assert (result.images[share < 1] == model.images[share < 1]).all()
     assert (result.distances[norm] <= share * exact * (1 + 1e-5)).all()
@@ -56,10 +55,10 @@ def test_reaches_the_optimum_of_a_linear_model(name, classes, norm):
 
 def _program(name, classifier, images, labels, epsilon, **options):
     """The compiled attack, its scalars, and the examples."""
-    method = attacks.method(name, epsilon=epsilon, **options).parts()[0]
+    method = attacks.build_method(name, epsilon=epsilon, **options).stages()[0]
     images = tf.constant(images)
-    answers = checks.answers(classifier, images)
-    compiled, scalars = program.compiled(classifier, method, answers)
+    answers = checks.inspect_classifier(classifier, images)
+    compiled, scalars = program.compile_attack(classifier, method, answers)
     count = len(labels)
     examples = Examples(
         images,
@@ -83,9 +82,7 @@ def _naive_apgd(gradient, clean, start, epsilon, norm, steps, rho=0.75):
         return np.clip(clean + delta, 0, 1)
 
     def unit(slope):
-        return np.sign(slope) if norm == "linf" else (
-            slope / np.linalg.norm(slope)
-        )  # fmt: skip
+        return np.sign(slope) if norm == "linf" else (slope / np.linalg.norm(slope))
 
     points, width = [0.0], 0.22
     while points[-1] + width < 1:
@@ -137,35 +134,32 @@ def test_takes_the_steps_of_algorithm_1(norm, epsilon, classifier, batch):
             return loss, tape.gradient(loss, x)
 
         def values(x, gradient=gradient):
-            return [
-                value.numpy() for value in gradient(tf.constant(x, tf.float32))
-            ]
+            return [value.numpy() for value in gradient(tf.constant(x, tf.float32))]
 
-        walks.append(
-            list(_naive_apgd(values, image, start, epsilon, norm, 100))
-        )
+        walks.append(list(_naive_apgd(values, image, start, epsilon, norm, 100)))
     for step in range(60):
         state = compiled.step(examples, state, scalars)
         for row, walk in enumerate(walks):
             x, eta = walk[step]
             assert abs(state["size"][row] / eta - 1) < 1e-6
-            np.testing.assert_allclose(
-                state["images"][row], x, atol=0.02 * epsilon
-            )
+            np.testing.assert_allclose(state["images"][row], x, atol=0.02 * epsilon)
     assert np.max(state["size"]) < epsilon
 
 
 def test_checkpoints_of_one_hundred_steps():
-    state = apgd_checkpoints.first(tf.ones(1), tf.constant([100]))
+    state = apgd_checkpoints.get_initial_step(tf.ones(1), tf.constant([100]))
     ends, interval = [], state["interval"]
     while sum(ends) < 100:
         ends.append(int(interval[0]))
         state = {
-            "interval": interval, "rises": interval, "size": tf.ones(1),
-            "best_loss": tf.ones(1), "checked_loss": tf.zeros(1),
+            "interval": interval,
+            "rises": interval,
+            "size": tf.ones(1),
+            "best_loss": tf.ones(1),
+            "checked_loss": tf.zeros(1),
             "halved": tf.constant([False]),
-        }  # fmt: skip
-        after, _ = apgd_checkpoints.halved(state, 0.75, tf.constant(100))
+        }
+        after, _ = apgd_checkpoints.halve_step_size(state, 0.75, tf.constant(100))
         interval = after["interval"]
     # The published p_j: 0, 0.22, 0.41, 0.57, 0.7, 0.8, 0.87, 0.93, 0.99.
     assert np.cumsum(ends)[:8].tolist() == [22, 41, 57, 70, 80, 87, 93, 99]
@@ -181,7 +175,7 @@ def test_halves_where_the_loss_ceased_to_rise():
         "halved": tf.constant([False, False, False, True]),
         "size": tf.ones(4),
     }
-    after, back = apgd_checkpoints.halved(state, 0.75, tf.constant(100))
+    after, back = apgd_checkpoints.halve_step_size(state, 0.75, tf.constant(100))
     assert back.numpy().tolist() == [False, True, True, False]
     assert after["size"].numpy().tolist() == [1, 0.5, 0.5, 1]
 
@@ -189,7 +183,7 @@ def test_halves_where_the_loss_ceased_to_rise():
 def test_l1_steps_along_the_steepest_elements():
     slope = tf.constant([[[3.0, -1.0], [0.0, -4.0]], [[0.0, 0.0], [0.0, 0.0]]])
     for share, signs in ((0.25, [0, 0, 0, -1]), (0.5, [0.5, 0, 0, -0.5])):
-        step = apgd_l1.direction(slope, tf.fill([2], share))
+        step = apgd_l1.compute_l1_direction(slope, tf.fill([2], share))
         np.testing.assert_allclose(tf.reshape(step[0], -1), signs)
         assert not np.any(step[1])
 
@@ -203,12 +197,10 @@ def test_l1_goes_back_where_the_best_grew_sparser():
     longest = tf.fill([3], 6.0)
     for size, next_size in ((3.0, 2.0), (0.7, 0.6)):
         now = state | {"size": tf.fill([3], size)}
-        after, back = apgd_l1.sparser(examples, now, longest)
+        after, back = apgd_l1.update_l1_step_size(examples, now, longest)
         assert back.numpy().tolist() == [True, False, False]
         np.testing.assert_allclose(after["size"], [6, next_size, next_size])
-        np.testing.assert_allclose(
-            after["sparsity"], np.array([10, 19, 20]) / 20 / 1.5, rtol=1e-6
-        )
+        np.testing.assert_allclose(after["sparsity"], np.array([10, 19, 20]) / 20 / 1.5, rtol=1e-6)
 
 
 def test_l1_narrows_its_ball_in_three_stages(classifier, batch):
@@ -221,7 +213,7 @@ def test_l1_narrows_its_ball_in_three_stages(classifier, batch):
     while not done.numpy().all():
         delta = np.reshape(state["images"] - images, (9, -1))
         radii.append(np.abs(delta).sum(1).max() / 0.02)
-        state, done = compiled.settle(examples, state, done, scalars)
+        state, done = compiled.masked_step(examples, state, done, scalars)
     # 6, 6 and 8 steps, each stage with a first point of its own.
     assert len(radii) == 7 + 7 + 9
     np.testing.assert_allclose(radii[1:7], 3, atol=0.01)
@@ -232,9 +224,7 @@ def test_l1_narrows_its_ball_in_three_stages(classifier, batch):
 def test_a_direction_of_any_length_is_scaled():
     delta = tf.constant([[3.0, 4.0], [3e-25, 4e-25], [3e25, 4e25], [0.0, 0.0]])
     expected = np.array([[0.6, 0.8]] * 3 + [[0, 0]])
-    np.testing.assert_allclose(
-        spheres.onto(delta, 1.0, "l2"), expected, rtol=1e-5
-    )
+    np.testing.assert_allclose(spheres.scale_to_norm(delta, 1.0, "l2"), expected, rtol=1e-5)
 
 
 def test_targeted_dlr_is_its_definition():
@@ -246,7 +236,7 @@ def test_targeted_dlr_is_its_definition():
     value = -(logits[rows, labels] - logits[rows, targets]) / (
         top[:, 0] - (top[:, 2] + top[:, 3]) / 2
     )
-    found = targeted_dlr(logits, tf.constant(labels), tf.constant(targets))
+    found = compute_targeted_dlr(logits, tf.constant(labels), tf.constant(targets))
     np.testing.assert_allclose(found, value, rtol=1e-5)
 
 
@@ -273,18 +263,27 @@ def test_neither_the_box_nor_the_batch_counts(name, norm):
     def wide(images):
         return model(images / 255.0)
 
-    whole = attacks.run(
-        name, model, model.images, model.labels, epsilon=epsilon, **options
-    )
+    whole = attacks.run(name, model, model.images, model.labels, epsilon=epsilon, **options)
     bytes_ = attacks.run(
-        name, wide, 255 * model.images, model.labels, epsilon=255 * epsilon,
-        bounds=(0, 255), **options,
-    )  # fmt: skip
+        name,
+        wide,
+        255 * model.images,
+        model.labels,
+        epsilon=255 * epsilon,
+        bounds=(0, 255),
+        **options,
+    )
     order = np.random.default_rng(0).permutation(8)
     single = attacks.run(
-        name, model, model.images[order], model.labels[order], ids=order,
-        epsilon=epsilon[order], batch_size=1, **options,
-    )  # fmt: skip
+        name,
+        model,
+        model.images[order],
+        model.labels[order],
+        ids=order,
+        epsilon=epsilon[order],
+        batch_size=1,
+        **options,
+    )
     assert (whole.success == bytes_.success).all()
     assert (whole.success[order] == single.success).all()
     np.testing.assert_allclose(bytes_.images / 255, whole.images, atol=1e-3)
@@ -294,22 +293,16 @@ def test_neither_the_box_nor_the_batch_counts(name, norm):
 def test_targeted():
     model = Linear((4, 6), classes=4)
     targets = np.argsort(model.logits(), -1)[:, 0]
-    result = attacks.run(
-        "apgd_ce", model, model.images, model.labels, targets=targets,
-        epsilon=0.6,
-    )  # fmt: skip
+    result = attacks.run("apgd_ce", model, model.images, model.labels, targets=targets, epsilon=0.6)
     assert result.success.all()
     assert (np.argmax(model(result.images), -1) == targets).all()
 
 
 def test_restarts_break_no_less(classifier, batch):
     one, three = (
-        attacks.run(
-            "apgd_dlr", classifier, *batch, epsilon=0.025, num_steps=6,
-            restarts=restarts,
-        )
+        attacks.run("apgd_dlr", classifier, *batch, epsilon=0.025, num_steps=6, restarts=restarts)
         for restarts in (1, 3)
-    )  # fmt: skip
+    )
     assert (three.success >= one.success).all()
     # Each restart is another walk.
     left = ~three.success
@@ -323,9 +316,7 @@ def test_a_flat_classifier_withstands(name, norm):
 
     images = np.random.default_rng(0).random((5, 6)).astype(np.float32)
     labels = np.array([0, 0, 0, 0, 1])
-    result = attacks.run(
-        name, flat, images, labels, norm=norm, epsilon=0.3, num_steps=12
-    )
+    result = attacks.run(name, flat, images, labels, norm=norm, epsilon=0.3, num_steps=12)
     # The last is misclassified as it is.
     assert result.success.tolist() == [False] * 4 + [True]
     assert (result.images == images).all()
@@ -334,17 +325,13 @@ def test_a_flat_classifier_withstands(name, norm):
 
 @some
 def test_no_budget_is_no_change(name, norm, classifier, batch):
-    result = attacks.run(
-        name, classifier, *batch, norm=norm, epsilon=0.0, num_steps=5
-    )
+    result = attacks.run(name, classifier, *batch, norm=norm, epsilon=0.0, num_steps=5)
     assert not result.success.any() and (result.images == batch[0]).all()
 
 
 def test_targets_that_are_not_there_cost_nothing():
     model = Linear((8,), classes=4, count=4)
-    result = attacks.run(
-        "apgd_t", model, model.images, model.labels, epsilon=1e-3, num_steps=5
-    )
+    result = attacks.run("apgd_t", model, model.images, model.labels, epsilon=1e-3, num_steps=5)
     # Three targets, a gradient at the start and after each step.
     assert (result.gradient_calls == 3 * 6).all()
 
@@ -363,9 +350,8 @@ def test_expectation_aims_at_every_pass_of_a_random_classifier():
     wrong = {}
     for passes in (1, 10):
         moved = attacks.get("apgd_ce")(
-            noisy, images, labels, epsilon=0.15, expectation=passes,
-            num_steps=20,
-        )  # fmt: skip
+            noisy, images, labels, epsilon=0.15, expectation=passes, num_steps=20
+        )
         assert np.abs(moved - images).max() <= 0.15 * 1.00001
         answers = [np.argmax(noisy(moved), -1) != 0 for _ in range(10)]
         wrong[passes] = np.mean(answers)
@@ -377,20 +363,24 @@ def test_expectation_aims_at_every_pass_of_a_random_classifier():
 @pytest.mark.parametrize(
     "option,value",
     [
-        ("restarts", 0), ("expectation", 0), ("rho", -0.1), ("num_steps", 0),
-        ("norm", "l0"), ("epsilon", -1.0),
+        ("restarts", 0),
+        ("expectation", 0),
+        ("rho", -0.1),
+        ("num_steps", 0),
+        ("norm", "l0"),
+        ("epsilon", -1.0),
     ],
-)  # fmt: skip
+)
 def test_bad_options(name, option, value):
     with pytest.raises(InputError, match=option):
-        attacks.method(name, **{"epsilon": 0.1, option: value})
+        attacks.build_method(name, **{"epsilon": 0.1, option: value})
 
 
 def test_bad_options_of_one_alone():
     with pytest.raises(InputError, match="Did you mean 'cross_entropy'"):
-        attacks.method("apgd_ce", epsilon=0.1, loss="crossentropy")
+        attacks.build_method("apgd_ce", epsilon=0.1, loss="crossentropy")
     with pytest.raises(InputError, match="num_targets"):
-        attacks.method("apgd_t", epsilon=0.1, num_targets=0)
+        attacks.build_method("apgd_t", epsilon=0.1, num_targets=0)
 
 
 @pytest.mark.parametrize("name,least", [("apgd_dlr", 3), ("apgd_t", 4)])

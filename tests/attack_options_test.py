@@ -3,14 +3,12 @@
 import pytest
 
 from qup import errors
-from qup.pipelines.request import Request
+from qup.pipelines.request import AttackRequest
 
 
 def _chosen(*options, attack="pgd", norm="linf", **given):
-    request = Request(
-        attacks=tuple(attack.split(",")), options=options, **given
-    )
-    return request.chosen(0.1, norm)
+    request = AttackRequest(attacks=tuple(attack.split(",")), options=options, **given)
+    return request.build_attack_specs(0.1, norm)
 
 
 @pytest.mark.parametrize("text", ["true", "True", "TRUE"])
@@ -22,10 +20,7 @@ def test_true_and_false_are_bools(text):
 
 
 def test_values_have_the_types_that_the_attack_declares():
-    (told,) = _chosen(
-        "pgd.num_steps=1e2", "pgd.step_size=None", "pgd.epsilon=1",
-        "pgd.keep='last'",
-    )  # fmt: skip
+    (told,) = _chosen("pgd.num_steps=1e2", "pgd.step_size=None", "pgd.epsilon=1", "pgd.keep='last'")
     assert told["num_steps"] == 100 and type(told["num_steps"]) is int
     assert told["step_size"] is None and told["keep"] == "last"
     assert type(told["epsilon"]) is float

@@ -20,18 +20,18 @@ _QUICK = {
     "apgd_dlr": {"num_steps": 12},
     "apgd_t": {"num_steps": 12, "num_targets": 2},
     "carlini_wagner": {
-        "num_steps": 40, "search_steps": 4, "learning_rate": 0.05,
+        "num_steps": 40,
+        "search_steps": 4,
+        "learning_rate": 0.05,
         "initial_constant": 1.0,
     },
-    "elastic_net": {
-        "num_steps": 40, "search_steps": 4, "initial_constant": 1.0,
-    },
+    "elastic_net": {"num_steps": 40, "search_steps": 4, "initial_constant": 1.0},
     "fab": {"num_steps": 12},
     "fab_t": {"num_steps": 12, "num_targets": 2},
     "one_pixel": {"population": 30, "num_steps": 6},
     "spsa": {"num_samples": 16, "num_steps": 8},
     "square": {"num_queries": 60},
-}  # fmt: skip
+}
 
 
 class _RowByRow(keras.layers.Dense):
@@ -80,9 +80,8 @@ def _options(name, norm):
 @functools.cache
 def _result(name, norm, batch_size=8):
     return attacks.run(
-        name, _classifier(), *_examples(), batch_size=batch_size,
-        **_options(name, norm),
-    )  # fmt: skip
+        name, _classifier(), *_examples(), batch_size=batch_size, **_options(name, norm)
+    )
 
 
 def _every(**wanted):
@@ -114,9 +113,7 @@ def test_a_result_is_what_it_says(name, norm):
     delta = np.reshape(moved - images, (_COUNT, -1))
     for key, far in result.distances.items():
         order = {"l0": 0, **_ORDER}[key]
-        np.testing.assert_allclose(
-            far, np.linalg.norm(delta, order, axis=1), atol=1e-5
-        )
+        np.testing.assert_allclose(far, np.linalg.norm(delta, order, axis=1), atol=1e-5)
     # What was misclassified from the start is broken.
     assert won[[3, 11]].all()
 
@@ -134,8 +131,7 @@ def test_breaks_something(name, norm):
 
 
 @pytest.mark.parametrize(
-    "name,norm",
-    [pair for pair in _every() if attacks.traits(pair[0])["method"]],
+    "name,norm", [pair for pair in _every() if attacks.traits(pair[0])["method"]]
 )
 def test_counts_its_calls(name, norm):
     result = _result(name, norm)
@@ -150,9 +146,14 @@ def test_rows_depend_on_nothing_but_themselves(name, norm):
     images, labels = _examples()
     order = np.random.default_rng(1).permutation(_COUNT)
     other = attacks.run(
-        name, _classifier(), images[order], labels[order], batch_size=8,
-        ids=order, **_options(name, norm),
-    )  # fmt: skip
+        name,
+        _classifier(),
+        images[order],
+        labels[order],
+        batch_size=8,
+        ids=order,
+        **_options(name, norm),
+    )
     result = _result(name, norm)
     # To the last bit: the shape of the batch is the same.
     assert (np.asarray(other.images) == result.images[order]).all()
@@ -166,9 +167,7 @@ def test_batch_sizes_agree_in_success_and_loss(name, norm):
     results = [_result(name, norm, batch_size=size) for size in (8, _COUNT)]
     np.testing.assert_array_equal(*(r.success for r in results))
     found = [_classifier()(np.asarray(r.images)) for r in results]
-    np.testing.assert_allclose(
-        *(losses.margin(logits, labels) for logits in found), atol=1e-5
-    )
+    np.testing.assert_allclose(*(losses.margin(logits, labels) for logits in found), atol=1e-5)
 
 
 @pytest.mark.parametrize("name,norm", _every(kind="budget", targeted=True))
@@ -178,23 +177,25 @@ def test_targets_are_reached(name, norm):
     options = _options(name, norm)
     options["epsilon"] *= 3
     result = attacks.run(
-        name, _classifier(), images, labels, batch_size=8, targets=targets,
-        **options,
-    )  # fmt: skip
+        name, _classifier(), images, labels, batch_size=8, targets=targets, **options
+    )
     classes = np.argmax(_classifier()(np.asarray(result.images)), -1)
     assert (classes == targets)[result.success].all()
     assert result.success.sum() >= 3
 
 
-@pytest.mark.parametrize(
-    "name,norm", _every(kind="minimum_norm", targeted=True)
-)
+@pytest.mark.parametrize("name,norm", _every(kind="minimum_norm", targeted=True))
 def test_nearest_targets_are_farther_than_the_nearest_class(name, norm):
     images, labels = _examples()
     result = attacks.run(
-        name, _classifier(), images, labels, batch_size=8,
-        targets="least_likely", **_options(name, norm),
-    )  # fmt: skip
+        name,
+        _classifier(),
+        images,
+        labels,
+        batch_size=8,
+        targets="least_likely",
+        **_options(name, norm),
+    )
     logits = np.array(_classifier()(images))
     logits[np.arange(_COUNT), labels] = np.inf
     classes = np.argmax(_classifier()(np.asarray(result.images)), -1)
@@ -219,9 +220,7 @@ def test_no_budget_returns_the_images(name, norm):
 @every
 def test_an_empty_batch_is_empty(name, norm):
     images, labels = _examples()
-    result = attacks.run(
-        name, _classifier(), images[:0], labels[:0], **_options(name, norm)
-    )
+    result = attacks.run(name, _classifier(), images[:0], labels[:0], **_options(name, norm))
     assert len(result) == 0 and result.images.shape == (0, *_SHAPE)
 
 
@@ -239,21 +238,18 @@ def test_raises_the_loss(name, norm):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name,norm",
-    [pair for pair in _every() if attacks.traits(pair[0])["method"]],
+    "name,norm", [pair for pair in _every() if attacks.traits(pair[0])["method"]]
 )
 def test_xla_breaks_as_many(name, norm):
     compiled = attacks.run(
-        name, _classifier(), *_examples(), batch_size=8, xla="on",
-        **_options(name, norm),
-    )  # fmt: skip
+        name, _classifier(), *_examples(), batch_size=8, xla="on", **_options(name, norm)
+    )
     plain = _result(name, norm).success
     assert np.sum(compiled.success != plain) <= 1
 
 
 @pytest.mark.parametrize(
-    "name,norm",
-    [p for p in _every(kind="budget") if attacks.traits(p[0])["method"]],
+    "name,norm", [p for p in _every(kind="budget") if attacks.traits(p[0])["method"]]
 )
 def test_a_sweep_over_epsilon_traces_once(name, norm):
     traces = []
@@ -269,12 +265,10 @@ def test_a_sweep_over_epsilon_traces_once(name, norm):
     epsilon = options.pop("epsilon")
     if name in ("basic_iterative", "iterative_least_likely_class"):
         options["num_steps"] = 3
-    attacks.run(name, logits_fn, *given, batch_size=8, epsilon=epsilon,
-                **options)  # fmt: skip
+    attacks.run(name, logits_fn, *given, batch_size=8, epsilon=epsilon, **options)
     first = len(traces)
     for factor in (0.5, 0.3, 0.2):
-        attacks.run(name, logits_fn, *given, batch_size=8,
-                    epsilon=factor * epsilon, **options)  # fmt: skip
+        attacks.run(name, logits_fn, *given, batch_size=8, epsilon=factor * epsilon, **options)
     assert len(traces) == first
 
 

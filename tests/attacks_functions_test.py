@@ -45,9 +45,7 @@ class TestBudgets:
             seen.extend((int(i), epsilon) for i in set(ids.numpy()))
             return tf.clip_by_value(images + epsilon, *bounds)
 
-        found = attacks.run(
-            brighten, _logits, *examples, epsilon=budgets, batch_size=4
-        )
+        found = attacks.run(brighten, _logits, *examples, epsilon=budgets, batch_size=4)
         want = dict(enumerate(np.float32(budgets).tolist()))
         assert dict(seen) == want and len(seen) == 20
         assert (found.distances["linf"] <= budgets * (1 + 1e-5)).all()
@@ -55,9 +53,7 @@ class TestBudgets:
     def test_bisect_to_those_of_our_own(self, examples):
         options = {"high": 0.3, "halvings": 4, "batch_size": 8}
         theirs, ours = (
-            attacks.minimal_epsilon(
-                name, _logits, *examples, num_steps=4, **options
-            ).epsilon
+            attacks.minimal_epsilon(name, _logits, *examples, num_steps=4, **options).epsilon
             for name in ("cleverhans_pgd", "pgd")
         )
         np.testing.assert_array_equal(theirs, ours)
@@ -122,9 +118,7 @@ def test_a_missing_budget_and_an_unknown_norm_are_told(examples):
     with pytest.raises(InputError, match="needs epsilon"):
         attacks.run("cleverhans_pgd", _logits, *examples)
     with pytest.raises(InputError, match="Unknown norm 'lx'"):
-        attacks.run(
-            "cleverhans_pgd", _logits, *examples, epsilon=0.1, norm="lx"
-        )
+        attacks.run("cleverhans_pgd", _logits, *examples, epsilon=0.1, norm="lx")
 
 
 def test_nan_logits_are_nobodys_class(examples, caplog):
@@ -161,17 +155,24 @@ class TestOutput:
             return images / step
 
         told = [
-            likeness.digest(function)
+            likeness.compute_function_digest(function)
             for function in (
-                made(1), made(2), made(1, 2), made(1, 1, np.ones(3)),
-                made(1, 1, np.zeros(3)), other, _softmax, _rounded,
+                made(1),
+                made(2),
+                made(1, 2),
+                made(1, 1, np.ones(3)),
+                made(1, 1, np.zeros(3)),
+                other,
+                _softmax,
+                _rounded,
                 functools.partial(other, step=1),
-                functools.partial(other, step=2), attacks.bind("fgsm"),
+                functools.partial(other, step=2),
+                attacks.bind("fgsm"),
                 attacks.bind("pgd"),
             )
-        ]  # fmt: skip
+        ]
         assert len(set(told)) == len(told)
-        assert likeness.digest(made(1)) == told[0]
+        assert likeness.compute_function_digest(made(1)) == told[0]
 
     def test_refuses_what_cannot_be_told_apart(self, examples, tmp_path):
         thing = object()
@@ -190,9 +191,8 @@ class TestCleverhans:
     def test_needs_a_gradient(self, name, examples):
         with pytest.raises(InputError, match="square"):
             attacks.run(
-                f"cleverhans_{name}", lambda x: tf.stop_gradient(_logits(x)),
-                *examples, epsilon=0.1,
-            )  # fmt: skip
+                f"cleverhans_{name}", lambda x: tf.stop_gradient(_logits(x)), *examples, epsilon=0.1
+            )
 
     @names
     def test_attacks_the_logarithm_of_probabilities(self, name, examples):

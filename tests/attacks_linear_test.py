@@ -70,11 +70,7 @@ _ONE = {"size": _EPSILON, "steps": 1}
             {"size": _EPSILON / 6, "steps": 6, "decay": 0.7},
         ),
         ("one_step_target_class", {}, _ONE),
-        (
-            "pgd",
-            {"num_steps": 7, "step_size": 0.01},
-            {"size": 0.01, "steps": 7},
-        ),
+        ("pgd", {"num_steps": 7, "step_size": 0.01}, {"size": 0.01, "steps": 7}),
     ],
 )
 def test_four_classes_give_the_naive_walk(name, options, walk, shape):
@@ -86,9 +82,7 @@ def test_four_classes_give_the_naive_walk(name, options, walk, shape):
     if "class" in name:
         # Down the loss of the least likely class.
         goals, way = np.argmin(model.logits(), 1), -1
-    moved = attacks.get(name)(
-        model, model.images, model.labels, epsilon=_EPSILON, **options
-    )
+    moved = attacks.get(name)(model, model.images, model.labels, epsilon=_EPSILON, **options)
     for row, image, goal in zip(moved, model.images, goals, strict=True):
         naive = _walked(model, image, goal, way, **{"decay": 0, **walk})
         np.testing.assert_allclose(row, naive, atol=2e-6)

@@ -11,10 +11,7 @@ from qup.attacks.pgd import PGD
 from qup.errors import InputError
 
 _SHAPE = (8, 8, 1)
-_PGD = {
-    "epsilon": 0.03, "num_steps": 12, "keep": "first_adversarial",
-    "batch_size": 16,
-}  # fmt: skip
+_PGD = {"epsilon": 0.03, "num_steps": 12, "keep": "first_adversarial", "batch_size": 16}
 
 
 @pytest.fixture(scope="module")
@@ -57,16 +54,14 @@ def _assert_same(one, other):
         np.testing.assert_array_equal(column, other.columns()[name], name)
 
 
-def test_steps_that_are_taken_together_are_those_taken_one_by_one(
-    model, examples, monkeypatch
-):
-    assert PGD.brief and len(examples[1]) > 4 * _PGD["batch_size"]
+def test_steps_that_are_taken_together_are_those_taken_one_by_one(model, examples, monkeypatch):
+    assert PGD.cheap_step and len(examples[1]) > 4 * _PGD["batch_size"]
     for more in ({}, {"num_steps": 7, "random_start": True, "restarts": 2}):
         given = _PGD | more
         several = attacks.run("pgd", model, *examples, **given)
         assert len(set(several.gradient_calls)) > 3
         with monkeypatch.context() as patch:
-            patch.setattr(PGD, "brief", False)
+            patch.setattr(PGD, "cheap_step", False)
             one = attacks.run("pgd", model, *examples, **given)
         _assert_same(one, several)
 
@@ -86,10 +81,9 @@ def test_few_images_are_no_large_batch(model, examples):
         return model(batch)
 
     large, small = (
-        attacks.run("pgd", logits_fn, images, labels,
-                    **_PGD | {"batch_size": size})
+        attacks.run("pgd", logits_fn, images, labels, **_PGD | {"batch_size": size})
         for size in (500, 4)
-    )  # fmt: skip
+    )
     assert max(seen) == 4
     _assert_same(large, small)
 
@@ -121,21 +115,15 @@ class TestShards:
         _assert_same(again, plain)
         assert (out / "shard-00000.npz").stat().st_mtime_ns == made
 
-    def test_a_damaged_shard_is_made_again(
-        self, model, examples, plain, tmp_path
-    ):
+    def test_a_damaged_shard_is_made_again(self, model, examples, plain, tmp_path):
         out = tmp_path / "out"
         attacks.run("pgd", model, *examples, output=out, **_PGD)
         shard = out / "shard-00000.npz"
         shard.write_bytes(shard.read_bytes()[:100])
-        _assert_same(
-            attacks.run("pgd", model, *examples, output=out, **_PGD), plain
-        )
+        _assert_same(attacks.run("pgd", model, *examples, output=out, **_PGD), plain)
 
     @pytest.mark.parametrize("what", ["model", "options", "images"])
-    def test_refuse_what_they_do_not_belong_to(
-        self, what, model, examples, tmp_path
-    ):
+    def test_refuse_what_they_do_not_belong_to(self, what, model, examples, tmp_path):
         images, labels = examples
         out = tmp_path / "out"
         attacks.run("pgd", model, images, labels, output=out, **_PGD)
@@ -155,12 +143,8 @@ class TestShards:
         with pytest.raises(InputError, match="not results"):
             attacks.run("pgd", model, *examples, output=tmp_path, **_PGD)
 
-    def test_serve_indices_masks_and_slices(
-        self, model, examples, plain, tmp_path
-    ):
-        result = attacks.run(
-            "pgd", model, *examples, output=tmp_path / "out", **_PGD
-        )
+    def test_serve_indices_masks_and_slices(self, model, examples, plain, tmp_path):
+        result = attacks.run("pgd", model, *examples, output=tmp_path / "out", **_PGD)
         whole = np.asarray(plain.images)
         for index in (3, -1, slice(2, 60, 7), [5, 1], plain.success):
             np.testing.assert_array_equal(result.images[index], whole[index])
@@ -183,9 +167,7 @@ def test_several_epsilons_are_those_alone(model, examples):
 
 def test_one_search_serves_every_epsilon(model, examples):
     budgets = [0.1, 0.3]
-    near, far = attacks.run(
-        "deepfool", model, *examples, epsilons=budgets, batch_size=16
-    )
+    near, far = attacks.run("deepfool", model, *examples, epsilons=budgets, batch_size=16)
     free = attacks.run("deepfool", model, *examples, batch_size=16)
     for budget, result in zip(budgets, (near, far), strict=True):
         inside = free.success & (free.distances["l2"] <= budget)
@@ -196,9 +178,7 @@ def test_one_search_serves_every_epsilon(model, examples):
 def test_budgets_one_by_one(model, examples):
     images, labels = examples
     budgets = np.where(np.arange(70) % 2, 0.2, 0.0).astype(np.float32)
-    result = attacks.run(
-        "pgd", model, images, labels, **_PGD | {"epsilon": budgets}
-    )
+    result = attacks.run("pgd", model, images, labels, **_PGD | {"epsilon": budgets})
     assert not result.success[::2].any() and result.success[1::2].any()
     assert (result.epsilon == budgets).all()
 
@@ -215,15 +195,20 @@ def test_minimal_epsilon_of_a_linear_model():
     slope = np.abs(weights[:, 1] - weights[:, 0]).sum()
     exact = np.abs(logits[:, 1] - logits[:, 0]) / slope
     result = attacks.minimal_epsilon(
-        "fgsm", logits_fn, images, logits.argmax(1), high=1.0, halvings=14,
-        bounds=None, batch_size=8,
-    )  # fmt: skip
+        "fgsm",
+        logits_fn,
+        images,
+        logits.argmax(1),
+        high=1.0,
+        halvings=14,
+        bounds=None,
+        batch_size=8,
+    )
     assert result.success.all()
     np.testing.assert_allclose(result.epsilon, exact, atol=2e-4)
     out = attacks.minimal_epsilon(
-        "fgsm", logits_fn, images, logits.argmax(1), high=1e-4, bounds=None,
-        batch_size=8,
-    )  # fmt: skip
+        "fgsm", logits_fn, images, logits.argmax(1), high=1e-4, bounds=None, batch_size=8
+    )
     assert np.isnan(out.epsilon[exact > 1e-4]).all()
 
 
@@ -231,19 +216,15 @@ class TestTargets:
     def test_need_a_targeted_form(self, model, examples):
         with pytest.raises(InputError, match="no targeted form"):
             attacks.run(
-                "one_step_target_class", model, *examples, epsilon=0.1,
-                targets="all", batch_size=16,
-            )  # fmt: skip
+                "one_step_target_class", model, *examples, epsilon=0.1, targets="all", batch_size=16
+            )
 
     def test_all_finds_what_any_target_finds(self, model, examples):
         images, labels = examples
         every = attacks.run("pgd", model, images, labels, targets="all", **_PGD)
         found = np.zeros(len(labels), bool)
         for shift in range(1, 5):
-            one = attacks.run(
-                "pgd", model, images, labels, targets=(labels + shift) % 5,
-                **_PGD,
-            )  # fmt: skip
+            one = attacks.run("pgd", model, images, labels, targets=(labels + shift) % 5, **_PGD)
             found |= one.success
         assert (every.success == found).all() and found.any()
 
@@ -252,9 +233,8 @@ class TestTargets:
         options = _PGD | {"targets": "random", "epsilon": 0.06}
         whole = attacks.run("pgd", model, images, labels, **options)
         some = attacks.run(
-            "pgd", model, images[40:56], labels[40:56],
-            ids=np.arange(40, 56), **options,
-        )  # fmt: skip
+            "pgd", model, images[40:56], labels[40:56], ids=np.arange(40, 56), **options
+        )
         assert (some.success == whole.success[40:56]).all()
 
     @pytest.mark.parametrize("targets", ["likeliest", [1, 2], 3.5])
@@ -265,9 +245,7 @@ class TestTargets:
 
 class TestPrecision:
     def test_bfloat16_finds_nearly_the_same(self, model, examples, plain):
-        fast = attacks.run(
-            "pgd", model, *examples, precision="bfloat16", **_PGD
-        )
+        fast = attacks.run("pgd", model, *examples, precision="bfloat16", **_PGD)
         assert abs(fast.success.mean() - plain.success.mean()) < 0.1
         # Counted by the model in float32.
         moved = np.argmax(model(np.asarray(fast.images)), -1)
@@ -275,16 +253,14 @@ class TestPrecision:
 
     def test_the_copy_follows_the_weights(self, examples):
         model = keras.Sequential(
-            [keras.Input(_SHAPE), keras.layers.Flatten(),
-             keras.layers.Dense(5)]
-        )  # fmt: skip
+            [keras.Input(_SHAPE), keras.layers.Flatten(), keras.layers.Dense(5)]
+        )
         images = examples[0]
         for _ in range(2):
             labels = np.argmax(model(images), -1)
             result = attacks.run(
-                "pgd", model, images, labels, precision="bfloat16",
-                **_PGD | {"epsilon": 0.3},
-            )  # fmt: skip
+                "pgd", model, images, labels, precision="bfloat16", **_PGD | {"epsilon": 0.3}
+            )
             assert result.success.mean() > 0.8
             model.set_weights([-2 * w for w in model.get_weights()])
 
@@ -293,10 +269,8 @@ class TestPrecision:
         info = datasets.load("synthetic", train_size=8, test_size=8).info
         depth = {"depth": 20} if name == "resnet" else {}
         network = models.build(name, info, width=0.25, **depth)
-        images = np.random.default_rng(0).random(
-            (8, *info.image_shape), np.float32
-        )
-        copy = precisions.copied(network, "bfloat16")
+        images = np.random.default_rng(0).random((8, *info.image_shape), np.float32)
+        copy = precisions.get_precision_copy(network, "bfloat16")
         logits = copy(images)
         assert logits.dtype == tf.float32
         expected = network(images, training=False)
@@ -306,9 +280,12 @@ class TestPrecision:
     def test_needs_a_keras_model(self, examples):
         with pytest.raises(InputError, match="Keras model"):
             attacks.run(
-                "pgd", lambda x: tf.reshape(x, (-1, 64))[:, :5], *examples,
-                precision="bfloat16", **_PGD,
-            )  # fmt: skip
+                "pgd",
+                lambda x: tf.reshape(x, (-1, 64))[:, :5],
+                *examples,
+                precision="bfloat16",
+                **_PGD,
+            )
 
 
 def test_a_function_is_an_attack(model, examples):
@@ -337,9 +314,7 @@ def test_no_gradient_names_the_black_boxes(examples):
         return tf.round(tf.reshape(images, (-1, 64)))[:, :5]
 
     with pytest.raises(InputError, match="square"):
-        attacks.run(
-            "pgd", lambda x: tf.stop_gradient(rounded(x)), *examples, **_PGD
-        )
+        attacks.run("pgd", lambda x: tf.stop_gradient(rounded(x)), *examples, **_PGD)
 
 
 @pytest.mark.parametrize(
@@ -375,22 +350,14 @@ def test_a_classifier_of_nan_is_told(examples):
 
 def test_a_conjugate_is_the_step(model, examples):
     images, labels = (column[:16] for column in examples)
-    field = attacks.conjugate(
-        "pgd", model, images, labels, epsilon=0.1, num_steps=3
-    )
+    field = attacks.conjugate("pgd", model, images, labels, epsilon=0.1, num_steps=3)
     before = attacks.get("pgd")(
-        model, images, labels, epsilon=0.1, num_steps=2, step_size=0.1 / 3,
-        bounds=None,
-    )  # fmt: skip
-    after = attacks.get("pgd")(
-        model, images, labels, epsilon=0.1, num_steps=3, bounds=None
+        model, images, labels, epsilon=0.1, num_steps=2, step_size=0.1 / 3, bounds=None
     )
+    after = attacks.get("pgd")(model, images, labels, epsilon=0.1, num_steps=3, bounds=None)
     np.testing.assert_allclose(
-        attacks.conjugate(
-            "pgd", model, images, labels, epsilon=0.1, num_steps=3,
-            bounds=None,
-        ),
+        attacks.conjugate("pgd", model, images, labels, epsilon=0.1, num_steps=3, bounds=None),
         after - before,
         atol=1e-6,
-    )  # fmt: skip
+    )
     assert field.shape == images.shape

@@ -27,7 +27,7 @@ def _trained():
     data = datasets.load("digits")
     classifier = models.build("convnet", data.info, seed=0)
     training.fit_classifier(classifier, data, epochs=15)
-    images, labels, _ = data.arrays("test")
+    images, labels, _ = data.get_arrays("test")
     images = images / np.float32(255)
     right = np.argmax(classifier(images), -1) == labels
     return classifier, images[right][:64], labels[right][:64]
@@ -59,7 +59,7 @@ def _noise(result, norm):
         noise = rng.normal(size=delta.shape)
         if norm == "linf":
             noise = np.sign(noise)
-        far = norms.length(tf.constant(noise, tf.float32), norm).numpy()
+        far = norms.compute_norm(tf.constant(noise, tf.float32), norm).numpy()
         scale = result.distances[norm] / far
         noise = noise * scale[:, None, None, None]
     return np.clip(images + noise, 0, 1).astype(np.float32)
@@ -99,21 +99,25 @@ def test_is_nearer_than_deepfool(name):
 
 def test_autoattack_is_the_worst_case():
     classifier, images, labels = _trained()
-    whole = attacks.run(
-        "autoattack", classifier, images, labels, epsilon=0.05, batch_size=64
-    )
+    whole = attacks.run("autoattack", classifier, images, labels, epsilon=0.05, batch_size=64)
     many = attacks.run(
-        "pgd", classifier, images, labels, epsilon=0.05, num_steps=100,
-        step_size=0.00125, random_start=True, restarts=5, batch_size=64,
+        "pgd",
+        classifier,
+        images,
+        labels,
+        epsilon=0.05,
+        num_steps=100,
+        step_size=0.00125,
+        random_start=True,
+        restarts=5,
+        batch_size=64,
         keep="first_adversarial",
-    )  # fmt: skip
+    )
     assert 5 < whole.robust_accuracy < 95
     assert whole.robust_accuracy <= many.robust_accuracy + 0.3
     after = whole.after_stages()
     assert list(after) == ["apgd_ce", "apgd_t", "fab_t", "square"]
     assert sorted(after.values(), reverse=True) == list(after.values())
     for name in ("apgd_ce", "apgd_t"):
-        alone = attacks.run(
-            name, classifier, images, labels, epsilon=0.05, batch_size=64
-        )
+        alone = attacks.run(name, classifier, images, labels, epsilon=0.05, batch_size=64)
         assert whole.robust_accuracy <= alone.robust_accuracy

@@ -35,10 +35,13 @@ def batch(classifier):
     "name,norm,options",
     [
         *(("fgsm", norm, {}) for norm in ("linf", "l2", "l1")),
-        *((name, norm, {"num_steps": 10, "step_size": 0.03})
-          for name in ("pgd", "momentum") for norm in ("linf", "l2")),
+        *(
+            (name, norm, {"num_steps": 10, "step_size": 0.03})
+            for name in ("pgd", "momentum")
+            for norm in ("linf", "l2")
+        ),
     ],
-)  # fmt: skip
+)
 def test_equals_cleverhans(name, norm, options, classifier, batch):
     given = (classifier, *batch)
     options = {"epsilon": _EPSILON, "norm": norm, **options}
@@ -58,19 +61,13 @@ def test_margin_and_dlr_do_not_see_the_scale_of_logits():
     own = others[np.arange(20), labels]
     others[np.arange(20), labels] = -np.inf
     np.testing.assert_allclose(margin, others.max(1) - own, rtol=1e-6)
+    np.testing.assert_allclose(losses.margin(50 * logits, labels), 50 * margin, rtol=1e-5)
     np.testing.assert_allclose(
-        losses.margin(50 * logits, labels), 50 * margin, rtol=1e-5
-    )
-    np.testing.assert_allclose(
-        losses.dlr(50 * logits + 3, labels),
-        losses.dlr(logits, labels),
-        rtol=1e-4,
+        losses.dlr(50 * logits + 3, labels), losses.dlr(logits, labels), rtol=1e-4
     )
     falling = np.sort(logits, 1)[:, ::-1]
     np.testing.assert_allclose(
-        losses.dlr(logits, labels),
-        margin / (falling[:, 0] - falling[:, 2]),
-        rtol=1e-5,
+        losses.dlr(logits, labels), margin / (falling[:, 0] - falling[:, 2]), rtol=1e-5
     )
 
 
@@ -98,7 +95,7 @@ def test_log_odds_is_cross_entropy_before_softplus():
 def test_random_points_fill_the_ball(norm):
     like = tf.zeros((4000, 3))
     ids = tf.range(4000, dtype=tf.int64)
-    rows = draws.keys(1, ids)
+    rows = draws.make_keys(1, ids)
     points = norms.sample(like, tf.constant(0.5), norm, rows).numpy()
     order = {"linf": np.inf, "l2": 2, "l1": 1}[norm]
     radius = np.linalg.norm(points, order, axis=1) / 0.5
@@ -113,9 +110,14 @@ def test_more_restarts_never_lower_the_loss(classifier, batch):
     values = []
     for restarts in (1, 4):
         moved = attacks.get("pgd")(
-            classifier, images, labels, epsilon=0.05, restarts=restarts,
-            random_start=True, num_steps=2,
-        )  # fmt: skip
+            classifier,
+            images,
+            labels,
+            epsilon=0.05,
+            restarts=restarts,
+            random_start=True,
+            num_steps=2,
+        )
         wrong = tf.argmax(classifier(moved), -1, tf.int32) != labels
         values.append(np.sum(wrong))
     assert values[1] >= values[0]

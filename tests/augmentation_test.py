@@ -5,16 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from qup import (
-    attacks,
-    augmentation,
-    datasets,
-    deltas,
-    evaluation,
-    models,
-    opposite_fgsm,
-    pairs,
-)
+from qup import attacks, augmentation, datasets, deltas, evaluation, models, opposite_fgsm, pairs
 from qup.errors import InputError
 
 
@@ -31,9 +22,7 @@ def classifier(data):
 def _linear(size, classes=3):
     weights = np.random.default_rng(0).normal(size=(size, classes))
     return (
-        lambda images: (
-            tf.reshape(images, (-1, size)) @ tf.constant(weights, tf.float32)
-        )
+        lambda images: tf.reshape(images, (-1, size)) @ tf.constant(weights, tf.float32)
     ), weights
 
 
@@ -41,10 +30,9 @@ def _linear(size, classes=3):
 def test_one_step_is_equation_1_of_the_supplement(loss):
     logits_fn, weights = _linear(6, classes=2)
     images = tf.constant(np.full((2, 6), 0.5, np.float32))
-    end = opposite_fgsm.walk(
-        logits_fn, images, tf.constant([0, 1]), num_steps=1, step_size=0.1,
-        bounds=None, loss=loss,
-    )  # fmt: skip
+    end = opposite_fgsm.iterate(
+        logits_fn, images, tf.constant([0, 1]), num_steps=1, step_size=0.1, bounds=None, loss=loss
+    )
     toward_0 = np.sign(weights[:, 0] - weights[:, 1])
     expected = 0.5 + 0.1 * np.stack([toward_0, -toward_0])
     np.testing.assert_allclose(end, expected, atol=1e-6)
@@ -54,12 +42,10 @@ def test_steps_add_up_and_clip(classifier, data):
     batch = next(iter(data.evaluation_batches("train", 8)))
     images, labels = batch["image"], batch["label"]
     options = {"step_size": 0.03}
-    once = opposite_fgsm.walk(
-        classifier, images, labels, num_steps=5, **options
-    )
-    twice = opposite_fgsm.walk(
+    once = opposite_fgsm.iterate(classifier, images, labels, num_steps=5, **options)
+    twice = opposite_fgsm.iterate(
         classifier,
-        opposite_fgsm.walk(classifier, images, labels, num_steps=2, **options),
+        opposite_fgsm.iterate(classifier, images, labels, num_steps=2, **options),
         labels,
         num_steps=3,
         **options,
@@ -67,7 +53,7 @@ def test_steps_add_up_and_clip(classifier, data):
     np.testing.assert_array_equal(once, twice)
     assert np.min(once) >= 0 and np.max(once) <= 1
     assert np.abs(once - images).max() <= 0.15 + 1e-6
-    free = opposite_fgsm.walk(
+    free = opposite_fgsm.iterate(
         classifier, images, labels, num_steps=40, step_size=0.1, bounds=None
     )
     assert np.max(free) > 1
@@ -75,53 +61,53 @@ def test_steps_add_up_and_clip(classifier, data):
 
 def test_walk_lowers_the_loss(classifier, data):
     batch = next(iter(data.evaluation_batches("train", 50)))
-    end = opposite_fgsm.walk(
-        classifier, batch["image"], batch["label"], num_steps=20,
-        step_size=0.02,
-    )  # fmt: skip
-    before = evaluation.hits(classifier, batch["image"], batch)
-    after = evaluation.hits(classifier, end, batch)
+    end = opposite_fgsm.iterate(
+        classifier, batch["image"], batch["label"], num_steps=20, step_size=0.02
+    )
+    before = evaluation.compute_correct_mask(classifier, batch["image"], batch)
+    after = evaluation.compute_correct_mask(classifier, end, batch)
     assert tf.reduce_sum(after) > tf.reduce_sum(before)
 
 
 def _walk(classifier, data, path, **changes):
     options = {
-        "num_steps": 4, "step_size": 0.05, "batch_size": 16,
-        "points": (0, 2, 4, 9), "attack": attacks.bind("pgd", epsilon=0.05),
-    }  # fmt: skip
-    return augmentation.opposite_deltas(
-        classifier, data, path, **(options | changes)
-    )
+        "num_steps": 4,
+        "step_size": 0.05,
+        "batch_size": 16,
+        "points": (0, 2, 4, 9),
+        "attack": attacks.bind("pgd", epsilon=0.05),
+    }
+    return augmentation.compute_deltas(classifier, data, path, **(options | changes))
 
 
 def test_shards_hold_every_image_once(classifier, data, tmp_path):
     walked = _walk(classifier, data, tmp_path / "d")
-    assert walked.num_images == 50 and not walked.missing()
-    shards = [walked.read(i) for i in range(4)]
+    assert walked.num_images == 50 and not walked.list_missing()
+    shards = [walked.read_shard(i) for i in range(4)]
     ids = np.concatenate([shard["id"] for shard in shards])
     assert sorted(ids) == list(range(50))
     batch = next(iter(data.evaluation_batches("train", 50)))
-    end = opposite_fgsm.walk(
+    end = opposite_fgsm.iterate(
         classifier, batch["image"], batch["label"], num_steps=4, step_size=0.05
     )
     delta = np.concatenate([shard["delta"] for shard in shards])
     np.testing.assert_allclose(delta, end - batch["image"], atol=1e-5)
     assert walked.scale == np.abs(delta).max()
-    points, right, _ = zip(*walked.trajectory, strict=True)
+    points, right, _ = zip(*walked.trajectory_counts, strict=True)
     assert points == (0, 2, 4)
-    assert right[2] == tf.reduce_sum(evaluation.hits(classifier, end, batch))
+    assert right[2] == tf.reduce_sum(evaluation.compute_correct_mask(classifier, end, batch))
 
 
 def test_a_killed_walk_goes_on(classifier, data, tmp_path):
     whole = _walk(classifier, data, tmp_path / "whole")
     part = _walk(classifier, data, tmp_path / "part")
-    kept = part.path(0).stat().st_mtime_ns
-    part.path(2).unlink()
-    part.path(3).unlink()
+    kept = part.get_shard_path(0).stat().st_mtime_ns
+    part.get_shard_path(2).unlink()
+    part.get_shard_path(3).unlink()
     part = _walk(classifier, data, tmp_path / "part")
-    assert part.path(0).stat().st_mtime_ns == kept
+    assert part.get_shard_path(0).stat().st_mtime_ns == kept
     for shard in range(4):
-        one, other = whole.read(shard), part.read(shard)
+        one, other = whole.read_shard(shard), part.read_shard(shard)
         for key in one:
             np.testing.assert_array_equal(one[key], other[key])
 
@@ -134,16 +120,10 @@ def test_another_walk_in_the_same_folder_is_refused(classifier, data, tmp_path):
 
 @pytest.mark.parametrize(
     "change",
-    [
-        {"batch_size": 15},
-        {"attack": attacks.bind("pgd", epsilon=0.1)},
-        {"num_images": 49},
-    ],
+    [{"batch_size": 15}, {"attack": attacks.bind("pgd", epsilon=0.1)}, {"num_images": 49}],
     ids=lambda change: next(iter(change)),
 )
-def test_shards_of_another_walk_are_never_mixed(
-    change, classifier, data, tmp_path
-):
+def test_shards_of_another_walk_are_never_mixed(change, classifier, data, tmp_path):
     _walk(classifier, data, tmp_path)
     with pytest.raises(InputError, match="other settings"):
         _walk(classifier, data, tmp_path, **change)
@@ -162,9 +142,9 @@ def test_shards_know_their_classifier_and_data(classifier, data, tmp_path):
 def test_the_first_images_alone(classifier, data, tmp_path):
     walked = _walk(classifier, data, tmp_path, num_images=23)
     assert walked.num_images == 23
-    ids = np.concatenate([walked.read(i)["id"] for i in range(2)])
+    ids = np.concatenate([walked.read_shard(i)["id"] for i in range(2)])
     np.testing.assert_array_equal(ids, np.arange(23))
-    assert walked.trajectory[0][1] <= 23
+    assert walked.trajectory_counts[0][1] <= 23
 
 
 def test_a_gradient_that_is_nan_is_told(data, tmp_path):
@@ -181,44 +161,38 @@ def test_bounds_are_checked(classifier, data):
     batch = next(iter(data.evaluation_batches("train", 5)))
     given = {"num_steps": 2, "step_size": 0.1}
     one, other = (
-        opposite_fgsm.walk(
-            classifier, batch["image"], batch["label"], bounds=box, **given
-        )
+        opposite_fgsm.iterate(classifier, batch["image"], batch["label"], bounds=box, **given)
         for box in ((0.0, 1.0), [0, 1])
     )
     np.testing.assert_array_equal(one, other)
     for box in ((1, 0), 3, (0, 1, 2)):
         with pytest.raises(InputError, match="bounds must be"):
-            opposite_fgsm.walk(
-                classifier, batch["image"], batch["label"], bounds=box, **given
-            )
+            opposite_fgsm.iterate(classifier, batch["image"], batch["label"], bounds=box, **given)
 
 
 def test_a_broken_shard_is_named(classifier, data, tmp_path):
     walked = _walk(classifier, data, tmp_path)
-    walked.path(1).write_bytes(b"no archive")
+    walked.get_shard_path(1).write_bytes(b"no archive")
     with pytest.raises(InputError, match="shard-00001-of-00004"):
-        _ = deltas.Deltas(tmp_path, walked.settings).scale
+        _ = deltas.DeltaDataset(tmp_path, walked.settings).scale
 
 
 def test_batches_shuffle_by_seed_and_epoch(classifier, data, tmp_path):
     walked = _walk(classifier, data, tmp_path)
 
     def order(seed, epoch):
-        batches = pairs.batches(walked, 10, seed=seed, epoch=epoch)
+        batches = pairs.build_pair_batches(walked, 10, seed=seed, epoch=epoch)
         assert int(batches.cardinality()) == 5
         return np.concatenate([b["delta"] for b in batches])
 
     np.testing.assert_array_equal(order(1, 2), order(1, 2))
     assert not np.array_equal(order(1, 2), order(1, 3))
     assert not np.array_equal(order(1, 2), order(2, 2))
-    whole = np.concatenate([walked.read(i)["delta"] for i in range(4)])
+    whole = np.concatenate([walked.read_shard(i)["delta"] for i in range(4)])
     assert np.isclose(np.sum(order(1, 2)), np.sum(whole), rtol=1e-4)
 
 
-@pytest.mark.parametrize(
-    "change", [{"num_steps": 0}, {"step_size": -1.0}, {"step_size": 0.0}]
-)
+@pytest.mark.parametrize("change", [{"num_steps": 0}, {"step_size": -1.0}, {"step_size": 0.0}])
 def test_bad_settings(change, classifier, data, tmp_path):
     with pytest.raises(InputError, match=next(iter(change))):
         _walk(classifier, data, tmp_path, **change)
@@ -235,8 +209,8 @@ def test_combine_adds_delta_and_hides_its_gradient_on_demand(classifier, data):
     images = next(iter(data.evaluation_batches("test", 4)))["image"]
     expected = classifier(images + translator(images))
     slopes = {}
-    for through in augmentation.THROUGH:
-        pair = augmentation.combine(classifier, translator, through=through)
+    for through in augmentation.GRADIENT_PATHS:
+        pair = augmentation.combine(classifier, translator, attack_gradient_through=through)
         with tf.GradientTape() as tape:
             tape.watch(images)
             logits = pair(images)

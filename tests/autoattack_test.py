@@ -14,9 +14,12 @@ _APGD = {"num_steps": 100, "rho": 0.75, "expectation": 1}
 _RAND = _APGD | {"expectation": 20}
 _FAB = {"num_steps": 100, "alpha_max": 0.1, "eta": 1.05, "beta": 0.9}
 _SQUARE = {
-    "num_queries": 5000, "p_init": 0.8, "rescale_schedule": False,
-    "loss": "margin", "targeted": False,
-}  # fmt: skip
+    "num_queries": 5000,
+    "p_init": 0.8,
+    "rescale_schedule": False,
+    "loss": "margin",
+    "targeted": False,
+}
 _PUBLISHED = {
     ("standard", "linf"): [
         ("apgd_ce", 1, _APGD | {"loss": "cross_entropy"}),
@@ -47,15 +50,11 @@ for _version in ("plus", "rand", "standard"):
 
 @pytest.mark.parametrize("version,norm", sorted(_PUBLISHED))
 def test_settings_are_the_published_ones(version, norm):
-    method = attacks.method(
-        "autoattack", epsilon=0.3, norm=norm, version=version, seed=7,
-        bounds=(-1, 1), xla="off",
-    )  # fmt: skip
-    parts = list(method.parts())
-    shared = {
-        "epsilon": 0.3, "norm": norm, "seed": 7, "bounds": (-1, 1),
-        "xla": "off",
-    }  # fmt: skip
+    method = attacks.build_method(
+        "autoattack", epsilon=0.3, norm=norm, version=version, seed=7, bounds=(-1, 1), xla="off"
+    )
+    parts = list(method.stages())
+    shared = {"epsilon": 0.3, "norm": norm, "seed": 7, "bounds": (-1, 1), "xla": "off"}
     for name, count, settings in _PUBLISHED[version, norm]:
         for part in parts[:count]:
             assert part.name == name
@@ -97,10 +96,7 @@ def test_breaks_what_it_says(whole, digits):
 @pytest.mark.parametrize(
     "name,options",
     [
-        (
-            "pgd",
-            {"num_steps": 100, "step_size": 0.01, "random_start": True},
-        ),
+        ("pgd", {"num_steps": 100, "step_size": 0.01, "random_start": True}),
         ("apgd_ce", {}),
         ("apgd_t", {}),
         ("fab_t", {}),
@@ -134,9 +130,13 @@ def test_rand_takes_twenty_passes_a_gradient():
     tf.random.set_seed(0)
     exact = model.distances("linf", (0.0, 1.0)).min(1)
     result = attacks.run(
-        "autoattack", noisy, model.images, model.labels, version="rand",
+        "autoattack",
+        noisy,
+        model.images,
+        model.labels,
+        version="rand",
         epsilon=exact * [4.0, 0.01, 0.01],
-    )  # fmt: skip
+    )
     assert result.success[0]
     assert result.gradient_calls[0] == 20 * 101
     left = ~result.success
@@ -145,16 +145,14 @@ def test_rand_takes_twenty_passes_a_gradient():
 
 def test_bad_options():
     with pytest.raises(InputError, match="Did you mean 'standard'"):
-        attacks.method("autoattack", epsilon=0.1, version="standart")
+        attacks.build_method("autoattack", epsilon=0.1, version="standart")
     with pytest.raises(InputError, match="epsilon"):
-        attacks.method("autoattack")
+        attacks.build_method("autoattack")
     with pytest.raises(InputError, match="norm"):
-        attacks.method("autoattack", epsilon=0.1, norm="l0")
+        attacks.build_method("autoattack", epsilon=0.1, norm="l0")
 
 
 def test_too_few_classes():
     model = Linear((4, 6), classes=3)
     with pytest.raises(InputError, match="autoattack needs at least 4"):
-        attacks.run(
-            "autoattack", model, model.images, model.labels, epsilon=1e-4
-        )
+        attacks.run("autoattack", model, model.images, model.labels, epsilon=1e-4)

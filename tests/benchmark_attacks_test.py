@@ -54,9 +54,7 @@ class TestFile:
     """`write` and `read`."""
 
     def test_gives_back_what_was_written(self, tmp_path):
-        missing = dataclasses.replace(
-            _RATIO, rival="ART", measured=None, note="no ART, at all"
-        )
+        missing = dataclasses.replace(_RATIO, rival="ART", measured=None, note="no ART, at all")
         rows.write([_RATIO, missing, _MINUTES], tmp_path / "a.csv", _HERE)
         found = rows.read(tmp_path / "a.csv")
         assert [row.columns() for row in found[:1]] == [_RATIO.columns()]
@@ -102,8 +100,16 @@ class TestFigure:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(1.0003, "1.0003"), (1, "1.00"), (1.01, "1.01"), (5.588, "5.59"),
-     (36.35, "36.4"), (2448.2, "2,448"), (0, "0"), (math.nan, "")],
-)  # fmt: skip
+    [
+        (1.0003, "1.0003"),
+        (1, "1.00"),
+        (1.01, "1.01"),
+        (5.588, "5.59"),
+        (36.35, "36.4"),
+        (2448.2, "2,448"),
+        (0, "0"),
+        (math.nan, ""),
+    ],
+)
 def test_a_ratio_that_is_not_quite_one_has_more_digits(value, text):
     assert rows.shown(value) == text

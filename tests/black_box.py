@@ -69,21 +69,19 @@ def classes(logits_fn, images):
     return np.argmax(answers, 1).astype(np.int32)
 
 
-def run(
-    name, logits_fn, images, labels, *, ids=None, batch_size=None, **options
-):
+def run(name, logits_fn, images, labels, *, ids=None, batch_size=None, **options):
     """The AttackResult of an attack of which every part is run."""
     count = len(labels)
-    method = attacks.method(name, **options)
+    method = attacks.build_method(name, **options)
     budget = np.nan if method.budget is None else method.budget
-    given = engine.Given(
+    given = engine.ExampleBatch(
         np.asarray(images, np.float32),
         np.asarray(labels, np.int32),
         np.arange(count) if ids is None else np.asarray(ids),
         np.full(count, budget, np.float32),
     )
-    both = parts.Classifiers(logits_fn, logits_fn)
-    return parts.attack(method, both, given, batch_size=batch_size or count)
+    both = parts.ClassifierPair(logits_fn, logits_fn)
+    return parts.run_stages(method, both, given, batch_size=batch_size or count)
 
 
 def linear_distances(weights, images, labels, dual):

@@ -11,13 +11,10 @@ from tensorboard.util.tensor_util import make_ndarray
 from qup import scales
 from qup.measurements import Row
 from qup.pipelines import boards
-from qup.report.material import Material
+from qup.report.material import ReportData
 
-_CPU = scales.get("cpu")
-_PGD = {
-    "num_steps": 4, "random_start": False, "loss": "cross_entropy",
-    "pixel_clip": True,
-}  # fmt: skip
+_CPU = scales.get_scale("cpu")
+_PGD = {"num_steps": 4, "random_start": False, "loss": "cross_entropy", "pixel_clip": True}
 
 
 def _rows(clean, robust, *, kind="CL", epochs=1, seed=0, **parameters):
@@ -26,15 +23,33 @@ def _rows(clean, robust, *, kind="CL", epochs=1, seed=0, **parameters):
         told["through"] = "both"
     common = (None, 1000, epochs, seed)
     return [
-        Row("mnist", "convnet", kind, "", None, "test_accuracy", clean,
-            *common, parameters=told),
-        Row("mnist", "convnet", kind, "pgd", 0.1, "robust_accuracy", robust,
-            *common, parameters={**told, **_PGD}),
-        *(Row("mnist", "convnet", kind, attack, 0.1, "robust_accuracy",
-              robust - 10, *common,
-              parameters={**told, "evaluation": "per_image"})
-          for attack in ("pgd", "autoattack")),
-    ]  # fmt: skip
+        Row("mnist", "convnet", kind, "", None, "test_accuracy", clean, *common, parameters=told),
+        Row(
+            "mnist",
+            "convnet",
+            kind,
+            "pgd",
+            0.1,
+            "robust_accuracy",
+            robust,
+            *common,
+            parameters={**told, **_PGD},
+        ),
+        *(
+            Row(
+                "mnist",
+                "convnet",
+                kind,
+                attack,
+                0.1,
+                "robust_accuracy",
+                robust - 10,
+                *common,
+                parameters={**told, "evaluation": "per_image"},
+            )
+            for attack in ("pgd", "autoattack")
+        ),
+    ]
 
 
 def _material(folder):
@@ -43,7 +58,7 @@ def _material(folder):
     rows += _rows(95.0, 90.0, epochs=10, method="trades")
     # A control is no network of the sweep.
     rows += _rows(10.0, 1.0, kind="ACL", control="permuted_labels")
-    return Material(folder, tuple(rows), _CPU)
+    return ReportData(folder, tuple(rows), _CPU)
 
 
 def _read(path):
@@ -80,26 +95,36 @@ def board(tmp_path_factory):
     folder = tmp_path_factory.mktemp("boards")
     # Twice: the second takes the place of the first.
     for _ in range(2):
-        boards.draw(_material(folder), folder / "tensorboard")
+        boards.write_sweep(_material(folder), folder / "tensorboard")
     return folder / "tensorboard"
 
 
 def test_each_network_epochs_and_seed_is_a_session(board):
     runs = sorted(path.name for path in (board / boards.SWEEP).iterdir())
     assert runs == [
-        "mnist.convnet.seed-0.epoch-1", "mnist.convnet.seed-0.epoch-30",
-        "mnist.convnet.seed-1.epoch-1", "mnist.convnet.trades.seed-0.epoch-10",
-    ]  # fmt: skip
+        "mnist.convnet.seed-0.epoch-1",
+        "mnist.convnet.seed-0.epoch-30",
+        "mnist.convnet.seed-1.epoch-1",
+        "mnist.convnet.trades.seed-0.epoch-10",
+    ]
     first = board / boards.SWEEP / runs[0]
     assert _hparams(first) == {
-        "dataset": "mnist", "model": "convnet", "training": "standard",
-        "epochs": 1.0, "seed": 0.0,
-    }  # fmt: skip
+        "dataset": "mnist",
+        "model": "convnet",
+        "training": "standard",
+        "epochs": 1.0,
+        "seed": 0.0,
+    }
     assert _values(first) == {
-        "CL/TA": 97.0, "CL/RA_PGD-4": 60.0, "CL/RA_PGD-100_strong": 50.0,
-        "CL/RA_AutoAttack": 50.0, "ACL/TA": 99.0, "ACL/RA_PGD-4": 80.0,
-        "ACL/RA_PGD-100_strong": 70.0, "ACL/RA_AutoAttack": 70.0,
-    }  # fmt: skip
+        "CL/TA": 97.0,
+        "CL/RA_PGD-4": 60.0,
+        "CL/RA_PGD-100_strong": 50.0,
+        "CL/RA_AutoAttack": 50.0,
+        "ACL/TA": 99.0,
+        "ACL/RA_PGD-4": 80.0,
+        "ACL/RA_PGD-100_strong": 70.0,
+        "ACL/RA_AutoAttack": 70.0,
+    }
     assert _hparams(board / boards.SWEEP / runs[3])["training"] == "trades"
     # One file each: nothing is left of the first writing.
     for folder in (board / boards.SWEEP).iterdir():
@@ -136,5 +161,5 @@ def test_no_text_tells_a_path(board):
 
 
 def test_nothing_measured_is_an_empty_page(tmp_path):
-    boards.draw(Material(tmp_path, (), _CPU), tmp_path / "board")
+    boards.write_sweep(ReportData(tmp_path, (), _CPU), tmp_path / "board")
     assert [p.name for p in (tmp_path / "board").iterdir()] == [boards.PAGE]

@@ -15,14 +15,15 @@ _DISTANCES = np.float32([0.1, 0.15, 0.2, 0.3])
 
 def _run(name, logits_fn, images, labels, **options):
     count = len(labels)
-    given = engine.Given(
-        images, np.asarray(labels, np.int32), np.arange(count),
-        np.full(count, np.nan, np.float32),
-    )  # fmt: skip
-    return parts.attack(
-        attacks.method(name, **options),
-        parts.Classifiers(logits_fn, logits_fn), given, batch_size=count,
-    )  # fmt: skip
+    given = engine.ExampleBatch(
+        images, np.asarray(labels, np.int32), np.arange(count), np.full(count, np.nan, np.float32)
+    )
+    return parts.run_stages(
+        attacks.build_method(name, **options),
+        parts.ClassifierPair(logits_fn, logits_fn),
+        given,
+        batch_size=count,
+    )
 
 
 def _linear(shape, seed=0, scale=1.0):
@@ -54,15 +55,20 @@ def _corners(images):
 
 
 @pytest.mark.parametrize(
-    "shape,bounds",
-    [((8,), (0, 1)), ((4, 6), None), ((5, 7, 3), (0, 1)), ((5, 7, 3), None)],
+    "shape,bounds", [((8,), (0, 1)), ((4, 6), None), ((5, 7, 3), (0, 1)), ((5, 7, 3), None)]
 )
 def test_l2_distance_of_a_linear_model(shape, bounds):
     logits_fn, _, images, labels = _linear(shape)
     result = _run(
-        "carlini_wagner", logits_fn, images, labels, bounds=bounds,
-        num_steps=150, search_steps=6, initial_constant=0.01,
-    )  # fmt: skip
+        "carlini_wagner",
+        logits_fn,
+        images,
+        labels,
+        bounds=bounds,
+        num_steps=150,
+        search_steps=6,
+        initial_constant=0.01,
+    )
     assert result.success.all()
     ratio = result.distances["l2"] / _DISTANCES
     assert (ratio >= 1 - 1e-4).all() and (ratio <= 1.05).all()
@@ -72,9 +78,8 @@ def test_l2_distance_of_a_linear_model(shape, bounds):
 def test_l1_distance_of_a_linear_model(rule, factor):
     logits_fn, weights, images, labels = _linear((5, 7, 3))
     result = _run(
-        "elastic_net", logits_fn, images, labels, decision_rule=rule,
-        num_steps=100, beta=1e-2,
-    )  # fmt: skip
+        "elastic_net", logits_fn, images, labels, decision_rule=rule, num_steps=100, beta=1e-2
+    )
     exact = _DISTANCES * np.linalg.norm(weights) / np.abs(weights).max()
     ratio = result.distances["l1"] / exact
     assert result.success.all()
@@ -106,9 +111,7 @@ def _naive_carlini_wagner(weights, image, sign, settings):
                 if loss > 0.9999 * before:
                     break
                 before = loss
-            slope = 2 * (moved - origin) + constant * sign * weights * (
-                miss >= 0
-            )
+            slope = 2 * (moved - origin) + constant * sign * weights * (miss >= 0)
             slope = slope * (1 - np.tanh(variable) ** 2) / 2
             first = 0.9 * first + 0.1 * slope
             second = 0.999 * second + 0.001 * slope**2
@@ -134,14 +137,18 @@ def test_carlini_wagner_follows_the_definition(steps):
     logits_fn, weights, images, labels = _linear((12,), seed=3)
     settings = steps, 5, 0.02, 0.01
     moved = attacks.get("carlini_wagner")(
-        logits_fn, images, labels, num_steps=steps, search_steps=5,
-        learning_rate=0.02, initial_constant=0.01,
-    )  # fmt: skip
+        logits_fn,
+        images,
+        labels,
+        num_steps=steps,
+        search_steps=5,
+        learning_rate=0.02,
+        initial_constant=0.01,
+    )
     for i, label in enumerate(labels):
         expected = _naive_carlini_wagner(
-            weights.astype(float), images[i].astype(float), 1 - 2 * label,
-            settings,
-        )  # fmt: skip
+            weights.astype(float), images[i].astype(float), 1 - 2 * label, settings
+        )
         assert (expected != images[i]).any()
         np.testing.assert_allclose(moved[i], expected, atol=1e-4)
 
@@ -158,12 +165,8 @@ def _naive_elastic_net(weights, image, sign, settings):
                 sign * weights @ (ahead - 0.5) >= 0
             )
             moved = ahead - rate * math.sqrt(1 - step / steps) * slope
-            new = np.where(
-                moved - image > beta, np.minimum(moved - beta, 1), image
-            )
-            new = np.where(
-                moved - image < -beta, np.maximum(moved + beta, 0), new
-            )
+            new = np.where(moved - image > beta, np.minimum(moved - beta, 1), image)
+            new = np.where(moved - image < -beta, np.maximum(moved + beta, 0), new)
             ahead = new + step / (step + 3) * (new - point)
             point = new
             far = beta * np.sum(np.abs(point - image))
@@ -180,15 +183,20 @@ def test_elastic_net_follows_the_definition():
     logits_fn, weights, images, labels = _linear((12,), seed=4)
     settings = 40, 4, 0.02, 0.1, 5e-3
     moved = attacks.get("elastic_net")(
-        logits_fn, images, labels, num_steps=40, search_steps=4,
-        learning_rate=0.02, initial_constant=0.1, beta=5e-3,
+        logits_fn,
+        images,
+        labels,
+        num_steps=40,
+        search_steps=4,
+        learning_rate=0.02,
+        initial_constant=0.1,
+        beta=5e-3,
         abort_early=False,
-    )  # fmt: skip
+    )
     for i, label in enumerate(labels):
         expected = _naive_elastic_net(
-            weights.astype(float), images[i].astype(float), 1 - 2 * label,
-            settings,
-        )  # fmt: skip
+            weights.astype(float), images[i].astype(float), 1 - 2 * label, settings
+        )
         assert (expected != images[i]).any()
         np.testing.assert_allclose(moved[i], expected, atol=1e-4)
 
@@ -196,22 +204,21 @@ def test_elastic_net_follows_the_definition():
 @pytest.mark.parametrize("search_steps", [6, 12])
 def test_constants_are_searched_row_by_row(search_steps):
     found = np.random.default_rng(2).random((search_steps, 64)) < 0.3
-    method = attacks.method("carlini_wagner", search_steps=search_steps)
+    method = attacks.build_method("carlini_wagner", search_steps=search_steps)
     zeros = tf.zeros(64)
     state = {
-        "constant": zeros + 1e-3, "lower": zeros, "upper": zeros + 1e10,
+        "constant": zeros + 1e-3,
+        "lower": zeros,
+        "upper": zeros + 1e10,
         "search": tf.zeros(64, tf.int32),
-    }  # fmt: skip
+    }
     images = tf.zeros((64, 2))
     examples = Examples(images, tf.zeros(64, tf.int32), None, zeros, 0)
     naive = [(0.0, 1e10, 1e-3)] * 64
     for i in range(search_steps - 1):
         state |= {"found": tf.constant(found[i])}
-        state |= method._next(examples, state)
-        naive = [
-            _naive_constant(*ends, hit)
-            for ends, hit in zip(naive, found[i], strict=True)
-        ]
+        state |= method._start_next_constant(examples, state)
+        naive = [_naive_constant(*ends, hit) for ends, hit in zip(naive, found[i], strict=True)]
         expected = np.array(naive)[:, 2]
         if search_steps >= 10 and i == search_steps - 2:
             expected = np.array(naive)[:, 1]
@@ -223,18 +230,17 @@ def test_constants_are_searched_row_by_row(search_steps):
 @pytest.mark.parametrize("name", ["carlini_wagner", "elastic_net"])
 def test_rows_end_at_constants_of_their_own(name):
     logits_fn, _, images, labels = _linear((5, 7, 3), scale=0.3)
-    method = attacks.method(name, num_steps=60, initial_constant=0.01)
+    method = attacks.build_method(name, num_steps=60, initial_constant=0.01)
     images, labels = tf.constant(images), tf.constant(labels, tf.int32)
-    compiled, scalars = program.compiled(
-        logits_fn, method, checks.answers(logits_fn, images)
+    compiled, scalars = program.compile_attack(
+        logits_fn, method, checks.inspect_classifier(logits_fn, images)
     )
     examples = Examples(
-        images, labels, tf.range(4, dtype=tf.int64), tf.fill([4], np.nan),
-        tf.constant(0),
-    )  # fmt: skip
+        images, labels, tf.range(4, dtype=tf.int64), tf.fill([4], np.nan), tf.constant(0)
+    )
     state, done = compiled.init(examples, scalars)
     while not done.numpy().all():
-        state, done = compiled.settle(examples, state, done, scalars)
+        state, done = compiled.masked_step(examples, state, done, scalars)
     upper = state["upper"].numpy()
     assert (upper < 1e9).all() and len(set(upper)) == 4
     # The farther an image is from the boundary, the larger the constant.
@@ -250,10 +256,17 @@ def test_confidence_raises_the_margin(name, targeted):
     far = []
     for confidence in (0.0, 0.3):
         result = _run(
-            name, _corners, images, aims, targeted=targeted, num_steps=60,
-            search_steps=5, confidence=confidence, initial_constant=0.1,
+            name,
+            _corners,
+            images,
+            aims,
+            targeted=targeted,
+            num_steps=60,
+            search_steps=5,
+            confidence=confidence,
+            initial_constant=0.1,
             learning_rate=0.05,
-        )  # fmt: skip
+        )
         assert result.success.all()
         logits = np.array(_corners(tf.constant(result.images)))
         rows = np.arange(6)
@@ -268,9 +281,7 @@ def test_confidence_raises_the_margin(name, targeted):
 
 def test_an_image_without_the_confidence_asked_for_is_moved_on():
     images = np.float32([[0.5, 0.4, 0.0, 0.0, 0.1]])
-    result = _run(
-        "carlini_wagner", _corners, images, [1], confidence=0.3, num_steps=100
-    )
+    result = _run("carlini_wagner", _corners, images, [1], confidence=0.3, num_steps=100)
     lead = result.images[0, 0] - result.images[0, 1]
     assert lead >= 0.3 - 1e-6
     without = _run("carlini_wagner", _corners, images, [1], num_steps=100)
@@ -289,9 +300,8 @@ def test_aborting_early_saves_calls(name):
     calls = {}
     for early in (True, False):
         result = _run(
-            name, logits_fn, images, labels, num_steps=100, search_steps=3,
-            abort_early=early,
-        )  # fmt: skip
+            name, logits_fn, images, labels, num_steps=100, search_steps=3, abort_early=early
+        )
         calls[early] = result.gradient_calls
     assert (calls[False] == 3 * 100).all()
     assert (calls[True] < 0.7 * calls[False]).all()
@@ -305,7 +315,5 @@ def test_many_search_steps_stay_finite():
         return _corners(inputs) + tf.constant([100.0, 0, 0, 0])
 
     for name in ("carlini_wagner", "elastic_net"):
-        moved = attacks.get(name)(
-            logits_fn, images, [0], num_steps=4, search_steps=45
-        )
+        moved = attacks.get(name)(logits_fn, images, [0], num_steps=4, search_steps=45)
         assert (moved == images).numpy().all()

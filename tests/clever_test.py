@@ -60,13 +60,9 @@ def test_linear_model_gives_the_exact_distance(norm, shape):
     exact = gaps[rows, others] / size[rows, others]
     # Some are nearer than the radius, some are not.
     radius = float(np.median(exact))
-    found = measures.clever(
-        logits_fn, images, labels, norm=norm, radius=radius, **_QUICK
-    )
+    found = measures.clever(logits_fn, images, labels, norm=norm, radius=radius, **_QUICK)
     np.testing.assert_array_equal(found.targets, others)
-    np.testing.assert_allclose(
-        found.scores, np.minimum(exact, radius), rtol=1e-4
-    )
+    np.testing.assert_allclose(found.scores, np.minimum(exact, radius), rtol=1e-4)
     np.testing.assert_allclose(found.lipschitz, size[rows, others], rtol=1e-5)
     assert not found.fitted.any() and np.isnan(found.p_values).all()
     assert found.gradient_calls == 6 * 8 * 3
@@ -78,9 +74,7 @@ def test_scores_of_targets_are_those_among_all(columns, classifier, batch):
     images, labels = batch
     whole = measures.clever(classifier, images, labels, **_QUICK)
     targets = whole.targets[:, 0 if columns is None else slice(columns)]
-    found = measures.clever(
-        classifier, images, labels, targets=targets, **_QUICK
-    )
+    found = measures.clever(classifier, images, labels, targets=targets, **_QUICK)
     count = columns or 1
     assert found.scores.shape == (5, count)
     assert found.gradient_calls == 6 * 8 * count
@@ -92,15 +86,15 @@ def test_samples_are_those_of_the_ball_and_the_box(classifier, batch):
     targets = (labels[:, None] + [[1, 3]]) % 4
     ids = np.arange(5) + 40
     for norm in ("l2", "linf", "l1"):
-        found = slopes.largest(
+        found = slopes.compute_max_gradients(
             classifier,
-            slopes.Given(images, labels, targets.astype(np.int32), ids),
-            slopes.Ball(norm, 0.7, (0.0, 1.0), 3),
-            slopes.Sizes(num_batches=3, num_samples=4, batch_size=7),
+            slopes.TargetedExamples(images, labels, targets.astype(np.int32), ids),
+            slopes.SampleBall(norm, 0.7, (0.0, 1.0), 3),
+            slopes.SampleSizes(num_batches=3, num_samples=4, batch_size=7),
             "off",
         )
         for i in range(5):
-            keys = draws.keys(3, np.full(12, ids[i]), np.arange(12))
+            keys = draws.make_keys(3, np.full(12, ids[i]), np.arange(12))
             like = tf.repeat(images[i : i + 1], 12, axis=0)
             points = like + norms.sample(like, 0.7, norm, keys)
             points = tf.clip_by_value(points, 0, 1)
@@ -111,9 +105,7 @@ def test_samples_are_those_of_the_ball_and_the_box(classifier, batch):
                     gap = logits[:, labels[i]] - logits[:, targets[i, k]]
                 slope = tape.gradient(gap, points).numpy().reshape(12, -1)
                 size = np.linalg.norm(slope, _ORDER[norm], axis=1)
-                np.testing.assert_allclose(
-                    found[i, :, k], size.reshape(3, 4).max(1), rtol=1e-4
-                )
+                np.testing.assert_allclose(found[i, :, k], size.reshape(3, 4).max(1), rtol=1e-4)
 
 
 def test_a_parabola_gives_the_end_point():
@@ -123,9 +115,14 @@ def test_a_parabola_gives_the_end_point():
 
     # The gradient norm of 2 - |x|^2 / 2 is |x|: at most the radius.
     found = measures.clever(
-        parabola, np.zeros((2, 3), np.float32), [0, 0], radius=1.5,
-        bounds=None, num_samples=64, batch_size=640,
-    )  # fmt: skip
+        parabola,
+        np.zeros((2, 3), np.float32),
+        [0, 0],
+        radius=1.5,
+        bounds=None,
+        num_samples=64,
+        batch_size=640,
+    )
     assert found.fitted.all() and (found.p_values > 0.01).all()
     np.testing.assert_allclose(found.lipschitz, 1.5, rtol=2e-3)
     np.testing.assert_allclose(found.scores, 2 / 1.5, rtol=2e-3)
@@ -138,9 +135,14 @@ def test_a_sample_without_a_fit_gives_its_maximum():
 
     # A batch either meets the kink, or does not: two values alone.
     found = measures.clever(
-        kink, np.full((1, 1), 0.5, np.float32), [0], radius=0.5,
-        norm="linf", num_samples=7, batch_size=350,
-    )  # fmt: skip
+        kink,
+        np.full((1, 1), 0.5, np.float32),
+        [0],
+        radius=0.5,
+        norm="linf",
+        num_samples=7,
+        batch_size=350,
+    )
     assert not found.fitted.any()
     assert found.p_values[0, 0] < 1e-3
     np.testing.assert_allclose(found.lipschitz, 31)
@@ -151,7 +153,7 @@ def test_the_fit_recovers_the_end_point(shape):
     ends = []
     for seed in range(5):
         gaps = stats.weibull_min.rvs(shape, size=400, random_state=seed)
-        end, p_value = weibull.end_point(7 - gaps / 5)
+        end, p_value = weibull.fit_reverse_weibull(7 - gaps / 5)
         assert end >= (7 - gaps / 5).max() and p_value > 0.05
         ends.append(end)
     assert abs(np.mean(ends) - 7) < 0.04
@@ -166,18 +168,15 @@ def test_the_fit_is_that_of_scipy(shape):
     def penalised(function, start, args, disp):
         return optimize.fmin(
             lambda given, *rest: function(given, *rest) + 0.01 * given[0] ** 2,
-            start, args=args, disp=False,
-        )  # fmt: skip
+            start,
+            args=args,
+            disp=False,
+        )
 
-    fits = [
-        stats.weibull_min.fit(inside, start, optimizer=penalised)
-        for start in (1, 5, 20)
-    ]
-    p_values = [
-        stats.kstest(inside, "weibull_min", args=fit).pvalue for fit in fits
-    ]
+    fits = [stats.weibull_min.fit(inside, start, optimizer=penalised) for start in (1, 5, 20)]
+    p_values = [stats.kstest(inside, "weibull_min", args=fit).pvalue for fit in fits]
     best = int(np.argmax(p_values))
-    end, p_value = weibull.end_point(sample)
+    end, p_value = weibull.fit_reverse_weibull(sample)
     wanted = sample.max() - np.ptp(sample) * fits[best][1]
     np.testing.assert_allclose(end, wanted, atol=1e-3)
     np.testing.assert_allclose(p_value, p_values[best], atol=1e-3)
@@ -190,17 +189,15 @@ def test_neither_batch_nor_order_matter(classifier, batch):
     assert whole.fitted.any()
     order = np.array([3, 1, 4, 0, 2])
     other = measures.clever(
-        classifier, images[order], labels[order], ids=order,
-        **options | {"batch_size": 13},
-    )  # fmt: skip
+        classifier, images[order], labels[order], ids=order, **options | {"batch_size": 13}
+    )
     np.testing.assert_array_equal(other.targets, whole.targets[order])
     np.testing.assert_allclose(other.scores, whole.scores[order], rtol=1e-3)
 
 
 def test_the_seed_chooses_the_samples(classifier, batch):
     one, same, other = (
-        measures.clever(classifier, *batch, seed=seed, **_QUICK).scores
-        for seed in (1, 1, 2)
+        measures.clever(classifier, *batch, seed=seed, **_QUICK).scores for seed in (1, 1, 2)
     )
     np.testing.assert_array_equal(one, same)
     assert (one != other).all()
@@ -213,9 +210,7 @@ def test_units_and_scales_do_not_matter(classifier, batch):
     def bytes_fn(images):
         return 20 * classifier(images / 255)
 
-    many = measures.clever(
-        bytes_fn, images * 255, labels, bounds=(0, 255), **_QUICK
-    )
+    many = measures.clever(bytes_fn, images * 255, labels, bounds=(0, 255), **_QUICK)
     np.testing.assert_allclose(many.scores, 255 * one.scores, rtol=1e-3)
 
 

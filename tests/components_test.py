@@ -26,11 +26,19 @@ from qup.components.trainer import Trainer
 from qup.datasets import examples as files_of_examples
 
 _ATTACK = {
-    "name": "fgsm", "epsilon": 0.1, "norm": "linf", "pixel_clip": True,
-    "loss": "cross_entropy", "num_steps": 1, "step_size": None,
-    "random_start": False, "restarts": 1, "check_steps": 0, "check_size": 8,
+    "name": "fgsm",
+    "epsilon": 0.1,
+    "norm": "linf",
+    "pixel_clip": True,
+    "loss": "cross_entropy",
+    "num_steps": 1,
+    "step_size": None,
+    "random_start": False,
+    "restarts": 1,
+    "check_steps": 0,
+    "check_size": 8,
     "batch_size": 16,
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -50,10 +58,7 @@ def examples(make):
     found = make(Examples)
     data = datasets.load("synthetic", validation_size=32)
     ExampleGen.fn(
-        found,
-        dataset="synthetic",
-        source=data.source_digest(),
-        validation_size=32,
+        found, dataset="synthetic", source=data.compute_source_digest(), validation_size=32
     )
     return found
 
@@ -63,10 +68,18 @@ def _train(make, tmp_path, examples, epochs, previous=None):
     state = tmp_path / f"state-{epochs}"
     state.mkdir(parents=True)
     Trainer.fn(
-        examples, model, run, state, previous,
-        model_name="convnet", model_options={}, epochs=epochs, seed=0,
-        recipe={"batch_size": 32}, row_parameters={"train_size": 224},
-    )  # fmt: skip
+        examples,
+        model,
+        run,
+        state,
+        previous,
+        model_name="convnet",
+        model_options={},
+        epochs=epochs,
+        seed=0,
+        recipe={"batch_size": 32},
+        row_parameters={"train_size": 224},
+    )
     return model, run
 
 
@@ -76,10 +89,7 @@ def test_examples_give_the_batches_of_their_dataset(examples):
     assert held.info.sizes == data.info.sizes
     assert held.fingerprint == data.fingerprint
     pairs = [
-        (
-            data.training_batches(32, seed=3, epoch=1),
-            held.training_batches(32, seed=3, epoch=1),
-        )
+        (data.training_batches(32, seed=3, epoch=1), held.training_batches(32, seed=3, epoch=1))
     ]
     pairs += [
         (data.evaluation_batches(s, 24), held.evaluation_batches(s, 24))
@@ -106,10 +116,7 @@ def test_training_on_is_training_at_once(make, tmp_path, examples):
     shutil.move(tmp_path / "run-2", tmp_path / "run-at-once")
     _, first = _train(make, tmp_path, examples, 1)
     then, run = _train(make, tmp_path, examples, 2, first)
-    networks = [
-        artifacts.load_network(path)
-        for path in (tmp_path / "at-once", then.path)
-    ]
+    networks = [artifacts.load_network(path) for path in (tmp_path / "at-once", then.path)]
     for a, b in zip(*(n.get_weights() for n in networks), strict=True):
         np.testing.assert_array_equal(a, b)
     history = training.History(run.path / "history.json")
@@ -128,7 +135,7 @@ def judged(make, tmp_path, examples):
         change(model)
         evaluation, blessing = make(ModelEvaluation), make(ModelBlessing)
         Evaluator.fn(examples, model, evaluation, blessing, attack=_ATTACK)
-        rows = measurements.read(evaluation.path / "measurements.csv")
+        rows = measurements.read_rows(evaluation.path / "measurements.csv")
         return model, rows, blessing
 
     return judge
@@ -138,9 +145,7 @@ _numbers = itertools.count()
 
 
 def _push(make, model, blessing, folder, version=1):
-    pushed = make(
-        PushedModel, f"pushed-{np.random.default_rng().integers(1e9)}"
-    )
+    pushed = make(PushedModel, f"pushed-{np.random.default_rng().integers(1e9)}")
     Pusher.fn(model, blessing, pushed, destination=str(folder), version=version)
     told = json.loads((pushed.path / "pushed.json").read_text())
     return pushed.properties["pushed"], told["version"]
@@ -164,7 +169,7 @@ def test_what_is_measured_is_blessed_and_pushed_once(judged, make, tmp_path):
     assert _push(make, model, blessing, folder) == (True, 1)
     assert program.read_bytes() == whole
     # Another model never takes the place of what is served.
-    export.mark(model.path / artifacts.SERVING, "another")
+    export.write_fingerprint(model.path / artifacts.SERVING, "another")
     model.properties["content"] = "another"
     (folder / "7").mkdir()
     assert _push(make, model, blessing, folder) == (True, 8)
@@ -176,7 +181,7 @@ def _exchange(model):
     network = artifacts.load_network(model.path)
     for weight in network.weights:
         weight.assign(-weight)
-    export.save(network, model.path / artifacts.SERVING)
+    export.export_saved_model(network, model.path / artifacts.SERVING)
 
 
 @pytest.mark.slow
@@ -202,7 +207,7 @@ def test_an_export_that_does_not_load_is_not_blessed(judged):
 def test_a_subject_that_is_none_is_told(tmp_path):
     (tmp_path / "subject.json").write_text('{"dataset": 1}')
     with pytest.raises(errors.InputError, match="describes no classifier"):
-        artifacts.subject(pathlib.Path(tmp_path))
+        artifacts.load_model_info(pathlib.Path(tmp_path))
 
 
 @pytest.mark.slow
@@ -211,10 +216,8 @@ def test_a_pushed_model_is_served_alike(judged, make, tmp_path):
     _push(make, model, blessing, tmp_path / "serving")
     images = np.zeros((3, 8, 8, 1), np.uint8)
     network = artifacts.load_network(model.path)
-    served = export.served_logits(tmp_path / "serving" / "1", images)
-    np.testing.assert_allclose(
-        served, keras.ops.convert_to_numpy(network(images / 255)), atol=1e-4
-    )
+    served = export.compute_served_logits(tmp_path / "serving" / "1", images)
+    np.testing.assert_allclose(served, keras.ops.convert_to_numpy(network(images / 255)), atol=1e-4)
 
 
 def test_files_that_change_while_they_are_read_are_told(make):

@@ -18,9 +18,7 @@ def test_digits_are_split_in_equal_proportions():
         np.bincount(_column(data.evaluation_batches(split, 3), "label"))
         for split in ("train", "test")
     ]
-    np.testing.assert_allclose(
-        counts[0] / counts[0].sum(), counts[1] / counts[1].sum(), atol=0.01
-    )
+    np.testing.assert_allclose(counts[0] / counts[0].sum(), counts[1] / counts[1].sum(), atol=0.01)
 
 
 def test_digits_are_the_enlarged_originals():
@@ -42,9 +40,7 @@ def test_synthetic_images_can_be_learnt_and_come_in_colour():
     train = next(iter(data.evaluation_batches("train", 256)))
     test = next(iter(data.evaluation_batches("test", 64)))
     assert train["image"].shape == (256, 6, 5, 3)
-    means = np.stack(
-        [train["image"][train["label"] == c].numpy().mean(0) for c in range(4)]
-    )
+    means = np.stack([train["image"][train["label"] == c].numpy().mean(0) for c in range(4)])
     gaps = test["image"].numpy()[:, None] - means
     nearest = (gaps**2).sum((2, 3, 4)).argmin(1)
     assert (nearest == test["label"].numpy()).all()
@@ -56,9 +52,7 @@ def test_another_process_sees_the_same_order():
         "print([int(b['id'][0]) for b in"
         " d.training_batches(16, seed=3, epoch=5)])"
     )
-    other = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     data = datasets.load("synthetic")
     batches = data.training_batches(16, seed=3, epoch=5)
     assert other.stdout.strip() == str([int(b["id"][0]) for b in batches])

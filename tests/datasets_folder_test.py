@@ -85,9 +85,7 @@ def test_images_of_any_kind_become_three_channels(folder):
     assert (np.abs(shown - 156 / 255).max((1, 2, 3)) < 1e-6).sum() == 1
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"hello", b"\x89PNG\r\n\x1a\n" + b"\0" * 40]
-)
+@pytest.mark.parametrize("content", [b"", b"hello", b"\x89PNG\r\n\x1a\n" + b"\0" * 40])
 def test_a_broken_image_is_named(folder, content):
     broken = folder / "test" / "dog" / "broken.png"
     broken.write_bytes(content)

@@ -20,9 +20,7 @@ def _no_network(monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
 
-@pytest.mark.parametrize(
-    "name", ["cifar10", "fashion_mnist", "mnist", "svhn_cropped"]
-)
+@pytest.mark.parametrize("name", ["cifar10", "fashion_mnist", "mnist", "svhn_cropped"])
 def test_without_a_network_the_ways_out_are_told(name, tmp_path):
     gone, scratch = tmp_path / "gone", tmp_path / "scratch"
     scratch.mkdir()
@@ -60,7 +58,5 @@ def test_an_answer_that_never_comes_is_given_up(monkeypatch):
 def test_missing_originals_are_named(tmp_path):
     with pytest.raises(InputError) as caught:
         datasets.load("mnist", data_dir=tmp_path, manual_dir=tmp_path)
-    for kind, part in itertools.product(
-        ("images-idx3", "labels-idx1"), ("train", "t10k")
-    ):
+    for kind, part in itertools.product(("images-idx3", "labels-idx1"), ("train", "t10k")):
         assert f"{part}-{kind}-ubyte.gz" in str(caught.value)

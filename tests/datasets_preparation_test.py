@@ -55,9 +55,7 @@ class _FromFile(tfds.core.GeneratorBasedBuilder):
 def _url_infos(name, content):
     digest = hashlib.sha256(content).hexdigest()
     info = tfds.core.download.checksums.UrlInfo(
-        size=tfds.core.utils.Size(len(content)),
-        checksum=digest,
-        filename="original.gz",
+        size=tfds.core.utils.Size(len(content)), checksum=digest, filename="original.gz"
     )
     return {f"https://data.invalid/{name}/original.gz": info}
 
@@ -95,7 +93,7 @@ def manual(tmp_path):
 
 
 def _load(name, **options):
-    source = tfds_source.load(name, origin="a test", **options)
+    source = tfds_source.load_prepared(name, origin="a test", **options)
     return datasets.Dataset(name, source)
 
 
@@ -119,9 +117,7 @@ def test_equal_file_names_do_not_mix_two_datasets(manual, tmp_path):
         assert _greys(_load(builder.name, **options)) == [builder.grey]
 
 
-def test_a_read_only_data_directory_gives_way_to_scratch(
-    manual, tmp_path, monkeypatch
-):
+def test_a_read_only_data_directory_gives_way_to_scratch(manual, tmp_path, monkeypatch):
     # A directory below a file cannot be made, by whomever.
     (tmp_path / "file").touch()
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "file" / "below"))
@@ -135,12 +131,7 @@ def test_nowhere_to_write_names_every_place(manual, tmp_path):
     (tmp_path / "file").touch()
     places = [tmp_path / "file" / name for name in ("a", "b")]
     with pytest.raises(InputError, match="Nowhere to prepare") as caught:
-        _load(
-            "tiny_dark",
-            data_dir=places[0],
-            scratch_dir=places[1],
-            manual_dir=manual(TinyDark),
-        )
+        _load("tiny_dark", data_dir=places[0], scratch_dir=places[1], manual_dir=manual(TinyDark))
     assert all(str(place) in str(caught.value) for place in places)
 
 
@@ -148,16 +139,12 @@ def test_a_wrong_original_is_named_with_both_sizes(manual, tmp_path):
     folder = manual(TinyDark)
     (folder / "original.gz").write_bytes(b"something else")
     size = len(TinyDark.content())
-    with pytest.raises(
-        InputError, match=rf"original\.gz .* {size} bytes .* got 14 bytes"
-    ):
+    with pytest.raises(InputError, match=rf"original\.gz .* {size} bytes .* got 14 bytes"):
         _load("tiny_dark", data_dir=tmp_path / "data", manual_dir=folder)
     assert not (tmp_path / "data").exists()
 
 
-def test_a_failed_preparation_leaves_nothing_to_find(
-    manual, tmp_path, monkeypatch
-):
+def test_a_failed_preparation_leaves_nothing_to_find(manual, tmp_path, monkeypatch):
     def fail(*_):
         raise RuntimeError("no such luck")
         yield
@@ -187,9 +174,7 @@ def test_a_killed_preparation_starts_anew(manual, tmp_path):
     code = _KILLED.replace("DATA", repr(str(target)))
     code = code.replace("MANUAL", repr(str(folder)))
     root = pathlib.Path(__file__).parents[1]
-    killed = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, cwd=root
-    )
+    killed = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=root)
     assert killed.returncode == -9, killed.stderr.decode()
     assert any((target / "tiny_dark").iterdir())
     data = _load("tiny_dark", data_dir=target, manual_dir=folder)

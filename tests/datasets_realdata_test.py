@@ -45,12 +45,8 @@ def test_mnist_is_prepared_from_the_original_files(real_manual, tmp_path):
     data = datasets.load("mnist", data_dir=tmp_path, manual_dir=real_manual)
     assert data.info.sizes == {"train": 60000, "test": 10000}
     (batch,) = data.evaluation_batches("test", 10000)
-    raw = gzip.decompress(
-        pathlib.Path(real_manual, "t10k-images-idx3-ubyte.gz").read_bytes()
-    )
+    raw = gzip.decompress(pathlib.Path(real_manual, "t10k-images-idx3-ubyte.gz").read_bytes())
     # tensorflow-datasets shuffles as it writes: compare as sets of images.
     originals = np.frombuffer(raw, np.uint8, offset=16).reshape(10000, -1)
     shown = np.round(batch["image"].numpy() * 255).astype(np.uint8)
-    assert {image.tobytes() for image in shown} == {
-        image.tobytes() for image in originals
-    }
+    assert {image.tobytes() for image in shown} == {image.tobytes() for image in originals}

@@ -93,9 +93,7 @@ def test_evaluation_rows_do_not_depend_on_the_batch_size(data):
         return {key: _column(batches, key)[real] for key in batches[0]}
 
     small, large = rows(3), rows(1000)
-    np.testing.assert_array_equal(
-        small["id"], np.arange(data.info.sizes["test"])
-    )
+    np.testing.assert_array_equal(small["id"], np.arange(data.info.sizes["test"]))
     for key, values in small.items():
         np.testing.assert_array_equal(values, large[key])
 
@@ -106,9 +104,7 @@ def test_training_shows_each_image_once_and_matches_its_id(data):
     ids = _column(shown, "id")
     assert sorted(ids) == list(range(data.info.sizes["train"]))
     for key in ("image", "label"):
-        np.testing.assert_array_equal(
-            _column(shown, key), _column(whole, key)[ids]
-        )
+        np.testing.assert_array_equal(_column(shown, key), _column(whole, key)[ids])
 
 
 def test_the_order_depends_on_seed_and_epoch_alone(data):
@@ -149,9 +145,7 @@ def test_ids_and_images_do_not_change_with_the_sizes():
     images = _column(whole.evaluation_batches("train", 500), "image")
     for split in ("train", "validation"):
         for batch in part.evaluation_batches(split, 25):
-            np.testing.assert_array_equal(
-                batch["image"], images[batch["id"].numpy()]
-            )
+            np.testing.assert_array_equal(batch["image"], images[batch["id"].numpy()])
     assert part.info.sizes == {"train": 150, "test": 360, "validation": 50}
 
 
@@ -181,13 +175,9 @@ def test_images_of_one_size_refuse_another():
 
 def test_batches_refuse_what_makes_no_sense():
     data = datasets.load("synthetic")
-    with pytest.raises(
-        InputError, match="batch_size must be a finite number of at least 1"
-    ):
+    with pytest.raises(InputError, match="batch_size must be a finite number of at least 1"):
         data.evaluation_batches("test", 0)
-    with pytest.raises(
-        InputError, match="batch_size must be a finite number of at least 1"
-    ):
+    with pytest.raises(InputError, match="batch_size must be a finite number of at least 1"):
         data.training_batches(0, seed=0, epoch=0)
     with pytest.raises(InputError, match="at least 0"):
         data.training_batches(8, seed=-1, epoch=0)
@@ -197,7 +187,7 @@ def test_batches_refuse_what_makes_no_sense():
 
 def test_a_limit_takes_the_first_images():
     data = datasets.load("synthetic", train_size=20, test_size=10)
-    batches = list(data.evaluation_batches("test", 4, limit=7))
+    batches = list(data.evaluation_batches("test", 4, max_images=7))
     weights = np.concatenate([batch["weight"] for batch in batches])
     ids = np.concatenate([batch["id"] for batch in batches])
     assert weights.sum() == 7 and len(batches) == 2

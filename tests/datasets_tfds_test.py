@@ -35,13 +35,7 @@ def _store(name, root):
         ),
         split_datasets={
             split: [
-                (
-                    i,
-                    {
-                        "image": generator.integers(0, 256, shape, np.uint8),
-                        "label": i % 10,
-                    },
-                )
+                (i, {"image": generator.integers(0, 256, shape, np.uint8), "label": i % 10})
                 for i in range(count)
             ]
             for split, count in (("train", 30), ("test", 20))
@@ -158,9 +152,6 @@ def test_an_empty_version_is_named(tmp_path):
 
 
 def test_what_was_cut_short_does_not_look_prepared(stored, tmp_path):
-    shutil.copytree(
-        stored / "mnist" / "3.1.0",
-        tmp_path / "mnist" / "incomplete.ABCDEF_3.1.0",
-    )
+    shutil.copytree(stored / "mnist" / "3.1.0", tmp_path / "mnist" / "incomplete.ABCDEF_3.1.0")
     with pytest.raises(InputError, match="not prepared in"):
         datasets.load("mnist", data_dir=tmp_path)

@@ -12,10 +12,7 @@ from qup.attacks import linear_solver
 from qup.attacks.base import checks, engine, parts, program, single
 from qup.errors import InputError
 
-_ATTACKS = [
-    ("deepfool", {"norm": "linf"}),
-    ("sparsefool", {}),
-]
+_ATTACKS = [("deepfool", {"norm": "linf"}), ("sparsefool", {})]
 _DUAL = {"l2": 2, "linf": 1}
 
 
@@ -40,15 +37,15 @@ def batch(classifier):
 
 def _run(name, logits_fn, images, labels, batch_size=None, **options):
     count = len(labels)
-    given = engine.Given(
+    given = engine.ExampleBatch(
         np.asarray(images, np.float32),
         np.asarray(labels, np.int32),
         np.arange(count),
         np.full(count, np.nan, np.float32),
     )
-    return parts.attack(
-        attacks.method(name, **options),
-        parts.Classifiers(logits_fn, logits_fn),
+    return parts.run_stages(
+        attacks.build_method(name, **options),
+        parts.ClassifierPair(logits_fn, logits_fn),
         given,
         batch_size=batch_size or count,
     )
@@ -56,10 +53,10 @@ def _run(name, logits_fn, images, labels, batch_size=None, **options):
 
 def _conjugate(name, logits_fn, images, labels, **options):
     images = tf.constant(images, tf.float32)
-    compiled, scalars = program.compiled(
+    compiled, scalars = program.compile_attack(
         logits_fn,
-        attacks.method(name, **options),
-        checks.answers(logits_fn, images),
+        attacks.build_method(name, **options),
+        checks.inspect_classifier(logits_fn, images),
     )
     count = len(labels)
     examples = attacks.base.Examples(
@@ -69,7 +66,7 @@ def _conjugate(name, logits_fn, images, labels, **options):
         tf.fill([count], np.nan),
         tf.constant(0),
     )
-    return single.last_field(compiled, scalars, examples).numpy()
+    return single.compute_last_conjugate(compiled, scalars, examples).numpy()
 
 
 class _Linear:
@@ -101,23 +98,14 @@ class _Linear:
         return np.where(own, np.inf, gaps / np.where(own, 1, size))
 
 
-@pytest.mark.parametrize(
-    "shape,batch_size", [((8,), 1), ((4, 6), 3), ((5, 7, 3), 8)]
-)
+@pytest.mark.parametrize("shape,batch_size", [((8,), 1), ((4, 6), 3), ((5, 7, 3), 8)])
 @pytest.mark.parametrize("norm", ["l2", "linf"])
-def test_deepfool_reaches_a_linear_boundary_in_one_step(
-    norm, shape, batch_size
-):
+def test_deepfool_reaches_a_linear_boundary_in_one_step(norm, shape, batch_size):
     model = _Linear(shape, 4)
-    found = _run(
-        "deepfool", model, model.images, model.labels, batch_size,
-        norm=norm, bounds=None,
-    )  # fmt: skip
+    found = _run("deepfool", model, model.images, model.labels, batch_size, norm=norm, bounds=None)
     assert found.success.all()
     best = model.distances(_DUAL[norm]).min(1)
-    np.testing.assert_allclose(
-        found.distances[norm], 1.02 * (best + 1e-4), rtol=1e-4
-    )
+    np.testing.assert_allclose(found.distances[norm], 1.02 * (best + 1e-4), rtol=1e-4)
     assert (found.gradient_calls == 3).all()
     assert (found.forward_calls == 2).all()
 
@@ -131,9 +119,7 @@ def test_deepfool_looks_at_the_likeliest_classes_only():
     far = model.distances(2)
     wanted = far[np.arange(8), runner_up]
     assert (wanted > far.min(1) + 1e-3).any()
-    np.testing.assert_allclose(
-        found.distances["l2"], 1.02 * (wanted + 1e-4), rtol=1e-4
-    )
+    np.testing.assert_allclose(found.distances["l2"], 1.02 * (wanted + 1e-4), rtol=1e-4)
 
 
 def test_deepfool_of_another_overshoot():
@@ -141,9 +127,7 @@ def test_deepfool_of_another_overshoot():
     options = {"bounds": None, "overshoot": 0.5}
     found = _run("deepfool", model, model.images, model.labels, **options)
     np.testing.assert_allclose(
-        found.distances["l2"],
-        1.5 * (model.distances(2).min(1) + 1e-4),
-        rtol=1e-4,
+        found.distances["l2"], 1.5 * (model.distances(2).min(1) + 1e-4), rtol=1e-4
     )
 
 
@@ -277,23 +261,20 @@ def test_linear_solver_equals_one_element_at_a_time(bounds, reach):
     normal[:3] = np.round(normal[:3])
     normal[3:6, :2] = 0
     offset = reach * width * normal / 5
-    solved = linear_solver.solve(
-        *(tf.constant(each, tf.float32) for each in (images, normal, offset)),
-        bounds,
+    solved = linear_solver.cross_plane(
+        *(tf.constant(each, tf.float32) for each in (images, normal, offset)), bounds
     )
     for i in range(9):
         corner = images[i] + offset[i]
         naive = _naive_solver(images[i], normal[i], corner, low, high, width)
-        np.testing.assert_allclose(
-            solved[i], naive, rtol=1e-5, atol=1e-3 * width
-        )
+        np.testing.assert_allclose(solved[i], naive, rtol=1e-5, atol=1e-3 * width)
 
 
 def test_linear_solver_stays_where_there_is_no_normal():
     images = tf.fill((2, 3), 0.5)
     nothing = tf.zeros_like(images)
     for bounds in ((0.0, 1.0), None):
-        solved = linear_solver.solve(images, nothing, nothing, bounds)
+        solved = linear_solver.cross_plane(images, nothing, nothing, bounds)
         np.testing.assert_array_equal(solved, images)
 
 
@@ -343,40 +324,26 @@ class TestInvariances:
         norm = options.get("norm", "l0")
         assert (found.distances[norm] > 0).all()
 
-    def test_neither_batch_nor_order_matter(
-        self, name, options, classifier, batch
-    ):
+    def test_neither_batch_nor_order_matter(self, name, options, classifier, batch):
         images, labels = batch
         whole = _run(name, classifier, images, labels, **options)
         order = np.random.default_rng(0).permutation(len(labels))
         for size in (1, 4):
-            other = _run(
-                name, classifier, images[order], labels[order], size, **options
-            )
-            np.testing.assert_allclose(
-                other.images, whole.images[order], atol=1e-5
-            )
-            np.testing.assert_array_equal(
-                other.gradient_calls, whole.gradient_calls[order]
-            )
+            other = _run(name, classifier, images[order], labels[order], size, **options)
+            np.testing.assert_allclose(other.images, whole.images[order], atol=1e-5)
+            np.testing.assert_array_equal(other.gradient_calls, whole.gradient_calls[order])
 
-    def test_the_units_of_the_pixels_do_not_matter(
-        self, name, options, classifier, batch
-    ):
+    def test_the_units_of_the_pixels_do_not_matter(self, name, options, classifier, batch):
         images, labels = batch
         one = attacks.get(name)(classifier, images, labels, **options)
 
         def bytes_fn(images):
             return classifier(images / 255)
 
-        many = attacks.get(name)(
-            bytes_fn, images * 255, labels, bounds=(0, 255), **options
-        )
+        many = attacks.get(name)(bytes_fn, images * 255, labels, bounds=(0, 255), **options)
         np.testing.assert_allclose(many / 255, one, atol=1e-4)
 
-    def test_the_scale_of_the_logits_does_not_matter(
-        self, name, options, classifier, batch
-    ):
+    def test_the_scale_of_the_logits_does_not_matter(self, name, options, classifier, batch):
         images, labels = batch
         one = attacks.get(name)(classifier, images, labels, **options)
 
@@ -386,9 +353,7 @@ class TestInvariances:
         many = attacks.get(name)(scaled, images, labels, **options)
         np.testing.assert_allclose(many, one, atol=1e-4)
 
-    def test_a_misclassified_image_is_its_own_answer(
-        self, name, options, classifier, batch
-    ):
+    def test_a_misclassified_image_is_its_own_answer(self, name, options, classifier, batch):
         images, labels = batch
         wrong = np.where(np.arange(len(labels)) < 2, (labels + 1) % 5, labels)
         found = _run(name, classifier, images, wrong, **options)
@@ -404,10 +369,7 @@ class TestInvariances:
             lead = tf.constant([0.0, 2.0, 1.0])
             return lead + 0 * tf.reduce_sum(images, 1, keepdims=True)
 
-        for logits_fn, label in (
-            (constant, 1),
-            (lambda images: 0 * images[:, :3], 0),
-        ):
+        for logits_fn, label in ((constant, 1), (lambda images: 0 * images[:, :3], 0)):
             found = _run(name, logits_fn, images, [label] * 3, **options)
             assert not found.success.any()
             end = attacks.get(name)(logits_fn, images, [label] * 3, **options)
@@ -444,9 +406,7 @@ class TestInvariances:
             return model(images)
 
         def attack(**more):
-            return attacks.get(name)(
-                logits_fn, model.images, model.labels, **options, **more
-            )
+            return attacks.get(name)(logits_fn, model.images, model.labels, **options, **more)
 
         first = attack()
         before = len(traces)
@@ -458,19 +418,13 @@ class TestInvariances:
         model = _Linear((4, 6), 4)
         order = _DUAL[options.get("norm", "l2")]
         near = model.distances(order).argmin(1)
-        field = _conjugate(
-            name, model, model.images, model.labels, bounds=None, **options
-        )
+        field = _conjugate(name, model, model.images, model.labels, bounds=None, **options)
         wanted = model.slopes()[np.arange(8), near].reshape(8, 4, 6)
         np.testing.assert_allclose(field, wanted, atol=1e-5)
 
-    def test_the_conjugate_of_a_misclassified_image(
-        self, name, options, classifier, batch
-    ):
+    def test_the_conjugate_of_a_misclassified_image(self, name, options, classifier, batch):
         images, labels = batch
-        field = _conjugate(
-            name, classifier, images, (labels + 1) % 5, **options
-        )
+        field = _conjugate(name, classifier, images, (labels + 1) % 5, **options)
         assert np.isfinite(field).all()
         assert (np.abs(field).reshape(11, -1).max(1) > 0).all()
 
@@ -501,4 +455,4 @@ def _wall(size):
 )
 def test_bad_options(name, options, message):
     with pytest.raises(InputError, match=message):
-        attacks.method(name, **options)
+        attacks.build_method(name, **options)

@@ -28,17 +28,17 @@ def test_counts_misclassified_images_as_errors_and_skips_padding():
     def flip(logits_fn, images, labels, *, ids):
         return 1.0 - images
 
-    result = evaluation.attacked(_threshold, _batches(), flip)
+    result = evaluation.evaluate_attack(_threshold, _batches(), flip)
     assert result.test_accuracy.n == 3
     assert result.test_accuracy.value == pytest.approx(200 / 3)
     # The wrong image turns right: the paper's RA counts it, strict does not.
     assert result.robust_accuracy.value == pytest.approx(100 / 3)
     assert result.robust_accuracy_strict.value == 0
-    assert evaluation.accuracy(_threshold, _batches()) == result.test_accuracy
+    assert evaluation.evaluate_accuracy(_threshold, _batches()) == result.test_accuracy
 
 
 def test_binomial_error():
-    accuracy = evaluation.binomial(25, 100)
+    accuracy = evaluation.compute_accuracy(25, 100)
     assert accuracy == (25.0, pytest.approx(100 * np.sqrt(0.1875 / 100)), 100)
 
 
@@ -50,9 +50,7 @@ def test_does_not_depend_on_the_batch_size(batch_size):
     linear = lambda x: tf.reshape(x, (tf.shape(x)[0], -1)) @ weights  # noqa: E731
     attack = attacks.bind("pgd", epsilon=0.02, random_start=True)
     results = [
-        evaluation.attacked(
-            linear, data.evaluation_batches("test", size), attack
-        )
+        evaluation.evaluate_attack(linear, data.evaluation_batches("test", size), attack)
         for size in (40, batch_size)
     ]
     assert results[0] == results[1]
@@ -60,18 +58,26 @@ def test_does_not_depend_on_the_batch_size(batch_size):
 
 def _row(**changes):
     row = {
-        "dataset": "mnist", "model": "convnet", "classifier": "CL",
-        "attack": "pgd", "epsilon": 0.1, "measure": "robust_accuracy",
-        "value": 41.44, "stderr": None, "n": 10, "epochs": 1, "seed": 0,
+        "dataset": "mnist",
+        "model": "convnet",
+        "classifier": "CL",
+        "attack": "pgd",
+        "epsilon": 0.1,
+        "measure": "robust_accuracy",
+        "value": 41.44,
+        "stderr": None,
+        "n": 10,
+        "epochs": 1,
+        "seed": 0,
         "parameters": {"num_steps": 4, "pixel_clip": True, "a": None},
-    }  # fmt: skip
+    }
     return measurements.Row(**(row | changes))
 
 
 def test_rows_survive_the_file(tmp_path):
     rows = [_row(), _row(attack="", epsilon=None, stderr=1 / 3)]
-    measurements.write(tmp_path / "m.csv", rows)
-    assert measurements.read(tmp_path / "m.csv") == rows
+    measurements.write_rows(tmp_path / "m.csv", rows)
+    assert measurements.read_rows(tmp_path / "m.csv") == rows
     text = (tmp_path / "m.csv").read_text()
     assert text.startswith(
         "dataset,model,classifier,attack,epsilon,measure,value,stderr,n,"
@@ -82,13 +88,13 @@ def test_rows_survive_the_file(tmp_path):
 
 def test_equal_keys_and_foreign_files_are_refused(tmp_path):
     with pytest.raises(ValueError, match="same key"):
-        measurements.write(tmp_path / "m.csv", [_row(), _row(value=1.0)])
+        measurements.write_rows(tmp_path / "m.csv", [_row(), _row(value=1.0)])
     (tmp_path / "x.csv").write_text("a,b\n1,2\n")
     with pytest.raises(InputError, match="header"):
-        measurements.read(tmp_path / "x.csv")
+        measurements.read_rows(tmp_path / "x.csv")
 
 
 def test_paper_values():
-    assert paper.published("mnist", "convnet", "ACL", 1) == (99.04, 89.53)
-    assert paper.published("cifar10", "googlenet", "CL", 50) == (86.61, 0.08)
-    assert paper.published("digits", "convnet", "CL", 1) is None
+    assert paper.find_published_accuracy("mnist", "convnet", "ACL", 1) == (99.04, 89.53)
+    assert paper.find_published_accuracy("cifar10", "googlenet", "CL", 50) == (86.61, 0.08)
+    assert paper.find_published_accuracy("digits", "convnet", "CL", 1) is None

@@ -23,7 +23,7 @@ def _bars(axis):
 
 
 def test_each_control_has_its_line():
-    figure = controls.side_by_side(
+    figure = controls.plot_controls(
         [
             Control("CL", {"TA": (97, 96, 98), "RA": (60, 58, 62)}),
             Control("ACL", {"TA": (99, 98.5, 99.5)}, "pairs", "note"),
@@ -49,15 +49,13 @@ def test_each_control_has_its_line():
 
 def test_too_many_looks_are_told():
     with pytest.raises(ValueError, match="1 to 5"):
-        controls.side_by_side(
-            [Control("CL", {str(i): (1, 1, 1) for i in range(6)})], title=""
-        )
+        controls.plot_controls([Control("CL", {str(i): (1, 1, 1) for i in range(6)})], title="")
     with pytest.raises(ValueError, match="1 to 5"):
-        controls.side_by_side([], title="")
+        controls.plot_controls([], title="")
 
 
 def test_a_sweep_shows_errors_and_accuracies():
-    figure = capacity.over_parameters(
+    figure = capacity.plot_capacity(
         {
             "training images": {2_000: (0.7, 0.6, 0.8), 300: (0.9, 0.8, 1)},
             "test images": {300: (0.95, _NAN, _NAN)},
@@ -65,7 +63,7 @@ def test_a_sweep_shows_errors_and_accuracies():
         {"ACL, TA": {300: (90, 89, 91)}},
         {"CL, TA": (97, 96, 98)},
         title="sweep",
-        floor=(0.5, 0.49, 0.51),
+        template_error=(0.5, 0.49, 0.51),
     )
     above, below = figure.axes
     line = above.containers[0].lines[0]
@@ -77,18 +75,16 @@ def test_a_sweep_shows_errors_and_accuracies():
     labels = [text.get_text() for text in above.get_legend().texts]
     assert "template of the true class" in labels
     with pytest.raises(ValueError, match="4 series"):
-        capacity.over_parameters(
-            {str(i): {} for i in range(5)}, {}, {}, title=""
-        )
+        capacity.plot_capacity({str(i): {} for i in range(5)}, {}, {}, title="")
 
 
 def test_templates_share_a_scale_around_zero():
     shown = np.zeros((3, 4, 4, 3), np.float32)
     shown[1] = -0.5
-    figure = templates.patterns(shown, ["a", "$b", "c"], title="mean")
+    figure = templates.plot_class_templates(shown, ["a", "$b", "c"], title="mean")
     panels = [axis for axis in figure.axes if axis.images and axis.axison == 0]
     assert [axis.get_title() for axis in panels] == ["a", r"\$b", "c"]
     assert {axis.images[0].get_clim() for axis in panels} == {(-0.5, 0.5)}
     np.testing.assert_allclose(panels[1].images[0].get_array(), -0.5)
     with pytest.raises(ValueError, match="3 templates need"):
-        templates.patterns(shown, ["a"])
+        templates.plot_class_templates(shown, ["a"])

@@ -7,28 +7,23 @@ import pytest
 import tensorflow as tf
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from qup import (
-    attacks,
-    datasets,
-    evaluation,
-    example,
-    measurements,
-    models,
-    scales,
-)
+from qup import attacks, datasets, evaluation, example, measurements, models, scales
 from qup.components import artifacts
 from qup.components.artifacts import Examples, Model, ModelEvaluation
 from qup.components.example_drawer import ExampleDrawer
 from qup.components.example_gen import ExampleGen
 from qup.evidence_figures import example as drawing
 from qup.report import sections
-from qup.report.material import Material
-from qup.subjects import Subject
+from qup.report.material import ReportData
+from qup.subjects import ModelInfo
 
 _FGSM = {
-    "name": "fgsm", "epsilon": 0.1, "norm": "linf", "loss": "cross_entropy",
+    "name": "fgsm",
+    "epsilon": 0.1,
+    "norm": "linf",
+    "loss": "cross_entropy",
     "pixel_clip": True,
-}  # fmt: skip
+}
 
 
 def _threshold(images):
@@ -40,10 +35,14 @@ def _threshold(images):
 def _show(values, labels, batch_size=2, epsilon=0.1):
     images = np.array(values, np.uint8).reshape(-1, 1, 1, 1)
     ids = 10 + np.arange(len(labels))
-    return example.show(
-        _threshold, images, np.array(labels, np.int32), ids,
-        attacks.bind("fgsm", epsilon=epsilon), batch_size=batch_size,
-    )  # fmt: skip
+    return example.find_example(
+        _threshold,
+        images,
+        np.array(labels, np.int32),
+        ids,
+        attacks.bind("fgsm", epsilon=epsilon),
+        batch_size=batch_size,
+    )
 
 
 def test_the_first_broken_image_is_shown_with_its_confidences():
@@ -71,19 +70,19 @@ def test_what_is_shown_does_not_depend_on_the_batch_size(batch_size):
 
 def test_an_example_comes_back_from_its_file(tmp_path):
     found = _show([102], [0], epsilon=0.2)
-    np.savez(tmp_path / "example.npz", **found.arrays(("a", "b")))
+    np.savez(tmp_path / "example.npz", **found.to_arrays(("a", "b")))
     arrays = np.load(tmp_path / "example.npz", allow_pickle=False)
-    again = example.from_arrays(arrays)
-    assert again.arrays(("a", "b")).keys() == set(arrays.files)
+    again = example.build_example(arrays)
+    assert again.to_arrays(("a", "b")).keys() == set(arrays.files)
     assert again.rule == "broken" and again.id == 10
     np.testing.assert_array_equal(again.attacked, found.attacked)
 
 
 def _rows():
-    subject = Subject("cifar10", "googlenet", "CL", 50, 0)
-    return subject.rows(
-        evaluation.binomial(90, 100),
-        {"robust_accuracy": evaluation.binomial(4, 100)},
+    subject = ModelInfo("cifar10", "googlenet", "CL", 50, 0)
+    return subject.build_rows(
+        evaluation.compute_accuracy(90, 100),
+        {"robust_accuracy": evaluation.compute_accuracy(4, 100)},
         {"name": "fgsm", "epsilon": 8 / 255},
     )
 
@@ -97,17 +96,21 @@ def _words(figure):
 
 def test_the_figure_tells_scale_confidences_and_rule():
     found = _show([102], [0], epsilon=0.2)
-    figure = drawing.draw(
-        found.arrays(("a $b", "c$_2")), _rows(), "Net x 1/4 on some, 1 epoch"
+    figure = drawing.plot_example(
+        found.to_arrays(("a $b", "c$_2")), _rows(), "Net x 1/4 on some, 1 epoch"
     )
     FigureCanvasAgg(figure).draw()
     words = _words(figure)
     for part in (
         "Net x 1/4 on some, 1 epoch, CL, seed 0",
-        "TA 90.00 ± 5.88 %", "RA under fgsm, epsilon 0.03137", "100 images",
-        "shown 2.5 times as strong", "says a $b, confidence 88.08 %",
-        "says c$_2, confidence 88.08 %", "the first image, by id",
-    ):  # fmt: skip
+        "TA 90.00 ± 5.88 %",
+        "RA under fgsm, epsilon 0.03137",
+        "100 images",
+        "shown 2.5 times as strong",
+        "says a $b, confidence 88.08 %",
+        "says c$_2, confidence 88.08 %",
+        "the first image, by id",
+    ):
         assert part in words, part
     # Grey is no noise, white the most.
     assert figure.axes[1].images[0].get_array().max() == pytest.approx(1.0)
@@ -115,16 +118,16 @@ def test_the_figure_tells_scale_confidences_and_rule():
 
 def test_an_attack_without_any_noise_is_drawn():
     found = _show([102], [0], epsilon=0.2)
-    arrays = found.arrays(("a", "b"))
+    arrays = found.to_arrays(("a", "b"))
     arrays["attacked"] = arrays["image"]
-    assert "none" in _words(drawing.draw(arrays, _rows(), "Net"))
+    assert "none" in _words(drawing.plot_example(arrays, _rows(), "Net"))
 
 
 def test_a_certain_but_rounded_confidence_is_no_certainty():
     found = _show([102], [0], epsilon=0.2)
-    arrays = found.arrays(("a", "b"))
+    arrays = found.to_arrays(("a", "b"))
     arrays["clean_confidence"] = np.array(99.99951)
-    assert "confidence 99.99 %" in _words(drawing.draw(arrays, _rows(), "Net"))
+    assert "confidence 99.99 %" in _words(drawing.plot_example(arrays, _rows(), "Net"))
 
 
 def test_the_component_gives_rows_and_the_image(tmp_path):
@@ -133,27 +136,25 @@ def test_the_component_gives_rows_and_the_image(tmp_path):
         (tmp_path / kind.__name__).mkdir()
         made[kind] = kind(uri=str(tmp_path / kind.__name__))
     data = datasets.load("synthetic")
-    ExampleGen.fn(
-        made[Examples], dataset="synthetic", source=data.source_digest()
-    )
+    ExampleGen.fn(made[Examples], dataset="synthetic", source=data.compute_source_digest())
     network = models.build("convnet", data.info, seed=0)
-    subject = Subject("synthetic", "convnet", "CL", 0, 0)
-    artifacts.save_unserved(network, subject, made[Model])
+    subject = ModelInfo("synthetic", "convnet", "CL", 0, 0)
+    artifacts.save_unexported_classifier(network, subject, made[Model])
     ExampleDrawer.fn(
-        made[Examples], made[Model], made[ModelEvaluation], attack=_FGSM,
-        num_images=20, batch_size=8,
-    )  # fmt: skip
+        made[Examples],
+        made[Model],
+        made[ModelEvaluation],
+        attack=_FGSM,
+        num_images=20,
+        batch_size=8,
+    )
     folder = made[ModelEvaluation].path
-    rows = {
-        r.measure: r for r in measurements.read(folder / "measurements.csv")
-    }
+    rows = {r.measure: r for r in measurements.read_rows(folder / "measurements.csv")}
     assert rows["test_accuracy"].n == rows["robust_accuracy"].n == 20
-    shown = example.from_arrays(np.load(folder / "example.npz"))
+    shown = example.build_example(np.load(folder / "example.npz"))
     row = rows["attacked_confidence"]
     assert row.value == pytest.approx(shown.attacked_confidence)
-    assert (row.artifact, row.attack, row.epsilon) == (
-        "example.npz", "fgsm", 0.1,
-    )  # fmt: skip
+    assert (row.artifact, row.attack, row.epsilon) == ("example.npz", "fgsm", 0.1)
     assert row.parameters["image_id"] == shown.id
     assert row.parameters["figure"] == "fig1"
     # The report finds the drawing beside accuracies that have no file, and
@@ -161,7 +162,7 @@ def test_the_component_gives_rows_and_the_image(tmp_path):
     held = list(rows.values())
     less = [dataclasses.replace(row, epochs=0, artifact="") for row in held]
     more = [dataclasses.replace(row, epochs=5) for row in held]
-    material = Material(folder, (*less, *more), scales.get("smoke"))
+    material = ReportData(folder, (*less, *more), scales.get_scale("smoke"))
     section = sections.get("fig1")(material)
     picture, table = section.blocks
     assert "5 epochs" in picture.caption and len(table.body) == 4

@@ -6,26 +6,25 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from qup.evidence_figures import accuracies, colours
-from qup.evidence_figures.accuracies import Line, Network
+from qup.evidence_figures.accuracies import AccuracyCurve, NetworkAccuracies
 
 
 def _network(title, model, robust):
     points = {1: (robust, robust - 5.0, robust + 4.0)}
-    return Network(
-        title, model, [Line("TA", {1: (90.0, 89.0, 91.0)})],
-        [Line("PGD", points), Line("paper", {1: (7.0,) * 3}, hollow=True)],
-    )  # fmt: skip
+    return NetworkAccuracies(
+        title,
+        model,
+        [AccuracyCurve("TA", {1: (90.0, 89.0, 91.0)})],
+        [AccuracyCurve("PGD", points), AccuracyCurve("paper", {1: (7.0,) * 3}, open_markers=True)],
+    )
 
 
-_NETWORKS = (
-    _network("Net A", "convnet", 60.0),
-    _network("Net B", "resnet", 98.0),
-)
+_NETWORKS = (_network("Net A", "convnet", 60.0), _network("Net B", "resnet", 98.0))
 
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_each_network_has_its_own_panel_of_ra(count):
-    figure = accuracies.over_epochs(_NETWORKS[:count], "some images")
+    figure = accuracies.plot_accuracies(_NETWORKS[:count], "some images")
     FigureCanvasAgg(figure).print_png(io.BytesIO())
     clean, *robust = figure.axes
     assert len(clean.containers) == count
@@ -34,7 +33,7 @@ def test_each_network_has_its_own_panel_of_ra(count):
     for axis, network in zip(robust, _NETWORKS, strict=False):
         ours, paper = axis.containers
         line, _, (upright,) = ours.lines
-        assert line.get_color() == colours.of_network(network.model)
+        assert line.get_color() == colours.get_network_colour(network.model)
         assert list(line.get_ydata()) == [network.robust[0].points[1][0]]
         low, high = upright.get_segments()[0][:, 1]
         assert (low, high) == network.robust[0].points[1][1:]

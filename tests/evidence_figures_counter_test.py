@@ -9,8 +9,8 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from qup.evidence_figures import colours, frontier, predicting, steps
-from qup.evidence_figures.trainings import Look
-from qup.rank_correlations import Correlation, correlate
+from qup.evidence_figures.trainings import NetworkStyle
+from qup.rank_correlations import RankCorrelation, correlate_ranks
 
 
 def _point(value):
@@ -35,25 +35,31 @@ def _bars(axis):
         line, _, (*_, upright) = held.lines
         found += [
             (float(y), *map(float, segment[:, 1]))
-            for y, segment in zip(
-                line.get_ydata(), upright.get_segments(), strict=True
-            )
+            for y, segment in zip(line.get_ydata(), upright.get_segments(), strict=True)
         ]
     return found
 
 
 def test_steps_have_a_panel_a_loss_and_a_number():
     curves = [
-        steps.Curve(direction, loss, number, {0.1: _point(50), 0: _point(90)})
+        steps.StepCurve(direction, loss, number, {0.1: _point(50), 0: _point(90)})
         for direction, loss, number in itertools.product(
             ("sign", "raw_l2", "raw_linf"), ("margin", "squared"), (1, 4)
         )
     ]
-    figure = steps.by_epsilon(curves, title="tiny", note="Bars are errors.")
+    figure = steps.plot_gradient_steps(curves, title="tiny", note="Bars are errors.")
     words = _drawn(figure)
-    for part in ("tiny", "squared loss", "margin", "4 steps", "1 step", "RA "
-                 "in percent", "units of [0, 1]", "as long in L2",
-                 "Bars are errors."):  # fmt: skip
+    for part in (
+        "tiny",
+        "squared loss",
+        "margin",
+        "4 steps",
+        "1 step",
+        "RA in percent",
+        "units of [0, 1]",
+        "as long in L2",
+        "Bars are errors.",
+    ):
         assert part in words, part
     assert len(figure.axes) == 4
     for axis in figure.axes:
@@ -64,8 +70,8 @@ def test_steps_have_a_panel_a_loss_and_a_number():
 
 
 def test_steps_of_one_loss_are_one_panel():
-    curve = steps.Curve("sign", "margin", 1, {0.1: (50, math.nan, math.nan)})
-    figure = steps.by_epsilon([curve], title="tiny")
+    curve = steps.StepCurve("sign", "margin", 1, {0.1: (50, math.nan, math.nan)})
+    figure = steps.plot_gradient_steps([curve], title="tiny")
     assert "margin" in _drawn(figure)
     assert _bars(figure.axes[0]) == [(50, 50, 50)]
 
@@ -73,16 +79,25 @@ def test_steps_of_one_loss_are_one_panel():
 def test_the_frontier_has_points_with_both_errors_and_arrows():
     plain = {30: (_point(98), _point(50)), 1: (_point(96), _point(40))}
     paths = [
-        frontier.Path(Look("ConvNet", "convnet"), plain),
-        frontier.Path(
-            Look("ConvNet", "convnet", "trades"),
+        frontier.TrainingPath(NetworkStyle("ConvNet", "convnet"), plain),
+        frontier.TrainingPath(
+            NetworkStyle("ConvNet", "convnet", "trades"),
             {1: (_point(95), _point(90)), 2: (_point(math.nan), _point(9))},
         ),
     ]
-    figure = frontier.draw(paths, title="toy", attack="PGD-9", note="So.")
+    figure = frontier.plot_frontier(paths, title="toy", attack="PGD-9", note="So.")
     words = _drawn(figure)
-    for part in ("TA in percent", "RA in percent", "(PGD-9)", "toy", "ConvNet",
-                 "TRADES", "standard training", "So.", "30"):  # fmt: skip
+    for part in (
+        "TA in percent",
+        "RA in percent",
+        "(PGD-9)",
+        "toy",
+        "ConvNet",
+        "TRADES",
+        "standard training",
+        "So.",
+        "30",
+    ):
         assert part in words, part
     assert "PGD-AT" not in words
     (axis,) = figure.axes
@@ -96,18 +111,31 @@ def test_the_frontier_has_points_with_both_errors_and_arrows():
 
 
 def test_candidates_tell_their_correlation():
-    looks = {str(i): (Look("ConvNet", "convnet"), _point(10 * i + 20.0))
-             for i in range(6)}  # fmt: skip
+    looks = {str(i): (NetworkStyle("ConvNet", "convnet"), _point(10 * i + 20.0)) for i in range(6)}
     values = {str(i): _point(10.0 + i**2) for i in (0, 3, 2, 1, 4)}
-    found = correlate([1, 2, 3, 5, 4, 6], range(6))
-    figure = predicting.draw(
-        [predicting.Candidate("gradient", "unit", values, found, True),
-         predicting.Candidate("margin", "pixel", values)],
-        looks, title="toy", attack="PGD-9", note="So.",
-    )  # fmt: skip
+    found = correlate_ranks([1, 2, 3, 5, 4, 6], range(6))
+    figure = predicting.plot_predictors(
+        [
+            predicting.Predictor("gradient", "unit", values, found, True),
+            predicting.Predictor("margin", "pixel", values),
+        ],
+        looks,
+        title="toy",
+        attack="PGD-9",
+        note="So.",
+    )
     words = _drawn(figure)
-    for part in ("gradient", "margin", "unit", "pixel", "= 0.94 p", "n = 6",
-                 "too few", "PGD-9", "So."):  # fmt: skip
+    for part in (
+        "gradient",
+        "margin",
+        "unit",
+        "pixel",
+        "= 0.94 p",
+        "n = 6",
+        "too few",
+        "PGD-9",
+        "So.",
+    ):
         assert part in words, part
     # Without a value a network is left out.
     assert [len(_bars(axis)) for axis in figure.axes] == [5, 5]
@@ -116,21 +144,21 @@ def test_candidates_tell_their_correlation():
 @pytest.mark.parametrize(
     "found,words",
     [
-        (Correlation(-0.5, None, 0.2, 5), "\N{MINUS SIGN}0.50\np = 0.20, n"),
-        (Correlation(0.9, (0.5, 0.97), 0.0001, 9), "[0.50, 0.97]\np = 0.0001"),
-        (Correlation(0.9, None, 0.01, 9, ("loss", "m")), "given loss, m: "),
+        (RankCorrelation(-0.5, None, 0.2, 5), "\N{MINUS SIGN}0.50\np = 0.20, n"),
+        (RankCorrelation(0.9, (0.5, 0.97), 0.0001, 9), "[0.50, 0.97]\np = 0.0001"),
+        (RankCorrelation(0.9, None, 0.01, 9, ("loss", "m")), "given loss, m: "),
         (None, "too few networks"),
     ],
 )
 def test_correlations_in_words(found, words):
-    assert words in predicting.told(found)
+    assert words in predicting.format_correlation(found)
 
 
 @pytest.mark.parametrize("count,columns", [(1, 1), (2, 2), (3, 3), (4, 2)])
 def test_panels_fill_their_rows(count, columns):
-    looks = {"a": (Look("ConvNet", "convnet"), _point(20))}
-    one = predicting.Candidate("x", "y", {"a": _point(1)})
-    figure = predicting.draw(count * [one], looks, title="t", attack="a")
+    looks = {"a": (NetworkStyle("ConvNet", "convnet"), _point(20))}
+    one = predicting.Predictor("x", "y", {"a": _point(1)})
+    figure = predicting.plot_predictors(count * [one], looks, title="t", attack="a")
     tops = np.round([axis.get_position().y0 for axis in figure.axes], 2)
     assert sum(tops == tops[0]) == columns
     assert sum(axis.get_visible() for axis in figure.axes) == count

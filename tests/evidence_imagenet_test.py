@@ -5,29 +5,21 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from qup import evaluation
-from qup.evidence_figures import (
-    augmented,
-    imagenet,
-    imagenet_names,
-    imagenet_points,
-)
+from qup.evidence_figures import augmented, imagenet, imagenet_names, imagenet_points
 from qup.imagenet import networks, published
-from qup.imagenet.published import Published
-from qup.subjects import Subject
+from qup.imagenet.published import PublishedValues
+from qup.subjects import ModelInfo
 
 
 def _rows(names, weights="abc", **changes):
     rows = []
     for number, name in enumerate(names):
-        network = networks.get(name)
-        subject = Subject(
-            "imagenet", name, "CL", 0, 0,
-            {"weights": weights, "family": network.family},
-        )  # fmt: skip
-        right = {"accuracy": 700 + 20 * number, **changes}["accuracy"]
-        rows.append(
-            subject.row("test_accuracy", evaluation.binomial(right, 1000))
+        network = networks.get_model(name)
+        subject = ModelInfo(
+            "imagenet", name, "CL", 0, 0, {"weights": weights, "family": network.family}
         )
+        right = {"accuracy": 700 + 20 * number, **changes}["accuracy"]
+        rows.append(subject.build_row("test_accuracy", evaluation.compute_accuracy(right, 1000)))
         for measure, attack, far in (
             ("mean_linf", {"name": "iterative_fgsm_search"}, 0.01),
             ("mean_linf", {"name": "carlini_wagner"}, 5.0),
@@ -36,7 +28,7 @@ def _rows(names, weights="abc", **changes):
         ):
             value = far * (1 - 0.1 * number)
             mean = evaluation.Accuracy(value, far / 20, 100)
-            rows.append(subject.row(measure, mean, attack))
+            rows.append(subject.build_row(measure, mean, attack))
     return rows
 
 
@@ -49,7 +41,7 @@ def _words(figure):
 
 
 def test_nothing_run_is_said_so_and_what_is_missing_is_named():
-    figure = imagenet.draw([], published.read())
+    figure = imagenet.plot_distortions([], published.read())
     FigureCanvasAgg(figure).draw()
     words = _words(figure)
     assert words.count("not run, and no value published") == 3
@@ -59,35 +51,33 @@ def test_nothing_run_is_said_so_and_what_is_missing_is_named():
 
 
 def test_points_carry_accuracy_distortion_and_errors():
-    (mark,) = imagenet_points.ours(_rows(["VGG 16"]), "mean_linf")
+    (mark,) = imagenet_points.build_measured_points(_rows(["VGG 16"]), "mean_linf")
     assert (mark.top_1, mark.distortion) == (70.0, 0.01)
-    assert mark.top_1_error == pytest.approx(100 * (0.7 * 0.3 / 1000) ** 0.5)
-    assert mark.distortion_error == pytest.approx(0.0005)
-    assert mark.parameters == 138_357_544 and not mark.untrained
+    assert mark.top_1_stderr == pytest.approx(100 * (0.7 * 0.3 / 1000) ** 0.5)
+    assert mark.distortion_stderr == pytest.approx(0.0005)
+    assert mark.num_parameters == 138_357_544 and not mark.untrained
 
 
 def test_other_rows_are_left_out():
     rows = _rows(["VGG 16"])
-    stranger = Subject("mnist", "convnet", "CL", 1, 0).row(
-        "test_accuracy", evaluation.binomial(1, 2)
+    stranger = ModelInfo("mnist", "convnet", "CL", 1, 0).build_row(
+        "test_accuracy", evaluation.compute_accuracy(1, 2)
     )
     for measure in ("mean_linf", "mean_l2_per_element"):
-        assert len(imagenet_points.ours([*rows, stranger], measure)) == 1
+        assert len(imagenet_points.build_measured_points([*rows, stranger], measure)) == 1
     # Without its accuracy a distortion has no place.
-    assert not imagenet_points.ours(rows[1:], "mean_linf")
+    assert not imagenet_points.build_measured_points(rows[1:], "mean_linf")
 
 
 def test_lines_are_drawn_through_trained_networks_alone():
     names = ["VGG 16", "VGG 19", "ResNet-v2-50", "ResNet-v2-101"]
-    trained = imagenet.draw(_rows(names), published.read())
+    trained = imagenet.plot_distortions(_rows(names), published.read())
     FigureCanvasAgg(trained).draw()
     assert "Slope over all 4 models" in _words(trained)
     assert "Not run with ImageNet weights: ResNet-v2-152" in _words(trained)
-    lines = [
-        line for line in trained.axes[0].lines if len(line.get_xdata()) > 9
-    ]
+    lines = [line for line in trained.axes[0].lines if len(line.get_xdata()) > 9]
     assert len(lines) == 1
-    random = imagenet.draw(_rows(names, "random"), published.read())
+    random = imagenet.plot_distortions(_rows(names, "random"), published.read())
     assert "got 0 models" in _words(random)
     assert not [x for x in random.axes[0].lines if len(x.get_xdata()) > 9]
 
@@ -95,11 +85,10 @@ def test_lines_are_drawn_through_trained_networks_alone():
 def test_published_points_are_drawn_apart():
     known = dict(published.read())
     for number, name in enumerate(("AlexNet", "VGG 16", "NASNet")):
-        known[name] = Published(
-            50.0 + 10 * number, "made up", 0.02 - 0.005 * number, 3e-6, 2e-6,
-            "made up",
-        )  # fmt: skip
-    figure = imagenet.draw([], known)
+        known[name] = PublishedValues(
+            50.0 + 10 * number, "made up", 0.02 - 0.005 * number, 3e-6, 2e-6, "made up"
+        )
+    figure = imagenet.plot_distortions([], known)
     FigureCanvasAgg(figure).draw()
     for axis in figure.axes:
         assert len(axis.collections) == 3
@@ -112,22 +101,21 @@ def test_published_points_are_drawn_apart():
 @pytest.mark.parametrize("seed", range(5))
 def test_names_keep_their_order_and_a_gap(seed):
     wanted = np.random.default_rng(seed).random(12)
-    places = imagenet_names.spread(wanted, 0.05)
+    places = imagenet_names.spread_labels(wanted, 0.05)
     assert (np.argsort(places) == np.argsort(wanted)).all()
     assert np.diff(np.sort(places)).min() >= 0.05 - 1e-12
     assert places.mean() == pytest.approx(wanted.mean())
     np.testing.assert_allclose(
-        imagenet_names.spread([0.5, 0.1, 0.5], 0.1), [0.45, 0.1, 0.55]
+        imagenet_names.spread_labels([0.5, 0.1, 0.5], 0.1), [0.45, 0.1, 0.55]
     )
 
 
 def test_supplement_fig_4_has_both_panels_whatever_was_run():
     points = {
-        ("CL", "convnet", "test_accuracy"): {1: (45.0, 44.0, 46.0),
-                                             5: (60.0, 59.0, 61.0)},
+        ("CL", "convnet", "test_accuracy"): {1: (45.0, 44.0, 46.0), 5: (60.0, 59.0, 61.0)},
         ("CL", "convnet", "robust_accuracy"): {1: (12.0, 11.0, 13.0)},
-    }  # fmt: skip
-    figure = augmented.draw(points, "cifar10")
+    }
+    figure = augmented.plot_augmented_accuracies(points, "cifar10")
     FigureCanvasAgg(figure).draw()
     left, right = figure.axes
     assert "not run" in right.texts[0].get_text()

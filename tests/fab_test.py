@@ -13,9 +13,7 @@ from tests.linear_distances import ORDERS, Linear, move
 
 every_norm = pytest.mark.parametrize("norm", sorted(ORDERS))
 both = pytest.mark.parametrize("name", ["fab", "fab_t"])
-some = pytest.mark.parametrize(
-    "name,norm", [("fab", "linf"), ("fab_t", "l2"), ("fab", "l1")]
-)
+some = pytest.mark.parametrize("name,norm", [("fab", "linf"), ("fab_t", "l2"), ("fab", "l1")])
 # Enough for a linear model, where the first step is nearly the last.
 _SHORT = {"num_steps": 10}
 
@@ -41,7 +39,7 @@ def _planes(seed=0):
 @pytest.mark.parametrize("bounds", [(0.0, 1.0), (-0.5, 3.0), None])
 def test_projection_is_that_of_a_bisection(norm, bounds):
     x, slopes, values = _planes()
-    found = projections.onto_hyperplane(x, slopes, values, norm, bounds)
+    found = projections.project_onto_hyperplane(x, slopes, values, norm, bounds)
     for i, d in enumerate(found.numpy()):
         flat = x[i].ravel().astype(float)
         slope, value = slopes[i].ravel().astype(float), float(values[i])
@@ -49,8 +47,9 @@ def test_projection_is_that_of_a_bisection(norm, bounds):
         np.testing.assert_allclose(
             np.linalg.norm(d.ravel(), ORDERS[norm]),
             np.linalg.norm(best, ORDERS[norm]),
-            rtol=2e-5, atol=1e-7,
-        )  # fmt: skip
+            rtol=2e-5,
+            atol=1e-7,
+        )
         # As near to the plane, and in the box.
         scale = np.abs(slope).sum()
         np.testing.assert_allclose(
@@ -66,15 +65,13 @@ def test_projection_is_that_of_a_bisection(norm, bounds):
 def test_projection_without_a_slope_is_no_move(norm, bounds):
     x, slopes, values = _planes()
     slopes = np.zeros_like(slopes)
-    found = projections.onto_hyperplane(x, slopes, values, norm, bounds)
+    found = projections.project_onto_hyperplane(x, slopes, values, norm, bounds)
     assert (found.numpy() == 0).all()
 
 
 @both
 @pytest.mark.parametrize("bounds", [(0.0, 1.0), None])
-@pytest.mark.parametrize(
-    "norm,shape", [("linf", (8,)), ("l2", (4, 6)), ("l1", (5, 7, 3))]
-)
+@pytest.mark.parametrize("norm,shape", [("linf", (8,)), ("l2", (4, 6)), ("l1", (5, 7, 3))])
 def test_finds_the_exact_distance_of_a_linear_model(name, norm, shape, bounds):
     model = Linear(shape, classes=4)
     exact = model.distances(norm, bounds)
@@ -83,9 +80,8 @@ def test_finds_the_exact_distance_of_a_linear_model(name, norm, shape, bounds):
     nearest = exact if name == "fab_t" else model.distances(norm, None)
     exact = exact[np.arange(8), nearest.argmin(1)]
     result = attacks.run(
-        name, model, model.images, model.labels, norm=norm, bounds=bounds,
-        batch_size=3, **_SHORT,
-    )  # fmt: skip
+        name, model, model.images, model.labels, norm=norm, bounds=bounds, batch_size=3, **_SHORT
+    )
     found = result.distances[norm]
     assert result.success.all()
     assert (found <= 1.01 * exact).all() and (found >= 0.999 * exact).all()
@@ -106,10 +102,7 @@ def test_finds_the_distance_to_a_sphere(norm):
         "l1": np.sqrt(1 - np.minimum(x, y) ** 2) - np.maximum(x, y),
         "linf": (np.sqrt(2 - (x - y) ** 2) - (x + y)) / 2,
     }[norm]
-    result = attacks.run(
-        "fab", logits_fn, images, np.zeros(3, int), norm=norm,
-        bounds=(-2.0, 2.0),
-    )  # fmt: skip
+    result = attacks.run("fab", logits_fn, images, np.zeros(3, int), norm=norm, bounds=(-2.0, 2.0))
     assert (result.distances[norm] >= 0.999 * exact).all()
     assert (result.distances[norm] <= 1.03 * exact).all()
 
@@ -136,16 +129,17 @@ def _naive_fab(differences, x0, norm, steps):
 
 def _program(logits_fn, images, labels, epsilon=np.nan, **options):
     """The compiled attack, its scalars, and the examples."""
-    answers = checks.answers(logits_fn, tf.constant(images))
-    method = attacks.method("fab", **options)
-    compiled, scalars = program.compiled(logits_fn, method, answers)
+    answers = checks.inspect_classifier(logits_fn, tf.constant(images))
+    method = attacks.build_method("fab", **options)
+    compiled, scalars = program.compile_attack(logits_fn, method, answers)
     count = len(labels)
     examples = Examples(
-        tf.constant(images), tf.constant(labels, tf.int32),
+        tf.constant(images),
+        tf.constant(labels, tf.int32),
         tf.range(count, dtype=tf.int64),
         tf.constant(np.broadcast_to(epsilon, count), tf.float32),
         tf.constant(0),
-    )  # fmt: skip
+    )
     return compiled, scalars, examples
 
 
@@ -187,9 +181,8 @@ def test_is_done_once_inside_epsilon(name, norm):
     exact = model.distances(norm, (0.0, 1.0)).min(1)
     epsilon = exact * np.where(np.arange(8) % 2, 1.2, 0.8)
     result = attacks.run(
-        name, model, model.images, model.labels, norm=norm, epsilon=epsilon,
-        **_SHORT,
-    )  # fmt: skip
+        name, model, model.images, model.labels, norm=norm, epsilon=epsilon, **_SHORT
+    )
     assert result.success.tolist() == [False, True] * 4
     assert (result.images[::2] == model.images[::2]).all()
     calls = result.forward_calls
@@ -202,9 +195,8 @@ def test_does_not_depend_on_batching():
     options = {"norm": "l2", "restarts": 2, "seed": 3, **_SHORT}
     whole = attacks.run("fab", model, model.images, model.labels, **options)
     single = attacks.run(
-        "fab", model, model.images[order], model.labels[order], ids=order,
-        batch_size=1, **options,
-    )  # fmt: skip
+        "fab", model, model.images[order], model.labels[order], ids=order, batch_size=1, **options
+    )
     np.testing.assert_allclose(single.images, whole.images[order], atol=1e-5)
 
 
@@ -218,12 +210,9 @@ def test_neither_the_box_nor_the_scale_of_the_logits_counts(name, norm):
     options = {"norm": norm, "restarts": 2, **_SHORT}
     unit = attacks.run(name, model, model.images, model.labels, **options)
     bytes_ = attacks.run(
-        name, wide, 255.0 * model.images, model.labels, bounds=(0.0, 255.0),
-        **options,
-    )  # fmt: skip
-    np.testing.assert_allclose(
-        bytes_.distances[norm] / 255.0, unit.distances[norm], rtol=1e-4
+        name, wide, 255.0 * model.images, model.labels, bounds=(0.0, 255.0), **options
     )
+    np.testing.assert_allclose(bytes_.distances[norm] / 255.0, unit.distances[norm], rtol=1e-4)
 
 
 @both
@@ -240,11 +229,10 @@ def test_more_restarts_are_never_worse(name):
     labels = np.argmax(logits_fn(images), -1)
     one, four = (
         attacks.run(
-            name, logits_fn, images, labels, norm="l2", restarts=restarts,
-            **_SHORT,
+            name, logits_fn, images, labels, norm="l2", restarts=restarts, **_SHORT
         ).distances["l2"]
         for restarts in (1, 4)
-    )  # fmt: skip
+    )
     assert (four <= one).all() and four.sum() < one.sum()
 
 
@@ -252,9 +240,15 @@ def test_more_restarts_are_never_worse(name):
 def test_restarts_at_half_the_best_distance(norm):
     model = Linear((4, 6), classes=4)
     compiled, scalars, examples = _program(
-        model, model.images, model.labels, epsilon=[np.nan] * 4 + [1e-3] * 4,
-        norm=norm, num_steps=3, restarts=2, bounds=None,
-    )  # fmt: skip
+        model,
+        model.images,
+        model.labels,
+        epsilon=[np.nan] * 4 + [1e-3] * 4,
+        norm=norm,
+        num_steps=3,
+        restarts=2,
+        bounds=None,
+    )
     state, _ = compiled.init(examples, scalars)
     for _ in range(3):
         state = compiled.step(examples, state, scalars)
@@ -271,9 +265,15 @@ def test_restarts_where_no_distance_is_known(norm):
 
     images = np.zeros((2, 6), np.float32)
     compiled, scalars, examples = _program(
-        flat, images, [0, 0], epsilon=[np.nan, 0.02], norm=norm, num_steps=1,
-        restarts=2, bounds=None,
-    )  # fmt: skip
+        flat,
+        images,
+        [0, 0],
+        epsilon=[np.nan, 0.02],
+        norm=norm,
+        num_steps=1,
+        restarts=2,
+        bounds=None,
+    )
     state, _ = compiled.init(examples, scalars)
     state = compiled.step(examples, state, scalars)
     radius = np.linalg.norm(state["images"], ORDERS[norm], axis=1)
@@ -288,9 +288,7 @@ def test_a_flat_classifier_withstands(name, norm):
 
     images = np.random.default_rng(0).random((5, 6)).astype(np.float32)
     labels = np.array([0, 0, 0, 0, 1])
-    result = attacks.run(
-        name, flat, images, labels, norm=norm, restarts=2, **_SHORT
-    )
+    result = attacks.run(name, flat, images, labels, norm=norm, restarts=2, **_SHORT)
     # The last is misclassified as it is: its own answer.
     assert result.success.tolist() == [False] * 4 + [True]
     assert (result.images == images).all()
@@ -309,10 +307,15 @@ def test_targets_that_are_not_there_cost_nothing():
 @pytest.mark.parametrize(
     "option,value",
     [
-        ("restarts", 0), ("eta", 0.5), ("alpha_max", 1.5), ("beta", -0.1),
-        ("num_steps", 0), ("norm", "l0"), ("epsilon", -1.0),
+        ("restarts", 0),
+        ("eta", 0.5),
+        ("alpha_max", 1.5),
+        ("beta", -0.1),
+        ("num_steps", 0),
+        ("norm", "l0"),
+        ("epsilon", -1.0),
     ],
-)  # fmt: skip
+)
 def test_bad_options(name, option, value):
     model = Linear((8,), classes=4)
     with pytest.raises(InputError, match=option):
@@ -321,4 +324,4 @@ def test_bad_options(name, option, value):
 
 def test_bad_number_of_targets():
     with pytest.raises(InputError, match="num_targets"):
-        attacks.method("fab_t", num_targets=0)
+        attacks.build_method("fab_t", num_targets=0)

@@ -12,16 +12,16 @@ from qup.components.fourier_sensitivity import FourierSensitivity
 from qup.datasets import examples as files_of_examples
 from qup.evidence_figures.frequency import sensitivity, style
 from qup.measures import fourier, spectrum
-from qup.subjects import Subject
+from qup.subjects import ModelInfo
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (7, 6)])
 def test_basis_vectors_are_real_of_norm_one_and_orthogonal(shape):
-    places = fourier.half(shape)
-    vectors = np.stack([fourier.basis(shape, *place) for place in places])
+    places = fourier.list_half_frequencies(shape)
+    vectors = np.stack([fourier.compute_basis_vector(shape, *place) for place in places])
     flat = vectors.reshape(len(places), -1)
     np.testing.assert_allclose(flat @ flat.T, np.eye(len(places)), atol=1e-5)
-    powers = spectrum.power(vectors)
+    powers = spectrum.compute_power(vectors)
     middle = np.array(shape) // 2
     for power, place in zip(powers, places, strict=True):
         assert power[tuple(middle + place)] >= 0.5 - 1e-5
@@ -32,19 +32,19 @@ def test_basis_vectors_are_real_of_norm_one_and_orthogonal(shape):
 
 @pytest.mark.parametrize("shape", [(8, 8), (7, 6), (5, 5)])
 def test_one_of_every_two_opposite_frequencies_is_taken(shape):
-    places = fourier.half(shape)
+    places = fourier.list_half_frequencies(shape)
     seen = np.zeros(shape, int)
     for place in places:
         both = {tuple((s * place) % shape) for s in (1, -1)}
         for at in both:
             seen[at] += 1
     assert (seen == 1).all()
-    assert len(fourier.half(shape, reach=1)) == 5
+    assert len(fourier.list_half_frequencies(shape, reach=1)) == 5
 
 
 def _one_frequency(row, column, limit=1.0, shape=(8, 8)):
     """Class 1 where the image's cosine of one frequency exceeds a limit."""
-    wave = tf.constant(fourier.basis(shape, row, column))
+    wave = tf.constant(fourier.compute_basis_vector(shape, row, column))
 
     def classifier(images):
         part = tf.reduce_sum(images[..., 0] * wave, (1, 2))
@@ -61,30 +61,23 @@ def _batches(count=10, size=4):
         yield {
             "image": tf.constant(images[ids]),
             "label": tf.zeros(size, tf.int32),
-            "weight": tf.constant(np.arange(start, start + size) < count,
-                                  tf.float32),
+            "weight": tf.constant(np.arange(start, start + size) < count, tf.float32),
             "id": tf.constant(ids),
-        }  # fmt: skip
+        }
 
 
 def test_errors_stand_at_the_one_frequency_that_matters():
-    found = fourier.sensitivity(
-        _one_frequency(2, -1), _batches(), norm=1.5, bounds=None
-    )
+    found = fourier.compute_sensitivity(_one_frequency(2, -1), _batches(), norm=1.5, bounds=None)
     expected = np.zeros((8, 8))
     expected[4 + 2, 4 - 1] = expected[4 - 2, 4 + 1] = 100.0
     np.testing.assert_array_equal(found.error, expected)
     assert found.clean == 0 and found.per_image.shape == (10, 34)
-    small = fourier.sensitivity(
-        _one_frequency(2, -1), _batches(), norm=0.9, bounds=None
-    )
+    small = fourier.compute_sensitivity(_one_frequency(2, -1), _batches(), norm=0.9, bounds=None)
     assert small.error.max() == 0
 
 
 def test_what_lies_beyond_the_reach_is_unknown():
-    found = fourier.sensitivity(
-        _one_frequency(2, -1), _batches(), norm=1.5, reach=2
-    )
+    found = fourier.compute_sensitivity(_one_frequency(2, -1), _batches(), norm=1.5, reach=2)
     assert np.isnan(found.error).sum() == 64 - 25
 
 
@@ -94,7 +87,7 @@ def test_signs_do_not_depend_on_batches():
         return tf.stack([0 * part, part], 1)
 
     found = [
-        fourier.sensitivity(
+        fourier.compute_sensitivity(
             classifier, _batches(size=size), norm=1.0, bounds=None, seed=3
         ).per_image
         for size in (5, 4)
@@ -106,7 +99,7 @@ def test_signs_do_not_depend_on_batches():
 @pytest.mark.parametrize("options", [{"norm": 0.0}, {"norm": 1.0, "reach": -1}])
 def test_numbers_out_of_range_are_told(options):
     with pytest.raises(errors.InputError, match="must be a finite number"):
-        fourier.sensitivity(_one_frequency(1, 1), _batches(), **options)
+        fourier.compute_sensitivity(_one_frequency(1, 1), _batches(), **options)
 
 
 @pytest.fixture(scope="module")
@@ -121,18 +114,17 @@ def measured(tmp_path_factory):
     examples, model = made(Examples, "examples"), made(Model, "model")
     files_of_examples.write(datasets.load("synthetic"), examples.path)
     image = keras.Input((8, 8, 1))
-    logits = keras.layers.Dense(
-        4, kernel_initializer=keras.initializers.RandomNormal(seed=0)
-    )(keras.layers.Flatten()(image))
-    subject = Subject("synthetic", "linear", "CL", 2, 0)
-    artifacts.save_unserved(keras.Model(image, logits), subject, model)
+    logits = keras.layers.Dense(4, kernel_initializer=keras.initializers.RandomNormal(seed=0))(
+        keras.layers.Flatten()(image)
+    )
+    subject = ModelInfo("synthetic", "linear", "CL", 2, 0)
+    artifacts.save_unexported_classifier(keras.Model(image, logits), subject, model)
     evaluation = made(ModelEvaluation, "evaluation")
     FourierSensitivity.fn(
-        examples, model, evaluation, norm=2.0, reach=3, num_images=20,
-        batch_size=16,
-    )  # fmt: skip
-    rows = measurements.read(evaluation.path / "measurements.csv")
-    return rows, style.load(evaluation.path / "sensitivity.npz")
+        examples, model, evaluation, norm=2.0, reach=3, num_images=20, batch_size=16
+    )
+    rows = measurements.read_rows(evaluation.path / "measurements.csv")
+    return rows, style.load_frequency_arrays(evaluation.path / "sensitivity.npz")
 
 
 def test_rows_are_the_means_of_the_map(measured):
@@ -150,10 +142,10 @@ def test_rows_are_the_means_of_the_map(measured):
 
 def test_heat_maps_are_drawn_and_of_one_norm(measured):
     _, arrays = measured
-    figure = sensitivity.heat_maps({"first": arrays, "second": arrays})
+    figure = sensitivity.plot_heat_maps({"first": arrays, "second": arrays})
     panel = figure.axes[0]
     assert "first [" in panel.get_title()
     assert panel.images[0].get_array().mask.sum() == 64 - 49
     other = {**arrays, "told": {**arrays["told"], "parameters": {"norm": 1}}}
     with pytest.raises(errors.InputError, match="one norm"):
-        sensitivity.heat_maps({"first": arrays, "second": other})
+        sensitivity.plot_heat_maps({"first": arrays, "second": other})

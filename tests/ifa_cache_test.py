@@ -21,24 +21,32 @@ _QUICK = (
     "--config.attack.check_steps=5",
 )
 _ROAD = {
-    "ExampleGen", "Trainer", "Evaluator.CL", "DeltaGen", "TranslatorTrainer",
-    "Combiner", "Evaluator.ACL", "Analyzer", "Reporter",
-}  # fmt: skip
+    "ExampleGen",
+    "Trainer",
+    "Evaluator.CL",
+    "DeltaGen",
+    "TranslatorTrainer",
+    "Combiner",
+    "Evaluator.ACL",
+    "Analyzer",
+    "Reporter",
+}
 
 
 def _run(*flags, workdir, cwd=_ROOT):
     """Returns (nodes that were run, standard output); pushes left out."""
     done = subprocess.run(
-        [sys.executable, "-m", "bin.run_ifa", *_QUICK, *flags,
-         f"--workdir={workdir}"],
-        cwd=cwd, text=True, capture_output=True, timeout=900,
-    )  # fmt: skip
+        [sys.executable, "-m", "bin.run_ifa", *_QUICK, *flags, f"--workdir={workdir}"],
+        cwd=cwd,
+        text=True,
+        capture_output=True,
+        timeout=900,
+    )
     assert done.returncode == 0, done.stderr
     ran, reused = (
-        set(re.findall(rf"^([A-Z][\w.]+?)(?:\.epoch-\d)?: {word} \d+$",
-                       done.stderr, re.MULTILINE))
+        set(re.findall(rf"^([A-Z][\w.]+?)(?:\.epoch-\d)?: {word} \d+$", done.stderr, re.MULTILINE))
         for word in ("execution", "reused execution")
-    )  # fmt: skip
+    )
     assert {n for n in ran | reused if "Pusher" not in n} == _ROAD
     return {n for n in ran if "Pusher" not in n}, done.stdout
 
@@ -71,9 +79,7 @@ def _rows(workdir):
 
 def _steps(workdir, run, newest=False):
     """Returns the steps of a TensorBoard curve, each as often as it is."""
-    boards = sorted(
-        (workdir / "tensorboard").iterdir(), key=lambda p: p.stat().st_mtime
-    )
+    boards = sorted((workdir / "tensorboard").iterdir(), key=lambda p: p.stat().st_mtime)
     assert newest or len(boards) == 1
     events = event_accumulator.EventAccumulator(str(boards[-1] / run)).Reload()
     return [e.step for e in events.Tensors(events.Tags()["tensors"][0])]
@@ -95,28 +101,31 @@ def test_what_others_put_into_the_figures_stays(workdir):
     (board / "shown.json").write_bytes(b"\xff")
     assert _run(workdir=workdir)[0] == set()
     assert {path.name for path in mine.parent.iterdir()} == {
-        "mine.png", "images-epoch-2.png", "trajectory-epoch-2.png",
-    }  # fmt: skip
+        "mine.png",
+        "images-epoch-2.png",
+        "trajectory-epoch-2.png",
+    }
 
 
 def test_an_export_that_was_lost_is_pushed_again(finished, workdir):
     model = workdir / "serving" / "classifier" / "2" / "saved_model.pb"
-    files.remove(model.parents[1])
+    files.remove_path(model.parents[1])
     assert _run(workdir=workdir)[0] == set()
     assert model.exists()
 
 
 _CHANGES = {
     "translator.epochs=3": {
-        "TranslatorTrainer", "Combiner", "Evaluator.ACL", "Analyzer",
+        "TranslatorTrainer",
+        "Combiner",
+        "Evaluator.ACL",
+        "Analyzer",
         "Reporter",
     },
     # The walk counts RA on its way; Delta does not depend on it.
-    "attack.epsilon=0.05": {
-        "Evaluator.CL", "DeltaGen", "Evaluator.ACL", "Analyzer", "Reporter",
-    },
+    "attack.epsilon=0.05": {"Evaluator.CL", "DeltaGen", "Evaluator.ACL", "Analyzer", "Reporter"},
     "attack.check_steps=6": {"Evaluator.CL", "Evaluator.ACL", "Reporter"},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(
@@ -139,10 +148,12 @@ def test_a_changed_setting_reruns_what_lies_behind_it(workdir, change):
 @pytest.mark.exhaustive
 def test_other_epochs_train_on_from_those_that_are_there(workdir):
     done = subprocess.run(
-        [sys.executable, "-m", "bin.run_ifa", *_QUICK, "--epochs=2,3",
-         f"--workdir={workdir}"],
-        cwd=_ROOT, text=True, capture_output=True, timeout=900,
-    )  # fmt: skip
+        [sys.executable, "-m", "bin.run_ifa", *_QUICK, "--epochs=2,3", f"--workdir={workdir}"],
+        cwd=_ROOT,
+        text=True,
+        capture_output=True,
+        timeout=900,
+    )
     assert done.returncode == 0, done.stderr
     assert "Trainer.epoch-2: reused" in done.stderr
     assert "\nclassifier: epoch 2:" not in done.stderr
@@ -215,7 +226,7 @@ def test_every_number_leads_back_to_its_data(finished):
     (report,) = root.glob("Reporter/report/*")
     pending, seen = [metadata.find_artifact(report)], set()
     while pending:
-        execution = metadata.producer(pending.pop().id)
+        execution = metadata.find_producer(pending.pop().id)
         assert execution.state is State.COMPLETE
         seen.add(execution.component)
         pending += [a for held in execution.inputs.values() for a in held]

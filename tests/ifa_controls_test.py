@@ -14,7 +14,7 @@ from qup import (
     translator_errors,
     walked_accuracies,
 )
-from qup.deltas import Deltas
+from qup.deltas import DeltaDataset
 from qup.errors import InputError
 
 _SIDE = 2
@@ -24,13 +24,17 @@ _LABELS = {0: 0, 1: 1, 2: 0, 3: 2, 4: 1}
 @pytest.fixture
 def walk(tmp_path):
     """Five pairs in two shards; Delta is the id everywhere."""
-    made = Deltas(
+    made = DeltaDataset(
         tmp_path / "walk",
         {
-            "num_shards": 2, "num_images": 5, "num_steps": 1,
-            "step_size": 0.1, "bounds": None, "loss": "log_odds",
+            "num_shards": 2,
+            "num_images": 5,
+            "num_steps": 1,
+            "step_size": 0.1,
+            "bounds": None,
+            "loss": "log_odds",
         },
-    )  # fmt: skip
+    )
     for shard, ids in enumerate(([0, 1, 2], [3, 4])):
         ids = np.array(ids)
         delta = np.ones((len(ids), _SIDE, _SIDE, 1)) * ids[:, None, None, None]
@@ -39,7 +43,7 @@ def walk(tmp_path):
             "image": np.full(delta.shape, 255, np.uint8),
             "delta": delta.astype(np.float32),
         }
-        made.write(shard, arrays, {"points": np.zeros(0)})
+        made.write_shard(shard, arrays, {"points": np.zeros(0)})
     return made
 
 
@@ -55,56 +59,50 @@ def _batch(images, labels, weights=None):
 
 
 def test_a_template_is_the_mean_of_its_class(walk):
-    templates = class_templates.class_means(walk, _LABELS, 3)
+    templates = class_templates.compute_class_means(walk, _LABELS, 3)
     expected = np.ones((3, _SIDE, _SIDE, 1))
     expected *= np.array([1.0, 2.5, 3.0])[:, None, None, None]
     np.testing.assert_allclose(templates, expected)
 
 
 def test_every_delta_becomes_that_of_its_class(walk, tmp_path):
-    templates = class_templates.class_means(walk, _LABELS, 3)
-    made = class_templates.replaced(walk, templates, _LABELS, tmp_path / "made")
-    assert not made.missing() and made.num_images == 5
-    assert made.scale == 3.0 and made.walk == walk.walk
+    templates = class_templates.compute_class_means(walk, _LABELS, 3)
+    made = class_templates.write_template_deltas(walk, templates, _LABELS, tmp_path / "made")
+    assert not made.list_missing() and made.num_images == 5
+    assert made.scale == 3.0 and made.iterate_options == walk.walk
     for shard in range(2):
-        before, after = walk.read(shard), made.read(shard)
+        before, after = walk.read(shard), made.read_shard(shard)
         for key in ("id", "image"):
             np.testing.assert_array_equal(before[key], after[key])
         own = [_LABELS[i] for i in after["id"].tolist()]
         np.testing.assert_array_equal(after["delta"], templates[own])
-    (batch,) = pairs.batches(made, 5, seed=0, epoch=0)
+    (batch,) = pairs.build_pair_batches(made, 5, seed=0, epoch=0)
     assert sorted(batch["delta"][:, 0, 0, 0].numpy()) == [1, 1, 2.5, 2.5, 3]
     with pytest.raises(InputError, match="other settings"):
-        class_templates.replaced(walk, templates, _LABELS, walk.directory)
+        class_templates.write_template_deltas(walk, templates, _LABELS, walk.directory)
 
 
 def test_templates_that_cannot_be_are_told(walk):
     with pytest.raises(InputError, match="No image of class 3"):
-        class_templates.class_means(walk, _LABELS, 4)
+        class_templates.compute_class_means(walk, _LABELS, 4)
     with pytest.raises(InputError, match="holds image 4"):
-        class_templates.class_means(
-            walk, {k: v for k, v in _LABELS.items() if k != 4}, 3
-        )
+        class_templates.compute_class_means(walk, {k: v for k, v in _LABELS.items() if k != 4}, 3)
 
 
 def test_the_nearest_template_is_by_angle_alone():
     templates = np.eye(4, dtype=np.float32).reshape(4, 2, 2, 1)
     templates[1] *= 100
     wanted = np.array([3, 1, 0, 2])
-    deltas = (
-        templates[wanted] * np.array([9, 0.1, 1e-3, 5])[:, None, None, None]
-    )
+    deltas = templates[wanted] * np.array([9, 0.1, 1e-3, 5])[:, None, None, None]
     deltas = tf.constant(deltas + 1e-5, tf.float32)
-    np.testing.assert_array_equal(
-        class_templates.nearest(deltas, templates), wanted
-    )
+    np.testing.assert_array_equal(class_templates.find_nearest_template(deltas, templates), wanted)
 
 
 def test_an_error_is_a_mean_and_a_share():
     sizes = np.array([0.1, 0.3, 0.2, 9.0])
     image = np.ones((4, 2, 2, 1)) * sizes[:, None, None, None]
     batch = _batch(image, [0, 0, 0, 0], [1, 1, 1, 0])
-    found = translator_errors.l1_errors(
+    found = translator_errors.compute_l1_errors(
         {
             "zero": lambda b: tf.zeros_like(b["image"]),
             "share": lambda b: 0.75 * b["image"],
@@ -129,7 +127,7 @@ def test_an_error_is_a_mean_and_a_share():
 
 def test_no_delta_at_all_has_no_share():
     batch = _batch(np.zeros((2, 2, 2, 1)), [0, 0])
-    found = translator_errors.l1_errors(
+    found = translator_errors.compute_l1_errors(
         {"one": lambda b: b["image"] + 1}, [batch], lambda b: b["image"]
     )
     assert found["one"].pixels.value == 1
@@ -140,9 +138,7 @@ def test_no_delta_at_all_has_no_share():
 def test_a_translator_that_tells_the_class_is_found_out():
     templates = np.eye(4, dtype=np.float32)[:3].reshape(3, 2, 2, 1)
     # An image is half its class's template, so that G can read it.
-    batch = _batch(
-        0.5 * templates[[0, 1, 2, 1]], [0, 1, 2, 1], [1, 1, 1, 0]
-    )  # fmt: skip
+    batch = _batch(0.5 * templates[[0, 1, 2, 1]], [0, 1, 2, 1], [1, 1, 1, 0])
 
     def translator(images):
         return 2.0 * images
@@ -152,8 +148,8 @@ def test_a_translator_that_tells_the_class_is_found_out():
         bright = tf.reshape(images, (-1, 4))[:, :3] > 1
         return tf.cast(bright, tf.float32) * 2 + [[1.0, 0.0, 0.0]]
 
-    readers = implied_classes.readers(blind, translator, templates)
-    found = implied_classes.implied_accuracies(readers, blind, [batch, batch])
+    readers = implied_classes.build_label_readers(blind, translator, templates)
+    found = implied_classes.evaluate_label_readers(readers, blind, [batch, batch])
     assert found["nearest_template", "all"] == (100, 0, 6)
     assert found["nearest_template", "misclassified"] == (100, 0, 4)
     # 0.5 t + t is above 1, t alone is not.
@@ -164,7 +160,7 @@ def test_a_translator_that_tells_the_class_is_found_out():
 
 def test_where_nothing_is_wrong_nothing_is_said_of_it():
     batch = _batch(np.ones((2, 2, 2, 1)), [1, 1])
-    found = implied_classes.implied_accuracies(
+    found = implied_classes.evaluate_label_readers(
         {"one": lambda b: tf.ones_like(b["label"])},
         lambda images: tf.reshape(images, (-1, 4))[:, :2] * [0.0, 1.0],
         [batch],
@@ -196,12 +192,15 @@ _EPSILON, _STEP = 0.03, 0.05
 
 
 def _walked(linear, walked_with):
-    return walked_accuracies.walked_accuracies(
-        linear[0], [linear[1]],
+    return walked_accuracies.evaluate_trajectory(
+        linear[0],
+        [linear[1]],
         attacks.bind("fgsm", epsilon=_EPSILON, bounds=None),
-        points=(8, 0, 2), walked_with=walked_with, step_size=_STEP,
+        points=(8, 0, 2),
+        label_source=walked_with,
+        step_size=_STEP,
         bounds=None,
-    )  # fmt: skip
+    )
 
 
 def test_true_labels_move_every_margin_by_as_much(linear):
@@ -235,10 +234,9 @@ def test_walks_that_cannot_be_are_told(linear):
     with pytest.raises(InputError, match="Did you mean 'true'"):
         _walked(linear, "tru")
     with pytest.raises(InputError, match="points must be"):
-        walked_accuracies.walked_accuracies(
-            linear[0], [linear[1]], attacks.bind("fgsm", epsilon=0.1),
-            points=(), step_size=0.1,
-        )  # fmt: skip
+        walked_accuracies.evaluate_trajectory(
+            linear[0], [linear[1]], attacks.bind("fgsm", epsilon=0.1), points=(), step_size=0.1
+        )
 
 
 def test_networks_of_other_pixels_are_not_broken_by_each_other():
@@ -254,16 +252,16 @@ def test_networks_of_other_pixels_are_not_broken_by_each_other():
 
     networks = {"CL": reads(0), "ACL": reads(1)}
     attack = attacks.bind("fgsm", epsilon=0.2)
-    found = transfers.transferred(networks, [batch], attack)
+    found = transfers.evaluate_transfer(networks, [batch], attack)
     for made_on in networks:
         for on, network in networks.items():
             values = found[made_on, on]
-            clean = evaluation.accuracy(network, [batch])
+            clean = evaluation.evaluate_accuracy(network, [batch])
             if made_on != on:
                 assert values.robust_accuracy == clean
                 assert values.robust_accuracy_strict == clean
             else:
-                white = evaluation.attacked(network, [batch], attack)
+                white = evaluation.evaluate_attack(network, [batch], attack)
                 assert values[:2] == white[1:]
                 assert values.robust_accuracy.value < clean.value
             assert values.broken_by_transfer_alone.value == 0
@@ -277,14 +275,11 @@ def test_what_a_transfer_alone_breaks_is_counted():
         return tf.concat([-value, value], 1)
 
     def masked(images):
-        return tf.stop_gradient(open_network(images)) + 0.0 * open_network(
-            images
-        )
+        return tf.stop_gradient(open_network(images)) + 0.0 * open_network(images)
 
-    found = transfers.transferred(
-        {"CL": open_network, "ACL": masked}, [batch],
-        attacks.bind("fgsm", epsilon=0.1),
-    )  # fmt: skip
+    found = transfers.evaluate_transfer(
+        {"CL": open_network, "ACL": masked}, [batch], attacks.bind("fgsm", epsilon=0.1)
+    )
     assert found["ACL", "ACL"].robust_accuracy.value == 100
     assert found["CL", "ACL"].robust_accuracy.value == 0
     assert found["CL", "ACL"].broken_by_transfer_alone.value == 100

@@ -18,10 +18,14 @@ from qup.orchestration import MetadataReader, State
 _ROOT = pathlib.Path(__file__).parents[1]
 # Three shards, two epochs of each network, half a minute.
 _FLAGS = (
-    "--smoke", "--config.dataset.train_size=400", "--config.translator.width=4",
-    "--config.dataset.test_size=100", "--config.augmentation.batch_size=100",
-    "--config.translator.epochs=2", "--config.attack.check_steps=0",
-)  # fmt: skip
+    "--smoke",
+    "--config.dataset.train_size=400",
+    "--config.translator.width=4",
+    "--config.dataset.test_size=100",
+    "--config.augmentation.batch_size=100",
+    "--config.translator.epochs=2",
+    "--config.attack.check_steps=0",
+)
 _KILL, _TERM, _INT = signal.SIGKILL, signal.SIGTERM, signal.SIGINT
 signal.signal(_INT, signal.default_int_handler)  # Jobs behind "&" ignore it.
 # Numbers of executions and checkpoints, and names of events.
@@ -31,11 +35,14 @@ _VARYING = re.compile(r"(^pipeline(?:/[^/]+){2})/\d+|-\d\.|events\.out.*")
 def _run(workdir, number=_KILL, line="\0", after=900, prefix=()):
     """Runs the command; sends `number` at a line or after some seconds."""
     process = subprocess.Popen(
-        [*prefix, sys.executable, "-m", "bin.run_ifa", *_FLAGS,
-         f"--workdir={workdir}"],
-        cwd=_ROOT, text=True, errors="replace", start_new_session=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+        [*prefix, sys.executable, "-m", "bin.run_ifa", *_FLAGS, f"--workdir={workdir}"],
+        cwd=_ROOT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     timer, err = threading.Timer(after, os.killpg, (process.pid, number)), ""
     timer.start()
     for text in process.stderr:
@@ -54,18 +61,17 @@ def _check(end, workdir, whole, tidy=True):
         return
     root, complete, live = (workdir / "pipeline").resolve(), [], set()
     metadata = MetadataReader(root / "metadata.sqlite")
-    for number, (node, state) in metadata.nodes().items():
+    for number, (node, state) in metadata.get_node_states().items():
         if state is State.COMPLETE:
             complete += [node] * (not node.startswith("Pusher"))
-            held = metadata.execution(number).outputs.values()
+            held = metadata.get_execution(number).outputs.values()
             live |= {a.path for (a,) in held if a.state.name == "LIVE"}
     assert complete and len(complete) == len(set(complete)), complete
     assert set(root.glob("[!.]*/[!.]*/*")) == live
     assert not [*root.glob("*/.system/*/*"), *root.glob(".system/*/*")]
-    assert not metadata.unfinished() and not [*workdir.rglob(".*-*-*")]
+    assert not metadata.list_unfinished() and not [*workdir.rglob(".*-*-*")]
     names, wanted = (
-        {_VARYING.sub(r"\1", str(p.relative_to(w))) for p in w.rglob("*")}
-        for w in (workdir, whole)
+        {_VARYING.sub(r"\1", str(p.relative_to(w))) for p in w.rglob("*")} for w in (workdir, whole)
     )
     assert names == wanted
 
@@ -100,10 +106,7 @@ def _kill(workdir, moments, whole):
 
 @pytest.mark.parametrize(
     "count",
-    [
-        pytest.param(3, marks=pytest.mark.slow),
-        pytest.param(30, marks=pytest.mark.exhaustive),
-    ],
+    [pytest.param(3, marks=pytest.mark.slow), pytest.param(30, marks=pytest.mark.exhaustive)],
 )
 def test_kills_at_any_moment_cost_a_step_each(whole, count, tmp_path):
     plans = [[whole[1] * (n + 0.5) / count] for n in range(count)[::-1]]
@@ -167,13 +170,19 @@ def test_a_full_disk_and_a_closed_one_cost_nothing(whole, size, tmp_path):
     disk.mkdir()
     mount = f"mount -t tmpfs -o size={size}k none '{disk}' && echo && exec cat"
     with subprocess.Popen(
-        ["unshare", "-rm", "sh", "-c", mount],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-    ) as holder:  # fmt: skip
+        ["unshare", "-rm", "sh", "-c", mount], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
         limit = ["sh", "-c", f'ulimit -f {size // 4}; exec "$@"', "-"]
         if holder.stdout.readline():  # Otherwise mounting is refused here.
-            inside = ["nsenter", "-U", "-m", "--preserve-credentials",
-                      f"--wd={_ROOT}", "-t", str(holder.pid)]  # fmt: skip
+            inside = [
+                "nsenter",
+                "-U",
+                "-m",
+                "--preserve-credentials",
+                f"--wd={_ROOT}",
+                "-t",
+                str(holder.pid),
+            ]
         for step in ("remount,rw", "remount,ro", "remount,rw,size=60m"):
             if inside:
                 subprocess.check_call([*inside, "mount", "-o", step, disk])

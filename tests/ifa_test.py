@@ -101,23 +101,15 @@ def test_tensorboard_holds_what_is_promised(done):
 
     assert {"loss", "accuracy"} <= tags("train")
     assert "accuracy" in tags("test")
-    assert {"x_n/test_accuracy", "x_n/robust_accuracy"} <= tags(
-        "trajectory/epoch-1"
-    )
+    assert {"x_n/test_accuracy", "x_n/robust_accuracy"} <= tags("trajectory/epoch-1")
     assert {"discriminator_real", "discriminator_fake", "generator_l1"} <= (
         tags("translator/epoch-1")
     )
-    assert {
-        "0_all",
-        "1_x_0",
-        "2_delta_n_around_grey",
-        "3_x_n",
-        "6_attacked",
-    } <= tags("images/epoch-1")
-    assert "settings" in tags("settings")
-    assert {"CL/test_accuracy", "ACL/robust_accuracy/PGD-4"} <= tags(
-        "results/epoch-2"
+    assert {"0_all", "1_x_0", "2_delta_n_around_grey", "3_x_n", "6_attacked"} <= tags(
+        "images/epoch-1"
     )
+    assert "settings" in tags("settings")
+    assert {"CL/test_accuracy", "ACL/robust_accuracy/PGD-4"} <= tags("results/epoch-2")
 
 
 @pytest.mark.exhaustive
@@ -198,9 +190,7 @@ def test_a_wrong_command_is_told_without_a_traceback(given, message):
         ("workdir", "qup", "did not write"),
     ],
 )
-def test_a_wrong_setting_is_told_and_nothing_written(
-    key, value, message, tmp_path, monkeypatch
-):
+def test_a_wrong_setting_is_told_and_nothing_written(key, value, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copy(_ROOT / "README.md", tmp_path)
     (tmp_path / "qup").mkdir()
@@ -233,13 +223,13 @@ def test_what_cannot_run_is_not_kept(tmp_path):
     config = _folder(tmp_path)
     config.dataset.validation_size = 8
     with pytest.raises(errors.InputError, match="leave a training image"):
-        opening.opened(config)
+        opening.open_run(config)
     config.dataset.validation_size = 0
     config.model.depth = 20
     with pytest.raises(errors.InputError, match="depth"):
-        opening.opened(config)
+        opening.open_run(config)
     config.model.depth = None
-    assert opening.opened(config).data.info.num_classes == 2
+    assert opening.open_run(config).data.info.num_classes == 2
 
 
 @pytest.mark.parametrize("key", ["workdir", "pipeline_root"])
@@ -247,21 +237,23 @@ def test_a_folder_that_reads_as_a_pattern_is_refused(key, tmp_path):
     config = _folder(tmp_path)
     config[key] = str(tmp_path / "run [1]")
     with pytest.raises(errors.InputError, match="take for patterns"):
-        opening.opened(config)
+        opening.open_run(config)
     (tmp_path / "run [1]").mkdir(exist_ok=True)
     (tmp_path / "link").symlink_to(tmp_path / "run [1]")
     config[key] = str(tmp_path / "link")
     with pytest.raises(errors.InputError, match="take for patterns"):
-        opening.opened(config)
+        opening.open_run(config)
 
 
 def test_nobody_reading_on_is_no_error(done):
     with open("/dev/full", "w") as full:
         process = subprocess.Popen(
-            [sys.executable, "-m", "bin.run_ifa", *_QUICK,
-             f"--workdir={done[0]}", "--epochs=1,2"],
-            cwd=_ROOT, stdout=full, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+            [sys.executable, "-m", "bin.run_ifa", *_QUICK, f"--workdir={done[0]}", "--epochs=1,2"],
+            cwd=_ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         _, err = process.communicate(timeout=900)
     assert process.returncode == 1 and "Traceback" not in err
     assert "All results are in the workdir" in err
@@ -272,7 +264,7 @@ def test_a_foreign_folder_stays_as_it_is(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.json").write_text('{"hidden_size": 768}')
     with pytest.raises(errors.InputError, match="no configuration that qup"):
-        opening.opened(config)
+        opening.open_run(config)
     assert [x.name for x in (tmp_path / "run").iterdir()] == ["config.json"]
 
 
@@ -293,17 +285,20 @@ def _parsed(*given):
         "print(json.dumps(nesting.flatten(c.resolve())))"
     )
     out = subprocess.run(
-        [sys.executable, "-c", code, *given],
-        cwd=_ROOT, text=True, capture_output=True, check=True,
-    ).stdout  # fmt: skip
+        [sys.executable, "-c", code, *given], cwd=_ROOT, text=True, capture_output=True, check=True
+    ).stdout
     return json.loads(out)
 
 
 def test_flags_in_any_order_and_their_aliases():
     config = _parsed(
-        "--config.attack.num_steps=7", "--seed", "5", "--config",
-        str(_ROOT / "configs" / "cifar10.py"), "--epochs=1,3",
-    )  # fmt: skip
+        "--config.attack.num_steps=7",
+        "--seed",
+        "5",
+        "--config",
+        str(_ROOT / "configs" / "cifar10.py"),
+        "--epochs=1,3",
+    )
     assert config["dataset.name"] == "cifar10"
     assert config["attack.num_steps"] == 7
     assert config["seed"] == 5 and config["training.epochs"] == [1, 3]
@@ -316,9 +311,10 @@ def test_the_literal_reading_and_what_overrides_it():
     assert config["augmentation.num_steps"] == 200
     assert config["augmentation.step_size"] == 0.2
     config = _parsed(
-        "--config.augmentation.num_steps=50", "--config.paper_literal",
+        "--config.augmentation.num_steps=50",
+        "--config.paper_literal",
         "--config.attack.pixel_clip=true",
-    )  # fmt: skip
+    )
     assert config["augmentation.num_steps"] == 50
     assert config["attack.pixel_clip"]
     assert not config["augmentation.pixel_clip"]
@@ -331,11 +327,18 @@ def test_help_names_every_flag_without_tensorflow():
         "finally: assert 'tensorflow' not in sys.modules"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, "--help"],
-        cwd=_ROOT, text=True, capture_output=True,
-    )  # fmt: skip
-    for flag in ("dataset", "model", "epochs", "workdir", "data_dir",
-                 "manual_dir", "seed", "smoke"):  # fmt: skip
+        [sys.executable, "-c", code, "--help"], cwd=_ROOT, text=True, capture_output=True
+    )
+    for flag in (
+        "dataset",
+        "model",
+        "epochs",
+        "workdir",
+        "data_dir",
+        "manual_dir",
+        "seed",
+        "smoke",
+    ):
         assert f"--{flag}:" in done.stdout.replace("[no]", "")
     assert "Traceback" not in done.stderr
 
@@ -348,10 +351,21 @@ def _wheel(folder):
     for name in ("setup.py", "requirements.txt", "README.md"):
         shutil.copy(_ROOT / name, source)
     subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--no-deps", "--quiet",
-         "--wheel-dir", folder, source],
-        text=True, capture_output=True, check=True,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "wheel",
+            "--no-deps",
+            "--quiet",
+            "--wheel-dir",
+            folder,
+            source,
+        ],
+        text=True,
+        capture_output=True,
+        check=True,
+    )
     (wheel,) = folder.glob("*.whl")
     return wheel
 
@@ -366,9 +380,12 @@ def test_a_wheel_in_an_empty_environment_runs_digits(tmp_path):
         [python, "-m", "bin.run_ifa", "--smoke", "--workdir=run"],
     ):
         done = subprocess.run(
-            command, cwd=tmp_path, text=True, capture_output=True,
+            command,
+            cwd=tmp_path,
+            text=True,
+            capture_output=True,
             env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
-        )  # fmt: skip
+        )
         assert done.returncode == 0, done.stderr
     assert "tensorboard --logdir run/tensorboard" in done.stdout
     assert _rows(tmp_path / "run")
@@ -379,8 +396,11 @@ def test_the_python_of_the_readme_runs(tmp_path):
     text = (_ROOT / "README.md").read_text()
     code = re.search("```python\n(from qup.*?)```", text, re.DOTALL)[1]
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, text=True,
-        capture_output=True, env={**os.environ, "PYTHONPATH": str(_ROOT)},
-    )  # fmt: skip
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        text=True,
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": str(_ROOT)},
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("robust_accuracy=") == 2

@@ -12,20 +12,14 @@ import pytest
 import tensorflow as tf
 from keras.src.legacy.saving import legacy_h5_format
 
-from qup import (
-    errors,
-    imagenet_distortions,
-    imagenet_folder,
-    imagenet_rows,
-    measurements,
-)
+from qup import errors, imagenet_distortions, imagenet_folder, imagenet_rows, measurements
 from qup.components.artifacts import ModelEvaluation
 from qup.components.imagenet_analyzer import ImageNetAnalyzer
 from qup.evidence_figures import imagenet_points
 from qup.imagenet import building, classes, fits, networks, published
-from qup.imagenet.fits import Point
+from qup.imagenet.fits import FitPoint
 from qup.pipelines import spine
-from qup.subjects import Subject
+from qup.subjects import ModelInfo
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _SMALL = "MobileNet-0.25-128"
@@ -41,26 +35,29 @@ def folder(tmp_path):
 
 
 def test_five_of_the_18_are_not_in_keras():
-    assert len(networks.names()) == 18
-    assert len(networks.names(available=True)) == 13
-    for name in networks.names(available=True):
-        network = networks.get(name)
+    assert len(networks.list_names()) == 18
+    assert len(networks.list_names(available=True)) == 13
+    for name in networks.list_names(available=True):
+        network = networks.get_model(name)
         assert hasattr(keras.applications, network.constructor)
         assert hasattr(keras.applications, network.module)
-    assert set(networks.missing()) == {
-        "AlexNet", "Inception-v1", "Inception-v2", "Inception-v4",
+    assert set(networks.list_missing()) == {
+        "AlexNet",
+        "Inception-v1",
+        "Inception-v2",
+        "Inception-v4",
         "DenseNet-161-k48",
-    }  # fmt: skip
+    }
     with pytest.raises(errors.InputError, match="lacks AlexNet"):
-        building.build("AlexNet")
+        building.build_model("AlexNet")
     with pytest.raises(errors.InputError, match="Did you mean 'VGG 16'"):
-        building.build("VGG16")
+        building.build_model("VGG16")
 
 
 def test_weight_files_have_kerass_names():
     """Keras's source says which; a renamed file would never be found."""
-    for name in networks.names(available=True):
-        network = networks.get(name)
+    for name in networks.list_names(available=True):
+        network = networks.get_model(name)
         module = getattr(keras.applications, network.module)
         stem = module.__name__.split(".")[-1]
         spec = importlib.util.find_spec(f"keras.src.applications.{stem}")
@@ -79,7 +76,7 @@ def test_weight_files_have_kerass_names():
 
 def test_random_weights_come_of_the_seed_and_end_in_logits():
     one, same, other = (
-        building.build(_SMALL, image_size=32, seed=seed) for seed in (0, 0, 1)
+        building.build_model(_SMALL, image_size=32, seed=seed) for seed in (0, 0, 1)
     )
     images = np.random.default_rng(0).random((2, 32, 32, 3), np.float32)
     logits = one(images).numpy()
@@ -88,43 +85,38 @@ def test_random_weights_come_of_the_seed_and_end_in_logits():
     assert not np.array_equal(one.weights[0], other.weights[0])
     assert logits.shape == (2, 1000)
     assert abs(logits.sum(-1) - 1).min() > 1e-3
-    assert one.count_params() == networks.get(_SMALL).parameters
+    assert one.count_params() == networks.get_model(_SMALL).parameters
 
 
 @pytest.mark.parametrize(
     ("name", "wanted"),
     [
         ("VGG 16", lambda x: 255 * x[..., ::-1] - [103.939, 116.779, 123.68]),
-        ("DenseNet-121-k32",
-         lambda x: (x - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]),
+        ("DenseNet-121-k32", lambda x: (x - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]),
         (_SMALL, lambda x: 2 * x - 1),
         ("NASNet", lambda x: 2 * x - 1),
     ],
-)  # fmt: skip
+)
 def test_preprocessing_is_inside(name, wanted, monkeypatch):
     seen = keras.Sequential([keras.Input((32, 32, 3))])
-    monkeypatch.setattr(building, "_constructed", lambda *given: seen)
-    model = building.build(name, image_size=32)
+    monkeypatch.setattr(building, "_construct_model", lambda *given: seen)
+    model = building.build_model(name, image_size=32)
     images = np.random.default_rng(0).random((2, 32, 32, 3), np.float32)
     np.testing.assert_allclose(model(images), wanted(images), atol=2e-4)
 
 
 def test_weights_of_a_folder_are_read_and_told_apart(tmp_path):
-    given = keras.applications.MobileNet(
-        input_shape=(32, 32, 3), alpha=0.25, weights=None
-    )
-    name = networks.get(_SMALL).weights_file
+    given = keras.applications.MobileNet(input_shape=(32, 32, 3), alpha=0.25, weights=None)
+    name = networks.get_model(_SMALL).weights_file
     # Keras's own files are of this older format.
     with h5py.File(tmp_path / name, "w") as file:
         legacy_h5_format.save_weights_to_hdf5_group(file, given)
     images = np.random.default_rng(0).random((2, 32, 32, 3), np.float32)
-    model = building.build(_SMALL, weights_dir=tmp_path, image_size=32, seed=5)
+    model = building.build_model(_SMALL, weights_dir=tmp_path, image_size=32, seed=5)
     expected = given(2 * images - 1)
-    np.testing.assert_allclose(
-        tf.nn.softmax(model(images)), expected, atol=1e-6
-    )
-    assert len(building.weights_digest(_SMALL, tmp_path)) == 64
-    assert building.weights_digest(_SMALL, None) == "random"
+    np.testing.assert_allclose(tf.nn.softmax(model(images)), expected, atol=1e-6)
+    assert len(building.compute_weights_digest(_SMALL, tmp_path)) == 64
+    assert building.compute_weights_digest(_SMALL, None) == "random"
 
 
 def test_missing_and_damaged_weights_say_how_to_go_on(tmp_path):
@@ -134,23 +126,23 @@ def test_missing_and_damaged_weights_say_how_to_go_on(tmp_path):
         "leave this model out",
     ):
         with pytest.raises(errors.InputError, match=words):
-            building.build("VGG 16", weights_dir=tmp_path)
-    path = tmp_path / networks.get(_SMALL).weights_file
+            building.build_model("VGG 16", weights_dir=tmp_path)
+    path = tmp_path / networks.get_model(_SMALL).weights_file
     path.write_bytes(b"half a file")
     with pytest.raises(errors.InputError, match="not whole, or another"):
-        building.build(_SMALL, weights_dir=tmp_path, image_size=32)
+        building.build_model(_SMALL, weights_dir=tmp_path, image_size=32)
     with pytest.raises(errors.InputError, match="Its own size is 299"):
-        building.build("Inception-v3", image_size=20)
+        building.build_model("Inception-v3", image_size=20)
 
 
 def test_classes_are_indices_or_wordnet_numbers():
-    assert len(classes.wordnet_numbers()) == 1000
-    assert list(classes.wordnet_numbers()) == sorted(classes.wordnet_numbers())
-    assert classes.index("n01440764") == 0
-    assert classes.index("n15075141") == classes.index("999") == 999
+    assert len(classes.load_wordnet_numbers()) == 1000
+    assert list(classes.load_wordnet_numbers()) == sorted(classes.load_wordnet_numbers())
+    assert classes.get_class_index("n01440764") == 0
+    assert classes.get_class_index("n15075141") == classes.get_class_index("999") == 999
     for bad in ("1000", "-1", "tench", "n99999999"):
         with pytest.raises(errors.InputError, match="no ImageNet class"):
-            classes.index(bad)
+            classes.get_class_index(bad)
 
 
 def test_images_are_cut_to_the_square_in_the_middle(tmp_path):
@@ -173,9 +165,9 @@ def test_images_are_cut_to_the_square_in_the_middle(tmp_path):
 def test_images_have_a_fixed_order_and_a_digest(folder):
     whole = imagenet_folder.read(folder, image_size=8)
     assert sorted(whole.labels) == [0, 0, 7, 999]
-    two = imagenet_folder.read(folder, image_size=8, limit=2)
+    two = imagenet_folder.read(folder, image_size=8, max_images=2)
     np.testing.assert_array_equal(two.pixels, whole.pixels[:2])
-    assert two.digest == imagenet_folder.digest(folder, limit=2)
+    assert two.digest == imagenet_folder.digest(folder, max_images=2)
     assert two.digest != whole.digest
     moved = folder.rename(folder.with_name("elsewhere"))
     assert imagenet_folder.digest(moved) == whole.digest
@@ -185,7 +177,7 @@ def test_bad_folders_are_told(folder):
     with pytest.raises(errors.InputError, match="There is no folder"):
         imagenet_folder.read(folder / "none", image_size=8)
     with pytest.raises(errors.InputError, match="holds 4 images; asked for 5"):
-        imagenet_folder.read(folder, image_size=8, limit=5)
+        imagenet_folder.read(folder, image_size=8, max_images=5)
     (folder / "7" / "broken.jpg").write_bytes(b"no image")
     with pytest.raises(errors.InputError, match=r"broken.jpg"):
         imagenet_folder.read(folder, image_size=8)
@@ -196,7 +188,7 @@ def test_bad_folders_are_told(folder):
 
 def test_published_values_have_sources_and_no_distortion_is_invented():
     found = published.read()
-    assert tuple(found) == networks.names()
+    assert tuple(found) == networks.list_names()
     for of in found.values():
         assert 40 < of.top_1 < 83 and of.top_1_source
         assert of.ifgsm_linf is of.cw_l2_per_element is None
@@ -228,28 +220,22 @@ def test_a_users_published_values_are_read_and_checked(tmp_path):
 
 
 def _points(family, errors_, slope, intercept):
-    return [
-        Point(family, 100 * (1 - e), intercept + slope * np.log(e))
-        for e in errors_
-    ]
+    return [FitPoint(family, 100 * (1 - e), intercept + slope * np.log(e)) for e in errors_]
 
 
 def test_a_line_is_found_exactly():
     points = _points("VGG", (0.5, 0.3, 0.2, 0.1), slope=-2.0, intercept=3.0)
-    found = fits.line(points)
+    found = fits.fit_line(points)
     assert found.slope == pytest.approx(-2) and found.n == 4
     assert found.intercept == pytest.approx(3)
     assert found.stderr == pytest.approx(0, abs=1e-9)
     # By hand: x = 0, 1, 2 (in -ln error), y = 0, 1, 0: slope 0, residuals
     # -1/3, 2/3, -1/3, so stderr^2 = (2/3) / 1 / 2.
-    bent = [
-        Point("", 100 * (1 - np.exp(-x)), y)
-        for x, y in ((0, 0.0), (1, 1.0), (2, 0.0))
-    ]
-    found = fits.line(bent)
+    bent = [FitPoint("", 100 * (1 - np.exp(-x)), y) for x, y in ((0, 0.0), (1, 1.0), (2, 0.0))]
+    found = fits.fit_line(bent)
     assert found.slope == pytest.approx(0)
     assert found.stderr == pytest.approx(1 / np.sqrt(3))
-    assert found.degrees == 1
+    assert found.degrees_of_freedom == 1
 
 
 def test_simpsons_paradox_is_seen():
@@ -259,60 +245,65 @@ def test_simpsons_paradox_is_seen():
     for family, centre in (("VGG", 0.1), ("ResNet", 0.2), ("NASNet", 0.4)):
         shares = centre * np.array([0.9, 1.0, 1.1])
         own = _points(family, shares, -1.0, 2 * np.log(centre) * 1.5)
-        points += [
-            p._replace(distortion=p.distortion + e)
-            for p, e in zip(own, noise, strict=True)
-        ]
-    assert fits.line(points).slope > 0
-    assert fits.together(points).slope == pytest.approx(-1, abs=0.1)
-    for found in fits.within(points).values():
+        points += [p._replace(distortion=p.distortion + e) for p, e in zip(own, noise, strict=True)]
+    assert fits.fit_line(points).slope > 0
+    assert fits.fit_shared_slope(points).slope == pytest.approx(-1, abs=0.1)
+    for found in fits.fit_within_families(points).values():
         assert found.slope < 0 and found.n == 3
-    assert "Simpson's paradox" in fits.verdict(points)
+    assert "Simpson's paradox" in fits.format_slope_verdict(points)
     straight = _points("VGG", (0.1, 0.2, 0.3), 1.0, 0) + _points(
         "NASNet", (0.15, 0.25, 0.5), 1.0, 0
     )
-    assert "of one sign" in fits.verdict(straight)
+    assert "of one sign" in fits.format_slope_verdict(straight)
 
 
 def test_too_few_points_are_refused_in_words():
     two = _points("VGG", (0.1, 0.2), 1.0, 0)
     with pytest.raises(errors.InputError, match="at least 3 models; got 2"):
-        fits.line(two)
+        fits.fit_line(two)
     one = _points("NASNet", (0.2,), 1.0, 0)
-    found = fits.within(two + one)
+    found = fits.fit_within_families(two + one)
     assert "got 2 models" in found["VGG"] and "got 1 model." in found["NASNet"]
     with pytest.raises(errors.InputError, match="two differences"):
-        fits.together(two + one)
-    assert fits.verdict(two).startswith("No comparison: A line")
+        fits.fit_shared_slope(two + one)
+    assert fits.format_slope_verdict(two).startswith("No comparison: A line")
     with pytest.raises(errors.InputError, match="one accuracy"):
-        fits.line(_points("VGG", (0.1, 0.1, 0.1), 1.0, 0))
+        fits.fit_line(_points("VGG", (0.1, 0.1, 0.1), 1.0, 0))
     with pytest.raises(errors.InputError, match="below 100"):
-        fits.line([Point("VGG", 100.0, 1.0)] * 3)
+        fits.fit_line([FitPoint("VGG", 100.0, 1.0)] * 3)
 
 
 _SIZES = {
-    "num_attacked": 3, "num_clever": 2, "batch_size": 4, "labels": "predicted",
+    "num_attacked": 3,
+    "num_clever": 2,
+    "batch_size": 4,
+    "labels": "predicted",
     "targets": "second_likely",
     "ifgsm": {"initial_epsilon": 0.5, "num_steps": 5, "max_attempts": 2},
     "carlini_wagner": {
-        "num_steps": 10, "learning_rate": 0.1, "search_steps": 2,
+        "num_steps": 10,
+        "learning_rate": 0.1,
+        "search_steps": 2,
         "initial_constant": 1e3,
     },
     "clever": {"num_batches": 6, "num_samples": 4, "radius": 3.0},
-}  # fmt: skip
+}
 
 
 def _analysed(folder, place, num_images=4, **changes):
     made = ModelEvaluation(uri=str(place))
     place.mkdir()
     ImageNetAnalyzer.fn(
-        made, network=_SMALL, images=imagenet_folder.digest(folder, limit=4),
-        weights="random", images_dir=str(folder), num_images=num_images,
-        image_size=32, measuring=_SIZES | changes,
-    )  # fmt: skip
-    return measurements.read(place / "measurements.csv"), np.load(
-        place / "distortions.npz"
+        made,
+        network=_SMALL,
+        images=imagenet_folder.digest(folder, max_images=4),
+        weights="random",
+        images_dir=str(folder),
+        num_images=num_images,
+        image_size=32,
+        measuring=_SIZES | changes,
     )
+    return measurements.read_rows(place / "measurements.csv"), np.load(place / "distortions.npz")
 
 
 @pytest.fixture
@@ -331,7 +322,7 @@ def quick(monkeypatch):
             ]
         )
 
-    monkeypatch.setattr(building, "build", build)
+    monkeypatch.setattr(building, "build_model", build)
 
 
 @pytest.mark.slow
@@ -346,9 +337,7 @@ def test_the_pipeline_runs(folder, tmp_path, quick):
     assert found["success_rate", "carlini_wagner"].value == 100
     far = found["mean_l2_per_element", "carlini_wagner"]
     assert far.value * 3072 == pytest.approx(arrays["carlini_wagner_l2"].mean())
-    assert far.value * 3072 == pytest.approx(
-        found["mean_l2", "carlini_wagner"].value
-    )
+    assert far.value * 3072 == pytest.approx(found["mean_l2", "carlini_wagner"].value)
     assert far.parameters["divisor"] == 3072
     linf = found["mean_linf", "iterative_fgsm_search"]
     assert linf.value == pytest.approx(arrays["ifgsm_linf"].mean())
@@ -362,9 +351,7 @@ def _assert_run(rows, arrays):
     assert by_measure["mean_clever", ""].n == 2
     per = by_measure["mean_clever_per_element", ""]
     assert per.parameters["divisor"] == 32 * 32 * 3
-    assert per.value == pytest.approx(
-        by_measure["mean_clever", ""].value / 3072
-    )
+    assert per.value == pytest.approx(by_measure["mean_clever", ""].value / 3072)
     assert arrays["clever_l2"].shape == (2,)
     assert arrays["ifgsm_linf"].shape == arrays["target"].shape == (3,)
     assert (arrays["target"] != arrays["predicted"][:3]).all()
@@ -386,47 +373,46 @@ def test_a_linear_classifier_gives_the_exact_distances():
     logits = classifier(pixels / np.float32(255)).numpy()
     labels = logits.argmax(-1).astype(np.int32)
     labels[[1, 4]] = 1 - labels[[1, 4]]
-    images = imagenet_folder.Images(pixels, labels, np.arange(6), "")
-    asked = imagenet_distortions.Asked(
-        num_attacked=3, num_clever=2, batch_size=4,
+    images = imagenet_folder.ImageNetImages(pixels, labels, np.arange(6), "")
+    asked = imagenet_distortions.DistortionOptions(
+        num_attacked=3,
+        num_clever=2,
+        batch_size=4,
         ifgsm={"initial_epsilon": 0.02, "num_steps": 50, "max_attempts": 9},
-        carlini_wagner={"num_steps": 150, "learning_rate": 0.005,
-                        "search_steps": 9, "initial_constant": 0.1},
+        carlini_wagner={
+            "num_steps": 150,
+            "learning_rate": 0.005,
+            "search_steps": 9,
+            "initial_constant": 0.1,
+        },
         clever={"num_batches": 5, "num_samples": 8, "radius": 3.0},
-    )  # fmt: skip
-    found = imagenet_distortions.measure(classifier, images, asked)
+    )
+    found = imagenet_distortions.measure_distortions(classifier, images, asked)
     assert found.accuracy.value == pytest.approx(100 * 4 / 6)
     assert found.chosen.tolist() == [0, 2, 3]
     np.testing.assert_array_equal(found.targets, 1 - labels[found.chosen])
     gaps = np.abs(logits[:, 0] - logits[:, 1])[found.chosen]
     width = np.abs(slope[:, 0] - slope[:, 1])
-    arrays = found.arrays(images)
+    arrays = found.to_arrays(images)
     exact = gaps / np.sqrt((width**2).sum())
     np.testing.assert_allclose(arrays["clever_l2"], exact[:2], rtol=1e-4)
     over = arrays["carlini_wagner_l2"] / exact
     assert over.min() > 1 - 1e-4 and over.max() < 1.1
     over = arrays["ifgsm_linf"] / (gaps / width.sum())
     assert over.min() > 1 - 1e-4 and over.max() < 1.05
-    subject = Subject("imagenet", _SMALL, "CL", 0, 0, {"weights": "x"})
-    rows = imagenet_rows.rows_of(subject, found, asked)
+    subject = ModelInfo("imagenet", _SMALL, "CL", 0, 0, {"weights": "x"})
+    rows = imagenet_rows.build_distortion_rows(subject, found, asked)
     marks = {
-        name: imagenet_points.ours(rows, name)[0].distortion
-        for name in ("mean_linf", "mean_l2_per_element",
-                     "mean_clever_per_element")
-    }  # fmt: skip
+        name: imagenet_points.build_measured_points(rows, name)[0].distortion
+        for name in ("mean_linf", "mean_l2_per_element", "mean_clever_per_element")
+    }
     assert marks["mean_linf"] == pytest.approx(arrays["ifgsm_linf"].mean())
-    assert marks["mean_l2_per_element"] == pytest.approx(
-        arrays["carlini_wagner_l2"].mean() / 48
-    )
-    assert marks["mean_clever_per_element"] == pytest.approx(
-        exact[:2].mean() / 48, rel=1e-4
-    )
+    assert marks["mean_l2_per_element"] == pytest.approx(arrays["carlini_wagner_l2"].mean() / 48)
+    assert marks["mean_clever_per_element"] == pytest.approx(exact[:2].mean() / 48, rel=1e-4)
 
 
 def test_only_the_two_attacks_count_for_the_component():
-    node = ImageNetAnalyzer(
-        network=_SMALL, images="a", weights="random", images_dir="images"
-    )
+    node = ImageNetAnalyzer(network=_SMALL, images="a", weights="random", images_dir="images")
     reached = spine.CODE.reached(ImageNetAnalyzer.fn, node.counted())
     names = {name for _, name in reached}
     assert {"CarliniWagner", "IterativeFGSMSearch"} <= names
@@ -456,29 +442,24 @@ def test_the_documents_example_runs(tmp_path, monkeypatch):
     text = (_ROOT / "docs" / "imagenet.md").read_text("utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     exec(code, {})
-    rows = measurements.read(tmp_path / "small" / "measurements.csv")
+    rows = measurements.read_rows(tmp_path / "small" / "measurements.csv")
     assert {row.model for row in rows} == {_SMALL}
-    for name in networks.names(available=True):
-        line = f"| {name} | `{networks.get(name).weights_file}` | "
-        assert f"{line}{networks.get(name).image_size} |" in text
+    for name in networks.list_names(available=True):
+        line = f"| {name} | `{networks.get_model(name).weights_file}` | "
+        assert f"{line}{networks.get_model(name).image_size} |" in text
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(
-            name,
-            marks=getattr(
-                pytest.mark, "slow" if name == _SMALL else "exhaustive"
-            ),
-        )
-        for name in networks.names(available=True)
+        pytest.param(name, marks=getattr(pytest.mark, "slow" if name == _SMALL else "exhaustive"))
+        for name in networks.list_names(available=True)
     ],
 )
 def test_every_model_is_what_the_table_says(name):
-    network = networks.get(name)
+    network = networks.get_model(name)
     # The dense layers of VGG fix its size.
     size = network.image_size if network.family == "VGG" else 96
-    model = building.build(name, image_size=size)
+    model = building.build_model(name, image_size=size)
     assert model.count_params() == network.parameters
     assert model.output_shape == (None, 1000)

@@ -14,9 +14,7 @@ _SHAPE = [8, 8, 1]
 def _network(*, shape=_SHAPE, classes=4, dtype="float32", outputs=1):
     image = keras.Input(shape)
     flat = keras.layers.Flatten()(image)
-    ends = [
-        keras.layers.Dense(classes, dtype=dtype)(flat) for _ in range(outputs)
-    ]
+    ends = [keras.layers.Dense(classes, dtype=dtype)(flat) for _ in range(outputs)]
     return keras.Model(image, ends if outputs > 1 else ends[0])
 
 
@@ -24,9 +22,14 @@ def _import(path, tmp_path):
     folder = tmp_path / "model"
     folder.mkdir()
     ModelImporter.fn(
-        Model(uri=str(folder)), content="c", dataset="synthetic", name="mine",
-        image_shape=_SHAPE, num_classes=4, source=str(path),
-    )  # fmt: skip
+        Model(uri=str(folder)),
+        content="c",
+        dataset="synthetic",
+        name="mine",
+        image_shape=_SHAPE,
+        num_classes=4,
+        source=str(path),
+    )
 
 
 @pytest.mark.parametrize(
@@ -64,10 +67,8 @@ def test_a_fitting_model_goes_in(tmp_path):
 def test_a_damaged_file_is_not_called_absent(content, tmp_path):
     path = tmp_path / "mine.keras"
     path.write_bytes(content)
-    for load in (model_files.load, model_files.load_foreign):
-        with pytest.raises(
-            errors.InputError, match=r"no whole \.keras"
-        ) as told:
+    for load in (model_files.load_model, model_files.load_user_model):
+        with pytest.raises(errors.InputError, match=r"no whole \.keras") as told:
             load(path)
         assert "not found" not in str(told.value)
 
@@ -80,7 +81,7 @@ def test_truncated_variables_of_a_saved_model_are_told(tmp_path):
     for data in path.glob("variables/variables.*"):
         data.write_bytes(data.read_bytes()[: len(whole) // 3])
         with pytest.raises(errors.InputError, match="cannot be read"):
-            saved_models.load(path)
+            saved_models.load_saved_model(path)
 
 
 def test_any_failure_to_load_is_told(tmp_path, monkeypatch):
@@ -89,4 +90,4 @@ def test_any_failure_to_load_is_told(tmp_path, monkeypatch):
 
     monkeypatch.setattr(tf.saved_model, "load", fail)
     with pytest.raises(errors.InputError, match="IndexError"):
-        saved_models.load(tmp_path)
+        saved_models.load_saved_model(tmp_path)

@@ -8,21 +8,21 @@ import sys
 import pytest
 
 from qup.errors import InputError
-from qup.interruption import Interruption
+from qup.interruption import SignalGuard
 from qup.training import History
 
 
 def test_a_signal_waits_for_the_end_of_the_block():
     steps = []
-    with pytest.raises(KeyboardInterrupt), Interruption() as interruption:
+    with pytest.raises(KeyboardInterrupt), SignalGuard() as interruption:
         signal.raise_signal(signal.SIGINT)
-        steps.append(interruption.came)
+        steps.append(interruption.signal_received)
     assert steps == [signal.SIGINT]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_second_signal_does_not_wait():
-    with pytest.raises(KeyboardInterrupt), Interruption():
+    with pytest.raises(KeyboardInterrupt), SignalGuard():
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
         pytest.fail("it waited")
@@ -30,15 +30,15 @@ def test_a_second_signal_does_not_wait():
 
 
 def test_an_error_is_not_hidden_by_a_signal():
-    with pytest.raises(ZeroDivisionError), Interruption():
+    with pytest.raises(ZeroDivisionError), SignalGuard():
         signal.raise_signal(signal.SIGINT)
         _ = 1 / 0
 
 
 def test_without_a_signal_nothing_happens():
-    with Interruption() as interruption:
+    with SignalGuard() as interruption:
         pass
-    assert interruption.came is None
+    assert interruption.signal_received is None
 
 
 def test_a_history_is_kept_and_an_epoch_counts_once(tmp_path):
@@ -78,14 +78,15 @@ except (KeyboardInterrupt, stopping.Terminated) as error:
 
 
 @pytest.mark.parametrize(
-    ("name", "error"),
-    [("SIGTERM", "Terminated"), ("SIGINT", "KeyboardInterrupt")],
+    ("name", "error"), [("SIGTERM", "Terminated"), ("SIGINT", "KeyboardInterrupt")]
 )
 def test_a_signal_in_a_destructor_is_not_lost(name, error):
     found = subprocess.run(
         [sys.executable, "-c", _DESTRUCTOR.format(name=name)],
         cwd=pathlib.Path(__file__).parents[1],
-        capture_output=True, text=True, timeout=50,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
     assert found.stdout.split() == ["lost", error]
     assert found.returncode == 3 and "ignored" not in found.stderr

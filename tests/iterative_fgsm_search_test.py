@@ -17,14 +17,15 @@ _DISTANCES = np.float32([0.004, 0.03, 0.1, 0.27])
 
 def _run(logits_fn, images, labels, **options):
     count = len(labels)
-    given = engine.Given(
-        images, np.asarray(labels, np.int32), np.arange(count),
-        np.full(count, np.nan, np.float32),
-    )  # fmt: skip
-    return parts.attack(
-        attacks.method(_NAME, **options),
-        parts.Classifiers(logits_fn, logits_fn), given, batch_size=count,
-    )  # fmt: skip
+    given = engine.ExampleBatch(
+        images, np.asarray(labels, np.int32), np.arange(count), np.full(count, np.nan, np.float32)
+    )
+    return parts.run_stages(
+        attacks.build_method(_NAME, **options),
+        parts.ClassifierPair(logits_fn, logits_fn),
+        given,
+        batch_size=count,
+    )
 
 
 def _linear(shape):
@@ -52,9 +53,7 @@ def _linear(shape):
 @pytest.mark.parametrize("shape", [(8,), (4, 6), (5, 7, 3)])
 def test_linf_distance_of_a_linear_model(shape, initial):
     logits_fn, images, labels = _linear(shape)
-    result = _run(
-        logits_fn, images, labels, initial_epsilon=initial, bounds=(-1, 2)
-    )
+    result = _run(logits_fn, images, labels, initial_epsilon=initial, bounds=(-1, 2))
     ratio = result.distances["linf"] / _DISTANCES
     assert result.success.all()
     assert (ratio >= 1 - 1e-4).all() and (ratio <= 1.05).all()
@@ -66,9 +65,8 @@ def test_linf_distance_of_a_linear_model(shape, initial):
 def test_no_box_and_targets(targeted):
     logits_fn, images, labels = _linear((6, 4))
     result = _run(
-        logits_fn, images, 1 - labels if targeted else labels, bounds=None,
-        targeted=targeted,
-    )  # fmt: skip
+        logits_fn, images, 1 - labels if targeted else labels, bounds=None, targeted=targeted
+    )
     ratio = result.distances["linf"] / _DISTANCES
     assert result.success.all() and (ratio <= 1.05).all()
 
@@ -116,9 +114,14 @@ def test_follows_the_naive_search(settings):
     images, labels = images[labels == 1], labels[labels == 1]
     initial, steps, attempts = settings
     moved = attacks.get(_NAME)(
-        logits_fn, images, labels, bounds=(-1, 1), initial_epsilon=initial,
-        num_steps=steps, max_attempts=attempts,
-    )  # fmt: skip
+        logits_fn,
+        images,
+        labels,
+        bounds=(-1, 1),
+        initial_epsilon=initial,
+        num_steps=steps,
+        max_attempts=attempts,
+    )
     expected = [_naive(weights, image, settings) for image in images]
     np.testing.assert_allclose(moved, expected, atol=1e-5)
     assert (np.abs(moved - images).max(1) > 0).sum() >= 10
@@ -149,12 +152,13 @@ def test_what_the_whole_box_cannot_break_is_given_up():
 )
 def test_the_next_epsilon(epsilon, failed, nearest, hit, following):
     state = {
-        "epsilon": tf.constant([epsilon]), "failed": tf.constant([failed]),
+        "epsilon": tf.constant([epsilon]),
+        "failed": tf.constant([failed]),
         "nearest": tf.constant([nearest], tf.float32),
         "attempt": tf.constant([2]),
-    }  # fmt: skip
+    }
     examples = Examples(tf.zeros((1, 3)), None, None, None, None)
-    after = attacks.method(_NAME)._next(examples, state, tf.constant([hit]))
+    after = attacks.build_method(_NAME)._start_next_attempt(examples, state, tf.constant([hit]))
     np.testing.assert_allclose(after["epsilon"], [following], rtol=1e-6)
     assert after["attempt"].numpy() == [3]
 

@@ -15,14 +15,18 @@ from qup.attacks.base.method import Examples
 
 def _run(logits_fn, images, labels, **options):
     count = len(labels)
-    given = engine.Given(
-        np.asarray(images, np.float32), np.asarray(labels, np.int32),
-        np.arange(count), np.full(count, np.nan, np.float32),
-    )  # fmt: skip
-    return parts.attack(
-        attacks.method("jsma", **options),
-        parts.Classifiers(logits_fn, logits_fn), given, batch_size=count,
-    )  # fmt: skip
+    given = engine.ExampleBatch(
+        np.asarray(images, np.float32),
+        np.asarray(labels, np.int32),
+        np.arange(count),
+        np.full(count, np.nan, np.float32),
+    )
+    return parts.run_stages(
+        attacks.build_method("jsma", **options),
+        parts.ClassifierPair(logits_fn, logits_fn),
+        given,
+        batch_size=count,
+    )
 
 
 def _naive_pair(rise, fall, allowed):
@@ -54,14 +58,13 @@ def _slopes(kind, size, rng):
 
 @pytest.mark.parametrize("size", [1, 2, 9, 32, 33, 90])
 @pytest.mark.parametrize(
-    "kind",
-    ["random", "integers", "opposed", "equal", "zero", "one alone", "tiny"],
+    "kind", ["random", "integers", "opposed", "equal", "zero", "one alone", "tiny"]
 )
 def test_the_pair_is_that_of_the_naive_search(size, kind):
     rng = np.random.default_rng(size)
     rise, fall = _slopes(kind, size, rng)
     allowed = rng.random((6, size)) < 0.8
-    pairs, found = saliency_pairs.best(rise, fall, allowed)
+    pairs, found = saliency_pairs.find_best_pairs(rise, fall, allowed)
     for row in range(6):
         pair = _naive_pair(rise[row], fall[row], allowed[row])
         assert bool(found[row]) == (pair is not None)
@@ -74,7 +77,7 @@ def test_the_pair_is_exact_for_the_features_of_mnist(factor):
     rng = np.random.default_rng(4)
     rise, fall = rng.normal(size=(2, 3, 784)).astype(np.float32)
     fall = factor * rise + 0.1 * fall
-    pairs, found = tf.function(saliency_pairs.best, autograph=False)(
+    pairs, found = tf.function(saliency_pairs.find_best_pairs, autograph=False)(
         tf.constant(rise), tf.constant(fall), tf.ones((3, 784), tf.bool)
     )
     for row in range(3):
@@ -89,7 +92,7 @@ def test_the_pair_is_exact_for_the_features_of_mnist(factor):
 def test_few_features_pass_the_bound():
     rng = np.random.default_rng(0)
     rise, fall = rng.normal(size=(2, 32, 784)).astype(np.float32)
-    margins = saliency_pairs._margins(tf.constant(rise), tf.constant(fall))
+    margins = saliency_pairs._compute_margins(tf.constant(rise), tf.constant(fall))
     assert np.sum(margins.numpy() >= 0, 1).mean() < 10
 
 
@@ -136,14 +139,10 @@ def test_theta_has_a_sign_and_units(theta, bounds):
     step = theta * width
     if bounds:
         step = np.clip(middle + step, *bounds) - middle
-    np.testing.assert_allclose(
-        result.images - images, [[step, 0, 0, step, 0, 0]], rtol=1e-6
-    )
+    np.testing.assert_allclose(result.images - images, [[step, 0, 0, step, 0, 0]], rtol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "gamma,size,pairs", [(0.145, 33, 2), (0.45, 33, 7), (0.58, 100, 29)]
-)
+@pytest.mark.parametrize("gamma,size,pairs", [(0.145, 33, 2), (0.45, 33, 7), (0.58, 100, 29)])
 def test_gamma_bounds_the_number_of_pairs(gamma, size, pairs):
     ones, images = np.ones(size), np.zeros((1, size))
     result = _run(_sum_model(ones, 2 * pairs + 0.5), images, [0], gamma=gamma)
@@ -169,9 +168,7 @@ def test_features_at_the_bound_and_a_single_one_left_are_not_used():
 def test_a_feature_is_changed_once():
     weights = np.float32([5, 4, 3, 2])
     # Twice the first pair would be enough; with each once, all are needed.
-    result = _run(
-        _sum_model(weights, 1.2), np.zeros((1, 4)), [0], theta=0.1, gamma=1
-    )
+    result = _run(_sum_model(weights, 1.2), np.zeros((1, 4)), [0], theta=0.1, gamma=1)
     np.testing.assert_allclose(result.images, [[0.1] * 4], rtol=1e-6)
 
 
@@ -207,14 +204,17 @@ def model():
 def _prepared(model, **options):
     images = np.random.default_rng(0).random((8, 7, 5, 1), np.float32) * 0.9
     labels = np.argmax(model(images), 1).astype(np.int32)
-    method = attacks.method("jsma", **options)
-    compiled, scalars = program.compiled(
-        model, method, checks.answers(model, tf.constant(images))
+    method = attacks.build_method("jsma", **options)
+    compiled, scalars = program.compile_attack(
+        model, method, checks.inspect_classifier(model, tf.constant(images))
     )
     examples = Examples(
-        tf.constant(images), tf.constant(labels),
-        tf.range(8, dtype=tf.int64), tf.fill([8], np.nan), tf.constant(0),
-    )  # fmt: skip
+        tf.constant(images),
+        tf.constant(labels),
+        tf.range(8, dtype=tf.int64),
+        tf.fill([8], np.nan),
+        tf.constant(0),
+    )
     return compiled, scalars, examples
 
 
@@ -263,8 +263,8 @@ def _naive(model, image, label, theta, pairs):
 @pytest.mark.parametrize("theta", [1.0, -1.0, 0.3])
 def test_follows_the_naive_attack(model, theta):
     compiled, scalars, examples = _prepared(model, theta=theta, gamma=0.5)
-    moved = single.to_the_end(compiled, scalars, examples, None)
-    field = single.last_field(compiled, scalars, examples)
+    moved = single.run_to_end(compiled, scalars, examples, None)
+    field = single.compute_last_conjugate(compiled, scalars, examples)
     changed = 0
     for row, (image, label) in enumerate(
         zip(examples.images.numpy(), examples.labels.numpy(), strict=True)

@@ -8,29 +8,78 @@ import pytest
 _ROOT = pathlib.Path(__file__).parents[1]
 _LEVELS = [
     {"core"},
-    {"errors", "types", "registry", "files", "gradients", "norms",
-     "compilation", "batch_normalization", "measurements", "progress",
-     "paper", "nesting", "versions", "draws", "model_files",
-     "orchestration", "scales", "__init__"},
-    {"datasets", "models", "attacks", "measures", "pix2pix", "unet",
-     "imagenet"},
-    {"training", "evaluation", "augmentation", "opposite_fgsm", "deltas",
-     "pairs", "checkpoints", "summaries", "export", "workdir",
-     "looks", "subjects", "interruption", "figures", "curves",
-     "translation", "lineage", "masking", "robustness", "saved_models",
-     "conjugates", "conjugate_measures", "binary_toy", "class_templates",
-     "translator_errors", "walk_rows",
-     "implied_classes", "walked_accuracies", "transfers",
-     "adversarial_training", "gradient_steps", "predictors",
-     "rank_correlations", "spectral_fields", "evidence_figures",
-     "imagenet_folder", "imagenet_distortions", "imagenet_rows", "example",
-     "uncertainty_figures", "uncertainty_text", "uncertainty_rows",
-     "uncertainty_measured", "uncertainty_networks",
-     "uncertainty_differences"},
+    {
+        "errors",
+        "types",
+        "registry",
+        "files",
+        "gradients",
+        "norms",
+        "compilation",
+        "batch_normalization",
+        "measurements",
+        "progress",
+        "paper",
+        "nesting",
+        "versions",
+        "draws",
+        "model_files",
+        "orchestration",
+        "scales",
+        "__init__",
+    },
+    {"datasets", "models", "attacks", "measures", "pix2pix", "unet", "imagenet"},
+    {
+        "training",
+        "evaluation",
+        "augmentation",
+        "opposite_fgsm",
+        "deltas",
+        "pairs",
+        "checkpoints",
+        "summaries",
+        "export",
+        "workdir",
+        "looks",
+        "subjects",
+        "interruption",
+        "figures",
+        "curves",
+        "translation",
+        "lineage",
+        "masking",
+        "robustness",
+        "saved_models",
+        "conjugates",
+        "conjugate_measures",
+        "binary_toy",
+        "class_templates",
+        "translator_errors",
+        "walk_rows",
+        "implied_classes",
+        "walked_accuracies",
+        "transfers",
+        "adversarial_training",
+        "gradient_steps",
+        "predictors",
+        "rank_correlations",
+        "spectral_fields",
+        "evidence_figures",
+        "imagenet_folder",
+        "imagenet_distortions",
+        "imagenet_rows",
+        "example",
+        "uncertainty_figures",
+        "uncertainty_text",
+        "uncertainty_rows",
+        "uncertainty_measured",
+        "uncertainty_networks",
+        "uncertainty_differences",
+    },
     {"report"},
     {"components"},
     {"pipelines"},
-]  # fmt: skip
+]
 _LEVEL = {name: i for i, names in enumerate(_LEVELS) for name in names}
 _FILES = sorted((_ROOT / "qup").rglob("*.py"))
 
@@ -64,16 +113,11 @@ def test_imports_point_downward(path):
             # Plain modules of one level may use one another; packages that
             # are siblings may not.
             beside = _LEVEL[parts[1]] == _LEVEL[room] and not (
-                (_ROOT / "qup" / parts[1]).is_dir()
-                and (_ROOT / "qup" / room).is_dir()
+                (_ROOT / "qup" / parts[1]).is_dir() and (_ROOT / "qup" / room).is_dir()
             )
             assert parts[1] == room or below or beside, (path, name)
 
 
 def test_only_gradients_opens_a_tape_on_inputs():
-    tapes = {
-        _room(path)
-        for path in _FILES
-        if "tape.watch(" in path.read_text()
-    }  # fmt: skip
+    tapes = {_room(path) for path in _FILES if "tape.watch(" in path.read_text()}
     assert tapes == {"gradients"}

@@ -16,24 +16,16 @@ import time
 
 import pytest
 
-from qup.lineage import (
-    ancestry,
-    layers,
-    outline,
-    phrases,
-    publishing,
-    roots,
-    web,
-)
+from qup.lineage import ancestry, layers, outline, phrases, publishing, roots, web
 from qup.lineage.redaction import Redaction
 from qup.orchestration import (
     Artifact,
     In,
     LocalRunner,
+    Location,
     Metadata,
     MetadataError,
     Out,
-    Place,
     State,
     component,
 )
@@ -53,7 +45,7 @@ class Nasty(Artifact):
 
 
 @component
-def Source(data: Out[Data], *, count: int = 3, folder: Place[str] = "") -> None:
+def Source(data: Out[Data], *, count: int = 3, folder: Location[str] = "") -> None:
     (data.path / "rows").write_text(str(count))
 
 
@@ -73,9 +65,7 @@ def Joiner(
     fails: bool = False,
 ) -> None:
     if fails:
-        raise RuntimeError(
-            f"{socket.gethostname()} has no '/home/anna b/x.csv'"
-        )
+        raise RuntimeError(f"{socket.gethostname()} has no '/home/anna b/x.csv'")
     joined.properties.update(accuracy=0.5, note=_NASTY)
 
 
@@ -103,14 +93,17 @@ def workdir(tmp_path_factory):
 
 @pytest.fixture
 def records(workdir):
-    return roots.Records(roots.find(workdir))
+    return roots.ReadOnlyMetadata(roots.find_database(workdir))
 
 
 def _program(name, *given, **options):
     return subprocess.run(
         [sys.executable, "-m", f"bin.{name}", *given],
-        cwd=_ROOT, text=True, capture_output=True, **options,
-    )  # fmt: skip
+        cwd=_ROOT,
+        text=True,
+        capture_output=True,
+        **options,
+    )
 
 
 def _contents(folder):
@@ -122,15 +115,14 @@ def _contents(folder):
 
 def test_the_tree_tells_everything_once(records, workdir):
     path = workdir / "pipeline/Joiner/joined/3/any/file"
-    told = outline.tree(ancestry.of_artifact(records, path))
+    told = outline.format_tree(ancestry.trace_artifact(records, path))
     lines = re.sub(r"\b[0-9a-f]{12}\b", "HEX", told)
     lines = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d, \d\.\d\d s", "WHEN", lines)
     data = "Data 1  Source/data/1  HEX"
     assert lines.splitlines() == [
         "<script>alert(2)</script> 4  Joiner/joined/3  HEX",
         "│ by Joiner, execution 3: COMPLETE WHEN, code HEX",
-        '│ fails=false options.x=</code><script>alert("1")</script>'
-        "\\u202e\\x1b[31m",
+        '│ fails=false options.x=</code><script>alert("1")</script>\\u202e\\x1b[31m',
         f"├─ left, rest: {data}",
         "│    by Source, execution 1: COMPLETE WHEN, code HEX",
         '│    count=3 folder="/home/anna/secret rows"',
@@ -140,29 +132,29 @@ def test_the_tree_tells_everything_once(records, workdir):
         "└─ rest: Data 3  Splitter.b/right/2  HEX",
         "     by Splitter.b (Splitter), execution 2 (see above)",
     ]
-    assert ancestry.of_artifact(records, 4).executions.keys() == {1, 2, 3}
+    assert ancestry.trace_artifact(records, 4).executions.keys() == {1, 2, 3}
 
 
 def test_a_run_shows_who_first_made_what_it_reused(records):
-    first, second, failed = records.runs()
-    found = ancestry.of_run(records, second.id)
+    first, second, failed = records.list_runs()
+    found = ancestry.trace_run(records, second.id)
     assert set(found.executions) == found.reused == {1, 2, 3}
-    assert not found.made
+    assert not found.executed
     assert {e.state for e in found.executions.values()} == {State.COMPLETE}
-    text = outline.tree(found)
+    text = outline.format_tree(found)
     assert "0 executed, 3 reused" in text and "training.epochs=2" in text
-    assert ancestry.of_run(records, first.id).made == {1, 2, 3}
-    found = ancestry.of_run(records, failed.id)
-    assert (set(found.made), found.reused) == ({9}, {1, 2})
-    text = outline.tree(found)
+    assert ancestry.trace_run(records, first.id).executed == {1, 2, 3}
+    found = ancestry.trace_run(records, failed.id)
+    assert (set(found.executed), found.reused) == ({9}, {1, 2})
+    text = outline.format_tree(found)
     assert "\nJoiner, execution 9: FAILED" in text
     assert "'/home/anna b/x.csv'" in text and text.count("code ") == 3
     with pytest.raises(MetadataError, match=f"nearest is '{second.id}'"):
-        ancestry.of_run(records, f"{second.id}x")
+        ancestry.trace_run(records, f"{second.id}x")
 
 
 def test_events_name_the_inputs_and_outputs(records):
-    events = ancestry.of_artifact(records, 4).events()
+    events = ancestry.trace_artifact(records, 4).list_events()
     assert {(e.execution, e.artifact, e.keys, e.output) for e in events} == {
         (1, 1, ("data",), True),
         (2, 1, ("data",), False),
@@ -174,7 +166,7 @@ def test_events_name_the_inputs_and_outputs(records):
         (3, 4, ("joined",), True),
     }
     # What was made beside an ancestor is none.
-    assert set(ancestry.of_artifact(records, 2).artifacts) == {1, 2}
+    assert set(ancestry.trace_artifact(records, 2).artifacts) == {1, 2}
 
 
 @pytest.mark.parametrize(
@@ -187,17 +179,23 @@ def test_events_name_the_inputs_and_outputs(records):
     ],
 )
 def test_settings_are_told_compactly(given, shown):
-    assert phrases.settings(given) == shown
+    assert phrases.format_settings(given) == shown
 
 
 def test_moments_and_durations():
-    assert phrases.moment(0, universal=True) == "1970-01-01T00:00:00Z"
+    assert phrases.format_time(0, utc=True) == "1970-01-01T00:00:00Z"
     told = {
-        0: "0.00 s", 9_994: "9.99 s", 9_996: "10.0 s", 59_940: "59.9 s",
-        59_960: "1 min 00 s", 192_000: "3 min 12 s", 3_599_400: "59 min 59 s",
-        3_599_600: "1 h 00 min", 90_000_000: "25 h 00 min",
-    }  # fmt: skip
-    assert {n: phrases.duration(n) for n in told} == told
+        0: "0.00 s",
+        9_994: "9.99 s",
+        9_996: "10.0 s",
+        59_940: "59.9 s",
+        59_960: "1 min 00 s",
+        192_000: "3 min 12 s",
+        3_599_400: "59 min 59 s",
+        3_599_600: "1 h 00 min",
+        90_000_000: "25 h 00 min",
+    }
+    assert {n: phrases.format_duration(n) for n in told} == told
 
 
 class _Page(html.parser.HTMLParser):
@@ -228,17 +226,15 @@ class _Page(html.parser.HTMLParser):
 @pytest.mark.parametrize("chosen", ["artifact", 0, 1, 2])
 def test_the_page_holds_all_and_gives_nothing_away(records, chosen):
     found = (
-        ancestry.of_artifact(records, 4)
+        ancestry.trace_artifact(records, 4)
         if chosen == "artifact"
-        else ancestry.of_run(records, records.runs()[chosen].id)
+        else ancestry.trace_run(records, records.list_runs()[chosen].id)
     )
-    text = web.page(found)
+    text = web.format_page(found)
     page = _Page(text)
     tags = {tag for tag, _ in page.elements}
     assert not tags & {"script", "link", "img", "iframe", "object", "use"}
-    assert "default-src 'none'; style-src 'unsafe-inline'" in page.values(
-        "content"
-    )
+    assert "default-src 'none'; style-src 'unsafe-inline'" in page.values("content")
     ids, links = page.values("id"), page.values("href")
     assert len(ids) == len(set(ids))
     named = {f"execution-{number}" for number in found.executions}
@@ -248,16 +244,19 @@ def test_the_page_holds_all_and_gives_nothing_away(records, chosen):
     assert sorted(drawn) == sorted(f"#{name}" for name in named)
     assert {link[1:] for link in links} <= set(ids)
     for secret in (
-        str(records.path.parent), "Würzel", "anna", "secret",
-        socket.gethostname(), "/home", "/tmp",
-    ):  # fmt: skip
+        str(records.path.parent),
+        "Würzel",
+        "anna",
+        "secret",
+        socket.gethostname(),
+        "/home",
+        "/tmp",
+    ):
         assert secret not in text, secret
     assert "\x1b" not in text and "\u202e" not in text
     for digest in {a.digest for a in found.artifacts.values()}:
         assert digest in text
-    assert {e.code for e in found.executions.values()} <= set(
-        re.findall("[0-9a-f]{64}", text)
-    )
+    assert {e.code for e in found.executions.values()} <= set(re.findall("[0-9a-f]{64}", text))
     assert ("dashed" in text) and ("FAILED" in text) == (chosen == 2)
     assert ("x.csv" in text) == (chosen == 2)
 
@@ -265,10 +264,10 @@ def test_the_page_holds_all_and_gives_nothing_away(records, chosen):
 def test_artifacts_outside_the_root_keep_their_place_secret(tmp_path):
     metadata = Metadata(tmp_path / "elsewhere" / "metadata.sqlite")
     LocalRunner(tmp_path / "root", metadata).run(_nodes())
-    records = roots.Records(metadata.path)
-    text = web.page(ancestry.of_artifact(records, 4))
+    records = roots.ReadOnlyMetadata(metadata.path)
+    text = web.format_page(ancestry.trace_artifact(records, 4))
     assert "…/Joiner/joined/3" in text and str(tmp_path) not in text
-    tree = outline.tree(ancestry.of_artifact(records, 4))
+    tree = outline.format_tree(ancestry.trace_artifact(records, 4))
     assert f"{tmp_path}/root/Joiner/joined/3" in tree
 
 
@@ -290,35 +289,34 @@ def test_artifacts_outside_the_root_keep_their_place_secret(tmp_path):
     ],
 )
 def test_paths_and_hosts_are_hidden(given, shown):
-    assert Redaction("/r/oot", {"box"}).text(given) == shown
+    assert Redaction("/r/oot", {"box"}).redact_text(given) == shown
     value = {"x": [1, {given: given}]}
-    hidden = Redaction("/r/oot", {"box"}).value(value)
+    hidden = Redaction("/r/oot", {"box"}).redact_value(value)
     assert hidden == {"x": [1, {shown: shown}]}
 
 
 def test_a_published_copy_tells_of_steps_alone(workdir, tmp_path):
-    source, target = roots.find(workdir), tmp_path / "metadata.sqlite"
-    publishing.copy(source, target)
+    source, target = roots.find_database(workdir), tmp_path / "metadata.sqlite"
+    publishing.copy_redacted(source, target)
     content = target.read_bytes()
     for secret in (str(workdir), socket.gethostname(), "anna", "/home"):
         assert secret.encode() not in content, secret
-    given, copied = (roots.Records(p).runs() for p in (source, target))
+    given, copied = (roots.ReadOnlyMetadata(p).list_runs() for p in (source, target))
     assert [(r.id, r.state) for r in given] == [(r.id, r.state) for r in copied]
     assert given[0].parameters == copied[0].parameters
     trees = [
-        outline.tree(ancestry.of_run(roots.Records(p), given[0].id))
+        outline.format_tree(ancestry.trace_run(roots.ReadOnlyMetadata(p), given[0].id))
         for p in (source, target)
     ]
     # The same tree, but for what the settings say of folders.
-    told = [[x for x in t.splitlines() if "anna" not in x and "…" not in x]
-            for t in trees]  # fmt: skip
+    told = [[x for x in t.splitlines() if "anna" not in x and "…" not in x] for t in trees]
     assert set(told[1]) <= set(told[0]) and len(told[1]) > 10
 
 
 def test_boxes_stand_apart_and_lines_go_down():
     edges = [(a, b) for b in range(30) for a in (b // 2, b // 3, b - 7)]
     edges = [(a, b) for a, b in edges if 0 <= a < b]
-    layout = layers.arrange(dict.fromkeys(range(30), (100, 40)), edges)
+    layout = layers.arrange_boxes(dict.fromkeys(range(30), (100, 40)), edges)
     boxes = list(layout.boxes.values())
     assert len(boxes) == 30
     for i, (x, y) in enumerate(boxes):
@@ -327,18 +325,18 @@ def test_boxes_stand_apart_and_lines_go_down():
             assert abs(x - other_x) >= 100 or abs(y - other_y) >= 40
     for a, b in edges:
         assert layout.boxes[a][1] < layout.boxes[b][1]
-    done = {line.edge for line in layout.lines} - {None}
+    done = {line.edge for line in layout.segments} - {None}
     assert done == set(edges)
-    for line in layout.lines:
+    for line in layout.segments:
         assert line.start[1] <= line.bend <= line.end[1]
-    cycle = layers.arrange({"a": (1, 1), "b": (1, 1)}, [("a", "b"), ("b", "a")])
-    assert len(cycle.boxes) == 2 and len(cycle.lines) == 1
-    assert layers.arrange({}, []).boxes == {}
+    cycle = layers.arrange_boxes({"a": (1, 1), "b": (1, 1)}, [("a", "b"), ("b", "a")])
+    assert len(cycle.boxes) == 2 and len(cycle.segments) == 1
+    assert layers.arrange_boxes({}, []).boxes == {}
 
 
 def test_reading_changes_nothing(workdir, tmp_path):
     before = _contents(workdir)
-    records = roots.Records(roots.find(workdir))
+    records = roots.ReadOnlyMetadata(roots.find_database(workdir))
     denied = pytest.raises(MetadataError, match="readonly")
     with denied, records.transaction() as cursor:
         cursor.execute("DELETE FROM Event")
@@ -355,7 +353,7 @@ def test_reading_changes_nothing(workdir, tmp_path):
         done = _program(name, tmp_path / "none")
         assert done.returncode == 1 and "There is no" in done.stderr
     with pytest.raises(MetadataError):
-        roots.Records(tmp_path / "none.sqlite")
+        roots.ReadOnlyMetadata(tmp_path / "none.sqlite")
     assert not list(tmp_path.iterdir())
 
 
@@ -385,28 +383,31 @@ def test_the_program_writes_whole_pages(workdir, tmp_path):
     (tmp_path / "deep").mkdir()
     target = tmp_path / "deep" / "a.html"
     for run in (2, 1):
-        chosen = roots.Records(roots.find(workdir)).runs()[run].id
-        done = _program(
-            "show_lineage", workdir, f"--html={target}", f"--run={chosen}"
-        )
+        chosen = roots.ReadOnlyMetadata(roots.find_database(workdir)).list_runs()[run].id
+        done = _program("show_lineage", workdir, f"--html={target}", f"--run={chosen}")
         assert done.stdout == f"Wrote {target}; any browser opens it.\n"
         assert f"Lineage of run {chosen}" in target.read_text("utf-8")
     before = target.read_bytes()
     (tmp_path / "b.html").mkdir()
     inside = workdir / "pipeline/Source/data/1/x.html"
-    for name in (tmp_path / "none/a.html", tmp_path / "b.html", inside,
-                 workdir / "pipeline/metadata.sqlite", ""):  # fmt: skip
+    for name in (
+        tmp_path / "none/a.html",
+        tmp_path / "b.html",
+        inside,
+        workdir / "pipeline/metadata.sqlite",
+        "",
+    ):
         done = _program("show_lineage", workdir, f"--html={name}")
         assert done.returncode == 1 and not done.stdout
         assert re.fullmatch("Error: .*\n", done.stderr), done.stderr
     full = "import resource as r; r.setrlimit(r.RLIMIT_FSIZE, (99, 99));"
-    full += (
-        "import runpy; runpy.run_module('bin.show_lineage', None, '__main__')"
-    )
+    full += "import runpy; runpy.run_module('bin.show_lineage', None, '__main__')"
     done = subprocess.run(
         [sys.executable, "-B", "-c", full, workdir, f"--html={target}"],
-        cwd=_ROOT, text=True, capture_output=True,
-    )  # fmt: skip
+        cwd=_ROOT,
+        text=True,
+        capture_output=True,
+    )
     assert "Error: Cannot write" in done.stderr and done.returncode == 1
     assert target.read_bytes() == before
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["a.html"]
@@ -497,9 +498,7 @@ def test_runs_are_listed(workdir, tmp_path):
     done = _program("list_runs", tmp_path, "--format=csv")
     assert done.returncode == 0, done.stderr
     rows = list(csv.DictReader(done.stdout.splitlines()))
-    assert [pathlib.Path(row["root"]).name for row in rows] == (
-        ["pipeline"] * 3 + ["two"] * 5
-    )
+    assert [pathlib.Path(row["root"]).name for row in rows] == (["pipeline"] * 3 + ["two"] * 5)
     states = ["COMPLETE", "COMPLETE", "FAILED", "abandoned", "RUNNING"]
     assert [row["state"] for row in rows[3:]] == states
     counts = [(row["executed"], row["reused"]) for row in rows[3:]]
@@ -529,22 +528,16 @@ def test_they_start_at_once_and_end_quietly(workdir):
         "import sys, bin.show_lineage, bin.list_runs\n"
         "print(*({'tensorflow', 'numpy', 'ml_collections'} & set(sys.modules)))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=_ROOT, text=True, capture_output=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=_ROOT, text=True, capture_output=True)
     assert (done.stdout, done.stderr) == ("\n", "")
     for name, target in (("show_lineage", workdir), ("list_runs", workdir)):
         reader, writer = os.pipe()
         os.close(reader)
         command = [sys.executable, "-m", f"bin.{name}", target]
-        done = subprocess.run(
-            command, cwd=_ROOT, stdout=writer, stderr=subprocess.PIPE
-        )
+        done = subprocess.run(command, cwd=_ROOT, stdout=writer, stderr=subprocess.PIPE)
         os.close(writer)
         assert (done.returncode, done.stderr) == (0, b"")
         with open("/dev/full", "w") as full:
-            done = subprocess.run(
-                command, cwd=_ROOT, stdout=full, stderr=subprocess.PIPE
-            )
+            done = subprocess.run(command, cwd=_ROOT, stdout=full, stderr=subprocess.PIPE)
         assert done.returncode == 1
         assert re.fullmatch(b"Error: .*standard output.*\n", done.stderr)

@@ -33,9 +33,7 @@ class Linear:
         """float64 [count, classes], to each other class inside the box."""
         found = np.full((len(self.labels), self.weights.shape[1]), np.inf)
         rows = np.reshape(self.images, (-1, self.size)).astype(float)
-        for i, (y, z) in enumerate(
-            zip(self.labels, self.logits(), strict=True)
-        ):
+        for i, (y, z) in enumerate(zip(self.labels, self.logits(), strict=True)):
             for t in set(range(len(z))) - {y}:
                 slope = self.weights[:, t] - self.weights[:, y]
                 d = move(rows[i], slope, z[t] - z[y], norm, bounds)

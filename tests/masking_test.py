@@ -53,8 +53,7 @@ def healthy(data):
         ]
     )
     model.compile(
-        keras.optimizers.Adam(5e-3),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        keras.optimizers.Adam(5e-3), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     )
     images, labels = _batch(data, "train", 1437)
     model.fit(images, labels, batch_size=128, epochs=8, verbose=0)
@@ -82,9 +81,7 @@ def shattered(healthy):
 @pytest.fixture(scope="module")
 def noisy(healthy):
     """It answers at random."""
-    return lambda images: healthy(
-        images + 0.1 * tf.random.normal(tf.shape(images))
-    )
+    return lambda images: healthy(images + 0.1 * tf.random.normal(tf.shape(images)))
 
 
 def _checked(name, classifier, examples, **options):
@@ -100,7 +97,7 @@ def _status(name, classifier, examples, **options):
 def found(healthy, examples):
     told = []
     findings = masking.diagnose(
-        healthy, *examples, epsilon=_EPSILON, options=_QUICK, tick=told.append
+        healthy, *examples, epsilon=_EPSILON, options=_QUICK, on_progress=told.append
     )
     assert told == findings
     return {finding.name: finding for finding in findings}
@@ -115,36 +112,34 @@ class TestHealthy:
 
     def test_step_curve_is_that_of_the_attack(self, found, healthy, examples):
         result = attacks.run(
-            "pgd", healthy, *examples, epsilon=_EPSILON, num_steps=40,
-            step_size=2.5 * _EPSILON / 40, random_start=True,
-            keep="first_adversarial", batch_size=_COUNT,
-        )  # fmt: skip
+            "pgd",
+            healthy,
+            *examples,
+            epsilon=_EPSILON,
+            num_steps=40,
+            step_size=2.5 * _EPSILON / 40,
+            random_start=True,
+            keep="first_adversarial",
+            batch_size=_COUNT,
+        )
         wrong = np.argmax(healthy(examples[0]), -1) != examples[1]
         robust = 100 * np.mean(~result.success & ~wrong)
         numbers = found["step_curve"].values
         assert numbers["robust_accuracy_40"] == pytest.approx(robust)
         assert 5 < robust < 90
-        np.testing.assert_array_equal(
-            found["step_curve"].arrays["steps"], (1, 10, 40)
-        )
+        np.testing.assert_array_equal(found["step_curve"].arrays["steps"], (1, 10, 40))
 
-    def test_epsilon_curve_starts_clean_and_ends_in_the_box(
-        self, found, healthy, examples
-    ):
+    def test_epsilon_curve_starts_clean_and_ends_in_the_box(self, found, healthy, examples):
         arrays = found["epsilon_curve"].arrays
         right = np.argmax(healthy(examples[0]), -1) == examples[1]
         assert arrays["robust_accuracy"][0] == pytest.approx(100 * right.mean())
         assert arrays["robust_accuracy"][-1] == 0
-        np.testing.assert_allclose(
-            arrays["epsilon"], (0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
-        )
+        np.testing.assert_allclose(arrays["epsilon"], (0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.0))
         chance = found["epsilon_curve"].values["chance_epsilon"]
         first = np.argmax(arrays["robust_accuracy"] <= 10)
         assert chance == arrays["epsilon"][first]
 
-    def test_landscape_has_the_image_in_the_middle(
-        self, found, healthy, examples
-    ):
+    def test_landscape_has_the_image_in_the_middle(self, found, healthy, examples):
         surface = found["landscape"].arrays["loss"]
         logits = healthy(examples[0][:1])
         clean = losses.log_odds(logits, tf.constant(examples[1][:1]))
@@ -163,11 +158,10 @@ class TestHealthy:
 
     def test_more_steps_that_still_help_are_flagged(self, data, healthy):
         finding = _checked(
-            "step_curve", healthy, _batch(data, "test", 200), steps=(1, 40),
-            batch_size=_COUNT,
-        )  # fmt: skip
+            "step_curve", healthy, _batch(data, "test", 200), steps=(1, 40), batch_size=_COUNT
+        )
         assert finding.status == masking.FLAGGED
-        assert "still falls" in finding.words
+        assert "still falls" in finding.message
 
 
 class TestUnderflow:
@@ -191,20 +185,22 @@ class TestUnderflow:
         finding = _checked("black_box", scaled, examples)
         assert finding.status == masking.FLAGGED
         assert finding.values["only_black_box"] >= 2
-        options = {"loss": "margin", "num_steps": 10, "random_start": True,
-                   "step_size": 0.025, "keep": "first_adversarial"}  # fmt: skip
+        options = {
+            "loss": "margin",
+            "num_steps": 10,
+            "random_start": True,
+            "step_size": 0.025,
+            "keep": "first_adversarial",
+        }
         assert (
-            _status("black_box", scaled, examples, attack="pgd",
-                    attack_options=options) == masking.PASSED
-        )  # fmt: skip
+            _status("black_box", scaled, examples, attack="pgd", attack_options=options)
+            == masking.PASSED
+        )
 
     def test_transfer_is_stronger(self, scaled, healthy, examples):
         status = _status("transfer", scaled, examples, source=healthy)
         assert status == masking.FLAGGED
-        assert (
-            _status("transfer", healthy, examples, source=healthy)
-            == masking.PASSED
-        )
+        assert _status("transfer", healthy, examples, source=healthy) == masking.PASSED
 
     def test_the_attack_is_no_better_than_noise(self, scaled, examples):
         assert _status("noise", scaled, examples) == masking.FLAGGED
@@ -215,22 +211,20 @@ class TestNoGradient:
         finding = _checked("zero_gradients", rounded, examples)
         assert finding.status == masking.FLAGGED
         assert finding.values["zero_images_margin"] == 100
-        assert "no gradient" in finding.words
+        assert "no gradient" in finding.message
         finding = _checked("landscape", rounded, examples)
         assert finding.status == masking.FLAGGED
         assert finding.values["flat"] == 100
 
     def test_the_epsilon_curve_levels_off(self, rounded, examples):
-        finding = _checked(
-            "epsilon_curve", rounded, examples, epsilons=(0.1, 1.0)
-        )
+        finding = _checked("epsilon_curve", rounded, examples, epsilons=(0.1, 1.0))
         assert finding.status == masking.FLAGGED
         assert finding.values["robust_accuracy_last"] > 50
         # Without a box nothing says that it must reach zero.
         assert (
-            _status("epsilon_curve", rounded, examples, epsilons=(0.1, 1.0),
-                    bounds=None) == masking.PASSED
-        )  # fmt: skip
+            _status("epsilon_curve", rounded, examples, epsilons=(0.1, 1.0), bounds=None)
+            == masking.PASSED
+        )
 
     def test_a_gradient_that_is_not_finite(self, healthy, examples):
         def infinite(images):
@@ -256,7 +250,7 @@ class TestRandom:
     def test_more_steps_are_weaker(self, noisy, examples):
         finding = _checked("step_curve", noisy, examples, steps=(1, 100))
         assert finding.status == masking.FLAGGED
-        assert "rises with the steps" in finding.words
+        assert "rises with the steps" in finding.message
 
 
 def test_a_shattered_gradient_is_rough(shattered, examples):
@@ -267,30 +261,27 @@ def test_a_shattered_gradient_is_rough(shattered, examples):
 
 
 class TestPlanted:
-    def test_a_hidden_gradient_misses_what_is_planted(
-        self, shattered, examples
-    ):
+    def test_a_hidden_gradient_misses_what_is_planted(self, shattered, examples):
         finding = _checked("planted", shattered, examples)
         assert finding.status == masking.FLAGGED
         assert finding.values["attack_success"] < 30
 
     def test_a_linear_classifier_hides_nothing(self, examples):
-        linear = keras.Sequential(
-            [keras.Input((28, 28, 1)), layers.Flatten(), layers.Dense(10)]
-        )
+        linear = keras.Sequential([keras.Input((28, 28, 1)), layers.Flatten(), layers.Dense(10)])
         finding = _checked("planted", linear, examples)
         assert finding.status == masking.PASSED
         assert finding.values["attack_success"] == 100
         assert finding.values["random_success"] < 20
 
-    def test_a_weak_attack_fails_where_a_sound_one_passes(
-        self, found, healthy, examples
-    ):
+    def test_a_weak_attack_fails_where_a_sound_one_passes(self, found, healthy, examples):
         assert found["planted"].values["planted"] == 20
         finding = _checked(
-            "planted", healthy, examples, attack="pgd",
+            "planted",
+            healthy,
+            examples,
+            attack="pgd",
             attack_options={"num_steps": 2, "step_size": 0.005},
-        )  # fmt: skip
+        )
         assert finding.status == masking.FLAGGED
 
     def test_underflow_is_carried_over(self, scaled, examples):
@@ -305,17 +296,15 @@ class TestPlanted:
     @pytest.mark.parametrize(("norm", "epsilon"), [("linf", 0.1), ("l2", 1.0)])
     def test_the_points_are_adversarial(self, healthy, examples, norm, epsilon):
         images, labels = (column[:12] for column in examples)
-        case = masking.Case.of(
-            healthy, images, labels, epsilon=epsilon, norm=norm
-        )
-        planted = plants.Plants.of(case, num_inner=24)
-        assert planted.separated.all()
+        case = masking.DiagnosisCase.create(healthy, images, labels, epsilon=epsilon, norm=norm)
+        planted = plants.PlantedExamples.plant(case, num_inner=24)
+        assert planted.is_separated.all()
         order = {"linf": np.inf, "l2": 2}[norm]
         far = (planted.points - images).reshape(12, -1)
         far = np.linalg.norm(far, order, axis=1)
         assert (far <= epsilon * (1 + 1e-5)).all()
         assert planted.points.min() >= 0 and planted.points.max() <= 1
-        group = readouts.Readouts.of(case)
+        group = readouts.Readouts.from_case(case)
         group.assign(images, planted.weights, planted.offsets)
         # In any order and number: the nearest image's readout answers.
         rows = np.array([7, 3, 3, 11, 0])
@@ -325,44 +314,39 @@ class TestPlanted:
         assert (moved.argmax(-1) == 1).all()
         logits = healthy(images).numpy()
         gaps = np.abs(losses.margin(logits, tf.constant(labels)))
-        np.testing.assert_allclose(
-            clean[:, 0] - clean[:, 1], gaps[rows], rtol=1e-3
-        )
+        np.testing.assert_allclose(clean[:, 0] - clean[:, 1], gaps[rows], rtol=1e-3)
 
     def test_balls_that_touch_are_not_used_together(self):
         images = np.array([[0.0, 0], [0.1, 0.1], [0.5, 0], [1, 1]], np.float32)
-        chosen = readouts.separated(images, 0.2, "linf", 9)
+        chosen = readouts.select_separated(images, 0.2, "linf", 9)
         np.testing.assert_array_equal(chosen, (0, 2, 3))
-        assert len(readouts.separated(images, 0.2, "linf", 2)) == 2
+        assert len(readouts.select_separated(images, 0.2, "linf", 2)) == 2
 
-    def test_features_are_what_the_last_dense_layer_receives(
-        self, healthy, scaled, examples
-    ):
+    def test_features_are_what_the_last_dense_layer_receives(self, healthy, scaled, examples):
         images = tf.constant(examples[0][:3])
-        case = masking.Case.of(healthy, *examples, epsilon=0.1)
-        own = features.features(case)(images)
+        case = masking.DiagnosisCase.create(healthy, *examples, epsilon=0.1)
+        own = features.build_feature_fn(case)(images)
         kernel, bias = healthy.layers[-1].get_weights()
-        np.testing.assert_allclose(
-            own @ kernel + bias, healthy(images), atol=1e-4
-        )
-        case = masking.Case.of(scaled, *examples, epsilon=0.1)
-        np.testing.assert_allclose(
-            features.features(case)(images), scaled(images)
-        )
+        np.testing.assert_allclose(own @ kernel + bias, healthy(images), atol=1e-4)
+        case = masking.DiagnosisCase.create(scaled, *examples, epsilon=0.1)
+        np.testing.assert_allclose(features.build_feature_fn(case)(images), scaled(images))
 
 
 class TestAutoAttackChecks:
     def test_one_flag_is_enough(self):
         images = np.linspace(0, 1, 24, dtype=np.float32).reshape(6, 2, 2, 1)
         finding, *_ = masking.diagnose(
-            _pixel, images, _sides(images), epsilon=0.1,
+            _pixel,
+            images,
+            _sides(images),
+            epsilon=0.1,
             checks=["autoattack_checks"],
             options={"black_box": {"num_queries": 7}},
-        )  # fmt: skip
+        )
         assert finding.status == masking.FLAGGED
         assert finding.values["few_classes"] == 1
         assert finding.values["randomised"] == 0
-        assert finding.words == "Flagged: few_classes."
+        assert finding.message == "Flagged: few_classes."
 
     def test_probabilities(self, healthy, examples):
         soft = lambda images: tf.nn.softmax(healthy(images))  # noqa: E731
@@ -390,7 +374,7 @@ class TestAutoAttackChecks:
         assert finding.status == masking.NOT_CHECKED
         assert np.isnan(finding.values["black_box"])
         assert finding.values["few_classes"] == 0
-        assert "Not checked: black_box" in finding.words
+        assert "Not checked: black_box" in finding.message
 
     def test_two_classes_have_no_dlr(self):
         images = np.linspace(0, 1, 24, dtype=np.float32).reshape(6, 2, 2, 1)
@@ -400,7 +384,7 @@ class TestAutoAttackChecks:
 
     def test_a_gradient_inside_is_seen(self, healthy, examples):
         def purified(images):
-            _, slope = gradients.input_gradient(
+            _, slope = gradients.compute_input_gradient(
                 lambda x: tf.reduce_logsumexp(healthy(x), -1), images
             )
             return healthy(images - 0.01 * tf.sign(slope))
@@ -412,21 +396,14 @@ class TestAutoAttackChecks:
     def test_loops_and_python_are_undecided(self, healthy, examples):
         def looped(images):
             return healthy(
-                tf.while_loop(
-                    lambda i, x: i < 3,
-                    lambda i, x: (i + 1, 0.9 * x),
-                    [0, images],
-                )[1]
+                tf.while_loop(lambda i, x: i < 3, lambda i, x: (i + 1, 0.9 * x), [0, images])[1]
             )
 
         def opaque(images):
             copy = tf.numpy_function(np.copy, [images], tf.float32)
             return healthy(tf.ensure_shape(copy, images.shape))
 
-        for classifier, key in (
-            (looped, "loops"),
-            (opaque, "opaque_operations"),
-        ):
+        for classifier, key in ((looped, "loops"), (opaque, "opaque_operations")):
             finding = _checked("inner_optimisation", classifier, examples)
             assert finding.status == masking.NOT_CHECKED
             assert finding.values[key] == 1
@@ -443,10 +420,7 @@ class TestAutoAttackChecks:
         )
         inside = tf.function(lambda images: model(images))
         for classifier in (model, inside):
-            assert (
-                _status("inner_optimisation", classifier, examples)
-                == masking.PASSED
-            )
+            assert _status("inner_optimisation", classifier, examples) == masking.PASSED
 
 
 def _pixel(images):
@@ -464,10 +438,7 @@ def test_a_small_lead_over_noise_is_undecided():
     images[:, 0, 0, 0] = np.linspace(0.251, 0.749, 200)
     finding = _checked("noise", _pixel, (images, _sides(images)))
     # The attack breaks 0.4 < x < 0.6, noise nearly as much.
-    lead = (
-        finding.values["robust_accuracy_worst_draw"]
-        - finding.values["robust_accuracy_attack"]
-    )
+    lead = finding.values["robust_accuracy_worst_draw"] - finding.values["robust_accuracy_attack"]
     assert 1 < lead < 20
     assert finding.values["robust_accuracy_attack"] == pytest.approx(60)
     assert finding.status == masking.NOT_CHECKED
@@ -482,9 +453,8 @@ def test_a_curve_that_rises_is_flagged():
         return tf.clip_by_value(images + min(epsilon, 1 - epsilon) * sign, 0, 1)
 
     finding = _checked(
-        "epsilon_curve", _pixel, (images, _sides(images)), attack=timid,
-        epsilons=(0.1, 0.5, 0.9),
-    )  # fmt: skip
+        "epsilon_curve", _pixel, (images, _sides(images)), attack=timid, epsilons=(0.1, 0.5, 0.9)
+    )
     assert finding.status == masking.FLAGGED
     assert finding.values["largest_rise"] == pytest.approx(80)
 
@@ -493,9 +463,9 @@ class TestComparison:
     def test_counts(self):
         first = np.array([1, 1, 0, 0, 0], bool)
         second = np.array([1, 0, 1, 1, 0], bool)
-        compared = comparison.Compared.of(first, second)
+        compared = comparison.PairedComparison.from_success(first, second)
         assert compared == (1, 2, 5)
-        assert compared.stronger == pytest.approx(20)
+        assert compared.accuracy_drop == pytest.approx(20)
 
     @pytest.mark.parametrize(
         ("counts", "clear"),
@@ -511,48 +481,42 @@ class TestComparison:
         ],
     )
     def test_clear_is_beyond_chance_and_points(self, counts, clear):
-        assert comparison.Compared(*counts).clearly(1.0) == clear
+        assert comparison.PairedComparison(*counts).is_second_stronger(1.0) == clear
 
     @pytest.mark.parametrize(
         ("counts", "missed"),
-        [((0, 1, 100), False), ((50, 2, 100), True), ((0, 2, 1000), False),
-         ((0, 3, 1000), True)],
-    )  # fmt: skip
+        [((0, 1, 100), False), ((50, 2, 100), True), ((0, 2, 1000), False), ((0, 3, 1000), True)],
+    )
     def test_missed_is_over_two_tenths_of_a_point(self, counts, missed):
-        assert comparison.Compared(*counts).missed == missed
+        assert comparison.PairedComparison(*counts).first_misses_images == missed
 
 
-@pytest.mark.parametrize(
-    ("norm", "order"), [("linf", np.inf), ("l2", 2), ("l1", 1)]
-)
+@pytest.mark.parametrize(("norm", "order"), [("linf", np.inf), ("l2", 2), ("l1", 1)])
 def test_points_are_in_and_on_the_ball(norm, order):
     images = np.full((6, 4, 4, 1), 0.5, np.float32)
-    case = masking.Case.of(
-        _pixel, images, np.zeros(6, int), epsilon=0.3, norm=norm
-    )
+    case = masking.DiagnosisCase.create(_pixel, images, np.zeros(6, int), epsilon=0.3, norm=norm)
 
     def far(moved):
         return np.linalg.norm((moved - images).reshape(6, -1), order, axis=1)
 
-    np.testing.assert_allclose(far(points.on_surface(case, 3)), 0.3, rtol=1e-5)
-    inside = points.scattered(case, 3)
+    np.testing.assert_allclose(far(points.sample_on_surface(case, 3)), 0.3, rtol=1e-5)
+    inside = points.sample_in_ball(case, 3)
     assert (far(inside) < 0.3).all() and (far(inside) > 0).all()
-    np.testing.assert_array_equal(inside, points.scattered(case, 3))
-    assert (inside != points.scattered(case, 4)).any()
-    assert (far(points.scattered(case, 3, radius=0.01)) <= 0.01).all()
+    np.testing.assert_array_equal(inside, points.sample_in_ball(case, 3))
+    assert (inside != points.sample_in_ball(case, 4)).any()
+    assert (far(points.sample_in_ball(case, 3, radius=0.01)) <= 0.01).all()
 
 
 class TestDiagnose:
     def test_says_why_something_was_not_checked(self, healthy, examples):
         findings = masking.diagnose(
-            healthy, *examples, epsilon=1.0, norm="l1",
-            checks=["step_curve", "transfer"],
-        )  # fmt: skip
+            healthy, *examples, epsilon=1.0, norm="l1", checks=["step_curve", "transfer"]
+        )
         found = {finding.name: finding for finding in findings}
         assert {f.status for f in findings} == {masking.NOT_CHECKED}
-        assert "'l1'" in found["step_curve"].words
-        assert "source" in found["transfer"].words
-        assert "Left out" in found["noise"].words
+        assert "'l1'" in found["step_curve"].message
+        assert "source" in found["transfer"].message
+        assert "Left out" in found["noise"].message
         assert all(finding.n == _COUNT for finding in findings)
 
     def test_attacks_once_for_several_checks(self, monkeypatch):
@@ -566,26 +530,32 @@ class TestDiagnose:
 
         monkeypatch.setattr(attacks, "run", counted)
         masking.diagnose(
-            _pixel, images, _sides(images), epsilon=0.1,
+            _pixel,
+            images,
+            _sides(images),
+            epsilon=0.1,
             checks=["autoattack_checks", "black_box", "noise"],
             options={"black_box": {"num_queries": 7}},
-        )  # fmt: skip
+        )
         assert sorted(ran) == ["pgd", "square"]
 
     def test_makes_a_check_once(self):
         images = np.full((2, 2, 2, 1), 0.5, np.float32)
-        case = masking.Case.of(_pixel, images, np.array([0, 1]), epsilon=0.1)
-        first = masking.examine(case, "few_classes")
-        assert masking.examine(case, "few_classes") is first
+        case = masking.DiagnosisCase.create(_pixel, images, np.array([0, 1]), epsilon=0.1)
+        first = masking.run_check(case, "few_classes")
+        assert masking.run_check(case, "few_classes") is first
 
     def test_keeps_no_classifier_alive(self):
         images = np.linspace(0, 1, 48, dtype=np.float32).reshape(12, 2, 2, 1)
         classifier = lambda images: _pixel(images)  # noqa: E731
         masking.diagnose(
-            classifier, images, _sides(images), epsilon=0.01,
+            classifier,
+            images,
+            _sides(images),
+            epsilon=0.01,
             checks=["inner_optimisation", "planted", "zero_gradients"],
             options={"planted": {"num_inner": 4, "num_random": 1}},
-        )  # fmt: skip
+        )
         gone = weakref.ref(classifier)
         del classifier
         gc.collect()
@@ -633,6 +603,4 @@ class TestDiagnose:
 def test_checks_refuse_options(name, options):
     images = np.full((2, 2, 2, 1), 0.5, np.float32)
     with pytest.raises(InputError, match=next(iter(options))):
-        masking.get(name)(
-            _pixel, images, np.array([0, 1]), epsilon=0.1, **options
-        )
+        masking.get(name)(_pixel, images, np.array([0, 1]), epsilon=0.1, **options)

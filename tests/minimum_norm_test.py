@@ -14,33 +14,32 @@ from qup.errors import InputError
 _SHAPE, _COUNT, _CLASSES = (6, 5, 2), 8, 4
 _QUICK = {
     "carlini_wagner": {
-        "num_steps": 30, "search_steps": 4, "initial_constant": 1.0,
+        "num_steps": 30,
+        "search_steps": 4,
+        "initial_constant": 1.0,
         "learning_rate": 0.05,
     },
-    "elastic_net": {
-        "num_steps": 30, "search_steps": 4, "initial_constant": 1.0,
-    },
+    "elastic_net": {"num_steps": 30, "search_steps": 4, "initial_constant": 1.0},
     "iterative_fgsm_search": {"num_steps": 10, "max_attempts": 6},
     "jsma": {"gamma": 0.5},
-}  # fmt: skip
+}
 
 every = pytest.mark.parametrize("name", sorted(_QUICK))
 
 
 def _run(name, logits_fn, images, labels, ids=None, batch_size=_COUNT, **more):
     """An AttackResult under settings that take a second."""
-    method = attacks.method(name, **(_QUICK[name] | more))
+    method = attacks.build_method(name, **(_QUICK[name] | more))
     count = len(labels)
-    given = engine.Given(
+    given = engine.ExampleBatch(
         np.asarray(images, np.float32),
         np.asarray(labels, np.int32),
         np.arange(count) if ids is None else ids,
         np.full(count, np.nan, np.float32),
     )
-    return parts.attack(
-        method, parts.Classifiers(logits_fn, logits_fn), given,
-        batch_size=batch_size,
-    )  # fmt: skip
+    return parts.run_stages(
+        method, parts.ClassifierPair(logits_fn, logits_fn), given, batch_size=batch_size
+    )
 
 
 @functools.cache
@@ -104,14 +103,10 @@ def test_rows_do_not_see_each_other(name):
     few = _run(name, _model(), images, labels, batch_size=3)
     norm = attacks.traits(name)["norms"][0]
     assert (few.success == _found(name).success).all()
-    np.testing.assert_allclose(
-        few.distances[norm], _found(name).distances[norm], rtol=0.02
-    )
+    np.testing.assert_allclose(few.distances[norm], _found(name).distances[norm], rtol=0.02)
     one = attacks.get(name)(_model(), images[4:5], labels[4:5], **_QUICK[name])
     np.testing.assert_allclose(
-        np.linalg.norm(one - images[4:5]),
-        _found(name).distances["l2"][4],
-        rtol=0.02,
+        np.linalg.norm(one - images[4:5]), _found(name).distances["l2"][4], rtol=0.02
     )
 
 
@@ -209,4 +204,4 @@ def test_a_sweep_traces_once(name):
 )
 def test_bad_options_are_told_in_words(name, options, message):
     with pytest.raises(InputError, match=message):
-        attacks.method(name, **options)
+        attacks.build_method(name, **options)

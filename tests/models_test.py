@@ -15,10 +15,7 @@ from qup.types import DatasetInfo
 NAMES = models.names()
 SCALABLE = [n for n in NAMES if "width" in signature(models.get(n)).parameters]
 # The deepest takes longer than all others together.
-DEEP_SLOWLY = [
-    pytest.param(n, marks=pytest.mark.slow) if n == "googlenet" else n
-    for n in NAMES
-]
+DEEP_SLOWLY = [pytest.param(n, marks=pytest.mark.slow) if n == "googlenet" else n for n in NAMES]
 MNIST = (28, 28, 1)
 CIFAR = (32, 32, 3)
 cross_entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -38,9 +35,7 @@ def make_batch(size=8):
 def build_small(name, seed=0, shape=(8, 8, 1), **options):
     if name in SCALABLE:
         options = {"width": 0.125, **options}
-    return models.build(
-        name, make_info(*shape, num_classes=3), seed=seed, **options
-    )
+    return models.build(name, make_info(*shape, num_classes=3), seed=seed, **options)
 
 
 # For tests that leave the weights alone.
@@ -128,8 +123,7 @@ def test_inference_is_deterministic(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "options"),
-    [*((name, {}) for name in NAMES), ("resnet", {"depth": 20, "width": 0.3})],
+    ("name", "options"), [*((name, {}) for name in NAMES), ("resnet", {"depth": 20, "width": 0.3})]
 )
 def test_keras_file_brings_the_model_back(name, options, tmp_path):
     images, _ = make_batch()
@@ -158,7 +152,7 @@ def test_xla_agrees(name):
 @pytest.mark.parametrize("name", DEEP_SLOWLY)
 def test_one_step_of_the_recipe_lowers_the_loss(name):
     images, labels = make_batch(size=32)
-    model, recipe = build_small(name), models.recipe(name)
+    model, recipe = build_small(name), models.get_recipe(name)
     optimizer = keras.optimizers.get(recipe.optimizer).__class__(
         recipe.learning_rate, **recipe.optimizer_options
     )

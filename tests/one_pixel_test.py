@@ -35,9 +35,9 @@ def _best_gains(weights, images, labels, channels):
 
 @pytest.mark.parametrize("size", [4, 7])
 def test_partners_are_four_different_members(size):
-    keys = draws.keys(1, tf.range(300))
+    keys = draws.make_keys(1, tf.range(300))
     members = tf.tile(tf.range(size)[None], (300, 1))
-    others = differential_evolution.partners(keys, members, size).numpy()
+    others = differential_evolution.sample_partners(keys, members, size).numpy()
     assert others.min() == 0 and others.max() == size - 1
     four = np.concatenate([members.numpy()[..., None], others], -1)
     assert (np.diff(np.sort(four, -1), axis=-1) > 0).all()
@@ -51,11 +51,11 @@ def test_mutants_equal_the_naive_ones():
     random = np.random.default_rng(0)
     population = random.random((5, 9, 2, 3)).astype(np.float32)
     members = np.array([[8, 0, 3]] * 5, np.int32)
-    keys = draws.keys(1, tf.range(5))
-    found = differential_evolution.mutants(
+    keys = draws.make_keys(1, tf.range(5))
+    found = differential_evolution.build_mutants(
         tf.constant(population), tf.constant(members), 0.5, keys
     ).numpy()
-    others = differential_evolution.partners(keys, members, 9).numpy()
+    others = differential_evolution.sample_partners(keys, members, 9).numpy()
     for row in range(5):
         for k in range(3):
             a, b, c = (population[row, other] for other in others[row, k])
@@ -87,8 +87,8 @@ def test_generations():
     logits_fn, _ = black_box.linear(shape)
     images = black_box.grid_images(4, shape)
     labels = black_box.classes(logits_fn, images)
-    method = attacks.method("one_pixel", population=60, num_pixels=2)
-    victim = base.Victim(logits_fn, 4)
+    method = attacks.build_method("one_pixel", population=60, num_pixels=2)
+    victim = base.QueryCounter(logits_fn, 4)
     # Three turns of 20 are a generation.
     states = _run(method, victim, _examples(images, labels), 12)
     assert victim.forward_calls == 1 + 12 * 20
@@ -109,9 +109,9 @@ def test_generations():
 
 def test_first_colours_are_normal_and_places_uniform():
     images = np.full((40, 8, 8, 1), 0.5, np.float32)
-    method = attacks.method("one_pixel")
+    method = attacks.build_method("one_pixel")
     examples = _examples(images, np.zeros(40, np.int32))
-    state = method.init(base.Victim(black_box.constant(), 40), examples)
+    state = method.init(base.QueryCounter(black_box.constant(), 40), examples)
     drawn = state["parents"].numpy()
     places, colours = drawn[..., :2], drawn[..., 2]
     np.testing.assert_allclose(places.mean(), 1 / 2, atol=0.01)
@@ -131,8 +131,8 @@ def test_last_place_is_the_last_pixel(shape):
         seen.append(images)
         return tf.zeros((images.shape[0], 2))
 
-    method = attacks.method("one_pixel", population=4)
-    victim = base.Victim(logits_fn, 1)
+    method = attacks.build_method("one_pixel", population=4)
+    victim = base.QueryCounter(logits_fn, 1)
     examples = _examples(images, [0])
     state = method.init(victim, examples)
     last = np.full(state["parents"].shape, np.nextafter(np.float32(1), 0))
@@ -150,9 +150,7 @@ def test_linear_model_is_broken_where_it_can_be(shape):
     labels = black_box.classes(logits_fn, images)
     channels = shape[-1] if len(shape) > 2 else 1
     gains = _best_gains(weights, images, labels, channels)
-    found = black_box.run(
-        "one_pixel", logits_fn, images, labels, population=100, num_steps=15
-    )
+    found = black_box.run("one_pixel", logits_fn, images, labels, population=100, num_steps=15)
     assert not found.success[gains < -1e-4].any()
     assert found.success[gains > 0.5].mean() > 0.95
     assert np.sum(gains > 0.5) > 10
@@ -181,15 +179,12 @@ def test_rows_depend_on_nothing_but_themselves():
     attack = attacks.get("one_pixel")
     whole = attack(logits_fn, images, labels, ids=ids, **options).numpy()
     order = np.random.default_rng(0).permutation(24)
-    mixed = attack(
-        logits_fn, images[order], labels[order], ids=ids[order], **options
-    )
+    mixed = attack(logits_fn, images[order], labels[order], ids=ids[order], **options)
     np.testing.assert_allclose(mixed, whole[order], atol=1e-6)
     for size in (1, 9):
         found = black_box.run(
-            "one_pixel", logits_fn, images, labels, ids=ids, batch_size=size,
-            **options,
-        )  # fmt: skip
+            "one_pixel", logits_fn, images, labels, ids=ids, batch_size=size, **options
+        )
         assert 0 < found.success.sum() < 24
         np.testing.assert_allclose(found.images, whole, atol=1e-6)
     other = attack(logits_fn, images, labels, ids=ids, seed=1, **options)
@@ -201,14 +196,12 @@ def test_scales_of_box_and_logits_change_nothing():
     attack = attacks.get("one_pixel")
     whole = attack(logits_fn, images, labels, **options)
     wide = attack(
-        lambda images: logits_fn(images / 256), images * 256, labels,
-        bounds=(0, 256), **options,
-    )  # fmt: skip
+        lambda images: logits_fn(images / 256), images * 256, labels, bounds=(0, 256), **options
+    )
     np.testing.assert_allclose(wide / 256, whole, atol=1e-6)
     moved = attack(
-        lambda images: logits_fn(images + 3), images - 3, labels,
-        bounds=(-3, -2), **options,
-    )  # fmt: skip
+        lambda images: logits_fn(images + 3), images - 3, labels, bounds=(-3, -2), **options
+    )
     np.testing.assert_allclose(moved + 3, whole, atol=1e-5)
 
 
@@ -216,9 +209,7 @@ def test_without_bounds_colours_are_those_of_the_image():
     logits_fn, images, labels, options = _setting()
     images = images * 5 - 2
     labels = black_box.classes(logits_fn, images)
-    found = black_box.run(
-        "one_pixel", logits_fn, images, labels, bounds=None, **options
-    )
+    found = black_box.run("one_pixel", logits_fn, images, labels, bounds=None, **options)
     assert found.success.any()
     for end in (np.min, np.max):
         inside = end([end(found.images, (1, 2, 3)), end(images, (1, 2, 3))], 0)
@@ -230,9 +221,8 @@ def test_more_pixels_break_more():
     broken = []
     for num_pixels in (1, 4):
         found = black_box.run(
-            "one_pixel", logits_fn, images, labels, num_pixels=num_pixels,
-            **options,
-        )  # fmt: skip
+            "one_pixel", logits_fn, images, labels, num_pixels=num_pixels, **options
+        )
         assert found.distances["l0"].max() <= 2 * num_pixels
         broken.append(found.success.sum())
     assert broken[1] > broken[0]
@@ -242,9 +232,15 @@ def test_targets_are_reached():
     logits_fn, images, labels, _ = _setting()
     targets = (labels + 1) % 3
     found = black_box.run(
-        "one_pixel", logits_fn, images, targets, targeted=True, num_pixels=8,
-        population=100, num_steps=15,
-    )  # fmt: skip
+        "one_pixel",
+        logits_fn,
+        images,
+        targets,
+        targeted=True,
+        num_pixels=8,
+        population=100,
+        num_steps=15,
+    )
     assert found.success.mean() > 0.5
     reached = black_box.classes(logits_fn, found.images) == targets
     np.testing.assert_array_equal(reached, found.success)
@@ -252,9 +248,7 @@ def test_targets_are_reached():
 
 def test_misclassified_images_are_their_own_answers():
     logits_fn, images, labels, options = _setting()
-    found = black_box.run(
-        "one_pixel", logits_fn, images, (labels + 1) % 3, **options
-    )
+    found = black_box.run("one_pixel", logits_fn, images, (labels + 1) % 3, **options)
     assert found.success.all() and (found.forward_calls == 1).all()
     assert (found.distances["l0"] == 0).all()
     np.testing.assert_array_equal(found.images, images)
@@ -302,7 +296,7 @@ def test_a_sweep_traces_once():
 )
 def test_bad_options(options, message):
     with pytest.raises(InputError, match=message):
-        attacks.method("one_pixel", **options)
+        attacks.build_method("one_pixel", **options)
 
 
 @pytest.fixture(scope="module")
@@ -313,16 +307,13 @@ def digits():
 def test_beats_random_pixels(digits):
     network, images, labels = digits
     found = black_box.run(
-        "one_pixel", network, images, labels, num_pixels=3, population=50,
-        num_steps=10,
-    )  # fmt: skip
+        "one_pixel", network, images, labels, num_pixels=3, population=50, num_steps=10
+    )
     random = np.random.default_rng(0)
     noisy = images.reshape(60, 64).copy()
     for row in noisy:
         row[random.choice(64, 3, replace=False)] = random.integers(0, 2, 3)
-    by_noise = np.mean(
-        black_box.classes(network, noisy.reshape(images.shape)) != labels
-    )
+    by_noise = np.mean(black_box.classes(network, noisy.reshape(images.shape)) != labels)
     assert found.success.mean() > by_noise + 0.3
 
 
@@ -333,7 +324,6 @@ def test_needs_no_gradient(digits):
     with pytest.raises(InputError, match="no gradient"):
         attacks.get("pgd")(rounded, images, labels, epsilon=0.2)
     found = black_box.run(
-        "one_pixel", rounded, images, labels, num_pixels=3, population=50,
-        num_steps=5,
-    )  # fmt: skip
+        "one_pixel", rounded, images, labels, num_pixels=3, population=50, num_steps=5
+    )
     assert found.success.mean() > 0.3

@@ -11,10 +11,10 @@ from qup.orchestration import (
     Artifact,
     In,
     LocalRunner,
+    Location,
     Metadata,
     Out,
     PipelineError,
-    Place,
     State,
     StorageError,
     component,
@@ -54,7 +54,7 @@ def Worker(
     nothing: int | None = None,
     sizes: list[int] = [1, 2],  # noqa: B006
     options: dict = {"a": {"b": 1}},  # noqa: B006
-    place: Place[str] = "here",
+    place: Location[str] = "here",
 ) -> None:
     (result.path / "sum").write_text((data.path / "part/one").read_text())
     (extra.path / "deep").mkdir()
@@ -72,9 +72,7 @@ class Root:
     def run(self, *nodes, **options):
         self.notices = []
         metadata = Metadata(self.path / "metadata.sqlite")
-        return LocalRunner(
-            self.path, metadata, on_event=self.notices.append, **options
-        ).run(nodes)
+        return LocalRunner(self.path, metadata, on_event=self.notices.append, **options).run(nodes)
 
     def work(self, *, source=None, runner=None, **parameters):
         gen = Source(**(source or {}))
@@ -98,10 +96,7 @@ def test_the_same_is_reused(root):
     assert source.state is worker.state is State.CACHED
     assert worker.outputs["extra"][0].path.parent.parent.name == "Worker"
     assert isinstance(worker.outputs["extra"][0], Result)
-    assert root.kinds("reused") == [
-        "reused execution 1",
-        "reused execution 2",
-    ]
+    assert root.kinds("reused") == ["reused execution 1", "reused execution 2"]
     # A component may change its parameters, but only for itself.
     gen = Source()
     worker = Worker(data=gen.outputs["data"])
@@ -144,9 +139,7 @@ def test_any_other_parameter_misses(root, change):
     assert root.work()[1].state is State.CACHED
 
 
-@pytest.mark.parametrize(
-    "change", [{"text": "date"}, {"text": "data "}, {"mark": 1}], ids=str
-)
+@pytest.mark.parametrize("change", [{"text": "date"}, {"text": "data "}, {"mark": 1}], ids=str)
 def test_any_other_input_misses(root, change):
     source, worker = root.work(source=change)
     assert source.state is worker.state is State.COMPLETE
@@ -213,10 +206,7 @@ _DAMAGES = {
     "deleted": (lambda path: path.unlink(), "is missing"),
     "replaced": (_touch_again, "other bytes"),
     "folder deleted": (lambda path: shutil.rmtree(path.parent), "is missing"),
-    "added": (
-        lambda path: path.with_name("more").write_text(""),
-        "was added",
-    ),
+    "added": (lambda path: path.with_name("more").write_text(""), "was added"),
 }
 
 
@@ -389,11 +379,9 @@ def test_a_failure_can_leave_the_others_going(tmp_path):
     nodes, told = [source, breaker, behind, beside], []
     with pytest.raises(ValueError, match="broken"):
         runner.run(nodes)
-    done = runner.run(
-        nodes, on_failure=lambda node, error: told.append((node.id, str(error)))
-    )
+    done = runner.run(nodes, on_failure=lambda node, error: told.append((node.id, str(error))))
     assert set(done) == {"Source", "Worker"}
     assert told == [("Breaker", "broken")]
     assert done["Worker"].state is State.COMPLETE
-    (failed, *_) = [run for run in metadata.runs() if run.id] or [None]
+    (failed, *_) = [run for run in metadata.list_runs() if run.id] or [None]
     assert failed.state is State.FAILED

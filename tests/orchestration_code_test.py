@@ -56,8 +56,7 @@ _FILES = {
     "deep/__init__": "from toy.deep.inner import thing\nUNUSED = 8\n",
     "deep/inner": "thing = 9\n",
     "deep/unused": "x = 1\n",
-    "effects": "import warnings\nwarnings.warn\nstate = []\n"
-    "state.append(11)\nunused = 12\n",
+    "effects": "import warnings\nwarnings.warn\nstate = []\nstate.append(11)\nunused = 12\n",
     "lazy": "import json\nvalue = 13\n",
     "later": "try:\n    from toy.fast import later\n"
     "except ImportError:\n    from toy.slow import later\n",
@@ -68,10 +67,8 @@ _FILES = {
     "    def unread(self, x: int):\n        return 17\n",
     "bases": "class Base:\n    value = 18\n",
     # In a circle.
-    "loop": "from toy import pool\nfirst = 19\n"
-    "def ring(n):\n    return pool.gnir(n)\n",
-    "pool": "from toy import loop\n"
-    "def gnir(n):\n    return loop.ring(n - 20)\n",
+    "loop": "from toy import pool\nfirst = 19\ndef ring(n):\n    return pool.gnir(n)\n",
+    "pool": "from toy import loop\ndef gnir(n):\n    return loop.ring(n - 20)\n",
     "registry": """
         import importlib, pkgutil
 
@@ -370,14 +367,10 @@ def test_a_new_registered_function_counts_only_where_all_do(toy):
     chosen = [{}, {"colour": "red"}]
     before = [_CODE.fingerprint(one, given) for given in chosen]
     _path(toy, "plugins/yellow").write_text(
-        "from toy.plugins import register\n"
-        "@register('yellow')\ndef yellow():\n    return 1\n"
+        "from toy.plugins import register\n@register('yellow')\ndef yellow():\n    return 1\n"
     )
     after = [_CODE.fingerprint(one, given) for given in chosen]
-    assert [a == b for a, b in zip(before, after, strict=True)] == [
-        False,
-        True,
-    ]
+    assert [a == b for a, b in zip(before, after, strict=True)] == [False, True]
 
 
 @pytest.mark.parametrize(
@@ -388,8 +381,7 @@ def test_a_new_registered_function_counts_only_where_all_do(toy):
         "from toy import norms\ndef f(x):\n    return getattr(norms, x)",
         "import toy.norms\ndef f(x, m=toy.norms):\n    return m",
         "from toy.norms import *\ndef f(x):\n    return x",
-        "def f(x):\n    return __import__('importlib')"
-        ".import_module('toy.norms')",
+        "def f(x):\n    return __import__('importlib').import_module('toy.norms')",
         "def f(x):\n    from toy import norms as n\n    return n.nothing",
     ],
 )
@@ -426,10 +418,7 @@ def test_what_modules_do_when_imported_counts(toy, old, new):
 def test_packages_default_to_the_components_own(toy):
     assert Code().reached(_function()) == _CODE.reached(_function())
     own = Code(packages=("toy.steps",)).reached(_function())
-    assert {module for module, _ in own} == {
-        "toy.steps.train",
-        "toy.steps.near",
-    }
+    assert {module for module, _ in own} == {"toy.steps.train", "toy.steps.near"}
 
 
 def test_this_package_itself_does_not_count():
@@ -443,23 +432,36 @@ def test_this_package_itself_does_not_count():
 @pytest.mark.parametrize(
     ("module", "given", "counted", "others"),
     [
-        ("evaluator.Evaluator", {"attack": {"name": "pgd"}}, {"PGD"},
-         {"CarliniWagner", "FGSM", "mnist", "convnet"}),
-        ("attacker.Attacker", {"attack": {"name": "autoattack"}},
-         {"AutoAttack", "APGDCE", "FABT", "Square"}, {"PGD", "mnist"}),
-        ("trainer.Trainer", {"model_name": "convnet"}, {"convnet"},
-         {"resnet", "googlenet", "mnist", "PGD"}),
-        ("example_gen.ExampleGen", {"dataset": "mnist"}, {"mnist"},
-         {"digits", "cifar10", "convnet", "PGD"}),
+        (
+            "evaluator.Evaluator",
+            {"attack": {"name": "pgd"}},
+            {"PGD"},
+            {"CarliniWagner", "FGSM", "mnist", "convnet"},
+        ),
+        (
+            "attacker.Attacker",
+            {"attack": {"name": "autoattack"}},
+            {"AutoAttack", "APGDCE", "FABT", "Square"},
+            {"PGD", "mnist"},
+        ),
+        (
+            "trainer.Trainer",
+            {"model_name": "convnet"},
+            {"convnet"},
+            {"resnet", "googlenet", "mnist", "PGD"},
+        ),
+        (
+            "example_gen.ExampleGen",
+            {"dataset": "mnist"},
+            {"mnist"},
+            {"digits", "cifar10", "convnet", "PGD"},
+        ),
         ("binary_toy_mover.BinaryToyMover", {}, {"FGSM"}, {"PGD", "mnist"}),
-        ("conjugate_drawer.ConjugateDrawer", {}, {"BasicIterative"},
-         {"SPSA", "mnist"}),
+        ("conjugate_drawer.ConjugateDrawer", {}, {"BasicIterative"}, {"SPSA", "mnist"}),
         ("step_analyzer.StepAnalyzer", {}, set(), {"PGD", "mnist"}),
     ],
-)  # fmt: skip
-def test_components_count_the_attacks_that_they_name(
-    module, given, counted, others
-):
+)
+def test_components_count_the_attacks_that_they_name(module, given, counted, others):
     name, _, component = module.partition(".")
     found = importlib.import_module(f"qup.components.{name}")
     code = Code(packages=("qup",))

@@ -15,15 +15,15 @@ from qup.orchestration import (
     Artifact,
     In,
     LocalRunner,
+    Location,
     Metadata,
     Out,
     PipelineError,
-    Place,
     StatefulDir,
     component,
     errors,
 )
-from qup.orchestration.parameters import conform
+from qup.orchestration.parameters import convert_value
 
 
 class Examples(Artifact):
@@ -51,7 +51,7 @@ def Trainer(
     checkpoints: StatefulDir,
     *,
     epochs: int = 1,
-    data_dir: Place[str] = "",
+    data_dir: Location[str] = "",
     rate: float = 0.5,
 ) -> None:
     assert checkpoints.is_dir()
@@ -73,9 +73,7 @@ def Evaluator(
 
 
 @component
-def Reporter(
-    models: In[list[Model]], others: In[list[Model]] = None, *, out: Out[Model]
-) -> None:
+def Reporter(models: In[list[Model]], others: In[list[Model]] = None, *, out: Out[Model]) -> None:
     texts = [(model.path / "weights").read_text() for model in models]
     (out.path / "text").write_text("; ".join(texts))
     out.properties["others"] = others is None
@@ -104,9 +102,12 @@ def test_the_package_loads_the_standard_library_only():
         "print(*{n.partition('.')[0] for n in set(sys.modules) - before})"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True,
-        check=True, cwd=pathlib.Path(__file__).parents[1],
-    )  # fmt: skip
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=pathlib.Path(__file__).parents[1],
+    )
     assert set(done.stdout.split()) <= {*sys.stdlib_module_names, "qup"}
 
 
@@ -119,10 +120,7 @@ def _run(tmp_path, *nodes, **options):
 def test_a_pipeline_with_optional_and_list_inputs_runs(tmp_path):
     gen = ExampleGen(count=3)
     trainers = [
-        Trainer(examples=gen.outputs["examples"], epochs=n).with_id(
-            f"Trainer.{n}"
-        )
-        for n in (1, 2)
+        Trainer(examples=gen.outputs["examples"], epochs=n).with_id(f"Trainer.{n}") for n in (1, 2)
     ]
     models = [trainer.outputs["model"] for trainer in trainers]
     with_baseline = Evaluator(model=models[0], baseline=models[1])
@@ -134,13 +132,8 @@ def test_a_pipeline_with_optional_and_list_inputs_runs(tmp_path):
     assert isinstance(out, Model) and out.type_name == "Model"
     assert (out.path / "text").read_text() == "1 0.5 3; 2 0.5 3"
     assert out.properties == {"others": True}
-    assert out.path == (
-        tmp_path / "root/Reporter/out" / str(done["Reporter"].id)
-    )
-    assert done["Evaluator"].outputs["report"][0].properties == {
-        "baseline": True,
-        "epochs": 1,
-    }
+    assert out.path == (tmp_path / "root/Reporter/out" / str(done["Reporter"].id))
+    assert done["Evaluator"].outputs["report"][0].properties == {"baseline": True, "epochs": 1}
     assert not done["alone"].outputs["report"][0].properties["baseline"]
     assert isinstance(done["Trainer.1"].outputs["model"][0], BigModel)
 
@@ -156,36 +149,21 @@ def test_the_plain_function_is_kept(tmp_path):
     ("make", "says"),
     [
         (lambda: Trainer(), "'examples' of Trainer is missing"),
-        (
-            lambda: Trainer(examples=_channel(), epoch=2),
-            "Did you mean 'epochs'",
-        ),
+        (lambda: Trainer(examples=_channel(), epoch=2), "Did you mean 'epochs'"),
         (lambda: Trainer(examples=_channel(), model=1), "Unknown argument"),
-        (
-            lambda: Trainer(examples=_channel(), checkpoints="x"),
-            "Unknown argument",
-        ),
+        (lambda: Trainer(examples=_channel(), checkpoints="x"), "Unknown argument"),
         (
             lambda: Trainer(examples=_channel(), epochs="2"),
             "'epochs' of Trainer: expected int, received '2' (str)",
         ),
         (lambda: Trainer(examples=_channel(), epochs=True), "received True"),
-        (
-            lambda: Trainer(examples=_channel(), rate=float("nan")),
-            "expected float, received nan",
-        ),
-        (
-            lambda: Trainer(examples=pathlib.Path("x")),
-            "takes a channel, such as",
-        ),
+        (lambda: Trainer(examples=_channel(), rate=float("nan")), "expected float, received nan"),
+        (lambda: Trainer(examples=pathlib.Path("x")), "takes a channel, such as"),
         (
             lambda: Evaluator(model=_channel()),
             "takes Model; ExampleGen.outputs['examples'] holds Examples",
         ),
-        (
-            lambda: Evaluator(model=[_channel()]),
-            "takes one channel; got 1 in a list",
-        ),
+        (lambda: Evaluator(model=[_channel()]), "takes one channel; got 1 in a list"),
         (lambda: Reporter(models=[_channel()]), "takes Model"),
         (lambda: Reporter(models=None), "takes a channel"),
         (lambda: ExampleGen(count=1).outputs["example"], "mean 'examples'"),
@@ -296,7 +274,7 @@ def test_properties_that_cannot_be_kept_fail_the_execution(tmp_path):
     ],
 )
 def test_parameters_take_their_declared_type(annotation, value, result):
-    got = conform(annotation, value)
+    got = convert_value(annotation, value)
     assert got == result and type(got) is type(result)
 
 
@@ -320,7 +298,7 @@ def test_parameters_take_their_declared_type(annotation, value, result):
 )
 def test_parameters_of_another_type_are_refused(annotation, value):
     with pytest.raises(PipelineError, match=r"expected .*, received"):
-        conform(annotation, value)
+        convert_value(annotation, value)
 
 
 def test_canonical_json_has_one_form():

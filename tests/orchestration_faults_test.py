@@ -114,9 +114,7 @@ class Faults:
 
         class Connection(sqlite3.Connection):
             def execute(self, sql, *args):
-                return faults.statement(
-                    sql, lambda sql: sqlite3.Connection.execute(self, sql)
-                )
+                return faults.statement(sql, lambda sql: sqlite3.Connection.execute(self, sql))
 
         connect = sqlite3.connect
         with pytest.MonkeyPatch.context() as patch:
@@ -126,9 +124,7 @@ class Faults:
             patch.setattr(
                 sqlite3,
                 "connect",
-                lambda *args, **options: connect(
-                    *args, factory=Connection, **options
-                ),
+                lambda *args, **options: connect(*args, factory=Connection, **options),
             )
             yield
 
@@ -162,8 +158,8 @@ def _check_published(root):
     if not path.exists() or not path.stat().st_size:
         return
     metadata = MetadataReader(path)
-    for number, (node, state) in metadata.nodes().items():
-        execution = metadata.execution(number)
+    for number, (node, state) in metadata.get_node_states().items():
+        execution = metadata.get_execution(number)
         if state not in (State.COMPLETE, State.CACHED):
             assert not execution.outputs
             continue
@@ -196,16 +192,16 @@ def _check_recovered(root):
     metadata = MetadataReader(root / "metadata.sqlite")
     complete = {
         f"{node}/{key}/{number}"
-        for number, (node, state) in metadata.nodes().items()
+        for number, (node, state) in metadata.get_node_states().items()
         if state is State.COMPLETE
-        for key in metadata.execution(number).outputs
+        for key in metadata.get_execution(number).outputs
     }
     assert len(complete) == 3
     folders = {str(p.relative_to(root)) for p in root.glob("[!.]*/[!.]*/*")}
     assert folders == complete
     assert not list(root.glob("*/.system/*/*"))
     assert not list(root.glob(".system/*/*"))
-    assert not metadata.unfinished()
+    assert not metadata.list_unfinished()
 
 
 @pytest.fixture
@@ -329,9 +325,7 @@ def test_a_full_disk_and_a_closed_one_are_told_and_survived(tmp_path):
     unshare = ["unshare", "-rm", "sh", "-c"]
     try:
         subprocess.run(
-            [*unshare, f"mount -t tmpfs none '{mount}'"],
-            check=True,
-            capture_output=True,
+            [*unshare, f"mount -t tmpfs none '{mount}'"], check=True, capture_output=True
         )
     except (OSError, subprocess.CalledProcessError) as error:
         pytest.skip(f"mounting is refused here: {error}")

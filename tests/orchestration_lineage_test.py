@@ -109,11 +109,21 @@ print(json.dumps({
 def installed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ml_metadata")
     install = subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps",
-         "--disable-pip-version-check", "--target", folder, _PACKAGE],
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--disable-pip-version-check",
+            "--target",
+            folder,
+            _PACKAGE,
+        ],
         capture_output=True,
         text=True,
-    )  # fmt: skip
+    )
     if install.returncode:
         reason = install.stderr.strip().splitlines()[-1:]
         # Where nothing may be left out, as in .ci/run, this is a failure.
@@ -128,8 +138,7 @@ def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("lineage") / "a Würzel"
     gen = ExampleGen()
     trainers = [
-        Trainer(examples=gen.outputs["examples"], epochs=n).with_id(f"T{n}")
-        for n in (3, 4)
+        Trainer(examples=gen.outputs["examples"], epochs=n).with_id(f"T{n}") for n in (3, 4)
     ]
     models = [trainer.outputs["model"] for trainer in trainers]
     nodes = [gen, *trainers, Reporter(models=models, best=models[1])]
@@ -142,12 +151,11 @@ def root(tmp_path_factory):
 @pytest.fixture(scope="module")
 def answers(installed, root):
     result = subprocess.run(
-        [sys.executable, "-c", _QUESTIONS, root / "metadata.sqlite",
-         root / "fresh.sqlite"],
+        [sys.executable, "-c", _QUESTIONS, root / "metadata.sqlite", root / "fresh.sqlite"],
         env={"PYTHONPATH": str(installed)},
         capture_output=True,
         text=True,
-    )  # fmt: skip
+    )
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout)
 
@@ -194,8 +202,7 @@ def test_it_finds_executions_and_runs(answers):
 def test_it_finds_events_with_their_keys(answers):
     paths = {
         (event["execution_id"], event["type"], event["artifact_id"]): [
-            step.get("key", step.get("index"))
-            for step in event["path"]["steps"]
+            step.get("key", step.get("index")) for step in event["path"]["steps"]
         ]
         for event in answers["events"]
     }
@@ -215,9 +222,7 @@ def test_it_follows_the_lineage(answers):
 
 
 def test_its_own_database_has_the_same_form(answers, root):
-    ours, theirs = (
-        _form(root / name) for name in ("metadata.sqlite", "fresh.sqlite")
-    )
+    ours, theirs = (_form(root / name) for name in ("metadata.sqlite", "fresh.sqlite"))
     assert ours == theirs
 
 
@@ -239,12 +244,10 @@ def _form(path):
             "WHERE master.type = 'index'"
         ),
         "version": rows("SELECT * FROM MLMDEnv"),
-        "types": rows(
-            "SELECT name, type_kind FROM Type WHERE name LIKE 'mlmd.%'"
-        ),
+        "types": rows("SELECT name, type_kind FROM Type WHERE name LIKE 'mlmd.%'"),
     }
 
 
 def test_the_toys_are_cached(root):
     metadata = MetadataReader(root / "metadata.sqlite")
-    assert [run.state for run in metadata.runs()] == [State.COMPLETE] * 2
+    assert [run.state for run in metadata.list_runs()] == [State.COMPLETE] * 2

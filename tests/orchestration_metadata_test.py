@@ -58,15 +58,25 @@ def path(tmp_path):
 def test_tables_and_indexes_have_their_names(path):
     with contextlib.closing(sqlite3.connect(path)) as connection:
         rows = connection.execute(
-            "SELECT type, name FROM sqlite_master "
-            "WHERE name NOT LIKE 'sqlite_%'"
+            "SELECT type, name FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'"
         ).fetchall()
         assert sorted(n for kind, n in rows if kind == "table") == [
-            "Artifact", "ArtifactProperty", "Association", "Attribution",
-            "Context", "ContextProperty", "Event", "EventPath", "Execution",
-            "ExecutionProperty", "MLMDEnv", "ParentContext", "ParentType",
-            "Type", "TypeProperty",
-        ]  # fmt: skip
+            "Artifact",
+            "ArtifactProperty",
+            "Association",
+            "Attribution",
+            "Context",
+            "ContextProperty",
+            "Event",
+            "EventPath",
+            "Execution",
+            "ExecutionProperty",
+            "MLMDEnv",
+            "ParentContext",
+            "ParentType",
+            "Type",
+            "TypeProperty",
+        ]
         assert sum(kind == "index" for kind, _ in rows) == 24
         (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
         assert mode == "delete"
@@ -76,26 +86,21 @@ def test_lineage_goes_back_to_the_source(path):
     metadata = MetadataReader(path)
     out = metadata.find_artifact(path.parent / "Joiner/out/3/any/file")
     assert out.type_name == "Data" and out.path.is_dir()
-    assert out.properties == {
-        "number": 2**40,
-        "part": 0.25,
-        "name": "ü",
-        "good": True,
-    }
-    joiner = metadata.producer(out.id)
+    assert out.properties == {"number": 2**40, "part": 0.25, "name": "ü", "good": True}
+    joiner = metadata.find_producer(out.id)
     assert (joiner.component, joiner.node) == ("Joiner", "Joiner")
     ids = {key: [a.id for a in held] for key, held in joiner.inputs.items()}
     assert ids == {"left": [1], "rest": [1, 2, 1]}
-    source = metadata.producer(ids["rest"][1])
+    source = metadata.find_producer(ids["rest"][1])
     assert source.node == "Source.b"
     assert source.parameters == {"text": "b", "scale": 0.5}
     assert source.inputs == {} and len(source.code) == 64
-    assert metadata.artifact(2).digest == source.outputs["data"][0].digest
+    assert metadata.get_artifact(2).digest == source.outputs["data"][0].digest
     assert metadata.find_artifact(path) is None
     with pytest.raises(MetadataError, match="knows no artifact 99"):
-        metadata.artifact(99)
+        metadata.get_artifact(99)
     with pytest.raises(MetadataError, match="knows no execution 99"):
-        metadata.execution(99)
+        metadata.get_execution(99)
 
 
 def test_runs_tell_state_time_and_parameters(path):
@@ -105,15 +110,15 @@ def test_runs_tell_state_time_and_parameters(path):
     with pytest.raises(RuntimeError) as error:
         LocalRunner(path.parent, metadata).run(nodes, pipeline="second")
     assert error.value.__notes__ == ["in execution 5 of Broken"]
-    first, second = metadata.runs()
+    first, second = metadata.list_runs()
     assert (first.pipeline, first.state) == ("first", State.COMPLETE)
     assert first.parameters == {"epochs": 3} and not first.abandoned
     assert (second.pipeline, second.state) == ("second", State.FAILED)
     assert 0 < first.created <= first.updated <= second.updated
-    executions = metadata.executions(second.id)
+    executions = metadata.list_executions(second.id)
     assert [e.state for e in executions] == [State.CACHED, State.FAILED]
     assert executions[1].error == "RuntimeError: it broke"
-    assert metadata.producer(1).id == 1, "not the one that reused it"
+    assert metadata.find_producer(1).id == 1, "not the one that reused it"
 
 
 def test_damage_is_kept_aside(path):
@@ -131,7 +136,7 @@ def test_damage_is_kept_aside(path):
             MetadataReader(path)
         assert path.read_bytes() == data, harm
         with pytest.raises(MetadataError, match="is damaged") as error:
-            Metadata(path, keep_aside=True)
+            Metadata(path, rename_if_damaged=True)
         kept = path.with_name(f"metadata.sqlite.corrupt-{number}")
         assert f"kept as {kept.name}" in str(error.value)
         assert kept.read_bytes() == data and not path.exists()
@@ -146,11 +151,11 @@ def test_damage_is_kept_aside(path):
 
 def test_a_journal_goes_with_its_database(path, monkeypatch):
     # SQLite itself removes the journals that it can make sense of.
-    monkeypatch.setattr(Metadata, "_damage", lambda self, mode: "torn")
+    monkeypatch.setattr(Metadata, "_find_damage", lambda self, mode: "torn")
     journal = path.with_name("metadata.sqlite-journal")
     journal.write_bytes(b"half a page")
     with pytest.raises(MetadataError, match=r"damaged \(torn\)"):
-        Metadata(path, keep_aside=True)
+        Metadata(path, rename_if_damaged=True)
     kept = path.with_name("metadata.sqlite.corrupt-1-journal")
     assert kept.read_bytes() == b"half a page" and not journal.exists()
 
@@ -162,7 +167,7 @@ def test_other_databases_are_left_alone(path, tmp_path):
         connection.commit()
     before = other.read_bytes()
     with pytest.raises(MetadataError, match="it holds something else"):
-        Metadata(other, keep_aside=True)
+        Metadata(other, rename_if_damaged=True)
     assert other.read_bytes() == before
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute("UPDATE MLMDEnv SET schema_version = 9")
@@ -212,7 +217,7 @@ def test_a_failed_transaction_lets_go_at_once(path, monkeypatch):
         cursor.execute("SELECT * FROM Artifact")
         raise RuntimeError
     assert metadata.begin("next", {}).state is State.RUNNING
-    assert kept and metadata.execution(3).outputs, "rolled back"
+    assert kept and metadata.get_execution(3).outputs, "rolled back"
 
 
 @pytest.mark.slow
@@ -221,9 +226,7 @@ def test_look_ups_stay_fast_among_10_000_executions(path, monkeypatch):
     run = metadata.begin("many", {})
     with metadata.transaction() as cursor:
         # All in one transaction: committing each would take a minute.
-        monkeypatch.setattr(
-            metadata, "transaction", lambda: contextlib.nullcontext(cursor)
-        )
+        monkeypatch.setattr(metadata, "transaction", lambda: contextlib.nullcontext(cursor))
         for number in range(10_000):
             execution = Execution(
                 component="Source",
@@ -241,8 +244,8 @@ def test_look_ups_stay_fast_among_10_000_executions(path, monkeypatch):
     seconds = []
     for number in range(0, 10_000, 500):
         start = time.perf_counter()
-        (found,) = metadata.known(f"{number:064}", State.COMPLETE)
-        assert metadata.known("nothing", State.COMPLETE) == []
+        (found,) = metadata.find_executions(f"{number:064}", State.COMPLETE)
+        assert metadata.find_executions("nothing", State.COMPLETE) == []
         seconds.append(time.perf_counter() - start)
         assert found.parameters == {"number": number}
     assert sorted(seconds)[len(seconds) // 2] / 2 < 0.010
@@ -254,5 +257,5 @@ def test_look_ups_stay_fast_among_10_000_executions(path, monkeypatch):
 def test_a_copy_of_the_root_knows_its_own_files(path, tmp_path):
     shutil.copytree(path.parent, tmp_path / "copy")
     metadata = MetadataReader(tmp_path / "copy" / path.name)
-    assert metadata.artifact(1).path == tmp_path / "copy/Source.a/data/1"
-    assert isinstance(metadata.artifact(1).path, pathlib.Path)
+    assert metadata.get_artifact(1).path == tmp_path / "copy/Source.a/data/1"
+    assert isinstance(metadata.get_artifact(1).path, pathlib.Path)

@@ -130,9 +130,9 @@ def test_a_killed_execution_is_taken_over_with_its_checkpoints(start):
     assert (start.folder / "steps").read_text().split() == list("012345")
     assert _folders(root) == ["Copier/copy/3", "Counter/data/2"]
     metadata = Metadata(root / "metadata.sqlite")
-    assert metadata.execution(1).state is State.FAILED
-    assert metadata.execution(1).error == f"abandoned by process {process.pid}"
-    first, second = metadata.runs()
+    assert metadata.get_execution(1).state is State.FAILED
+    assert metadata.get_execution(1).error == f"abandoned by process {process.pid}"
+    first, second = metadata.list_runs()
     assert first.abandoned and first.state is State.RUNNING
     assert second.state is State.COMPLETE
 
@@ -146,9 +146,7 @@ def _stateful(root):
 def test_interrupts_are_recorded_and_resumed(start, name):
     # Python makes SIGINT a KeyboardInterrupt; a binary may do so with SIGTERM.
     script = start.folder / "script.py"
-    handler = (
-        "import signal\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(143))"
-    )
+    handler = "import signal\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(143))"
     script.write_text(_SCRIPT.replace("class Data", f"{handler}\nclass Data"))
     process = start("stop=2")
     _read_until(process, "stopped at 2")
@@ -157,9 +155,7 @@ def test_interrupts_are_recorded_and_resumed(start, name):
     assert process.returncode != 0 and "failed: interrupted" in out
     root = start.folder / "root"
     assert _folders(root) == list(map(str, _stateful(root)))
-    assert Metadata(root / "metadata.sqlite").execution(1).error == (
-        "interrupted"
-    )
+    assert Metadata(root / "metadata.sqlite").get_execution(1).error == ("interrupted")
     assert "abandoned" not in _finish(start())
     assert (start.folder / "steps").read_text().split() == list("012345")
     assert not list(_stateful(root))
@@ -185,10 +181,7 @@ def test_a_second_run_takes_over_when_the_first_is_killed(start):
     out = _finish(second)
     assert f"execution 1 was abandoned by process {first.pid}" in out
     assert (start.folder / "steps").read_text().split() == list("012345")
-    assert _folders(start.folder / "root") == [
-        "Copier/copy/3",
-        "Counter/data/2",
-    ]
+    assert _folders(start.folder / "root") == ["Copier/copy/3", "Counter/data/2"]
 
 
 def test_many_runs_at_once_agree(start):
@@ -226,8 +219,8 @@ def test_a_failure_is_recorded_and_retried(tmp_path):
     for number in (1, 2):
         with pytest.raises(ValueError, match=f"try {number}"):
             runner.run([Fragile()])
-        assert metadata.execution(number).state is State.FAILED
-        assert metadata.execution(number).error == f"ValueError: try {number}"
+        assert metadata.get_execution(number).state is State.FAILED
+        assert metadata.get_execution(number).error == f"ValueError: try {number}"
         assert str(notices[-1]) == f"Fragile: failed: ValueError: try {number}"
         assert len(_folders(tmp_path / "root")) == 1
     done = runner.run([Fragile()])
@@ -237,7 +230,7 @@ def test_a_failure_is_recorded_and_retried(tmp_path):
 
 
 def _owner(**changes):
-    return dataclasses.replace(processes.current(), **changes)
+    return dataclasses.replace(processes.get_current_process(), **changes)
 
 
 @component
@@ -265,7 +258,7 @@ def _left(root, owner):
 
     def taken_over():
         LocalRunner(root, metadata).run([Source()])
-        state = metadata.execution(execution.id).state
+        state = metadata.get_execution(execution.id).state
         assert left.exists() is (state is State.RUNNING)
         return state is State.FAILED
 
@@ -294,7 +287,7 @@ def test_a_row_whose_lock_is_held_is_left_alone(tmp_path):
     taken_over = _left(tmp_path, _owner(host="elsewhere"))
     lock = tmp_path / ".system/locks" / ("f" * 64)
     lock.parent.mkdir(parents=True)
-    with processes.locked(lock):
+    with processes.hold_lock(lock):
         assert not taken_over()
     assert taken_over()
 
@@ -308,24 +301,24 @@ def test_a_process_may_take_a_moment_to_die(tmp_path, monkeypatch):
 
 
 def test_processes_are_told_apart():
-    me = processes.current()
+    me = processes.get_current_process()
     assert me.host == socket.gethostname() and me.process == os.getpid()
-    assert me == processes.current() and processes.alive(me)
+    assert me == processes.get_current_process() and processes.is_alive(me)
     assert str(me) == f"process {os.getpid()}"
     elsewhere = dataclasses.replace(me, host="elsewhere")
-    assert processes.alive(elsewhere) is None
+    assert processes.is_alive(elsewhere) is None
     assert str(elsewhere) == f"process {os.getpid()} on elsewhere"
 
 
 def test_a_lock_ends_with_its_holder_and_not_with_its_children(tmp_path):
     path = tmp_path / "lock"
-    with processes.locked(path) as held, processes.locked(path) as again:
+    with processes.hold_lock(path) as held, processes.hold_lock(path) as again:
         assert held and not again
     assert not path.exists()
     reader, writer = os.pipe()
     holder = os.fork()
     if not holder:
-        with processes.locked(path):
+        with processes.hold_lock(path):
             child = os.fork()
             if not child:
                 os.write(writer, b"forked")
@@ -338,11 +331,11 @@ def test_a_lock_ends_with_its_holder_and_not_with_its_children(tmp_path):
         text += os.read(reader, 100)
     child = int(text.replace(b"forked", b""))
     try:
-        with processes.locked(path) as held:
+        with processes.hold_lock(path) as held:
             assert not held
         os.kill(holder, signal.SIGKILL)
         os.waitpid(holder, 0)
-        with processes.locked(path) as held:
+        with processes.hold_lock(path) as held:
             assert held
     finally:
         os.kill(child, signal.SIGKILL)
@@ -353,7 +346,7 @@ def test_locks_exclude_threads(tmp_path):
 
     def work():
         for _ in range(20):
-            with processes.locked(tmp_path / "lock", lambda: None):
+            with processes.hold_lock(tmp_path / "lock", lambda: None):
                 inside.append(1)
                 most.append(len(inside))
                 time.sleep(0.001)

@@ -9,8 +9,8 @@ from qup.components.artifacts import ModelEvaluation
 from qup.components.binary_toy_mover import BinaryToyMover
 from qup.measurements import Row
 from qup.report import markdown, sections
-from qup.report.blocks import Document, Picture
-from qup.report.material import Material
+from qup.report.blocks import Document, ReportFigure
+from qup.report.material import ReportData
 
 _FILE = "arrays/x/toy.npz"
 _SIDE = 15
@@ -18,9 +18,20 @@ _SIDE = 15
 
 def _row(measure, value, *, epochs=1, seed=0, epsilon=None, **parameters):
     return Row(
-        "arcs", "tanh-32-32", "CL", "pgd" if epsilon else "", epsilon,
-        measure, value, None, 200, epochs, seed, _FILE, parameters,
-    )  # fmt: skip
+        "arcs",
+        "tanh-32-32",
+        "CL",
+        "pgd" if epsilon else "",
+        epsilon,
+        measure,
+        value,
+        None,
+        200,
+        epochs,
+        seed,
+        _FILE,
+        parameters,
+    )
 
 
 def _rows():
@@ -30,12 +41,10 @@ def _rows():
         for epochs in (1, 50):
             common = {"epochs": epochs, "seed": seed, "figure": "fig2"}
             rows.append(_row("test_accuracy", 90.0 + seed, **common))
-            rows.append(
-                _row("robust_accuracy", 50.0, epsilon=0.05, **common)
-            )  # fmt: skip
-            for kind in portraits.KINDS:
+            rows.append(_row("robust_accuracy", 50.0, epsilon=0.05, **common))
+            for kind in portraits.DRAWN_KINDS:
                 rows += _packet(kind, epochs, seed, common)
-    return rows + networks.means(rows)
+    return rows + networks.average_rows(rows)
 
 
 def _packet(kind, epochs, seed, common):
@@ -58,9 +67,11 @@ def _arrays():
     psi /= np.sqrt((psi**2).sum()) / _SIDE
     points, labels = np.array([[0.2, 0.3], [0.7, 0.8]]), np.array([0, 1])
     arrays = {
-        "epochs": np.array([1, 50]), "drawn": np.array(["sine"]),
-        "points": points, "labels": labels,
-    }  # fmt: skip
+        "epochs": np.array([1, 50]),
+        "drawn": np.array(["sine"]),
+        "points": points,
+        "labels": labels,
+    }
     for epochs in (1, 50):
         arrays |= {
             f"{epochs}_sine_psi": np.array([[psi] * 2] * 2, np.float32),
@@ -71,7 +82,7 @@ def _arrays():
 
 
 def _section(name, rows, folder=None):
-    return sections.get(name)(Material(folder, tuple(rows), scales.get("cpu")))
+    return sections.get(name)(ReportData(folder, tuple(rows), scales.get_scale("cpu")))
 
 
 def _saved(tmp_path, arrays):
@@ -81,30 +92,26 @@ def _saved(tmp_path, arrays):
 
 
 def _pictures(section):
-    return [b for b in section.blocks if isinstance(b, Picture)]
+    return [b for b in section.blocks if isinstance(b, ReportFigure)]
 
 
 def test_means_go_over_labels_and_axes():
-    rows = [r for r in _packet("loss", 1, 0, {"epochs": 1, "seed": 0})
-            if r.measure != "sigma_p"]  # fmt: skip
-    (mean,) = networks.means(rows)
+    rows = [r for r in _packet("loss", 1, 0, {"epochs": 1, "seed": 0}) if r.measure != "sigma_p"]
+    (mean,) = networks.average_rows(rows)
     assert mean.value == pytest.approx(0.101)
-    assert mean.parameters["over"] == networks.OVER
+    assert mean.parameters["over"] == networks.AVERAGED_OVER
     assert not {"label", "axis"} & mean.parameters.keys()
 
 
 def test_fig_2_is_drawn_from_arrays_alone(tmp_path):
     found = _section("fig2", _rows(), _saved(tmp_path, _arrays()))
-    text = markdown.page(Document("", (found,)))
+    text = markdown.render_markdown(Document("", (found,)))
     assert "91.00 ± 2.48 (3)" in text and "50.00 ± 0.00 (3)" in text
     # The mean over labels and axes, and what 49 more epochs change.
     assert "| loss | sine | 1 epoch | 0.101 ± 0.000 (3) |" in text
     assert "0.049 ± 0.000 (3)" in text and "1/2" in text
     tones = {
-        cell.text: cell.tone
-        for line in found.blocks[3].body
-        for cell in line
-        if "±" in cell.text
+        cell.text: cell.tone for line in found.blocks[3].body for cell in line if "±" in cell.text
     }
     # The paper draws sigma_x smaller, and overlaps in P larger.
     assert tones["0.049 ± 0.000 (3), the other way"] == "bad"
@@ -119,11 +126,13 @@ def test_supplement_fig_1_is_drawn_from_arrays_alone(tmp_path):
     points = np.random.default_rng(0).random((9, 2), np.float32)
     arrays = {
         **dict.fromkeys(("points", "attacked", "walked"), points),
-        "labels": np.arange(9) % 2, "right": np.ones((3, 9), bool),
+        "labels": np.arange(9) % 2,
+        "right": np.ones((3, 9), bool),
         "lead": np.subtract.outer(np.arange(201.0), np.arange(201.0)),
-        "epsilon": np.array(0.05), "num_steps": np.array(4),
+        "epsilon": np.array(0.05),
+        "num_steps": np.array(4),
         "epochs": np.array(50),
-    }  # fmt: skip
+    }
     common = {"figure": "supp_fig1", "split": "test", "epochs": 50}
     rows = [
         _row("test_accuracy", 97.0, **common),
@@ -131,7 +140,7 @@ def test_supplement_fig_1_is_drawn_from_arrays_alone(tmp_path):
         _row("test_accuracy", 99.0, images="X_n", step=4, **common),
     ]
     found = _section("supp_fig1", rows, _saved(tmp_path, arrays))
-    text = markdown.page(Document("", (found,)))
+    text = markdown.render_markdown(Document("", (found,)))
     assert "| 50 | 97.00 | 61.00 | 99.00 |" in text
     (picture,) = _pictures(found)
     assert "100.0 % right" in picture.figure.axes[0].get_title()
@@ -139,20 +148,15 @@ def test_supplement_fig_1_is_drawn_from_arrays_alone(tmp_path):
 
 @pytest.mark.parametrize("name", ["fig2", "supp_fig1"])
 def test_what_was_not_run_or_lost_is_no_picture(name, tmp_path):
-    assert "not run" in markdown.page(Document("", (_section(name, []),)))
-    rows = _rows() if name == "fig2" else [
-        _row("test_accuracy", 97.0, figure=name)
-    ]  # fmt: skip
+    assert "not run" in markdown.render_markdown(Document("", (_section(name, []),)))
+    rows = _rows() if name == "fig2" else [_row("test_accuracy", 97.0, figure=name)]
     assert not _pictures(_section(name, rows, tmp_path))
 
 
 def test_points_that_were_moved_become_rows_and_arrays(tmp_path):
     made = ModelEvaluation(uri=str(tmp_path))
-    BinaryToyMover.fn(
-        made, epochs=[1, 2], train=100, test=20, epsilon=0.05, num_steps=4,
-        shown=5,
-    )  # fmt: skip
-    rows = measurements.read(tmp_path / "measurements.csv")
+    BinaryToyMover.fn(made, epochs=[1, 2], train=100, test=20, epsilon=0.05, num_steps=4, shown=5)
+    rows = measurements.read_rows(tmp_path / "measurements.csv")
     assert [row.epochs for row in rows] == [1, 1, 1, 2, 2, 2]
     with np.load(tmp_path / "movements.npz", allow_pickle=False) as arrays:
         assert arrays["walked"].shape == (5, 2) and arrays["epochs"] == 2

@@ -7,28 +7,37 @@ import pytest
 from qup import scales
 from qup.measurements import Row
 from qup.report import claims, sections
-from qup.report.blocks import Points, Words
+from qup.report.blocks import BulletList, Paragraph
 from qup.report.claims import Outcome
-from qup.report.material import Material
+from qup.report.material import ReportData
 
-_CPU = scales.get("cpu")
-_PGD = {
-    "num_steps": 4, "random_start": False, "loss": "cross_entropy",
-    "pixel_clip": True,
-}  # fmt: skip
+_CPU = scales.get_scale("cpu")
+_PGD = {"num_steps": 4, "random_start": False, "loss": "cross_entropy", "pixel_clip": True}
 _YES, _NO = Outcome.SUPPORTED, Outcome.CONTRADICTED
 _OPEN = Outcome.UNDECIDED
 
 
-def _rows(value, measure="test_accuracy", *, attack="", epsilon=None,
-          kind="CL", epochs=1, **parameters):  # fmt: skip
+def _rows(
+    value, measure="test_accuracy", *, attack="", epsilon=None, kind="CL", epochs=1, **parameters
+):
     """Returns rows of three seeds, .1 apart in their last digits."""
     return [
-        Row("mnist", "convnet", kind, attack, epsilon, measure,
-            value * (1 + 1e-4 * seed), None, 1000, epochs, seed,
-            parameters={"split": "test", **parameters})
+        Row(
+            "mnist",
+            "convnet",
+            kind,
+            attack,
+            epsilon,
+            measure,
+            value * (1 + 1e-4 * seed),
+            None,
+            1000,
+            epochs,
+            seed,
+            parameters={"split": "test", **parameters},
+        )
         for seed in range(3)
-    ]  # fmt: skip
+    ]
 
 
 def _looks(clean, robust, *, kind="CL", epochs=1, **parameters):
@@ -37,30 +46,43 @@ def _looks(clean, robust, *, kind="CL", epochs=1, **parameters):
     common = {"kind": kind, "epochs": epochs, **parameters}
     return [
         *_rows(clean, **common),
-        *_rows(robust, "robust_accuracy", attack="pgd", epsilon=0.1,
-               **_PGD, **common),
-    ]  # fmt: skip
+        *_rows(robust, "robust_accuracy", attack="pgd", epsilon=0.1, **_PGD, **common),
+    ]
 
 
 def _worst(robust, *, kind="CL", epochs=1, **parameters):
     if kind == "ACL":
         parameters["through"] = "both"
     return _rows(
-        robust, "robust_accuracy", attack="autoattack", epsilon=0.1,
-        kind=kind, epochs=epochs, evaluation="per_image", **parameters,
-    )  # fmt: skip
+        robust,
+        "robust_accuracy",
+        attack="autoattack",
+        epsilon=0.1,
+        kind=kind,
+        epochs=epochs,
+        evaluation="per_image",
+        **parameters,
+    )
 
 
 def _judge(name, rows):
-    return claims.get(name)(Material(None, tuple(rows), _CPU))
+    return claims.get(name)(ReportData(None, tuple(rows), _CPU))
 
 
 def _packet(value, measure, domain, epochs):
     return _rows(
-        value, measure, epochs=epochs, domain=domain, temperature=1.0,
-        evaluation="uncertainty", over="pixels", statistic="mean",
-        estimator="importance", control="", packet="loss",
-    )  # fmt: skip
+        value,
+        measure,
+        epochs=epochs,
+        domain=domain,
+        temperature=1.0,
+        evaluation="uncertainty",
+        over="pixels",
+        statistic="mean",
+        estimator="importance",
+        control="",
+        packet="loss",
+    )
 
 
 @pytest.mark.parametrize(
@@ -81,10 +103,7 @@ def test_product(name, domain, value, outcome):
 
 def test_a_noisy_product_does_not_keep_the_bound():
     rows = _packet(0.5, "uncertainty_product", "window:0.1", 1)
-    rows = [
-        dataclasses.replace(row, value=row.value + 0.1 * (row.seed - 1))
-        for row in rows
-    ]
+    rows = [dataclasses.replace(row, value=row.value + 0.1 * (row.seed - 1)) for row in rows]
     rows += _packet(0.1, "sigma_p", "window:0.1", 1)
     assert _judge("product_in_a_window", rows).outcome is _OPEN
 
@@ -117,12 +136,11 @@ def test_exchange_under_another_attack_is_told():
         rows += _packet(0.02 + epochs / 500, "sigma_p", "box", epochs)
     verdict = _judge("smaller_x_larger_p", rows)
     assert verdict.outcome is _NO
-    assert verdict.switch == "RA, AutoAttack: undecided"
+    assert verdict.sensitivity == "RA, AutoAttack: undecided"
 
 
 @pytest.mark.parametrize(
-    ("clean", "robust", "outcome"),
-    [(99, 90, _YES), (99, 50, _NO), (99, 60, _OPEN), (95, 90, _NO)],
+    ("clean", "robust", "outcome"), [(99, 90, _YES), (99, 50, _NO), (99, 60, _OPEN), (95, 90, _NO)]
 )
 def test_augmentation(clean, robust, outcome):
     rows = _looks(97.0, 60.0)
@@ -145,7 +163,7 @@ def test_augmentation_that_is_masked_is_told():
     rows += _worst(50.0) + _worst(10.0, kind="ACL")
     verdict = _judge("augmentation_raises_robustness", rows)
     assert verdict.outcome is _YES
-    assert verdict.switch == "RA, AutoAttack: contradicted"
+    assert verdict.sensitivity == "RA, AutoAttack: contradicted"
 
 
 @pytest.mark.parametrize(("template", "outcome"), [(98.0, _YES), (99.5, _NO)])
@@ -153,10 +171,10 @@ def test_class_templates(template, outcome):
     rows = _looks(99.0, 90.0, kind="ACL")
     rows += _looks(template, 80.0, kind="ACL", control="class_template")
     verdict = _judge("more_than_a_class_template", rows)
-    assert verdict.outcome is outcome and "gains" not in verdict.words
+    assert verdict.outcome is outcome and "gains" not in verdict.text
     verdict = _judge("more_than_a_class_template", rows + _looks(97.0, 60.0))
     told = f"{template - 97:.1f} of 2.0 points of TA, 20.0 of 30.0 points of RA"
-    assert told in verdict.words
+    assert told in verdict.text
 
 
 @pytest.mark.parametrize(
@@ -189,10 +207,9 @@ def test_the_summary_answers_what_the_title_asks():
     rows += _looks(99.0, 65.0, epochs=50) + _worst(20.0, epochs=50)
     rows += _looks(98.8, 95.0, epochs=epochs, method="pgd_at")
     rows += _worst(94.0, epochs=epochs, method="pgd_at")
-    blocks = sections.get("summary")(Material(None, tuple(rows), _CPU)).blocks
-    text = " ".join(block.text for block in blocks if isinstance(block, Words))
-    points = [p for block in blocks if isinstance(block, Points)
-              for p in block.texts]  # fmt: skip
+    blocks = sections.get("summary")(ReportData(None, tuple(rows), _CPU)).blocks
+    text = " ".join(block.text for block in blocks if isinstance(block, Paragraph))
+    points = [p for block in blocks if isinstance(block, BulletList) for p in block.texts]
     # TA and RA rise together under four steps alone.
     assert "1 would have another outcome under another attack" in text
     usual, robust, *_ = points
@@ -208,9 +225,8 @@ def test_frequency_ratio(ratio, outcome):
     for epochs, clean, found in ((1, 97.0, 0.85), (50, 99.0, ratio)):
         rows += _looks(clean, 50.0, epochs=epochs)
         rows += _rows(
-            found, "high_frequency_ratio", epochs=epochs, field="delta",
-            window="literal", step=1,
-        )  # fmt: skip
+            found, "high_frequency_ratio", epochs=epochs, field="delta", window="literal", step=1
+        )
     assert _judge("ratio_follows_accuracy", rows).outcome is outcome
 
 
@@ -218,9 +234,7 @@ def test_frequency_ratio(ratio, outcome):
 def test_translators_error(high, outcome):
     rows = []
     for band, value in (("low", 0.5), ("high", high)):
-        rows += _rows(
-            value, "relative_spectral_error", band=band, window="literal"
-        )
+        rows += _rows(value, "relative_spectral_error", band=band, window="literal")
     name = "translators_miss_high_frequencies"
     assert _judge(name, rows).outcome is outcome
 
@@ -233,14 +247,19 @@ def test_gradient_without_its_sign(robust, outcome):
     for direction, last in (("raw_l2", robust), ("raw_linf", 95.0)):
         for epsilon, value in ((0.05, 96.0), (0.075, 96.0), (0.1, last)):
             rows += _rows(
-                value, "robust_accuracy", attack="gradient_steps",
-                epsilon=epsilon, evaluation="gradient_steps", num_steps=1,
-                loss="cross_entropy", direction=direction,
-            )  # fmt: skip
+                value,
+                "robust_accuracy",
+                attack="gradient_steps",
+                epsilon=epsilon,
+                evaluation="gradient_steps",
+                num_steps=1,
+                loss="cross_entropy",
+                direction=direction,
+            )
     verdict = _judge("gradient_instead_of_sign", rows)
     assert verdict.outcome is outcome
     told = "a step as large in L-inf as the sign's: contradicted"
-    assert verdict.switch == (told if outcome is _YES else "")
+    assert verdict.sensitivity == (told if outcome is _YES else "")
 
 
 @pytest.mark.parametrize(("robust", "outcome"), [(99.0, _YES), (50.0, _NO)])
@@ -251,27 +270,32 @@ def test_walk(robust, outcome):
     assert _judge("walks_raise_both", rows).outcome is outcome
 
 
-@pytest.mark.parametrize(
-    ("overlap", "outcome"), [(0.2, _YES), (0.4, _NO), (0.3, _OPEN)]
-)
+@pytest.mark.parametrize(("overlap", "outcome"), [(0.2, _YES), (0.4, _NO), (0.3, _OPEN)])
 def test_packets_of_two_classes(overlap, outcome):
     rows = []
     ends = {
-        "sigma_x": (0.2, 0.1), "sigma_p": (1.0, 4.0),
-        "overlap_x": (0.3, overlap), "overlap_p": (0.999, 0.998),
-    }  # fmt: skip
+        "sigma_x": (0.2, 0.1),
+        "sigma_p": (1.0, 4.0),
+        "overlap_x": (0.3, overlap),
+        "overlap_p": (0.999, 0.998),
+    }
     for domain, last in (("box", overlap), ("sine", 0.3)):
         ends["overlap_x"] = (0.3, last)
         for measure, pair in ends.items():
             for epochs, value in zip((1, 50), pair, strict=True):
                 rows += _rows(
-                    value, measure, epochs=epochs, figure="fig2",
-                    packet="loss", domain=domain, temperature=1.0,
-                )  # fmt: skip
+                    value,
+                    measure,
+                    epochs=epochs,
+                    figure="fig2",
+                    packet="loss",
+                    domain=domain,
+                    temperature=1.0,
+                )
     verdict = _judge("packets_overlap", rows)
     assert verdict.outcome is outcome
     other = "" if outcome is _OPEN else "domain sine: undecided"
-    assert verdict.switch == other
+    assert verdict.sensitivity == other
     few = [row for row in rows if row.epochs == 1]
     assert _judge("packets_overlap", few).outcome is Outcome.NOT_RUN
 
@@ -284,10 +308,16 @@ def test_relation_of_a_generator(box, window, outcome):
     rows = []
     for domain, value in (("box", box), ("window:0.1", window)):
         rows += _rows(
-            value, "uncertainty_product", kind="ACL", packet="l1",
-            control="translator", over="pixels", statistic="mean",
-            domain=domain, evaluation="uncertainty",
-        )  # fmt: skip
+            value,
+            "uncertainty_product",
+            kind="ACL",
+            packet="l1",
+            control="translator",
+            over="pixels",
+            statistic="mean",
+            domain=domain,
+            evaluation="uncertainty",
+        )
     found = _judge("product_of_a_generator", rows)
     assert found.outcome is outcome and len(found.rows) == 6
     # One domain is not both.

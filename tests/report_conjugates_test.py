@@ -5,31 +5,33 @@ import pytest
 import tensorflow as tf
 
 from qup import conjugate_measures, scales
-from qup.conjugates import TABLE
+from qup.conjugates import TABLE_4
 from qup.evidence_figures import conjugates as drawing
 from qup.measurements import Row
 from qup.report import markdown, sections
-from qup.report.blocks import Document, Picture
-from qup.report.material import Material
+from qup.report.blocks import Document, ReportFigure
+from qup.report.material import ReportData
 
 _FILE = "arrays/x/conjugates.npz"
 
 
 def _row(attack, measure, value, seed=0, **parameters):
     told = {"split": "test", "figure": "table4", **parameters}
-    return Row("mnist", "convnet", "CL", attack, None, measure, value, None,
-               50, 1, seed, _FILE, told)  # fmt: skip
+    return Row(
+        "mnist", "convnet", "CL", attack, None, measure, value, None, 50, 1, seed, _FILE, told
+    )
 
 
 def _rows():
     rows = []
     for seed in (0, 1):
-        for name in TABLE:
+        for name in TABLE_4:
             rows.append(_row(name, "success_rate", 50.0 + seed, seed))
         rows.append(_row("jsma", "perturbation_l0", 12.0 + seed, seed))
         for window in ("literal", "symmetric"):
-            rows.append(_row("jsma", "high_frequency_ratio", 0.9, seed,
-                             field="conjugate", window=window))  # fmt: skip
+            rows.append(
+                _row("jsma", "high_frequency_ratio", 0.9, seed, field="conjugate", window=window)
+            )
     return rows
 
 
@@ -37,10 +39,12 @@ def _arrays(side=12):
     random = np.random.default_rng(0)
     shape = (side, side, 1)
     arrays = {
-        "clean": random.random(shape, np.float32), "image_id": np.array(7),
-        "image_label": np.array(1), "class_names": np.array(["a", "b$"]),
-    }  # fmt: skip
-    for name, known in TABLE.items():
+        "clean": random.random(shape, np.float32),
+        "image_id": np.array(7),
+        "image_label": np.array(1),
+        "class_names": np.array(["a", "b$"]),
+    }
+    for name, known in TABLE_4.items():
         arrays[f"{name}_attacked"] = arrays["clean"]
         arrays[f"{name}_perturbation"] = np.zeros(shape, np.float32)
         arrays[f"{name}_label"] = np.array(0)
@@ -53,34 +57,32 @@ def _arrays(side=12):
 
 
 def _section(rows, folder=None):
-    return sections.get("table4")(
-        Material(folder, tuple(rows), scales.get("cpu"))
-    )
+    return sections.get("table4")(ReportData(folder, tuple(rows), scales.get_scale("cpu")))
 
 
 def test_table_4_is_drawn_from_arrays_alone(tmp_path):
     (tmp_path / "arrays" / "x").mkdir(parents=True)
     np.savez(tmp_path / _FILE, **_arrays())
     found = _section(_rows(), tmp_path)
-    text = markdown.page(Document("", (found,)))
+    text = markdown.render_markdown(Document("", (found,)))
     assert "50.5 ± 6.4 (2)" in text and "12.500 ± 6.353 (2)" in text
     assert "none broken" in text and "none is known" in text
     assert "white noise the share of high frequencies is 0.972" in text
-    (picture,) = [b for b in found.blocks if isinstance(b, Picture)]
+    (picture,) = [b for b in found.blocks if isinstance(b, ReportFigure)]
     assert picture.name == "table4-mnist-convnet-1" and picture.alt
-    assert picture.bytes("png")
+    assert picture.render("png")
 
 
 def test_table_4_without_rows_or_arrays_says_so(tmp_path):
-    text = markdown.page(Document("", (_section([]),)))
+    text = markdown.render_markdown(Document("", (_section([]),)))
     assert "not run" in text
     found = _section(_rows(), tmp_path)
-    assert not any(isinstance(block, Picture) for block in found.blocks)
+    assert not any(isinstance(block, ReportFigure) for block in found.blocks)
 
 
 def test_curves_are_those_measured_else_those_of_the_image():
-    figure = drawing.draw(_arrays(), "title", "note")
-    grid = dict(zip(TABLE, figure.axes[4::5], strict=True))
+    figure = drawing.plot_conjugates(_arrays(), "title", "note")
+    grid = dict(zip(TABLE_4, figure.axes[4::5], strict=True))
     perturbation, conjugate, _ = grid["jsma"].lines
     np.testing.assert_allclose(conjugate.get_ydata(), 0.5)
     assert len(perturbation.get_ydata()) == 9
@@ -99,15 +101,14 @@ def test_a_linear_classifier_moves_along_its_conjugate():
     # Leads are 0.25 and 0.8; the attack lowers them by 12.5 epsilon.
     images = np.full((2, 3, 3, 1), 0.5, np.float32)
     images[1] += 0.1
-    found = conjugate_measures.measured(
-        "basic_iterative", linear, images, np.array([1, 1]), np.arange(2),
-        epsilon=0.03, seed=0,
-    )  # fmt: skip
+    found = conjugate_measures.measure_attack(
+        "basic_iterative", linear, images, np.array([1, 1]), np.arange(2), epsilon=0.03, seed=0
+    )
     assert (found.success.value, found.success.n) == (50.0, 2)
     assert found.norms["linf"].value == pytest.approx(0.03, abs=1e-6)
     assert found.cosine.value == pytest.approx(1.0, abs=1e-6)
     shares = [
-        found.spectra[key].high_frequency_ratio("symmetric")
+        found.spectra[key].get_high_frequency_ratio("symmetric")
         for key in ("perturbation", "conjugate")
     ]
     assert (shares[0].n, shares[1].n) == (1, 2)

@@ -11,33 +11,52 @@ from qup import scales
 from qup.imagenet import networks
 from qup.measurements import Row
 from qup.report import claims, class_names, html, per_class, sections
-from qup.report.blocks import Document, Picture, Table, Words
+from qup.report.blocks import Document, Paragraph, ReportFigure, Table
 from qup.report.claims import Outcome
-from qup.report.material import Material
+from qup.report.material import ReportData
 from qup.report.sections import uncertainty
 
-_CPU = scales.get("cpu")
-_PGD = {
-    "num_steps": 4, "random_start": False, "loss": "cross_entropy",
-    "pixel_clip": True,
-}  # fmt: skip
+_CPU = scales.get_scale("cpu")
+_PGD = {"num_steps": 4, "random_start": False, "loss": "cross_entropy", "pixel_clip": True}
 
 
 def _rows(
-    value, measure, *, attack="", kind="CL", epochs=1, seeds=3, n=1000,
-    model="convnet", dataset="mnist", artifact="", **parameters,
-):  # fmt: skip
+    value,
+    measure,
+    *,
+    attack="",
+    kind="CL",
+    epochs=1,
+    seeds=3,
+    n=1000,
+    model="convnet",
+    dataset="mnist",
+    artifact="",
+    **parameters,
+):
     """Returns a row a seed, .01 apart; several without errors of their own."""
     stderr = None
     if 0 < value < 100 and seeds == 1:
         stderr = 100 * math.sqrt(value / 100 * (1 - value / 100) / n)
     epsilon = 0.1 if attack else None
     return [
-        Row(dataset, model, kind, attack, epsilon, measure,
-            value + 0.01 * seed, stderr, n, epochs, seed, artifact,
-            {"split": "test", **parameters})
+        Row(
+            dataset,
+            model,
+            kind,
+            attack,
+            epsilon,
+            measure,
+            value + 0.01 * seed,
+            stderr,
+            n,
+            epochs,
+            seed,
+            artifact,
+            {"split": "test", **parameters},
+        )
         for seed in range(seeds)
-    ]  # fmt: skip
+    ]
 
 
 def _attacked(value, **changes):
@@ -46,7 +65,7 @@ def _attacked(value, **changes):
 
 def _section(name, rows, folder=None):
     folder = folder or pathlib.Path("nowhere")
-    return sections.get(name)(Material(folder, tuple(rows), _CPU))
+    return sections.get(name)(ReportData(folder, tuple(rows), _CPU))
 
 
 def _tables(section):
@@ -54,7 +73,7 @@ def _tables(section):
 
 
 def _pictures(section):
-    return {b.name: b for b in section.blocks if isinstance(b, Picture)}
+    return {b.name: b for b in section.blocks if isinstance(b, ReportFigure)}
 
 
 def _lines(table):
@@ -63,21 +82,24 @@ def _lines(table):
 
 
 def _words(section):
-    return " ".join(b.text for b in section.blocks if isinstance(b, Words))
+    return " ".join(b.text for b in section.blocks if isinstance(b, Paragraph))
 
 
 def _implied(folder):
     np.savez(folder / "templates.npz", templates=np.zeros((10, 4, 4, 1)))
     rows = []
     for number, reader in enumerate(
-        ("nearest_template", "classifier_of_delta", "pair",
-         "delta_of_true_label")
-    ):  # fmt: skip
+        ("nearest_template", "classifier_of_delta", "pair", "delta_of_true_label")
+    ):
         for images, n in (("all", 1000), ("misclassified", 40)):
             told = {
-                "kind": "ACL", "read_by": reader, "images": images, "n": n,
-                "through": "both", "artifact": "templates.npz",
-            }  # fmt: skip
+                "kind": "ACL",
+                "read_by": reader,
+                "images": images,
+                "n": n,
+                "through": "both",
+                "artifact": "templates.npz",
+            }
             measure = "implied_class_accuracy"
             rows += _rows(90.0 - number, measure, **told)
             rows += _rows(30.0 - number, measure, attack="pgd", **_PGD, **told)
@@ -88,9 +110,11 @@ def test_implied_classes_have_a_table_and_figures(tmp_path):
     section = _section("leaks", _implied(tmp_path), tmp_path)
     lines = _lines(_tables(section)[0])
     assert lines["G(X), nearest mean Delta of a class"] == [
-        "90.01 ± 0.02 (3)", "90.01 ± 0.02 (3)",
-        "30.01 ± 0.02 (3)", "30.01 ± 0.02 (3)",
-    ]  # fmt: skip
+        "90.01 ± 0.02 (3)",
+        "90.01 ± 0.02 (3)",
+        "30.01 ± 0.02 (3)",
+        "30.01 ± 0.02 (3)",
+    ]
     assert lines["Delta of the true label"][0] == "87.01 ± 0.02 (3)"
     counts = lines["images (the least of a seed)"]
     assert counts == ["1,000", "40", "1,000", "40"]
@@ -99,16 +123,20 @@ def test_implied_classes_have_a_table_and_figures(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("alone", "carried", "words"),
-    [(70.0, 85.0, "misleads"), (90.0, 85.0, "breaks fewer")],
+    ("alone", "carried", "words"), [(70.0, 85.0, "misleads"), (90.0, 85.0, "breaks fewer")]
 )
 def test_weaker_attacks_that_break_more_are_told(alone, carried, words):
     rows = _attacked(80.0, kind="ACL", through="both", made_on="ACL")
     rows += _attacked(carried, kind="ACL", through="both", made_on="CL")
     rows += _rows(
-        3.0, "broken_by_transfer_alone", kind="ACL", attack="pgd", **_PGD,
-        through="both", made_on="CL",
-    )  # fmt: skip
+        3.0,
+        "broken_by_transfer_alone",
+        kind="ACL",
+        attack="pgd",
+        **_PGD,
+        through="both",
+        made_on="CL",
+    )
     rows += _attacked(60.0, through="both", made_on="CL")
     rows += _attacked(alone, kind="ACL", through="classifier")
     section = _section("leaks", rows)
@@ -138,15 +166,18 @@ def test_walks_of_test_images_stand_beside_each_other():
     (table,) = _tables(section)
     told = [[cell.text for cell in line] for line in table.body]
     assert [line[:2] for line in told] == [
-        ["true labels", "0"], ["true labels", "20"],
-        ["predicted labels", "0"], ["predicted labels", "20"],
-    ]  # fmt: skip
+        ["true labels", "0"],
+        ["true labels", "20"],
+        ["predicted labels", "0"],
+        ["predicted labels", "20"],
+    ]
     assert told[1][2].startswith("100.01") and told[3][2].startswith("97.01")
     assert told[1][5] == "1,000"
     figure = _pictures(section)["leak-walks"].figure
     assert [axis.get_title() for axis in figure.axes] == [
-        "walked with true labels", "walked with predicted labels",
-    ]  # fmt: skip
+        "walked with true labels",
+        "walked with predicted labels",
+    ]
 
 
 def test_walked_test_images_are_no_training_images():
@@ -161,9 +192,7 @@ def test_walked_test_images_are_no_training_images():
     (table,) = _tables(section)
     told = [[cell.text[:5] for cell in line[2:]] for line in table.body]
     assert told == [["0", "97.01", "60.01"], ["20", "100.0", "99.01"]]
-    verdict = claims.get("walks_raise_both")(
-        Material(None, tuple(rows + unseen), _CPU)
-    )
+    verdict = claims.get("walks_raise_both")(ReportData(None, tuple(rows + unseen), _CPU))
     assert verdict.outcome is Outcome.SUPPORTED
 
 
@@ -180,10 +209,18 @@ def _heated(heat, clean, robust, **changes):
 
 def _sigma(heat, value, **changes):
     return _rows(
-        value, "sigma_p", temperature=heat, evaluation="uncertainty",
-        domain="box", over="pixels", statistic="mean", packet="loss",
-        estimator="importance", control="", **changes,
-    )  # fmt: skip
+        value,
+        "sigma_p",
+        temperature=heat,
+        evaluation="uncertainty",
+        domain="box",
+        over="pixels",
+        statistic="mean",
+        packet="loss",
+        estimator="importance",
+        control="",
+        **changes,
+    )
 
 
 def test_temperature_moves_what_it_moves():
@@ -195,9 +232,7 @@ def test_temperature_moves_what_it_moves():
     (table,) = _tables(section)
     told = [[cell.text for cell in line] for line in table.body]
     assert [line[:2] for line in told] == [["1", "1"], ["1", "4"]]
-    assert told[1][2:] == [
-        "97.01 ± 0.02 (3)", "55.01 ± 0.02 (3)", "0.41000 ± 0.02484 (3)",
-    ]  # fmt: skip
+    assert told[1][2:] == ["97.01 ± 0.02 (3)", "55.01 ± 0.02 (3)", "0.41000 ± 0.02484 (3)"]
     words = _words(section)
     assert "TA is the same within 0.05 points, of 3 seeds" in words
     assert "differs by -5.00" in words and "1.95 times" in words
@@ -217,9 +252,10 @@ def test_another_training_is_not_compared_with():
     rows += _heated(0.25, 97.0, 65.0)
     rows = [
         dataclasses.replace(row, value=row.value + 1.0)
-        if row.seed == 2 and row.parameters.get("temperature") else row
+        if row.seed == 2 and row.parameters.get("temperature")
+        else row
         for row in rows
-    ]  # fmt: skip
+    ]
     section = _section("temperature", rows)
     assert "TA is the same within 0.05 points, of 2 seeds" in _words(section)
     (table,) = _tables(section)
@@ -231,10 +267,17 @@ def test_another_training_is_not_compared_with():
 def test_refused_estimates_are_told_apart_from_what_was_not_run():
     rows = _sigma(1.0, 0.2, seeds=2, label=0)
     lost = _rows(
-        351.0, "effective_sample_size", temperature=1.0, packet="loss",
-        evaluation="uncertainty", domain="box", estimator="importance",
-        control="", refused=True, label=0,
-    )[2:]  # fmt: skip
+        351.0,
+        "effective_sample_size",
+        temperature=1.0,
+        packet="loss",
+        evaluation="uncertainty",
+        domain="box",
+        estimator="importance",
+        control="",
+        refused=True,
+        label=0,
+    )[2:]
     (table,) = _tables(_section("uncertainty", rows + lost))
     assert "label 0" in table.caption and table.head[-1] == "refused"
     assert [line[-1].text for line in table.body] == ["seed 2: 351"]
@@ -247,9 +290,11 @@ def test_refused_estimates_are_told_apart_from_what_was_not_run():
 
 def _translator(error, width, clean, *, control="", template=0.5):
     told = {
-        "kind": "ACL", "control": control, "translator_parameters": width**2,
+        "kind": "ACL",
+        "control": control,
+        "translator_parameters": width**2,
         "translator_width": width,
-    }  # fmt: skip
+    }
     measure, rows = "translator_l1_error_relative", []
     for name, value in (("translator", error), ("class_template", template)):
         rows += _rows(value, measure, predictor=name, **told)
@@ -258,18 +303,13 @@ def _translator(error, width, clean, *, control="", template=0.5):
 
 
 def test_capacity_is_swept():
-    rows = _translator(0.9, 40, 97.0) + _translator(
-        0.3, 80, 98.0, control="width_32"
-    )
+    rows = _translator(0.9, 40, 97.0) + _translator(0.3, 80, 98.0, control="width_32")
     rows += _translator(0.2, 40, 99.0, control="delta_1")
     rows += _translator(1.0, 40, 50.0, control="permuted_labels")
     section = _section("capacity", rows + _rows(96.0, "test_accuracy"))
     (table,) = _tables(section)
     lines = _lines(table)
-    assert list(lines) == [
-        "Delta_N, the pair's own", "Delta_N, width 32",
-        "Delta_1, one long step",
-    ]  # fmt: skip
+    assert list(lines) == ["Delta_N, the pair's own", "Delta_N, width 32", "Delta_1, one long step"]
     assert lines["Delta_N, width 32"][0] == "6,400"
     assert lines["Delta_1, one long step"][1].startswith("0.2100 ±")
     words = _words(section)
@@ -295,27 +335,28 @@ def _network(number, robust, *, sigma=True, **changes):
     sampled = {f"clever_{key}": x for key, x in _CPU.clever.items()}
     rows = _rows(97.0, "test_accuracy", **changes)
     rows += _rows(
-        robust, "robust_accuracy", attack="autoattack",
-        **{**changes, "evaluation": "per_image"},
-    )  # fmt: skip
+        robust, "robust_accuracy", attack="autoattack", **{**changes, "evaluation": "per_image"}
+    )
     rows += _rows(number, "gradient_l1", **told)
     rows += _rows(10.0 - number, "margin_ratio", **told)
-    rows += _rows(0.05 + number / 1e3, "clever_linf", **told, **sampled,
-                  clever_radius=0.1)  # fmt: skip
+    rows += _rows(0.05 + number / 1e3, "clever_linf", **told, **sampled, clever_radius=0.1)
     # Of another sampling: no second row of a seed.
-    rows += _rows(9.0, "clever_linf", **told, clever_num_batches=1,
-                  clever_num_samples=1, clever_radius=0.1)  # fmt: skip
+    rows += _rows(
+        9.0, "clever_linf", **told, clever_num_batches=1, clever_num_samples=1, clever_radius=0.1
+    )
     return rows + (_sigma(1.0, number, **changes) if sigma else [])
 
 
 _TABLE = [
-    {"model": "convnet", "epochs": 1}, {"model": "convnet", "epochs": 30},
+    {"model": "convnet", "epochs": 1},
+    {"model": "convnet", "epochs": 30},
     {"model": "convnet", "epochs": 50},
     {"model": "resnet", "epochs": 1, "model_depth": 20},
     {"model": "resnet", "epochs": 30, "model_depth": 20},
-    {"model": "ygcnn", "epochs": 1}, {"model": "ygcnn", "epochs": 30},
+    {"model": "ygcnn", "epochs": 1},
+    {"model": "ygcnn", "epochs": 30},
     {"model": "convnet", "epochs": 10, "method": "trades"},
-]  # fmt: skip
+]
 
 
 def test_predictors_tell_what_goes_with_robustness():
@@ -329,9 +370,13 @@ def test_predictors_tell_what_goes_with_robustness():
     assert lines["input gradient"][-1] == "RA falls with it"
     assert lines["input gradient"][4] == "-"
     assert lines["sigma_p, box"] == [
-        "3", "too few that differ", "-", "too few that differ",
-        "too few that differ", "undecided: too few that differ",
-    ]  # fmt: skip
+        "3",
+        "too few that differ",
+        "-",
+        "too few that differ",
+        "too few that differ",
+        "undecided: too few that differ",
+    ]
     assert lines["sigma_x, box"][0] == "0"
     # All networks have one TA: no ranks, and no correlation.
     assert lines["TA"][1] == "too few that differ"
@@ -377,28 +422,19 @@ def _models(names, sign, *, weights="abc"):
     """Returns rows whose distortion rises (1) or falls (-1) with the error."""
     rows = []
     for number, name in enumerate(names):
-        told = {
-            "family": "", "weights": weights, "num_parameters": 1,
-            "image_files": "f",
-        }  # fmt: skip
-        common = {"model": name, "dataset": "imagenet", "epochs": 0,
-                  "seeds": 1, **told}  # fmt: skip
+        told = {"family": "", "weights": weights, "num_parameters": 1, "image_files": "f"}
+        common = {"model": name, "dataset": "imagenet", "epochs": 0, "seeds": 1, **told}
         rows += _rows(60.0 + 5 * number, "test_accuracy", **common)
         far = 2.0 - sign * 0.1 * number + 0.01 * (number % 2)
-        rows += _rows(far, "mean_linf", attack="iterative_fgsm_search",
-                      **common, targets="random")  # fmt: skip
+        rows += _rows(far, "mean_linf", attack="iterative_fgsm_search", **common, targets="random")
     return rows
 
 
-@pytest.mark.parametrize(
-    ("sign", "outcome"), [(1, Outcome.SUPPORTED), (-1, Outcome.CONTRADICTED)]
-)
+@pytest.mark.parametrize(("sign", "outcome"), [(1, Outcome.SUPPORTED), (-1, Outcome.CONTRADICTED)])
 def test_lines_of_fig3_have_a_verdict(sign, outcome):
-    known = [n for n in networks.names() if n.startswith(("VGG", "ResNet"))]
+    known = [n for n in networks.list_names() if n.startswith(("VGG", "ResNet"))]
     rows = _models(known, sign)
-    verdict = claims.get("distortion_falls_with_accuracy")(
-        Material(None, tuple(rows), _CPU)
-    )
+    verdict = claims.get("distortion_falls_with_accuracy")(ReportData(None, tuple(rows), _CPU))
     assert verdict.outcome is outcome and verdict.rows
     (table,) = _tables(_section("fig3_imagenet", rows))
     told = [[cell.text for cell in line] for line in table.body]
@@ -408,13 +444,11 @@ def test_lines_of_fig3_have_a_verdict(sign, outcome):
 
 
 def test_random_weights_decide_nothing():
-    known = [n for n in networks.names() if n.startswith(("VGG", "ResNet"))]
+    known = [n for n in networks.list_names() if n.startswith(("VGG", "ResNet"))]
     rows = _models(known, 1, weights="random")
     (table,) = _tables(_section("fig3_imagenet", rows))
     assert {line[-1].text for line in table.body} == {"not run"}
-    verdict = claims.get("distortion_falls_with_accuracy")(
-        Material(None, tuple(rows), _CPU)
-    )
+    verdict = claims.get("distortion_falls_with_accuracy")(ReportData(None, tuple(rows), _CPU))
     assert verdict.outcome is Outcome.NOT_RUN
 
 
@@ -422,18 +456,22 @@ def test_each_class_has_its_accuracies(tmp_path):
     labels = np.array([0, 0, 2, 2, 2, 2])
     right = np.array([1, 1, 1, 1, 1, 0], bool)
     robust = np.array([1, 0, 1, 0, 0, 0], bool)
-    counts = per_class.counted(labels, right, robust)
-    np.savez(tmp_path / per_class.FILE, **counts)
+    counts = per_class.count_per_class(labels, right, robust)
+    np.savez(tmp_path / per_class.PER_CLASS_FILE, **counts)
     rows = _rows(
-        50.0, "robust_accuracy", attack="autoattack", epochs=30, n=6,
-        evaluation="per_image", artifact=per_class.FILE, seeds=1,
-    )  # fmt: skip
+        50.0,
+        "robust_accuracy",
+        attack="autoattack",
+        epochs=30,
+        n=6,
+        evaluation="per_image",
+        artifact=per_class.PER_CLASS_FILE,
+        seeds=1,
+    )
     section = _section("classes", rows, tmp_path)
     (table,) = _tables(section)
     lines = _lines(table)
-    assert table.head[1:3] == (
-        "ConvNet, 30 epochs: TA", "ConvNet, 30 epochs: RA, AutoAttack",
-    )  # fmt: skip
+    assert table.head[1:3] == ("ConvNet, 30 epochs: TA", "ConvNet, 30 epochs: RA, AutoAttack")
     assert [text.split()[0] for text in lines["0"]] == ["100.00", "50.00", "2"]
     assert [text.split()[0] for text in lines["2"]] == ["75.00", "25.00", "4"]
     (figure,) = (p.figure for p in _pictures(section).values())
@@ -447,31 +485,37 @@ def test_each_class_has_its_accuracies(tmp_path):
 
 def test_names_of_classes_are_shown_as_they_are(tmp_path):
     labels, yes = np.array([0, 1, 2]), np.ones(3, bool)
-    counts = per_class.counted(labels, yes, yes)
-    np.savez(tmp_path / per_class.FILE, **counts)
+    counts = per_class.count_per_class(labels, yes, yes)
+    np.savez(tmp_path / per_class.PER_CLASS_FILE, **counts)
     rows = _rows(
-        100.0, "robust_accuracy", attack="autoattack", epochs=30, n=3,
-        evaluation="per_image", artifact=per_class.FILE, seeds=1,
-    )  # fmt: skip
+        100.0,
+        "robust_accuracy",
+        attack="autoattack",
+        epochs=30,
+        n=3,
+        evaluation="per_image",
+        artifact=per_class.PER_CLASS_FILE,
+        seeds=1,
+    )
     names = [r"$\frac$ <b>", "digit & two"]
     about = {"class_names": {"mnist": names}}
-    material = Material(tmp_path, tuple(rows), _CPU, about)
+    material = ReportData(tmp_path, tuple(rows), _CPU, about)
     section = sections.get("classes")(material)
     (table,) = _tables(section)
     # The third has no name.
     assert [line[0].text for line in table.body] == [*names, "2"]
     (figure,) = (p.figure for p in _pictures(section).values())
     figure.canvas.draw()
-    page = html.page(Document("", (section,)), material)
+    page = html.render_html(Document("", (section,)), material)
     assert "&lt;b&gt;" in page and "<b>" not in page.partition("<body")[2]
 
 
 def test_known_names_stand_in_for_mere_numbers():
     numbers = [str(label) for label in range(10)]
-    assert class_names.named("cifar10", numbers)[6] == "frog"
-    assert class_names.named("mnist", numbers) == tuple(numbers)
+    assert class_names.resolve_class_names("cifar10", numbers)[6] == "frog"
+    assert class_names.resolve_class_names("mnist", numbers) == tuple(numbers)
     for names in ([], ["cat", "dog"], [*numbers[:3], "x"]):
-        assert class_names.named("cifar10", names) == tuple(names)
+        assert class_names.resolve_class_names("cifar10", names) == tuple(names)
 
 
 def test_the_translators_own_relation_has_a_line_for_each_domain():
@@ -480,14 +524,20 @@ def test_the_translators_own_relation_has_a_line_for_each_domain():
         for measure in ("sigma_x", "sigma_p", "uncertainty_product"):
             value = product if measure == "uncertainty_product" else 0.1
             rows += _rows(
-                value, measure, kind="ACL", packet="l1", control="translator",
-                over="pixels", statistic="mean", domain=domain,
-            )  # fmt: skip
+                value,
+                measure,
+                kind="ACL",
+                packet="l1",
+                control="translator",
+                over="pixels",
+                statistic="mean",
+                domain=domain,
+            )
     (table,) = _tables(_section("generators", rows))
     lines = _lines(table)
     assert lines["window:0.1"][2].startswith("0.51000 ±")
     assert lines["box"][3] == "not run"
     assert "It was not run" in _words(_section("generators", []))
     # They are no packets of the classifier.
-    material = Material(None, tuple(rows), _CPU)
-    assert uncertainty.domains(material) == []
+    material = ReportData(None, tuple(rows), _CPU)
+    assert uncertainty.list_domains(material) == []

@@ -7,18 +7,15 @@ from matplotlib.text import Text
 from qup import scales, walk_rows
 from qup.measurements import Row
 from qup.report import markdown, sections
-from qup.report.blocks import Document, Picture
-from qup.report.material import Material
-from qup.report.selection import walked
-from qup.subjects import Subject
+from qup.report.blocks import Document, ReportFigure
+from qup.report.material import ReportData
+from qup.report.selection import find_trajectory_rows
+from qup.subjects import ModelInfo
 
-_CPU = scales.get("cpu")
+_CPU = scales.get_scale("cpu")
 _NETWORK = _CPU.tables["table2"].networks[0]
 _FILE = "arrays/x/images.npz"
-_PGD = {
-    "num_steps": 4, "random_start": False, "loss": "cross_entropy",
-    "pixel_clip": True,
-}  # fmt: skip
+_PGD = {"num_steps": 4, "random_start": False, "loss": "cross_entropy", "pixel_clip": True}
 
 
 def _row(measure, value, *, seed=0, kind="CL", artifact="", **parameters):
@@ -27,52 +24,64 @@ def _row(measure, value, *, seed=0, kind="CL", artifact="", **parameters):
         parameters["through"] = "both"
     told = {"split": "test"} | (_PGD if attack else {}) | parameters
     return Row(
-        "mnist", "convnet", kind, "pgd" if attack else "",
-        0.1 if attack else None, measure, value, None, 100, 1, seed,
-        artifact, told,
-    )  # fmt: skip
+        "mnist",
+        "convnet",
+        kind,
+        "pgd" if attack else "",
+        0.1 if attack else None,
+        measure,
+        value,
+        None,
+        100,
+        1,
+        seed,
+        artifact,
+        told,
+    )
 
 
 def _walk(figure=None, seeds=(0, 1), artifact=""):
     named = {"figure": figure} if figure else {}
     return [
-        _row(measure, base + step + seed, seed=seed, artifact=artifact,
-             images="X_n", step=step, **named | {"split": "train"})
+        _row(
+            measure,
+            base + step + seed,
+            seed=seed,
+            artifact=artifact,
+            images="X_n",
+            step=step,
+            **named | {"split": "train"},
+        )
         for seed in seeds
         for step in (0, 1, 2, 3, 4, 5, 10, 20, 50)
-        for measure, base in (("test_accuracy", 49.0),
-                              ("robust_accuracy", 20.0))
-    ]  # fmt: skip
+        for measure, base in (("test_accuracy", 49.0), ("robust_accuracy", 20.0))
+    ]
 
 
 def _accuracies():
     return [
         _row(measure, value, kind=kind)
         for kind, values in (("CL", (90.0, 10.0)), ("ACL", (80.0, 30.0)))
-        for measure, value in zip(
-            ("test_accuracy", "robust_accuracy"), values, strict=True
-        )
+        for measure, value in zip(("test_accuracy", "robust_accuracy"), values, strict=True)
     ]
 
 
 def _section(name, rows, folder=None):
-    return sections.get(name)(Material(folder, tuple(rows), _CPU))
+    return sections.get(name)(ReportData(folder, tuple(rows), _CPU))
 
 
 def _text(section):
-    return markdown.page(Document("", (section,)))
+    return markdown.render_markdown(Document("", (section,)))
 
 
 def _pictures(section):
-    return [b for b in section.blocks if isinstance(b, Picture)]
+    return [b for b in section.blocks if isinstance(b, ReportFigure)]
 
 
 def test_counts_of_a_walk_become_rows():
-    subject = Subject("mnist", "convnet", "CL", 1, 0)
+    subject = ModelInfo("mnist", "convnet", "CL", 1, 0)
     counted = {"images": 200, "points": [[0, 190, 20], [5, 200, 150]]}
-    rows = walk_rows.of_trajectory(
-        subject, counted, {"name": "pgd", "epsilon": 0.1}
-    )
+    rows = walk_rows.build_trajectory_rows(subject, counted, {"name": "pgd", "epsilon": 0.1})
     assert [row.value for row in rows] == [95.0, 10.0, 100.0, 75.0]
     assert {row.parameters["split"] for row in rows} == {"train"}
     assert [row.parameters["step"] for row in rows] == [0, 0, 5, 5]
@@ -85,8 +94,8 @@ def test_a_walk_counts_once_whoever_measured_it():
         for labels in ("true", "predicted")
     ]
     both = _walk("supp_fig2", seeds=(0, 1, 2)) + _walk(artifact=_FILE)
-    material = Material(None, tuple(control + both), _CPU)
-    found = walked(material, _NETWORK, 1)
+    material = ReportData(None, tuple(control + both), _CPU)
+    found = find_trajectory_rows(material, _NETWORK, 1)
     assert len(found) == 3 * 9 * 2
     assert {r.seed for r in found if r.artifact} == {0, 1}
     assert {r.seed for r in found if not r.artifact} == {2}
@@ -115,8 +124,11 @@ def test_supplement_fig_3_holds_our_numbers(kept, tmp_path):
     (picture,) = _pictures(found)
     (axis,) = picture.figure.axes
     words = [text.get_text() for text in axis.texts]
-    for wanted in ("CL\nTA 90.0 %\nRA 10.0 %", "ACL\nTA 80.0 %\nRA 30.0 %",
-                   "$X_{50}$\nTA 99.5 %\nRA 70.5 %"):  # fmt: skip
+    for wanted in (
+        "CL\nTA 90.0 %\nRA 10.0 %",
+        "ACL\nTA 80.0 %\nRA 30.0 %",
+        "$X_{50}$\nTA 99.5 %\nRA 70.5 %",
+    ):
         assert any(wanted in text for text in words), wanted
     # The walk has two seeds, the pair one.
     title = " ".join(t.get_text() for t in picture.figure.findobj(Text))

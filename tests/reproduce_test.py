@@ -13,18 +13,18 @@ from configs import digits, synthetic
 from qup import errors, measurements, scales
 from qup.lineage import ancestry, roots
 from qup.pipelines import experiments, publishing, reproduce
-from qup.pipelines.benches import Benches
-from qup.pipelines.collecting import Gathered
-from qup.pipelines.lab import Lab
-from qup.pipelines.remaining import Remaining, duration
+from qup.pipelines.benches import DatasetContexts
+from qup.pipelines.collecting import ResultsStore
+from qup.pipelines.lab import ExperimentBuilder
+from qup.pipelines.remaining import RemainingTime, format_duration
 from qup.report import stamp
-from qup.report.material import Material
+from qup.report.material import ReportData
 
 _ROOT = pathlib.Path(__file__).parents[1]
 
 
 def _request(**given):
-    return reproduce.Request(pathlib.Path("nowhere"), **given)
+    return reproduce.ReproductionRequest(pathlib.Path("nowhere"), **given)
 
 
 @pytest.mark.parametrize(
@@ -48,36 +48,34 @@ def test_refusals(given, message):
 
 
 def test_seeds_are_a_number_or_a_list():
-    assert _request(seeds=("3",)).numbers() == (0, 1, 2)
-    assert _request(seeds=("3", "7")).numbers() == (3, 7)
-    assert len(_request().numbers()) == scales.get("cpu").seeds
+    assert _request(seeds=("3",)).parse_seeds() == (0, 1, 2)
+    assert _request(seeds=("3", "7")).parse_seeds() == (3, 7)
+    assert len(_request().parse_seeds()) == scales.get_scale("cpu").seeds
     smoke = _request(scale="smoke")
-    assert smoke.seeds_of("table2") == (0, 1)
-    assert smoke.seeds_of("controls") == (0,)
+    assert smoke.select_seeds("table2") == (0, 1)
+    assert smoke.select_seeds("controls") == (0,)
     asked = _request(scale="smoke", seeds=("2",))
-    assert asked.seeds_of("controls") == (0, 1)
-    assert _request().seeds_of("controls") == _request().numbers()
+    assert asked.select_seeds("controls") == (0, 1)
+    assert _request().select_seeds("controls") == _request().parse_seeds()
 
 
 def test_experiments_run_in_their_order():
     asked = ("supp_table1", "table2")
-    assert _request(experiments=asked).chosen() == ["table2", "supp_table1"]
-    everything = _request(scale="smoke").chosen()
+    assert _request(experiments=asked).select_experiments() == ["table2", "supp_table1"]
+    everything = _request(scale="smoke").select_experiments()
     assert everything == list(experiments.names())
 
 
 def test_every_experiment_plans_whole_pipelines(tmp_path):
     configs = {"digits": digits, "synthetic": synthetic}
-    benches = Benches(
-        lambda name: configs[name].get_config("smoke"),
-        {"workdir": str(tmp_path / "run")},
+    benches = DatasetContexts(
+        lambda name: configs[name].get_config("smoke"), {"workdir": str(tmp_path / "run")}
     )
     shared = {}
     for name in experiments.names():
-        lab = Lab(
-            scales.get("smoke"), benches, shared=shared,
-            places={"workdir": tmp_path / "run"},
-        )  # fmt: skip
+        lab = ExperimentBuilder(
+            scales.get_scale("smoke"), benches, shared=shared, folders={"workdir": tmp_path / "run"}
+        )
         experiments.get(name)(lab, (0, 1))
         assert lab.nodes, name
         for node in lab.nodes.values():
@@ -90,80 +88,85 @@ def test_every_experiment_plans_whole_pipelines(tmp_path):
 
 
 def test_only_what_is_wanted_is_planned(tmp_path):
-    benches = Benches(
-        lambda name: digits.get_config("smoke"),
-        {"workdir": str(tmp_path / "run")},
+    benches = DatasetContexts(
+        lambda name: digits.get_config("smoke"), {"workdir": str(tmp_path / "run")}
     )
-    lab = Lab(scales.get("smoke"), benches, shared={}, epochs=(2,))
+    lab = ExperimentBuilder(scales.get_scale("smoke"), benches, shared={}, epochs=(2,))
     experiments.get("table2")(lab, (0,))
     ends = [name for name in lab.nodes if name.startswith("Evaluator")]
     assert ends == ["Evaluator.digits.convnet.seed-0.epoch-2"]
-    lab = Lab(scales.get("smoke"), benches, shared={}, models=("ygcnn",))
+    lab = ExperimentBuilder(scales.get_scale("smoke"), benches, shared={}, models=("ygcnn",))
     experiments.get("table2")(lab, (0,))
     assert not lab.nodes
 
 
 def test_experiments_without_their_files_are_left_out_of_all():
-    assert "fig3_imagenet" not in _request().chosen()
-    assert "fig3_imagenet" in _request(scale="smoke").chosen()
+    assert "fig3_imagenet" not in _request().select_experiments()
+    assert "fig3_imagenet" in _request(scale="smoke").select_experiments()
     asked = _request(experiments=("fig3_imagenet",))
-    assert asked.chosen() == ["fig3_imagenet"]
+    assert asked.select_experiments() == ["fig3_imagenet"]
 
 
 def test_experiments_without_images_have_folders_too(tmp_path):
     folders = {"workdir": str(tmp_path / "run")}
-    benches = Benches(lambda name: digits.get_config("smoke"), folders)
-    assert benches.any().pipeline_root.parent == tmp_path / "run"
+    benches = DatasetContexts(lambda name: digits.get_config("smoke"), folders)
+    assert benches.get_any_run().pipeline_root.parent == tmp_path / "run"
 
 
 def test_remaining_time_is_learnt_from_names_that_are_alike():
-    remaining = Remaining(["A.x.seed-0", "A.x.seed-1", "A.y.seed-1", "B.x"])
-    assert remaining.seconds() is None
-    remaining.done("A.x.seed-0", 10.0)
+    remaining = RemainingTime(["A.x.seed-0", "A.x.seed-1", "A.y.seed-1", "B.x"])
+    assert remaining.estimate_seconds() is None
+    remaining.mark_done("A.x.seed-0", 10.0)
     # B has not run: it counts as the mean of what has.
-    assert remaining.seconds() == 30.0
-    remaining.done("B.x", 100.0)
-    assert remaining.seconds() == 20.0
+    assert remaining.estimate_seconds() == 30.0
+    remaining.mark_done("B.x", 100.0)
+    assert remaining.estimate_seconds() == 20.0
     # Found, not made: its time is known all the same.
-    remaining.done("A.y.seed-1", 4000.0)
-    assert remaining.seconds() == 10.0
+    remaining.mark_done("A.y.seed-1", 4000.0)
+    assert remaining.estimate_seconds() == 10.0
     assert str(remaining) == "[3 of 4, about 10 s left]"
-    remaining.done("A.x.seed-1", None)
+    remaining.mark_done("A.x.seed-1", None)
     assert str(remaining) == "[4 of 4]"
 
 
 def test_what_several_experiments_ask_for_was_made_once():
-    remaining = Remaining(["A.x", "A.y", "A.z"])
+    remaining = RemainingTime(["A.x", "A.y", "A.z"])
     for _ in range(9):
-        remaining.done("A.x", 1.0)
-    remaining.done("A.y", 99.0)
-    assert remaining.seconds() == 50.0
+        remaining.mark_done("A.x", 1.0)
+    remaining.mark_done("A.y", 99.0)
+    assert remaining.estimate_seconds() == 50.0
     assert str(remaining) == "[2 of 3, about 50 s left]"
-    assert duration(7800) == "2 h 10 min"
+    assert format_duration(7800) == "2 h 10 min"
 
 
 def test_of_names_as_far_apart_the_mean_counts():
     known = {"A.x.epoch-1": 10.0, "A.y.epoch-1.ACL": 30.0, "A.z": 500.0}
-    remaining = Remaining([*known, "A.x.epoch-1.ACL"])
+    remaining = RemainingTime([*known, "A.x.epoch-1.ACL"])
     for name, seconds in known.items():
-        remaining.done(name, seconds)
-    assert remaining.seconds() == 20.0
+        remaining.mark_done(name, seconds)
+    assert remaining.estimate_seconds() == 20.0
 
 
 def _run(*flags, program="reproduce"):
     return subprocess.run(
         [sys.executable, "-m", f"bin.{program}", *flags],
-        cwd=_ROOT, text=True, capture_output=True, timeout=900,
-    )  # fmt: skip
+        cwd=_ROOT,
+        text=True,
+        capture_output=True,
+        timeout=900,
+    )
 
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("reproduce") / "run"
     flags = (
-        "--scale=smoke", "--experiments=table3", "--seeds=1", "--epochs=1",
+        "--scale=smoke",
+        "--experiments=table3",
+        "--seeds=1",
+        "--epochs=1",
         f"--workdir={workdir}",
-    )  # fmt: skip
+    )
     found = _run(*flags)
     assert found.returncode == 0, found.stderr
     return workdir, flags, found
@@ -176,9 +179,9 @@ def test_fastest_path_measures_and_reports(done):
     sweep = workdir / "tensorboard" / "sweep"
     (line,) = [path.name for path in sweep.iterdir()]
     assert line == "synthetic.convnet.seed-0.epoch-1"
-    rows = measurements.read(workdir / "measurements.csv")
+    rows = measurements.read_rows(workdir / "measurements.csv")
     attacks = {row.attack for row in rows if row.measure == "robust_accuracy"}
-    assert attacks == {"pgd", scales.get("smoke").worst["name"]}
+    assert attacks == {"pgd", scales.get_scale("smoke").worst_case["name"]}
     sources = json.loads((workdir / "sources.json").read_text())
     assert len(sources) == len(rows)
     page = (workdir / "report" / "report.html").read_text()
@@ -215,25 +218,31 @@ def test_second_start_computes_nothing(done):
 
 @pytest.mark.parametrize(
     "name",
-    ["measurements.csv", "sources.json", "reproduction.json", "array",
-     "report/report.md", "report/figures/mine.png", "report.json", "code"],
-)  # fmt: skip
-def test_a_report_is_current_until_anything_changes(
-    done, tmp_path, monkeypatch, name
-):
+    [
+        "measurements.csv",
+        "sources.json",
+        "reproduction.json",
+        "array",
+        "report/report.md",
+        "report/figures/mine.png",
+        "report.json",
+        "code",
+    ],
+)
+def test_a_report_is_current_until_anything_changes(done, tmp_path, monkeypatch, name):
     folder = tmp_path / "copy"
     publishing.publish(done[0], folder)
-    material = Material.read(folder)
-    assert not stamp.current(material, folder / "report")
-    stamp.leave(material, folder / "report")
-    assert stamp.current(material, folder / "report")
+    material = ReportData.read(folder)
+    assert not stamp.is_up_to_date(material, folder / "report")
+    stamp.write_digest(material, folder / "report")
+    assert stamp.is_up_to_date(material, folder / "report")
     if name == "code":
-        monkeypatch.setattr(stamp, "_CODE", "other")
+        monkeypatch.setattr(stamp, "_CODE_DIGEST", "other")
     elif name == "array":
         name = next(row.artifact for row in material.rows if row.artifact)
     with (folder / name).open("a") as changed:
         changed.write("x")
-    assert not stamp.current(material, folder / "report")
+    assert not stamp.is_up_to_date(material, folder / "report")
 
 
 @pytest.mark.slow
@@ -243,8 +252,11 @@ def test_a_stopped_reproduction_goes_on_and_ends_alike(done, tmp_path, number):
     flags = (*flags[:-1], f"--workdir={tmp_path}")
     with subprocess.Popen(
         [sys.executable, "-m", "bin.reproduce", *flags],
-        cwd=_ROOT, text=True, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
-    ) as process:  # fmt: skip
+        cwd=_ROOT,
+        text=True,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+    ) as process:
         for line in process.stderr:
             if line.startswith("Attacker.pgd") and "execution" in line:
                 process.send_signal(number)
@@ -253,8 +265,8 @@ def test_a_stopped_reproduction_goes_on_and_ends_alike(done, tmp_path, number):
     else:
         # What was measured until then is told, and a report can be made.
         assert process.returncode > 0
-        kept = {row.key() for row in Material.read(tmp_path).rows}
-        every = {row.key() for row in Material.read(whole).rows}
+        kept = {row.key() for row in ReportData.read(tmp_path).rows}
+        every = {row.key() for row in ReportData.read(whole).rows}
         assert kept and kept < every
     found = _run(*flags)
     assert found.returncode == 0, found.stderr
@@ -277,9 +289,8 @@ def test_each_number_can_be_traced(done):
     sources = json.loads((workdir / "sources.json").read_text())
     artifact = next(iter(sources.values()))["artifact"]
     found = _run(
-        f"--pipeline_root={workdir / 'pipeline'}", f"--artifact={artifact}",
-        program="show_lineage",
-    )  # fmt: skip
+        f"--pipeline_root={workdir / 'pipeline'}", f"--artifact={artifact}", program="show_lineage"
+    )
     assert found.returncode == 0, found.stderr
     assert "ExampleGen.synthetic" in found.stdout
 
@@ -288,20 +299,18 @@ def test_published_results_are_whole_and_tell_of_no_machine(done, tmp_path):
     workdir, target = done[0], tmp_path / "published"
     for _ in range(2):
         pages = publishing.publish(workdir, target)
-    held, copied = Material.read(workdir), Material.read(target)
+    held, copied = ReportData.read(workdir), ReportData.read(target)
     assert copied.rows == held.rows and copied.sources == held.sources
-    assert copied.about == held.about
+    assert copied.run_info == held.run_info
     for row in copied.rows:
-        assert bool(row.artifact) == (copied.arrays(row) is not None)
-    assert (
-        pages[0].read_bytes() == (workdir / "report/report.html").read_bytes()
-    )
+        assert bool(row.artifact) == (copied.load_arrays(row) is not None)
+    assert pages[0].read_bytes() == (workdir / "report/report.html").read_bytes()
     for path in target.rglob("*.*"):
         content = path.read_bytes() if path.is_file() else b""
         assert str(workdir).encode() not in content, path
-    records = roots.Records(roots.find(target))
+    records = roots.ReadOnlyMetadata(roots.find_database(target))
     for source in copied.sources.values():
-        found = ancestry.of_artifact(records, source["artifact"])
+        found = ancestry.trace_artifact(records, source["artifact"])
         steps = {(e.node, e.code) for e in found.executions.values()}
         assert (source["node"], source["code"]) in steps
 
@@ -311,21 +320,24 @@ def test_another_machine_goes_on_from_what_was_published(done, tmp_path):
     """Artifacts are not published: only what is new is computed."""
     elsewhere, again = tmp_path / "elsewhere", tmp_path / "again"
     publishing.publish(done[0], elsewhere)
-    before = Material.read(elsewhere)
+    before = ReportData.read(elsewhere)
     found = _run(
-        "--scale=smoke", "--experiments=table3", "--seeds=1,2", "--epochs=1",
+        "--scale=smoke",
+        "--experiments=table3",
+        "--seeds=1,2",
+        "--epochs=1",
         f"--workdir={elsewhere}",
-    )  # fmt: skip
+    )
     assert found.returncode == 0, found.stderr
-    after = Material.read(elsewhere)
+    after = ReportData.read(elsewhere)
     assert all(row in after.rows for row in before.rows)
-    assert after.about["seeds"] == [0, 1, 2]
+    assert after.run_info["seeds"] == [0, 1, 2]
     assert before.sources.items() < after.sources.items()
     publishing.publish(elsewhere, again)
-    assert Material.read(again).rows == after.rows
-    records = roots.Records(roots.find(again))
+    assert ReportData.read(again).rows == after.rows
+    records = roots.ReadOnlyMetadata(roots.find_database(again))
     for source in after.sources.values():
-        steps = ancestry.of_artifact(records, source["artifact"]).executions
+        steps = ancestry.trace_artifact(records, source["artifact"]).executions
         assert source["node"] in {step.node for step in steps.values()}
 
 
@@ -342,13 +354,13 @@ def test_only_a_reproduction_is_published(done, tmp_path):
 def test_what_was_published_is_not_lost(done, tmp_path):
     workdir, target = done[0], tmp_path / "published"
     publishing.publish(workdir, target)
-    rows = measurements.read(target / "measurements.csv")
+    rows = measurements.read_rows(target / "measurements.csv")
     other = dataclasses.replace(rows[0], seed=7)
-    measurements.write(target / "measurements.csv", [*rows, other])
+    measurements.write_rows(target / "measurements.csv", [*rows, other])
     with pytest.raises(errors.InputError, match=r"holds 1 measure.*seed 7"):
         publishing.publish(workdir, target)
-    assert measurements.read(target / "measurements.csv")[-1] == other
-    measurements.write(target / "measurements.csv", rows)
+    assert measurements.read_rows(target / "measurements.csv")[-1] == other
+    measurements.write_rows(target / "measurements.csv", rows)
     mine = target / "arrays" / "mine.npz"
     mine.write_bytes(b"1")
     with pytest.raises(errors.InputError, match=r"mine\.npz is named by no"):
@@ -362,22 +374,22 @@ def test_what_was_published_is_not_lost(done, tmp_path):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("class_names", None), ("class_names", {"synthetic": "ab"}),
-        ("seeds", "x"), ("failed", ["x"]), ("seconds", "x"),
-        ("versions", None), ("scale", "foo"), ("scale", 3),
+        ("class_names", None),
+        ("class_names", {"synthetic": "ab"}),
+        ("seeds", "x"),
+        ("failed", ["x"]),
+        ("seconds", "x"),
+        ("versions", None),
+        ("scale", "foo"),
+        ("scale", 3),
     ],
-)  # fmt: skip
+)
 def test_a_damaged_account_of_a_run_is_named(done, tmp_path, name, value):
     publishing.publish(done[0], tmp_path / "copy")
     path = tmp_path / "copy" / "reproduction.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), name: value}))
-    for read in (
-        Material.read,
-        lambda at: publishing.publish(at, tmp_path / "b"),
-    ):
-        with pytest.raises(
-            errors.InputError, match=r"reproduction\.json is dam"
-        ):
+    for read in (ReportData.read, lambda at: publishing.publish(at, tmp_path / "b")):
+        with pytest.raises(errors.InputError, match=r"reproduction\.json is dam"):
             read(path.parent)
     assert not (tmp_path / "b").exists()
 
@@ -388,10 +400,10 @@ def test_rows_that_are_missing_or_doubled_are_named(done, tmp_path):
     text = path.read_text()
     path.write_text(text + text.splitlines()[-1] + "\n")
     with pytest.raises(errors.InputError, match="more than once"):
-        Material.read(path.parent)
+        ReportData.read(path.parent)
     path.unlink()
     with pytest.raises(errors.InputError, match=r"measurements\.csv is miss"):
-        Gathered(path.parent)
+        ResultsStore(path.parent)
 
 
 def test_a_workdir_of_another_scale_or_program_is_refused(done, tmp_path):
@@ -408,7 +420,7 @@ def test_a_workdir_of_another_scale_or_program_is_refused(done, tmp_path):
 
 def test_what_fails_does_not_stop_the_rest(done):
     workdir, _, _ = done
-    rows = len(measurements.read(workdir / "measurements.csv"))
+    rows = len(measurements.read_rows(workdir / "measurements.csv"))
 
     def load(dataset):
         config = {"digits": digits, "synthetic": synthetic}[dataset]
@@ -417,13 +429,12 @@ def test_what_fails_does_not_stop_the_rest(done):
             config.attack.epsilon = -1.0
         return config
 
-    request = reproduce.Request(
-        workdir, experiments=("table2", "table3"), scale="smoke",
-        seeds=("1",), epochs=("1",),
-    )  # fmt: skip
+    request = reproduce.ReproductionRequest(
+        workdir, experiments=("table2", "table3"), scale="smoke", seeds=("1",), epochs=("1",)
+    )
     with pytest.raises(errors.InputError, match=r"table2: attack\.epsilon"):
         reproduce.run(request, load, {})
-    assert len(measurements.read(workdir / "measurements.csv")) == rows
+    assert len(measurements.read_rows(workdir / "measurements.csv")) == rows
     page = (workdir / "report" / "report.html").read_text()
     assert "Steps that failed" in page and "attack.epsilon" in page
 
@@ -431,7 +442,7 @@ def test_what_fails_does_not_stop_the_rest(done):
 def test_damaged_results_are_named(tmp_path):
     (tmp_path / "sources.json").write_text('{"half')
     with pytest.raises(errors.InputError, match=r"sources\.json"):
-        Gathered(tmp_path)
+        ResultsStore(tmp_path)
 
 
 def test_a_damaged_account_is_refused_before_all_else(done, tmp_path):

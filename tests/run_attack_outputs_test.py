@@ -14,19 +14,19 @@ import pytest
 from bin import starting
 from configs import synthetic
 from qup import errors, progress
-from qup.attacks.base.result import Shards
+from qup.attacks.base.result import ShardedImages
 from qup.components import attacker
 from qup.evaluation import Accuracy
 from qup.pipelines import attack, attack_table
-from qup.pipelines.request import Request
-from qup.subjects import Subject
+from qup.pipelines.request import AttackRequest
+from qup.subjects import ModelInfo
 
 
 def _request(tmp_path, *names, **given):
     config = synthetic.get_config()
     config.workdir = str(tmp_path / "run")
     given = {"num_images": 40, "batch_size": 16, **given}
-    return attack.run(config, Request(attacks=names, **given))
+    return attack.run(config, AttackRequest(attacks=names, **given))
 
 
 def _model(path, seed=0, activation="softmax"):
@@ -69,9 +69,8 @@ def test_every_model_and_norm_keeps_its_pictures(tmp_path):
 def test_aims_at_targets(tmp_path):
     path = _model(tmp_path / "mine.keras", activation=None)
     text = _request(
-        tmp_path, "pgd", model_path=path, epsilon=0.5,
-        options=("pgd.targets=least_likely",),
-    )  # fmt: skip
+        tmp_path, "pgd", model_path=path, epsilon=0.5, options=("pgd.targets=least_likely",)
+    )
     assert "pgd linf least_likely" in text
     with open(tmp_path / "run" / "measurements.csv", newline="") as file:
         rows = {row["measure"]: row for row in csv.DictReader(file)}
@@ -91,17 +90,25 @@ def test_a_damaged_model_is_told(tmp_path):
 def test_probabilities_are_warned_of_once_on_a_command_line(tmp_path):
     path = _model(tmp_path / "mine.keras")
     done = subprocess.run(
-        [sys.executable, "-m", "bin.run_attack", "--dataset=synthetic",
-         f"--workdir={tmp_path / 'run'}", "--attack=fgsm,pgd",
-         "--num_images=20", f"--model_path={path}"],
-        capture_output=True, text=True,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "bin.run_attack",
+            "--dataset=synthetic",
+            f"--workdir={tmp_path / 'run'}",
+            "--attack=fgsm,pgd",
+            "--num_images=20",
+            f"--model_path={path}",
+        ],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("answers probabilities") == 1
 
 
 def test_of_other_libraries_only_errors_are_shown():
-    shown = starting._Own()
+    shown = starting._LogFilter()
 
     def record(level):
         return logging.LogRecord("absl", level, "/keras/a.py", 1, "x", (), None)
@@ -115,14 +122,14 @@ def test_without_an_attack_figures_are_named_and_no_legend(tmp_path):
         pipeline_root=tmp_path, path=lambda *parts: tmp_path.joinpath(*parts)
     )
     figure = tmp_path / "conjugates.png"
-    text = attack_table.text(run, [], {}, [figure])
+    text = attack_table.format_attack_table(run, [], {}, [figure])
     assert f"Figure        {figure}" in text
     assert "robust:" not in text and "measurements.csv" not in text
     # Nor where only the checks for masking have rows.
-    row = Subject("synthetic", "convnet", "CL", 2, 0).row(
+    row = ModelInfo("synthetic", "convnet", "CL", 2, 0).build_row(
         "masking", Accuracy(1.0, None, 16)
     )
-    text = attack_table.text(run, [row], {}, [figure])
+    text = attack_table.format_attack_table(run, [row], {}, [figure])
     assert "robust:" not in text and "measurements.csv" in text
 
 
@@ -130,9 +137,9 @@ def test_saved_images_are_never_all_in_memory(tmp_path, monkeypatch):
     images = np.random.default_rng(0).random((10, 4, 4, 1), np.float32)
     for i in range(2):
         np.save(tmp_path / f"{i}.npy", images[5 * i : 5 * i + 5])
-    shards = Shards([tmp_path / "0.npy", tmp_path / "1.npy"])
-    monkeypatch.delattr(Shards, "__array__")
-    attacker._save(tmp_path / "all.npy", shards, 3)
+    shards = ShardedImages([tmp_path / "0.npy", tmp_path / "1.npy"])
+    monkeypatch.delattr(ShardedImages, "__array__")
+    attacker._save_images(tmp_path / "all.npy", shards, 3)
     assert np.array_equal(np.load(tmp_path / "all.npy"), images)
 
 
@@ -147,6 +154,6 @@ def test_saved_images_are_never_all_in_memory(tmp_path, monkeypatch):
 )
 def test_a_bar_ends_only_where_its_end_is_known(told, total, monkeypatch):
     seen = []
-    monkeypatch.setattr(progress, "counter", lambda *given: seen.append(given))
-    attacker._counter(told, 7)
+    monkeypatch.setattr(progress, "open_counter", lambda *given: seen.append(given))
+    attacker._create_progress_counter(told, 7)
     assert [count for _, count, _ in seen] == [total]

@@ -15,18 +15,27 @@ import pytest
 from configs import synthetic
 from qup import errors
 from qup.pipelines import attack
-from qup.pipelines.request import Request
+from qup.pipelines.request import AttackRequest
 
 _ROOT = pathlib.Path(__file__).parents[1]
 
 
 def _start(program, workdir, *flags):
     return subprocess.Popen(
-        [sys.executable, "-m", f"bin.{program}", "--dataset=synthetic",
-         f"--workdir={workdir}", *flags],
-        cwd=_ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        [
+            sys.executable,
+            "-m",
+            f"bin.{program}",
+            "--dataset=synthetic",
+            f"--workdir={workdir}",
+            *flags,
+        ],
+        cwd=_ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         start_new_session=True,
-    )  # fmt: skip
+    )
 
 
 def _run(program, workdir, *flags):
@@ -43,16 +52,18 @@ def _rows(workdir):
 def _request(config, tmp_path, *names, **given):
     config.workdir = str(tmp_path / "run")
     given = {"num_images": 40, "batch_size": 16, **given}
-    return attack.run(config, Request(attacks=names, **given))
+    return attack.run(config, AttackRequest(attacks=names, **given))
 
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("attack") / "run"
     flags = (
-        "--attack=pgd,deepfool", "--num_images=50", "--save_images",
+        "--attack=pgd,deepfool",
+        "--num_images=50",
+        "--save_images",
         "--options=pgd.num_steps=5,pgd.keep=first_adversarial",
-    )  # fmt: skip
+    )
     code, out, err = _run("run_attack", workdir, *flags)
     assert code == 0, err
     return workdir, out, flags
@@ -90,9 +101,7 @@ def test_a_second_start_only_looks_up(done):
 def test_another_attack_keeps_classifier_and_rows(done):
     workdir, _, _ = done
     before = {tuple(row.values()) for row in _rows(workdir)}
-    code, _, err = _run(
-        "run_attack", workdir, "--attack=fgsm", "--num_images=50"
-    )
+    code, _, err = _run("run_attack", workdir, "--attack=fgsm", "--num_images=50")
     assert code == 0 and "Trainer.epoch-2: complete" not in err, err
     after = {tuple(row.values()) for row in _rows(workdir)}
     assert before < after
@@ -101,16 +110,11 @@ def test_another_attack_keeps_classifier_and_rows(done):
 @pytest.mark.slow
 def test_takes_what_the_road_has_trained_and_leaves_its_rows(tmp_path):
     workdir = tmp_path / "run"
-    road = (
-        "--config.augmentation.num_steps=2",
-        "--config.attack.check_steps=0",
-    )
+    road = ("--config.augmentation.num_steps=2", "--config.attack.check_steps=0")
     code, _, err = _run("run_ifa", workdir, *road)
     assert code == 0, err
     own = {tuple(row.values()) for row in _rows(workdir)}
-    code, _, err = _run(
-        "run_attack", workdir, "--attack=fgsm", "--num_images=20", *road
-    )
+    code, _, err = _run("run_attack", workdir, "--attack=fgsm", "--num_images=20", *road)
     assert code == 0 and "Trainer.epoch-2: complete" not in err, err
     both = {tuple(row.values()) for row in _rows(workdir)}
     assert own < both
@@ -119,14 +123,14 @@ def test_takes_what_the_road_has_trained_and_leaves_its_rows(tmp_path):
     # Its export is a SavedModel as any other.
     (saved,) = (workdir / "serving" / "classifier").iterdir()
     code, _, err = _run(
-        "run_attack", workdir, "--attack=fgsm", "--num_images=20",
-        f"--saved_model={saved}", *road,
-    )  # fmt: skip
+        "run_attack", workdir, "--attack=fgsm", "--num_images=20", f"--saved_model={saved}", *road
+    )
     assert code == 0, err
     values = {
-        row["value"] for row in _rows(workdir)
+        row["value"]
+        for row in _rows(workdir)
         if (row["attack"], row["measure"]) == ("fgsm", "robust_accuracy")
-    }  # fmt: skip
+    }
     assert len(values) == 1
 
 
@@ -159,9 +163,12 @@ def test_bad_requests_are_told_before_any_work(names, given, message, tmp_path):
 @pytest.mark.slow
 def test_a_killed_attack_goes_on(tmp_path):
     flags = (
-        "--dataset=digits", "--attack=pgd", "--num_images=0",
-        "--options=pgd.num_steps=400,pgd.step_size=0.01", "--batch_size=32",
-    )  # fmt: skip
+        "--dataset=digits",
+        "--attack=pgd",
+        "--num_images=0",
+        "--options=pgd.num_steps=400,pgd.step_size=0.01",
+        "--batch_size=32",
+    )
     whole = tmp_path / "whole"
     code, _, err = _run("run_attack", whole, *flags)
     assert code == 0, err

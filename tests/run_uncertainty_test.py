@@ -19,13 +19,11 @@ from qup.components.label_shuffler import LabelShuffler
 from qup.datasets import examples as files_of_examples
 from qup.measures.uncertainty import records
 from qup.pipelines import uncertainty, uncertainty_choice
-from qup.pipelines.uncertainty import Request
+from qup.pipelines.uncertainty import UncertaintyRequest
 from qup.types import DatasetInfo
 
 _ROOT = pathlib.Path(__file__).parents[1]
-_SMALL = {
-    "num_samples": 1200, "num_chains": 32, "num_steps": 200, "smoke": True,
-}  # fmt: skip
+_SMALL = {"num_samples": 1200, "num_chains": 32, "num_steps": 200, "smoke": True}
 _NETWORKS = {"", "mine", "untrained", "constant", "random_labels"}
 
 
@@ -33,7 +31,7 @@ def _run(workdir, **given):
     config = synthetic.get_config("smoke")
     config.dataset.image_size = 8
     config.workdir = str(workdir)
-    return uncertainty.run(config, Request(**{**_SMALL, **given}))
+    return uncertainty.run(config, UncertaintyRequest(**{**_SMALL, **given}))
 
 
 def _network(path, layers, shape=(8, 8, 1)):
@@ -52,9 +50,8 @@ def _constant(image, bias):
 def _rows(workdir, measure, **wanted):
     return [
         row
-        for row in measurements.read(workdir / "measurements.csv")
-        if row.measure == measure
-        and all(row.parameters.get(k) == v for k, v in wanted.items())
+        for row in measurements.read_rows(workdir / "measurements.csv")
+        if row.measure == measure and all(row.parameters.get(k) == v for k, v in wanted.items())
     ]
 
 
@@ -69,18 +66,20 @@ def done(tmp_path_factory):
     directions = np.random.default_rng(0).normal(size=(2, 8, 8, 1))
     np.save(folder / "directions.npy", directions)
     mine = _network(
-        folder / "mine.keras",
-        lambda image: keras.layers.Dense(4)(keras.layers.Flatten()(image)),
+        folder / "mine.keras", lambda image: keras.layers.Dense(4)(keras.layers.Flatten()(image))
     )
     given = {
         "labels": ("3",),
         "estimator": "both",
         "directions": (
-            "pca:2", "pixel:7", "random:1", "sign_gradient",
+            "pca:2",
+            "pixel:7",
+            "random:1",
+            "sign_gradient",
             f"file:{folder / 'directions.npy'}",
         ),
         "model_paths": (mine,),
-    }  # fmt: skip
+    }
     workdir = folder / "run"
     return workdir, _run(workdir, **given), given
 
@@ -88,8 +87,14 @@ def done(tmp_path_factory):
 def test_table_words_and_figures(done):
     workdir, text, _ = done
     assert text.startswith("convnet on synthetic, label 3, packet loss, window")
-    for name in ("trained", "trained, T = 0.25", "trained, window:0.05",
-                 "trained, window:0.2", "random labels", "mine"):  # fmt: skip
+    for name in (
+        "trained",
+        "trained, T = 0.25",
+        "trained, window:0.05",
+        "trained, window:0.2",
+        "random labels",
+        "mine",
+    ):
         assert re.search(rf"^{re.escape(name)}  ", text, re.M), name
     for axis in ("pixel:7", "pca:1", "file:0"):
         assert re.search(rf"^{axis} +IS .* \+- ", text, re.M), axis
@@ -107,8 +112,13 @@ def test_table_words_and_figures(done):
 
 def test_every_network_has_its_rows(done):
     workdir, _, _ = done
-    for measure in ("sigma_x", "sigma_p", "uncertainty_product",
-                    "uncertainty_bound", "boundary_term"):  # fmt: skip
+    for measure in (
+        "sigma_x",
+        "sigma_p",
+        "uncertainty_product",
+        "uncertainty_bound",
+        "boundary_term",
+    ):
         rows = _rows(workdir, measure, statistic="mean", domain="window:0.1")
         assert {row.parameters["control"] for row in rows} == _NETWORKS
         assert all(row.stderr is not None for row in rows)
@@ -120,8 +130,7 @@ def test_every_network_has_its_rows(done):
     (walked,) = _rows(workdir, "r_hat", control="", temperature=1.0)
     assert walked.parameters["estimator"] == "mcmc"
     (least,) = _rows(workdir, "least_effective_sample_size", control="")
-    (middle,) = _rows(workdir, "effective_sample_size", estimator="mcmc",
-                      control="")  # fmt: skip
+    (middle,) = _rows(workdir, "effective_sample_size", estimator="mcmc", control="")
     assert 0 < least.value < middle.value and middle.value > 500
 
 
@@ -144,25 +153,30 @@ def test_temperature_leaves_ta_and_moves_the_widths(done):
     assert {row.parameters["temperature"] for row in rows} == {0.25, 1.0, 4.0}
     assert len({row.value for row in rows}) == 1
     widths = [
-        _mean(workdir, "sigma_p", control="", estimator="importance",
-              domain="window:0.1", temperature=heat).value
+        _mean(
+            workdir,
+            "sigma_p",
+            control="",
+            estimator="importance",
+            domain="window:0.1",
+            temperature=heat,
+        ).value
         for heat in (0.25, 4.0)
-    ]  # fmt: skip
+    ]
     assert widths[0] != widths[1]
 
 
 def test_records_are_where_the_rows_say(done):
     workdir, _, _ = done
-    row = _mean(workdir, "sigma_x", control="", temperature=1.0,
-                domain="window:0.1", estimator="importance")  # fmt: skip
+    row = _mean(
+        workdir, "sigma_x", control="", temperature=1.0, domain="window:0.1", estimator="importance"
+    )
     arrays, told = records.load(workdir / row.artifact)
     pixels = [name.startswith("pixel:") for name in arrays["axes"]]
     assert sum(pixels) == 64
     assert abs(arrays["sigma_x"][pixels].mean() - row.value) < row.stderr
     assert told["image_shape"] == [8, 8, 1] and told["label"] == 3
-    assert {check["name"] for check in told["checks"]} == {
-        "covariance", "momentum", "forms",
-    }  # fmt: skip
+    assert {check["name"] for check in told["checks"]} == {"covariance", "momentum", "forms"}
     folder = (workdir / row.artifact).parent
     _, walked = records.load(folder / "mcmc.npz")
     names = {check["name"] for check in walked["checks"]}
@@ -175,8 +189,7 @@ def test_records_are_where_the_rows_say(done):
         assert matrices["least"] > -1e-9
         least = float(matrices["least"])
     assert walked["matrix"]["count"] == 6
-    (row,) = _rows(workdir, "matrix_least_eigenvalue", estimator="mcmc",
-                   control="")  # fmt: skip
+    (row,) = _rows(workdir, "matrix_least_eigenvalue", estimator="mcmc", control="")
     assert row.value == walked["matrix"]["least"][0] == least
     own = _rows(
         workdir,
@@ -203,9 +216,11 @@ def test_another_packet_on_the_box_in_the_same_workdir(done, caplog):
     workdir, _, _ = done
     before = len(_rows(workdir, "sigma_x"))
     given = {
-        "packet": "prob", "domain": "box", "temperatures": ("0.001",),
+        "packet": "prob",
+        "domain": "box",
+        "temperatures": ("0.001",),
         "directions": ("random:1",),
-    }  # fmt: skip
+    }
     with caplog.at_level("INFO", logger="qup"):
         text = _run(workdir, labels=("3",), **given)
     assert "Trainer.epoch-2: complete" not in caplog.text
@@ -344,22 +359,22 @@ def test_directions_of_the_home_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     np.save(tmp_path / "u.npy", np.eye(2, 64, dtype=np.int32))
     info = DatasetInfo("mine", (8, 8, 1), ("a", "b"), {"test": 10})
-    request = Request(directions=("file:~/u.npy",))
-    given, file = uncertainty_choice.directions(request, info)
+    request = UncertaintyRequest(directions=("file:~/u.npy",))
+    given, file = uncertainty_choice.parse_directions(request, info)
     packet = types.SimpleNamespace(size=64)
-    _, named = uncertainty_places.lines(packet, None, given, file=file, seed=0)
+    _, named = uncertainty_places.choose_axes(packet, None, given, directions_file=file, seed=0)
     assert named == ["file:0", "file:1"]
 
 
 def test_a_window_is_told_to_its_last_digit():
     texts = {"0.123456789": "0.123456789", "1.0": "1", "1e-4": "0.0001"}
     for given, told in texts.items():
-        assert Request(domain=f"window:{given}").setting() == f"window:{told}"
+        assert UncertaintyRequest(domain=f"window:{given}").format_domain() == f"window:{told}"
 
 
 def test_temperatures_are_told_once():
-    request = Request(temperatures=("4", "1", "0.25", "4.0"))
-    assert request.heats() == [4, 0.25]
+    request = UncertaintyRequest(temperatures=("4", "1", "0.25", "4.0"))
+    assert request.parse_temperatures() == [4, 0.25]
 
 
 @pytest.mark.parametrize(
@@ -370,14 +385,10 @@ def test_temperatures_are_told_once():
         ((8, 8, 1), 1, r"float32 \[batch, 4\]; it gives \[2, 1\]"),
     ],
 )
-def test_networks_of_other_images_are_told_first(
-    tmp_path, shape, classes, message, caplog
-):
+def test_networks_of_other_images_are_told_first(tmp_path, shape, classes, message, caplog):
     path = _network(
         tmp_path / "other.keras",
-        lambda image: keras.layers.Dense(classes)(
-            keras.layers.Flatten()(image)
-        ),
+        lambda image: keras.layers.Dense(classes)(keras.layers.Flatten()(image)),
         shape,
     )
     with (
@@ -407,9 +418,8 @@ def test_shuffled_labels_are_the_same_labels_elsewhere(done, tmp_path):
     one, other = (files_of_examples.read(p) for p in (true, shuffled.path))
     for split in ("train", "test"):
         for name, a, b in zip(
-            ("images", "labels", "ids"), one.arrays(split),
-            other.arrays(split), strict=True,
-        ):  # fmt: skip
+            ("images", "labels", "ids"), one.get_arrays(split), other.get_arrays(split), strict=True
+        ):
             moved = (split, name) == ("train", "labels")
             assert np.array_equal(a, b) != moved
             assert np.array_equal(np.sort(a, 0), np.sort(b, 0)) or not moved
@@ -418,21 +428,23 @@ def test_shuffled_labels_are_the_same_labels_elsewhere(done, tmp_path):
 def test_untrained_control_is_where_the_training_begins(done):
     workdir, _, _ = done
     (folder,) = (workdir / "pipeline").glob("ControlBuilder.untrained/model/*")
-    subject = artifacts.subject(folder)
+    subject = artifacts.load_model_info(folder)
     assert (subject.epochs, subject.model) == (0, "convnet")
     network = artifacts.load_network(folder)
     assert not network.get_layer("logits").bias.numpy().any()
 
 
 def test_the_program_prints_one_line_for_a_mistake(tmp_path):
-    flags = ("--dataset=synthetic", "--labels=0,12", "--smoke",
-             f"--workdir={tmp_path / 'run'}")  # fmt: skip
+    flags = ("--dataset=synthetic", "--labels=0,12", "--smoke", f"--workdir={tmp_path / 'run'}")
     done = subprocess.run(
         [sys.executable, "-m", "bin.run_uncertainty", *flags],
-        cwd=_ROOT, text=True, capture_output=True, timeout=900, check=False,
-    )  # fmt: skip
+        cwd=_ROOT,
+        text=True,
+        capture_output=True,
+        timeout=900,
+        check=False,
+    )
     assert done.returncode == 1 and not done.stdout
     assert done.stderr == (
-        "Error: --labels: a label of synthetic is a whole number from 0 to 3; "
-        "got 12.\n"
+        "Error: --labels: a label of synthetic is a whole number from 0 to 3; got 12.\n"
     )

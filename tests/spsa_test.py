@@ -29,11 +29,11 @@ def _one_gradient(logits_fn, images, labels, **options):
     Returns:
       (gradients, batches, calls of one batch).
     """
-    method = attacks.method("spsa", epsilon=0.1, **options)
+    method = attacks.build_method("spsa", epsilon=0.1, **options)
     examples = _examples(images, labels)
-    state = method.init(base.Victim(logits_fn, len(labels)), examples)
+    state = method.init(base.QueryCounter(logits_fn, len(labels)), examples)
     for batches in range(1, 20):
-        victim = base.Victim(logits_fn, len(labels))
+        victim = base.QueryCounter(logits_fn, len(labels))
         state = method.step(victim, examples, state)
         if np.any(state["mean"]):
             # Adam's first mean is a tenth of the first gradient.
@@ -62,16 +62,13 @@ def test_estimates_the_gradient(shape):
 
 
 @pytest.mark.parametrize(
-    "num_samples,batches,calls",
-    [(2, 1, 3), (32, 1, 33), (34, 2, 19), (128, 4, 33)],
+    "num_samples,batches,calls", [(2, 1, 3), (32, 1, 33), (34, 2, 19), (128, 4, 33)]
 )
 def test_samples_come_in_batches(num_samples, batches, calls):
     logits_fn, _ = black_box.linear((4, 6))
     images = black_box.grid_images(3, (4, 6))
     labels = black_box.classes(logits_fn, images)
-    counted = _one_gradient(logits_fn, images, labels, num_samples=num_samples)[
-        1:
-    ]
+    counted = _one_gradient(logits_fn, images, labels, num_samples=num_samples)[1:]
     assert counted == (batches, calls)
 
 
@@ -85,11 +82,11 @@ def test_adam_equals_the_naive_one():
         rise = steep * (images - 0.51)
         return tf.concat([tf.ones_like(rise), rise], 1)
 
-    method = attacks.method(
+    method = attacks.build_method(
         "spsa", epsilon=1.0, learning_rate=rate, delta=1e-3, num_samples=2
     )
     examples = _examples(np.full((1, 1), at, np.float32), [0], 1.0)
-    victim = base.Victim(logits_fn, 1)
+    victim = base.QueryCounter(logits_fn, 1)
     state = method.init(victim, examples)
     state["images"] = examples.images
     mean = square = 0.0
@@ -111,9 +108,16 @@ def test_linear_model_is_broken_where_it_can_be(norm, shape):
     far = black_box.linear_distances(weights, images, labels, _DUALS[norm])
     epsilon = 1.2 * float(np.median(far))
     found = black_box.run(
-        "spsa", logits_fn, images, labels, epsilon=epsilon, norm=norm,
-        bounds=None, num_steps=60, learning_rate=epsilon / 8,
-    )  # fmt: skip
+        "spsa",
+        logits_fn,
+        images,
+        labels,
+        epsilon=epsilon,
+        norm=norm,
+        bounds=None,
+        num_steps=60,
+        learning_rate=epsilon / 8,
+    )
     assert not found.success[far > epsilon * (1 + 1e-4)].any()
     assert found.success[far < epsilon / 1.2].mean() > 0.9
     # The clean image once, then 60 gradients of 4 x 33 images.
@@ -122,9 +126,7 @@ def test_linear_model_is_broken_where_it_can_be(norm, shape):
     assert (found.gradient_calls == 0).all()
     lengths = black_box.lengths(found.images, images, norm)
     assert (lengths <= epsilon * (1 + 1e-5)).all()
-    np.testing.assert_array_equal(
-        found.images[~found.success], images[~found.success]
-    )
+    np.testing.assert_array_equal(found.images[~found.success], images[~found.success])
 
 
 @pytest.mark.parametrize("width", [1.0, 256.0])
@@ -134,9 +136,8 @@ def test_stays_inside_box_and_ball(width):
     labels = black_box.classes(logits_fn, images)
     for norm, epsilon in (("linf", 0.05 * width), ("l2", 0.2 * width)):
         moved = attacks.get("spsa")(
-            logits_fn, images, labels, epsilon=epsilon, norm=norm,
-            bounds=(0, width), num_steps=4,
-        )  # fmt: skip
+            logits_fn, images, labels, epsilon=epsilon, norm=norm, bounds=(0, width), num_steps=4
+        )
         lengths = black_box.lengths(moved, images, norm)
         assert (lengths <= epsilon * (1 + 1e-5)).all() and (lengths > 0).all()
         assert np.min(moved) >= 0 and np.max(moved) <= width
@@ -157,15 +158,12 @@ def test_rows_depend_on_nothing_but_themselves():
     attack = attacks.get("spsa")
     whole = attack(logits_fn, images, labels, ids=ids, **options).numpy()
     order = np.random.default_rng(0).permutation(16)
-    mixed = attack(
-        logits_fn, images[order], labels[order], ids=ids[order], **options
-    )
+    mixed = attack(logits_fn, images[order], labels[order], ids=ids[order], **options)
     np.testing.assert_allclose(mixed, whole[order], atol=1e-5)
     for size in (1, 6):
         found = black_box.run(
-            "spsa", logits_fn, images, labels, ids=ids, batch_size=size,
-            **options,
-        )  # fmt: skip
+            "spsa", logits_fn, images, labels, ids=ids, batch_size=size, **options
+        )
         hit = found.success
         assert 0 < hit.sum() < 16
         np.testing.assert_allclose(found.images[hit], whole[hit], atol=1e-5)
@@ -177,14 +175,10 @@ def test_scales_of_box_and_logits_change_nothing():
     logits_fn, images, labels, options = _setting()
     attack = attacks.get("spsa")
     whole = attack(logits_fn, images, labels, **options)
-    louder = attack(
-        lambda images: 8 * logits_fn(images), images, labels, **options
-    )
+    louder = attack(lambda images: 8 * logits_fn(images), images, labels, **options)
     np.testing.assert_allclose(louder, whole, atol=1e-5)
     options |= {"bounds": (0, 256), "epsilon": 16.0}
-    wide = attack(
-        lambda images: logits_fn(images / 256), images * 256, labels, **options
-    )
+    wide = attack(lambda images: logits_fn(images / 256), images * 256, labels, **options)
     np.testing.assert_allclose(wide / 256, whole, atol=1e-5)
 
 
@@ -192,9 +186,15 @@ def test_targets_are_reached():
     logits_fn, images, labels, _ = _setting()
     targets = (labels + 1) % 3
     found = black_box.run(
-        "spsa", logits_fn, images, targets, epsilon=0.5, targeted=True,
-        learning_rate=0.1, num_steps=20,
-    )  # fmt: skip
+        "spsa",
+        logits_fn,
+        images,
+        targets,
+        epsilon=0.5,
+        targeted=True,
+        learning_rate=0.1,
+        num_steps=20,
+    )
     assert found.success.mean() > 0.8
     reached = black_box.classes(logits_fn, found.images) == targets
     np.testing.assert_array_equal(reached, found.success)
@@ -202,9 +202,7 @@ def test_targets_are_reached():
 
 def test_misclassified_images_are_their_own_answers():
     logits_fn, images, labels, options = _setting()
-    found = black_box.run(
-        "spsa", logits_fn, images, (labels + 1) % 3, **options
-    )
+    found = black_box.run("spsa", logits_fn, images, (labels + 1) % 3, **options)
     assert found.success.all() and (found.forward_calls == 1).all()
     np.testing.assert_array_equal(found.images, images)
 
@@ -258,7 +256,7 @@ def test_a_sweep_traces_once():
 )
 def test_bad_options(options, message):
     with pytest.raises(InputError, match=message):
-        attacks.method("spsa", **{"epsilon": 0.1} | options)
+        attacks.build_method("spsa", **{"epsilon": 0.1} | options)
 
 
 @pytest.fixture(scope="module")
@@ -269,11 +267,8 @@ def digits():
 @pytest.mark.parametrize("norm,epsilon", [("linf", 0.15), ("l2", 0.9)])
 def test_beats_noise_of_the_same_size(norm, epsilon, digits):
     network, images, labels = digits
-    found = black_box.run(
-        "spsa", network, images, labels, epsilon=epsilon, norm=norm,
-        num_steps=20,
-    )  # fmt: skip
-    keys = draws.keys(1, tf.range(len(labels)))
+    found = black_box.run("spsa", network, images, labels, epsilon=epsilon, norm=norm, num_steps=20)
+    keys = draws.make_keys(1, tf.range(len(labels)))
     noise = norms.normalise(draws.normal(keys, (8, 8, 1)), norm)
     noisy = np.clip(images + epsilon * noise, 0, 1)
     by_noise = np.mean(black_box.classes(network, noisy) != labels)
@@ -287,7 +282,5 @@ def test_needs_no_gradient(digits):
     with pytest.raises(InputError, match="no gradient"):
         attacks.get("pgd")(rounded, images, labels, epsilon=0.2)
     # Samples less than half a level away would all be rounded alike.
-    found = black_box.run(
-        "spsa", rounded, images, labels, epsilon=0.2, delta=0.05, num_steps=20
-    )
+    found = black_box.run("spsa", rounded, images, labels, epsilon=0.2, delta=0.05, num_steps=20)
     assert found.success.mean() > 0.5

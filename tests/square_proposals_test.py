@@ -38,10 +38,10 @@ def _naive_share(p_init, it, num_queries=None):
 def test_schedule_equals_the_naive_one(num_queries):
     its = np.arange(0, num_queries or 12000, 3)
     rescale = {"rescale_schedule": True, "num_queries": num_queries}
-    method = attacks.method(
+    method = attacks.build_method(
         "square", epsilon=1, p_init=0.3, **(rescale if num_queries else {})
     )
-    shares = method.share(tf.constant(its, tf.int32))
+    shares = method.compute_share(tf.constant(its, tf.int32))
     naive = [_naive_share(0.3, it, num_queries) for it in its]
     np.testing.assert_allclose(shares, naive, rtol=1e-6)
 
@@ -59,7 +59,7 @@ def test_schedule_equals_the_naive_one(num_queries):
     ],
 )
 def test_sides(norm, share, side):
-    sides = square_proposals.sides(tf.constant([share]), (9, 7, 3), norm)
+    sides = square_proposals.compute_window_sides(tf.constant([share]), (9, 7, 3), norm)
     assert sides.numpy() == [min(side, 7)]
 
 
@@ -82,9 +82,9 @@ def _naive_bump(side):
 def test_bump_equals_the_naive_one(side):
     place = tf.range(-2, 10)[None]
     for flip in (False, True):
-        bump = square_bumps.bump(
-            tf.constant([side]), place, place + 1, tf.constant([flip])
-        )[0].numpy()
+        bump = square_bumps.build_bump(tf.constant([side]), place, place + 1, tf.constant([flip]))[
+            0
+        ].numpy()
         naive = np.zeros((12, 12))
         shown = _naive_bump(side)
         naive[2 : 2 + side, 1 : 1 + side] = shown.T if flip else shown
@@ -94,34 +94,34 @@ def test_bump_equals_the_naive_one(side):
 def _ball(norm, shape=(9, 7, 3), count=40, bounds=None, epsilon=0.5):
     images = tf.constant(black_box.grid_images(count, shape))
     budget = tf.fill((count, 1, 1, 1), epsilon)
-    keys = draws.keys(3, tf.range(count))
-    return square_proposals.Ball(images, budget, norm, bounds), keys
+    keys = draws.make_keys(3, tf.range(count))
+    return square_proposals.SearchBall(images, budget, norm, bounds), keys
 
 
 @pytest.mark.parametrize("shape", [(9, 7, 3), (4, 11, 1), (3, 6, 2)])
 @pytest.mark.parametrize("norm", norms.NAMES)
 def test_searches_on_the_sphere(norm, shape):
     ball, keys = _ball(norm, shape)
-    best = square_proposals.start(ball, keys)
-    side = square_proposals.sides(tf.fill((40,), 0.3), shape, norm)
+    best = square_proposals.sample_start(ball, keys)
+    side = square_proposals.compute_window_sides(tf.fill((40,), 0.3), shape, norm)
     for _ in range(3):
         lengths = black_box.lengths(best, ball.images.numpy(), norm)
         np.testing.assert_allclose(lengths, 0.5, rtol=1e-5)
-        best = square_proposals.propose(ball, best, side, keys)
+        best = square_proposals.propose_images(ball, best, side, keys)
 
 
 def test_stripes_are_vertical():
     ball, keys = _ball("linf")
-    delta = square_proposals.start(ball, keys) - ball.images
+    delta = square_proposals.sample_start(ball, keys) - ball.images
     assert np.ptp(delta, axis=1).max() < 1e-6
     assert (np.ptp(delta, axis=2) > 0.5).all()
 
 
 def test_every_row_has_its_own_window():
     ball, keys = _ball("linf", count=200)
-    best = square_proposals.start(ball, keys)
+    best = square_proposals.sample_start(ball, keys)
     side = tf.constant(np.arange(200) % 7 + 1, tf.int32)
-    moved = square_proposals.propose(ball, best, side, keys)
+    moved = square_proposals.propose_images(ball, best, side, keys)
     changed = np.any(moved != best, axis=3)
     corners = set()
     for row, s in zip(changed, side.numpy(), strict=True):
@@ -136,10 +136,10 @@ def test_every_row_has_its_own_window():
 
 def test_signs_are_drawn_again_until_they_change_the_image():
     ball, keys = _ball("linf", (1, 1, 3), count=4000)
-    best = square_proposals.start(ball, keys)
+    best = square_proposals.sample_start(ball, keys)
     side = tf.ones(4000, tf.int32)
     # Keys other than the start's, as those of a query are.
-    moved = square_proposals.propose(ball, best, side, draws.keys(1, keys))
+    moved = square_proposals.propose_images(ball, best, side, draws.make_keys(1, keys))
     turned = np.reshape(moved != best, (4000, 3)) @ [1, 2, 4]
     ways = np.bincount(turned, minlength=8) / 4000
     # All ways to turn one, two or three of the signs are as likely.
@@ -150,13 +150,11 @@ def test_signs_are_drawn_again_until_they_change_the_image():
 @pytest.mark.parametrize("norm", ["l2", "l1"])
 def test_window_gains_what_the_other_loses(norm):
     ball, keys = _ball(norm, (12, 12, 2))
-    best = square_proposals.start(ball, keys)
+    best = square_proposals.sample_start(ball, keys)
     side = tf.fill((40,), 3)
-    moved = square_proposals.propose(ball, best, side, draws.keys(1, keys))
+    moved = square_proposals.propose_images(ball, best, side, draws.make_keys(1, keys))
     before, after = best - ball.images, moved - ball.images
-    emptied = np.sum(
-        (np.abs(after) < 1e-7) & (np.abs(before) > 1e-4), (1, 2, 3)
-    )
+    emptied = np.sum((np.abs(after) < 1e-7) & (np.abs(before) > 1e-4), (1, 2, 3))
     assert np.median(emptied) > 0
     if norm == "l2":
         # All but two windows of 3 x 3 are as they were.
@@ -196,9 +194,7 @@ def test_projection_to_ball_and_box(epsilon, high):
     total = np.abs(moved.astype(np.float64)).sum((1, 2, 3))
     assert (total <= epsilon * high * (1 + 1e-6)).all()
     for row in range(20):
-        wanted = _naive_projection(
-            delta[row].astype(float), images[row], epsilon * high, 0, high
-        )
+        wanted = _naive_projection(delta[row].astype(float), images[row], epsilon * high, 0, high)
         np.testing.assert_allclose(moved[row], wanted, atol=2e-6 * high)
 
 
@@ -206,14 +202,12 @@ def test_projection_to_ball_and_box(epsilon, high):
 def test_bumps_scale_with_the_box(norm):
     shape = (8, 6, 1)
     ball, keys = _ball(norm, shape, bounds=(0, 1))
-    wide = ball._replace(
-        images=ball.images * 256, budget=ball.budget * 256, bounds=(0, 256)
-    )
+    wide = ball._replace(images=ball.images * 256, budget=ball.budget * 256, bounds=(0, 256))
     side = tf.fill((40,), 3)
-    best = [square_proposals.start(one, keys) for one in (ball, wide)]
+    best = [square_proposals.sample_start(one, keys) for one in (ball, wide)]
     for _ in range(2):
         np.testing.assert_allclose(best[1] / 256, best[0], atol=1e-5)
         best = [
-            square_proposals.propose(one, at, side, keys)
+            square_proposals.propose_images(one, at, side, keys)
             for one, at in zip((ball, wide), best, strict=True)
         ]

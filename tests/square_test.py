@@ -28,9 +28,15 @@ def test_linear_model_is_broken_where_it_can_be(norm, room):
     far = black_box.linear_distances(weights, images, labels, _DUALS[norm])
     epsilon = 1.5 * float(np.median(far))
     found = black_box.run(
-        "square", logits_fn, images, labels, epsilon=epsilon, norm=norm,
-        bounds=None, num_queries=600,
-    )  # fmt: skip
+        "square",
+        logits_fn,
+        images,
+        labels,
+        epsilon=epsilon,
+        norm=norm,
+        bounds=None,
+        num_queries=600,
+    )
     assert not found.success[far > epsilon * (1 + 1e-4)].any()
     # Windows of 3 x 3 leave some of an L2 or L1 ball's edge unused.
     assert np.sum(far < epsilon / room) > 15
@@ -63,15 +69,11 @@ def test_stays_inside_and_gives_failures_back(norm, bounds):
     found = black_box.run("square", logits_fn, images, labels, **options)
     for ends in (moved.numpy(), found.images):
         assert np.isfinite(ends).all()
-        assert (
-            black_box.lengths(ends, images, norm) <= epsilon * (1 + 1e-5)
-        ).all()
+        assert (black_box.lengths(ends, images, norm) <= epsilon * (1 + 1e-5)).all()
         if bounds:
             assert ends.min() >= 0 and ends.max() <= width
     assert 0 < found.success.sum() < 32
-    np.testing.assert_array_equal(
-        found.images[~found.success], images[~found.success]
-    )
+    np.testing.assert_array_equal(found.images[~found.success], images[~found.success])
     wrong = black_box.classes(logits_fn, found.images) != labels
     np.testing.assert_array_equal(wrong, found.success)
 
@@ -96,26 +98,19 @@ def test_rows_depend_on_nothing_but_themselves():
     )
     np.testing.assert_array_equal(mixed, whole.numpy()[order])
     results = [
-        black_box.run(
-            "square", logits_fn, images, labels, ids=ids, batch_size=size,
-            **options,
-        )
+        black_box.run("square", logits_fn, images, labels, ids=ids, batch_size=size, **options)
         for size in (1, 9, 24)
-    ]  # fmt: skip
+    ]
     assert 0 < results[0].success.sum() < 24
     for other in results[1:]:
         np.testing.assert_array_equal(other.images, results[0].images)
-        np.testing.assert_array_equal(
-            other.forward_calls, results[0].forward_calls
-        )
+        np.testing.assert_array_equal(other.forward_calls, results[0].forward_calls)
 
 
 def test_scales_of_box_and_logits_change_nothing():
     logits_fn, images, labels, options = _exact()
     whole = attacks.get("square")(logits_fn, images, labels, **options)
-    louder = attacks.get("square")(
-        lambda images: 8 * logits_fn(images), images, labels, **options
-    )
+    louder = attacks.get("square")(lambda images: 8 * logits_fn(images), images, labels, **options)
     np.testing.assert_array_equal(louder, whole)
     options |= {"bounds": (0, 256), "epsilon": 16.0}
     wide = attacks.get("square")(
@@ -129,9 +124,7 @@ def test_seeds_and_restarts():
     options = {"epsilon": 1 / 16, "num_queries": 12}
 
     def broken(**more):
-        found = black_box.run(
-            "square", logits_fn, images, labels, **options | more
-        )
+        found = black_box.run("square", logits_fn, images, labels, **options | more)
         return found.success, found.images
 
     once, ends = broken()
@@ -142,9 +135,7 @@ def test_seeds_and_restarts():
     assert (thrice >= once).all() and thrice.sum() > once.sum()
 
 
-@pytest.mark.parametrize(
-    "targeted,loss", [(False, losses.margin), (True, losses.cross_entropy)]
-)
+@pytest.mark.parametrize("targeted,loss", [(False, losses.margin), (True, losses.cross_entropy)])
 def test_climbs_the_margin_or_descends_to_the_target(targeted, loss):
     logits_fn, images, labels, _ = _exact()
     examples = base.Examples(
@@ -154,19 +145,17 @@ def test_climbs_the_margin_or_descends_to_the_target(targeted, loss):
         tf.fill([24], 0.1),
         tf.constant(0),
     )
-    method = attacks.method("square", epsilon=0.1, targeted=targeted)
-    state = method.init(base.Victim(logits_fn, 24), examples)
+    method = attacks.build_method("square", epsilon=0.1, targeted=targeted)
+    state = method.init(base.QueryCounter(logits_fn, 24), examples)
     for _ in range(5):
         before = state
-        state = method.step(base.Victim(logits_fn, 24), examples, state)
+        state = method.step(base.QueryCounter(logits_fn, 24), examples, state)
         sign = -1 if targeted else 1
         value = sign * loss(logits_fn(state["images"]), labels)
         better = value > before["loss"]
         np.testing.assert_array_equal(state["loss"] > before["loss"], better)
         kept = ~better.numpy() & ~state["found"].numpy()
-        np.testing.assert_array_equal(
-            state["images"][kept], before["images"][kept]
-        )
+        np.testing.assert_array_equal(state["images"][kept], before["images"][kept])
         np.testing.assert_allclose(state["loss"], value, atol=1e-5)
     assert before["queries"].numpy().tolist() == [5] * 24
 
@@ -175,9 +164,8 @@ def test_targets_are_reached():
     logits_fn, images, labels, _ = _exact()
     targets = (labels + 1) % 3
     found = black_box.run(
-        "square", logits_fn, images, targets, epsilon=0.3, targeted=True,
-        num_queries=400,
-    )  # fmt: skip
+        "square", logits_fn, images, targets, epsilon=0.3, targeted=True, num_queries=400
+    )
     assert found.success.mean() > 0.8
     reached = black_box.classes(logits_fn, found.images) == targets
     np.testing.assert_array_equal(reached, found.success)
@@ -185,9 +173,7 @@ def test_targets_are_reached():
 
 def test_misclassified_images_are_their_own_answers():
     logits_fn, images, labels, _ = _exact()
-    found = black_box.run(
-        "square", logits_fn, images, (labels + 1) % 3, epsilon=0.1
-    )
+    found = black_box.run("square", logits_fn, images, (labels + 1) % 3, epsilon=0.1)
     assert found.success.all() and (found.forward_calls == 2).all()
     np.testing.assert_array_equal(found.images, images)
 
@@ -199,18 +185,12 @@ def test_constant_model_and_no_budget(norm):
     options = {"norm": norm, "num_queries": 30}
     constant = black_box.constant()
     labels = np.zeros(6, np.int32)
-    moved = attacks.get("square")(
-        constant, images, labels, epsilon=0.3, **options
-    )
+    moved = attacks.get("square")(constant, images, labels, epsilon=0.3, **options)
     assert np.isfinite(moved).all()
-    found = black_box.run(
-        "square", constant, images, labels, epsilon=0.3, **options
-    )
+    found = black_box.run("square", constant, images, labels, epsilon=0.3, **options)
     assert not found.success.any() and (found.forward_calls == 31).all()
     np.testing.assert_array_equal(found.images, images)
-    still = attacks.get("square")(
-        constant, images, labels, epsilon=0.0, **options
-    )
+    still = attacks.get("square")(constant, images, labels, epsilon=0.0, **options)
     np.testing.assert_array_equal(still, images)
 
 
@@ -245,7 +225,7 @@ def test_a_sweep_traces_once():
 )
 def test_bad_options(options, message):
     with pytest.raises(InputError, match=message):
-        attacks.method("square", **{"epsilon": 0.1} | options)
+        attacks.build_method("square", **{"epsilon": 0.1} | options)
 
 
 @pytest.mark.parametrize("shape", [(8,), (4, 6)])
@@ -261,22 +241,19 @@ def digits():
     return black_box.digits()
 
 
-@pytest.mark.parametrize(
-    "norm,epsilon", [("linf", 0.15), ("l2", 0.9), ("l1", 4.0)]
-)
+@pytest.mark.parametrize("norm,epsilon", [("linf", 0.15), ("l2", 0.9), ("l1", 4.0)])
 def test_beats_noise_of_the_same_size(norm, epsilon, digits):
     network, images, labels = digits
     found = black_box.run(
-        "square", network, images, labels, epsilon=epsilon, norm=norm,
-        num_queries=150,
-    )  # fmt: skip
+        "square", network, images, labels, epsilon=epsilon, norm=norm, num_queries=150
+    )
     budget = tf.fill((60, 1, 1, 1), epsilon)
-    keys = draws.keys(1, tf.range(60))
+    keys = draws.make_keys(1, tf.range(60))
     noise = norms.sample(tf.constant(images), budget, norm, keys)
     # As long as the ball allows: at its corners, or on its sphere.
     longest = tf.sign(noise)
     if norm != "linf":
-        longest = noise / norms.rows(norms.length(noise, norm), noise)
+        longest = noise / norms.expand_like(norms.compute_norm(noise, norm), noise)
     noisy = np.clip(images + epsilon * longest, 0, 1)
     by_noise = np.mean(black_box.classes(network, noisy) != labels)
     assert found.success.mean() > by_noise + 0.3
@@ -288,7 +265,5 @@ def test_needs_no_gradient(digits):
     labels = black_box.classes(rounded, images)
     with pytest.raises(InputError, match="no gradient"):
         attacks.get("pgd")(rounded, images, labels, epsilon=0.2)
-    found = black_box.run(
-        "square", rounded, images, labels, epsilon=0.2, num_queries=100
-    )
+    found = black_box.run("square", rounded, images, labels, epsilon=0.2, num_queries=100)
     assert found.success.mean() > 0.5

@@ -7,19 +7,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from qup import (
-    augmentation,
-    datasets,
-    evaluation,
-    models,
-    training,
-    translation,
-)
+from qup import augmentation, datasets, evaluation, models, training, translation
 from qup.errors import InputError
-from qup.pix2pix import Pix2Pix, discriminator
+from qup.pix2pix import Pix2Pix, build_discriminator
 from qup.training.classifier import Plateau
 from qup.types import Recipe
-from qup.unet import unet
+from qup.unet import build_unet
 
 
 class _KilledError(Exception):
@@ -53,7 +46,7 @@ def test_a_classifier_learns():
     )
     assert [epoch for epoch, _ in seen] == [1, 2, 3, 4, 5, 6]
     assert seen[-1][1]["loss"] < 0.5 * seen[0][1]["loss"]
-    accuracy = evaluation.accuracy(model, data.evaluation_batches("test", 64))
+    accuracy = evaluation.evaluate_accuracy(model, data.evaluation_batches("test", 64))
     assert accuracy.value > 90
 
 
@@ -73,9 +66,13 @@ def test_a_killed_training_ends_as_an_uninterrupted_one(name, tmp_path):
     resumed = models.build(name, data.info, width=0.25, seed=9)
     epochs = []
     _fit(
-        data, resumed, 3, augment=True, directory=tmp_path,
+        data,
+        resumed,
+        3,
+        augment=True,
+        directory=tmp_path,
         hook=lambda epoch, _: epochs.append(epoch),
-    )  # fmt: skip
+    )
     assert epochs == [2, 3]
     for one, other in zip(_weights(whole), _weights(resumed), strict=True):
         np.testing.assert_array_equal(one, other)
@@ -86,9 +83,7 @@ def test_nan_is_told_and_nothing_saved(tmp_path):
     model = models.build("convnet", data.info)
     recipe = Recipe(optimizer="sgd", learning_rate=1e30, batch_size=16)
     with pytest.raises(InputError, match="diverged in epoch 1"):
-        training.fit_classifier(
-            model, data, epochs=1, recipe=recipe, directory=tmp_path
-        )
+        training.fit_classifier(model, data, epochs=1, recipe=recipe, directory=tmp_path)
     assert not list(tmp_path.glob("*.index"))
 
 
@@ -120,16 +115,17 @@ def test_weights_lost_in_the_very_last_step_are_told():
 
 def test_a_plateau_recipe_watches_validation_accuracy(monkeypatch):
     watched = []
-    monkeypatch.setattr(
-        Plateau, "update", lambda self, optimizer, value: watched.append(value)
-    )
+    monkeypatch.setattr(Plateau, "update", lambda self, optimizer, value: watched.append(value))
     data = _data()
     model = models.build("convnet", data.info)
     training.fit_classifier(
-        model, data, epochs=3, recipe=Recipe(plateau=True),
+        model,
+        data,
+        epochs=3,
+        recipe=Recipe(plateau=True),
         validate=lambda: {"validation_accuracy": 50.0},
         hook=lambda epoch, metrics: metrics.clear(),
-    )  # fmt: skip
+    )
     assert watched == [50.0, 50.0, 50.0]
 
 
@@ -152,26 +148,26 @@ def test_plateau_halves_after_three_epochs_without_a_rise():
 
 @pytest.mark.parametrize("width,millions", [(16, 1.94), (64, 31.0)])
 def test_translator_size(width, millions):
-    count = unet((28, 28, 1), width=width).count_params() / 1e6
+    count = build_unet((28, 28, 1), width=width).count_params() / 1e6
     assert count == pytest.approx(millions, abs=0.05)
 
 
 @pytest.mark.parametrize("shape", [(28, 28, 1), (32, 32, 3), (9, 14, 2)])
 def test_translator_shape_and_range(shape):
-    network = unet(shape, width=2, scale=0.3)
+    network = build_unet(shape, width=2, scale=0.3)
     delta = network(tf.random.stateless_uniform((3, *shape), (1, 1)))
     assert delta.shape == (3, *shape)
     assert np.abs(delta).max() <= 0.3
 
 
 def test_the_networks_are_the_supplements():
-    network = unet((32, 32, 3), width=4)
+    network = build_unet((32, 32, 3), width=4)
     kinds = [type(layer).__name__ for layer in network.layers]
     assert kinds.count("Conv2DTranspose") == 4
     assert kinds.count("MaxPooling2D") == 4
     assert kinds.count("Concatenate") == 4
     assert kinds.count("Conv2D") == 2 * (5 + 4) + 1
-    kinds = [type(x).__name__ for x in discriminator((32, 32, 3)).layers]
+    kinds = [type(x).__name__ for x in build_discriminator((32, 32, 3)).layers]
     assert kinds.count("SpectralNormalization") == 3
     assert kinds.count("LeakyReLU") == 3
 
@@ -180,7 +176,7 @@ def test_the_discriminator_teaches_the_generator():
     gan = Pix2Pix((16, 16, 1), width=4)
     images = tf.random.stateless_uniform((4, 16, 16, 1), (1, 1))
     with tf.GradientTape() as tape:
-        adversarial = gan.losses(images, images - 0.5)[1]
+        adversarial = gan.compute_losses(images, images - 0.5)[1]
     gradient = tape.gradient(adversarial, gan.generator.trainable_variables)
     assert all(g is not None for g in gradient)
     assert max(np.abs(g).max() for g in gradient) > 1e-6
@@ -193,7 +189,7 @@ def test_spectral_normalisation_reaches_one():
         gan.train_step({"image": images, "delta": images - 0.5})
     for layer in gan.discriminator.layers:
         if isinstance(layer, keras.layers.SpectralNormalization):
-            gan.losses(images, images - 0.5)
+            gan.compute_losses(images, images - 0.5)
             kernel = np.array(layer.layer.kernel)
             kernel = kernel.reshape(-1, kernel.shape[-1])
             assert np.linalg.norm(kernel, 2) == pytest.approx(1, abs=0.05)
@@ -202,10 +198,9 @@ def test_spectral_normalisation_reaches_one():
 def _deltas(tmp_path):
     data = _data(image_size=(16, 16))
     classifier = models.build("convnet", data.info)
-    return augmentation.opposite_deltas(
-        classifier, data, tmp_path / "deltas", num_steps=3, step_size=0.05,
-        batch_size=32,
-    )  # fmt: skip
+    return augmentation.compute_deltas(
+        classifier, data, tmp_path / "deltas", num_steps=3, step_size=0.05, batch_size=32
+    )
 
 
 def _translate(deltas, **options):
@@ -235,9 +230,12 @@ def test_a_killed_translator_ends_as_an_uninterrupted_one(tmp_path):
 def test_translator_learns(tmp_path):
     losses = []
     _translate(
-        _deltas(tmp_path), epochs=12, width=4, learning_rate=2e-3,
+        _deltas(tmp_path),
+        epochs=12,
+        width=4,
+        learning_rate=2e-3,
         hook=lambda _, m: losses.append(m["generator_l1"]),
-    )  # fmt: skip
+    )
     assert losses[-1] < 0.9 * losses[0]
 
 

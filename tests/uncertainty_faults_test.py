@@ -16,11 +16,17 @@ from qup.orchestration import MetadataReader, State
 _ROOT = pathlib.Path(__file__).parents[1]
 # Two epochs, every control, importance sampling and chains.
 _FLAGS = (
-    "--dataset=synthetic", "--smoke", "--labels=1", "--estimator=both",
-    "--directions=pca:2", "--temperatures=4", "--num_images=50",
-    "--config.dataset.image_size=8", "--config.dataset.train_size=200",
+    "--dataset=synthetic",
+    "--smoke",
+    "--labels=1",
+    "--estimator=both",
+    "--directions=pca:2",
+    "--temperatures=4",
+    "--num_images=50",
+    "--config.dataset.image_size=8",
+    "--config.dataset.train_size=200",
     "--config.dataset.test_size=50",
-)  # fmt: skip
+)
 _KILL = signal.SIGKILL
 # Where a run is killed: in a training, in an estimate, at the very end.
 _LINES = (
@@ -39,11 +45,13 @@ def _run(workdir, line=None, delay=0.0, after=900):
     """
     start = time.monotonic()
     process = subprocess.Popen(
-        [sys.executable, "-m", "bin.run_uncertainty", *_FLAGS,
-         f"--workdir={workdir}"],
-        cwd=_ROOT, text=True, start_new_session=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+        [sys.executable, "-m", "bin.run_uncertainty", *_FLAGS, f"--workdir={workdir}"],
+        cwd=_ROOT,
+        text=True,
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     timer = threading.Timer(after, os.killpg, (process.pid, _KILL))
     timer.start()
     told = []
@@ -85,10 +93,10 @@ def _check(end, workdir, whole):
     assert rows == expected
     root = (workdir / "pipeline").resolve()
     metadata = MetadataReader(root / "metadata.sqlite")
-    states = list(metadata.nodes().values())
+    states = list(metadata.get_node_states().values())
     complete = [node for node, state in states if state is State.COMPLETE]
     assert complete and len(complete) == len(set(complete))
-    assert not metadata.unfinished() and not [*workdir.rglob(".*-*-*")]
+    assert not metadata.list_unfinished() and not [*workdir.rglob(".*-*-*")]
     assert not [*root.glob("*/.system/*/*"), *root.glob(".system/*/*")]
 
 
@@ -111,11 +119,13 @@ def test_a_run_that_is_killed_again_and_again_ends_alike(whole, tmp_path):
     [
         pytest.param(share, marks=getattr(pytest.mark, mark))
         for share, mark in (
-            (0.35, "exhaustive"), (0.6, "slow"), (0.8, "exhaustive"),
+            (0.35, "exhaustive"),
+            (0.6, "slow"),
+            (0.8, "exhaustive"),
             (0.95, "exhaustive"),
         )
     ],
-)  # fmt: skip
+)
 def test_a_kill_at_any_moment_costs_a_step(whole, share, tmp_path):
     killed = _run(tmp_path, after=share * whole[2])
     end = _run(tmp_path)

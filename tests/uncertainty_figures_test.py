@@ -17,7 +17,7 @@ from tests.uncertainty_synthetic import accuracy, check, record, run
 
 
 def _draw(*records, rows=()):
-    return uncertainty_figures.draw(list(records), list(rows))
+    return uncertainty_figures.plot_relations(list(records), list(rows))
 
 
 def _words(figure) -> str:
@@ -57,9 +57,14 @@ def _pixels(values, measure="uncertainty_product", **told):
 def test_a_run_has_every_figure_and_each_names_its_subject():
     figures = _draw(*run()[0], rows=run()[1])
     assert set(figures) == {
-        "maps", "product-by-epoch", "product-histogram", "temperature",
-        "controls", "traces", "checks",
-    }  # fmt: skip
+        "maps",
+        "product-by-epoch",
+        "product-histogram",
+        "temperature",
+        "controls",
+        "traces",
+        "checks",
+    }
     for figure in figures.values():
         words = _words(figure)
         assert "tiny on toy" in words
@@ -71,8 +76,15 @@ def test_one_record_alone_has_what_needs_no_other():
     assert set(_draw(record())) == {"maps", "product-histogram", "checks"}
     bare = record(image_shape=None, checks=[], pixels=0, directions=3)
     assert set(_draw(bare)) == {"directions", "checks"}
-    told = {"estimator", "domain", "vanishes", "n", "gradient_calls",
-            "effective_sample_size", "diagnostics"}  # fmt: skip
+    told = {
+        "estimator",
+        "domain",
+        "vanishes",
+        "n",
+        "gradient_calls",
+        "effective_sample_size",
+        "diagnostics",
+    }
     arrays, rest = record()
     least = arrays, {name: rest[name] for name in told}
     assert "product-histogram" in _draw(least)
@@ -92,14 +104,10 @@ def test_names_tell_packets_and_domains_apart():
 
 
 def test_further_widths_are_compared_and_not_drawn_in_full():
-    figures = _draw(
-        record(), record(epochs=1), record(domain_text="window:0.2")
-    )
+    figures = _draw(record(), record(epochs=1), record(domain_text="window:0.2"))
     assert "maps" in figures
     panel = _titled(figures["checks"], "Window by window")
-    assert [label.get_text() for label in panel.get_xticklabels()] == [
-        "0.1", "0.2",
-    ]  # fmt: skip
+    assert [label.get_text() for label in panel.get_xticklabels()] == ["0.1", "0.2"]
 
 
 def test_a_map_holds_the_pixels_in_their_places_around_one_half():
@@ -218,13 +226,10 @@ def test_directions_have_a_line_each():
 def test_distances_are_in_standard_errors_of_the_difference():
     box = record(
         domain_text="box",
-        changes={
-            "uncertainty_product": (0.05, 3e-3),
-            "uncertainty_bound": (0.02, 4e-3),
-        },
+        changes={"uncertainty_product": (0.05, 3e-3), "uncertainty_bound": (0.02, 4e-3)},
     )
-    (of,) = measuring.measured([box])
-    assert samples.distances(of) == pytest.approx(np.full(16, 0.03 / 0.005))
+    (of,) = measuring.build_records([box])
+    assert samples.compute_z_scores(of) == pytest.approx(np.full(16, 0.03 / 0.005))
 
 
 def test_the_histogram_of_pure_noise_follows_the_normal_curve():
@@ -253,16 +258,10 @@ def test_traces_flag_chains_that_disagree():
 
 
 def test_checks_compare_b_two_ways_and_ring_what_disagrees():
-    faces = {
-        "axes": ["pixel:2", "pixel:9"],
-        "value": [0.992, 0.996],
-        "stderr": [4e-4] * 2,
-    }
+    faces = {"axes": ["pixel:2", "pixel:9"], "value": [0.992, 0.996], "stderr": [4e-4] * 2}
     told = [check("faces", furthest=7.1, allowed=3.6)]
     figure = _draw(record(domain_text="box", faces=faces, checks=told))
-    panel = next(
-        a for a in figure["checks"].axes if a.get_ylabel() == "B by the faces"
-    )
+    panel = next(a for a in figure["checks"].axes if a.get_ylabel() == "B by the faces")
     ring = next(x for x in panel.lines if x.get_markersize() > 10)
     assert ring.get_xydata().tolist() == [[0.992, 0.996]]
     assert "1 of 1 checks DISAGREE" in _words(figure["checks"])
@@ -292,10 +291,10 @@ def test_a_check_that_could_not_be_made_is_no_agreement():
 
 
 def test_many_labels_keep_apart():
-    found = measuring.measured([record(label=i) for i in range(10)])
+    found = measuring.build_records([record(label=i) for i in range(10)])
     series = Series(found)
-    assert len({tuple(series.look(of)["color"]) for of in found}) == 10
-    places = [series.place(of) for of in found]
+    assert len({tuple(series.marker_style(of)["color"]) for of in found}) == 10
+    places = [series.compute_offset(of) for of in found]
     assert min(np.diff(places)) > 0
     assert -0.5 <= min(places) <= max(places) <= 0.5
 
@@ -304,7 +303,7 @@ def test_points_side_by_side_stay_nearer_to_their_own_place():
     for places in ([1, 2, 3], [1, 10, 50]):
         for place in places:
             for shift in (-0.5, 0.5):
-                x = look.beside(place, places, shift)
+                x = look.shift_position(place, places, shift)
                 nearest = min(places, key=lambda p, x=x: abs(p - x))
                 assert nearest == place
 
@@ -327,17 +326,12 @@ def test_every_word_lies_inside_of_its_figure():
 
 
 def test_a_real_relation_becomes_a_picture(tmp_path):
-    packet = uncertainty.of_function(
-        lambda x: tf.math.log(tf.reduce_sum(x**2, 1)), dimensions=4
-    )
+    packet = uncertainty.of_function(lambda x: tf.math.log(tf.reduce_sum(x**2, 1)), dimensions=4)
     found = uncertainty.importance.relation(
         packet, uncertainty.Box(), num_samples=2000, batch_size=50
     )
-    b = uncertainty.faces.by_conditionals(
-        packet, uncertainty.Box(), found, ["pixel:0"]
-    )
-    faces = {"axes": ["pixel:0"], "value": b.value.tolist(),
-             "stderr": b.stderr.tolist()}  # fmt: skip
+    b = uncertainty.faces.estimate_by_conditionals(packet, uncertainty.Box(), found, ["pixel:0"])
+    faces = {"axes": ["pixel:0"], "value": b.value.tolist(), "stderr": b.stderr.tolist()}
     path = tmp_path / "importance.npz"
     uncertainty.records.save(path, found, image_shape=[2, 2, 1], faces=faces)
     figures = _draw(uncertainty.records.load(path))

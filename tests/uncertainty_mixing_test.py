@@ -8,7 +8,7 @@ from qup import uncertainty_rows
 from qup.errors import InputError
 from qup.measures import uncertainty
 from qup.measures.uncertainty import GaussianWindow, importance, markov
-from qup.subjects import Subject
+from qup.subjects import ModelInfo
 from tests import packets_for_tests as packets
 
 _WINDOW = GaussianWindow(np.array([0.5, 0.45]), 0.2)
@@ -19,8 +19,8 @@ def test_too_few_independent_states_are_refused():
     with pytest.raises(InputError, match=message) as caught:
         markov.relation(packets.trained(), _WINDOW, num_chains=4, num_steps=50)
     assert isinstance(caught.value, uncertainty.TooFewError)
-    subject = Subject("d", "m", "CL", 0, 0)
-    row = uncertainty_rows.of_refusal(subject, "mcmc", caught.value)
+    subject = ModelInfo("d", "m", "CL", 0, 0)
+    row = uncertainty_rows.build_refusal_row(subject, "mcmc", caught.value)
     assert row.measure == "effective_sample_size" and row.n == 200
     assert 0 < row.value < 200
     assert row.parameters["refused"] and row.parameters["estimator"] == "mcmc"
@@ -29,9 +29,7 @@ def test_too_few_independent_states_are_refused():
 def test_an_axis_that_chains_hardly_move_along_has_no_value():
     # Two hills along x_0, the window alone along x_1 and x_2.
     packet = uncertainty.of_function(
-        lambda p: tf.reduce_logsumexp(
-            tf.stack([-80 * (p[:, 0] - c) ** 2 for c in (-0.3, 0.3)]), 0
-        ),
+        lambda p: tf.reduce_logsumexp(tf.stack([-80 * (p[:, 0] - c) ** 2 for c in (-0.3, 0.3)]), 0),
         3,
     )
     found = markov.relation(packet, GaussianWindow(np.zeros(3), 1.0))
@@ -42,9 +40,8 @@ def test_an_axis_that_chains_hardly_move_along_has_no_value():
         assert unknown.tolist() == [True, False, False], measure
     # What does not depend on the samples is known all the same.
     assert found["uncertainty_bound"].value[0] == 0.5
-    rows = uncertainty_rows.of_relation(Subject("d", "m", "CL", 0, 0), found)
-    values = {row.measure: row.value for row in rows
-              if row.parameters.get("statistic") != "median"}  # fmt: skip
+    rows = uncertainty_rows.build_relation_rows(ModelInfo("d", "m", "CL", 0, 0), found)
+    values = {row.measure: row.value for row in rows if row.parameters.get("statistic") != "median"}
     assert np.isnan(values["sigma_x"])
     assert values["least_effective_sample_size"] == sizes.min()
     assert values["r_hat"] == found.by_axis["r_hat"].max()

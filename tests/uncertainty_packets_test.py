@@ -15,10 +15,8 @@ def _of_margin(margins, kind="loss", temperature=1.0):
     def logits(x):
         return tf.concat([x, tf.zeros_like(x)], 1)
 
-    packet = uncertainty.of_classifier(
-        logits, 0, shape=(1,), kind=kind, temperature=temperature
-    )
-    return packet.slopes(np.reshape(margins, (-1, 1)).astype("f4"))
+    packet = uncertainty.of_classifier(logits, 0, shape=(1,), kind=kind, temperature=temperature)
+    return packet.value_and_gradient(np.reshape(margins, (-1, 1)).astype("f4"))
 
 
 def test_nothing_underflows():
@@ -45,25 +43,19 @@ def test_what_each_packet_is(kind, temperature):
     )
     scaled = logits / temperature
     p = np.exp(scaled) / np.exp(scaled).sum(1, keepdims=True)
-    amplitude = {
-        "loss": -np.log(p[:, 2]),
-        "prob": p[:, 2],
-        "sqrt_prob": np.sqrt(p[:, 2]),
-    }[kind]
-    np.testing.assert_allclose(
-        packet.values(logits), np.log(amplitude), atol=1e-5
-    )
+    amplitude = {"loss": -np.log(p[:, 2]), "prob": p[:, 2], "sqrt_prob": np.sqrt(p[:, 2])}[kind]
+    np.testing.assert_allclose(packet.compute_values(logits), np.log(amplitude), atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["loss", "prob", "sqrt_prob"])
 def test_slopes_are_those_of_differences(kind):
     packet = packets.trained(kind=kind)
     points = np.random.default_rng(1).uniform(0, 1, (20, 2))
-    _, slopes = packet.slopes(points)
+    _, slopes = packet.value_and_gradient(points)
     step = 1e-3
     for i in range(2):
         move = np.eye(2)[i] * step
-        rise = packet.values(points + move) - packet.values(points - move)
+        rise = packet.compute_values(points + move) - packet.compute_values(points - move)
         np.testing.assert_allclose(slopes[:, i], rise / (2 * step), atol=2e-3)
 
 
@@ -77,10 +69,9 @@ def test_labels_and_temperatures_do_not_compile_again():
     for label in (0, 1, 2):
         for temperature in (0.5, 2.0):
             packet = uncertainty.of_classifier(
-                logits, label, shape=(3,), temperature=temperature,
-                num_classes=3,
-            )  # fmt: skip
-            packet.slopes(np.zeros((4, 3)))
+                logits, label, shape=(3,), temperature=temperature, num_classes=3
+            )
+            packet.value_and_gradient(np.zeros((4, 3)))
     assert len(traces) == 1
 
 
@@ -88,7 +79,7 @@ def test_a_translator_s_own_loss():
     target = np.full((4, 5, 1), 0.25)
     packet = uncertainty.of_translator(lambda x: 2.0 * x, target)
     points = np.random.default_rng(0).uniform(0, 1, (3, 20))
-    values, slopes = packet.slopes(points)
+    values, slopes = packet.value_and_gradient(points)
     far = 2 * points - 0.25
     loss = np.abs(far).mean(1)
     np.testing.assert_allclose(values, np.log(loss), rtol=1e-5)
@@ -102,12 +93,10 @@ def test_a_slice_is_the_packet_along_it():
     line = uncertainty.on_slice(packet, [0.2, 0.3], [[0.6, 0.8]])
     along = np.linspace(-0.2, 0.7, 9)[:, None]
     points = [0.2, 0.3] + along * [0.6, 0.8]
-    values, slopes = line.slopes(along)
-    full, gradient = packet.slopes(points)
+    values, slopes = line.value_and_gradient(along)
+    full, gradient = packet.value_and_gradient(points)
     np.testing.assert_allclose(values, full, rtol=1e-5)
-    np.testing.assert_allclose(
-        slopes[:, 0], gradient @ [0.6, 0.8], rtol=1e-4, atol=1e-5
-    )
+    np.testing.assert_allclose(slopes[:, 0], gradient @ [0.6, 0.8], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(

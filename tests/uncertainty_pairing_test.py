@@ -7,7 +7,7 @@ import tensorflow as tf
 from qup import errors, uncertainty_differences, uncertainty_text
 from qup.measures import uncertainty
 from qup.measures.uncertainty import importance, pairing
-from qup.uncertainty_measured import Measured, measured
+from qup.uncertainty_measured import RelationRecord, build_records
 from tests.uncertainty_synthetic import record
 
 _WINDOW = uncertainty.GaussianWindow(np.full(4, 0.5), 0.2)
@@ -16,9 +16,7 @@ _SIZES = {"num_samples": 4000, "batch_size": 100}
 
 def _packet(curvature):
     """Of rho a Gaussian whose sigma_x is known."""
-    return uncertainty.of_function(
-        lambda x: -0.5 * curvature * tf.reduce_sum((x - 0.5) ** 2, 1), 4
-    )
+    return uncertainty.of_function(lambda x: -0.5 * curvature * tf.reduce_sum((x - 0.5) ** 2, 1), 4)
 
 
 def _sigma_x(curvature):
@@ -35,38 +33,33 @@ def test_an_error_of_the_difference_itself():
     truth, scores = _sigma_x(3.0) - _sigma_x(2.5), []
     for seed in range(40):
         one, other = (_found(k, seed=seed) for k in (2.5, 3.0))
-        told = pairing.differences(one, other)["sigma_x"]
+        told = pairing.compute_differences(one, other)["sigma_x"]
         scores.append((told.value - truth) / told.stderr)
     apart = np.hypot(one["sigma_x"].stderr, other["sigma_x"].stderr)
     # What chance gives to both is left out.
     assert (told.stderr < apart / 10).all()
-    np.testing.assert_allclose(
-        told.value, other["sigma_x"].value - one["sigma_x"].value
-    )
+    np.testing.assert_allclose(told.value, other["sigma_x"].value - one["sigma_x"].value)
     # 152 of 160 are expected.
     assert np.sum(np.abs(scores) < 2.02) >= 140
 
 
 def test_a_network_does_not_differ_from_itself():
     one, same = (_found(2.0) for _ in range(2))
-    for measure, told in pairing.differences(one, same).items():
+    for measure, told in pairing.compute_differences(one, same).items():
         assert not told.value.any() and not told.stderr.any(), measure
 
 
-@pytest.mark.parametrize(
-    "options", [{"seed": 1}, {"num_samples": 8000}, {"num_groups": 20}]
-)
+@pytest.mark.parametrize("options", [{"seed": 1}, {"num_samples": 8000}, {"num_groups": 20}])
 def test_other_samples_are_no_pair(options):
     with pytest.raises(errors.InputError, match="on the same points can"):
-        pairing.differences(_found(2.0), _found(2.0, **options))
+        pairing.compute_differences(_found(2.0), _found(2.0, **options))
 
 
 def _saved(folder, curvature, **told):
     path = folder / "importance.npz"
     uncertainty.records.save(
-        path, _found(curvature, seed=told["seed"]), label=3,
-        domain_text="window:0.2", **told,
-    )  # fmt: skip
+        path, _found(curvature, seed=told["seed"]), label=3, domain_text="window:0.2", **told
+    )
     return uncertainty.records.load(path)
 
 
@@ -75,24 +68,24 @@ def test_words_resolve_what_pairs_do(tmp_path):
         _saved(tmp_path, curvature, epochs=epochs, seed=0)
         for curvature, epochs in ((2.5, 1), (2.6, 5))
     ]
-    one, other = measured(records)
-    assert uncertainty_differences.paired(one, other)
-    told = uncertainty_differences.difference(one, other, "sigma_x")
+    one, other = build_records(records)
+    assert uncertainty_differences.have_same_samples(one, other)
+    told = uncertainty_differences.compute_difference(one, other, "sigma_x")
     assert abs(told.value - (_sigma_x(2.6) - _sigma_x(2.5))) < 4 * told.stderr
-    words = uncertainty_text.paragraph(records, [])
+    words = uncertainty_text.format_summary(records, [])
     assert "sigma_x falls from" in words
     assert "on the same samples)" in words
     # With other samples the same difference is not resolved.
     records[1] = _saved(tmp_path, 2.6, epochs=5, seed=1)
-    assert not uncertainty_differences.paired(*measured(records))
-    words = uncertainty_text.paragraph(records, [])
+    assert not uncertainty_differences.have_same_samples(*build_records(records))
+    words = uncertainty_text.format_summary(records, [])
     assert "on the same samples" not in words
     assert "sigma_x falls" not in words
 
 
 def test_records_without_left_out_means_are_no_pair():
-    one, other = (Measured(*record(epochs=e, seed=0)) for e in (1, 5))
-    assert not uncertainty_differences.paired(one, other)
-    told = uncertainty_differences.difference(one, other, "excess")
+    one, other = (RelationRecord(*record(epochs=e, seed=0)) for e in (1, 5))
+    assert not uncertainty_differences.have_same_samples(one, other)
+    told = uncertainty_differences.compute_difference(one, other, "excess")
     assert (told.value, told.n) == (0.0, 16)
     assert told.stderr == pytest.approx(2**0.5 * 1e-5)

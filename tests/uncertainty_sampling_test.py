@@ -54,12 +54,8 @@ def _away(found, measure, expected):
 def test_closed_forms_within_their_errors(name):
     packet, known = packets.known(name)
     found = importance.relation(packet, known.domain, num_samples=20_000)
-    limit = checks.limit(3, found.freedom)
-    expected = {
-        "sigma_x": known.sigma_x,
-        "sigma_p": known.sigma_p,
-        "boundary_term": known.boundary,
-    }
+    limit = checks.z_quantile(3, found.degrees_of_freedom)
+    expected = {"sigma_x": known.sigma_x, "sigma_p": known.sigma_p, "boundary_term": known.boundary}
     for measure, value in expected.items():
         if known.sigma_p == 0 and measure != "sigma_x":
             # s is constant, so that there is no error either.
@@ -68,14 +64,12 @@ def test_closed_forms_within_their_errors(name):
         assert abs(_away(found, measure, value)[0]) < limit, measure
 
 
-@pytest.mark.parametrize(
-    "name", [n for n, k in packets.KNOWN.items() if not k.zero]
-)
+@pytest.mark.parametrize("name", [n for n, k in packets.KNOWN.items() if not k.zero])
 @_of_two_seeds
 def test_chains_give_the_closed_forms(name, seed=0):
     packet, known = packets.known(name)
     found = markov.relation(packet, known.domain, num_steps=600, seed=seed)
-    limit = checks.limit(3, found.freedom)
+    limit = checks.z_quantile(3, found.degrees_of_freedom)
     assert found.diagnostics["r_hat"] < 1.02
     for measure, value in (
         ("sigma_x", known.sigma_x),
@@ -98,7 +92,7 @@ def test_chains_give_the_closed_forms(name, seed=0):
 )
 def test_three_estimators_agree_on_a_trained_network(domain):
     packet = packets.trained()
-    along = uncertainty.axes.joined(2, [("u", np.array([[0.6, -0.8]]))], None)
+    along = uncertainty.axes.join_axes(2, [("u", np.array([[0.6, -0.8]]))], None)
     exact = quadrature.relation(packet, domain, axes=along)
     # One seed in some hundred is unlucky, and then in several comparisons at
     # once (a product is, where its factor is); which one depends on the
@@ -112,22 +106,19 @@ def test_three_estimators_agree_on_a_trained_network(domain):
 def _disagreements(packet, domain, along, exact, seed):
     """Yields the comparisons in which estimators are too far apart."""
     drawn = importance.relation(
-        packet, domain, axes=along, num_samples=40_000, batch_size=1000,
-        seed=seed,
-    )  # fmt: skip
-    walked = markov.relation(
-        packet, domain, axes=along, num_steps=2000, seed=seed
+        packet, domain, axes=along, num_samples=40_000, batch_size=1000, seed=seed
     )
+    walked = markov.relation(packet, domain, axes=along, num_steps=2000, seed=seed)
     for found in (drawn, walked):
-        limit = checks.limit(3 * len(_COMPARED), found.freedom)
+        limit = checks.z_quantile(3 * len(_COMPARED), found.degrees_of_freedom)
         for measure in _COMPARED:
             away = _away(found, measure, exact[measure].value)
             if np.abs(away).max() >= limit:
                 yield found.estimator, measure
-    told = [*checks.of_two(drawn, walked), *checks.of_relation(walked)]
+    told = [*checks.check_agreement(drawn, walked), *checks.check_relation(walked)]
     for place, check in enumerate(told):
         if not check.agrees:
-            yield place, check.words.partition(":")[0]
+            yield place, check.message.partition(":")[0]
 
 
 @pytest.mark.slow
@@ -135,10 +126,7 @@ def test_chains_know_their_errors_where_the_window_has_a_zero():
     # Cov(x, s) has its weight near the faces, where chains on x itself stick:
     # their errors were half of what seeds differ by, and their mean was off.
     packet = packets.trained()
-    found = [
-        markov.relation(packet, SineWindow(), num_steps=2000, seed=seed)
-        for seed in range(40)
-    ]
+    found = [markov.relation(packet, SineWindow(), num_steps=2000, seed=seed) for seed in range(40)]
     values = np.stack([one["covariance"].value for one in found])
     errors = np.stack([one["covariance"].stderr for one in found])
     ratio = values.std(0, ddof=1) / errors.mean(0)
@@ -153,18 +141,14 @@ def test_intervals_cover_what_quadrature_gives():
     exact = quadrature.relation(packet, _WINDOW)
     inside = {measure: [] for measure in _COMPARED}
     for seed in range(200):
-        found = importance.relation(
-            packet, _WINDOW, num_samples=4000, batch_size=100, seed=seed
-        )
-        width = stats.t.ppf(0.975, found.freedom)
+        found = importance.relation(packet, _WINDOW, num_samples=4000, batch_size=100, seed=seed)
+        width = stats.t.ppf(0.975, found.degrees_of_freedom)
         for measure, hits in inside.items():
             away = _away(found, measure, exact[measure].value)
             hits.append(np.abs(away) < width)
     for measure, hits in inside.items():
         share = np.mean(hits, 0)
-        assert (share >= 0.90).all() and (share <= 0.99).all(), (
-            measure, share,
-        )  # fmt: skip
+        assert (share >= 0.90).all() and (share <= 0.99).all(), (measure, share)
 
 
 @pytest.mark.slow
@@ -174,11 +158,9 @@ def test_intervals_hold_where_the_product_is_stationary():
     window = GaussianWindow(np.array([0.5]), 0.2)
     hits = []
     for seed in range(150):
-        found = importance.relation(
-            packet, window, num_samples=2000, batch_size=50, seed=seed
-        )
+        found = importance.relation(packet, window, num_samples=2000, batch_size=50, seed=seed)
         away = _away(found, "uncertainty_product", 0.5)
-        hits.append(np.abs(away[0]) < stats.t.ppf(0.975, found.freedom))
+        hits.append(np.abs(away[0]) < stats.t.ppf(0.975, found.degrees_of_freedom))
     assert np.mean(hits) >= 0.93
 
 
@@ -213,27 +195,20 @@ class TestHighDimension:
         if estimator == "mcmc":
             found = markov.relation(packet, window, num_steps=400, seed=seed)
         else:
-            found = importance.relation(
-                packet, window, num_samples=20_000, seed=seed
-            )
+            found = importance.relation(packet, window, num_samples=20_000, seed=seed)
         rate = slopes + 1 / 0.1**2
-        limit = checks.limit(self.size, found.freedom)
-        for measure, value in (
-            ("sigma_x", (2 * rate) ** -0.5),
-            ("sigma_p", (rate / 2) ** 0.5),
-        ):
+        limit = checks.z_quantile(self.size, found.degrees_of_freedom)
+        for measure, value in (("sigma_x", (2 * rate) ** -0.5), ("sigma_p", (rate / 2) ** 0.5)):
             assert np.abs(_away(found, measure, value)).max() < limit
-        np.testing.assert_allclose(
-            found["product_by_correlation"].value, 0.5, atol=1e-6
-        )
+        np.testing.assert_allclose(found["product_by_correlation"].value, 0.5, atol=1e-6)
 
     def test_the_matrix_form_saturates_for_a_gaussian(self):
         packet, _ = self._packet()
-        rows = uncertainty.axes.random(self.size, 4, seed=1)
-        along = uncertainty.axes.joined(self.size, [("random", rows)], ())
+        rows = uncertainty.axes.sample_directions(self.size, 4, seed=1)
+        along = uncertainty.axes.join_axes(self.size, [("random", rows)], ())
         window = GaussianWindow(np.zeros(self.size), 0.1)
         found = importance.relation(packet, window, axes=along)
-        form = matrix.form(found)
+        form = matrix.compute_matrix_form(found)
         away = form.cross.value + 0.5 * rows @ rows.T
         assert np.abs(away / form.cross.stderr).max() < 4
         assert form.least.value >= -1e-9
@@ -244,7 +219,7 @@ class TestFaces:
     def test_closed_forms(self, name):
         packet, known = packets.known(name)
         found = importance.relation(packet, known.domain)
-        told = faces.by_conditionals(packet, known.domain, found, ["pixel:0"])
+        told = faces.estimate_by_conditionals(packet, known.domain, found, ["pixel:0"])
         # Along its only coordinate a line says all.
         assert told.value[0] == pytest.approx(known.boundary, abs=1e-6)
 
@@ -253,38 +228,37 @@ class TestFaces:
     def test_a_trained_network(self, estimator, seed=0):
         packet = packets.trained()
         found = estimator.relation(packet, Box(), seed=seed)
-        told = faces.by_conditionals(packet, Box(), found, found.axes.names)
-        exact = np.diag(faces.by_quadrature(packet, Box()))
+        told = faces.estimate_by_conditionals(packet, Box(), found, found.axes.names)
+        exact = np.diag(faces.integrate_faces(packet, Box()))
         assert np.abs((told.value - exact) / told.stderr).max() < 4
         (check,) = [
-            c for c in checks.of_relation(found, told, found.axes.names)
-            if c.name == "faces"
-        ]  # fmt: skip
-        assert check.agrees, check.words
+            c for c in checks.check_relation(found, told, found.axes.names) if c.name == "faces"
+        ]
+        assert check.agrees, check.message
 
     @pytest.mark.parametrize("estimator", [importance, markov])
     @_of_two_seeds
     def test_a_direction(self, estimator, seed=0):
         packet = packets.trained()
         u = np.array([[0.6, -0.8], [1.0, 1.0]])
-        along = uncertainty.axes.joined(2, [("u", u)], None)
+        along = uncertainty.axes.join_axes(2, [("u", u)], None)
         found = estimator.relation(packet, Box(), axes=along, seed=seed)
-        told = faces.by_conditionals(packet, Box(), found, along.names)
-        b = faces.by_quadrature(packet, Box())
-        exact = np.einsum("ki,ij,kj->k", along.vectors(2), b, along.vectors(2))
+        told = faces.estimate_by_conditionals(packet, Box(), found, along.names)
+        b = faces.integrate_faces(packet, Box())
+        exact = np.einsum("ki,ij,kj->k", along.unit_vectors(2), b, along.unit_vectors(2))
         assert np.abs((told.value - exact) / told.stderr).max() < 4
         assert (told.stderr < 0.05).all()
 
     @pytest.mark.parametrize("rate", [0.0, 0.5])
     def test_a_direction_of_many_coordinates(self, rate):
         # A product of truncated Gaussians: B is the same along every u.
-        u = uncertainty.axes.random(300, 1, seed=0)
-        along = uncertainty.axes.joined(300, [("u", u)], ())
+        u = uncertainty.axes.sample_directions(300, 1, seed=0)
+        along = uncertainty.axes.join_axes(300, [("u", u)], ())
         packet = uncertainty.of_function(
             lambda x: -0.5 * rate * tf.reduce_sum((x - 0.5) ** 2, 1), 300
         )
         found = importance.relation(packet, Box(), axes=along)
-        told = faces.by_conditionals(packet, Box(), found, ["u:0"])
+        told = faces.estimate_by_conditionals(packet, Box(), found, ["u:0"])
         t, weights = np.polynomial.legendre.leggauss(20)
         exact = np.exp(-rate / 4) / (weights / 2 @ np.exp(-rate * t**2 / 4))
         assert abs(told.value[0] - exact) < 4 * told.stderr[0] + 1e-9
@@ -294,7 +268,7 @@ class TestFaces:
         packet = packets.trained()
         found = importance.relation(packet, Box())
         with pytest.raises(InputError, match=r"no axis 'pixel:2'; it has 2"):
-            faces.by_conditionals(packet, Box(), found, ["pixel:2"])
+            faces.estimate_by_conditionals(packet, Box(), found, ["pixel:2"])
 
 
 class TestChecksCanFail:
@@ -308,13 +282,13 @@ class TestChecksCanFail:
 
         packet = uncertainty.of_function(wrong, 1)
         found = importance.relation(packet, Box())
-        told = faces.by_conditionals(packet, Box(), found, ["pixel:0"])
-        (check,) = checks.of_relation(found, told, ["pixel:0"])
+        told = faces.estimate_by_conditionals(packet, Box(), found, ["pixel:0"])
+        (check,) = checks.check_relation(found, told, ["pixel:0"])
         assert not check.agrees
-        assert "DISAGREE" in check.words
+        assert "DISAGREE" in check.message
         window = GaussianWindow(np.array([0.5]), 0.2)
         found = importance.relation(packet, window)
-        told = {c.name: c for c in checks.of_relation(found)}
+        told = {c.name: c for c in checks.check_relation(found)}
         assert not told["covariance"].agrees
 
     def test_chains_that_have_not_met(self):
@@ -327,28 +301,26 @@ class TestChecksCanFail:
         )
         with pytest.raises(InputError, match="they do not meet"):
             markov.relation(packet, Box(), num_steps=200)
-        found = markov.relation(packet, Box(), num_steps=200, least=0)
-        (check,) = checks.of_relation(found)
+        found = markov.relation(packet, Box(), num_steps=200, min_effective_samples=0)
+        (check,) = checks.check_relation(found)
         assert not check.agrees
-        assert "along pixel:0" in check.words
-        assert "Take more steps" in check.words
+        assert "along pixel:0" in check.message
+        assert "Take more steps" in check.message
 
     def test_what_could_not_be_estimated_is_told(self):
-        nothing = uncertainty.Estimate(
-            np.array([0.1, np.nan]), np.array([0.1, 0.1])
-        )
-        check = checks.compared("covariance", nothing, 39, "A and B")
+        nothing = uncertainty.Estimate(np.array([0.1, np.nan]), np.array([0.1, 0.1]))
+        check = checks.compare_with_zero("covariance", nothing, 39, "A and B")
         assert not check.agrees
-        assert "1 could not be estimated" in check.words
+        assert "1 could not be estimated" in check.message
 
 
 class TestSameNumbers:
     def test_by_the_same_seed_and_in_any_batch(self):
         packet = packets.trained()
         one, same, other, seed = (
-            importance.relation(
-                packet, _WINDOW, num_samples=8000, batch_size=size, seed=seed
-            )["sigma_p"].value
+            importance.relation(packet, _WINDOW, num_samples=8000, batch_size=size, seed=seed)[
+                "sigma_p"
+            ].value
             for size, seed in ((100, 0), (100, 0), (200, 0), (100, 1))
         )
         np.testing.assert_array_equal(one, same)
@@ -357,23 +329,20 @@ class TestSameNumbers:
 
     def test_chains(self):
         one, same = (
-            markov.relation(packets.trained(), _WINDOW, num_steps=50, least=0)
+            markov.relation(packets.trained(), _WINDOW, num_steps=50, min_effective_samples=0)
             for _ in range(2)
         )
-        np.testing.assert_array_equal(
-            one["sigma_p"].value, same["sigma_p"].value
-        )
+        np.testing.assert_array_equal(one["sigma_p"].value, same["sigma_p"].value)
 
 
 def test_memory_does_not_depend_on_the_number_of_samples():
     packet = packets.trained()
     few, many = (
-        importance.relation(packet, _WINDOW, num_samples=n, batch_size=100)
-        for n in (4000, 20_000)
+        importance.relation(packet, _WINDOW, num_samples=n, batch_size=100) for n in (4000, 20_000)
     )
     for name, array in few.groups.items():
         assert many.groups[name].shape == array.shape
-    assert few.kept.points.shape == many.kept.points.shape
+    assert few.retained_samples.points.shape == many.retained_samples.points.shape
 
 
 class TestBadInput:
@@ -413,19 +382,19 @@ class TestBadInput:
     )
     def test_axes(self, options, words):
         with pytest.raises(InputError, match=words):
-            uncertainty.axes.axes(2, **options)
+            uncertainty.axes.build_axes(2, **options)
 
     def test_pixels_and_no_direction_that_is_there(self):
-        along = uncertainty.axes.joined(2, [("u", np.ones((0, 2)))], None)
+        along = uncertainty.axes.join_axes(2, [("u", np.ones((0, 2)))], None)
         assert along.names == ("pixel:0", "pixel:1")
 
     def test_more_principal_axes_than_there_are(self):
         images = np.random.rand(5, 3, 3)
-        assert uncertainty.axes.principal(images, 4).shape == (4, 9)
+        assert uncertainty.axes.compute_principal_axes(images, 4).shape == (4, 9)
         with pytest.raises(InputError, match="PCA axes"):
-            uncertainty.axes.principal(images, 5)
+            uncertainty.axes.compute_principal_axes(images, 5)
         with pytest.raises(InputError, match="fewer than 2"):
-            uncertainty.axes.principal(images[:1].repeat(5, 0), 2)
+            uncertainty.axes.compute_principal_axes(images[:1].repeat(5, 0), 2)
 
     @pytest.mark.parametrize(
         ("options", "words"),
@@ -444,11 +413,11 @@ class TestBadInput:
         one = importance.relation(packet, _WINDOW)
         other = importance.relation(packet, Box())
         with pytest.raises(InputError, match="one domain"):
-            checks.of_two(one, other)
+            checks.check_agreement(one, other)
 
 
 def test_what_is_written_is_read(tmp_path):
-    found = markov.relation(packets.trained(), _WINDOW, num_steps=50, least=0)
+    found = markov.relation(packets.trained(), _WINDOW, num_steps=50, min_effective_samples=0)
     uncertainty.records.save(tmp_path / "a.npz", found, label=3)
     arrays, told = uncertainty.records.load(tmp_path / "a.npz")
     assert told["label"] == 3

@@ -11,7 +11,7 @@ from tests.uncertainty_synthetic import accuracy, check, record, run
 
 
 def _words(*records, rows=()):
-    return uncertainty_text.paragraph(list(records), list(rows))
+    return uncertainty_text.format_summary(list(records), list(rows))
 
 
 def _column(value, place, changed):
@@ -41,9 +41,7 @@ def test_the_bound_is_one_half_in_a_window_and_another_number_on_the_box():
 
 
 def test_on_the_box_one_half_is_missed_only_beyond_the_error():
-    near = record(
-        domain_text="box", changes={"uncertainty_product": (0.45, 0.02)}
-    )
+    near = record(domain_text="box", changes={"uncertainty_product": (0.45, 0.02)})
     assert "Eq. 14" not in _words(near)
 
 
@@ -75,9 +73,7 @@ def test_a_product_below_its_bound_is_flagged():
 
 
 def test_what_could_not_be_estimated_is_said_so_and_never_a_value():
-    some = record(
-        changes={"uncertainty_product": (_column(0.5, 4, np.nan), 1e-3)}
-    )
+    some = record(changes={"uncertainty_product": (_column(0.5, 4, np.nan), 1e-3)})
     words = _words(some)
     assert "At 1 of 16 pixels the product COULD NOT BE ESTIMATED" in words
     assert "the product 0.5000 ± 0.0010" in words
@@ -86,10 +82,15 @@ def test_what_could_not_be_estimated_is_said_so_and_never_a_value():
             domain_text=domain,
             changes={
                 name: (np.nan, np.nan)
-                for name in ("uncertainty_product", "product_by_correlation",
-                             "sigma_p", "uncertainty_bound", "covariance")
+                for name in (
+                    "uncertainty_product",
+                    "product_by_correlation",
+                    "sigma_p",
+                    "uncertainty_bound",
+                    "covariance",
+                )
             },
-        )  # fmt: skip
+        )
         words = _words(nothing)
         assert "The product and sigma_p COULD NOT BE ESTIMATED" in words
         assert "nan" not in words.lower()
@@ -143,21 +144,16 @@ def test_epochs_are_compared_beside_ta_and_ra():
     assert "RA (pgd, ε = 0.1) goes from 31.0 to 30.0 % (within" in words
     assert "the excess rises from 0.0001 to 0.0003" in words
     assert "no change of sigma_x and sigma_p is resolved" in words
-    falls = _words(record(epochs=1), record(
-        changes={"product_by_correlation": (0.5001, 1e-6)}))  # fmt: skip
+    falls = _words(record(epochs=1), record(changes={"product_by_correlation": (0.5001, 1e-6)}))
     assert "the excess falls from 0.0003 to 0.0001" in falls
 
 
 def test_labels_that_move_apart_are_counted():
     def box(label, epochs, value):
         changes = {"sigma_p": (value, 1e-4)}
-        return record(
-            domain_text="box", label=label, epochs=epochs, changes=changes
-        )
+        return record(domain_text="box", label=label, epochs=epochs, changes=changes)
 
-    words = _words(
-        box(1, 1, 0.1), box(1, 5, 0.2), box(2, 1, 0.2), box(2, 5, 0.1)
-    )
+    words = _words(box(1, 1, 0.1), box(1, 5, 0.2), box(2, 1, 0.2), box(2, 5, 0.1))
     assert "sigma_p rises for 1 of 2 labels and falls for 1 of 2" in words
 
 
@@ -165,33 +161,22 @@ def test_temperature_moves_or_does_not():
     same = _words(record(), record(temperature=4.0))
     assert "from T = 1 to 4 no change of the excess, sigma_x and" in same
     assert "no function of TA and RA" not in same
-    moved = _words(
-        record(), record(temperature=4.0, changes={"sigma_p": (6.0, 1e-2)})
-    )
+    moved = _words(record(), record(temperature=4.0, changes={"sigma_p": (6.0, 1e-2)}))
     assert "sigma_p falls from 7.07 to 6" in moved
     assert "sigma_p is no function of TA and RA" in moved
 
 
 def test_a_dependence_on_the_window_is_flagged():
-    wide = record(
-        domain_text="window:0.2",
-        changes={"product_by_correlation": (0.51, 1e-4)},
-    )
+    wide = record(domain_text="window:0.2", changes={"product_by_correlation": (0.51, 1e-4)})
     words = _words(record(), record(epochs=1), wide)
     assert "From s = 0.1 to 0.2" in words
     assert "IT DEPENDS ON THE WINDOW" in words
-    steady = _words(
-        record(), record(epochs=1), record(domain_text="window:0.2")
-    )
+    steady = _words(record(), record(epochs=1), record(domain_text="window:0.2"))
     assert "DEPENDS" not in steady
 
 
 def test_the_matrix_form_is_told_of_directions():
-    form = {
-        "count": 11,
-        "least": [2e-6, 3e-7],
-        "least_vanishing": [-1e-5, 1e-6],
-    }
+    form = {"count": 11, "least": [2e-6, 3e-7], "least_vanishing": [-1e-5, 1e-6]}
     words = _words(record(matrix=form))
     assert "Of the 11 directions together the smallest eigenvalue" in words
     assert "from its bound, is (2.00 ± 0.30)e-6: on no sample" in words
@@ -213,9 +198,7 @@ def test_controls_that_differ_and_controls_that_do_not():
     twin = record(control="untrained", epochs=0)
     words = _words(record(), twin, rows=rows)
     assert "No difference from the control untrained (TA 10.0 %) is" in words
-    other = record(
-        control="untrained", epochs=0, changes={"sigma_p": (6.0, 1e-2)}
-    )
+    other = record(control="untrained", epochs=0, changes={"sigma_p": (6.0, 1e-2)})
     words = _words(record(), other, rows=rows)
     assert "differs in sigma_p from the control untrained" in words
 
@@ -249,14 +232,19 @@ def test_without_controls_nothing_is_concluded():
 
 def test_a_mean_that_rows_tell_goes_before_our_own():
     told = {
-        "control": "", "label": 3, "packet": "loss", "temperature": 1.0,
-        "domain": "window:0.1", "centre": "mean", "estimator": "importance",
-        "over": "pixels", "statistic": "mean",
-    }  # fmt: skip
+        "control": "",
+        "label": 3,
+        "packet": "loss",
+        "temperature": 1.0,
+        "domain": "window:0.1",
+        "centre": "mean",
+        "estimator": "importance",
+        "over": "pixels",
+        "statistic": "mean",
+    }
     row = Row(
-        "toy", "tiny", "CL", "", None, "uncertainty_product", 0.50021, 2e-5,
-        5000, 5, 0, "", told,
-    )  # fmt: skip
+        "toy", "tiny", "CL", "", None, "uncertainty_product", 0.50021, 2e-5, 5000, 5, 0, "", told
+    )
     assert "0.500210 ± 0.000020" in _words(record(), rows=[row])
     other = {**told, "label": 4}
     row = Row(*row.key()[:6], 0.50021, 2e-5, 5000, 5, 0, "", other)
@@ -265,33 +253,27 @@ def test_a_mean_that_rows_tell_goes_before_our_own():
 
 def test_a_run_is_told_in_a_paragraph_and_the_box_in_another():
     records, rows = run()
-    words = uncertainty_text.paragraph(records, rows)
+    words = uncertainty_text.format_summary(records, rows)
     assert "\n" not in words
     assert 120 <= sum(w.strip("(.,;:*").isalpha() for w in words.split()) <= 250
     box = [record(domain_text="box")]
-    both = uncertainty_text.paragraph(records + box, rows).split("\n\n")
+    both = uncertainty_text.format_summary(records + box, rows).split("\n\n")
     assert both[0] == words
     assert len(both) == 2
 
 
 def test_no_record_is_refused():
     with pytest.raises(errors.InputError, match="at least one"):
-        uncertainty_text.paragraph([], [])
+        uncertainty_text.format_summary([], [])
 
 
 def test_a_real_relation_is_told_as_saved(tmp_path):
-    packet = uncertainty.of_function(
-        lambda x: tf.zeros_like(x[:, 0]), dimensions=4
-    )
+    packet = uncertainty.of_function(lambda x: tf.zeros_like(x[:, 0]), dimensions=4)
     window = uncertainty.GaussianWindow(np.full(4, 0.5), 0.2)
-    found = uncertainty.importance.relation(
-        packet, window, num_samples=2000, batch_size=50
-    )
+    found = uncertainty.importance.relation(packet, window, num_samples=2000, batch_size=50)
     path = tmp_path / "importance.npz"
-    checks = [vars(each) for each in uncertainty.checks.of_relation(found)]
-    uncertainty.records.save(
-        path, found, label=None, domain_text="window:0.2", checks=checks
-    )
+    checks = [vars(each) for each in uncertainty.checks.check_relation(found)]
+    uncertainty.records.save(path, found, label=None, domain_text="window:0.2", checks=checks)
     words = _words(uncertainty.records.load(path))
     # A constant loss: the window alone, 1/2 and nothing more.
     assert "those of the window without any network" in words

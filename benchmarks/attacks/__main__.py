@@ -77,9 +77,7 @@ def _pgd() -> Iterator[Row]:
     more |= {"walk"} if _WALK.value else set()
     for name in _MODELS.value or networks.NAMES[: 1 if quick else None]:
         for batch in _BATCHES.value or ([128] if quick else [128, 512]):
-            yield from pgd.race(
-                _trained(name), int(batch), more=more, **_rounds()
-            )
+            yield from pgd.race(_trained(name), int(batch), more=more, **_rounds())
 
 
 def _bfloat16() -> Iterator[Row]:
@@ -110,13 +108,9 @@ _PARTS = {
     "carlini_wagner": _carlini_wagner,
     "jsma": lambda: nearest.jsma(_few(), **_rounds()),
     "one_pixel": lambda: nearest.one_pixel(
-        _few(),
-        images=4 if _QUICK.value else 16,
-        steps=10 if _QUICK.value else 75,
+        _few(), images=4 if _QUICK.value else 16, steps=10 if _QUICK.value else 75
     ),
-    "autoattack": lambda: whole.autoattack(
-        _trained("convnet"), 32 if _QUICK.value else 1000
-    ),
+    "autoattack": lambda: whole.autoattack(_trained("convnet"), 32 if _QUICK.value else 1000),
     "sweep": lambda: whole.sweep(_trained("convnet"), 64),
     "memory": _memory,
 }
@@ -130,17 +124,14 @@ def _circumstances() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             versions.append(f"no {title}")
     load = f"load {os.getloadavg()[0]:.1f} at the start"
-    return {
-        "machine": f"{timing.machine()}; {load}",
-        "versions": ", ".join(versions),
-    }
+    return {"machine": f"{timing.machine()}; {load}", "versions": ", ".join(versions)}
 
 
 def main(_) -> None:
     """Runs the parts; keeps each row as it comes, and prints a table."""
     for part in _ONLY.value:
         if part not in _PARTS:
-            raise errors.unknown("part", part, _PARTS)
+            raise errors.make_unknown_error("part", part, _PARTS)
     # The others warn of their own calls, at each of them.
     warnings.simplefilter("ignore")
     tf.get_logger().setLevel("ERROR")
@@ -154,9 +145,11 @@ def main(_) -> None:
             found.append(row)
             if _CSV.value:
                 rows.write(
-                    found, pathlib.Path(_CSV.value), circumstances,
+                    found,
+                    pathlib.Path(_CSV.value),
+                    circumstances,
                     parts=list(_PARTS) if some else (),
-                )  # fmt: skip
+                )
         print(f"{part}: {time.perf_counter() - start:.0f} s", flush=True)
     print(rows.table(found))
     print("\n".join(circumstances.values()))

@@ -22,10 +22,7 @@ def ends(rows: Sequence[Row]) -> tuple[float, float]:
 
 
 def draw(
-    axis: Axes,
-    places: Sequence[float],
-    rows: Sequence[Row],
-    ends: tuple[float, float],
+    axis: Axes, places: Sequence[float], rows: Sequence[Row], ends: tuple[float, float]
 ) -> None:
     """Draws a bar a ratio, from 1 on, with its number and its target.
 
@@ -46,27 +43,31 @@ def draw(
 def _bar(axis: Axes, place: float, row: Row) -> None:
     offset = {"xytext": (5, 0), "textcoords": "offset points", "va": "center"}
     if row.measured is None:
-        axis.annotate(
-            "does not run", (1, place), fontsize=8.5, color=GREY, **offset
-        )
+        axis.annotate("does not run", (1, place), fontsize=8.5, color=GREY, **offset)
         return
     colour = COLOURS[row.verdict]
     axis.barh(place, row.measured - 1, left=1, height=0.68, color=colour)
     if row.target is not None:
         for line, shade in ((4.5, "white"), (2, "black")):
             axis.plot(
-                [row.target] * 2, [place - 0.44, place + 0.44],
-                color=shade, linewidth=line, solid_capstyle="butt",
-            )  # fmt: skip
+                [row.target] * 2,
+                [place - 0.44, place + 0.44],
+                color=shade,
+                linewidth=line,
+                solid_capstyle="butt",
+            )
     text = axis.annotate(
-        texts.shown(row.measured), (max(1, row.measured, row.target or 1),
-        place), fontsize=9, weight="bold", color=colour, **offset,
-    )  # fmt: skip
+        texts.shown(row.measured),
+        (max(1, row.measured, row.target or 1), place),
+        fontsize=9,
+        weight="bold",
+        color=colour,
+        **offset,
+    )
     if row.target is not None:
         axis.annotate(
-            f"≥ {row.target:g}", (1, 0.5), xycoords=text, fontsize=8,
-            color=GREY, **offset,
-        )  # fmt: skip
+            f"≥ {row.target:g}", (1, 0.5), xycoords=text, fontsize=8, color=GREY, **offset
+        )
 
 
 def _style(axis: Axes) -> None:

@@ -57,9 +57,7 @@ class Result:
     reason: str = ""
 
 
-def contest(
-    contestants: Sequence[Contestant], *, seconds: float, least: int
-) -> dict[str, Result]:
+def contest(contestants: Sequence[Contestant], *, seconds: float, least: int) -> dict[str, Result]:
     """Runs all in turns.
 
     Args:
@@ -121,10 +119,7 @@ def _prepared(contestant: Contestant, found: dict) -> Callable[[], None]:
 
 
 def rows(
-    part: str,
-    what: str,
-    contestants: Sequence[Contestant],
-    results: dict[str, Result],
+    part: str, what: str, contestants: Sequence[Contestant], results: dict[str, Result]
 ) -> list[Row]:
     """Returns how many times as fast ours is as each of the others."""
     ours = results[contestants[0].name]

@@ -19,9 +19,7 @@ _WIDTH, _ROW, _HEAD, _FOOT = 9.6, 0.27, 0.75, 0.45
 _COLUMNS = 2
 
 
-def draw(
-    rows: Sequence[Row], path: pathlib.Path, circumstances: Mapping[str, str]
-) -> None:
+def draw(rows: Sequence[Row], path: pathlib.Path, circumstances: Mapping[str, str]) -> None:
     """Draws the rows into a file.
 
     Args:
@@ -38,9 +36,7 @@ def draw(
     below = 2.0 + len(_grouped(ratios)) + len(ratios)
     heights = [
         lines * (2.4 + max(map(len, races.values()), default=0)) * _ROW,
-        max(below if ratios else 0, 1.5 + 2.1 * len(others)) * _ROW
-        if ratios or others
-        else 0,
+        max(below if ratios else 0, 1.5 + 2.1 * len(others)) * _ROW if ratios or others else 0,
     ]
     heights = [_HEAD, *(max(height, 1e-3) for height in heights), _FOOT]
     figure = Figure(figsize=(_WIDTH, sum(heights)), layout="constrained")
@@ -50,20 +46,15 @@ def draw(
     if ratios or others:
         _draw_others(lower, ratios, others)
     _frame(head, foot, rows, circumstances)
-    with files.replacing(path) as partial:
+    with files.atomic_write(path) as partial:
         figure.savefig(partial, dpi=150)
 
 
 def _frame(
-    head: SubFigure,
-    foot: SubFigure,
-    rows: Sequence[Row],
-    circumstances: Mapping[str, str],
+    head: SubFigure, foot: SubFigure, rows: Sequence[Row], circumstances: Mapping[str, str]
 ) -> None:
     """Writes a title, what the colours mean, and the circumstances."""
-    titles = {
-        "reached": "target reached", "missed": "missed", "": "no target"
-    }  # fmt: skip
+    titles = {"reached": "target reached", "missed": "missed", "": "no target"}
     verdicts = {row.verdict for row in rows}
     handles = [
         Patch(color=bars.COLOURS[verdict], label=title)
@@ -72,21 +63,16 @@ def _frame(
     ]
     handles.append(Line2D([], [], color="black", linewidth=2, label="target"))
     head.text(
-        0.5, 0.95, "How many times as fast qup's attacks are as others",
-        ha="center", va="top", fontsize=13,
-    )  # fmt: skip
-    head.legend(
-        handles=handles, loc="lower center", ncols=4, frameon=False,
-        borderaxespad=0,
-    )  # fmt: skip
-    text = "\n".join(
-        line
-        for text in circumstances.values()
-        for line in textwrap.wrap(text, 130)
+        0.5,
+        0.95,
+        "How many times as fast qup's attacks are as others",
+        ha="center",
+        va="top",
+        fontsize=13,
     )
-    foot.text(
-        0.5, 0.2, text, ha="center", va="bottom", fontsize=8, color=bars.GREY
-    )
+    head.legend(handles=handles, loc="lower center", ncols=4, frameon=False, borderaxespad=0)
+    text = "\n".join(line for text in circumstances.values() for line in textwrap.wrap(text, 130))
+    foot.text(0.5, 0.2, text, ha="center", va="bottom", fontsize=8, color=bars.GREY)
 
 
 def _grouped(rows: Sequence[Row]) -> dict[str, list[Row]]:
@@ -100,9 +86,7 @@ def _draw_races(figure: SubFigure, races: dict[str, list[Row]]) -> None:
     """Draws a panel a race, all on one axis."""
     columns = min(_COLUMNS, len(races))
     lines = -(-len(races) // columns)
-    panels = figure.subplots(
-        lines, columns, sharex=True, sharey=True, squeeze=False
-    )
+    panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
     every = [row for rows in races.values() for row in rows]
     for axis in panels.flat[len(races) :]:
         axis.set_visible(False)
@@ -114,13 +98,9 @@ def _draw_races(figure: SubFigure, races: dict[str, list[Row]]) -> None:
         axis.set_ylim(len(rows) - 0.4, -0.6)
 
 
-def _draw_others(
-    figure: SubFigure, ratios: Sequence[Row], others: Sequence[Row]
-) -> None:
+def _draw_others(figure: SubFigure, ratios: Sequence[Row], others: Sequence[Row]) -> None:
     """Draws the other ratios on the left, writes the rest on the right."""
-    panels = figure.subplots(
-        1, 2, squeeze=False, gridspec_kw={"width_ratios": [1.1, 1]}
-    )[0]
+    panels = figure.subplots(1, 2, squeeze=False, gridspec_kw={"width_ratios": [1.1, 1]})[0]
     if ratios:
         _draw_ratios(panels[0], ratios)
     else:
@@ -134,10 +114,15 @@ def _draw_ratios(axis: Axes, rows: Sequence[Row]) -> None:
     places, ordered, top = [], [], 0.0
     for what, group in _grouped(rows).items():
         axis.text(
-            0.01, top, what, va="center", fontsize=9, weight="bold",
+            0.01,
+            top,
+            what,
+            va="center",
+            fontsize=9,
+            weight="bold",
             transform=axis.get_yaxis_transform(),
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
-        )  # fmt: skip
+        )
         places += [top + 0.95 + i for i in range(len(group))]
         ordered += group
         top = places[-1] + 1.1
@@ -155,9 +140,6 @@ def _write_others(axis: Axes, rows: Sequence[Row]) -> None:
         if row.bound:
             text += f" ({row.bound})"
         axis.text(0.04, place - 0.2, row.what, va="center", fontsize=8.5)
-        axis.text(
-            0.04, place + 0.2, text, va="center", fontsize=8.5, color=colour,
-            weight="bold",
-        )  # fmt: skip
+        axis.text(0.04, place + 0.2, text, va="center", fontsize=8.5, color=colour, weight="bold")
     axis.set_xlim(-0.02, 1)
     axis.set_ylim(len(rows) - 0.4, -0.6)

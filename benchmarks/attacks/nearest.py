@@ -13,22 +13,19 @@ from benchmarks.attacks.rows import Row
 def deepfool(subject: Subject, *, seconds: float, least: int) -> list[Row]:
     """Times DeepFool, at most 50 steps, overshoot 0.02."""
     contestants = [
-        Contestant(name=name, subject=subject, build=build, steps=50,
-                   target=target)
+        Contestant(name=name, subject=subject, build=build, steps=50, target=target)
         for name, build, target in (
             ("qup", rivals.ours("deepfool"), None),
             ("foolbox", rivals.foolbox_deepfool, 1.5),
             ("ART", rivals.art_deepfool, 15.0),
         )
-    ]  # fmt: skip
+    ]
     results = contest.contest(contestants, seconds=seconds, least=least)
     what = f"DeepFool, {subject.title}"
     return _rows("deepfool", what, contestants, results, 2)
 
 
-def carlini_wagner(
-    subject: Subject, *, steps: int, art_steps: int
-) -> list[Row]:
+def carlini_wagner(subject: Subject, *, steps: int, art_steps: int) -> list[Row]:
     """Times Carlini and Wagner's attack with 9 constants, once each.
 
     Ours leaves no constant early: foolbox does so only where the whole batch
@@ -41,14 +38,24 @@ def carlini_wagner(
     """
     build = rivals.ours("carlini_wagner", abort_early=False)
     contestants = [
-        Contestant(name="qup", subject=subject, build=build, steps=steps,
-                   warm_steps=2),
-        Contestant(name="foolbox", subject=subject, target=1.5, steps=steps,
-                   build=rivals.foolbox_carlini_wagner, warm_steps=2),
-        Contestant(name="ART", subject=subject, target=20.0,
-                   build=rivals.art_carlini_wagner, steps=art_steps,
-                   warm_steps=2),
-    ]  # fmt: skip
+        Contestant(name="qup", subject=subject, build=build, steps=steps, warm_steps=2),
+        Contestant(
+            name="foolbox",
+            subject=subject,
+            target=1.5,
+            steps=steps,
+            build=rivals.foolbox_carlini_wagner,
+            warm_steps=2,
+        ),
+        Contestant(
+            name="ART",
+            subject=subject,
+            target=20.0,
+            build=rivals.art_carlini_wagner,
+            steps=art_steps,
+            warm_steps=2,
+        ),
+    ]
     results = contest.contest(contestants, seconds=0.0, least=1)
     what = f"C&W, 9 x {steps}, {subject.title}"
     found = _rows("carlini_wagner", what, contestants, results, 2)
@@ -86,13 +93,7 @@ def jsma(subject: Subject, *, seconds: float, least: int) -> list[Row]:
     build = rivals.ours("jsma", None, targets=targets)
     contestants = [
         Contestant(name="qup", subject=subject, build=build, steps=1),
-        Contestant(
-            name="ART",
-            subject=subject,
-            build=rivals.art_jsma,
-            steps=1,
-            target=10.0,
-        ),
+        Contestant(name="ART", subject=subject, build=rivals.art_jsma, steps=1, target=10.0),
     ]
     results = contest.contest(contestants, seconds=seconds, least=least)
     what = f"JSMA, {subject.title}"
@@ -108,22 +109,25 @@ def one_pixel(subject: Subject, *, images: int, steps: int) -> list[Row]:
       steps: Generations.
     """
     contestants = [
-        Contestant(name="qup", subject=subject, steps=steps, warm_steps=1,
-                   build=rivals.ours("one_pixel")),
-        Contestant(name="ART", subject=subject.first(images), target=10.0,
-                   build=rivals.art_one_pixel, steps=steps, warm_steps=1),
-    ]  # fmt: skip
+        Contestant(
+            name="qup", subject=subject, steps=steps, warm_steps=1, build=rivals.ours("one_pixel")
+        ),
+        Contestant(
+            name="ART",
+            subject=subject.first(images),
+            target=10.0,
+            build=rivals.art_one_pixel,
+            steps=steps,
+            warm_steps=1,
+        ),
+    ]
     results = contest.contest(contestants, seconds=0.0, least=1)
     what = f"one-pixel, 400 x {steps}, {subject.title}"
     return _rows("one_pixel", what, contestants, results, 0)
 
 
 def _rows(
-    part: str,
-    what: str,
-    contestants: list[Contestant],
-    results: dict[str, Result],
-    norm: int,
+    part: str, what: str, contestants: list[Contestant], results: dict[str, Result], norm: int
 ) -> list[Row]:
     """Returns the rows, with mean distances where both succeed."""
     found = []
@@ -149,8 +153,7 @@ def _lengths(
     # Where the clean image is misclassified nobody has to move.
     both = won[0] & won[1] & ~rival.subject.won(clean)
     first, second = (
-        np.linalg.norm((images - clean).reshape(count, -1), norm, 1)
-        for images in attacked
+        np.linalg.norm((images - clean).reshape(count, -1), norm, 1) for images in attacked
     )
     if not both.any():
         return np.nan, np.nan

@@ -51,9 +51,7 @@ class Subject:
     def first(self, count: int) -> "Subject":
         """Returns the subject with `count` images, repeated if too few."""
         rows = np.arange(count) % len(self.labels)
-        return dataclasses.replace(
-            self, images=self.images[rows], labels=self.labels[rows]
-        )
+        return dataclasses.replace(self, images=self.images[rows], labels=self.labels[rows])
 
     def aimed(self, targets: np.ndarray) -> "Subject":
         """Returns the subject whose attacks aim at classes, int [n]."""
@@ -89,10 +87,8 @@ def trained(name: str, train_size: int) -> Subject:
     depth = {"depth": int(name[len(kind) :])} if name != kind else {}
     model = models.build(kind, data.info, seed=0, **depth)
     epochs = -(-train_size // data.info.sizes["train"])
-    training.fit_classifier(
-        model, data, epochs=epochs, recipe=models.recipe(kind)
-    )
-    images, labels, _ = data.arrays("test")
+    training.fit_classifier(model, data, epochs=epochs, recipe=models.get_recipe(kind))
+    images, labels, _ = data.get_arrays("test")
     return Subject(
         name,
         data.info.name,
@@ -106,9 +102,7 @@ def trained(name: str, train_size: int) -> Subject:
 def _loaded(name: str, train_size: int) -> datasets.Dataset:
     try:
         whole = datasets.load(name)
-        return datasets.load(
-            name, train_size=min(train_size, whole.info.sizes["train"])
-        )
+        return datasets.load(name, train_size=min(train_size, whole.info.sizes["train"]))
     except errors.InputError:
         digits = datasets.load("digits")
     return digits if name == "mnist" else _framed(digits)
@@ -118,9 +112,9 @@ def _framed(digits: datasets.Dataset) -> datasets.Dataset:
     """Returns the digits in the shape of CIFAR-10's images."""
     splits = {}
     for split in ("train", "test"):
-        images, labels, _ = digits.arrays(split)
+        images, labels, _ = digits.get_arrays(split)
         images = np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0)))
-        splits[split] = source.from_arrays(images.repeat(3, -1), labels)
+        splits[split] = source.build_split(images.repeat(3, -1), labels)
     return datasets.Dataset(
         "framed digits",
         datasets.Source(

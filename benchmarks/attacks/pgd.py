@@ -14,13 +14,7 @@ from qup import attacks, opposite_fgsm
 
 STEPS = 40
 # How many times as fast ours should be, least; 1.0 is as fast.
-_TARGETS = {
-    "bare gradient": 0.9,
-    "cleverhans": 0.95,
-    "foolbox": 1.7,
-    "ART": 1.8,
-    "PyTorch": 1.0,
-}
+_TARGETS = {"bare gradient": 0.9, "cleverhans": 0.95, "foolbox": 1.7, "ART": 1.8, "PyTorch": 1.0}
 _CONVNET = {"PyTorch": 0.9}
 _CONVNET_128 = {"cleverhans": 1.2, "foolbox": 2.5, "ART": 3.0}
 _BFLOAT16, _BFLOAT16_POINTS = 1.4, 0.3
@@ -63,7 +57,7 @@ def _walk(subject: Subject, steps: int) -> Callable[[], None]:
     images, labels = tf.constant(subject.images), tf.constant(subject.labels)
 
     def work() -> None:
-        opposite_fgsm.walk(
+        opposite_fgsm.iterate(
             subject.model, images, labels, num_steps=steps, step_size=0.01
         ).numpy()
 
@@ -75,12 +69,7 @@ def _ours(xla: str):
         images = tf.constant(subject.images)
         labels = tf.constant(subject.labels)
         return lambda: attacks.get("pgd")(
-            subject.model,
-            images,
-            labels,
-            epsilon=subject.epsilon,
-            num_steps=steps,
-            xla=xla,
+            subject.model, images, labels, epsilon=subject.epsilon, num_steps=steps, xla=xla
         ).numpy()
 
     return build
@@ -92,9 +81,7 @@ def _torch(subject: Subject, steps: int) -> Callable[[], np.ndarray]:
     return plain_torch.pgd(subject, steps)
 
 
-def race(
-    subject: Subject, batch: int, *, seconds: float, least: int, more: set[str]
-) -> list[Row]:
+def race(subject: Subject, batch: int, *, seconds: float, least: int, more: set[str]) -> list[Row]:
     """Times PGD of every library on one batch.
 
     Args:
@@ -141,18 +128,14 @@ def has_bfloat16() -> bool:
         return False
 
 
-def bfloat16(
-    subject: Subject, count: int, *, seconds: float, least: int
-) -> list[Row]:
+def bfloat16(subject: Subject, count: int, *, seconds: float, least: int) -> list[Row]:
     """Times PGD by `attacks.run` in bfloat16 beside float32."""
     native = has_bfloat16()
     contestants = [
         Contestant(
             name=precision,
             subject=subject.first(count),
-            build=rivals.ours(
-                "pgd", epsilon=subject.epsilon, precision=precision
-            ),
+            build=rivals.ours("pgd", epsilon=subject.epsilon, precision=precision),
             steps=STEPS,
             warm_steps=_WARM["qup"],
             target=_BFLOAT16 if native else None,

@@ -63,8 +63,7 @@ class _Block(nn.Module):
             before = self.missing // 2
             after = self.missing - before
             shortcut = functional.pad(
-                x[:, :, :: self.stride, :: self.stride],
-                (0, 0, 0, 0, before, after),
+                x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, before, after)
             )
         return functional.relu(self.residual(x) + shortcut)
 
@@ -137,9 +136,7 @@ def pgd(subject: Subject, steps: int) -> Callable[[], np.ndarray]:
         moved = images
         for _ in range(steps):
             moved = moved.detach().requires_grad_()
-            loss = functional.cross_entropy(
-                network(moved), labels, reduction="sum"
-            )
+            loss = functional.cross_entropy(network(moved), labels, reduction="sum")
             (slope,) = torch.autograd.grad(loss, moved)
             moved = moved.detach() + subject.epsilon / steps * slope.sign()
             moved = moved.clamp(low, high)

@@ -17,9 +17,7 @@ Work = Callable[[], np.ndarray]
 _BATCH = 128
 
 
-def ours(
-    name: str, counter: str | None = "num_steps", **options
-) -> Callable[[Subject, int], Work]:
+def ours(name: str, counter: str | None = "num_steps", **options) -> Callable[[Subject, int], Work]:
     """Returns what makes ours, by `attacks.run`.
 
     Args:
@@ -73,9 +71,7 @@ def foolbox_pgd(subject: Subject, steps: int) -> Work:
     """Returns foolbox's LinfPGD."""
     from foolbox import attacks as theirs
 
-    attack = theirs.LinfPGD(
-        abs_stepsize=subject.epsilon / steps, steps=steps, random_start=False
-    )
+    attack = theirs.LinfPGD(abs_stepsize=subject.epsilon / steps, steps=steps, random_start=False)
     return _foolbox(subject, attack, subject.epsilon)
 
 
@@ -135,11 +131,7 @@ def art_deepfool(subject: Subject, steps: int) -> Work:
     from art.attacks import evasion
 
     attack = evasion.DeepFool(
-        _art(subject),
-        max_iter=steps,
-        epsilon=0.02,
-        batch_size=len(subject.labels),
-        verbose=False,
+        _art(subject), max_iter=steps, epsilon=0.02, batch_size=len(subject.labels), verbose=False
     )
     return _generated(subject, attack, subject.labels)
 
@@ -165,11 +157,7 @@ def art_jsma(subject: Subject, _: int) -> Work:
     from art.attacks import evasion
 
     attack = evasion.SaliencyMapMethod(
-        _art(subject),
-        theta=1.0,
-        gamma=0.145,
-        batch_size=len(subject.labels),
-        verbose=False,
+        _art(subject), theta=1.0, gamma=0.145, batch_size=len(subject.labels), verbose=False
     )
     return _generated(subject, attack, subject.targets)
 
@@ -178,7 +166,5 @@ def art_one_pixel(subject: Subject, generations: int) -> Work:
     """Returns ART's PixelAttack: differential evolution, 400 candidates."""
     from art.attacks import evasion
 
-    attack = evasion.PixelAttack(
-        _art(subject), th=1, es=1, max_iter=generations
-    )
+    attack = evasion.PixelAttack(_art(subject), th=1, es=1, max_iter=generations)
     return _generated(subject, attack, subject.labels)

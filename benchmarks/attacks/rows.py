@@ -112,19 +112,12 @@ def shown(value: object) -> str:
 
 def table(rows: Sequence[Row]) -> str:
     """Returns the rows as a table that Markdown understands."""
-    lines = [
-        {key: shown(value) for key, value in row.columns().items()}
-        for row in rows
-    ]
+    lines = [{key: shown(value) for key, value in row.columns().items()} for row in rows]
     head = {key: key.replace("_", " ") for key in lines[0]}
-    widths = {
-        key: max(len(line[key]) for line in [head, *lines]) for key in head
-    }
+    widths = {key: max(len(line[key]) for line in [head, *lines]) for key in head}
     rule = {key: "-" * width for key, width in widths.items()}
     return "\n".join(
-        "| "
-        + " | ".join(line[key].ljust(width) for key, width in widths.items())
-        + " |"
+        "| " + " | ".join(line[key].ljust(width) for key, width in widths.items()) + " |"
         for line in [head, rule, *lines]
     )
 
@@ -154,7 +147,7 @@ def write(
     if parts:
         records.sort(key=lambda record: parts.index(record["part"]))
     with (
-        files.replacing(path) as partial,
+        files.atomic_write(path) as partial,
         partial.open("w", encoding="utf-8", newline="") as file,
     ):
         writer = csv.DictWriter(file, list(records[0]), lineterminator="\n")

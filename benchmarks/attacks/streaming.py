@@ -31,9 +31,15 @@ def _peak(model, count: int) -> float:
     labels = np.arange(count) % 10
     with tempfile.TemporaryDirectory() as folder:
         attacks.run(
-            "pgd", model, _images(count), labels, batch_size=_BATCH,
-            epsilon=0.1, num_steps=10, output=folder,
-        )  # fmt: skip
+            "pgd",
+            model,
+            _images(count),
+            labels,
+            batch_size=_BATCH,
+            epsilon=0.1,
+            num_steps=10,
+            output=folder,
+        )
     # Not getrusage's ru_maxrss, which begins with what the parent held.
     status = pathlib.Path("/proc/self/status").read_text()
     return float(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024

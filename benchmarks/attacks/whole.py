@@ -24,9 +24,7 @@ _SWEEP = tuple(float(e) for e in np.linspace(0.02, 0.2, 8))
 _MEMORY = 8.0
 
 
-@attacks.register(
-    "pgd_to_the_end", kind="budget", norms=("linf", "l2"), gradients=True
-)
+@attacks.register("pgd_to_the_end", kind="budget", norms=("linf", "l2"), gradients=True)
 class _ToTheEnd(PGD):
     """PGD that nobody leaves: who is misclassified stays, and stands still."""
 
@@ -44,17 +42,19 @@ def early(subject: Subject, *, seconds: float, least: int) -> list[Row]:
     ]
 
 
-def _left(
-    subject: Subject, epsilon: float, *, seconds: float, least: int
-) -> list[Row]:
+def _left(subject: Subject, epsilon: float, *, seconds: float, least: int) -> list[Row]:
     options = {"epsilon": epsilon, "step_size": _STEP_SIZE}
     contestants = [
-        Contestant(name=name, subject=subject, steps=_STEPS, target=5.0,
-                   warm_steps=20,
-                   build=rivals.ours(attack, keep="first_adversarial",
-                                     **options))
+        Contestant(
+            name=name,
+            subject=subject,
+            steps=_STEPS,
+            target=5.0,
+            warm_steps=20,
+            build=rivals.ours(attack, keep="first_adversarial", **options),
+        )
         for name, attack in (("qup", "pgd"), ("all steps", "pgd_to_the_end"))
-    ]  # fmt: skip
+    ]
     results = contest.contest(contestants, seconds=seconds, least=least)
     what = f"RA by PGD-{_STEPS} leaving early, epsilon {epsilon:g}"
     won = [subject.won(results[c.name].images) for c in contestants]
@@ -128,9 +128,7 @@ def sweep(subject: Subject, count: int) -> list[Row]:
             calls += 1
             return subject.model(images, training=False)
 
-        attacks.run(
-            "pgd", logits, subject.images, subject.labels, epsilons=epsilons
-        )
+        attacks.run("pgd", logits, subject.images, subject.labels, epsilons=epsilons)
         traces.append(calls)
     return [
         Row(
@@ -151,9 +149,7 @@ def memory(counts: tuple[int, int]) -> list[Row]:
     grown = []
     for count in counts:
         command = [sys.executable, "-m", "benchmarks.attacks.streaming"]
-        child = subprocess.run(
-            [*command, str(count)], capture_output=True, text=True, check=True
-        )
+        child = subprocess.run([*command, str(count)], capture_output=True, text=True, check=True)
         grown.append(float(child.stdout.split()[-1]))
     few, many = counts
     return [

@@ -49,28 +49,24 @@ def register(name: str, **traits: Any) -> Callable:
         function = attack
         if method:
             method.name, method.traits = name, traits
-            function = functions.function(method)
+            function = functions.build_function(method)
         options = inspect.signature(function).parameters
-        _registry.register(
-            function, method=method, targeted="targeted" in options, **traits
-        )
+        _registry.register(function, method=method, targeted="targeted" in options, **traits)
         return attack
 
     return decorate
 
 
-def method(name: str, **options: Any) -> Method:
+def build_method(name: str, **options: Any) -> Method:
     """Returns an attack of init, step and done, its options checked.
 
     Raises:
       InputError: Unknown attack or option, or an option out of its range.
     """
-    kind = traits(name)["method"]
-    if kind is None:
-        raise errors.InputError(
-            f"{name} is a plain function without init, step and done."
-        )
-    return functions.built(kind, options)
+    method_class = traits(name)["method"]
+    if method_class is None:
+        raise errors.InputError(f"{name} is a plain function without init, step and done.")
+    return functions.create_method(method_class, options)
 
 
 def conjugate(
@@ -95,9 +91,7 @@ def conjugate(
     Raises:
       InputError: None is known, or an argument cannot be used.
     """
-    return single.conjugate(
-        method(name, **options), logits_fn, images, labels, ids
-    )
+    return single.compute_conjugate(build_method(name, **options), logits_fn, images, labels, ids)
 
 
 def bind(name: str, **options: Any) -> Attack:
@@ -115,17 +109,13 @@ def bind(name: str, **options: Any) -> Attack:
       InputError: Unknown attack or option.
     """
     function = get(name)
-    known = list(inspect.signature(function).parameters)[3:]
+    known_options = list(inspect.signature(function).parameters)[3:]
     for option in options:
-        if option not in known:
-            raise errors.unknown(f"option of {name}", option, known)
+        if option not in known_options:
+            raise errors.make_unknown_error(f"option of {name}", option, known_options)
 
     def attack(
-        logits_fn: LogitsFn,
-        images: tf.Tensor,
-        labels: tf.Tensor,
-        *,
-        ids: tf.Tensor,
+        logits_fn: LogitsFn, images: tf.Tensor, labels: tf.Tensor, *, ids: tf.Tensor
     ) -> tf.Tensor:
         return function(logits_fn, images, labels, ids=ids, **options)
 

@@ -46,55 +46,55 @@ class APGD(base.Method):
     def check(self):
         """Raises an InputError for an option out of its range."""
         for option in ("restarts", "expectation"):
-            errors.check_number(option, getattr(self, option), least=1)
+            errors.check_number(option, getattr(self, option), at_least=1)
         base.check_number("rho", self.rho, least=0)
 
-    def parts(self):
+    def stages(self):
         """One part a restart."""
-        once = dataclasses.replace(self, restarts=1)
-        return (once,) * int(self.restarts)
+        one_start = dataclasses.replace(self, restarts=1)
+        return (one_start,) * int(self.restarts)
 
-    def aim(self, examples, logits) -> base.State:
+    def init_target(self, examples, logits) -> base.State:
         """Returns what the loss needs to know of the clean images' logits."""
         return {}
 
-    def objective(self, examples, state) -> Callable:
+    def build_objective(self, examples, state) -> Callable:
         """Returns what is climbed: logits -> float32 [batch]."""
         raise NotImplementedError
 
-    def init(self, victim, examples):
+    def init(self, classifier, examples):
         """Starts at random, unless the clean image is adversarial."""
-        logits = victim.logits(examples.images)
-        hit = self._hit(examples, logits)
-        rows = norms.rows(hit, examples.images)
-        start = tf.where(rows, examples.images, self._start(examples))
-        state = apgd_checkpoints.nothing(examples.images, examples.labels)
+        logits = classifier.logits(examples.images)
+        success = self._find_success(examples, logits)
+        success_rows = norms.expand_like(success, examples.images)
+        start = tf.where(success_rows, examples.images, self._sample_start(examples))
+        state = apgd_checkpoints.init_state(examples.images, examples.labels)
         if self.norm == "l1":
-            state |= apgd_l1.sparseness(examples, start)
-        state |= {"images": start, "hit": hit}
-        return state | self.aim(examples, logits)
+            state |= apgd_l1.compute_l1_sparsity(examples, start)
+        state |= {"images": start, "hit": success}
+        return state | self.init_target(examples, logits)
 
-    def step(self, victim, examples, state):
+    def step(self, classifier, examples, state):
         """Asks for the loss at the point that the row is at, and moves."""
-        here = state["images"]
-        hit, loss, slope = self._asked(victim, examples, state)
-        first = self._first(examples, state)
-        state = apgd_checkpoints.noted(state, first, loss, slope)
-        state, back = self._checked(examples, state, first["size"])
-        rows = norms.rows(back, here)
-        point = tf.where(rows, state["best"], here)
-        slope = tf.where(rows, state["best_slope"], slope)
-        ended = state["step"] >= self._moves(state)
-        onward = ended & (state["stage"] < self._last)
-        moved = self._moved(examples, state, point, slope, onward)
+        current = state["images"]
+        success, loss, gradient = self._evaluate_point(classifier, examples, state)
+        initial = self._begin_stage(examples, state)
+        state = apgd_checkpoints.record_point(state, initial, loss, gradient)
+        state, returns_to_best = self._apply_checkpoint(examples, state, initial["size"])
+        returning_rows = norms.expand_like(returns_to_best, current)
+        point = tf.where(returning_rows, state["best"], current)
+        gradient = tf.where(returning_rows, state["best_slope"], gradient)
+        stage_ended = state["step"] >= self._count_stage_steps(state)
+        to_next_stage = stage_ended & (state["stage"] < self._last_stage)
+        perturbed = self._compute_next_point(examples, state, point, gradient, to_next_stage)
         return state | {
-            "images": tf.where(norms.rows(hit, here), here, moved),
+            "images": tf.where(norms.expand_like(success, current), current, perturbed),
             "previous": point,
-            "loss": tf.where(back, state["best_loss"], loss),
-            "step": tf.where(onward, 0, state["step"] + 1),
-            "stage": state["stage"] + tf.cast(onward, tf.int32),
-            "hit": hit,
-            "over": ended & ~onward,
+            "loss": tf.where(returns_to_best, state["best_loss"], loss),
+            "step": tf.where(to_next_stage, 0, state["step"] + 1),
+            "stage": state["stage"] + tf.cast(to_next_stage, tf.int32),
+            "hit": success,
+            "over": stage_ended & ~to_next_stage,
         }
 
     def done(self, examples, state):
@@ -103,95 +103,95 @@ class APGD(base.Method):
 
     def images(self, examples, state):
         """The adversarial point, or else the clean image."""
-        none = state["best"] if self.expectation > 1 else examples.images
-        return tf.where(norms.rows(state["hit"], none), state["images"], none)
+        fallback = state["best"] if self.expectation > 1 else examples.images
+        return tf.where(norms.expand_like(state["hit"], fallback), state["images"], fallback)
 
-    def _hit(self, examples, logits):
+    def _find_success(self, examples, logits):
         """Marks who may stop."""
-        hit = base.adversarial(logits, examples.labels, self.aimed)
-        return hit if self.expectation == 1 else tf.zeros_like(hit)
+        success = base.adversarial(logits, examples.labels, self.is_targeted)
+        return success if self.expectation == 1 else tf.zeros_like(success)
 
     @property
-    def _last(self) -> int:
+    def _last_stage(self) -> int:
         """The last stage; one in L-inf and L2, three in L1."""
-        return apgd_l1.LAST_STAGE if self.norm == "l1" else 0
+        return apgd_l1.L1_LAST_STAGE if self.norm == "l1" else 0
 
-    def _radius(self, examples, stage):
+    def _compute_radius(self, examples, stage):
         """Returns the radius of a stage's ball, float32 [batch]."""
-        return tf.cast(self._last - stage + 1, tf.float32) * examples.epsilon
+        return tf.cast(self._last_stage - stage + 1, tf.float32) * examples.epsilon
 
-    def _moves(self, state):
+    def _count_stage_steps(self, state):
         """Returns the number of steps of the stage, int32."""
         if self.norm == "l1":
-            return apgd_l1.moves(state["stage"], self.num_steps)
+            return apgd_l1.count_l1_steps(state["stage"], self.num_steps)
         return self.num_steps + tf.zeros_like(state["step"])
 
-    def _start(self, examples):
+    def _sample_start(self, examples):
         """Draws a point of the sphere (in L1, of the ball of 3 epsilon)."""
-        word = zlib.crc32(self.name.encode()) & 0x7FFFFFFF
-        keys, radius = self.keys(examples, word), examples.budget()
+        name_hash = zlib.crc32(self.name.encode()) & 0x7FFFFFFF
+        keys, radius = self.keys(examples, name_hash), examples.budget()
         images = examples.images
         if self.norm == "l1":
             low, high = self.bounds or (0.0, radius)
             delta = (high - low) * draws.normal(keys, images.shape[1:])
         else:
-            delta = spheres.sample(images, radius, self.norm, keys)
-        radius = self._radius(examples, tf.constant(0))
-        return self._confined(examples, images + delta, radius)
+            delta = spheres.sample_sphere(images, radius, self.norm, keys)
+        radius = self._compute_radius(examples, tf.constant(0))
+        return self._project(examples, images + delta, radius)
 
-    def _asked(self, victim, examples, state):
+    def _evaluate_point(self, classifier, examples, state):
         """Returns who is adversarial, and the mean loss and slope."""
-        objective, images = self.objective(examples, state), state["images"]
-        loss, slope = tf.zeros_like(examples.epsilon), tf.zeros_like(images)
+        objective, images = self.build_objective(examples, state), state["images"]
+        mean_loss, mean_gradient = tf.zeros_like(examples.epsilon), tf.zeros_like(images)
         for _ in range(int(self.expectation)):
-            logits, value, gradient = victim.gradient(objective, images)
-            loss += value / self.expectation
-            slope += gradient / self.expectation
+            logits, value, gradient = classifier.gradient(objective, images)
+            mean_loss += value / self.expectation
+            mean_gradient += gradient / self.expectation
             # One pass after another, in the memory of one.
             with tf.control_dependencies([gradient]):
                 images = tf.identity(images)
-        hit = self._hit(examples, logits) & (state["stage"] == self._last)
-        return hit, loss, slope
+        success = self._find_success(examples, logits) & (state["stage"] == self._last_stage)
+        return success, mean_loss, mean_gradient
 
-    def _first(self, examples, state):
+    def _begin_stage(self, examples, state):
         """Returns what a stage begins with."""
-        radius = self._radius(examples, state["stage"])
-        moves = self._moves(state)
+        radius = self._compute_radius(examples, state["stage"])
+        num_steps = self._count_stage_steps(state)
         if self.norm == "l1":
-            return apgd_l1.first(examples, state["images"], radius, moves)
-        return apgd_checkpoints.first(radius, moves)
+            return apgd_l1.get_initial_l1_step(examples, state["images"], radius, num_steps)
+        return apgd_checkpoints.get_initial_step(radius, num_steps)
 
-    def _checked(self, examples, state, first_size):
+    def _apply_checkpoint(self, examples, state, initial_size):
         """Returns the state after a checkpoint, and who goes back."""
         if self.norm == "l1":
-            after, back = apgd_l1.sparser(examples, state, first_size)
+            updates, returns_to_best = apgd_l1.update_l1_step_size(examples, state, initial_size)
         else:
-            steps = self.num_steps
-            after, back = apgd_checkpoints.halved(state, self.rho, steps)
-        return apgd_checkpoints.passed(state, after, back)
+            num_steps = self.num_steps
+            updates, returns_to_best = apgd_checkpoints.halve_step_size(state, self.rho, num_steps)
+        return apgd_checkpoints.apply_checkpoint(state, updates, returns_to_best)
 
-    def _moved(self, examples, state, point, slope, onward):
-        radius = self._radius(examples, state["stage"])
-        size = norms.rows(state["size"], point)
+    def _compute_next_point(self, examples, state, point, gradient, to_next_stage):
+        radius = self._compute_radius(examples, state["stage"])
+        step_size = norms.expand_like(state["size"], point)
         if self.norm == "l1":
-            ahead = point + size * apgd_l1.direction(slope, state["sparsity"])
+            stepped = point + step_size * apgd_l1.compute_l1_direction(gradient, state["sparsity"])
             # A stage starts at the best point of the one before.
-            ahead = tf.where(norms.rows(onward, point), state["best"], ahead)
-            after = self._radius(examples, state["stage"] + 1)
-            radius = tf.where(onward, after, radius)
-            return self._confined(examples, ahead, radius)
+            stepped = tf.where(norms.expand_like(to_next_stage, point), state["best"], stepped)
+            next_radius = self._compute_radius(examples, state["stage"] + 1)
+            radius = tf.where(to_next_stage, next_radius, radius)
+            return self._project(examples, stepped, radius)
         # z = P(x_k + eta d), with d the steepest direction
         l2 = self.norm == "l2"
-        way = spheres.onto(slope, 1.0, "l2") if l2 else tf.sign(slope)
-        ahead = self._confined(examples, point + size * way, radius)
+        direction = spheres.scale_to_norm(gradient, 1.0, "l2") if l2 else tf.sign(gradient)
+        stepped = self._project(examples, point + step_size * direction, radius)
         # x_k+1 = P(x_k + a (z - x_k) + (1 - a)(x_k - x_k-1)), a = 1 at first
-        weight = tf.where(norms.rows(state["step"] == 0, point), 1.0, 0.75)
+        weight = tf.where(norms.expand_like(state["step"] == 0, point), 1.0, 0.75)
         momentum = (1.0 - weight) * (point - state["previous"])
-        moved = point + weight * (ahead - point) + momentum
-        return self._confined(examples, moved, radius)
+        perturbed = point + weight * (stepped - point) + momentum
+        return self._project(examples, perturbed, radius)
 
-    def _confined(self, examples, images, radius):
-        delta, radius = images - examples.images, norms.rows(radius, images)
+    def _project(self, examples, images, radius):
+        delta, radius = images - examples.images, norms.expand_like(radius, images)
         clean, bounds = examples.images, self.bounds
         if self.norm == "l1":
             delta = norms.project_in_box(delta, radius, clean, bounds)

@@ -11,7 +11,7 @@ from qup import attacks, errors, norms
 from qup.attacks import losses
 from qup.attacks.apgd import APGD
 
-_LOSSES = ("cross_entropy", "log_odds")
+_CE_LOSSES = ("cross_entropy", "log_odds")
 
 
 @attacks.register("apgd_ce", kind="budget", norms=norms.NAMES, gradients=True)
@@ -35,9 +35,9 @@ class APGDCE(APGD):
     def check(self):
         """Raises an InputError for an option out of its range."""
         super().check()
-        if self.loss not in _LOSSES:
-            raise errors.unknown("loss of apgd_ce", self.loss, _LOSSES)
+        if self.loss not in _CE_LOSSES:
+            raise errors.make_unknown_error("loss of apgd_ce", self.loss, _CE_LOSSES)
 
-    def objective(self, examples, state):
+    def build_objective(self, examples, state):
         """Cross-entropy; of targets, less it."""
-        return losses.ascent(self.loss, examples.labels, self.targeted)
+        return losses.build_objective(self.loss, examples.labels, self.targeted)

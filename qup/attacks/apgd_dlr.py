@@ -12,9 +12,7 @@ from qup.attacks import losses
 from qup.attacks.apgd import APGD
 
 
-@attacks.register(
-    "apgd_dlr", kind="budget", norms=norms.NAMES, gradients=True, classes=3
-)
+@attacks.register("apgd_dlr", kind="budget", norms=norms.NAMES, gradients=True, classes=3)
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class APGDDLR(APGD):
     """Climbs a loss that does not change when the logits are rescaled.
@@ -27,6 +25,6 @@ class APGDDLR(APGD):
     Reference: Croce and Hein 2020, arXiv 2003.01690, Eq. 6.
     """
 
-    def objective(self, examples, state):
+    def build_objective(self, examples, state):
         """DLR = -(z_y - max_{i != y} z_i) / (z_(1) - z_(3))."""
-        return losses.ascent("dlr", examples.labels, False)
+        return losses.build_objective("dlr", examples.labels, False)

@@ -14,9 +14,7 @@ from qup.attacks import targets
 from qup.attacks.apgd import APGD
 
 
-@attacks.register(
-    "apgd_t", kind="budget", norms=norms.NAMES, gradients=True, classes=4
-)
+@attacks.register("apgd_t", kind="budget", norms=norms.NAMES, gradients=True, classes=4)
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class APGDT(APGD):
     """Climbs the targeted difference of logits ratio, one target a part.
@@ -37,29 +35,27 @@ class APGDT(APGD):
     def check(self):
         """Raises an InputError for an option out of its range."""
         super().check()
-        errors.check_number("num_targets", self.num_targets, least=1)
+        errors.check_number("num_targets", self.num_targets, at_least=1)
 
-    def parts(self):
+    def stages(self):
         """One part a target; every restart goes through all."""
-        once = dataclasses.replace(self, restarts=1)
-        return (once,) * (int(self.restarts) * int(self.num_targets))
+        one_start = dataclasses.replace(self, restarts=1)
+        return (one_start,) * (int(self.restarts) * int(self.num_targets))
 
-    def aim(self, examples, logits):
+    def init_target(self, examples, logits):
         """Picks the target by its rank on the clean image."""
         rank = examples.part % int(self.num_targets) + 1
-        none = tf.fill(examples.labels.shape, rank >= logits.shape[1])
-        target = targets.ranked(logits, examples.labels, rank)
-        return {"target": target, "over": none}
+        has_no_target = tf.fill(examples.labels.shape, rank >= logits.shape[1])
+        target = targets.select_ranked_class(logits, examples.labels, rank)
+        return {"target": target, "over": has_no_target}
 
-    def objective(self, examples, state):
+    def build_objective(self, examples, state):
         """The targeted DLR of the row's target."""
-        return lambda logits: targeted_dlr(
-            logits, examples.labels, state["target"]
-        )
+        return lambda logits: compute_targeted_dlr(logits, examples.labels, state["target"])
 
 
-def targeted_dlr(
-    logits: tf.Tensor, labels: tf.Tensor, aims: tf.Tensor
+def compute_targeted_dlr(
+    logits: tf.Tensor, labels: tf.Tensor, target_classes: tf.Tensor
 ) -> tf.Tensor:
     """Returns the targeted difference of logits ratio, float32 [batch].
 
@@ -68,11 +64,11 @@ def targeted_dlr(
     Args:
       logits: float32 [batch, classes], four classes at least.
       labels: int32 [batch], the true classes y.
-      aims: int32 [batch], the targets t.
+      target_classes: int32 [batch], the targets t.
     """
     top = tf.math.top_k(logits, 4).values
-    true = tf.gather(logits, labels, batch_dims=1)
-    target = tf.gather(logits, aims, batch_dims=1)
+    true_logit = tf.gather(logits, labels, batch_dims=1)
+    target_logit = tf.gather(logits, target_classes, batch_dims=1)
     # -(z_y - z_t) / (z_(1) - (z_(3) + z_(4)) / 2)
-    spread = top[:, 0] - 0.5 * (top[:, 2] + top[:, 3])
-    return (target - true) / (spread + 1e-12)
+    denominator = top[:, 0] - 0.5 * (top[:, 2] + top[:, 3])
+    return (target_logit - true_logit) / (denominator + 1e-12)

@@ -23,12 +23,7 @@ from qup.attacks.fab_t import FABT
 from qup.attacks.square import Square
 
 _STEPS = {"num_steps": 100}
-_QUERIES = {
-    "num_queries": 5000,
-    "p_init": 0.8,
-    "rescale_schedule": False,
-    "loss": "margin",
-}
+_QUERIES = {"num_queries": 5000, "p_init": 0.8, "rescale_schedule": False, "loss": "margin"}
 # The attacks of each version in their order, with their options.
 _STANDARD = (
     (APGDCE, _STEPS),
@@ -49,16 +44,11 @@ _PLUS = (
     (APGDT, _STEPS | {"num_targets": 9}),
     (FABT, _STEPS | {"num_targets": 9}),
 )
-_RAND = (
-    (APGDCE, _STEPS | {"expectation": 20}),
-    (APGDDLR, _STEPS | {"expectation": 20}),
-)
+_RAND = ((APGDCE, _STEPS | {"expectation": 20}), (APGDDLR, _STEPS | {"expectation": 20}))
 _VERSIONS = {"standard": _STANDARD, "plus": _PLUS, "rand": _RAND}
 
 
-@attacks.register(
-    "autoattack", kind="budget", norms=norms.NAMES, gradients=True, classes=4
-)
+@attacks.register("autoattack", kind="budget", norms=norms.NAMES, gradients=True, classes=4)
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AutoAttack(base.Method):
     """Runs APGD on two losses, FAB and Square with the published options.
@@ -81,25 +71,25 @@ class AutoAttack(base.Method):
     def check(self):
         """Raises an InputError for an unknown version."""
         if self.version not in _VERSIONS:
-            raise errors.unknown("version", self.version, _VERSIONS)
+            raise errors.make_unknown_error("version", self.version, _VERSIONS)
 
     @property
-    def classes(self):
+    def min_classes(self):
         """Four for the targeted DLR loss, three for the untargeted."""
-        return 3 if self.version == "rand" else super().classes
+        return 3 if self.version == "rand" else super().min_classes
 
-    def parts(self):
+    def stages(self):
         """The parts of every attack, in the published order."""
-        version = _VERSIONS[self.version]
+        attacks_and_options = _VERSIONS[self.version]
         if self.norm == "l1" and self.version == "standard":
-            version = _STANDARD_L1
-        shared = {
+            attacks_and_options = _STANDARD_L1
+        shared_options = {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
             if field.name != "version"
         }
         return tuple(
-            part
-            for kind, options in version
-            for part in kind(**shared, **options).parts()
+            stage
+            for attack_class, options in attacks_and_options
+            for stage in attack_class(**shared_options, **options).stages()
         )

@@ -18,14 +18,12 @@ from qup import attacks, errors
 from qup.attacks import base
 from qup.attacks.pgd import PGD
 
-_LEVELS = 255
+_GREY_LEVELS = 255
 # What rounding in float32 may add to a number of steps.
-_SLACK = 1e-4
+_STEPS_ATOL = 1e-4
 
 
-@attacks.register(
-    "basic_iterative", kind="budget", norms=("linf",), gradients=True
-)
+@attacks.register("basic_iterative", kind="budget", norms=("linf",), gradients=True)
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BasicIterative(base.Method):
     """Climbs the loss in steps of one grey level.
@@ -47,58 +45,62 @@ class BasicIterative(base.Method):
 
     def check(self):
         """Raises an InputError for a number out of its range."""
-        check(self.step_size, self.num_steps)
+        check_step_options(self.step_size, self.num_steps)
 
-    def parts(self):
+    def stages(self):
         """`pgd`, its numbers filled in."""
-        kind = PGD if self.num_steps else _Own
-        size, count = kurakin(self)
+        pgd_class = PGD if self.num_steps else _PGDWithRowSteps
+        step_size, num_steps = choose_kurakin_steps(self)
         return (
-            kind(
-                bounds=self.bounds, seed=self.seed, xla=self.xla,
-                epsilon=self.epsilon, step_size=size, num_steps=count,
+            pgd_class(
+                bounds=self.bounds,
+                seed=self.seed,
+                xla=self.xla,
+                epsilon=self.epsilon,
+                step_size=step_size,
+                num_steps=num_steps,
                 targeted=self.targeted,
             ),
-        )  # fmt: skip
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Own(PGD):
+class _PGDWithRowSteps(PGD):
     """Every row takes the number of steps that its own budget asks for."""
 
-    def length(self):
+    def count_fixed_steps(self):
         return None
 
     def done(self, examples, state):
-        return state["step"] >= own_steps(self, examples)
+        return state["step"] >= count_kurakin_steps(self, examples)
 
 
-def check(step_size: float | None, num_steps: int | None) -> None:
+def check_step_options(step_size: float | None, num_steps: int | None) -> None:
     """Raises an InputError for a step or a number of them out of range."""
     if step_size is not None:
         errors.check_number("step_size", step_size, above=0)
     if num_steps is not None:
-        errors.check_number("num_steps", num_steps, least=1)
+        errors.check_number("num_steps", num_steps, at_least=1)
 
 
-def kurakin(attack: base.Method) -> tuple[float, int]:
+def choose_kurakin_steps(attack: base.Method) -> tuple[float, int]:
     """Returns step size and number of steps, Kurakin's where none is given.
 
     Args:
       attack: Has bounds, epsilon, step_size and num_steps.
     """
-    level = attack.width / _LEVELS
-    size = level if attack.step_size is None else attack.step_size
-    count = attack.num_steps
-    if count is None:
+    level = attack.width / _GREY_LEVELS
+    step_size = level if attack.step_size is None else attack.step_size
+    num_steps = attack.num_steps
+    if num_steps is None:
         levels = float(np.max(attack.epsilon)) / level
-        count = max(1, math.ceil(min(levels + 4, 1.25 * levels) - _SLACK))
-    return size, count
+        num_steps = max(1, math.ceil(min(levels + 4, 1.25 * levels) - _STEPS_ATOL))
+    return step_size, num_steps
 
 
-def own_steps(attack: base.Method, examples: base.Examples) -> tf.Tensor:
+def count_kurakin_steps(attack: base.Method, examples: base.Examples) -> tf.Tensor:
     """Returns Kurakin's number of steps for each row: int32 [batch]."""
-    levels = examples.epsilon / (attack.width / _LEVELS)
+    levels = examples.epsilon / (attack.width / _GREY_LEVELS)
     # min(epsilon + 4, 1.25 epsilon), in grey levels
-    steps = tf.math.ceil(tf.minimum(levels + 4, 1.25 * levels) - _SLACK)
-    return tf.maximum(tf.cast(steps, tf.int32), 1)
+    num_steps = tf.math.ceil(tf.minimum(levels + 4, 1.25 * levels) - _STEPS_ATOL)
+    return tf.maximum(tf.cast(num_steps, tf.int32), 1)

@@ -26,10 +26,10 @@ from qup.attacks.base import program
 
 # The upper end while no constant has succeeded, and the value below which
 # it counts as found.
-_NO_UPPER, _FOUND_UPPER = 1e10, 1e9
+_UNKNOWN_UPPER, _MAX_KNOWN_UPPER = 1e10, 1e9
 # From so many search steps on, the last one takes the upper end itself.
-_MANY_STEPS = 10
-_STALLED = 0.9999
+_MIN_STEPS_TO_END_UPPER = 10
+_STALL_RATIO = 0.9999
 
 
 class Trial(NamedTuple):
@@ -77,82 +77,83 @@ class BinarySearch(base.Method):
     def check(self):
         """Raises an InputError for an option out of its range."""
         base.check_number("confidence", self.confidence, least=0)
-        errors.check_number("search_steps", self.search_steps, least=1)
+        errors.check_number("search_steps", self.search_steps, at_least=1)
         if int(self.search_steps) != self.search_steps:
-            raise errors.InputError(
-                f"search_steps must be an integer; got {self.search_steps!r}."
-            )
+            raise errors.InputError(f"search_steps must be an integer; got {self.search_steps!r}.")
         for name in ("initial_constant", "learning_rate"):
             value = getattr(self, name)
             if not tf.is_tensor(value):
                 errors.check_number(name, value, above=0)
 
-    def start(self, examples: base.Examples) -> base.State:
+    def init_variables(self, examples: base.Examples) -> base.State:
         """Returns the variables of the first iteration for a constant."""
         raise NotImplementedError
 
     def iterate(
-        self, victim: base.Victim, examples: base.Examples, state: base.State
+        self, classifier: base.QueryCounter, examples: base.Examples, state: base.State
     ) -> tuple[base.State, Trial]:
         """Returns the variables after one iteration, and what it tried."""
         raise NotImplementedError
 
-    def hinge(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    def compute_hinge(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
         """Returns by how much each row misses its aim: float32 [batch]."""
-        ascent = losses.ascent("margin", labels, self.targeted)
+        objective = losses.build_objective("margin", labels, self.targeted)
         # f = max(0, z_y - max_{i != y} z_i + kappa), sign turned for targets.
         # At 0 it has the slope of its right side, lest a tie never moves.
-        miss = self.confidence - ascent(logits)
-        return tf.where(miss >= 0, miss, 0.0)
+        shortfall = self.confidence - objective(logits)
+        return tf.where(shortfall >= 0, shortfall, 0.0)
 
-    def convinced(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    def is_confident(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
         """Marks rows that succeed by `confidence`: bool [batch]."""
-        lead = -self.confidence if self.targeted else self.confidence
-        handicap = lead * tf.one_hot(labels, logits.shape[1])
-        return base.adversarial(logits + handicap, labels, self.targeted)
+        margin = -self.confidence if self.targeted else self.confidence
+        logit_offset = margin * tf.one_hot(labels, logits.shape[1])
+        return base.adversarial(logits + logit_offset, labels, self.targeted)
 
-    def init(self, victim, examples):
+    def init(self, classifier, examples):
         """Starts with the first constant; what succeeds already is done."""
-        logits = victim.logits(examples.images)
-        solved = self.convinced(examples.labels, logits)
-        zeros = tf.zeros_like(solved, tf.float32)
-        count = tf.zeros_like(examples.labels)
-        return self.start(examples) | {
+        logits = classifier.logits(examples.images)
+        already_adversarial = self.is_confident(examples.labels, logits)
+        zeros = tf.zeros_like(already_adversarial, tf.float32)
+        zero_count = tf.zeros_like(examples.labels)
+        return self.init_variables(examples) | {
             "images": examples.images,
             "nearest": zeros + float("inf"),
-            "found": tf.zeros_like(solved),
+            "found": tf.zeros_like(already_adversarial),
             "previous": zeros + float("inf"),
             "constant": zeros + self.initial_constant,
             "lower": zeros,
-            "upper": zeros + _NO_UPPER,
-            "step": count,
-            "search": tf.where(solved, self.search_steps, count),
+            "upper": zeros + _UNKNOWN_UPPER,
+            "step": zero_count,
+            "search": tf.where(already_adversarial, self.search_steps, zero_count),
         }
 
-    def step(self, victim, examples, state):
+    def step(self, classifier, examples, state):
         """Takes one iteration; at the last of a constant, the next one."""
-        variables, trial = self.iterate(victim, examples, state)
-        hit = self.convinced(examples.labels, trial.logits)
-        better = program.merged(
-            hit & (trial.distance < state["nearest"]),
+        variables, trial = self.iterate(classifier, examples, state)
+        success = self.is_confident(examples.labels, trial.logits)
+        closer_state = program.select_rows(
+            success & (trial.distance < state["nearest"]),
             {"images": trial.images, "nearest": trial.distance},
             state,
         )
-        tenth = tf.maximum(self.num_steps // 10, 1)
-        due = state["step"] % tenth == 0
-        over = state["step"] + 1 >= self.num_steps
+        check_interval = tf.maximum(self.num_steps // 10, 1)
+        is_due = state["step"] % check_interval == 0
+        is_finished = state["step"] + 1 >= self.num_steps
         if self.abort_early:
-            over |= due & (trial.loss > _STALLED * state["previous"])
-        watched = {
-            "found": state["found"] | hit,
-            "previous": tf.where(due, trial.loss, state["previous"]),
+            is_finished |= is_due & (trial.loss > _STALL_RATIO * state["previous"])
+        progress = {
+            "found": state["found"] | success,
+            "previous": tf.where(is_due, trial.loss, state["previous"]),
             "step": state["step"] + 1,
         }
-        state = state | variables | better | watched
+        state = state | variables | closer_state | progress
         return tf.cond(
-            tf.reduce_any(over),
+            tf.reduce_any(is_finished),
             lambda: (
-                state | program.merged(over, self._next(examples, state), state)
+                state
+                | program.select_rows(
+                    is_finished, self._start_next_constant(examples, state), state
+                )
             ),
             lambda: state,
         )
@@ -161,26 +162,24 @@ class BinarySearch(base.Method):
         """After `search_steps` constants, or where nothing was to do."""
         return state["search"] >= self.search_steps
 
-    def _next(self, examples, state):
+    def _start_next_constant(self, examples, state):
         """Returns what changes before the first iteration of a constant."""
-        constant, found = state["constant"], state["found"]
+        constant, success = state["constant"], state["found"]
         lower, upper = state["lower"], state["upper"]
-        lower = tf.where(found, lower, tf.maximum(lower, constant))
-        upper = tf.where(found, tf.minimum(upper, constant), upper)
+        lower = tf.where(success, lower, tf.maximum(lower, constant))
+        upper = tf.where(success, tf.minimum(upper, constant), upper)
         # c = (lower + upper) / 2 once an upper end is known, else 10 c.
-        following = tf.where(
-            upper < _FOUND_UPPER,
-            (lower + upper) / 2,
-            tf.minimum(10 * constant, _NO_UPPER),
+        next_constant = tf.where(
+            upper < _MAX_KNOWN_UPPER, (lower + upper) / 2, tf.minimum(10 * constant, _UNKNOWN_UPPER)
         )
         search = state["search"] + 1
-        if self.search_steps >= _MANY_STEPS:
-            last = search == self.search_steps - 1
-            following = tf.where(last, upper, following)
-        return self.start(examples) | {
-            "found": tf.zeros_like(found),
+        if self.search_steps >= _MIN_STEPS_TO_END_UPPER:
+            is_last_search = search == self.search_steps - 1
+            next_constant = tf.where(is_last_search, upper, next_constant)
+        return self.init_variables(examples) | {
+            "found": tf.zeros_like(success),
             "previous": tf.zeros_like(constant) + float("inf"),
-            "constant": following,
+            "constant": next_constant,
             "lower": lower,
             "upper": upper,
             "step": tf.zeros_like(search),

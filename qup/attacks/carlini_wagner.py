@@ -14,14 +14,12 @@ from qup.attacks import base
 from qup.attacks.binary_search import BinarySearch, Trial
 
 # Keeps pixels at the ends of the box where tanh has a slope.
-_INSIDE = 0.999999
+_TANH_SCALE = 0.999999
 # Adam (Kingma and Ba 2015, arXiv 1412.6980).
 _BETA_1, _BETA_2, _ADAM_EPSILON = 0.9, 0.999, 1e-8
 
 
-@attacks.register(
-    "carlini_wagner", kind="minimum_norm", norms=("l2",), gradients=True
-)
+@attacks.register("carlini_wagner", kind="minimum_norm", norms=("l2",), gradients=True)
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CarliniWagner(BinarySearch):
     """Finds the L2-nearest adversarial image by Adam in tanh space.
@@ -47,62 +45,58 @@ class CarliniWagner(BinarySearch):
     Reference: Carlini and Wagner 2017, arXiv 1608.04644.
     """
 
-    def start(self, examples):
+    def init_variables(self, examples):
         """Starts at the image, Adam's moments at zero."""
         images = examples.images
         zeros = tf.zeros_like(images)
         variable = zeros
         if self.bounds is not None:
-            share = (images - self._middle) / (self.width / 2)
-            variable = tf.atanh(_INSIDE * share)
+            scaled_images = (images - self._middle) / (self.width / 2)
+            variable = tf.atanh(_TANH_SCALE * scaled_images)
         return {"variable": variable, "first": zeros, "second": zeros}
 
-    def iterate(self, victim, examples, state):
+    def iterate(self, classifier, examples, state):
         """Takes one step of Adam down the loss."""
-        images, rate = self._images(examples, state["variable"])
-        logits, missing, slope = victim.gradient(
-            lambda logits: self.hinge(examples.labels, logits), images
+        images, derivative = self._compute_images(examples, state["variable"])
+        logits, hinge, gradient = classifier.gradient(
+            lambda logits: self.compute_hinge(examples.labels, logits), images
         )
-        delta = (images - self._origin(examples)) / self.width
-        constant = norms.rows(state["constant"], images)
+        delta = (images - self._compute_origin(examples)) / self.width
+        constant = norms.expand_like(state["constant"], images)
         # loss = ||x'(w) - x'(w_0)||_2^2 + c f(x'(w)), slope by dx'/dw.
-        slope = rate * (2 / self.width * delta + constant * slope)
-        far = tf.reduce_sum(tf.square(delta), range(1, images.shape.rank))
-        loss = far + state["constant"] * missing
-        return self._adam(state, slope), Trial(images, logits, far, loss)
+        gradient = derivative * (2 / self.width * delta + constant * gradient)
+        distance = tf.reduce_sum(tf.square(delta), range(1, images.shape.rank))
+        loss = distance + state["constant"] * hinge
+        return self._apply_adam(state, gradient), Trial(images, logits, distance, loss)
 
     @property
     def _middle(self):
         return (self.bounds[0] + self.bounds[1]) / 2
 
-    def _origin(self, examples):
+    def _compute_origin(self, examples):
         """Returns x'(w_0), the image that the distance is taken from."""
         if self.bounds is None:
             return examples.images
-        return self._middle + _INSIDE * (examples.images - self._middle)
+        return self._middle + _TANH_SCALE * (examples.images - self._middle)
 
-    def _images(self, examples, variable):
+    def _compute_images(self, examples, variable):
         """Returns the images, and their slope by the variable."""
         if self.bounds is None:
             return examples.images + variable, 1.0
         # x'(w) = middle + width / 2 tanh w
-        bent = tf.tanh(variable)
-        images = self._middle + self.width / 2 * bent
-        slope = self.width / 2 * (1 - tf.square(bent))
-        return base.clip(images, self.bounds), slope
+        tanh_variable = tf.tanh(variable)
+        images = self._middle + self.width / 2 * tanh_variable
+        derivative = self.width / 2 * (1 - tf.square(tanh_variable))
+        return base.clip(images, self.bounds), derivative
 
-    def _adam(self, state, slope):
+    def _apply_adam(self, state, gradient):
         """Returns the variables after one step of Adam."""
-        count = tf.cast(state["step"] + 1, tf.float32)
-        first = _BETA_1 * state["first"] + (1 - _BETA_1) * slope
-        second = _BETA_2 * state["second"] + (1 - _BETA_2) * tf.square(slope)
+        step_number = tf.cast(state["step"] + 1, tf.float32)
+        first = _BETA_1 * state["first"] + (1 - _BETA_1) * gradient
+        second = _BETA_2 * state["second"] + (1 - _BETA_2) * tf.square(gradient)
         # w <- w - rate (m / (1 - b_1^k)) / (sqrt(v / (1 - b_2^k)) + epsilon)
-        root = tf.sqrt(1 - _BETA_2**count)
-        scale = self.learning_rate * root / (1 - _BETA_1**count)
-        move = norms.rows(scale, slope) * first
-        move /= tf.sqrt(second) + norms.rows(_ADAM_EPSILON * root, slope)
-        return {
-            "variable": state["variable"] - move,
-            "first": first,
-            "second": second,
-        }
+        bias_root = tf.sqrt(1 - _BETA_2**step_number)
+        step_size = self.learning_rate * bias_root / (1 - _BETA_1**step_number)
+        update = norms.expand_like(step_size, gradient) * first
+        update /= tf.sqrt(second) + norms.expand_like(_ADAM_EPSILON * bias_root, gradient)
+        return {"variable": state["variable"] - update, "first": first, "second": second}

@@ -12,12 +12,10 @@ from qup import attacks, norms
 from qup.attacks import base, cleverhans_input
 from qup.types import Bounds, LogitsFn
 
-ORDERS = {"linf": np.inf, "l2": 2, "l1": 1}
+NORM_ORDERS = {"linf": np.inf, "l2": 2, "l1": 1}
 
 
-@attacks.register(
-    "cleverhans_fgsm", kind="budget", norms=norms.NAMES, gradients=True
-)
+@attacks.register("cleverhans_fgsm", kind="budget", norms=norms.NAMES, gradients=True)
 def cleverhans_fgsm(
     logits_fn: LogitsFn,
     images: tf.Tensor,
@@ -51,13 +49,19 @@ def cleverhans_fgsm(
     """
     from cleverhans.tf2.attacks import fast_gradient_method
 
-    norms.check(norm)
+    norms.check_norm(norm)
     base.check_number("epsilon", epsilon, least=0)
-    low, high = base.checked_bounds(bounds) or (None, None)
-    logits_fn, images, labels = cleverhans_input.checked(
+    low, high = base.validate_bounds(bounds) or (None, None)
+    logits_fn, images, labels = cleverhans_input.validate_inputs(
         logits_fn, images, labels, bounds, targeted
     )
     return fast_gradient_method.fast_gradient_method(
-        logits_fn, images, epsilon, ORDERS[norm], clip_min=low,
-        clip_max=high, y=labels, targeted=targeted,
-    )  # fmt: skip
+        logits_fn,
+        images,
+        epsilon,
+        NORM_ORDERS[norm],
+        clip_min=low,
+        clip_max=high,
+        y=labels,
+        targeted=targeted,
+    )

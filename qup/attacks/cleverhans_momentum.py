@@ -10,15 +10,13 @@ import tensorflow as tf
 from qup import attacks, norms
 from qup.attacks import base, cleverhans_input
 from qup.attacks.base import integers
-from qup.attacks.cleverhans_fgsm import ORDERS
+from qup.attacks.cleverhans_fgsm import NORM_ORDERS
 from qup.types import Bounds, LogitsFn
 
-_NORMS = ("linf", "l2")
+_MOMENTUM_NORMS = ("linf", "l2")
 
 
-@attacks.register(
-    "cleverhans_momentum", kind="budget", norms=_NORMS, gradients=True
-)
+@attacks.register("cleverhans_momentum", kind="budget", norms=_MOMENTUM_NORMS, gradients=True)
 def cleverhans_momentum(
     logits_fn: LogitsFn,
     images: tf.Tensor,
@@ -58,16 +56,25 @@ def cleverhans_momentum(
     """
     from cleverhans.tf2.attacks import momentum_iterative_method
 
-    norms.check(norm, _NORMS)
+    norms.check_norm(norm, _MOMENTUM_NORMS)
     base.check_number("epsilon", epsilon, least=0)
     integers.check_integer("num_steps", num_steps, least=1)
-    low, high = base.checked_bounds(bounds) or (None, None)
-    logits_fn, images, labels = cleverhans_input.checked(
+    low, high = base.validate_bounds(bounds) or (None, None)
+    logits_fn, images, labels = cleverhans_input.validate_inputs(
         logits_fn, images, labels, bounds, targeted
     )
-    size = epsilon / num_steps if step_size is None else step_size
+    step_size_or_default = epsilon / num_steps if step_size is None else step_size
     return momentum_iterative_method.momentum_iterative_method(
-        logits_fn, images, epsilon, size, num_steps, ORDERS[norm],
-        clip_min=low, clip_max=high, y=labels, targeted=targeted,
-        decay_factor=decay, sanity_checks=False,
-    )  # fmt: skip
+        logits_fn,
+        images,
+        epsilon,
+        step_size_or_default,
+        num_steps,
+        NORM_ORDERS[norm],
+        clip_min=low,
+        clip_max=high,
+        y=labels,
+        targeted=targeted,
+        decay_factor=decay,
+        sanity_checks=False,
+    )

@@ -10,13 +10,13 @@ import tensorflow as tf
 from qup import attacks, norms
 from qup.attacks import base, cleverhans_input
 from qup.attacks.base import integers
-from qup.attacks.cleverhans_fgsm import ORDERS
+from qup.attacks.cleverhans_fgsm import NORM_ORDERS
 from qup.types import Bounds, LogitsFn
 
-_NORMS = ("linf", "l2")
+_PGD_NORMS = ("linf", "l2")
 
 
-@attacks.register("cleverhans_pgd", kind="budget", norms=_NORMS, gradients=True)
+@attacks.register("cleverhans_pgd", kind="budget", norms=_PGD_NORMS, gradients=True)
 def cleverhans_pgd(
     logits_fn: LogitsFn,
     images: tf.Tensor,
@@ -54,18 +54,27 @@ def cleverhans_pgd(
     """
     from cleverhans.tf2.attacks import projected_gradient_descent
 
-    norms.check(norm, _NORMS)
+    norms.check_norm(norm, _PGD_NORMS)
     base.check_number("epsilon", epsilon, least=0)
     integers.check_integer("num_steps", num_steps, least=1)
-    low, high = base.checked_bounds(bounds) or (None, None)
-    logits_fn, images, labels = cleverhans_input.checked(
+    low, high = base.validate_bounds(bounds) or (None, None)
+    logits_fn, images, labels = cleverhans_input.validate_inputs(
         logits_fn, images, labels, bounds, targeted
     )
-    size = epsilon / num_steps if step_size is None else step_size
+    step_size_or_default = epsilon / num_steps if step_size is None else step_size
     # It refuses steps longer than the ball's radius, which end at the
     # radius anyway.
     return projected_gradient_descent.projected_gradient_descent(
-        logits_fn, images, epsilon, min(size, epsilon), num_steps,
-        ORDERS[norm], clip_min=low, clip_max=high, y=labels,
-        targeted=targeted, rand_init=False, sanity_checks=False,
-    )  # fmt: skip
+        logits_fn,
+        images,
+        epsilon,
+        min(step_size_or_default, epsilon),
+        num_steps,
+        NORM_ORDERS[norm],
+        clip_min=low,
+        clip_max=high,
+        y=labels,
+        targeted=targeted,
+        rand_init=False,
+        sanity_checks=False,
+    )

@@ -12,11 +12,8 @@ import tensorflow as tf
 from qup import draws
 
 
-def mutants(
-    population: tf.Tensor,
-    members: tf.Tensor,
-    weight: float | tf.Tensor,
-    keys: tf.Tensor,
+def build_mutants(
+    population: tf.Tensor, members: tf.Tensor, weight: float | tf.Tensor, keys: tf.Tensor
 ) -> tf.Tensor:
     """Returns one mutant for each member.
 
@@ -29,15 +26,15 @@ def mutants(
     Returns:
       float32 [batch, k, ...].
     """
-    others = partners(keys, members, population.shape[1])
+    partner_members = sample_partners(keys, members, population.shape[1])
     first, second, third = (
-        taken(population, other) for other in tf.unstack(others, axis=-1)
+        gather_members(population, partner) for partner in tf.unstack(partner_members, axis=-1)
     )
     # v_i = x_r1 + F (x_r2 - x_r3)
     return first + weight * (second - third)
 
 
-def partners(keys: tf.Tensor, members: tf.Tensor, size: int) -> tf.Tensor:
+def sample_partners(keys: tf.Tensor, members: tf.Tensor, size: int) -> tf.Tensor:
     """Draws three for each member: different from it and from one another.
 
     Args:
@@ -49,27 +46,25 @@ def partners(keys: tf.Tensor, members: tf.Tensor, size: int) -> tf.Tensor:
       int32 [batch, k, 3].
     """
     limits = tf.constant([size - 1, size - 2, size - 3])
-    drawn = draws.integers(keys, (members.shape[1], 3), limits)
-    out = members[..., None]
+    sampled = draws.integers(keys, (members.shape[1], 3), limits)
+    excluded = members[..., None]
     for i in range(3):
         # The n-th of those that are not out: count past each that is.
-        index = drawn[..., i]
-        for place in tf.unstack(tf.sort(out), axis=-1):
-            index += tf.cast(index >= place, tf.int32)
-        out = tf.concat([out, index[..., None]], -1)
-    return out[..., 1:]
+        member = sampled[..., i]
+        for excluded_member in tf.unstack(tf.sort(excluded), axis=-1):
+            member += tf.cast(member >= excluded_member, tf.int32)
+        excluded = tf.concat([excluded, member[..., None]], -1)
+    return excluded[..., 1:]
 
 
-def taken(population: tf.Tensor, members: tf.Tensor) -> tf.Tensor:
+def gather_members(population: tf.Tensor, members: tf.Tensor) -> tf.Tensor:
     """Returns the members: [batch, k, ...]."""
     return tf.gather(population, members, batch_dims=1)
 
 
-def placed(
-    population: tf.Tensor, members: tf.Tensor, values: tf.Tensor
-) -> tf.Tensor:
+def scatter_members(population: tf.Tensor, members: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
     """Returns the population with `values` [batch, k, ...] for members."""
     batch, count = members.shape
     rows = tf.broadcast_to(tf.range(batch)[:, None], (batch, count))
-    index = tf.stack([rows, members], -1)
-    return tf.tensor_scatter_nd_update(population, index, values)
+    indices = tf.stack([rows, members], -1)
+    return tf.tensor_scatter_nd_update(population, indices, values)

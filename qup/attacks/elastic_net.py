@@ -13,12 +13,10 @@ from qup import attacks, errors, norms
 from qup.attacks import base
 from qup.attacks.binary_search import BinarySearch, Trial
 
-_RULES = ("elastic_net", "l1")
+_DECISION_RULES = ("elastic_net", "l1")
 
 
-@attacks.register(
-    "elastic_net", kind="minimum_norm", norms=("l1",), gradients=True
-)
+@attacks.register("elastic_net", kind="minimum_norm", norms=("l1",), gradients=True)
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ElasticNet(BinarySearch):
     """Finds an adversarial image near in L1 by FISTA.
@@ -55,42 +53,42 @@ class ElasticNet(BinarySearch):
         """Raises an InputError for an option out of its range."""
         super().check()
         base.check_number("beta", self.beta, least=0)
-        if self.decision_rule not in _RULES:
-            raise errors.unknown("decision rule", self.decision_rule, _RULES)
+        if self.decision_rule not in _DECISION_RULES:
+            raise errors.make_unknown_error("decision rule", self.decision_rule, _DECISION_RULES)
 
-    def start(self, examples):
+    def init_variables(self, examples):
         """Starts at the image."""
         return {"point": examples.images, "ahead": examples.images}
 
-    def iterate(self, victim, examples, state):
+    def iterate(self, classifier, examples, state):
         """Takes one step of FISTA."""
-        clean, ahead = examples.images, state["ahead"]
-        _, _, slope = victim.gradient(
-            lambda logits: self.hinge(examples.labels, logits), ahead
+        clean, extrapolated = examples.images, state["ahead"]
+        _, _, gradient = classifier.gradient(
+            lambda logits: self.compute_hinge(examples.labels, logits), extrapolated
         )
-        count = norms.rows(tf.cast(state["step"], tf.float32), clean)
-        share = 1 - count / tf.cast(self.num_steps, tf.float32)
-        rate = self.learning_rate * tf.sqrt(share)
-        constant = norms.rows(state["constant"], clean) * self.width**2
+        iteration = norms.expand_like(tf.cast(state["step"], tf.float32), clean)
+        share_left = 1 - iteration / tf.cast(self.num_steps, tf.float32)
+        step_size = self.learning_rate * tf.sqrt(share_left)
+        constant = norms.expand_like(state["constant"], clean) * self.width**2
         # z = y_k - rate sqrt(1 - k/K) grad(c f(y_k) + ||y_k - x_0||_2^2)
-        delta = ahead - clean
-        delta -= rate * (constant * slope + 2 * delta)
+        delta = extrapolated - clean
+        delta -= step_size * (constant * gradient + 2 * delta)
         # x_{k+1} = x_0 + S_beta(z - x_0), S_beta(d) = sign d max(|d| - beta, 0)
-        shrunk = tf.nn.relu(tf.abs(delta) - self.beta * self.width)
-        point = base.clip(clean + tf.sign(delta) * shrunk, self.bounds)
+        shrunk_magnitude = tf.nn.relu(tf.abs(delta) - self.beta * self.width)
+        point = base.clip(clean + tf.sign(delta) * shrunk_magnitude, self.bounds)
         # y_{k+1} = x_{k+1} + k / (k + 3) (x_{k+1} - x_k)
-        ahead = point + count / (count + 3) * (point - state["point"])
-        trial = self._trial(victim, examples, state, point)
-        return {"point": point, "ahead": ahead}, trial
+        extrapolated = point + iteration / (iteration + 3) * (point - state["point"])
+        trial = self._build_trial(classifier, examples, state, point)
+        return {"point": point, "ahead": extrapolated}, trial
 
-    def _trial(self, victim, examples, state, point):
+    def _build_trial(self, classifier, examples, state, point):
         """Judges the point that FISTA has come to."""
-        logits = victim.logits(point)
-        missing = self.hinge(examples.labels, logits)
+        logits = classifier.logits(point)
+        hinge = self.compute_hinge(examples.labels, logits)
         delta = (point - examples.images) / self.width
-        absolute = norms.length(delta, "l1")
-        square = tf.reduce_sum(tf.square(delta), range(1, delta.shape.rank))
-        elastic = self.beta * absolute + square
-        loss = elastic + state["constant"] * missing
-        far = absolute if self.decision_rule == "l1" else elastic
-        return Trial(point, logits, far, loss)
+        l1_distance = norms.compute_norm(delta, "l1")
+        squared_l2_distance = tf.reduce_sum(tf.square(delta), range(1, delta.shape.rank))
+        elastic_distance = self.beta * l1_distance + squared_l2_distance
+        loss = elastic_distance + state["constant"] * hinge
+        distance = l1_distance if self.decision_rule == "l1" else elastic_distance
+        return Trial(point, logits, distance, loss)

@@ -13,9 +13,9 @@ from qup import attacks, errors, norms
 from qup.attacks import base, projections, spheres
 
 # The norm by which a slope tells a distance.
-_DUAL = {"linf": "l1", "l2": "l2", "l1": "linf"}
+_DUAL_NORM = {"linf": "l1", "l2": "l2", "l1": "linf"}
 # Where a restart begins if nothing is known, in widths of the box.
-_RADIUS = {"linf": 0.3, "l2": 1.0, "l1": 5.0}
+_DEFAULT_RADIUS = {"linf": 0.3, "l2": 1.0, "l1": 5.0}
 
 
 @attacks.register("fab", kind="minimum_norm", norms=norms.NAMES, gradients=True)
@@ -51,61 +51,59 @@ class FAB(base.Method):
 
     def check(self):
         """Raises an InputError for an option out of its range."""
-        errors.check_number("restarts", self.restarts, least=1)
+        errors.check_number("restarts", self.restarts, at_least=1)
         base.check_number("eta", self.eta, least=1)
         for option in ("alpha_max", "beta"):
             value = getattr(self, option)
             base.check_number(option, value, least=0)
             if not tf.is_tensor(value) and value > 1:
-                raise errors.InputError(
-                    f"{option} is a share, 0 to 1; got {value!r}."
-                )
+                raise errors.InputError(f"{option} is a share, 0 to 1; got {value!r}.")
 
-    def init(self, victim, examples):
+    def init(self, classifier, examples):
         """Starts at the image."""
-        logits = victim.logits(examples.images)
-        wrong = base.adversarial(logits, examples.labels, False)
+        logits = classifier.logits(examples.images)
+        success = base.adversarial(logits, examples.labels, False)
         return {
             "images": examples.images,
             "best": examples.images,
-            "distance": tf.where(wrong, 0.0, float("inf")),
+            "distance": tf.where(success, 0.0, float("inf")),
             "step": tf.zeros_like(examples.labels),
-        } | self.aim(examples, logits)
+        } | self.init_target(examples, logits)
 
-    def step(self, victim, examples, state):
+    def step(self, classifier, examples, state):
         """Steps to the boundary, and back where it is crossed."""
-        values, slopes = self.linearised(victim, examples, state)
-        moved = self._moved(examples, state, values, slopes)
-        wrong = base.adversarial(victim.logits(moved), examples.labels, False)
-        delta = moved - examples.images
-        distance = norms.length(delta, self.norm)
-        better = wrong & (distance < state["distance"])
+        values, gradients = self.linearise_boundary(classifier, examples, state)
+        perturbed = self._compute_next_point(examples, state, values, gradients)
+        success = base.adversarial(classifier.logits(perturbed), examples.labels, False)
+        delta = perturbed - examples.images
+        distance = norms.compute_norm(delta, self.norm)
+        is_closer = success & (distance < state["distance"])
         # x <- (1 - beta) x_0 + beta x, where x is adversarial
-        back = examples.images + self.beta * delta
+        biased = examples.images + self.beta * delta
         step = state["step"] + 1
         state = state | {
-            "images": tf.where(norms.rows(wrong, moved), back, moved),
-            "best": tf.where(norms.rows(better, moved), moved, state["best"]),
-            "distance": tf.where(better, distance, state["distance"]),
+            "images": tf.where(norms.expand_like(success, perturbed), biased, perturbed),
+            "best": tf.where(norms.expand_like(is_closer, perturbed), perturbed, state["best"]),
+            "distance": tf.where(is_closer, distance, state["distance"]),
             "step": step,
         }
-        return self._restarted(examples, state)
+        return self._apply_restart(examples, state)
 
     def done(self, examples, state):
         """After every start, or once inside epsilon."""
-        near = state["distance"] <= examples.epsilon
-        last = state["step"] >= self.num_steps * int(self.restarts)
-        return last | near | (state["distance"] == 0)
+        is_inside = state["distance"] <= examples.epsilon
+        is_last = state["step"] >= self.num_steps * int(self.restarts)
+        return is_last | is_inside | (state["distance"] == 0)
 
     def images(self, examples, state):
         """The nearest adversarial image; the clean one where none is known."""
         return state["best"]
 
-    def aim(self, examples, logits) -> base.State:
+    def init_target(self, examples, logits) -> base.State:
         """Returns what is remembered of the clean images' logits."""
         return {}
 
-    def linearised(self, victim, examples, state):
+    def linearise_boundary(self, classifier, examples, state):
         """Returns the nearest linearised boundary of each row.
 
         Returns:
@@ -113,72 +111,67 @@ class FAB(base.Method):
           boundary is nearest, and its gradient, float32 [batch, ...].
         """
 
-        def differences(logits):
+        def compute_differences(logits):
             labels = examples.labels[:, None]
-            others = tf.range(logits.shape[1] - 1)[None]
-            others += tf.cast(others >= labels, tf.int32)
-            own = tf.gather(logits, labels, batch_dims=1)
-            return tf.gather(logits, others, batch_dims=1) - own
+            other_classes = tf.range(logits.shape[1] - 1)[None]
+            other_classes += tf.cast(other_classes >= labels, tf.int32)
+            label_logit = tf.gather(logits, labels, batch_dims=1)
+            return tf.gather(logits, other_classes, batch_dims=1) - label_logit
 
-        logits, slopes = victim.slopes(state["images"], differences)
-        values = differences(logits)
-        lengths = _lengths(slopes, _DUAL[self.norm])
+        logits, gradients = classifier.slopes(state["images"], compute_differences)
+        values = compute_differences(logits)
+        gradient_norms = _compute_norms(gradients, _DUAL_NORM[self.norm])
         # l = argmin |z_l - z_y| / |grad(z_l - z_y)|_q
-        far = tf.where(lengths > 0, tf.abs(values) / lengths, float("inf"))
-        nearest = tf.argmin(far, 1, tf.int32)
+        distances = tf.where(gradient_norms > 0, tf.abs(values) / gradient_norms, float("inf"))
+        closest = tf.argmin(distances, 1, tf.int32)
         return (
-            tf.gather(values, nearest, batch_dims=1),
-            tf.gather(slopes, nearest, batch_dims=1),
+            tf.gather(values, closest, batch_dims=1),
+            tf.gather(gradients, closest, batch_dims=1),
         )
 
-    def _moved(self, examples, state, values, slopes):
-        here, clean = state["images"], examples.images
-        axes = list(range(1, here.shape.rank))
-        shift = tf.reduce_sum(slopes * (clean - here), axes)
-        moves = projections.onto_hyperplane(
-            tf.concat([here, clean], 0),
-            tf.concat([slopes, slopes], 0),
+    def _compute_next_point(self, examples, state, values, gradients):
+        current, clean = state["images"], examples.images
+        axes = list(range(1, current.shape.rank))
+        shift = tf.reduce_sum(gradients * (clean - current), axes)
+        moves = projections.project_onto_hyperplane(
+            tf.concat([current, clean], 0),
+            tf.concat([gradients, gradients], 0),
             tf.concat([values, values + shift], 0),
             self.norm,
             self.bounds,
         )
-        first, second = tf.split(moves, 2)
-        near, far = tf.split(norms.length(moves, self.norm), 2)
+        current_move, clean_move = tf.split(moves, 2)
+        current_distance, clean_distance = tf.split(norms.compute_norm(moves, self.norm), 2)
         # alpha = min(|d_1| / (|d_1| + |d_2|), alpha_max)
-        alpha = tf.math.divide_no_nan(near, near + far)
-        alpha = norms.rows(tf.minimum(alpha, self.alpha_max), here)
+        alpha = tf.math.divide_no_nan(current_distance, current_distance + clean_distance)
+        alpha = norms.expand_like(tf.minimum(alpha, self.alpha_max), current)
         # x <- (1 - alpha)(x + eta d_1) + alpha (x_0 + eta d_2)
-        moved = (1 - alpha) * (here + self.eta * first)
-        moved += alpha * (clean + self.eta * second)
-        return base.clip(moved, self.bounds)
+        perturbed = (1 - alpha) * (current + self.eta * current_move)
+        perturbed += alpha * (clean + self.eta * clean_move)
+        return base.clip(perturbed, self.bounds)
 
-    def _restarted(self, examples, state):
+    def _apply_restart(self, examples, state):
         """Puts rows whose start is used up at a random point."""
         if int(self.restarts) == 1:
             return state
         step, images = state["step"], examples.images
         # min(best distance, epsilon) / 2
-        budget = tf.where(
-            tf.math.is_nan(examples.epsilon), float("inf"), examples.epsilon
-        )
+        budget = tf.where(tf.math.is_nan(examples.epsilon), float("inf"), examples.epsilon)
         radius = tf.minimum(state["distance"], budget)
-        unknown = _RADIUS[self.norm] * self.width
-        radius = 0.5 * tf.where(tf.math.is_inf(radius), unknown, radius)
-        delta = spheres.sample(
-            images,
-            norms.rows(radius, images),
-            self.norm,
-            self.keys(examples, step),
+        default_radius = _DEFAULT_RADIUS[self.norm] * self.width
+        radius = 0.5 * tf.where(tf.math.is_inf(radius), default_radius, radius)
+        delta = spheres.sample_sphere(
+            images, norms.expand_like(radius, images), self.norm, self.keys(examples, step)
         )
         start = base.clip(images + delta, self.bounds)
-        again = norms.rows(step % self.num_steps == 0, images)
-        return state | {"images": tf.where(again, start, state["images"])}
+        is_restart = norms.expand_like(step % self.num_steps == 0, images)
+        return state | {"images": tf.where(is_restart, start, state["images"])}
 
 
-def _lengths(slopes: tf.Tensor, norm: str) -> tf.Tensor:
+def _compute_norms(gradients: tf.Tensor, norm: str) -> tf.Tensor:
     """Returns the norms of [batch, k, ...] slopes, float32 [batch, k]."""
-    rows = tf.reshape(slopes, (-1, *slopes.shape[2:]))
+    flat_gradients = tf.reshape(gradients, (-1, *gradients.shape[2:]))
     # The square of a small float32 is none.
-    scale = norms.length(rows, "linf")
-    unit = tf.math.divide_no_nan(rows, norms.rows(scale, rows))
-    return tf.reshape(scale * norms.length(unit, norm), slopes.shape[:2])
+    scale = norms.compute_norm(flat_gradients, "linf")
+    unit_gradients = tf.math.divide_no_nan(flat_gradients, norms.expand_like(scale, flat_gradients))
+    return tf.reshape(scale * norms.compute_norm(unit_gradients, norm), gradients.shape[:2])

@@ -16,9 +16,7 @@ from qup.attacks import targets
 from qup.attacks.fab import FAB
 
 
-@attacks.register(
-    "fab_t", kind="minimum_norm", norms=norms.NAMES, gradients=True
-)
+@attacks.register("fab_t", kind="minimum_norm", norms=norms.NAMES, gradients=True)
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FABT(FAB):
     """Steps to the linearised boundary of one target a part.
@@ -40,29 +38,29 @@ class FABT(FAB):
     def check(self):
         """Raises an InputError for an option out of its range."""
         super().check()
-        errors.check_number("num_targets", self.num_targets, least=1)
+        errors.check_number("num_targets", self.num_targets, at_least=1)
 
-    def parts(self):
+    def stages(self):
         """One part a target."""
         return (self,) * int(self.num_targets)
 
-    def aim(self, examples, logits):
+    def init_target(self, examples, logits):
         """Picks the target by its rank on the clean image."""
         rank = examples.part + 1
-        none = tf.fill(examples.labels.shape, rank >= logits.shape[1])
-        target = targets.ranked(logits, examples.labels, rank)
-        return {"target": target, "over": none}
+        has_no_target = tf.fill(examples.labels.shape, rank >= logits.shape[1])
+        target = targets.select_ranked_class(logits, examples.labels, rank)
+        return {"target": target, "over": has_no_target}
 
     def done(self, examples, state):
         """After every start, once inside epsilon, or without a target."""
         return super().done(examples, state) | state["over"]
 
-    def linearised(self, victim, examples, state):
+    def linearise_boundary(self, classifier, examples, state):
         """Returns z_t - z_y and its gradient."""
 
-        def difference(logits):
-            target = tf.gather(logits, state["target"], batch_dims=1)
-            return target - tf.gather(logits, examples.labels, batch_dims=1)
+        def compute_difference(logits):
+            target_logit = tf.gather(logits, state["target"], batch_dims=1)
+            return target_logit - tf.gather(logits, examples.labels, batch_dims=1)
 
-        _, values, slopes = victim.gradient(difference, state["images"])
-        return values, slopes
+        _, values, gradients = classifier.gradient(compute_difference, state["images"])
+        return values, gradients

@@ -37,27 +37,22 @@ class FGSM(base.Method):
         """Raises an InputError for an unknown loss."""
         losses.get(self.loss)
 
-    def length(self):
+    def count_fixed_steps(self):
         """One step."""
         return 1
 
-    def init(self, victim, examples):
+    def init(self, classifier, examples):
         """Starts at the image."""
         count = tf.zeros_like(examples.labels)
         return {"images": examples.images, "step": count}
 
-    def step(self, victim, examples, state):
+    def step(self, classifier, examples, state):
         """Steps once."""
-        objective = losses.ascent(self.loss, examples.labels, self.targeted)
-        _, _, slope = victim.gradient(objective, examples.images)
+        objective = losses.build_objective(self.loss, examples.labels, self.targeted)
+        _, _, gradient = classifier.gradient(objective, examples.images)
         # X = X_0 + epsilon sign(grad_X l(f(X), Y*)) at X = X_0     (Eq. 1)
-        moved = examples.images + examples.budget() * norms.normalise(
-            slope, self.norm
-        )
-        return {
-            "images": base.clip(moved, self.bounds),
-            "step": state["step"] + 1,
-        }
+        perturbed = examples.images + examples.budget() * norms.normalise(gradient, self.norm)
+        return {"images": base.clip(perturbed, self.bounds), "step": state["step"] + 1}
 
     def done(self, examples, state):
         """After the one step."""

@@ -12,12 +12,7 @@ from qup import attacks, norms
 from qup.attacks import base, basic_iterative, losses, targets
 
 
-@attacks.register(
-    "iterative_least_likely_class",
-    kind="budget",
-    norms=("linf",),
-    gradients=True,
-)
+@attacks.register("iterative_least_likely_class", kind="budget", norms=("linf",), gradients=True)
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class IterativeLeastLikelyClass(base.Method):
     """Descends the loss of the class that was least likely at first.
@@ -40,59 +35,61 @@ class IterativeLeastLikelyClass(base.Method):
 
     def check(self):
         """Raises an InputError for a number out of its range."""
-        basic_iterative.check(self.step_size, self.num_steps)
+        basic_iterative.check_step_options(self.step_size, self.num_steps)
 
-    def parts(self):
+    def stages(self):
         """One descent, its numbers filled in."""
-        size, count = basic_iterative.kurakin(self)
+        step_size, num_steps = basic_iterative.choose_kurakin_steps(self)
         return (
-            _Descent(
-                bounds=self.bounds, seed=self.seed, xla=self.xla,
-                epsilon=self.epsilon, step_size=size, num_steps=count,
-                own_steps=not self.num_steps,
+            _LeastLikelyDescent(
+                bounds=self.bounds,
+                seed=self.seed,
+                xla=self.xla,
+                epsilon=self.epsilon,
+                step_size=step_size,
+                num_steps=num_steps,
+                use_row_steps=not self.num_steps,
             ),
-        )  # fmt: skip
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Descent(base.Method):
+class _LeastLikelyDescent(base.Method):
     epsilon: float
     step_size: float
     num_steps: base.Count
     # Kurakin's number for each row's own budget, in place of `num_steps`.
-    own_steps: bool
+    use_row_steps: bool
 
     name = "iterative_least_likely_class"
 
-    def length(self):
-        return None if self.own_steps else int(self.num_steps)
+    def count_fixed_steps(self):
+        return None if self.use_row_steps else int(self.num_steps)
 
-    def init(self, victim, examples):
-        logits = victim.logits(examples.images)
+    def init(self, classifier, examples):
+        logits = classifier.logits(examples.images)
         return {
             "images": examples.images,
-            "target": targets.ranked(logits, examples.labels, -1),
+            "target": targets.select_ranked_class(logits, examples.labels, -1),
             "step": examples.labels * 0,
         }
 
-    def step(self, victim, examples, state):
+    def step(self, classifier, examples, state):
         # X_{N+1} = Clip{X_N - alpha sign(grad_X l(f(X_N), y_LL))}  (Table 4)
-        moved = state["images"] - self.conjugate(victim, examples, state)
-        delta = norms.project(
-            moved - examples.images, examples.budget(), "linf"
-        )
+        perturbed = state["images"] - self.conjugate(classifier, examples, state)
+        delta = norms.project(perturbed - examples.images, examples.budget(), "linf")
         return state | {
             "images": base.clip(examples.images + delta, self.bounds),
             "step": state["step"] + 1,
         }
 
     def done(self, examples, state):
-        count = self.num_steps
-        if self.own_steps:
-            count = basic_iterative.own_steps(self, examples)
-        return state["step"] >= count
+        num_steps = self.num_steps
+        if self.use_row_steps:
+            num_steps = basic_iterative.count_kurakin_steps(self, examples)
+        return state["step"] >= num_steps
 
-    def conjugate(self, victim, examples, state):
-        return self.step_size * losses.target_sign(
-            victim, state["images"], state["target"]
+    def conjugate(self, classifier, examples, state):
+        return self.step_size * losses.compute_target_sign(
+            classifier, state["images"], state["target"]
         )

@@ -52,46 +52,45 @@ class JSMA(base.Method):
             errors.check_number("gamma", self.gamma, above=0)
             if self.gamma > 1:
                 raise errors.InputError(
-                    "gamma is a share of the features, at most 1; got "
-                    f"{self.gamma!r}."
+                    f"gamma is a share of the features, at most 1; got {self.gamma!r}."
                 )
 
-    def init(self, victim, examples):
+    def init(self, classifier, examples):
         """Chooses the targets; what is misclassified already is done."""
         clean, target = examples.images, examples.labels
-        logits = victim.logits(clean)
+        logits = classifier.logits(clean)
         if not self.targeted:
-            target = targets.ranked(logits, examples.labels, 1)
-        hit = base.adversarial(logits, examples.labels, self.targeted)
+            target = targets.select_ranked_class(logits, examples.labels, 1)
+        success = base.adversarial(logits, examples.labels, self.targeted)
         return {
             "images": clean,
             "before": clean,
             "target": target,
-            "free": self._free(clean),
+            "free": self._find_free_features(clean),
             "pairs": tf.zeros_like(target),
-            "found": hit,
-            "over": hit,
+            "found": success,
+            "over": success,
         }
 
-    def step(self, victim, examples, state):
+    def step(self, classifier, examples, state):
         """Looks at the image, and changes a pair unless it succeeds."""
-        images, free = state["images"], state["free"]
-        logits, rise, fall = self._slopes(victim, state, images)
-        found = base.adversarial(logits, examples.labels, self.targeted)
-        over = state["over"] | found | (state["pairs"] >= self._limit(images))
-        pair, some = saliency_pairs.best(rise, fall, free & ~over[:, None])
-        chosen = tf.one_hot(pair, free.shape[1], True, False, dtype=tf.bool)
-        chosen = tf.reduce_any(chosen, 1) & some[:, None]
+        images, is_free = state["images"], state["free"]
+        logits, rise, fall = self._compute_gradients(classifier, state, images)
+        success = base.adversarial(logits, examples.labels, self.targeted)
+        is_finished = state["over"] | success | (state["pairs"] >= self._compute_max_pairs(images))
+        pair, has_pair = saliency_pairs.find_best_pairs(rise, fall, is_free & ~is_finished[:, None])
+        is_changed = tf.one_hot(pair, is_free.shape[1], True, False, dtype=tf.bool)
+        is_changed = tf.reduce_any(is_changed, 1) & has_pair[:, None]
         # x_p <- clip(x_p + theta), x_q <- clip(x_q + theta)
-        moved = base.clip(images + self.theta * self.width, self.bounds)
-        mask = tf.reshape(chosen, tf.shape(images))
-        state = state | program.merged(some, {"before": images}, state)
+        perturbed = base.clip(images + self.theta * self.width, self.bounds)
+        mask = tf.reshape(is_changed, tf.shape(images))
+        state = state | program.select_rows(has_pair, {"before": images}, state)
         return state | {
-            "images": tf.where(mask, moved, images),
-            "free": free & ~chosen,
+            "images": tf.where(mask, perturbed, images),
+            "free": is_free & ~is_changed,
             "pairs": state["pairs"] + 1,
-            "found": found,
-            "over": over | ~some,
+            "found": success,
+            "over": is_finished | ~has_pair,
         }
 
     def done(self, examples, state):
@@ -100,35 +99,35 @@ class JSMA(base.Method):
 
     def images(self, examples, state):
         """The image found, or the clean one."""
-        found = norms.rows(state["found"], examples.images)
-        return tf.where(found, state["images"], examples.images)
+        success = norms.expand_like(state["found"], examples.images)
+        return tf.where(success, state["images"], examples.images)
 
-    def conjugate(self, victim, examples, state):
+    def conjugate(self, classifier, examples, state):
         """The saliency map of the target (Table 4), at the last change.
 
         Of each feature by itself, Eq. 8 of Papernot et al.; for a negative
         theta with both signs turned, Eq. 9.
         """
-        _, rise, fall = self._slopes(victim, state, state["before"])
+        _, rise, fall = self._compute_gradients(classifier, state, state["before"])
         # S_i = dz_t/dx_i |sum_{j != t} dz_j/dx_i|, 0 where a sign is wrong.
         saliency = tf.nn.relu(rise) * tf.nn.relu(fall)
         return tf.reshape(saliency, tf.shape(examples.images))
 
-    def _limit(self, images):
+    def _compute_max_pairs(self, images):
         """Returns the most pairs that may be changed."""
         size = math.prod(images.shape[1:])
         # floor(gamma n / 2), of a gamma that was rounded to float32.
         return tf.cast(self.gamma * size / 2 + 1e-4, tf.int32)
 
-    def _free(self, images):
+    def _find_free_features(self, images):
         """Marks features that theta can move: bool [batch, n]."""
-        flat = tf.reshape(images, (images.shape[0], -1))
+        flat_images = tf.reshape(images, (images.shape[0], -1))
         if self.bounds is None:
-            return tf.ones_like(flat, tf.bool)
+            return tf.ones_like(flat_images, tf.bool)
         low, high = self.bounds
-        return tf.where(self.theta > 0, flat < high, flat > low)
+        return tf.where(self.theta > 0, flat_images < high, flat_images > low)
 
-    def _slopes(self, victim, state, images):
+    def _compute_gradients(self, classifier, state, images):
         """Returns the logits and both slopes, their signs turned by theta's.
 
         Returns:
@@ -136,12 +135,12 @@ class JSMA(base.Method):
           a change by theta lifts the target and sinks the other classes.
         """
 
-        def objectives(logits):
-            own = tf.gather(logits, state["target"][:, None], batch_dims=1)
-            total = tf.reduce_sum(logits, 1, keepdims=True)
-            return tf.concat([own, total - own], 1)
+        def compute_objectives(logits):
+            target_logit = tf.gather(logits, state["target"][:, None], batch_dims=1)
+            logit_sum = tf.reduce_sum(logits, 1, keepdims=True)
+            return tf.concat([target_logit, logit_sum - target_logit], 1)
 
-        logits, slopes = victim.slopes(images, objectives)
-        slopes = tf.reshape(slopes, (images.shape[0], 2, -1))
-        slopes *= tf.sign(self.theta)
-        return logits, slopes[:, 0], -slopes[:, 1]
+        logits, gradients = classifier.slopes(images, compute_objectives)
+        gradients = tf.reshape(gradients, (images.shape[0], 2, -1))
+        gradients *= tf.sign(self.theta)
+        return logits, gradients[:, 0], -gradients[:, 1]

@@ -13,11 +13,11 @@ from qup.types import Bounds
 
 # As shares of the box's width: the least that an element moves, and how far
 # beyond the plane the last one aims.
-_LEAST = 1e-4
-_BEYOND = 1e-3
+_MIN_MOVE = 1e-4
+_PLANE_MARGIN = 1e-3
 
 
-def solve(
+def cross_plane(
     images: tf.Tensor, normal: tf.Tensor, offset: tf.Tensor, bounds: Bounds
 ) -> tf.Tensor:
     """Crosses the plane through x_B of normal n.
@@ -39,33 +39,36 @@ def solve(
     Reference: Modas, Moosavi-Dezfooli, Frossard 2019, arXiv 1811.02248,
     Algorithm 1.
     """
-    x, up, away = (
-        tf.reshape(each, (images.shape[0], -1))
-        for each in (images, normal, offset)
+    x, unit_normal, flat_offset = (
+        tf.reshape(values, (images.shape[0], -1)) for values in (images, normal, offset)
     )
-    size = norms.length(up, "l2")[:, None]
-    up /= tf.where(size > 0, size, 1.0)
+    normal_norm = norms.compute_norm(unit_normal, "l2")[:, None]
+    unit_normal /= tf.where(normal_norm > 0, normal_norm, 1.0)
     low, high = (-float("inf"), float("inf")) if bounds is None else bounds
-    ends, steep = tf.where(up > 0, high, low), tf.abs(up)
+    box_ends, magnitudes = tf.where(unit_normal > 0, high, low), tf.abs(unit_normal)
     # What each element can add to n.x, and all those before it.
-    gain = tf.where(steep > 0, steep * tf.abs(ends - x), 0.0)
-    order = tf.argsort(steep, direction="DESCENDING", stable=True)
+    gain = tf.where(magnitudes > 0, magnitudes * tf.abs(box_ends - x), 0.0)
+    order = tf.argsort(magnitudes, direction="DESCENDING", stable=True)
     gain = tf.gather(gain, order, batch_dims=1)
-    before = tf.cumsum(gain, 1, exclusive=True)
-    gap = tf.reduce_sum(up * away, 1, keepdims=True)
-    enough = before + gain >= gap
-    reached = tf.reduce_any(enough, 1, keepdims=True)
-    rank = tf.argmax(tf.cast(enough, tf.int32), 1)[:, None]
-    last = tf.gather(order, rank, batch_dims=1)
-    least = tf.gather(steep, last, batch_dims=1)
-    left = gap - tf.gather(before, rank, batch_dims=1)
-    span = base.width(bounds)
-    move = (left + span * _BEYOND) / tf.where(least > 0, least, 1.0)
-    moved = x + tf.maximum(move, span * _LEAST) * tf.sign(up)
+    gain_before = tf.cumsum(gain, 1, exclusive=True)
+    required_gain = tf.reduce_sum(unit_normal * flat_offset, 1, keepdims=True)
+    is_enough = gain_before + gain >= required_gain
+    is_reached = tf.reduce_any(is_enough, 1, keepdims=True)
+    rank = tf.argmax(tf.cast(is_enough, tf.int32), 1)[:, None]
+    last_index = tf.gather(order, rank, batch_dims=1)
+    last_magnitude = tf.gather(magnitudes, last_index, batch_dims=1)
+    remaining_gain = required_gain - tf.gather(gain_before, rank, batch_dims=1)
+    box_width = base.get_box_width(bounds)
+    move = (remaining_gain + box_width * _PLANE_MARGIN) / tf.where(
+        last_magnitude > 0, last_magnitude, 1.0
+    )
+    perturbed = x + tf.maximum(move, box_width * _MIN_MOVE) * tf.sign(unit_normal)
     # Equal elements go in the order of their places.
-    place = tf.range(steep.shape[1])[None]
-    earlier = (steep > least) | ((steep == least) & (place < last))
-    partly = reached & (place == last)
-    x = tf.where(partly & (steep > 0), base.clip(moved, bounds), x)
-    wholly = (earlier | ~reached) & (steep > 0)
-    return tf.reshape(tf.where(wholly, ends, x), images.shape)
+    indices = tf.range(magnitudes.shape[1])[None]
+    is_earlier = (magnitudes > last_magnitude) | (
+        (magnitudes == last_magnitude) & (indices < last_index)
+    )
+    is_last = is_reached & (indices == last_index)
+    x = tf.where(is_last & (magnitudes > 0), base.clip(perturbed, bounds), x)
+    moves_to_end = (is_earlier | ~is_reached) & (magnitudes > 0)
+    return tf.reshape(tf.where(moves_to_end, box_ends, x), images.shape)

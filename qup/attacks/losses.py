@@ -10,7 +10,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from qup import errors
-from qup.attacks.base.victim import Victim
+from qup.attacks.base.victim import QueryCounter
 
 
 def cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
@@ -27,8 +27,8 @@ def log_odds(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     once p_y rounds to 1 (a gap of about 17) and all of it at a gap of about
     104; -m never does.
     """
-    own, others = _apart(logits, labels)
-    return tf.reduce_logsumexp(others, -1) - own
+    true_logit, other_logits = _split_true_logit(logits, labels)
+    return tf.reduce_logsumexp(other_logits, -1) - true_logit
 
 
 def margin(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
@@ -37,8 +37,8 @@ def margin(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     Positive where misclassified. Its gradient does not fade as the gap
     grows.
     """
-    own, others = _apart(logits, labels)
-    return tf.reduce_max(others, -1) - own
+    true_logit, other_logits = _split_true_logit(logits, labels)
+    return tf.reduce_max(other_logits, -1) - true_logit
 
 
 def dlr(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
@@ -53,30 +53,25 @@ def dlr(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     return margin(logits, labels) / (top[:, 0] - top[:, 2] + 1e-12)
 
 
-def _apart(logits: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def _split_true_logit(logits: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the label's logit, and all logits with it at -infinity."""
-    true = tf.one_hot(labels, tf.shape(logits)[-1], True, False, dtype=tf.bool)
-    others = tf.where(true, tf.constant(float("-inf"), logits.dtype), logits)
-    return tf.reduce_sum(tf.where(true, logits, 0.0), -1), others
+    is_true = tf.one_hot(labels, tf.shape(logits)[-1], True, False, dtype=tf.bool)
+    other_logits = tf.where(is_true, tf.constant(float("-inf"), logits.dtype), logits)
+    return tf.reduce_sum(tf.where(is_true, logits, 0.0), -1), other_logits
 
 
-_LOSSES = {
-    "cross_entropy": cross_entropy,
-    "log_odds": log_odds,
-    "margin": margin,
-    "dlr": dlr,
-}
+_LOSSES = {"cross_entropy": cross_entropy, "log_odds": log_odds, "margin": margin, "dlr": dlr}
 NAMES = tuple(_LOSSES)
 
 
 def get(name: str) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     """Returns the loss called `name`; InputError where there is none."""
     if not isinstance(name, str) or name not in _LOSSES:
-        raise errors.unknown("loss", name, NAMES)
+        raise errors.make_unknown_error("loss", name, NAMES)
     return _LOSSES[name]
 
 
-def ascent(
+def build_objective(
     name: str, labels: tf.Tensor, targeted: bool
 ) -> Callable[[tf.Tensor], tf.Tensor]:
     """Returns what an attack climbs: logits -> float32 [batch].
@@ -86,22 +81,20 @@ def ascent(
       labels: int32 [batch], true classes or targets.
       targeted: The loss of the targets shall fall.
     """
-    value = get(name)
+    loss = get(name)
     sign = -1.0 if targeted else 1.0
-    return lambda logits: sign * value(logits, labels)
+    return lambda logits: sign * loss(logits, labels)
 
 
-def target_sign(
-    victim: Victim, images: tf.Tensor, targets: tf.Tensor
+def compute_target_sign(
+    classifier: QueryCounter, images: tf.Tensor, targets: tf.Tensor
 ) -> tf.Tensor:
     """Returns sign(grad_X l(f(X), y_target)), the field of Kurakin's steps.
 
     Args:
-      victim: The classifier.
+      classifier: The classifier.
       images: float32 [batch, ...].
       targets: int32 [batch].
     """
-    _, _, slope = victim.gradient(
-        lambda logits: cross_entropy(logits, targets), images
-    )
-    return tf.sign(slope)
+    _, _, gradient = classifier.gradient(lambda logits: cross_entropy(logits, targets), images)
+    return tf.sign(gradient)

@@ -14,9 +14,7 @@ from qup import attacks, errors, norms
 from qup.attacks import base, losses
 
 
-@attacks.register(
-    "momentum", kind="budget", norms=("linf", "l2"), gradients=True
-)
+@attacks.register("momentum", kind="budget", norms=("linf", "l2"), gradients=True)
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Momentum(base.Method):
     """Climbs along a decaying sum of normalised gradients.
@@ -48,13 +46,13 @@ class Momentum(base.Method):
         losses.get(self.loss)
         base.check_number("decay", self.decay, least=0)
         if self.step_size is not None:
-            errors.check_number("step_size", self.step_size, least=0)
+            errors.check_number("step_size", self.step_size, at_least=0)
 
-    def length(self):
+    def count_fixed_steps(self):
         """Every row takes `num_steps`."""
         return int(self.num_steps)
 
-    def init(self, victim, examples):
+    def init(self, classifier, examples):
         """Starts at the image, at rest."""
         return {
             "images": examples.images,
@@ -62,22 +60,20 @@ class Momentum(base.Method):
             "step": tf.zeros_like(examples.labels),
         }
 
-    def step(self, victim, examples, state):
+    def step(self, classifier, examples, state):
         """Adds a gradient and steps along the sum."""
-        objective = losses.ascent(self.loss, examples.labels, self.targeted)
-        _, _, slope = victim.gradient(objective, state["images"])
-        axes = list(range(1, slope.shape.rank))
-        scale = tf.reduce_mean(tf.abs(slope), axes, keepdims=True)
+        objective = losses.build_objective(self.loss, examples.labels, self.targeted)
+        _, _, gradient = classifier.gradient(objective, state["images"])
+        axes = list(range(1, gradient.shape.rank))
+        mean_magnitude = tf.reduce_mean(tf.abs(gradient), axes, keepdims=True)
         # g_{n+1} = mu g_n + grad / |grad|_1
-        total = self.decay * state["sum"] + slope / tf.maximum(1e-12, scale)
-        size = self.step_size
-        if size is None:
-            size = examples.budget() / tf.cast(self.num_steps, tf.float32)
+        total = self.decay * state["sum"] + gradient / tf.maximum(1e-12, mean_magnitude)
+        step_size = self.step_size
+        if step_size is None:
+            step_size = examples.budget() / tf.cast(self.num_steps, tf.float32)
         # X_{n+1} = Clip{X_n + alpha sign(g_{n+1})}
-        moved = state["images"] + size * norms.normalise(total, self.norm)
-        delta = norms.project(
-            moved - examples.images, examples.budget(), self.norm
-        )
+        perturbed = state["images"] + step_size * norms.normalise(total, self.norm)
+        delta = norms.project(perturbed - examples.images, examples.budget(), self.norm)
         return {
             "images": base.clip(examples.images + delta, self.bounds),
             "sum": total,

@@ -15,16 +15,14 @@ import tensorflow as tf
 
 from qup import attacks, draws, errors, norms
 from qup.attacks import base, differential_evolution, losses
-from qup.attacks.differential_evolution import placed, taken
+from qup.attacks.differential_evolution import gather_members, scatter_members
 
 # Candidates asked about at once: all 400 for each image of a batch may not
 # fit into memory.
-_TOGETHER = 25
+_CANDIDATES_PER_QUERY = 25
 
 
-@attacks.register(
-    "one_pixel", kind="minimum_norm", norms=("l0",), gradients=False
-)
+@attacks.register("one_pixel", kind="minimum_norm", norms=("l0",), gradients=False)
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OnePixel(base.Method):
     """Breeds candidates (place, colour) until one is adversarial.
@@ -53,137 +51,139 @@ class OnePixel(base.Method):
         """Raises an InputError for an option out of its range."""
         for name, least in (("num_pixels", 1), ("population", 4)):
             value = getattr(self, name)
-            errors.check_number(name, value, least=least)
+            errors.check_number(name, value, at_least=least)
             if not isinstance(value, numbers.Integral):
-                raise errors.InputError(
-                    f"{name} must be an integer; got {value!r}."
-                )
+                raise errors.InputError(f"{name} must be an integer; got {value!r}.")
         base.check_number("mutation", self.mutation, least=0)
 
-    def init(self, victim, examples):
+    def init(self, classifier, examples):
         """Draws the first generation; asks about the image alone."""
         images, keys = examples.images, self.keys(examples)
-        axes, channels = _layout(images)
+        axis_lengths, channels = _get_layout(images)
         shape = (self.population, self.num_pixels)
         # Places are uniform, colours of 0, ..., 255 normal: N(128, 127).
-        places = draws.uniform(draws.keys(1, keys), (*shape, len(axes)))
-        colours = draws.normal(draws.keys(2, keys), (*shape, channels))
+        places = draws.uniform(draws.make_keys(1, keys), (*shape, len(axis_lengths)))
+        colours = draws.normal(draws.make_keys(2, keys), (*shape, channels))
         colours = tf.clip_by_value((128 + 127 * colours) / 255, 0.0, 1.0)
-        drawn = tf.concat([places, colours], -1)
-        logits = victim.logits(images)
+        sampled = tf.concat([places, colours], -1)
+        logits = classifier.logits(images)
         return {
             "images": images,
             "found": base.adversarial(logits, examples.labels, self.targeted),
             "turn": tf.zeros_like(examples.labels),
-            "parents": drawn,
-            "children": drawn,
-            "fitness": tf.fill(drawn.shape[:2], float("-inf")),
+            "parents": sampled,
+            "children": sampled,
+            "fitness": tf.fill(sampled.shape[:2], float("-inf")),
         }
 
-    def step(self, victim, examples, state):
+    def step(self, classifier, examples, state):
         """Asks about the candidates of one turn of a generation."""
         turn = state["turn"]
-        members = self._members(turn)
-        candidates = self._bred(examples, state, members)
-        images = self._coloured(examples.images, candidates)
-        hit, fitness = self._judged(victim, examples, images)
-        found = tf.reduce_any(hit, 1)
-        fittest = tf.argmax(tf.where(hit, fitness, float("-inf")), 1)
-        chosen = tf.gather(images, fittest, batch_dims=1)
+        members = self._select_members(turn)
+        candidates = self._breed_candidates(examples, state, members)
+        images = self._render_candidates(examples.images, candidates)
+        is_adversarial, fitness = self._evaluate_candidates(classifier, examples, images)
+        success = tf.reduce_any(is_adversarial, 1)
+        fittest_index = tf.argmax(tf.where(is_adversarial, fitness, float("-inf")), 1)
+        fittest_images = tf.gather(images, fittest_index, batch_dims=1)
         # A child that is as fit takes the place of its parent, in the next
         # generation.
-        old = taken(state["fitness"], members)
+        parent_fitness = gather_members(state["fitness"], members)
         candidates = tf.where(
-            (fitness >= old)[..., None, None],
+            (fitness >= parent_fitness)[..., None, None],
             candidates,
-            taken(state["children"], members),
+            gather_members(state["children"], members),
         )
-        children = placed(state["children"], members, candidates)
-        last = norms.rows((turn + 1) % self._turns == 0, children)
+        children = scatter_members(state["children"], members, candidates)
+        is_last_turn = norms.expand_like((turn + 1) % self._num_turns == 0, children)
         return {
             "images": tf.where(
-                norms.rows(found, chosen), chosen, state["images"]
+                norms.expand_like(success, fittest_images), fittest_images, state["images"]
             ),
-            "found": found,
+            "found": success,
             "turn": turn + 1,
-            "parents": tf.where(last, children, state["parents"]),
+            "parents": tf.where(is_last_turn, children, state["parents"]),
             "children": children,
-            "fitness": placed(
-                state["fitness"], members, tf.maximum(fitness, old)
+            "fitness": scatter_members(
+                state["fitness"], members, tf.maximum(fitness, parent_fitness)
             ),
         }
 
     def done(self, examples, state):
         """Once adversarial, or after the last generation."""
-        limit = (self.num_steps + 1) * self._turns
-        return state["found"] | (state["turn"] >= limit)
+        max_turns = (self.num_steps + 1) * self._num_turns
+        return state["found"] | (state["turn"] >= max_turns)
 
     @property
-    def _turns(self) -> int:
+    def _num_turns(self) -> int:
         """Turns in which all of a generation are asked about."""
-        return -(-self.population // _TOGETHER)
+        return -(-self.population // _CANDIDATES_PER_QUERY)
 
-    def _members(self, turn):
+    def _select_members(self, turn):
         """Returns who is asked about in a turn: int32 [batch, k]."""
-        count = -(-self.population // self._turns)
+        num_members = -(-self.population // self._num_turns)
         # The last turn repeats members where the others leave too few.
-        first = tf.minimum(turn % self._turns * count, self.population - count)
-        return first[:, None] + tf.range(count)[None]
+        first_member = tf.minimum(
+            turn % self._num_turns * num_members, self.population - num_members
+        )
+        return first_member[:, None] + tf.range(num_members)[None]
 
-    def _bred(self, examples, state, members):
+    def _breed_candidates(self, examples, state, members):
         """Returns the members of the first generation, mutants after it."""
         parents, turn = state["parents"], state["turn"]
         keys = self.keys(examples, turn)
-        mutants = differential_evolution.mutants(
-            parents, members, self.mutation, draws.keys(1, keys)
+        mutants = differential_evolution.build_mutants(
+            parents, members, self.mutation, draws.make_keys(1, keys)
         )
-        axes = len(_layout(examples.images)[0])
-        places, colours = mutants[..., :axes], mutants[..., axes:]
+        num_axes = len(_get_layout(examples.images)[0])
+        places, colours = mutants[..., :num_axes], mutants[..., num_axes:]
         # Places outside the image are drawn anew: clipped they would pile up
         # at its border.
-        outside = (places < 0) | (places >= 1)
-        anew = draws.uniform(draws.keys(2, keys), places.shape[1:])
-        places = tf.where(outside, anew, places)
+        is_outside = (places < 0) | (places >= 1)
+        redrawn = draws.uniform(draws.make_keys(2, keys), places.shape[1:])
+        places = tf.where(is_outside, redrawn, places)
         mutants = tf.concat([places, tf.clip_by_value(colours, 0.0, 1.0)], -1)
-        first = norms.rows(turn < self._turns, mutants)
-        return tf.where(first, taken(parents, members), mutants)
+        is_first_generation = norms.expand_like(turn < self._num_turns, mutants)
+        return tf.where(is_first_generation, gather_members(parents, members), mutants)
 
-    def _coloured(self, images, candidates):
+    def _render_candidates(self, images, candidates):
         """Returns the images of candidates: float32 [batch, k, ...]."""
-        axes, channels = _layout(images)
-        flat = tf.reshape(images, (images.shape[0], 1, -1, channels))
+        axis_lengths, channels = _get_layout(images)
+        flat_images = tf.reshape(images, (images.shape[0], 1, -1, channels))
         low, high = self.bounds or (
-            tf.reduce_min(flat, (1, 2, 3))[:, None, None],
-            tf.reduce_max(flat, (1, 2, 3))[:, None, None],
+            tf.reduce_min(flat_images, (1, 2, 3))[:, None, None],
+            tf.reduce_max(flat_images, (1, 2, 3))[:, None, None],
         )
-        places = tf.range(flat.shape[2])
+        pixel_indices = tf.range(flat_images.shape[2])
         for pixel in tf.unstack(candidates, axis=2):
-            place = 0
-            for i, length in enumerate(axes):
+            pixel_index = 0
+            for i, length in enumerate(axis_lengths):
                 # Shares are below 1, so no index reaches the length.
                 index = tf.cast(pixel[..., i] * length, tf.int32)
-                place = place * length + index
-            colour = low + (high - low) * pixel[..., len(axes) :]
+                pixel_index = pixel_index * length + index
+            colour = low + (high - low) * pixel[..., len(axis_lengths) :]
             colour = base.clip(colour, self.bounds)[:, :, None]
-            here = places == place[..., None]
-            flat = tf.where(here[..., None], colour, flat)
-        return tf.reshape(flat, (*candidates.shape[:2], *images.shape[1:]))
+            is_pixel = pixel_indices == pixel_index[..., None]
+            flat_images = tf.where(is_pixel[..., None], colour, flat_images)
+        return tf.reshape(flat_images, (*candidates.shape[:2], *images.shape[1:]))
 
-    def _judged(self, victim, examples, images):
+    def _evaluate_candidates(self, classifier, examples, images):
         """Returns which candidates are adversarial, and their fitness.
 
         The fitness rises as the paper's falls, the probability of the true
         class, and does not saturate.
         """
-        count = images.shape[1]
-        labels = tf.repeat(examples.labels, count)
-        logits = victim.logits(tf.reshape(images, (-1, *images.shape[2:])))
-        hit = base.adversarial(logits, labels, self.targeted)
-        fitness = losses.ascent("log_odds", labels, self.targeted)(logits)
-        return tf.reshape(hit, (-1, count)), tf.reshape(fitness, (-1, count))
+        num_candidates = images.shape[1]
+        labels = tf.repeat(examples.labels, num_candidates)
+        logits = classifier.logits(tf.reshape(images, (-1, *images.shape[2:])))
+        is_adversarial = base.adversarial(logits, labels, self.targeted)
+        fitness = losses.build_objective("log_odds", labels, self.targeted)(logits)
+        return tf.reshape(is_adversarial, (-1, num_candidates)), tf.reshape(
+            fitness, (-1, num_candidates)
+        )
 
 
-def _layout(images: tf.Tensor) -> tuple[list[int], int]:
+def _get_layout(images: tf.Tensor) -> tuple[list[int], int]:
     """Returns the lengths of the axes of places, and the channels."""
     shape = images.shape[1:].as_list()
     return (shape, 1) if len(shape) < 3 else (shape[:-1], shape[-1])

@@ -12,9 +12,7 @@ from qup import attacks
 from qup.attacks import base, losses, targets
 
 
-@attacks.register(
-    "one_step_target_class", kind="budget", norms=("linf",), gradients=True
-)
+@attacks.register("one_step_target_class", kind="budget", norms=("linf",), gradients=True)
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OneStepTargetClass(base.Method):
     """Takes one step down the loss of another class.
@@ -32,38 +30,33 @@ class OneStepTargetClass(base.Method):
 
     def check(self):
         """Raises an InputError for an unknown choice of targets."""
-        targets.check(self.target)
+        targets.check_target_choice(self.target)
 
-    def length(self):
+    def count_fixed_steps(self):
         """One step."""
         return 1
 
-    def init(self, victim, examples):
+    def init(self, classifier, examples):
         """Chooses the targets."""
-        logits = victim.logits(examples.images)
+        logits = classifier.logits(examples.images)
         keys = self.keys(examples)
         return {
             "images": examples.images,
-            "target": targets.choose(
-                self.target, logits, examples.labels, keys
-            ),
+            "target": targets.choose_targets(self.target, logits, examples.labels, keys),
             "step": examples.labels * 0,
         }
 
-    def step(self, victim, examples, state):
+    def step(self, classifier, examples, state):
         """Steps once."""
-        field = self.conjugate(victim, examples, state)
+        sign_gradient = self.conjugate(classifier, examples, state)
         # X^adv = X - epsilon sign(grad_X l(f(X), y_target))      (Table 4)
-        moved = examples.images - examples.budget() * field
-        return state | {
-            "images": base.clip(moved, self.bounds),
-            "step": state["step"] + 1,
-        }
+        perturbed = examples.images - examples.budget() * sign_gradient
+        return state | {"images": base.clip(perturbed, self.bounds), "step": state["step"] + 1}
 
     def done(self, examples, state):
         """After the one step."""
         return state["step"] >= 1
 
-    def conjugate(self, victim, examples, state):
+    def conjugate(self, classifier, examples, state):
         """sign(grad_X l(f(X), y_target)) (Table 4)."""
-        return losses.target_sign(victim, examples.images, state["target"])
+        return losses.compute_target_sign(classifier, examples.images, state["target"])

@@ -16,7 +16,7 @@ import tensorflow as tf
 from qup import attacks, errors, norms
 from qup.attacks import base, losses
 
-_KEEP = ("last", "first_adversarial")
+_KEEP_CHOICES = ("last", "first_adversarial")
 
 
 @attacks.register("pgd", kind="budget", norms=("linf", "l2"), gradients=True)
@@ -41,7 +41,7 @@ class PGD(base.Method):
     Reference: Madry et al. 2018, arXiv 1706.06083.
     """
 
-    brief = True
+    cheap_step = True
 
     epsilon: float
     num_steps: base.Count = 4
@@ -56,70 +56,65 @@ class PGD(base.Method):
     def check(self):
         """Raises an InputError for an option out of its range."""
         losses.get(self.loss)
-        errors.check_number("restarts", self.restarts, least=1)
+        errors.check_number("restarts", self.restarts, at_least=1)
         if self.step_size is not None:
             base.check_number("step_size", self.step_size, least=0)
-        if self.keep not in _KEEP:
-            raise errors.unknown("keep", self.keep, _KEEP)
+        if self.keep not in _KEEP_CHOICES:
+            raise errors.make_unknown_error("keep", self.keep, _KEEP_CHOICES)
         if self.restarts > 1 and not self.random_start:
             raise errors.InputError(
                 f"restarts={self.restarts} without random_start would climb "
                 "the same path again. Set random_start=True, or restarts=1."
             )
 
-    def parts(self):
+    def stages(self):
         """One part a restart."""
-        once = dataclasses.replace(self, restarts=1)
-        return (once,) * int(self.restarts)
+        one_start = dataclasses.replace(self, restarts=1)
+        return (one_start,) * int(self.restarts)
 
-    def length(self):
+    def count_fixed_steps(self):
         """Every row takes `num_steps`, unless it may stop before."""
         return int(self.num_steps) if self.keep == "last" else None
 
-    def init(self, victim, examples):
+    def init(self, classifier, examples):
         """Starts at the image, or at random in its ball."""
         images = examples.images
         if self.random_start:
-            images += norms.sample(
-                images, examples.budget(), self.norm, self.keys(examples)
-            )
-        return {
-            "images": self._confined(images, examples),
-            "step": tf.zeros_like(examples.labels),
-        }
+            images += norms.sample(images, examples.budget(), self.norm, self.keys(examples))
+        return {"images": self._project(images, examples), "step": tf.zeros_like(examples.labels)}
 
-    def step(self, victim, examples, state):
+    def step(self, classifier, examples, state):
         """Climbs one step."""
         images = state["images"]
-        logits, move = self._move(victim, examples, images)
+        logits, update = self._compute_update(classifier, examples, images)
         # X_{n+1} = Clip{X_n + alpha sign(grad_X l(f(X_n), Y*))}     (Eq. 23)
-        moved = images + move
-        moved = self._confined(base.clip(moved, self.bounds), examples)
+        perturbed = images + update
+        perturbed = self._project(base.clip(perturbed, self.bounds), examples)
         step = state["step"] + 1
         if self.keep == "first_adversarial":
-            hit = base.adversarial(logits, examples.labels, self.targeted)
-            moved = tf.where(norms.rows(hit, images), images, moved)
-            step = tf.where(hit, self.num_steps, step)
-        return {"images": moved, "step": step}
+            success = base.adversarial(logits, examples.labels, self.targeted)
+            perturbed = tf.where(norms.expand_like(success, images), images, perturbed)
+            step = tf.where(success, self.num_steps, step)
+        return {"images": perturbed, "step": step}
 
     def done(self, examples, state):
         """After `num_steps`, or once misclassified."""
         return state["step"] >= self.num_steps
 
-    def conjugate(self, victim, examples, state):
+    def conjugate(self, classifier, examples, state):
         """The step itself: alpha sign(grad_X l(f(X_N), Y)) (Table 4)."""
-        return self._move(victim, examples, state["images"])[1]
+        return self._compute_update(classifier, examples, state["images"])[1]
 
-    def _move(self, victim, examples, images):
+    def _compute_update(self, classifier, examples, images):
         """Returns the logits at `images`, and the step up the loss."""
-        objective = losses.ascent(self.loss, examples.labels, self.targeted)
-        logits, _, slope = victim.gradient(objective, images)
-        size = self.step_size
-        if size is None:
-            size = examples.budget() / tf.cast(self.num_steps, tf.float32)
-        return logits, size * norms.normalise(slope, self.norm)
+        objective = losses.build_objective(self.loss, examples.labels, self.targeted)
+        logits, _, gradient = classifier.gradient(objective, images)
+        step_size = self.step_size
+        if step_size is None:
+            step_size = examples.budget() / tf.cast(self.num_steps, tf.float32)
+        return logits, step_size * norms.normalise(gradient, self.norm)
 
-    def _confined(self, images, examples):
+    def _project(self, images, examples):
         delta = images - examples.images
         delta = norms.project(delta, examples.budget(), self.norm)
         return base.clip(examples.images + delta, self.bounds)

@@ -13,18 +13,14 @@ import tensorflow as tf
 from qup.types import Bounds
 
 # A slope whose largest element is below this counts as zero.
-_FLAT = 1e-25
+_MIN_GRADIENT = 1e-25
 # More passes than Newton's method takes; each divides the product of what
 # is left and the slope by at least four.
-_PASSES = 64
+_MAX_PASSES = 64
 
 
-def onto_hyperplane(
-    images: tf.Tensor,
-    slopes: tf.Tensor,
-    values: tf.Tensor,
-    norm: str,
-    bounds: Bounds,
+def project_onto_hyperplane(
+    images: tf.Tensor, gradients: tf.Tensor, values: tf.Tensor, norm: str, bounds: Bounds
 ) -> tf.Tensor:
     """Returns the shortest move in the box to where a linear function is 0.
 
@@ -33,7 +29,7 @@ def onto_hyperplane(
 
     Args:
       images: float32 [batch, ...], inside the bounds.
-      slopes: float32 [batch, ...], the function's gradients.
+      gradients: float32 [batch, ...], the function's gradients.
       values: float32 [batch], the function at `images`.
       norm: "linf", "l2" or "l1", by which the move is shortest.
       bounds: The pixel box, or None.
@@ -43,42 +39,42 @@ def onto_hyperplane(
 
     Reference: Croce and Hein 2020, arXiv 1907.02044.
     """
-    slopes, x = _flat(slopes), _flat(images)
-    scale = tf.reduce_max(tf.abs(slopes), 1, keepdims=True)
-    slopes = tf.where(scale > _FLAT, slopes / scale, 0.0)
+    gradients, x = _flatten_rows(gradients), _flatten_rows(images)
+    scale = tf.reduce_max(tf.abs(gradients), 1, keepdims=True)
+    gradients = tf.where(scale > _MIN_GRADIENT, gradients / scale, 0.0)
     # f(x + d) = f + w d = 0, so |w| moves = |f| against the sign of f w.
-    need = tf.where(scale > _FLAT, tf.abs(values)[:, None] / scale, 0.0)
-    way = -tf.sign(values)[:, None] * tf.sign(slopes)
-    moves = _moves(tf.abs(slopes), _room(x, way, bounds), need, norm)
-    return tf.reshape(way * moves, tf.shape(images))
+    required = tf.where(scale > _MIN_GRADIENT, tf.abs(values)[:, None] / scale, 0.0)
+    direction = -tf.sign(values)[:, None] * tf.sign(gradients)
+    moves = _compute_moves(tf.abs(gradients), _compute_room(x, direction, bounds), required, norm)
+    return tf.reshape(direction * moves, tf.shape(images))
 
 
-def _flat(values: tf.Tensor) -> tf.Tensor:
+def _flatten_rows(values: tf.Tensor) -> tf.Tensor:
     return tf.reshape(values, (tf.shape(values)[0], -1))
 
 
-def _room(x: tf.Tensor, way: tf.Tensor, bounds: Bounds) -> tf.Tensor:
+def _compute_room(x: tf.Tensor, direction: tf.Tensor, bounds: Bounds) -> tf.Tensor:
     """Returns how far each element can move the way given."""
     if bounds is None:
         return tf.fill(tf.shape(x), float("inf"))
     low, high = bounds
-    return tf.maximum(tf.where(way > 0, high - x, x - low), 0.0)
+    return tf.maximum(tf.where(direction > 0, high - x, x - low), 0.0)
 
 
-def _moves(steep, room, need, norm):
+def _compute_moves(magnitudes, room, required, norm):
     """Returns the shortest moves in [0, room] with sum(steep moves) = need."""
     if norm == "l1":
-        return _steepest(steep, room, need)
+        return _fill_steepest(magnitudes, room, required)
     if norm == "linf":
         # d_i = min(t, room_i) with one t.
-        return tf.minimum(_filled(steep, room, need), room)
+        return tf.minimum(_solve_water_level(magnitudes, room, required), room)
     # d_i = min(t w_i, room_i): the nearest point that KKT allows.
-    caps = tf.math.divide_no_nan(room, steep)
-    level = _filled(tf.square(steep), caps, need)
-    return tf.minimum(level * steep, room)
+    caps = tf.math.divide_no_nan(room, magnitudes)
+    level = _solve_water_level(tf.square(magnitudes), caps, required)
+    return tf.minimum(level * magnitudes, room)
 
 
-def _filled(rates: tf.Tensor, caps: tf.Tensor, need: tf.Tensor) -> tf.Tensor:
+def _solve_water_level(rates: tf.Tensor, caps: tf.Tensor, required: tf.Tensor) -> tf.Tensor:
     """Returns t with sum_i rates_i min(t, caps_i) = need.
 
     The sum is concave and piecewise linear, so Newton's method climbs to t
@@ -88,45 +84,47 @@ def _filled(rates: tf.Tensor, caps: tf.Tensor, need: tf.Tensor) -> tf.Tensor:
     Args:
       rates: float32 [batch, n], none negative.
       caps: float32 [batch, n], none negative.
-      need: float32 [batch, 1].
+      required: float32 [batch, 1].
 
     Returns:
-      float32 [batch, 1]; above every cap where the sum stays below `need`.
+      float32 [batch, 1]; above every cap where the sum stays below `required`.
     """
 
-    def climb(level, rate, _):
-        open_ = tf.where(caps > level, rates, 0.0)
-        slope = tf.reduce_sum(open_, 1, keepdims=True)
-        spent = tf.reduce_sum(rates * tf.minimum(level, caps), 1, keepdims=True)
-        gain = tf.math.divide_no_nan(need - spent, slope)
-        moved = tf.reduce_any(slope != rate)
-        return level + tf.maximum(gain, 0.0), slope, moved
+    def newton_step(level, previous_rate, _):
+        open_rates = tf.where(caps > level, rates, 0.0)
+        total_rate = tf.reduce_sum(open_rates, 1, keepdims=True)
+        filled = tf.reduce_sum(rates * tf.minimum(level, caps), 1, keepdims=True)
+        increment = tf.math.divide_no_nan(required - filled, total_rate)
+        has_changed = tf.reduce_any(total_rate != previous_rate)
+        return level + tf.maximum(increment, 0.0), total_rate, has_changed
 
-    none = tf.zeros_like(need)
+    zeros = tf.zeros_like(required)
     level, _, _ = tf.while_loop(
-        lambda level, rate, moved: moved,
-        climb,
-        (none, none - 1.0, tf.constant(True)),
-        maximum_iterations=_PASSES,
+        lambda level, previous_rate, has_changed: has_changed,
+        newton_step,
+        (zeros, zeros - 1.0, tf.constant(True)),
+        maximum_iterations=_MAX_PASSES,
     )
     return level
 
 
-def _steepest(steep, room, need):
+def _fill_steepest(magnitudes, room, required):
     """Fills the room of the steepest elements, one after the other."""
-    count = steep.shape[1]
-    falling, order = tf.math.top_k(steep, count)
-    gains = falling * tf.gather(room, order, batch_dims=1)
-    gains = tf.where(falling > 0, gains, 0.0)
-    before = tf.cumsum(gains, axis=1, exclusive=True)
-    full = tf.cast(before + gains < need, tf.int32)
-    place = tf.minimum(tf.reduce_sum(full, 1, keepdims=True), count - 1)
-    last, pivot, spent = (
-        tf.gather(values, place, batch_dims=1)
-        for values in (falling, order, before)
+    count = magnitudes.shape[1]
+    sorted_magnitudes, order = tf.math.top_k(magnitudes, count)
+    gains = sorted_magnitudes * tf.gather(room, order, batch_dims=1)
+    gains = tf.where(sorted_magnitudes > 0, gains, 0.0)
+    gains_before = tf.cumsum(gains, axis=1, exclusive=True)
+    is_full = tf.cast(gains_before + gains < required, tf.int32)
+    index_of_pivot = tf.minimum(tf.reduce_sum(is_full, 1, keepdims=True), count - 1)
+    pivot_magnitude, pivot, filled_before = (
+        tf.gather(values, index_of_pivot, batch_dims=1)
+        for values in (sorted_magnitudes, order, gains_before)
     )
-    part = tf.maximum(tf.math.divide_no_nan(need - spent, last), 0.0)
+    pivot_move = tf.maximum(tf.math.divide_no_nan(required - filled_before, pivot_magnitude), 0.0)
     index = tf.range(count)[None]
-    earlier = (steep > last) | ((steep == last) & (index < pivot))
-    moves = tf.where(index == pivot, tf.minimum(part, room), 0.0)
-    return tf.where(earlier, room, moves)
+    is_earlier = (magnitudes > pivot_magnitude) | (
+        (magnitudes == pivot_magnitude) & (index < pivot)
+    )
+    moves = tf.where(index == pivot, tf.minimum(pivot_move, room), 0.0)
+    return tf.where(is_earlier, room, moves)

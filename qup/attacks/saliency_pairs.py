@@ -19,18 +19,18 @@ import tensorflow as tf
 
 # The weights w, in units of the one that suits the pair known; the widest
 # first, because what they rule out no longer weakens the narrow ones.
-_WEIGHTS = (4.0, 0.25, 1.5, 0.67, 1.0)
+_BOUND_WEIGHTS = (4.0, 0.25, 1.5, 0.67, 1.0)
 # So many features are compared after the bound has been applied.
-_COMPARED = 32
+_NUM_COMPARED = 32
 # What rounding may take from the bound, in units of its largest terms.
-_SLACK = 2e-6
+_BOUND_SLACK = 2e-6
 # Elements of one block where all pairs are compared.
-_BLOCK = 4_000_000
-_NONE = float("-inf")
-_TINY = 1e-30
+_BLOCK_ELEMENTS = 4_000_000
+_EXCLUDED = float("-inf")
+_EPS = 1e-30
 
 
-def best(
+def find_best_pairs(
     rise: tf.Tensor, fall: tf.Tensor, allowed: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Finds the best pair of each row.
@@ -44,89 +44,89 @@ def best(
       (pairs, found): int32 [batch, 2], the lower index first, and bool
       [batch]; where no product is positive, False and indices of no meaning.
     """
-    rise = tf.where(allowed, rise, _NONE)
-    fall = tf.where(allowed, fall, _NONE)
-    size = rise.shape[1]
-    if size <= _COMPARED:
-        return _of_all(rise, fall)
-    margins = _margins(rise, fall)
-    kept = tf.math.top_k(margins, _COMPARED).indices
-    left = tf.cast(~_sufficient(rise, fall, margins, kept), tf.int32)
-    order = tf.argsort(left, direction="DESCENDING")
-    places = tf.range(rise.shape[0])
+    rise = tf.where(allowed, rise, _EXCLUDED)
+    fall = tf.where(allowed, fall, _EXCLUDED)
+    num_features = rise.shape[1]
+    if num_features <= _NUM_COMPARED:
+        return _compare_all(rise, fall)
+    margins = _compute_margins(rise, fall)
+    selected = tf.math.top_k(margins, _NUM_COMPARED).indices
+    is_insufficient = tf.cast(~_is_sufficient(rise, fall, margins, selected), tf.int32)
+    row_order = tf.argsort(is_insufficient, direction="DESCENDING")
+    row_numbers = tf.range(rise.shape[0])
 
-    def searched(count, pairs, found):
-        row = order[count]
-        pair, some = _of_all(rise[row][None], fall[row][None])
-        here = places == row
-        pairs = tf.where(here[:, None], pair, pairs)
-        return count + 1, pairs, tf.where(here, some, found)
+    def search_row(count, pairs, has_pairs_so_far):
+        row = row_order[count]
+        pair, has_pair = _compare_all(rise[row][None], fall[row][None])
+        is_row = row_numbers == row
+        pairs = tf.where(is_row[:, None], pair, pairs)
+        return count + 1, pairs, tf.where(is_row, has_pair, has_pairs_so_far)
 
-    _, pairs, found = tf.while_loop(
-        lambda count, *_: count < tf.reduce_sum(left),
-        searched,
-        (0, *_of_some(rise, fall, kept)),
+    _, pairs, has_pairs = tf.while_loop(
+        lambda count, *_: count < tf.reduce_sum(is_insufficient),
+        search_row,
+        (0, *_compare_selected(rise, fall, selected)),
         parallel_iterations=1,
     )
-    return pairs, found
+    return pairs, has_pairs
 
 
-def _largest(side: tf.Tensor) -> tf.Tensor:
+def _compute_largest(values: tf.Tensor) -> tf.Tensor:
     """Returns the largest finite size of each row: float32 [batch, 1]."""
-    size = tf.where(side > _NONE, tf.abs(side), 0.0)
-    return tf.maximum(tf.reduce_max(size, 1, keepdims=True), _TINY)
+    magnitudes = tf.where(values > _EXCLUDED, tf.abs(values), 0.0)
+    return tf.maximum(tf.reduce_max(magnitudes, 1, keepdims=True), _EPS)
 
 
-def _margins(rise: tf.Tensor, fall: tf.Tensor) -> tf.Tensor:
+def _compute_margins(rise: tf.Tensor, fall: tf.Tensor) -> tf.Tensor:
     """Returns by how much each feature passes the bound: float32 [batch, n].
 
     Negative for a feature that is in no best pair.
     """
-    rise, fall = rise / _largest(rise), fall / _largest(fall)
-    both = _good(rise, fall)
+    rise, fall = rise / _compute_largest(rise), fall / _compute_largest(fall)
+    pair_sums = _find_good_pair(rise, fall)
     # The bound is tight for the pair known, A and B, where w = sqrt(B / A).
-    least = 2 * tf.sqrt(both[0] * both[1])
-    centre = tf.sqrt(tf.math.divide_no_nan(both[1], both[0]))
-    centre = tf.where(least > 0, tf.clip_by_value(centre, 1e-3, 1e3), 1.0)
+    threshold = 2 * tf.sqrt(pair_sums[0] * pair_sums[1])
+    centre_weight = tf.sqrt(tf.math.divide_no_nan(pair_sums[1], pair_sums[0]))
+    centre_weight = tf.where(threshold > 0, tf.clip_by_value(centre_weight, 1e-3, 1e3), 1.0)
     margins = tf.zeros_like(rise) + float("inf")
-    for factor in _WEIGHTS:
-        weight = factor * centre
+    for factor in _BOUND_WEIGHTS:
+        weight = factor * centre_weight
         # s_p = w rise_p + fall_p / w, of what is left
-        sums = tf.where(margins >= 0, weight * rise + fall / weight, _NONE)
-        top = tf.reduce_max(sums, 1, keepdims=True)
-        slack = _SLACK * (weight + 1 / weight)
-        margins = tf.minimum(margins, sums + (top + slack - least))
+        weighted_sums = tf.where(margins >= 0, weight * rise + fall / weight, _EXCLUDED)
+        largest_sum = tf.reduce_max(weighted_sums, 1, keepdims=True)
+        rounding_slack = _BOUND_SLACK * (weight + 1 / weight)
+        margins = tf.minimum(margins, weighted_sums + (largest_sum + rounding_slack - threshold))
     return margins
 
 
-def _good(rise: tf.Tensor, fall: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def _find_good_pair(rise: tf.Tensor, fall: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns both sums, float32 [batch, 1], of a pair that is good.
 
     From a feature of which both sides are high, or their sum is, to its
     best partner, and on to that one's. The product of the sums is 0 where
     no positive one is met.
     """
-    best = tf.zeros_like(rise[:, :1]), tf.zeros_like(rise[:, :1])
-    places = tf.range(rise.shape[1])
+    best_sums = tf.zeros_like(rise[:, :1]), tf.zeros_like(rise[:, :1])
+    feature_indices = tf.range(rise.shape[1])
     for product in (tf.minimum(rise, fall), rise + fall):
         for _ in range(2):
-            one = tf.argmax(product, 1, tf.int32)[:, None]
-            both = _with(one, rise), _with(one, fall)
-            product = tf.where(places == one, -1.0, both[0] * both[1])
-        other = tf.argmax(product, 1, tf.int32)[:, None]
-        both = [tf.gather(side, other, batch_dims=1) for side in both]
-        better = both[0] * both[1] > best[0] * best[1]
-        best = [tf.where(better, both[i], best[i]) for i in (0, 1)]
-    return tuple(best)
+            feature = tf.argmax(product, 1, tf.int32)[:, None]
+            pair_sums = _sum_with_feature(feature, rise), _sum_with_feature(feature, fall)
+            product = tf.where(feature_indices == feature, -1.0, pair_sums[0] * pair_sums[1])
+        partner = tf.argmax(product, 1, tf.int32)[:, None]
+        pair_sums = [tf.gather(values, partner, batch_dims=1) for values in pair_sums]
+        is_better = pair_sums[0] * pair_sums[1] > best_sums[0] * best_sums[1]
+        best_sums = [tf.where(is_better, pair_sums[i], best_sums[i]) for i in (0, 1)]
+    return tuple(best_sums)
 
 
-def _with(one: tf.Tensor, side: tf.Tensor) -> tf.Tensor:
-    """Returns the sums of each feature and `one`, 0 where negative."""
-    return tf.nn.relu(side + tf.gather(side, one, batch_dims=1))
+def _sum_with_feature(feature: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+    """Returns the sums of each feature and `feature`, 0 where negative."""
+    return tf.nn.relu(values + tf.gather(values, feature, batch_dims=1))
 
 
-def _sufficient(
-    rise: tf.Tensor, fall: tf.Tensor, margins: tf.Tensor, kept: tf.Tensor
+def _is_sufficient(
+    rise: tf.Tensor, fall: tf.Tensor, margins: tf.Tensor, selected: tf.Tensor
 ) -> tf.Tensor:
     """Marks the rows whose first best pair is among the features kept.
 
@@ -134,62 +134,66 @@ def _sufficient(
       rise: float32 [batch, n].
       fall: float32 [batch, n].
       margins: float32 [batch, n].
-      kept: int32 [batch, k], by falling margin, the lower index first.
+      selected: int32 [batch, k], by falling margin, the lower index first.
 
     Returns:
       bool [batch].
     """
-    left = tf.math.count_nonzero(margins >= 0, 1) - kept.shape[1]
+    num_excess = tf.math.count_nonzero(margins >= 0, 1) - selected.shape[1]
     # Of features that are equal no pair but of the first two can be first.
-    last = kept[:, -1:]
-    equal = rise == tf.gather(rise, last, batch_dims=1)
-    equal &= fall == tf.gather(fall, last, batch_dims=1)
-    inside = tf.math.count_nonzero(tf.gather(equal, kept, batch_dims=1), 1)
-    outside = tf.math.count_nonzero(equal, 1) - inside
-    return (left <= 0) | ((left == outside) & (inside >= 2))
+    last_selected = selected[:, -1:]
+    equals_last = rise == tf.gather(rise, last_selected, batch_dims=1)
+    equals_last &= fall == tf.gather(fall, last_selected, batch_dims=1)
+    num_equal_selected = tf.math.count_nonzero(tf.gather(equals_last, selected, batch_dims=1), 1)
+    num_equal_others = tf.math.count_nonzero(equals_last, 1) - num_equal_selected
+    return (num_excess <= 0) | ((num_excess == num_equal_others) & (num_equal_selected >= 2))
 
 
-def _of_some(
-    rise: tf.Tensor, fall: tf.Tensor, kept: tf.Tensor
+def _compare_selected(
+    rise: tf.Tensor, fall: tf.Tensor, selected: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Compares all pairs of the features kept."""
-    kept = tf.sort(kept, axis=1)
-    pairs, found = _of_all(
-        tf.gather(rise, kept, batch_dims=1), tf.gather(fall, kept, batch_dims=1)
+    selected = tf.sort(selected, axis=1)
+    pairs, has_pairs = _compare_all(
+        tf.gather(rise, selected, batch_dims=1), tf.gather(fall, selected, batch_dims=1)
     )
-    return tf.gather(kept, pairs, batch_dims=1), found
+    return tf.gather(selected, pairs, batch_dims=1), has_pairs
 
 
-def _of_all(rise: tf.Tensor, fall: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def _compare_all(rise: tf.Tensor, fall: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Compares all pairs, some first features at a time."""
-    batch, size = rise.shape
-    rows = max(1, min(size, _BLOCK // (batch * size)))
+    batch, num_features = rise.shape
+    rows_per_block = max(1, min(num_features, _BLOCK_ELEMENTS // (batch * num_features)))
 
-    def compared(start, value, pairs):
+    def compare_block(start, best_so_far, pairs):
         # The last block reaches back over features that were looked at.
-        first = tf.minimum(start, size - rows)
-        own = [
-            tf.slice(side, [0, first], [batch, rows]) for side in (rise, fall)
+        first_row = tf.minimum(start, num_features - rows_per_block)
+        block = [
+            tf.slice(values, [0, first_row], [batch, rows_per_block]) for values in (rise, fall)
         ]
         # (rise_p + rise_q) (fall_p + fall_q)
-        product = tf.nn.relu(own[0][:, :, None] + rise[:, None])
-        product *= tf.nn.relu(own[1][:, :, None] + fall[:, None])
-        places = tf.range(rows * size)
-        ordered = first + places // size < places % size
-        product = tf.where(ordered, tf.reshape(product, (batch, -1)), 0.0)
-        highest = tf.reduce_max(product, 1, keepdims=True)
-        place = tf.where(product == highest, places, rows * size)
-        place = tf.reduce_min(place, 1, keepdims=True)
-        found = tf.concat([first + place // size, place % size], 1)
-        pairs = tf.where(highest > value, found, pairs)
-        return start + rows, tf.maximum(value, highest), pairs
+        product = tf.nn.relu(block[0][:, :, None] + rise[:, None])
+        product *= tf.nn.relu(block[1][:, :, None] + fall[:, None])
+        flat_indices = tf.range(rows_per_block * num_features)
+        is_ordered = first_row + flat_indices // num_features < flat_indices % num_features
+        product = tf.where(is_ordered, tf.reshape(product, (batch, -1)), 0.0)
+        max_product = tf.reduce_max(product, 1, keepdims=True)
+        flat_index = tf.where(product == max_product, flat_indices, rows_per_block * num_features)
+        flat_index = tf.reduce_min(flat_index, 1, keepdims=True)
+        candidates = tf.concat(
+            [first_row + flat_index // num_features, flat_index % num_features], 1
+        )
+        pairs = tf.where(max_product > best_so_far, candidates, pairs)
+        return start + rows_per_block, tf.maximum(best_so_far, max_product), pairs
 
-    begin = (0, tf.zeros((batch, 1)), tf.zeros((batch, 2), tf.int32))
-    if rows == size:
-        _, value, pairs = compared(*begin)
+    initial_values = (0, tf.zeros((batch, 1)), tf.zeros((batch, 2), tf.int32))
+    if rows_per_block == num_features:
+        _, best_product, pairs = compare_block(*initial_values)
     else:
-        _, value, pairs = tf.while_loop(
-            lambda start, *_: start < size, compared, begin,
+        _, best_product, pairs = tf.while_loop(
+            lambda start, *_: start < num_features,
+            compare_block,
+            initial_values,
             parallel_iterations=1,
-        )  # fmt: skip
-    return pairs, value[:, 0] > 0
+        )
+    return pairs, best_product[:, 0] > 0

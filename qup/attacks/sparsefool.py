@@ -13,14 +13,12 @@ from qup import attacks, norms
 from qup.attacks import base, deepfool, linear_solver
 
 # The least length of a step of the search, as a share of the box's width.
-_LEAST = 1e-4
+_MIN_STEP = 1e-4
 # The most steps of one search for the boundary.
-_SEARCH_STEPS = 50
+_MAX_SEARCH_STEPS = 50
 
 
-@attacks.register(
-    "sparsefool", kind="minimum_norm", norms=("l0",), gradients=True
-)
+@attacks.register("sparsefool", kind="minimum_norm", norms=("l0",), gradients=True)
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SparseFool(base.Method):
     """Crosses planes near the boundary, one element after the other.
@@ -50,15 +48,15 @@ class SparseFool(base.Method):
 
     def check(self):
         """Raises an InputError for an option out of its range."""
-        deepfool.check_classes(self.num_classes)
+        deepfool.check_num_classes(self.num_classes)
         base.check_number("lambda_", self.lambda_, least=1)
         base.check_number("overshoot", self.overshoot, least=0)
 
-    def init(self, victim, examples):
+    def init(self, classifier, examples):
         """Starts a search at the image."""
         images, labels = examples.images, examples.labels
-        logits = victim.logits(images)
-        classes = deepfool.candidates(logits, labels, self.num_classes)
+        logits = classifier.logits(images)
+        classes = deepfool.select_likely_classes(logits, labels, self.num_classes)
         return {
             "images": images,
             "point": images,
@@ -71,28 +69,28 @@ class SparseFool(base.Method):
             "step": tf.zeros_like(labels),
         }
 
-    def step(self, victim, examples, state):
+    def step(self, classifier, examples, state):
         """Steps to the boundary, or crosses the plane that touches it."""
-        classes, distance, slope = self._slope(victim, examples, state)
-        plane = norms.rows(state["crossed"], slope)
-        total, further = self._searched(state, distance, slope)
-        point, fooling = self._solved(examples, state, slope)
-        logits = victim.logits(tf.where(plane, fooling, further))
-        hit = base.adversarial(logits, examples.labels, False)
-        still = deepfool.unmoved(total, state["total"])
-        stuck = deepfool.unmoved(point, state["point"])
+        classes, distance, gradient = self._linearise(classifier, examples, state)
+        is_crossing = norms.expand_like(state["crossed"], gradient)
+        total, searched_image = self._search_boundary(state, distance, gradient)
+        point, crossed_image = self._cross_plane(examples, state, gradient)
+        logits = classifier.logits(tf.where(is_crossing, crossed_image, searched_image))
+        success = base.adversarial(logits, examples.labels, False)
+        search_stopped = deepfool.are_rows_equal(total, state["total"])
+        crossing_stopped = deepfool.are_rows_equal(point, state["point"])
         crossed, search = state["crossed"], state["search"] + 1
-        other = deepfool.candidates(logits, examples.labels, 2)[:, 0]
-        step = tf.where(stuck, self.num_steps, state["step"] + 1)
+        likeliest_class = deepfool.select_likely_classes(logits, examples.labels, 2)[:, 0]
+        step = tf.where(crossing_stopped, self.num_steps, state["step"] + 1)
         return {
-            "images": tf.where(plane, fooling, state["images"]),
-            "point": tf.where(plane, point, state["point"]),
-            "total": tf.where(plane, 0.0, total),
+            "images": tf.where(is_crossing, crossed_image, state["images"]),
+            "point": tf.where(is_crossing, point, state["point"]),
+            "total": tf.where(is_crossing, 0.0, total),
             "classes": classes,
-            "class": other,
-            "crossed": ~crossed & (hit | still | (search >= _SEARCH_STEPS)),
+            "class": likeliest_class,
+            "crossed": ~crossed & (success | search_stopped | (search >= _MAX_SEARCH_STEPS)),
             "search": tf.where(crossed, 0, search),
-            "found": crossed & hit,
+            "found": crossed & success,
             "step": tf.where(crossed, step, state["step"]),
         }
 
@@ -102,19 +100,19 @@ class SparseFool(base.Method):
 
     def images(self, examples, state):
         """The image found, or the clean one."""
-        found = norms.rows(state["found"], examples.images)
-        return tf.where(found, state["images"], examples.images)
+        success = norms.expand_like(state["found"], examples.images)
+        return tf.where(success, state["images"], examples.images)
 
-    def conjugate(self, victim, examples, state):
+    def conjugate(self, classifier, examples, state):
         """The normal grad_X z_k - grad_X z_label at the boundary (Table 4)."""
 
         def objective(logits):
             classes = state["class"][:, None]
-            return deepfool.gaps(logits, examples.labels, classes)[:, 0]
+            return deepfool.compute_logit_gaps(logits, examples.labels, classes)[:, 0]
 
-        return victim.gradient(objective, state["point"] + state["total"])[2]
+        return classifier.gradient(objective, state["point"] + state["total"])[2]
 
-    def _slope(self, victim, examples, state):
+    def _linearise(self, classifier, examples, state):
         """Returns the classes, and the distance and slope of the nearest.
 
         A row that has crossed looks at the class beyond alone: its slope is
@@ -122,38 +120,38 @@ class SparseFool(base.Method):
         """
         labels = examples.labels
 
-        def chosen(logits):
-            own = deepfool.candidates(logits, labels, self.num_classes)
-            begins = state["search"][:, None] == 0
-            classes = tf.where(begins, own, state["classes"])
+        def choose_classes(logits):
+            likely_classes = deepfool.select_likely_classes(logits, labels, self.num_classes)
+            is_search_start = state["search"][:, None] == 0
+            classes = tf.where(is_search_start, likely_classes, state["classes"])
             crossed = state["crossed"][:, None]
             return tf.where(crossed, state["class"][:, None], classes)
 
-        def objectives(logits):
-            return deepfool.gaps(logits, labels, chosen(logits))
+        def compute_gaps(logits):
+            return deepfool.compute_logit_gaps(logits, labels, choose_classes(logits))
 
-        here = state["point"] + state["total"]
-        logits, slopes = victim.slopes(here, objectives)
-        values = objectives(logits)
-        return chosen(logits), *deepfool.nearest(values, slopes, "l2")
+        current = state["point"] + state["total"]
+        logits, gradients = classifier.slopes(current, compute_gaps)
+        values = compute_gaps(logits)
+        return choose_classes(logits), *deepfool.find_closest_boundary(values, gradients, "l2")
 
-    def _searched(self, state, distance, slope):
+    def _search_boundary(self, state, distance, gradient):
         """Returns DeepFool's next sum of steps, and the image it asks of."""
-        least = self.width * _LEAST
+        min_step = self.width * _MIN_STEP
         # r_i = max(|f_l| / ||w_l||_2, 1e-4) w_l / ||w_l||_2
-        far = tf.maximum(distance, least)
-        total = state["total"] + deepfool.advance(far, slope, "l2", 0.0)
+        step_length = tf.maximum(distance, min_step)
+        total = state["total"] + deepfool.compute_step(step_length, gradient, "l2", 0.0)
         return total, state["point"] + (1 + self.overshoot) * total
 
-    def _solved(self, examples, state, slope):
+    def _cross_plane(self, examples, state, gradient):
         """Returns the point across the plane, and the image it asks of."""
         total = state["total"]
         axes = list(range(1, total.shape.rank))
         # A slope that leads back, or nowhere, is no normal: the way here is.
-        ahead = tf.reduce_sum(slope * total, axes, keepdims=True) > 0
-        point = linear_solver.solve(
+        leads_ahead = tf.reduce_sum(gradient * total, axes, keepdims=True) > 0
+        point = linear_solver.cross_plane(
             state["point"],
-            tf.where(ahead, slope, total),
+            tf.where(leads_ahead, gradient, total),
             self.lambda_ * total,
             self.bounds,
         )

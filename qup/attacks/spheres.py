@@ -10,7 +10,7 @@ import tensorflow as tf
 from qup import norms
 
 
-def onto(delta: tf.Tensor, radius: tf.Tensor, norm: str) -> tf.Tensor:
+def scale_to_norm(delta: tf.Tensor, radius: tf.Tensor, norm: str) -> tf.Tensor:
     """Returns `delta` scaled to a length, however short it is; zero if it is.
 
     Args:
@@ -20,14 +20,12 @@ def onto(delta: tf.Tensor, radius: tf.Tensor, norm: str) -> tf.Tensor:
     """
     # Divided by the largest element first, whose square may be no float32.
     for order in ("linf", norm):
-        length = norms.rows(norms.length(delta, order), delta)
+        length = norms.expand_like(norms.compute_norm(delta, order), delta)
         delta = tf.math.divide_no_nan(delta, length)
     return radius * delta
 
 
-def sample(
-    like: tf.Tensor, radius: tf.Tensor, norm: str, keys: tf.Tensor
-) -> tf.Tensor:
+def sample_sphere(like: tf.Tensor, radius: tf.Tensor, norm: str, keys: tf.Tensor) -> tf.Tensor:
     """Draws a perturbation of length `radius` for each row.
 
     Its direction is that of a uniform point of the ball.
@@ -38,4 +36,4 @@ def sample(
       norm: "linf", "l2" or "l1".
       keys: uint64 [batch], see `draws.keys`.
     """
-    return onto(norms.sample(like, 1.0, norm, keys), radius, norm)
+    return scale_to_norm(norms.sample(like, 1.0, norm, keys), radius, norm)

@@ -18,9 +18,9 @@ from qup.attacks import base, losses
 
 # Pairs of samples that are asked about at once: more of a batch of 128 may
 # not fit into memory. A power of two for each keeps a draw within 31 bits.
-_TOGETHER = 16
+_PAIRS_PER_QUERY = 16
 # Adam's decay rates and epsilon, for gradients by the width of the box.
-_DECAY, _SQUARE_DECAY, _SMALL = 0.9, 0.999, 1e-7
+_ADAM_DECAY, _ADAM_SQUARE_DECAY, _ADAM_EPSILON = 0.9, 0.999, 1e-7
 
 
 @attacks.register("spsa", kind="budget", norms=("linf", "l2"), gradients=False)
@@ -59,125 +59,122 @@ class SPSA(base.Method):
     def check(self):
         """Raises an InputError for an option out of its range."""
         losses.get(self.loss)
-        errors.check_number("num_samples", self.num_samples, least=2)
+        errors.check_number("num_samples", self.num_samples, at_least=2)
         if self.num_samples % 2:
             raise errors.InputError(
-                "num_samples must be even, because samples come in pairs; "
-                f"got {self.num_samples}."
+                f"num_samples must be even, because samples come in pairs; got {self.num_samples}."
             )
         for name in ("learning_rate", "delta"):
             value = getattr(self, name)
             if value is not None and not tf.is_tensor(value):
                 errors.check_number(name, value, above=0)
 
-    def init(self, victim, examples):
+    def init(self, classifier, examples):
         """Starts at random in the ball, or at a misclassified image."""
         images = examples.images
-        start = norms.sample(
-            images, examples.budget(), self.norm, self.keys(examples)
-        )
-        start = self._confined(images + start, examples)
-        hit = self._hit(victim.logits(images), examples.labels)
+        start = norms.sample(images, examples.budget(), self.norm, self.keys(examples))
+        start = self._project(images + start, examples)
+        success = self._find_success(classifier.logits(images), examples.labels)
         return {
-            "images": tf.where(norms.rows(hit, images), images, start),
-            "found": hit,
+            "images": tf.where(norms.expand_like(success, images), images, start),
+            "found": success,
             "query": tf.zeros_like(examples.labels),
             "slope": tf.zeros_like(images),
             "mean": tf.zeros_like(images),
             "square": tf.zeros_like(images),
         }
 
-    def step(self, victim, examples, state):
+    def step(self, classifier, examples, state):
         """Asks one batch of samples; the last one of a gradient steps."""
         query = state["query"]
-        hit, slope = self._sampled(victim, examples, state["images"], query)
-        total = {**state, "slope": state["slope"] + slope}
-        stepped = self._stepped(examples, total)
-        full = (query + 1) % self._batches == 0
-        total = {
-            name: tf.where(norms.rows(full, value), stepped[name], value)
-            for name, value in total.items()
+        success, gradient = self._estimate_gradient(classifier, examples, state["images"], query)
+        new_state = {**state, "slope": state["slope"] + gradient}
+        adam_state = self._apply_adam(examples, new_state)
+        is_last_query = (query + 1) % self._num_batches == 0
+        new_state = {
+            name: tf.where(norms.expand_like(is_last_query, value), adam_state[name], value)
+            for name, value in new_state.items()
         }
-        kept = norms.rows(hit, slope)
-        total["images"] = tf.where(kept, state["images"], total["images"])
-        return {**total, "found": state["found"] | hit, "query": query + 1}
+        success_rows = norms.expand_like(success, gradient)
+        new_state["images"] = tf.where(success_rows, state["images"], new_state["images"])
+        return {**new_state, "found": state["found"] | success, "query": query + 1}
 
     def done(self, examples, state):
         """After `num_steps`, or once misclassified."""
-        out = state["query"] >= self.num_steps * self._batches
-        return state["found"] | out
+        is_exhausted = state["query"] >= self.num_steps * self._num_batches
+        return state["found"] | is_exhausted
 
     @property
-    def _batches(self) -> int:
+    def _num_batches(self) -> int:
         """Batches of samples that make one gradient."""
-        return math.ceil(self.num_samples / 2 / _TOGETHER)
+        return math.ceil(self.num_samples / 2 / _PAIRS_PER_QUERY)
 
     @property
-    def _pairs(self) -> int:
+    def _num_pairs(self) -> int:
         """Pairs of samples in a batch."""
-        return math.ceil(self.num_samples / 2 / self._batches)
+        return math.ceil(self.num_samples / 2 / self._num_batches)
 
-    def _scaled(self, value):
+    def _resolve_length(self, value):
         """Returns a length in pixels; the default is that of the box."""
         if value is not None:
             return value
         return 0.01 * self.width
 
-    def _hit(self, logits, labels):
+    def _find_success(self, logits, labels):
         return base.adversarial(logits, labels, self.targeted)
 
-    def _sampled(self, victim, examples, images, query):
+    def _estimate_gradient(self, classifier, examples, images, query):
         """Asks about the images and pairs of samples around each.
 
         Returns:
           (hit, slope): which images are adversarial, bool [batch], and the
           batch's share of the gradient, by the width of the box.
         """
-        shape, delta = images.shape, self._scaled(self.delta)
+        shape, delta = images.shape, self._resolve_length(self.delta)
         keys = self.keys(examples, query)
         # A bit of a random number for each direction: signs of all pairs.
-        bits = draws.integers(keys, shape[1:], 2**self._pairs)[:, None]
-        places = tf.reshape(
-            tf.range(self._pairs), [-1] + [1] * (len(shape) - 1)
+        bits = draws.integers(keys, shape[1:], 2**self._num_pairs)[:, None]
+        bit_positions = tf.reshape(tf.range(self._num_pairs), [-1] + [1] * (len(shape) - 1))
+        sampled_bits = tf.bitwise.right_shift(bits, bit_positions) & 1
+        signs = 2.0 * tf.cast(sampled_bits, tf.float32) - 1.0
+        perturbations = delta * tf.concat([signs, -signs, signs[:, :1] * 0], 1)
+        samples = tf.reshape(images[:, None] + perturbations, (-1, *shape[1:]))
+        logits = classifier.logits(samples)
+        samples_per_image = perturbations.shape[1]
+        labels = tf.repeat(examples.labels, samples_per_image)
+        objective = losses.build_objective(self.loss, labels, self.targeted)
+        values = tf.reshape(objective(logits), (-1, samples_per_image))
+        forward_values, backward_values, _ = tf.split(
+            values, [self._num_pairs, self._num_pairs, 1], 1
         )
-        ones = tf.bitwise.right_shift(bits, places) & 1
-        signs = 2.0 * tf.cast(ones, tf.float32) - 1.0
-        moves = delta * tf.concat([signs, -signs, signs[:, :1] * 0], 1)
-        asked = tf.reshape(images[:, None] + moves, (-1, *shape[1:]))
-        logits = victim.logits(asked)
-        rows = moves.shape[1]
-        labels = tf.repeat(examples.labels, rows)
-        climbed = losses.ascent(self.loss, labels, self.targeted)
-        values = tf.reshape(climbed(logits), (-1, rows))
-        ahead, behind, _ = tf.split(values, [self._pairs, self._pairs, 1], 1)
         # g = mean of (l(x + delta v) - l(x - delta v)) / (2 delta) v
-        rise = (ahead - behind) * (self.width / (2 * delta))
-        share = rise / (self._pairs * self._batches)
-        slope = tf.einsum("bp,bp...->b...", share, signs)
-        hit = self._hit(logits, labels)
-        return tf.reshape(hit, (-1, rows))[:, -1], slope
+        directional_derivatives = (forward_values - backward_values) * (self.width / (2 * delta))
+        weights = directional_derivatives / (self._num_pairs * self._num_batches)
+        gradient = tf.einsum("bp,bp...->b...", weights, signs)
+        success = self._find_success(logits, labels)
+        return tf.reshape(success, (-1, samples_per_image))[:, -1], gradient
 
-    def _stepped(self, examples, state):
+    def _apply_adam(self, examples, state):
         """Returns the state after a step of Adam along the whole slope."""
-        slope = state["slope"]
-        mean = _DECAY * state["mean"] + (1 - _DECAY) * slope
-        square = state["square"] * _SQUARE_DECAY
-        square += (1 - _SQUARE_DECAY) * tf.square(slope)
-        count = tf.cast(state["query"] // self._batches + 1, tf.float32)
-        count = norms.rows(count, slope)
+        gradient = state["slope"]
+        mean = _ADAM_DECAY * state["mean"] + (1 - _ADAM_DECAY) * gradient
+        square = state["square"] * _ADAM_SQUARE_DECAY
+        square += (1 - _ADAM_SQUARE_DECAY) * tf.square(gradient)
+        step_number = tf.cast(state["query"] // self._num_batches + 1, tf.float32)
+        step_number = norms.expand_like(step_number, gradient)
         # x <- Proj(x + rate m' / (sqrt(u') + epsilon)), m' = m / (1 - b^t)
-        unbiased = mean / (1 - _DECAY**count)
-        size = tf.sqrt(square / (1 - _SQUARE_DECAY**count)) + _SMALL
-        move = self._scaled(self.learning_rate) * unbiased / size
+        unbiased = mean / (1 - _ADAM_DECAY**step_number)
+        root_mean_square = tf.sqrt(square / (1 - _ADAM_SQUARE_DECAY**step_number)) + _ADAM_EPSILON
+        update = self._resolve_length(self.learning_rate) * unbiased / root_mean_square
         return {
             **state,
-            "images": self._confined(state["images"] + move, examples),
-            "slope": tf.zeros_like(slope),
+            "images": self._project(state["images"] + update, examples),
+            "slope": tf.zeros_like(gradient),
             "mean": mean,
             "square": square,
         }
 
-    def _confined(self, images, examples):
+    def _project(self, images, examples):
         delta = images - examples.images
         delta = norms.project(delta, examples.budget(), self.norm)
         return base.clip(examples.images + delta, self.bounds)

@@ -17,9 +17,9 @@ from qup.attacks import base, losses, square_proposals
 
 # After so many proposals the share of the image that one changes is halved,
 # in units of 1/10,000 of the queries where the schedule is rescaled.
-_HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
+_HALVING_SCHEDULE = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 # Queries before the first proposal: the start.
-_FIRST = 1
+_NUM_START_QUERIES = 1
 
 
 @attacks.register("square", kind="budget", norms=norms.NAMES, gradients=False)
@@ -60,21 +60,20 @@ class Square(base.Method):
     def check(self):
         """Raises an InputError for an option out of its range."""
         losses.get(self.loss)
-        errors.check_number("restarts", self.restarts, least=1)
-        base.check_number("num_queries", self.num_queries, least=_FIRST)
+        errors.check_number("restarts", self.restarts, at_least=1)
+        base.check_number("num_queries", self.num_queries, least=_NUM_START_QUERIES)
         base.check_number("p_init", self.p_init, least=0)
         if not tf.is_tensor(self.p_init) and not 0 < self.p_init <= 1:
             raise errors.InputError(
-                "p_init is a share of the image, above 0 and at most 1; got "
-                f"{self.p_init!r}."
+                f"p_init is a share of the image, above 0 and at most 1; got {self.p_init!r}."
             )
 
-    def parts(self):
+    def stages(self):
         """One part a restart."""
-        once = dataclasses.replace(self, restarts=1)
-        return (once,) * int(self.restarts)
+        one_start = dataclasses.replace(self, restarts=1)
+        return (one_start,) * int(self.restarts)
 
-    def init(self, victim, examples):
+    def init(self, classifier, examples):
         """Asks about the image and about the start of the search."""
         images = examples.images
         if images.shape.rank != 4:
@@ -83,33 +82,31 @@ class Square(base.Method):
                 f"{images.shape[1:]}. Reshape them inside the classifier, or "
                 "attack it with spsa."
             )
-        ball = self._ball(examples)
-        start = square_proposals.start(ball, self.keys(examples))
-        _, clean = self._asked(victim, examples, images)
-        loss, hit = self._asked(victim, examples, start)
+        ball = self._build_ball(examples)
+        start = square_proposals.sample_start(ball, self.keys(examples))
+        _, clean_success = self._evaluate(classifier, examples, images)
+        loss, success = self._evaluate(classifier, examples, start)
         return {
-            "images": tf.where(norms.rows(clean, images), images, start),
+            "images": tf.where(norms.expand_like(clean_success, images), images, start),
             "loss": loss,
-            "found": clean | hit,
-            "queries": tf.fill(tf.shape(examples.labels), _FIRST),
+            "found": clean_success | success,
+            "queries": tf.fill(tf.shape(examples.labels), _NUM_START_QUERIES),
         }
 
-    def step(self, victim, examples, state):
+    def step(self, classifier, examples, state):
         """Asks about one proposal, and keeps it if it is better."""
         images, queries = state["images"], state["queries"]
-        side = square_proposals.sides(
-            self.share(queries - _FIRST), images.shape[1:], self.norm
+        side = square_proposals.compute_window_sides(
+            self.compute_share(queries - _NUM_START_QUERIES), images.shape[1:], self.norm
         )
         keys = self.keys(examples, queries)
-        proposal = square_proposals.propose(
-            self._ball(examples), images, side, keys
-        )
-        loss, hit = self._asked(victim, examples, proposal)
-        better = hit | (loss > state["loss"])
+        proposal = square_proposals.propose_images(self._build_ball(examples), images, side, keys)
+        loss, success = self._evaluate(classifier, examples, proposal)
+        is_better = success | (loss > state["loss"])
         return {
-            "images": tf.where(norms.rows(better, images), proposal, images),
-            "loss": tf.where(better, loss, state["loss"]),
-            "found": state["found"] | hit,
+            "images": tf.where(norms.expand_like(is_better, images), proposal, images),
+            "loss": tf.where(is_better, loss, state["loss"]),
+            "found": state["found"] | success,
             "queries": queries + 1,
         }
 
@@ -117,31 +114,31 @@ class Square(base.Method):
         """Once adversarial, or out of queries."""
         return state["found"] | (state["queries"] >= self.num_queries)
 
-    def share(self, proposals: tf.Tensor) -> tf.Tensor:
+    def compute_share(self, num_proposals: tf.Tensor) -> tf.Tensor:
         """Returns the share of the image that the next window covers.
 
         Args:
-          proposals: int32 [batch], how many went before.
+          num_proposals: int32 [batch], how many went before.
 
         Returns:
           float32 [batch].
         """
         if self.rescale_schedule:
-            proposals = tf.cast(proposals, tf.int64) * 10000
-            proposals //= tf.cast(self.num_queries, tf.int64)
-        past = proposals[:, None] > tf.constant([_HALVINGS], proposals.dtype)
-        halvings = tf.reduce_sum(tf.cast(past, tf.float32), 1)
+            num_proposals = tf.cast(num_proposals, tf.int64) * 10000
+            num_proposals //= tf.cast(self.num_queries, tf.int64)
+        is_past = num_proposals[:, None] > tf.constant([_HALVING_SCHEDULE], num_proposals.dtype)
+        halvings = tf.reduce_sum(tf.cast(is_past, tf.float32), 1)
         return self.p_init * 0.5**halvings
 
-    def _ball(self, examples) -> square_proposals.Ball:
-        return square_proposals.Ball(
+    def _build_ball(self, examples) -> square_proposals.SearchBall:
+        return square_proposals.SearchBall(
             examples.images, examples.budget(), self.norm, self.bounds
         )
 
-    def _asked(self, victim, examples, images):
+    def _evaluate(self, classifier, examples, images):
         """Returns the loss at images, and which are adversarial."""
         loss = "cross_entropy" if self.targeted else self.loss
-        climbed = losses.ascent(loss, examples.labels, self.targeted)
-        logits = victim.logits(images)
-        hit = base.adversarial(logits, examples.labels, self.targeted)
-        return climbed(logits), hit
+        objective = losses.build_objective(loss, examples.labels, self.targeted)
+        logits = classifier.logits(images)
+        success = base.adversarial(logits, examples.labels, self.targeted)
+        return objective(logits), success

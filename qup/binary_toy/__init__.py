@@ -28,13 +28,15 @@ NOISE = 0.05
 # in a Fourier transform.
 SPANS = {"box": (0.0, 1.0), "sine": (0.0, 1.0), "window:0.1": (-0.5, 1.5)}
 
-ATTACK = {
-    "num_steps": 40, "random_start": True, "loss": "log_odds",
+PGD_OPTIONS = {
+    "num_steps": 40,
+    "random_start": True,
+    "loss": "log_odds",
     "keep": "first_adversarial",
-}  # fmt: skip
+}
 
 
-def draw(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def sample_points(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Draws points around two half circles that reach into each other.
 
     Class 0 is to the left, opened to the right; class 1 is the same turned
@@ -48,9 +50,9 @@ def draw(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     Returns:
       (points, labels): float32 [count, 2] in [0, 1], int32 [count].
     """
-    rows = draws.keys(seed, np.arange(count))
-    coin, angle = draws.uniform(rows, (2,)).numpy().T
-    noise = draws.normal(draws.keys(seed, np.arange(count), 1), (2,)).numpy()
+    keys = draws.make_keys(seed, np.arange(count))
+    coin, angle = draws.uniform(keys, (2,)).numpy().T
+    noise = draws.normal(draws.make_keys(seed, np.arange(count), 1), (2,)).numpy()
     labels = (coin < 0.5).astype(np.int32)
     across, along = np.sin(np.pi * angle), np.cos(np.pi * angle)
     arcs = np.stack([0.59 - 0.36 * across, 0.375 + 0.25 * along], 1)
@@ -59,7 +61,7 @@ def draw(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return points.astype(np.float32), labels
 
 
-def domain(name: str, label: int) -> Domain:
+def get_domain(name: str, label: int) -> Domain:
     """Returns a domain of `SPANS`; the window stands on the label's arc."""
     if name == "box":
         return Box()
@@ -68,7 +70,7 @@ def domain(name: str, label: int) -> Domain:
     return GaussianWindow(CENTRES[label], float(name.partition(":")[2]))
 
 
-def build(seed: int) -> keras.Model:
+def build_network(seed: int) -> keras.Model:
     """Builds the untrained network: [batch, 2] to logits [batch, 2].
 
     Two hidden layers of 32 tanh units: smooth, so that quadrature converges
@@ -87,9 +89,7 @@ def build(seed: int) -> keras.Model:
     )
 
 
-def train(
-    seed: int, epochs: Sequence[int], count: int = 1000
-) -> dict[int, keras.Model]:
+def train_networks(seed: int, epochs: Sequence[int], count: int = 1000) -> dict[int, keras.Model]:
     """Trains one network, and keeps it as it was after some epochs.
 
     Args:
@@ -100,29 +100,25 @@ def train(
     Returns:
       A network for each number of epochs.
     """
-    points, labels = draw(count, 2 * seed)
-    network = build(seed)
+    points, labels = sample_points(count, 2 * seed)
+    network = build_network(seed)
     network.compile(
-        keras.optimizers.Adam(0.01),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        keras.optimizers.Adam(0.01), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     )
-    kept, done = {}, 0
+    snapshots, done = {}, 0
     for number in epochs:
-        network.fit(
-            points, labels, batch_size=50, epochs=number, initial_epoch=done,
-            verbose=0,
-        )  # fmt: skip
-        kept[number], done = build(seed), number
-        kept[number].set_weights(network.get_weights())
-    return kept
+        network.fit(points, labels, batch_size=50, epochs=number, initial_epoch=done, verbose=0)
+        snapshots[number], done = build_network(seed), number
+        snapshots[number].set_weights(network.get_weights())
+    return snapshots
 
 
-def held_out(seed: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+def sample_held_out(seed: int, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns points and labels that `train(seed)` has not seen."""
-    return draw(count, 2 * seed + 1)
+    return sample_points(count, 2 * seed + 1)
 
 
-def accuracies(
+def compute_accuracies(
     network: keras.Model,
     points: np.ndarray,
     labels: np.ndarray,
@@ -144,16 +140,19 @@ def accuracies(
       seed: Of the random starts.
     """
     logits = compilation.predict(network, points).numpy()
-    clean = evaluation.binomial(
-        int((logits.argmax(1) == labels).sum()), len(labels)
-    )
+    clean = evaluation.compute_accuracy(int((logits.argmax(1) == labels).sum()), len(labels))
     robust = {}
     for epsilon in epsilons:
-        found = attacks.run(
-            "pgd", network, points, labels, epsilon=epsilon, seed=seed,
-            step_size=epsilon / 10, **ATTACK, batch_size=500,
-        )  # fmt: skip
-        robust[epsilon] = evaluation.binomial(
-            int((~found.success).sum()), len(labels)
+        result = attacks.run(
+            "pgd",
+            network,
+            points,
+            labels,
+            epsilon=epsilon,
+            seed=seed,
+            step_size=epsilon / 10,
+            **PGD_OPTIONS,
+            batch_size=500,
         )
+        robust[epsilon] = evaluation.compute_accuracy(int((~result.success).sum()), len(labels))
     return clean, robust

@@ -28,22 +28,22 @@ from qup.measures.uncertainty.domains import Domain
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Field:
+class GridAmplitude:
     """An amplitude on a square grid.
 
     Attributes:
       values: [n, n], the first coordinate along the first axis; the sum of
         |values|^2 spacing^2 is 1.
-      places: float64 [n], of each coordinate.
+      coordinates: float64 [n], of each coordinate.
     """
 
     values: np.ndarray
-    places: np.ndarray
+    coordinates: np.ndarray
 
     @property
     def spacing(self) -> float:
         """Distance of two places."""
-        return float(self.places[1] - self.places[0])
+        return float(self.coordinates[1] - self.coordinates[0])
 
     @property
     def density(self) -> np.ndarray:
@@ -56,19 +56,19 @@ class Field:
 
     def mean(self) -> np.ndarray:
         """Returns the mean of both coordinates: float64 [2]."""
-        each = [self.marginal(i) @ self.places for i in (0, 1)]
-        return np.array(each) * self.spacing
+        means = [self.marginal(i) @ self.coordinates for i in (0, 1)]
+        return np.array(means) * self.spacing
 
-    def spread(self) -> np.ndarray:
+    def std(self) -> np.ndarray:
         """Returns the deviation of both coordinates: float64 [2]."""
-        away = self.places[:, None] - self.mean()
-        each = [self.marginal(i) @ away[:, i] ** 2 for i in (0, 1)]
-        return np.sqrt(np.array(each) * self.spacing)
+        deviations = self.coordinates[:, None] - self.mean()
+        variances = [self.marginal(i) @ deviations[:, i] ** 2 for i in (0, 1)]
+        return np.sqrt(np.array(variances) * self.spacing)
 
 
-def sampled(
+def sample_packet(
     packet: Packet, domain: Domain, low: float, high: float, count: int
-) -> Field:
+) -> GridAmplitude:
     """Returns psi = l w, normalised, at the middles of count^2 cells.
 
     Args:
@@ -79,16 +79,16 @@ def sampled(
       count: Cells a coordinate.
     """
     spacing = (high - low) / count
-    places = low + spacing * (0.5 + np.arange(count))
-    points = np.stack(np.meshgrid(places, places, indexing="ij"), -1)
+    coordinates = low + spacing * (0.5 + np.arange(count))
+    points = np.stack(np.meshgrid(coordinates, coordinates, indexing="ij"), -1)
     points = points.reshape(-1, 2)
-    values = packet.values(points)
+    values = packet.compute_values(points)
     values = values + domain.log_window(tf.constant(points)).numpy()
     psi = np.exp(values - values.max()).reshape(count, count)
-    return Field(psi / np.sqrt((psi**2).sum()) / spacing, places)
+    return GridAmplitude(psi / np.sqrt((psi**2).sum()) / spacing, coordinates)
 
 
-def conjugate(field: Field, padding: int) -> Field:
+def compute_conjugate(field: GridAmplitude, padding: int) -> GridAmplitude:
     """Returns psi~, complex, by a Fourier transform of psi padded with 0.
 
     Args:
@@ -96,17 +96,17 @@ def conjugate(field: Field, padding: int) -> Field:
       padding: The grid is made that many times as long, so the frequencies
         that many times as fine: 2 pi / (padding (high - low)).
     """
-    length = padding * len(field.places)
+    length = padding * len(field.coordinates)
     spacing = field.spacing
-    waves = np.fft.fft2(field.values, (length, length))
+    transform = np.fft.fft2(field.values, (length, length))
     frequencies = 2 * np.pi * np.fft.fftfreq(length, spacing)
     # exp(-i k.x) counts from x = 0, the transform from the first place.
-    phase = np.exp(-1j * frequencies * field.places[0])
-    psi = spacing**2 / (2 * np.pi) * waves * phase[:, None] * phase
-    return Field(np.fft.fftshift(psi), np.fft.fftshift(frequencies))
+    phase = np.exp(-1j * frequencies * field.coordinates[0])
+    psi = spacing**2 / (2 * np.pi) * transform * phase[:, None] * phase
+    return GridAmplitude(np.fft.fftshift(psi), np.fft.fftshift(frequencies))
 
 
-def overlap(one: Field, other: Field) -> float:
+def compute_overlap(one: GridAmplitude, other: GridAmplitude) -> float:
     """Returns int |psi_0| |psi_1|, from 0 (apart) to 1 (equal).
 
     The Bhattacharyya coefficient (1943) of the densities |psi|^2; for
@@ -115,10 +115,9 @@ def overlap(one: Field, other: Field) -> float:
     Raises:
       InputError: The grids differ.
     """
-    if not np.array_equal(one.places, other.places):
+    if not np.array_equal(one.coordinates, other.coordinates):
         raise errors.InputError(
-            "Only packets on one grid overlap: sample both with the same low, "
-            "high and count."
+            "Only packets on one grid overlap: sample both with the same low, high and count."
         )
-    both = np.abs(one.values) * np.abs(other.values)
-    return float(both.sum() * one.spacing**2)
+    product = np.abs(one.values) * np.abs(other.values)
+    return float(product.sum() * one.spacing**2)

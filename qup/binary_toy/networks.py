@@ -15,9 +15,9 @@ import numpy as np
 
 from qup.binary_toy import rows as toy_rows
 from qup.measurements import Row
-from qup.subjects import Subject
+from qup.subjects import ModelInfo
 
-OVER = "labels and axes"
+AVERAGED_OVER = "labels and axes"
 # Budgets of the attack. The arcs come as near as 0.13 in L-inf: without noise
 # a network could withstand the first at every point, but not the second.
 EPSILONS = (0.05, 0.1)
@@ -25,9 +25,9 @@ EPSILONS = (0.05, 0.1)
 TEMPERATURE = 0.1
 
 
-def of_networks(
+def measure_networks(
     networks: Mapping[int, keras.Model],
-    of: Subject,
+    model_info: ModelInfo,
     *,
     count: int,
     grids: toy_rows.Grids,
@@ -38,7 +38,7 @@ def of_networks(
 
     Args:
       networks: By the epochs that they were trained for, growing.
-      of: What their rows have in common; its epochs are of no effect.
+      model_info: What their rows have in common; its epochs are of no effect.
       count: Points held out.
       grids: How finely.
       epsilons: Budgets of the attack.
@@ -47,30 +47,28 @@ def of_networks(
     """
     rows = []
     for epochs, network in networks.items():
-        own = dataclasses.replace(of, epochs=epochs)
-        rows += toy_rows.of_accuracies(network, own, count, epsilons)
-        rows += toy_rows.of_packets(network, own, grids)
-    few = min(networks)
-    own = dataclasses.replace(of, epochs=few)
-    return rows + toy_rows.of_packets(networks[few], own, grids, temperature)
+        network_info = dataclasses.replace(model_info, epochs=epochs)
+        rows += toy_rows.measure_accuracies(network, network_info, count, epsilons)
+        rows += toy_rows.measure_packets(network, network_info, grids)
+    fewest = min(networks)
+    network_info = dataclasses.replace(model_info, epochs=fewest)
+    return rows + toy_rows.measure_packets(networks[fewest], network_info, grids, temperature)
 
 
-def means(rows: Iterable[Row]) -> list[Row]:
+def average_rows(rows: Iterable[Row]) -> list[Row]:
     """Returns a row for each packet and measure: its mean over all rows.
 
     They tell "over":"labels and axes" instead of a label and an axis.
     """
-    held: dict[tuple, list[Row]] = {}
+    groups: dict[tuple, list[Row]] = {}
     for row in rows:
         if "label" in row.parameters:
-            told = {**row.parameters, "over": OVER}
+            parameters = {**row.parameters, "over": AVERAGED_OVER}
             for name in ("label", "axis"):
-                told.pop(name, None)
-            mean = dataclasses.replace(row, parameters=told, stderr=None)
-            held.setdefault(mean.key(), []).append(mean)
+                parameters.pop(name, None)
+            mean = dataclasses.replace(row, parameters=parameters, stderr=None)
+            groups.setdefault(mean.key(), []).append(mean)
     return [
-        dataclasses.replace(
-            group[0], value=float(np.mean([row.value for row in group]))
-        )
-        for group in held.values()
+        dataclasses.replace(group[0], value=float(np.mean([row.value for row in group])))
+        for group in groups.values()
     ]

@@ -21,15 +21,20 @@ import keras
 import numpy as np
 
 from qup import binary_toy, compilation
-from qup.binary_toy.conjugates import Field, conjugate, overlap, sampled
+from qup.binary_toy.conjugates import (
+    GridAmplitude,
+    compute_conjugate,
+    compute_overlap,
+    sample_packet,
+)
 from qup.evaluation import Accuracy
 from qup.measurements import Row
 from qup.measures import uncertainty
-from qup.measures.uncertainty.packets import KINDS, Packet
-from qup.subjects import Subject
+from qup.measures.uncertainty.packets import PACKET_KINDS, Packet
+from qup.subjects import ModelInfo
 
-_ALWAYS = ("sigma_x", "sigma_p", "uncertainty_product")
-_BOX = ("uncertainty_bound", "boundary_term")
+_COMMON_MEASURES = ("sigma_x", "sigma_p", "uncertainty_product")
+_BOX_MEASURES = ("uncertainty_bound", "boundary_term")
 AXES = ("pixel:0", "pixel:1")
 
 
@@ -39,7 +44,7 @@ class Grids(NamedTuple):
     Attributes:
       panels: Of 8 Gauss-Legendre nodes, a coordinate.
       cells: Of a Fourier transform, a coordinate.
-      padding: See `conjugate`.
+      padding: See `compute_conjugate`.
     """
 
     panels: int = 24
@@ -47,119 +52,115 @@ class Grids(NamedTuple):
     padding: int = 3
 
 
-def subject(epochs: int, seed: int) -> Subject:
+def build_model_info(epochs: int, seed: int) -> ModelInfo:
     """Returns what all rows of one network have in common."""
-    return Subject("arcs", "tanh-32-32", "CL", epochs, seed)
+    return ModelInfo("arcs", "tanh-32-32", "CL", epochs, seed)
 
 
-def of_accuracies(
-    network: keras.Model, of: Subject, count: int, epsilons: Sequence[float]
+def measure_accuracies(
+    network: keras.Model, model_info: ModelInfo, count: int, epsilons: Sequence[float]
 ) -> list[Row]:
     """Measures TA and RA.
 
     Args:
       network: The classifier.
-      of: What it is.
+      model_info: What it is.
       count: Points held out.
       epsilons: Budgets.
     """
-    points, labels = binary_toy.held_out(of.seed, count)
-    clean, robust = binary_toy.accuracies(
-        network, points, labels, epsilons=epsilons, seed=of.seed
+    points, labels = binary_toy.sample_held_out(model_info.seed, count)
+    clean, robust = binary_toy.compute_accuracies(
+        network, points, labels, epsilons=epsilons, seed=model_info.seed
     )
-    of = of.such(split="test")
-    rows = [of.row("test_accuracy", clean)]
+    model_info = model_info.with_parameters(split="test")
+    rows = [model_info.build_row("test_accuracy", clean)]
     for epsilon, accuracy in robust.items():
-        told = {"name": "pgd", "epsilon": epsilon, "step_size": epsilon / 10}
-        told |= binary_toy.ATTACK
-        rows.append(of.row("robust_accuracy", accuracy, told))
+        attack_parameters = {"name": "pgd", "epsilon": epsilon, "step_size": epsilon / 10}
+        attack_parameters |= binary_toy.PGD_OPTIONS
+        rows.append(model_info.build_row("robust_accuracy", accuracy, attack_parameters))
     return rows
 
 
-def of_packets(
-    network: keras.Model, of: Subject, grids: Grids, temperature: float = 1.0
+def measure_packets(
+    network: keras.Model, model_info: ModelInfo, grids: Grids, temperature: float = 1.0
 ) -> list[Row]:
     """Measures every packet of both labels on every domain.
 
     Args:
       network: The classifier.
-      of: What it is.
+      model_info: What it is.
       grids: How finely.
       temperature: Logits are divided by it.
     """
     rows = []
-    for kind in KINDS:
+    for kind in PACKET_KINDS:
         packets = [
             uncertainty.of_classifier(
-                network, label, shape=(2,), kind=kind,
-                temperature=temperature, num_classes=2,
+                network, label, shape=(2,), kind=kind, temperature=temperature, num_classes=2
             )
             for label in (0, 1)
-        ]  # fmt: skip
+        ]
         for name in binary_toy.SPANS:
-            such = of.such(packet=kind, domain=name, temperature=temperature)
-            rows += _of_pair(network, packets, such, name, grids)
+            packet_info = model_info.with_parameters(
+                packet=kind, domain=name, temperature=temperature
+            )
+            rows += _measure_pair(network, packets, packet_info, name, grids)
     return rows
 
 
-def _of_pair(
-    network: keras.Model,
-    packets: list[Packet],
-    of: Subject,
-    name: str,
-    grids: Grids,
+def _measure_pair(
+    network: keras.Model, packets: list[Packet], model_info: ModelInfo, name: str, grids: Grids
 ) -> list[Row]:
     """Measures the packets of both labels on one domain."""
     fields, momenta, rows = [], [], []
     for label, packet in enumerate(packets):
-        domain = binary_toy.domain(name, label)
+        domain = binary_toy.get_domain(name, label)
         low, high = binary_toy.SPANS[name]
-        field = sampled(packet, domain, low, high, grids.cells)
-        momentum = conjugate(field, grids.padding)
+        field = sample_packet(packet, domain, low, high, grids.cells)
+        momentum = compute_conjugate(field, grids.padding)
         fields.append(field)
         momenta.append(momentum)
-        own = of.such(label=label)
-        rows += _of_relation(packet, domain, momentum, own, grids)
-        rows.append(own.row("own_share", _share(network, field, label)))
+        label_info = model_info.with_parameters(label=label)
+        rows += _measure_relation(packet, domain, momentum, label_info, grids)
+        rows.append(label_info.build_row("own_share", _measure_own_share(network, field, label)))
     for measure, pair in (("overlap_x", fields), ("overlap_p", momenta)):
-        rows.append(of.row(measure, _exact(overlap(*pair), pair[0])))
+        rows.append(
+            model_info.build_row(measure, _build_exact_value(compute_overlap(*pair), pair[0]))
+        )
     return rows
 
 
-def _of_relation(packet, domain, momentum: Field, of: Subject, grids: Grids):
+def _measure_relation(packet, domain, momentum: GridAmplitude, model_info: ModelInfo, grids: Grids):
     """Measures one packet along both coordinates."""
-    found = uncertainty.quadrature.relation(packet, domain, panels=grids.panels)
-    of = of.such(estimator="quadrature")
-    measured = {measure: found[measure].value for measure in _ALWAYS}
+    relation = uncertainty.quadrature.relation(packet, domain, panels=grids.panels)
+    model_info = model_info.with_parameters(estimator="quadrature")
+    estimates = {measure: relation[measure].value for measure in _COMMON_MEASURES}
     if domain.vanishes:
-        measured["covariance"] = found["covariance"].value
-        measured["sigma_p_conjugate"] = momentum.spread()
+        estimates["covariance"] = relation["covariance"].value
+        estimates["sigma_p_conjugate"] = momentum.std()
     else:
-        measured |= {measure: found[measure].value for measure in _BOX}
-        faces = uncertainty.faces.by_quadrature(
-            packet, domain, panels=grids.panels
-        )
-        measured["boundary_term_faces"] = np.diag(faces)
+        estimates |= {measure: relation[measure].value for measure in _BOX_MEASURES}
+        faces = uncertainty.faces.integrate_faces(packet, domain, panels=grids.panels)
+        estimates["boundary_term_faces"] = np.diag(faces)
     rows = [
-        of.such(axis=axis).row(measure, Accuracy(float(value), None, found.n))
-        for measure, values in measured.items()
+        model_info.with_parameters(axis=axis).build_row(
+            measure, Accuracy(float(value), None, relation.n)
+        )
+        for measure, values in estimates.items()
         for axis, value in zip(AXES, values, strict=True)
     ]
-    change = Accuracy(found.diagnostics["resolution"], None, found.n)
-    return [*rows, of.row("quadrature_resolution", change)]
+    change = Accuracy(relation.diagnostics["resolution"], None, relation.n)
+    return [*rows, model_info.build_row("quadrature_resolution", change)]
 
 
-def _exact(value: float, field: Field) -> Accuracy:
+def _build_exact_value(value: float, field: GridAmplitude) -> Accuracy:
     return Accuracy(value, None, field.values.size)
 
 
-def _share(network: keras.Model, field: Field, label: int) -> Accuracy:
+def _measure_own_share(network: keras.Model, field: GridAmplitude, label: int) -> Accuracy:
     """Returns the share of |psi|^2 where the network says `label`."""
-    count = len(field.places)
-    points = np.stack(np.meshgrid(field.places, field.places,
-                                  indexing="ij"), -1)  # fmt: skip
-    logits = compilation.predict(
-        network, points.reshape(-1, 2).astype(np.float32)
-    )
-    own = (logits.numpy().argmax(1) == label).reshape(count, count)
-    return _exact(float(field.density[own].sum()) * field.spacing**2, field)
+    count = len(field.coordinates)
+    points = np.stack(np.meshgrid(field.coordinates, field.coordinates, indexing="ij"), -1)
+    logits = compilation.predict(network, points.reshape(-1, 2).astype(np.float32))
+    is_own_label = (logits.numpy().argmax(1) == label).reshape(count, count)
+    return _build_exact_value(float(field.density[is_own_label].sum()) * field.spacing**2, field)

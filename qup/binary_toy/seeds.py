@@ -13,16 +13,12 @@ import numpy as np
 from qup.measurements import Row
 
 # Seed to every value of a measure: labels, coordinates.
-Values: TypeAlias = Mapping[int, np.ndarray]
+SeedValues: TypeAlias = Mapping[int, np.ndarray]
 
 
-def by_seed(
-    rows: Iterable[Row],
-    measure: str,
-    epochs: int,
-    epsilon: float | None = None,
-    **such: Any,
-) -> Values:
+def select_by_seed(
+    rows: Iterable[Row], measure: str, epochs: int, epsilon: float | None = None, **parameters: Any
+) -> SeedValues:
     """Returns the values of a measure by seed.
 
     Args:
@@ -30,35 +26,35 @@ def by_seed(
       measure: Name.
       epochs: Of the network.
       epsilon: Of the attack.
-      **such: Parameters that the rows must have.
+      **parameters: Parameters that the rows must have.
     """
-    found: dict[int, list[float]] = {}
+    values_by_seed: dict[int, list[float]] = {}
     for row in rows:
-        named = (row.measure, row.epochs, row.epsilon)
-        if named == (measure, epochs, epsilon) and all(
-            row.parameters.get(key) == value for key, value in such.items()
+        identity = (row.measure, row.epochs, row.epsilon)
+        if identity == (measure, epochs, epsilon) and all(
+            row.parameters.get(key) == value for key, value in parameters.items()
         ):
-            found.setdefault(row.seed, []).append(row.value)
-    return {seed: np.array(values) for seed, values in found.items()}
+            values_by_seed.setdefault(row.seed, []).append(row.value)
+    return {seed: np.array(values) for seed, values in values_by_seed.items()}
 
 
-def difference(one: Values, other: Values) -> Values:
+def compute_differences(one: SeedValues, other: SeedValues) -> SeedValues:
     """Returns other less one, value by value."""
     return {seed: other[seed] - one[seed] for seed in one}
 
 
-def mean(values: Values) -> tuple[float, float]:
+def compute_seed_mean(values: SeedValues) -> tuple[float, float]:
     """Returns the mean over seeds of each seed's own mean, and its error.
 
     The error is the standard error over seeds; NaN of one seed.
     """
-    each = np.array([own.mean() for own in values.values()])
-    if len(each) < 2:
-        return float(each.mean()), float("nan")
-    return float(each.mean()), float(each.std(ddof=1) / np.sqrt(len(each)))
+    seed_means = np.array([seed_values.mean() for seed_values in values.values()])
+    if len(seed_means) < 2:
+        return float(seed_means.mean()), float("nan")
+    return float(seed_means.mean()), float(seed_means.std(ddof=1) / np.sqrt(len(seed_means)))
 
 
-def keyed(rows: Iterable[Row], measure: str) -> dict[tuple, float]:
+def index_values(rows: Iterable[Row], measure: str) -> dict[tuple, float]:
     """Returns the values of a measure by everything but its name."""
     return {
         (row.seed, row.epochs, *sorted(row.parameters.items())): row.value
@@ -67,18 +63,17 @@ def keyed(rows: Iterable[Row], measure: str) -> dict[tuple, float]:
     }
 
 
-def networks(rows: Iterable[Row]) -> list[tuple[int, float]]:
+def list_networks(rows: Iterable[Row]) -> list[tuple[int, float]]:
     """Returns (epochs, temperature) of every network, plain ones first."""
-    found = {
-        (row.parameters["temperature"] != 1, row.epochs,
-         row.parameters["temperature"])
+    network_keys = {
+        (row.parameters["temperature"] != 1, row.epochs, row.parameters["temperature"])
         for row in rows
         if "temperature" in row.parameters
-    }  # fmt: skip
-    return [(epochs, temperature) for _, epochs, temperature in sorted(found)]
+    }
+    return [(epochs, temperature) for _, epochs, temperature in sorted(network_keys)]
 
 
-def name(epochs: int, temperature: float = 1.0) -> str:
+def format_network_name(epochs: int, temperature: float = 1.0) -> str:
     """Returns a network's name."""
-    words = f"{epochs} epoch{'s' if epochs != 1 else ''}"
-    return words if temperature == 1 else f"{words}, T = {temperature:g}"
+    label = f"{epochs} epoch{'s' if epochs != 1 else ''}"
+    return label if temperature == 1 else f"{label}, T = {temperature:g}"

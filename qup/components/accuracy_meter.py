@@ -10,7 +10,7 @@ from qup import looks, measurements, uncertainty_rows
 from qup.components import artifacts
 from qup.components.artifacts import Examples, Model, ModelEvaluation
 from qup.datasets import examples as files_of_examples
-from qup.evaluation import attacked
+from qup.evaluation import evaluate_attack
 from qup.orchestration import In, Out, component
 
 _log = logging.getLogger("qup")
@@ -49,24 +49,29 @@ def AccuracyMeter(
     data = files_of_examples.read(examples.path)
     classifier = artifacts.load_classifier(model.path)
 
-    def tempered(images: tf.Tensor) -> tf.Tensor:
+    def logits_at_temperature(images: tf.Tensor) -> tf.Tensor:
         return classifier(images, training=False) / temperature
 
-    options = looks.options(attack)
+    options = looks.build_attack_options(attack)
     size = min(attack["batch_size"], num_images or data.info.sizes[split])
-    batches = data.evaluation_batches(split, size, limit=num_images)
-    found = attacked(tempered, batches, looks.bound(options, seed=seed))
-    values = found._asdict()
-    subject = artifacts.subject(model.path).such(
+    batches = data.evaluation_batches(split, size, max_images=num_images)
+    accuracies = evaluate_attack(
+        logits_at_temperature, batches, looks.bind_attack(options, seed=seed)
+    )
+    values = accuracies._asdict()
+    model_info = artifacts.load_model_info(model.path).with_parameters(
         split=split,
         temperature=temperature,
         control=control,
         evaluation=uncertainty_rows.EVALUATION,
     )
-    subject = dataclasses.replace(subject, seed=seed)
-    rows = subject.rows(values.pop("test_accuracy"), values, options)
-    measurements.write(evaluation.path / "measurements.csv", rows)
+    model_info = dataclasses.replace(model_info, seed=seed)
+    rows = model_info.build_rows(values.pop("test_accuracy"), values, options)
+    measurements.write_rows(evaluation.path / "measurements.csv", rows)
     _log.info(
-        "%s, T = %g: TA %.2f, RA %.2f", subject.model, temperature,
-        found.test_accuracy.value, found.robust_accuracy.value,
-    )  # fmt: skip
+        "%s, T = %g: TA %.2f, RA %.2f",
+        model_info.model,
+        temperature,
+        accuracies.test_accuracy.value,
+        accuracies.robust_accuracy.value,
+    )

@@ -8,18 +8,12 @@ import numpy as np
 
 from qup import looks, measurements, opposite_fgsm, walk_rows
 from qup.components import artifacts
-from qup.components.artifacts import (
-    Deltas,
-    Examples,
-    Model,
-    ModelAnalysis,
-    Trajectory,
-)
+from qup.components.artifacts import Deltas, Examples, Model, ModelAnalysis, Trajectory
 from qup.datasets import examples as files_of_examples
-from qup.deltas import Deltas as Pairs
+from qup.deltas import DeltaDataset as Pairs
 from qup.orchestration import In, Out, component
 
-_SHOWN = 8
+_NUM_SHOWN_IMAGES = 8
 
 
 @component
@@ -52,24 +46,24 @@ def Analyzer(
       seed: Of random starts.
       row_parameters: What its rows tell beside the classifier's.
     """
-    subject = artifacts.subject(model.path).such(**row_parameters)
-    counted = json.loads((trajectory.path / "trajectory.json").read_text())
-    rows = walk_rows.of_trajectory(subject, counted, attack)
+    model_info = artifacts.load_model_info(model.path).with_parameters(**row_parameters)
+    trajectory_counts = json.loads((trajectory.path / "trajectory.json").read_text())
+    rows = walk_rows.build_trajectory_rows(model_info, trajectory_counts, attack)
     rows = [dataclasses.replace(row, artifact="images.npz") for row in rows]
-    measurements.write(analysis.path / "measurements.csv", rows)
+    measurements.write_rows(analysis.path / "measurements.csv", rows)
 
     data = files_of_examples.read(examples.path)
     classifier = artifacts.load_network(model.path)
-    batch = next(iter(data.evaluation_batches(split, _SHOWN)))
-    start, labels = batch["image"], batch["label"]
-    walk = Pairs.open(deltas.path).walk
+    batch = next(iter(data.evaluation_batches(split, _NUM_SHOWN_IMAGES)))
+    clean_images, labels = batch["image"], batch["label"]
+    walk = Pairs.open(deltas.path).iterate_options
     network = artifacts.load_network(translator.path)
     np.savez(
         analysis.path / "images.npz",
-        x_0=start,
-        x_n=opposite_fgsm.walk(classifier, start, labels, **walk),
-        translated=network(start, training=False),
-        attacked=looks.bound(attack, seed=seed)(
-            classifier, start, labels, ids=batch["id"]
+        x_0=clean_images,
+        x_n=opposite_fgsm.iterate(classifier, clean_images, labels, **walk),
+        translated=network(clean_images, training=False),
+        attacked=looks.bind_attack(attack, seed=seed)(
+            classifier, clean_images, labels, ids=batch["id"]
         ),
     )

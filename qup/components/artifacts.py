@@ -13,14 +13,14 @@ from qup.types import LogitsFn
 
 # TFX's name of the folder that a server can load.
 SERVING = "Format-Serving"
-_MODEL, _SUBJECT = "model.keras", "subject.json"
+_MODEL_FILE, _MODEL_INFO_FILE = "model.keras", "subject.json"
 
 
 class Examples(Artifact):
     """Images and labels, see qup/datasets/examples.py."""
 
 
-class _Trained(Artifact):
+class _TrainedArtifact(Artifact):
     """What a training made, told apart by weights.
 
     Its files hold dates and counters, so that equal ones differ in bytes.
@@ -31,11 +31,11 @@ class _Trained(Artifact):
         return [self.type_name, self.properties]
 
 
-class Model(_Trained):
+class Model(_TrainedArtifact):
     """A network; of a classifier also a SavedModel and its `Subject`."""
 
 
-class ModelRun(_Trained):
+class ModelRun(_TrainedArtifact):
     """history.json, and of a classifier checkpoints/, of a training."""
 
 
@@ -88,61 +88,57 @@ class PushedModel(Artifact):
     """pushed.json: where the model went."""
 
 
-def save_classifier(
-    classifier: keras.Model, subject: subjects.Subject, model: Model
-) -> None:
+def save_classifier(classifier: keras.Model, model_info: subjects.ModelInfo, model: Model) -> None:
     """Writes a classifier, for us and for servers, and what it is."""
-    save_unserved(classifier, subject, model)
-    export.save(classifier, model.path / SERVING)
-    export.mark(model.path / SERVING, model.properties["content"])
+    save_unexported_classifier(classifier, model_info, model)
+    export.export_saved_model(classifier, model.path / SERVING)
+    export.write_fingerprint(model.path / SERVING, model.properties["content"])
 
 
-def save_unserved(
-    classifier: keras.Model, subject: subjects.Subject, model: Model
+def save_unexported_classifier(
+    classifier: keras.Model, model_info: subjects.ModelInfo, model: Model
 ) -> None:
     """Writes a classifier that no server will load, and what it is."""
     save_network(classifier, model)
-    subjects.write(subject, model.path / _SUBJECT)
-    told = (model.path / _SUBJECT).read_bytes()
-    content = f"{model.properties['content']}\0".encode() + told
+    subjects.write_model_info(model_info, model.path / _MODEL_INFO_FILE)
+    model_info_bytes = (model.path / _MODEL_INFO_FILE).read_bytes()
+    content = f"{model.properties['content']}\0".encode() + model_info_bytes
     model.properties["content"] = hashing.bytes_digest(content)
 
 
 def save_network(network: keras.Model, model: Model) -> None:
     """Writes a network that is no classifier."""
-    model_files.save(network, model.path / _MODEL)
-    model.properties["content"] = model_files.digest(network)
+    model_files.save_model(network, model.path / _MODEL_FILE)
+    model.properties["content"] = model_files.hash_weights(network)
 
 
 def load_network(folder: pathlib.Path) -> keras.Model:
     """Returns the network of a `Model`."""
-    return model_files.load(folder / _MODEL)
+    return model_files.load_model(folder / _MODEL_FILE)
 
 
 def load_classifier(folder: pathlib.Path) -> LogitsFn:
     """Returns the classifier of a `Model`, our own or an imported one."""
-    if (folder / _MODEL).exists():
+    if (folder / _MODEL_FILE).exists():
         return load_network(folder)
-    return saved_models.load(folder / SERVING)
+    return saved_models.load_saved_model(folder / SERVING)
 
 
-def import_classifier(
-    source: pathlib.Path, subject: subjects.Subject, model: Model
-) -> None:
+def import_classifier(source: pathlib.Path, model_info: subjects.ModelInfo, model: Model) -> None:
     """Copies a user's .keras file or SavedModel, and notes what it is.
 
     Raises:
       InputError: It cannot be read, or is no classifier.
     """
     if source.is_dir():
-        saved_models.load(source)
+        saved_models.load_saved_model(source)
         shutil.copytree(source, model.path / SERVING)
     else:
-        model_files.load_foreign(source)
-        shutil.copy2(source, model.path / _MODEL)
-    subjects.write(subject, model.path / _SUBJECT)
+        model_files.load_user_model(source)
+        shutil.copy2(source, model.path / _MODEL_FILE)
+    subjects.write_model_info(model_info, model.path / _MODEL_INFO_FILE)
 
 
-def subject(folder: pathlib.Path) -> subjects.Subject:
+def load_model_info(folder: pathlib.Path) -> subjects.ModelInfo:
     """Returns what the classifier of a `Model` is."""
-    return subjects.read(folder / _SUBJECT)
+    return subjects.read_model_info(folder / _MODEL_INFO_FILE)

@@ -12,20 +12,15 @@ from qup import attacks, compilation, measurements, progress, robustness
 from qup import evaluation as evaluations
 from qup.attacks.base.result import AttackResult
 from qup.components import artifacts
-from qup.components.artifacts import (
-    AttackRecords,
-    Examples,
-    Model,
-    ModelEvaluation,
-)
+from qup.components.artifacts import AttackRecords, Examples, Model, ModelEvaluation
 from qup.core import hashing
 from qup.datasets import examples as files_of_examples
-from qup.orchestration import In, Out, Place, StatefulDir, component
-from qup.summaries import Summaries
+from qup.orchestration import In, Location, Out, StatefulDir, component
+from qup.summaries import SummaryWriter
 from qup.types import LogitsFn
 
 # Images in TensorBoard.
-_SHOWN = 8
+_NUM_SHOWN_IMAGES = 8
 
 
 @component
@@ -43,7 +38,7 @@ def Attacker(
     seed: int = 0,
     precision: str = "float32",
     save_images: bool = False,
-    log_dir: Place[str | None] = None,
+    log_dir: Location[str | None] = None,
 ) -> None:
     """Attacks the first images of a split, and keeps what came of each.
 
@@ -65,86 +60,95 @@ def Attacker(
       log_dir: TensorBoard's folder.
     """
     data = files_of_examples.read(examples.path)
-    images, labels, ids = (a[:num_images] for a in data.arrays(split))
+    images, labels, ids = (a[:num_images] for a in data.get_arrays(split))
     classifier = artifacts.load_classifier(model.path)
     options = dict(attack)
     name = options.pop("name")
-    with _counter(attack, len(labels)) as tick:
+    with _create_progress_counter(attack, len(labels)) as on_progress:
         result = attacks.run(
-            name, classifier, _pixels(images, batch_size), labels, ids=ids,
-            batch_size=batch_size, seed=seed, precision=precision,
-            output=shards / "shards", tick=tick, **options,
-        )  # fmt: skip
-    right = _classes(classifier, images, batch_size) == labels
-    subject = artifacts.subject(model.path).such(split=split)
-    told = _options(attack) | {"images": len(labels)}
+            name,
+            classifier,
+            _iterate_pixel_batches(images, batch_size),
+            labels,
+            ids=ids,
+            batch_size=batch_size,
+            seed=seed,
+            precision=precision,
+            output=shards / "shards",
+            on_progress=on_progress,
+            **options,
+        )
+    is_correct = _predict_classes(classifier, images, batch_size) == labels
+    model_info = artifacts.load_model_info(model.path).with_parameters(split=split)
+    attack_parameters = _resolve_attack_parameters(attack) | {"images": len(labels)}
     if precision != "float32":
-        told["precision"] = precision
-    rows = robustness.rows_of(subject, result, right, told)
+        attack_parameters["precision"] = precision
+    rows = robustness.build_attack_rows(model_info, result, is_correct, attack_parameters)
     if save_images:
-        _save(records.path / "images.npy", result.images, batch_size)
-        differ = _disagreements(classifier, result.images, batch_size)
-        rows.append(subject.row("disagreements", differ, told))
-    measurements.write(evaluation.path / "measurements.csv", rows)
+        _save_images(records.path / "images.npy", result.images, batch_size)
+        disagreement_rate = _compute_disagreement_rate(classifier, result.images, batch_size)
+        rows.append(model_info.build_row("disagreements", disagreement_rate, attack_parameters))
+    measurements.write_rows(evaluation.path / "measurements.csv", rows)
     np.savez(
-        records.path / "records.npz", id=ids, label=labels, right=right,
-        stages=np.array(result.stages), **result.columns(),
-    )  # fmt: skip
+        records.path / "records.npz",
+        id=ids,
+        label=labels,
+        right=is_correct,
+        stages=np.array(result.stages),
+        **result.columns(),
+    )
     if log_dir:
-        run = f"{_label(told)}/epoch-{subject.epochs}"
-        _show(Summaries(log_dir), run, subject.epochs, images, result)
+        run = f"{_format_attack_label(attack_parameters)}/epoch-{model_info.epochs}"
+        _write_attacked_images(SummaryWriter(log_dir), run, model_info.epochs, images, result)
 
 
-def _counter(attack: dict[str, Any], count: int):
+def _create_progress_counter(attack: dict[str, Any], count: int):
     """Returns a bar; without an end, where not all parts see all images."""
-    name, own = attack["name"], {k: v for k, v in attack.items() if k != "name"}
-    goals = own.pop("targets", None)
+    name, options = attack["name"], {k: v for k, v in attack.items() if k != "name"}
+    targets = options.pop("targets", None)
     method = attacks.traits(name)["method"]
-    several = method and len(attacks.method(name, **own).parts()) > 1
-    if several or goals == "all":
-        return progress.counter(f"{name}, images in all parts", None, "image")
-    return progress.counter(name, count, "image")
+    has_several_stages = method and len(attacks.build_method(name, **options).stages()) > 1
+    if has_several_stages or targets == "all":
+        return progress.open_counter(f"{name}, images in all parts", None, "image")
+    return progress.open_counter(name, count, "image")
 
 
-def _save(path: pathlib.Path, images: Sequence, batch_size: int) -> None:
+def _save_images(path: pathlib.Path, images: Sequence, batch_size: int) -> None:
     """Writes images as .npy, a batch in memory at a time."""
     shape = (len(images), *images.shape[1:])
-    file = np.lib.format.open_memmap(
-        path, mode="w+", dtype=np.float32, shape=shape
-    )
+    file = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
     for start in range(0, len(images), batch_size):
         end = min(start + batch_size, len(images))
         file[start:end] = images[start:end]
     file.flush()
 
 
-def _disagreements(
+def _compute_disagreement_rate(
     classifier: LogitsFn, images, batch_size: int
 ) -> evaluations.Accuracy:
     """Returns the share of images whose class depends on the batch size."""
-    once, again = (
-        _classes(classifier, images, size)
-        for size in (batch_size, max(1, batch_size // 3))
+    classes, other_classes = (
+        _predict_classes(classifier, images, size) for size in (batch_size, max(1, batch_size // 3))
     )
-    return evaluations.binomial(float((once != again).sum()), len(once))
+    return evaluations.compute_accuracy(float((classes != other_classes).sum()), len(classes))
 
 
-def _options(attack: dict[str, Any]) -> dict[str, Any]:
+def _resolve_attack_parameters(attack: dict[str, Any]) -> dict[str, Any]:
     """Returns name, epsilon and every option as the attack took it."""
     options = dict(attack)
-    name, goals = options.pop("name"), options.pop("targets", None)
+    name, targets = options.pop("name"), options.pop("targets", None)
     if attacks.traits(name)["method"]:
-        options = dict(vars(attacks.method(name, **options)))
-    for place in ("seed", "xla"):
-        options.pop(place, None)
+        options = dict(vars(attacks.build_method(name, **options)))
+    for option in ("seed", "xla"):
+        options.pop(option, None)
     bounds = options.pop("bounds", (0.0, 1.0))
-    told = {"name": name, "epsilon": None, **options}
-    if goals is not None:
-        told |= {"targeted": True, "targets": goals}
-    return told | {"pixel_clip": bounds is not None}
+    attack_parameters = {"name": name, "epsilon": None, **options}
+    if targets is not None:
+        attack_parameters |= {"targeted": True, "targets": targets}
+    return attack_parameters | {"pixel_clip": bounds is not None}
 
 
-def _pixels(images, batch_size: int) -> Iterator[np.ndarray]:
+def _iterate_pixel_batches(images, batch_size: int) -> Iterator[np.ndarray]:
     """Yields batches of float32 in [0, 1], of bytes or of floats."""
     for start in range(0, len(images), batch_size):
         batch = images[start : start + batch_size]
@@ -153,46 +157,48 @@ def _pixels(images, batch_size: int) -> Iterator[np.ndarray]:
         yield batch
 
 
-def _classes(classifier: LogitsFn, images, batch_size: int) -> np.ndarray:
-    found = []
-    for batch in _pixels(images, batch_size):
-        fill = np.repeat(batch[-1:], batch_size - len(batch), 0)
-        logits = compilation.predict(
-            classifier, tf.constant(np.concatenate([batch, fill]))
-        )
-        found.append(logits.numpy()[: len(batch)].argmax(-1))
-    return np.concatenate(found)
+def _predict_classes(classifier: LogitsFn, images, batch_size: int) -> np.ndarray:
+    classes = []
+    for batch in _iterate_pixel_batches(images, batch_size):
+        padding = np.repeat(batch[-1:], batch_size - len(batch), 0)
+        logits = compilation.predict(classifier, tf.constant(np.concatenate([batch, padding])))
+        classes.append(logits.numpy()[: len(batch)].argmax(-1))
+    return np.concatenate(classes)
 
 
-def _label(told: dict[str, Any]) -> str:
+def _format_attack_label(attack_parameters: dict[str, Any]) -> str:
     """Returns an attack's folder: other options are another one."""
-    parts = [told["name"], told.get("norm"), told["epsilon"]]
-    words = "-".join(str(part) for part in parts if part is not None)
-    text = json.dumps(told, sort_keys=True, default=repr)
-    return f"{words}-{hashing.text_digest(text)[:6]}"
+    label_fields = [
+        attack_parameters["name"],
+        attack_parameters.get("norm"),
+        attack_parameters["epsilon"],
+    ]
+    label = "-".join(str(part) for part in label_fields if part is not None)
+    text = json.dumps(attack_parameters, sort_keys=True, default=repr)
+    return f"{label}-{hashing.text_digest(text)[:6]}"
 
 
-def _show(
-    board: Summaries, run: str, epochs: int, images, result: AttackResult
+def _write_attacked_images(
+    board: SummaryWriter, run: str, epochs: int, images, result: AttackResult
 ) -> None:
     """Shows the first images that were broken, before and after."""
     rows = np.flatnonzero(result.success & (result.distances["l2"] > 0))
-    rows = rows[:_SHOWN]
+    rows = rows[:_NUM_SHOWN_IMAGES]
     if not rows.size:
         return
-    clean = next(_pixels(images[rows], len(rows)))
-    moved = np.asarray(result.images[rows])
-    delta = moved - clean
+    clean = next(_iterate_pixel_batches(images[rows], len(rows)))
+    attacked_images = np.asarray(result.images[rows])
+    delta = attacked_images - clean
     scale = np.maximum(np.abs(delta).max((1, 2, 3), keepdims=True), 1e-12)
     run = f"attacks/{run}"
     board.clear(run)
-    board.images(
+    board.write_images(
         run,
         epochs,
         {
             "1_clean": tf.constant(clean),
-            "2_attacked": tf.constant(moved),
+            "2_attacked": tf.constant(attacked_images),
             "3_perturbation_scaled": tf.constant(0.5 + delta / scale / 2),
         },
-        sheet="0_all",
+        sheet_tag="0_all",
     )

@@ -11,7 +11,7 @@ from qup.binary_toy import rows as toy_rows
 from qup.components.artifacts import ModelEvaluation
 from qup.orchestration import Out, component
 
-_FILE = "packets.npz"
+_PACKETS_FILE = "packets.npz"
 
 
 @component
@@ -41,21 +41,23 @@ def BinaryToyAnalyzer(
       shown: Points that the file holds.
       seed: Of data, weights and order.
     """
-    networks = binary_toy.train(seed, epochs, train)
-    of = toy_rows.subject(0, seed).such(figure="fig2")
-    rows = toy_networks.of_networks(
-        networks, of, count=test, grids=toy_rows.Grids(**grids)
+    networks = binary_toy.train_networks(seed, epochs, train)
+    model_info = toy_rows.build_model_info(0, seed).with_parameters(figure="fig2")
+    rows = toy_networks.measure_networks(
+        networks, model_info, count=test, grids=toy_rows.Grids(**grids)
     )
-    rows += toy_networks.means(rows)
-    points, labels = binary_toy.held_out(seed, shown)
+    rows += toy_networks.average_rows(rows)
+    points, labels = binary_toy.sample_held_out(seed, shown)
     arrays = {
-        "epochs": np.array(epochs), "points": points, "labels": labels,
+        "epochs": np.array(epochs),
+        "points": points,
+        "labels": labels,
         "drawn": np.array(drawn),
-    }  # fmt: skip
+    }
     for number, network in networks.items():
         for domain in drawn:
-            for key, value in portraits.arrays(network, domain).items():
+            for key, value in portraits.compute_panel_arrays(network, domain).items():
                 arrays[f"{number}_{domain}_{key}"] = value
-    np.savez_compressed(evaluation.path / _FILE, **arrays)
-    rows = [dataclasses.replace(row, artifact=_FILE) for row in rows]
-    measurements.write(evaluation.path / "measurements.csv", rows)
+    np.savez_compressed(evaluation.path / _PACKETS_FILE, **arrays)
+    rows = [dataclasses.replace(row, artifact=_PACKETS_FILE) for row in rows]
+    measurements.write_rows(evaluation.path / "measurements.csv", rows)

@@ -8,12 +8,12 @@ from qup import binary_toy, measurements
 from qup.binary_toy import movements
 from qup.binary_toy import rows as toy_rows
 from qup.components.artifacts import ModelEvaluation
-from qup.evaluation import binomial
+from qup.evaluation import compute_accuracy
 from qup.measurements import Row
 from qup.orchestration import Out, component
-from qup.subjects import Subject
+from qup.subjects import ModelInfo
 
-_FILE = "movements.npz"
+_TRAJECTORIES_FILE = "movements.npz"
 
 
 @component
@@ -31,7 +31,7 @@ def BinaryToyMover(
     """Trains a network, and moves points that it has not seen.
 
     Args:
-      evaluation: Its rows, see `_rows`, and movements.npz: what
+      evaluation: Its rows, see `_build_trajectory_rows`, and movements.npz: what
         `movements.moved` gives of the most trained network.
       epochs: When the network is looked at, growing.
       train: Training points.
@@ -41,37 +41,40 @@ def BinaryToyMover(
       shown: The first points, that the file holds.
       seed: Of data, weights and order.
     """
-    given = {"epsilon": epsilon, "num_steps": num_steps}
+    step_options = {"epsilon": epsilon, "num_steps": num_steps}
     rows = []
-    for number, network in binary_toy.train(seed, epochs, train).items():
-        held = movements.moved(
-            network, *binary_toy.held_out(seed, test), **given
+    for number, network in binary_toy.train_networks(seed, epochs, train).items():
+        trajectories = movements.compute_trajectories(
+            network, *binary_toy.sample_held_out(seed, test), **step_options
         )
-        of = toy_rows.subject(number, seed).such(
+        model_info = toy_rows.build_model_info(number, seed).with_parameters(
             figure="supp_fig1", split="test"
         )
-        rows += _rows(of, held["right"], **given)
+        rows += _build_trajectory_rows(model_info, trajectories["right"], **step_options)
     for key in (*movements.STAGES, "labels"):
-        held[key] = held[key][:shown]
-    held["right"] = held["right"][:, :shown]
+        trajectories[key] = trajectories[key][:shown]
+    trajectories["right"] = trajectories["right"][:, :shown]
     np.savez_compressed(
-        evaluation.path / _FILE, **held, epochs=np.array(number)
+        evaluation.path / _TRAJECTORIES_FILE, **trajectories, epochs=np.array(number)
     )
-    measurements.write(evaluation.path / "measurements.csv", rows)
+    measurements.write_rows(evaluation.path / "measurements.csv", rows)
 
 
-def _rows(
-    of: Subject, right: np.ndarray, *, epsilon: float, num_steps: int
+def _build_trajectory_rows(
+    model_info: ModelInfo, is_correct: np.ndarray, *, epsilon: float, num_steps: int
 ) -> list[Row]:
     """Returns TA, RA under FGSM, and TA after the opposite steps."""
-    clean, attacked, walked = (
-        binomial(float(own.sum()), own.size) for own in right
+    clean, attacked, after_steps = (
+        compute_accuracy(float(stage_correct.sum()), stage_correct.size)
+        for stage_correct in is_correct
     )
     attack = {"name": "fgsm", "epsilon": epsilon, "norm": "linf"}
-    end = of.such(images="X_n", step=num_steps, augmentation_step_size=epsilon)
+    end_info = model_info.with_parameters(
+        images="X_n", step=num_steps, augmentation_step_size=epsilon
+    )
     rows = [
-        of.row("test_accuracy", clean),
-        of.row("robust_accuracy", attacked, attack),
-        end.row("test_accuracy", walked),
+        model_info.build_row("test_accuracy", clean),
+        model_info.build_row("robust_accuracy", attacked, attack),
+        end_info.build_row("test_accuracy", after_steps),
     ]
-    return [dataclasses.replace(row, artifact=_FILE) for row in rows]
+    return [dataclasses.replace(row, artifact=_TRAJECTORIES_FILE) for row in rows]

@@ -12,13 +12,13 @@ from qup.components import artifacts
 from qup.components.artifacts import Examples, Model, ModelRun
 from qup.datasets import Dataset
 from qup.datasets import examples as files_of_examples
-from qup.subjects import Subject
+from qup.subjects import ModelInfo
 from qup.types import Recipe
 
-_BATCH = 500
+_EVALUATION_BATCH_SIZE = 500
 
 
-class Places(NamedTuple):
+class TrainingArtifacts(NamedTuple):
     """Where a training comes from and goes to.
 
     Attributes:
@@ -34,9 +34,9 @@ class Places(NamedTuple):
     previous: ModelRun | None
 
 
-def train(
+def train_classifier(
     examples: Examples,
-    places: Places,
+    training_artifacts: TrainingArtifacts,
     *,
     model_name: str,
     model_options: dict[str, Any],
@@ -52,7 +52,7 @@ def train(
 
     Args:
       examples: The images.
-      places: Artifacts and folders.
+      training_artifacts: Artifacts and folders.
       model_name: The architecture's registered name.
       model_options: Its keyword arguments.
       recipe: Fields of `Recipe`.
@@ -63,10 +63,10 @@ def train(
       row_parameters: What rows of the classifier tell beside all that.
       log_dir: TensorBoard's folder.
     """
-    model, run, state, previous = places
+    model, run, state, previous = training_artifacts
     if previous and not (state / "checkpoints").exists():
         shutil.copy2(previous.path / "history.json", state)
-        with files.replacing(state / "checkpoints") as partial:
+        with files.atomic_write(state / "checkpoints") as partial:
             shutil.copytree(previous.path / "checkpoints", partial)
     data = files_of_examples.read(examples.path)
     classifier = models.build(model_name, data.info, seed=seed, **model_options)
@@ -81,19 +81,19 @@ def train(
         adversary=adversary,
         seed=seed,
         directory=state / "checkpoints",
-        validate=lambda: _watch(classifier, data),
-        hook=curves.drawn("classifier", history, log_dir),
+        validate=lambda: _evaluate_monitor_split(classifier, data),
+        hook=curves.build_epoch_hook("classifier", history, log_dir),
     )
     name = data.info.name
-    subject = Subject(name, model_name, "CL", epochs, seed, row_parameters)
-    artifacts.save_classifier(classifier, subject, model)
+    model_info = ModelInfo(name, model_name, "CL", epochs, seed, row_parameters)
+    artifacts.save_classifier(classifier, model_info, model)
     shutil.copy2(state / "history.json", run.path)
     shutil.copytree(state / "checkpoints", run.path / "checkpoints")
     run.properties["content"] = model.properties["content"]
 
 
-def _watch(classifier: keras.Model, data: Dataset) -> dict[str, float]:
+def _evaluate_monitor_split(classifier: keras.Model, data: Dataset) -> dict[str, float]:
     """Returns the accuracy on the split that the curves show."""
-    split = data.info.watched
-    batches = data.evaluation_batches(split, _BATCH)
-    return {f"{split}_accuracy": evaluation.accuracy(classifier, batches).value}
+    split = data.info.monitor_split
+    batches = data.evaluation_batches(split, _EVALUATION_BATCH_SIZE)
+    return {f"{split}_accuracy": evaluation.evaluate_accuracy(classifier, batches).value}

@@ -27,14 +27,12 @@ def Combiner(
       through: What an attack differentiates, see `augmentation.combine`.
       row_parameters: What its rows tell beside the classifier's.
     """
-    network = artifacts.load_network(translator.path)
+    translator_network = artifacts.load_network(translator.path)
     augmented = augmentation.combine(
-        artifacts.load_network(classifier.path), network, through=through
+        artifacts.load_network(classifier.path), translator_network, attack_gradient_through=through
     )
-    subject = artifacts.subject(classifier.path).such(
-        **row_parameters,
-        through=through,
-        translator_parameters=network.count_params(),
+    model_info = artifacts.load_model_info(classifier.path).with_parameters(
+        **row_parameters, through=through, translator_parameters=translator_network.count_params()
     )
-    subject = dataclasses.replace(subject, classifier="ACL")
-    artifacts.save_classifier(augmented, subject, model)
+    model_info = dataclasses.replace(model_info, classifier="ACL")
+    artifacts.save_classifier(augmented, model_info, model)

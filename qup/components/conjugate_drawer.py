@@ -8,19 +8,19 @@ import numpy as np
 from qup import attacks, conjugate_measures, conjugates, measurements
 from qup.components import artifacts
 from qup.components.artifacts import Examples, Model, ModelEvaluation, Report
-from qup.conjugate_measures import WINDOWS, Measured
-from qup.conjugates import Field
+from qup.conjugate_measures import WINDOWS, ConjugateMeasures
+from qup.conjugates import AttackField
 from qup.datasets import examples as files_of_examples
 from qup.evaluation import Accuracy
 from qup.evidence_figures import conjugates as drawing
 from qup.measurements import Row
 from qup.orchestration import In, Out, component
-from qup.subjects import Subject
+from qup.subjects import ModelInfo
 from qup.types import LogitsFn
 
-_FILE = "conjugates.npz"
+_CONJUGATES_FILE = "conjugates.npz"
 # Only the first images are looked through for the one that is drawn.
-_LOOKED_AT = 500
+_NUM_CANDIDATES = 500
 
 
 @component
@@ -41,7 +41,7 @@ def ConjugateDrawer(
     Args:
       examples: The images.
       model: The classifier.
-      evaluation: Its rows, see `_rows`; and conjugates.npz, the arrays of
+      evaluation: Its rows, see `_build_conjugate_rows`; and conjugates.npz, the arrays of
         `evidence_figures.conjugates.draw`, the image before attacks as
         "clean", and its "image_id" and "image_label".
       report: conjugates.png.
@@ -54,40 +54,47 @@ def ConjugateDrawer(
     """
     data = files_of_examples.read(examples.path)
     classifier = artifacts.load_classifier(model.path)
-    subject = artifacts.subject(model.path).such(
+    model_info = artifacts.load_model_info(model.path).with_parameters(
         split=split, figure="table4", grey=grey
     )
-    images, labels, ids = data.arrays(split)
-    pixels = images[:_LOOKED_AT] / np.float32(255)
-    first = conjugates.choose(classifier, pixels, labels[:_LOOKED_AT], seed)
-    fields = conjugates.of_image(
-        classifier, pixels[first], int(labels[first]), epsilon=epsilon,
-        seed=seed,
-    )  # fmt: skip
+    images, labels, ids = data.get_arrays(split)
+    pixels = images[:_NUM_CANDIDATES] / np.float32(255)
+    row_index = conjugates.choose_image(classifier, pixels, labels[:_NUM_CANDIDATES], seed)
+    fields = conjugates.attack_image(
+        classifier, pixels[row_index], int(labels[row_index]), epsilon=epsilon, seed=seed
+    )
     names = data.info.class_names
-    arrays = _arrays(fields) | {
-        "clean": pixels[first], "class_names": np.array(names),
-        "image_id": ids[first], "image_label": labels[first],
-    }  # fmt: skip
-    right = _right(classifier, images, labels, num_images)
-    known = images[right] / np.float32(255), labels[right], ids[right]
+    arrays = _flatten_fields(fields) | {
+        "clean": pixels[row_index],
+        "class_names": np.array(names),
+        "image_id": ids[row_index],
+        "image_label": labels[row_index],
+    }
+    correct_rows = _find_correct_rows(classifier, images, labels, num_images)
+    correct_examples = (
+        images[correct_rows] / np.float32(255),
+        labels[correct_rows],
+        ids[correct_rows],
+    )
     rows: list[Row] = []
-    for name in conjugates.TABLE if right.size else ():
-        options = conjugates.options_of(name, epsilon=epsilon, seed=seed)
-        found = conjugate_measures.measured(
-            name, classifier, *known, grey=grey, **options
+    for name in conjugates.TABLE_4 if correct_rows.size else ():
+        options = conjugates.build_default_options(name, epsilon=epsilon, seed=seed)
+        measurement = conjugate_measures.measure_attack(
+            name, classifier, *correct_examples, grey=grey, **options
         )
-        rows += _rows(subject, found, _told(name, options))
-        arrays |= _spectra(name, found)
-    measurements.write(evaluation.path / "measurements.csv", rows)
-    np.savez(evaluation.path / _FILE, **arrays)
-    which = f"{split} image {ids[first]}, a {names[labels[first]]}"
-    title = f"{data.info.name}, {which}; epsilon {epsilon:.3g}"
-    figure = drawing.draw(arrays, title)
+        rows += _build_conjugate_rows(
+            model_info, measurement, _resolve_attack_parameters(name, options)
+        )
+        arrays |= _extract_relative_spectra(name, measurement)
+    measurements.write_rows(evaluation.path / "measurements.csv", rows)
+    np.savez(evaluation.path / _CONJUGATES_FILE, **arrays)
+    description = f"{split} image {ids[row_index]}, a {names[labels[row_index]]}"
+    title = f"{data.info.name}, {description}; epsilon {epsilon:.3g}"
+    figure = drawing.plot_conjugates(arrays, title)
     figure.savefig(report.path / "conjugates.png", dpi=120)
 
 
-def _arrays(fields: Mapping[str, Field]) -> dict[str, np.ndarray]:
+def _flatten_fields(fields: Mapping[str, AttackField]) -> dict[str, np.ndarray]:
     return {
         f"{name}_{key}": np.asarray(value)
         for name, field in fields.items()
@@ -96,39 +103,41 @@ def _arrays(fields: Mapping[str, Field]) -> dict[str, np.ndarray]:
     }
 
 
-def _spectra(name: str, found: Measured) -> dict[str, np.ndarray]:
+def _extract_relative_spectra(name: str, measurement: ConjugateMeasures) -> dict[str, np.ndarray]:
     return {
-        f"{name}_{field}_relative": averages.arrays()["relative"]
-        for field, averages in found.spectra.items()
+        f"{name}_{field}_relative": averages.to_arrays()["relative"]
+        for field, averages in measurement.spectra.items()
     }
 
 
-def _right(
+def _find_correct_rows(
     classifier: LogitsFn, images, labels, count: int, size: int = 100
 ) -> np.ndarray:
     """Returns the places of the first images that are classified rightly."""
-    found: list[int] = []
+    correct_rows: list[int] = []
     for start in range(0, len(labels), size):
-        if len(found) >= count:
+        if len(correct_rows) >= count:
             break
         rows = np.minimum(np.arange(start, start + size), len(labels) - 1)
         logits = np.asarray(classifier(images[rows] / np.float32(255)))
-        hit = rows[logits.argmax(-1) == labels[rows]]
-        found += [row for row in hit.tolist() if row not in found]
-    return np.array(found[:count], np.int64)
+        correct_in_batch = rows[logits.argmax(-1) == labels[rows]]
+        correct_rows += [row for row in correct_in_batch.tolist() if row not in correct_rows]
+    return np.array(correct_rows[:count], np.int64)
 
 
-def _told(name: str, options: dict) -> dict:
+def _resolve_attack_parameters(name: str, options: dict) -> dict:
     """Returns an attack's name, epsilon and options as rows tell them."""
-    told = dict(vars(attacks.method(name, **options)))
-    bounds = told.pop("bounds", (0.0, 1.0))
-    for place in ("seed", "xla"):
-        told.pop(place, None)
-    named = {"name": name, "epsilon": told.pop("epsilon", None)}
-    return {**named, **told, "pixel_clip": bounds is not None}
+    attack_parameters = dict(vars(attacks.build_method(name, **options)))
+    bounds = attack_parameters.pop("bounds", (0.0, 1.0))
+    for option in ("seed", "xla"):
+        attack_parameters.pop(option, None)
+    attack_identity = {"name": name, "epsilon": attack_parameters.pop("epsilon", None)}
+    return {**attack_identity, **attack_parameters, "pixel_clip": bounds is not None}
 
 
-def _rows(subject: Subject, found: Measured, attack: dict) -> list[Row]:
+def _build_conjugate_rows(
+    model_info: ModelInfo, measurement: ConjugateMeasures, attack: dict
+) -> list[Row]:
     """Returns the rows of one attack.
 
     "success_rate" in percent; of what was broken the means of
@@ -136,18 +145,16 @@ def _rows(subject: Subject, found: Measured, attack: dict) -> list[Row]:
     "conjugate_cosine"; and of the fields "perturbation" and "conjugate",
     where they are not 0, "high_frequency_ratio" in both windows.
     """
-    rows = [subject.row("success_rate", found.success, attack)]
-    for norm, size in found.norms.items():
-        rows.append(subject.row(f"perturbation_{norm}", size, attack))
-    if found.cosine is not None:
-        rows.append(subject.row("conjugate_cosine", found.cosine, attack))
-    for field, averages in found.spectra.items():
+    rows = [model_info.build_row("success_rate", measurement.success, attack)]
+    for norm, size in measurement.norms.items():
+        rows.append(model_info.build_row(f"perturbation_{norm}", size, attack))
+    if measurement.cosine is not None:
+        rows.append(model_info.build_row("conjugate_cosine", measurement.cosine, attack))
+    for field, averages in measurement.spectra.items():
         for window in WINDOWS:
-            mean, error, count = averages.high_frequency_ratio(window)
+            mean, error, count = averages.get_high_frequency_ratio(window)
             if count:
-                told = Accuracy(
-                    float(mean), float(error) if count > 1 else None, count
-                )
-                such = subject.such(field=field, window=window)
-                rows.append(such.row("high_frequency_ratio", told, attack))
-    return [dataclasses.replace(row, artifact=_FILE) for row in rows]
+                ratio = Accuracy(float(mean), float(error) if count > 1 else None, count)
+                field_info = model_info.with_parameters(field=field, window=window)
+                rows.append(field_info.build_row("high_frequency_ratio", ratio, attack))
+    return [dataclasses.replace(row, artifact=_CONJUGATES_FILE) for row in rows]

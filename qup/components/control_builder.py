@@ -8,12 +8,12 @@ from qup import models
 from qup.components import artifacts
 from qup.components.artifacts import Examples, Model
 from qup.datasets import examples as files_of_examples
-from qup.errors import unknown
+from qup.errors import make_unknown_error
 from qup.orchestration import In, Out, component
-from qup.subjects import Subject
+from qup.subjects import ModelInfo
 from qup.types import DatasetInfo
 
-KINDS = ("untrained", "constant")
+CONTROL_KINDS = ("untrained", "constant")
 
 
 @component
@@ -39,19 +39,19 @@ def ControlBuilder(
       seed: Of its initialisation.
       row_parameters: What its rows tell beside all that.
     """
-    if kind not in KINDS:
-        raise unknown("kind of control", kind, KINDS)
+    if kind not in CONTROL_KINDS:
+        raise make_unknown_error("kind of control", kind, CONTROL_KINDS)
     info = files_of_examples.read(examples.path).info
     network = models.build(model_name, info, seed=seed, **model_options)
     if kind == "constant":
-        network = _constant(info)
-    subject = Subject(info.name, model_name, "CL", 0, seed, row_parameters)
-    artifacts.save_unserved(network, subject, model)
+        network = _build_constant_classifier(info)
+    model_info = ModelInfo(info.name, model_name, "CL", 0, seed, row_parameters)
+    artifacts.save_unexported_classifier(network, model_info, model)
 
 
-def _constant(info: DatasetInfo) -> keras.Model:
+def _build_constant_classifier(info: DatasetInfo) -> keras.Model:
     image = keras.Input(info.image_shape, name="image")
-    logits = keras.layers.Dense(
-        info.num_classes, kernel_initializer="zeros", name="logits"
-    )(keras.layers.Flatten()(image))
+    logits = keras.layers.Dense(info.num_classes, kernel_initializer="zeros", name="logits")(
+        keras.layers.Flatten()(image)
+    )
     return keras.Model(image, logits, name="constant")

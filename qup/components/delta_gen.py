@@ -34,13 +34,16 @@ def DeltaGen(
       attack: Options of the attack on X_n, see `looks.on_trajectory`.
       seed: Of random starts.
     """
-    walked = augmentation.opposite_deltas(
+    computed_deltas = augmentation.compute_deltas(
         artifacts.load_network(model.path),
         files_of_examples.read(examples.path),
         shards,
-        attack=looks.bound(attack, seed=seed),
+        attack=looks.bind_attack(attack, seed=seed),
         **walk,
     )
-    walked.link(deltas.path)
-    counted = {"images": walked.num_images, "points": walked.trajectory}
-    (trajectory.path / "trajectory.json").write_text(json.dumps(counted))
+    computed_deltas.link(deltas.path)
+    trajectory_counts = {
+        "images": computed_deltas.num_images,
+        "points": computed_deltas.trajectory_counts,
+    }
+    (trajectory.path / "trajectory.json").write_text(json.dumps(trajectory_counts))

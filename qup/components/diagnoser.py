@@ -10,23 +10,16 @@ import numpy as np
 
 from qup import masking, measurements
 from qup.components import artifacts
-from qup.components.artifacts import (
-    Diagnosis,
-    Examples,
-    Model,
-    ModelEvaluation,
-)
+from qup.components.artifacts import Diagnosis, Examples, Model, ModelEvaluation
 from qup.datasets import examples as files_of_examples
 from qup.evaluation import Accuracy
 from qup.masking import finding
-from qup.masking.finding import Finding
+from qup.masking.finding import CheckResult
 from qup.orchestration import In, Out, component
-from qup.subjects import Subject
+from qup.subjects import ModelInfo
 
 _log = logging.getLogger("qup")
-_VALUES = {
-    finding.PASSED: 0.0, finding.FLAGGED: 1.0, finding.NOT_CHECKED: math.nan,
-}  # fmt: skip
+_STATUS_VALUES = {finding.PASSED: 0.0, finding.FLAGGED: 1.0, finding.NOT_CHECKED: math.nan}
 
 
 @component
@@ -57,59 +50,61 @@ def Diagnoser(
       seed: Of everything random.
     """
     data = files_of_examples.read(examples.path)
-    images, labels, _ = (a[:num_images] for a in data.arrays(split))
-    findings = masking.diagnose(
+    images, labels, _ = (a[:num_images] for a in data.get_arrays(split))
+    check_results = masking.diagnose(
         artifacts.load_classifier(model.path),
         images / np.float32(255),
         labels,
         epsilon=epsilon,
         batch_size=batch_size,
         seed=seed,
-        tick=lambda found: _log.info("%s: %s", found.name, found.status),
+        on_progress=lambda result: _log.info("%s: %s", result.name, result.status),
     )
-    told = [
+    result_records = [
         {
-            "name": found.name,
-            "status": found.status,
-            "words": found.words,
-            "values": {key: float(x) for key, x in found.values.items()},
-            "n": found.n,
+            "name": result.name,
+            "status": result.status,
+            "words": result.message,
+            "values": {key: float(x) for key, x in result.values.items()},
+            "n": result.n,
         }
-        for found in findings
+        for result in check_results
     ]
-    text = json.dumps({"epsilon": epsilon, "findings": told}, indent=1)
+    text = json.dumps({"epsilon": epsilon, "findings": result_records}, indent=1)
     (diagnosis.path / "findings.json").write_text(text, encoding="utf-8")
     arrays = {
-        f"{found.name}_{key}": value
-        for found in findings
-        for key, value in found.arrays.items()
+        f"{result.name}_{key}": value
+        for result in check_results
+        for key, value in result.arrays.items()
     }
     np.savez(diagnosis.path / "arrays.npz", **arrays)
-    _keep(artifacts.subject(model.path), split, epsilon, findings, evaluation)
+    _write_check_rows(
+        artifacts.load_model_info(model.path), split, epsilon, check_results, evaluation
+    )
 
 
-def _keep(
-    subject: Subject,
+def _write_check_rows(
+    model_info: ModelInfo,
     split: str,
     epsilon: float,
-    findings: Sequence[Finding],
+    check_results: Sequence[CheckResult],
     evaluation: ModelEvaluation,
 ) -> None:
     """Writes the findings as rows, their words beside them."""
-    subject = subject.such(split=split, evaluation="masking")
+    model_info = model_info.with_parameters(split=split, evaluation="masking")
     rows = [
         dataclasses.replace(
-            subject.such(check=found.name).row(
-                "masking", Accuracy(_VALUES[found.status], None, found.n)
+            model_info.with_parameters(check=result.name).build_row(
+                "masking", Accuracy(_STATUS_VALUES[result.status], None, result.n)
             ),
             epsilon=epsilon,
             artifact="masking.npz",
         )
-        for found in findings
+        for result in check_results
     ]
-    measurements.write(evaluation.path / "measurements.csv", rows)
+    measurements.write_rows(evaluation.path / "measurements.csv", rows)
     np.savez(
         evaluation.path / "masking.npz",
-        names=np.array([found.name for found in findings]),
-        words=np.array([found.words for found in findings]),
+        names=np.array([result.name for result in check_results]),
+        words=np.array([result.message for result in check_results]),
     )

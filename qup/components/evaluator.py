@@ -8,21 +8,16 @@ import numpy as np
 
 from qup import export, looks, measurements, progress
 from qup.components import artifacts
-from qup.components.artifacts import (
-    Examples,
-    Model,
-    ModelBlessing,
-    ModelEvaluation,
-)
+from qup.components.artifacts import Examples, Model, ModelBlessing, ModelEvaluation
 from qup.datasets import examples as files_of_examples
 from qup.errors import InputError
-from qup.evaluation import attacked
+from qup.evaluation import evaluate_attack
 from qup.orchestration import In, Out, component
 
 _log = logging.getLogger("qup")
 # Between the TA of a SavedModel and the one measured: rounding may turn an
 # image in a thousand that lies on the border.
-_TOLERANCE = 0.1
+_BLESSING_TOLERANCE = 0.1
 
 
 @component
@@ -54,57 +49,59 @@ def Evaluator(
     """
     data = files_of_examples.read(examples.path)
     classifier = artifacts.load_network(model.path)
-    subject = artifacts.subject(model.path).such(split=split)
+    model_info = artifacts.load_model_info(model.path).with_parameters(split=split)
     rows = []
-    for title, options, limit in looks.looks(attack):
-        _log.info("%s, epoch %d: %s", subject.classifier, subject.epochs, title)
-        batches = data.evaluation_batches(
-            split, attack["batch_size"], limit=limit
-        )
-        seen = progress.bar(
-            batches, title=title, total=len(batches), unit="batch"
-        )
-        found = attacked(
-            classifier, seen, looks.bound(options, seed=seed)
+    for title, options, max_images in looks.build_attack_conditions(attack):
+        _log.info("%s, epoch %d: %s", model_info.classifier, model_info.epochs, title)
+        batches = data.evaluation_batches(split, attack["batch_size"], max_images=max_images)
+        tracked_batches = progress.track(batches, title=title, total=len(batches), unit="batch")
+        accuracies = evaluate_attack(
+            classifier, tracked_batches, looks.bind_attack(options, seed=seed)
         )._asdict()
-        rows += subject.rows(found.pop("test_accuracy"), found, options)
+        rows += model_info.build_rows(accuracies.pop("test_accuracy"), accuracies, options)
     rows = list({row.key(): row for row in rows}.values())
-    measurements.write(evaluation.path / "measurements.csv", rows)
-    told = {"measured": rows[0].value, "served": None, "reason": ""}
+    measurements.write_rows(evaluation.path / "measurements.csv", rows)
+    blessing_record = {"measured": rows[0].value, "served": None, "reason": ""}
     if not check_export:
-        _keep(blessing, {**told, "reason": "not checked"}, blessed=False)
+        _write_blessing(blessing, {**blessing_record, "reason": "not checked"}, blessed=False)
         return
-    images, labels, _ = data.arrays(split)
+    images, labels, _ = data.get_arrays(split)
     try:
-        logits = export.served_logits(
+        logits = export.compute_served_logits(
             model.path / artifacts.SERVING,
             images,
             # Beside the outputs: the next start removes what a kill leaves.
             scratch=evaluation.path.parent,
         )
-        told["served"] = 100 * float(np.mean(logits.argmax(-1) == labels))
+        blessing_record["served"] = 100 * float(np.mean(logits.argmax(-1) == labels))
     except InputError as error:
         # What was measured stays; the model is not pushed.
-        told["reason"] = str(error)
-    _bless(blessing, told)
+        blessing_record["reason"] = str(error)
+    _bless_model(blessing, blessing_record)
 
 
-def _bless(blessing: ModelBlessing, told: dict[str, Any]) -> None:
+def _bless_model(blessing: ModelBlessing, blessing_record: dict[str, Any]) -> None:
     blessed = (
-        told["served"] is not None
-        and abs(told["served"] - told["measured"]) <= _TOLERANCE
+        blessing_record["served"] is not None
+        and abs(blessing_record["served"] - blessing_record["measured"]) <= _BLESSING_TOLERANCE
     )
-    _keep(blessing, told, blessed)
-    served = "none" if told["served"] is None else f"{told['served']:.2f}"
+    _write_blessing(blessing, blessing_record, blessed)
+    served_text = (
+        "none" if blessing_record["served"] is None else f"{blessing_record['served']:.2f}"
+    )
     _log.log(
         logging.INFO if blessed else logging.WARNING,
         "the SavedModel in a fresh process: test accuracy %s, %.2f measured%s",
-        served, told["measured"], told["reason"] and f"; {told['reason']}",
-    )  # fmt: skip
+        served_text,
+        blessing_record["measured"],
+        blessing_record["reason"] and f"; {blessing_record['reason']}",
+    )
 
 
-def _keep(blessing: ModelBlessing, told: dict[str, Any], blessed: bool) -> None:
+def _write_blessing(
+    blessing: ModelBlessing, blessing_record: dict[str, Any], blessed: bool
+) -> None:
     (blessing.path / ("BLESSED" if blessed else "NOT_BLESSED")).touch()
     blessing.properties["blessed"] = blessed
-    text = json.dumps(told, indent=1)
+    text = json.dumps(blessing_record, indent=1)
     (blessing.path / "blessing.json").write_text(text)

@@ -10,14 +10,14 @@ from qup import example, looks, measurements
 from qup.components import artifacts
 from qup.components.artifacts import Examples, Model, ModelEvaluation
 from qup.datasets import examples as files_of_examples
-from qup.evaluation import Accuracy, attacked
-from qup.example import Example
+from qup.evaluation import Accuracy, evaluate_attack
+from qup.example import AttackExample
 from qup.measurements import Row
 from qup.orchestration import In, Out, component
-from qup.subjects import Subject
+from qup.subjects import ModelInfo
 
 _log = logging.getLogger("qup")
-_FILE = "example.npz"
+_EXAMPLE_FILE = "example.npz"
 
 
 @component
@@ -51,41 +51,43 @@ def ExampleDrawer(
     """
     data = files_of_examples.read(examples.path)
     classifier = artifacts.load_classifier(model.path)
-    bound = looks.bound(attack, seed=seed)
+    bound_attack = looks.bind_attack(attack, seed=seed)
     size = min(batch_size, num_images or data.info.sizes[split])
-    batches = data.evaluation_batches(split, size, limit=num_images)
-    values = attacked(classifier, batches, bound)._asdict()
-    images, labels, ids = (a[:num_images] for a in data.arrays(split))
-    shown = example.show(
-        classifier, images, labels, ids, bound, batch_size=size
+    batches = data.evaluation_batches(split, size, max_images=num_images)
+    values = evaluate_attack(classifier, batches, bound_attack)._asdict()
+    images, labels, ids = (a[:num_images] for a in data.get_arrays(split))
+    attacked_example = example.find_example(
+        classifier, images, labels, ids, bound_attack, batch_size=size
     )
-    subject = artifacts.subject(model.path).such(split=split, figure="fig1")
-    rows = subject.rows(values.pop("test_accuracy"), values, attack)
-    rows += _confidences(subject, shown, data.info.class_names, attack)
-    arrays = shown.arrays(data.info.class_names)
-    np.savez(evaluation.path / _FILE, **arrays)
-    measurements.write(evaluation.path / "measurements.csv", rows)
-    _log.info("Fig. 1: image %d, %s", shown.id, example.RULES[shown.rule])
+    model_info = artifacts.load_model_info(model.path).with_parameters(split=split, figure="fig1")
+    rows = model_info.build_rows(values.pop("test_accuracy"), values, attack)
+    rows += _build_confidence_rows(model_info, attacked_example, data.info.class_names, attack)
+    arrays = attacked_example.to_arrays(data.info.class_names)
+    np.savez(evaluation.path / _EXAMPLE_FILE, **arrays)
+    measurements.write_rows(evaluation.path / "measurements.csv", rows)
+    _log.info(
+        "Fig. 1: image %d, %s", attacked_example.id, example.SELECTION_RULES[attacked_example.rule]
+    )
 
 
-def _confidences(
-    subject: Subject,
-    shown: Example,
+def _build_confidence_rows(
+    model_info: ModelInfo,
+    attacked_example: AttackExample,
     class_names: tuple[str, ...],
     attack: dict[str, Any],
 ) -> list[Row]:
     """Returns the two rows of the image; one image has no error."""
-    subject = subject.such(
-        image_id=shown.id, label=class_names[shown.label], rule=shown.rule
+    model_info = model_info.with_parameters(
+        image_id=attacked_example.id,
+        label=class_names[attacked_example.label],
+        rule=attacked_example.rule,
     )
     rows = [
-        subject.such(named=class_names[shown.clean_class]).row(
-            "clean_confidence", Accuracy(shown.clean_confidence, None, 1)
+        model_info.with_parameters(named=class_names[attacked_example.clean_class]).build_row(
+            "clean_confidence", Accuracy(attacked_example.clean_confidence, None, 1)
         ),
-        subject.such(named=class_names[shown.attacked_class]).row(
-            "attacked_confidence",
-            Accuracy(shown.attacked_confidence, None, 1),
-            attack,
+        model_info.with_parameters(named=class_names[attacked_example.attacked_class]).build_row(
+            "attacked_confidence", Accuracy(attacked_example.attacked_confidence, None, 1), attack
         ),
     ]
-    return [dataclasses.replace(row, artifact=_FILE) for row in rows]
+    return [dataclasses.replace(row, artifact=_EXAMPLE_FILE) for row in rows]

@@ -4,7 +4,7 @@ from qup import datasets
 from qup.components.artifacts import Examples
 from qup.datasets import examples as files_of_examples
 from qup.errors import InputError
-from qup.orchestration import Out, Place, component
+from qup.orchestration import Location, Out, component
 
 
 @component
@@ -18,9 +18,9 @@ def ExampleGen(
     test_size: int | None = None,
     validation_size: int = 0,
     seed: int = 0,
-    data_dir: Place[str | None] = None,
-    manual_dir: Place[str | None] = None,
-    scratch_dir: Place[str | None] = None,
+    data_dir: Location[str | None] = None,
+    manual_dir: Location[str | None] = None,
+    scratch_dir: Location[str | None] = None,
 ) -> None:
     """Writes the chosen images of a dataset.
 
@@ -50,9 +50,7 @@ def ExampleGen(
         seed=seed,
     )
     files_of_examples.write(data, examples.path)
-    if data.source_digest() != source:
-        raise InputError(
-            f"The files of {dataset} changed while they were read. Start again."
-        )
+    if data.compute_source_digest() != source:
+        raise InputError(f"The files of {dataset} changed while they were read. Start again.")
     for split, size in data.info.sizes.items():
         examples.properties[f"{split}_size"] = size

@@ -14,10 +14,10 @@ from qup.datasets import examples as files_of_examples
 from qup.measurements import Row
 from qup.measures import fourier, spectrum
 from qup.orchestration import In, Out, component
-from qup.subjects import Subject
+from qup.subjects import ModelInfo
 
 _log = logging.getLogger("qup")
-_ARTIFACT = "sensitivity.npz"
+_SENSITIVITY_FILE = "sensitivity.npz"
 
 
 @component
@@ -58,49 +58,60 @@ def FourierSensitivity(
     """
     data = files_of_examples.read(examples.path)
     size = min(batch_size, num_images or data.info.sizes[split])
-    found = fourier.sensitivity(
+    sensitivity = fourier.compute_sensitivity(
         artifacts.load_classifier(model.path),
-        data.evaluation_batches(split, size, limit=num_images),
+        data.evaluation_batches(split, size, max_images=num_images),
         norm=norm,
         reach=reach,
         bounds=(0.0, 1.0) if pixel_clip else None,
         seed=seed,
     )
-    subject = artifacts.subject(model.path).such(
-        split=split, norm=norm, reach=reach, pixel_clip=pixel_clip,
-        draw=seed, **(row_parameters or {}),
-    )  # fmt: skip
-    rows = _rows(subject, found)
-    measurements.write(evaluation.path / "measurements.csv", rows)
-    told = {**dataclasses.asdict(subject), "images": len(found.wrong)}
+    model_info = artifacts.load_model_info(model.path).with_parameters(
+        split=split,
+        norm=norm,
+        reach=reach,
+        pixel_clip=pixel_clip,
+        draw=seed,
+        **(row_parameters or {}),
+    )
+    rows = _build_sensitivity_rows(model_info, sensitivity)
+    measurements.write_rows(evaluation.path / "measurements.csv", rows)
+    metadata = {**dataclasses.asdict(model_info), "images": len(sensitivity.incorrect)}
     np.savez(
-        evaluation.path / _ARTIFACT, error=found.error, clean=found.clean,
-        told=np.array(json.dumps(told, sort_keys=True)),
-    )  # fmt: skip
+        evaluation.path / _SENSITIVITY_FILE,
+        error=sensitivity.error,
+        clean=sensitivity.clean,
+        told=np.array(json.dumps(metadata, sort_keys=True)),
+    )
 
 
-def _rows(subject: Subject, found: fourier.Sensitivity) -> list[Row]:
+def _build_sensitivity_rows(
+    model_info: ModelInfo, sensitivity: fourier.SensitivityMap
+) -> list[Row]:
     rows = []
-    for band, values in _bands(found).items():
-        value = robustness.mean(100.0 * values)
-        row = subject.such(band=band).row("fourier_error", value)
-        rows.append(dataclasses.replace(row, artifact=_ARTIFACT))
+    for band, values in _compute_band_errors(sensitivity).items():
+        value = robustness.compute_mean(100.0 * values)
+        row = model_info.with_parameters(band=band).build_row("fourier_error", value)
+        rows.append(dataclasses.replace(row, artifact=_SENSITIVITY_FILE))
         _log.info(
-            "%s, epoch %d: errors, %s: %.2f percent", subject.model,
-            subject.epochs, band, row.value,
-        )  # fmt: skip
+            "%s, epoch %d: errors, %s: %.2f percent",
+            model_info.model,
+            model_info.epochs,
+            band,
+            row.value,
+        )
     return rows
 
 
-def _bands(found: fourier.Sensitivity) -> dict[str, np.ndarray]:
+def _compute_band_errors(sensitivity: fourier.SensitivityMap) -> dict[str, np.ndarray]:
     """Returns each image's share of errors, float64 [n], by band."""
-    shape = found.error.shape
-    inside = np.zeros(shape, bool)
-    inside[spectrum.window(shape, "symmetric")] = True
-    rows, columns = found.frequencies.T
-    low = inside[rows + shape[0] // 2, columns + shape[1] // 2]
-    bands = {"clean": found.wrong}
-    for name, chosen in (("low", low), ("high", ~low)):
-        if chosen.any():
-            bands[name] = found.per_image[:, chosen].mean(1)
+    shape = sensitivity.error.shape
+    in_window = np.zeros(shape, bool)
+    in_window[spectrum.compute_window(shape, "symmetric")] = True
+    rows, columns = sensitivity.frequencies.T
+    low = in_window[rows + shape[0] // 2, columns + shape[1] // 2]
+    bands = {"clean": sensitivity.incorrect}
+    for name, in_band in (("low", low), ("high", ~low)):
+        if in_band.any():
+            bands[name] = sensitivity.per_image[:, in_band].mean(1)
     return bands

@@ -6,20 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from qup import (
-    imagenet_distortions,
-    imagenet_folder,
-    imagenet_rows,
-    measurements,
-)
+from qup import imagenet_distortions, imagenet_folder, imagenet_rows, measurements
 from qup.components.artifacts import ModelEvaluation
 from qup.errors import InputError
 from qup.imagenet import building, networks
-from qup.orchestration import Out, Place, component
-from qup.subjects import Subject
+from qup.orchestration import Location, Out, component
+from qup.subjects import ModelInfo
 
 _log = logging.getLogger("qup")
-_FILE = "distortions.npz"
+_DISTORTIONS_FILE = "distortions.npz"
 
 
 @component
@@ -29,8 +24,8 @@ def ImageNetAnalyzer(
     network: str,
     images: str,
     weights: str,
-    images_dir: Place[str],
-    weights_dir: Place[str | None] = None,
+    images_dir: Location[str],
+    weights_dir: Location[str | None] = None,
     measuring: dict[str, Any] | None = None,
     dataset: str = "imagenet",
     num_images: int = 1000,
@@ -55,41 +50,46 @@ def ImageNetAnalyzer(
       image_size: Pixels a side; None for what Su et al. took.
       seed: Of random weights, targets and samples.
     """
-    asked = imagenet_distortions.asked(measuring or {}, seed)
-    classifier = building.build(
+    measurement_options = imagenet_distortions.parse_options(measuring or {}, seed)
+    classifier = building.build_model(
         network, weights_dir=weights_dir, image_size=image_size, seed=seed
     )
     size = classifier.input_shape[1]
-    seen = imagenet_folder.read(images_dir, image_size=size, limit=num_images)
-    known = building.weights_digest(network, weights_dir)
-    if (seen.digest, known) != (images, weights):
+    image_set = imagenet_folder.read(images_dir, image_size=size, max_images=num_images)
+    actual_weights = building.compute_weights_digest(network, weights_dir)
+    if (image_set.digest, actual_weights) != (images, weights):
         raise InputError(
             f"The images in {images_dir}, or the weights of {network}, are "
             "not those that were asked for. If files are still being copied, "
             "wait, and start again."
         )
-    found = imagenet_distortions.measure(classifier, seen, asked)
-    subject = _subject(network, dataset, size, weights, seed)
-    rows = imagenet_rows.rows_of(
-        subject.such(num_images=len(seen.ids), image_files=images[:12]),
-        found,
-        asked,
+    distortions = imagenet_distortions.measure_distortions(
+        classifier, image_set, measurement_options
     )
-    np.savez(evaluation.path / _FILE, **found.arrays(seen))
-    rows = [dataclasses.replace(row, artifact=_FILE) for row in rows]
-    measurements.write(evaluation.path / "measurements.csv", rows)
+    model_info = _describe_imagenet_model(network, dataset, size, weights, seed)
+    rows = imagenet_rows.build_distortion_rows(
+        model_info.with_parameters(num_images=len(image_set.ids), image_files=images[:12]),
+        distortions,
+        measurement_options,
+    )
+    np.savez(evaluation.path / _DISTORTIONS_FILE, **distortions.to_arrays(image_set))
+    rows = [dataclasses.replace(row, artifact=_DISTORTIONS_FILE) for row in rows]
+    measurements.write_rows(evaluation.path / "measurements.csv", rows)
     _log.info(
-        "%s: top-1 %.2f of %d, %d attacked", network, found.accuracy.value,
-        found.accuracy.n, len(found.chosen),
-    )  # fmt: skip
+        "%s: top-1 %.2f of %d, %d attacked",
+        network,
+        distortions.accuracy.value,
+        distortions.accuracy.n,
+        len(distortions.chosen),
+    )
 
 
-def _subject(
+def _describe_imagenet_model(
     name: str, dataset: str, size: int, weights: str, seed: int
-) -> Subject:
+) -> ModelInfo:
     """Returns the network; a pre-trained one's epochs are not known: 0."""
-    network = networks.get(name)
-    return Subject(
+    model_entry = networks.get_model(name)
+    return ModelInfo(
         dataset=dataset,
         model=name,
         classifier="CL",
@@ -97,8 +97,8 @@ def _subject(
         seed=seed,
         parameters={
             "split": "validation",
-            "family": network.family,
-            "num_parameters": network.parameters,
+            "family": model_entry.family,
+            "num_parameters": model_entry.parameters,
             "image_size": size,
             "weights": weights[:12],
         },

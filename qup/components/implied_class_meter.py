@@ -7,22 +7,16 @@ from typing import Any
 import keras
 import numpy as np
 
-from qup import (
-    class_templates,
-    implied_classes,
-    looks,
-    measurements,
-    translator_errors,
-)
+from qup import class_templates, implied_classes, looks, measurements, translator_errors
 from qup.components import artifacts
 from qup.components.artifacts import Deltas, Examples, Model, ModelEvaluation
 from qup.datasets import examples as files_of_examples
-from qup.deltas import Deltas as Pairs
-from qup.implied_classes import Reader
+from qup.deltas import DeltaDataset as Pairs
+from qup.implied_classes import LabelReader
 from qup.orchestration import In, Out, component
 from qup.types import Attack, Batch
 
-_TEMPLATES = "templates.npz"
+_TEMPLATES_FILE = "templates.npz"
 
 
 @component
@@ -59,49 +53,46 @@ def ImpliedClassMeter(
     """
     data, pairs = files_of_examples.read(examples.path), Pairs.open(deltas.path)
     classifier = artifacts.load_network(model.path)
-    templates = class_templates.class_means(
-        pairs, class_templates.known_labels(data), data.info.num_classes
+    templates = class_templates.compute_class_means(
+        pairs, class_templates.load_labels_by_id(data), data.info.num_classes
     )
-    np.savez(evaluation.path / _TEMPLATES, templates=templates)
-    network = artifacts.load_network(translator.path)
-    readers = _readers(classifier, network, pairs, templates)
-    options = looks.options(attack)
+    np.savez(evaluation.path / _TEMPLATES_FILE, templates=templates)
+    translator_network = artifacts.load_network(translator.path)
+    label_readers = _build_label_readers(classifier, translator_network, pairs, templates)
+    options = looks.build_attack_options(attack)
     size = min(attack["batch_size"], num_images or data.info.sizes[split])
-    clean = data.evaluation_batches(split, size, limit=num_images)
-    attacked = _attacked(
-        artifacts.load_network(augmented.path),
-        clean,
-        looks.bound(options, seed=seed),
+    clean = data.evaluation_batches(split, size, max_images=num_images)
+    attacked_batches = _iterate_attacked_batches(
+        artifacts.load_network(augmented.path), clean, looks.bind_attack(options, seed=seed)
     )
-    subject = artifacts.subject(augmented.path).such(split=split)
+    model_info = artifacts.load_model_info(augmented.path).with_parameters(split=split)
     rows = []
-    for batches, how in ((clean, None), (attacked, options)):
-        found = implied_classes.implied_accuracies(readers, classifier, batches)
-        for (reader, images), accuracy in found.items():
-            one = subject.such(read_by=reader, images=images)
-            row = one.row("implied_class_accuracy", accuracy, how)
-            rows.append(dataclasses.replace(row, artifact=_TEMPLATES))
-    measurements.write(evaluation.path / "measurements.csv", rows)
+    for batches, attack_options in ((clean, None), (attacked_batches, options)):
+        accuracies = implied_classes.evaluate_label_readers(label_readers, classifier, batches)
+        for (reader, images), accuracy in accuracies.items():
+            reader_info = model_info.with_parameters(read_by=reader, images=images)
+            row = reader_info.build_row("implied_class_accuracy", accuracy, attack_options)
+            rows.append(dataclasses.replace(row, artifact=_TEMPLATES_FILE))
+    measurements.write_rows(evaluation.path / "measurements.csv", rows)
 
 
-def _readers(
-    classifier: keras.Model,
-    translator: keras.Model,
-    pairs: Pairs,
-    templates: np.ndarray,
-) -> dict[str, Reader]:
-    target = translator_errors.taught(classifier, pairs, templates)
+def _build_label_readers(
+    classifier: keras.Model, translator: keras.Model, pairs: Pairs, templates: np.ndarray
+) -> dict[str, LabelReader]:
+    compute_target = translator_errors.build_target_fn(classifier, pairs, templates)
     return {
-        **implied_classes.readers(classifier, translator, templates),
-        "delta_of_true_label": lambda batch: class_templates.nearest(
-            target(batch), templates
+        **implied_classes.build_label_readers(classifier, translator, templates),
+        "delta_of_true_label": lambda batch: class_templates.find_nearest_template(
+            compute_target(batch), templates
         ),
     }
 
 
-def _attacked(
-    pair: keras.Model, batches: Iterable[Batch], attack: Attack
+def _iterate_attacked_batches(
+    augmented_classifier: keras.Model, batches: Iterable[Batch], attack: Attack
 ) -> Iterator[Batch]:
     for batch in batches:
-        moved = attack(pair, batch["image"], batch["label"], ids=batch["id"])
-        yield {**batch, "image": moved}
+        attacked_images = attack(
+            augmented_classifier, batch["image"], batch["label"], ids=batch["id"]
+        )
+        yield {**batch, "image": attacked_images}

@@ -11,13 +11,11 @@ from qup.components.artifacts import Examples, Model
 from qup.datasets import examples as files_of_examples
 from qup.orchestration import In, Out, component
 
-_BATCH = 500
+_PREDICTION_BATCH_SIZE = 500
 
 
 @component
-def LabelPredictor(
-    examples: In[Examples], model: In[Model], predicted: Out[Examples]
-) -> None:
+def LabelPredictor(examples: In[Examples], model: In[Model], predicted: Out[Examples]) -> None:
     """Replaces the labels of the training images by predicted ones.
 
     What is walked with them knows nothing of the true labels but what the
@@ -33,7 +31,7 @@ def LabelPredictor(
     classes = np.concatenate(
         [
             tf.argmax(compilation.predict(classifier, batch["image"]), -1)
-            for batch in data.evaluation_batches("train", _BATCH)
+            for batch in data.evaluation_batches("train", _PREDICTION_BATCH_SIZE)
         ]
     )
     shutil.copytree(examples.path, predicted.path, dirs_exist_ok=True)

@@ -9,9 +9,7 @@ from qup.orchestration import In, Out, component
 
 
 @component
-def LabelShuffler(
-    examples: In[Examples], shuffled: Out[Examples], *, seed: int = 0
-) -> None:
+def LabelShuffler(examples: In[Examples], shuffled: Out[Examples], *, seed: int = 0) -> None:
     """Permutes the labels of the training images; each class keeps its size.
 
     Args:
@@ -22,7 +20,5 @@ def LabelShuffler(
     shutil.copytree(examples.path, shuffled.path, dirs_exist_ok=True)
     path = shuffled.path / "Split-train" / "labels.npy"
     labels = np.load(path)
-    np.save(
-        path, np.random.default_rng([seed, len(labels)]).permutation(labels)
-    )
+    np.save(path, np.random.default_rng([seed, len(labels)]).permutation(labels))
     shuffled.properties.update(examples.properties)

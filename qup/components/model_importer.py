@@ -5,8 +5,8 @@ import pathlib
 from qup import model_files
 from qup.components import artifacts
 from qup.components.artifacts import Model
-from qup.orchestration import Out, Place, component
-from qup.subjects import Subject
+from qup.orchestration import Location, Out, component
+from qup.subjects import ModelInfo
 
 
 @component
@@ -18,7 +18,7 @@ def ModelImporter(
     name: str,
     image_shape: list[int] | None = None,
     num_classes: int | None = None,
-    source: Place[str],
+    source: Location[str],
 ) -> None:
     """Copies a .keras file or a SavedModel.
 
@@ -32,10 +32,10 @@ def ModelImporter(
       num_classes: How many classes it must tell apart at least.
       source: The file or the folder.
     """
-    subject = Subject(dataset, name, "CL", 0, 0, {"imported": content[:16]})
+    model_info = ModelInfo(dataset, name, "CL", 0, 0, {"imported": content[:16]})
     path = pathlib.Path(source)
-    artifacts.import_classifier(path, subject, model)
+    artifacts.import_classifier(path, model_info, model)
     if image_shape is not None:
         classifier = artifacts.load_classifier(model.path)
-        model_files.check(classifier, path, image_shape, num_classes or 1)
+        model_files.check_model(classifier, path, image_shape, num_classes or 1)
     model.properties["content"] = content

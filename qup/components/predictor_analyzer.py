@@ -14,10 +14,10 @@ from qup.orchestration import In, Out, component
 from qup.types import LogitsFn
 
 # Value of the parameter "evaluation" of these rows.
-EVALUATION = "predictors"
-_ARRAYS = "predictors.npz"
+PREDICTORS_EVALUATION = "predictors"
+_PREDICTORS_FILE = "predictors.npz"
 # How CLEVER samples unless told.
-_SAMPLING = {"num_batches": 50, "num_samples": 256, "radius": 0.1}
+_CLEVER_DEFAULTS = {"num_batches": 50, "num_samples": 256, "radius": 0.1}
 
 
 @component
@@ -53,44 +53,44 @@ def PredictorAnalyzer(
     """
     data = files_of_examples.read(examples.path)
     classifier = artifacts.load_classifier(model.path)
-    subject = artifacts.subject(model.path)
-    subject = subject.such(evaluation=EVALUATION, split=split)
-    batches = data.evaluation_batches(split, batch_size, limit=num_images)
-    arrays = predictors.measured(classifier, batches)
+    model_info = artifacts.load_model_info(model.path)
+    model_info = model_info.with_parameters(evaluation=PREDICTORS_EVALUATION, split=split)
+    batches = data.evaluation_batches(split, batch_size, max_images=num_images)
+    arrays = predictors.compute_predictors(classifier, batches)
     rows = [
-        subject.row(name, robustness.mean(_finite(arrays[name])))
-        for name in predictors.NAMES
-        if len(_finite(arrays[name]))
+        model_info.build_row(name, robustness.compute_mean(_select_finite(arrays[name])))
+        for name in predictors.PREDICTORS
+        if len(_select_finite(arrays[name]))
     ]
-    sampling = {**_SAMPLING, **clever}
+    sampling = {**_CLEVER_DEFAULTS, **clever}
     if count := sampling.pop("num_images"):
-        scores = _clever(
-            classifier, data, split, count,
-            batch_size=batch_size, seed=seed, **sampling,
-        )  # fmt: skip
-        arrays["clever_linf"] = scores
-        told = {f"clever_{name}": value for name, value in sampling.items()}
-        mean = robustness.mean(scores)
-        rows.append(
-            subject.such(**told, clever_seed=seed).row("clever_linf", mean)
+        scores = _compute_clever_scores(
+            classifier, data, split, count, batch_size=batch_size, seed=seed, **sampling
         )
-    np.savez(evaluation.path / _ARRAYS, **arrays)
-    rows = [dataclasses.replace(row, artifact=_ARRAYS) for row in rows]
-    measurements.write(evaluation.path / "measurements.csv", rows)
+        arrays["clever_linf"] = scores
+        clever_parameters = {f"clever_{name}": value for name, value in sampling.items()}
+        mean = robustness.compute_mean(scores)
+        rows.append(
+            model_info.with_parameters(**clever_parameters, clever_seed=seed).build_row(
+                "clever_linf", mean
+            )
+        )
+    np.savez(evaluation.path / _PREDICTORS_FILE, **arrays)
+    rows = [dataclasses.replace(row, artifact=_PREDICTORS_FILE) for row in rows]
+    measurements.write_rows(evaluation.path / "measurements.csv", rows)
 
 
-def _finite(values: np.ndarray) -> np.ndarray:
+def _select_finite(values: np.ndarray) -> np.ndarray:
     """Returns the finite ones, float64."""
     return values[np.isfinite(values)].astype(np.float64)
 
 
-def _clever(
+def _compute_clever_scores(
     classifier: LogitsFn, data: Dataset, split: str, count: int, **options: Any
 ) -> np.ndarray:
     """Returns the untargeted scores of the first images, float64 [n]."""
-    images, labels, ids = (part[:count] for part in data.arrays(split))
-    found = measures.clever(
-        classifier, images / np.float32(255), labels, ids=ids, norm="linf",
-        **options,
-    )  # fmt: skip
-    return found.untargeted
+    images, labels, ids = (array[:count] for array in data.get_arrays(split))
+    clever_result = measures.clever(
+        classifier, images / np.float32(255), labels, ids=ids, norm="linf", **options
+    )
+    return clever_result.untargeted

@@ -36,35 +36,41 @@ def Pusher(
     """
     blessed = bool(blessing.properties["blessed"])
     pushed.properties["pushed"] = blessed
-    told = {"destination": destination, "version": None}
+    push_record = {"destination": destination, "version": None}
     if blessed:
         folder = pathlib.Path(destination)
-        with files.explained(folder):
+        with files.wrap_os_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        with processes.locked(folder / ".qup.lock", lambda: None):
-            told["version"] = _push(model, folder, version)
+        with processes.hold_lock(folder / ".qup.lock", lambda: None):
+            push_record["version"] = _push_version(model, folder, version)
     else:
         _log.warning("%s is not pushed: it is not blessed", destination)
-    (pushed.path / "pushed.json").write_text(json.dumps(told, indent=1))
+    (pushed.path / "pushed.json").write_text(json.dumps(push_record, indent=1))
 
 
-def _push(model: Model, folder: pathlib.Path, wanted: int) -> int:
+def _push_version(model: Model, folder: pathlib.Path, requested_version: int) -> int:
     """Returns the version that holds the model; pushes it where none does."""
-    held = {
-        int(path.name): export.marked(path)
+    existing_versions = {
+        int(path.name): export.read_fingerprint(path)
         for path in folder.iterdir()
         # Longer numbers are none that a server would take.
         if re.fullmatch("[0-9]{1,18}", path.name)
     }
-    same = [n for n in held if held[n] == model.properties["content"]]
-    version = wanted
-    if same:
-        version = wanted if wanted in same else max(same)
-        if export.intact(folder / str(version)):
+    identical_versions = [
+        n for n in existing_versions if existing_versions[n] == model.properties["content"]
+    ]
+    version = requested_version
+    if identical_versions:
+        version = (
+            requested_version
+            if requested_version in identical_versions
+            else max(identical_versions)
+        )
+        if export.is_intact(folder / str(version)):
             return version
         _log.warning("%s is damaged: it is pushed again", folder / str(version))
-    elif wanted in held:
-        version = max(held) + 1
+    elif requested_version in existing_versions:
+        version = max(existing_versions) + 1
     exported = model.path / artifacts.SERVING
-    _log.info("pushed to %s", export.push(exported, folder, version=version))
+    _log.info("pushed to %s", export.push_saved_model(exported, folder, version=version))
     return version

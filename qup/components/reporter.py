@@ -11,9 +11,7 @@ from qup.orchestration import In, Out, component
 
 @component
 def Reporter(
-    evaluations: In[list[ModelEvaluation]],
-    analyses: In[list[ModelAnalysis]],
-    report: Out[Report],
+    evaluations: In[list[ModelEvaluation]], analyses: In[list[ModelAnalysis]], report: Out[Report]
 ) -> None:
     """Puts together what a run measured.
 
@@ -24,16 +22,16 @@ def Reporter(
         classifier, images-epoch-*.png and trajectory-epoch-*.png.
     """
     rows = []
-    for held in (*evaluations, *analyses):
-        rows += measurements.read(held.path / "measurements.csv")
+    for source in (*evaluations, *analyses):
+        rows += measurements.read_rows(source.path / "measurements.csv")
     # What they name is not beside the table.
     rows = [dataclasses.replace(row, artifact="") for row in rows]
-    measurements.write(report.path / "measurements.csv", rows)
+    measurements.write_rows(report.path / "measurements.csv", rows)
     for analysis in analyses:
-        own = measurements.read(analysis.path / "measurements.csv")
-        name = f"epoch-{own[0].epochs}.png"
-        figure = figures.trajectory(own)
+        analysis_rows = measurements.read_rows(analysis.path / "measurements.csv")
+        name = f"epoch-{analysis_rows[0].epochs}.png"
+        figure = figures.plot_trajectory(analysis_rows)
         figure.savefig(report.path / f"trajectory-{name}", dpi=120)
         with np.load(analysis.path / "images.npz") as arrays:
-            sheet = figures.sheet(figures.stages(arrays))
-        sheet.savefig(report.path / f"images-{name}", dpi=120)
+            sheet_figure = figures.plot_stage_images(figures.build_stage_images(arrays))
+        sheet_figure.savefig(report.path / f"images-{name}", dpi=120)

@@ -9,15 +9,15 @@ import numpy as np
 from qup import measurements
 from qup.components import artifacts
 from qup.components.artifacts import Examples, Model, ModelEvaluation
-from qup.components.response_view import View
+from qup.components.response_view import ResponsePoints
 from qup.datasets import examples as files_of_examples
 from qup.errors import InputError
 from qup.evaluation import Accuracy
 from qup.measurements import Row
 from qup.orchestration import In, Out, component
-from qup.subjects import Subject
+from qup.subjects import ModelInfo
 
-_ARTIFACT = "response.npz"
+_RESPONSE_FILE = "response.npz"
 
 
 @component
@@ -65,72 +65,78 @@ def ResponseAnalyzer(
       InputError: Two snapshots of one epoch, or of several networks.
     """
     data = files_of_examples.read(examples.path)
-    view = View.of(data, split, num_images, centred)
-    further = {"split": split, "centred": centred, **(row_parameters or {})}
-    size, found = min(batch_size, view.n), []
-    for subject, model in _ordered(models):
+    image_points = ResponsePoints.from_dataset(data, split, num_images, centred)
+    parameters = {"split": split, "centred": centred, **(row_parameters or {})}
+    size, snapshot_errors = min(batch_size, image_points.n), []
+    for model_info, model in _sort_snapshots(models):
         classifier = artifacts.load_classifier(model.path)
-        batches = data.evaluation_batches(split, size, limit=view.n)
-        errors = view.errors(classifier, batches, widths, frequencies)
-        found.append((subject.such(**further), errors))
-    rows = [row for pair in found for row in _rows(*pair, widths, view.n)]
-    measurements.write(evaluation.path / "measurements.csv", rows)
+        batches = data.evaluation_batches(split, size, max_images=image_points.n)
+        errors = image_points.compute_errors(classifier, batches, widths, frequencies)
+        snapshot_errors.append((model_info.with_parameters(**parameters), errors))
+    rows = [
+        row
+        for info_and_errors in snapshot_errors
+        for row in _build_response_rows(*info_and_errors, widths, image_points.n)
+    ]
+    measurements.write_rows(evaluation.path / "measurements.csv", rows)
     np.savez(
-        evaluation.path / _ARTIFACT, **_arrays(found, view.n),
-        widths=np.array(widths), distance=view.distance,
+        evaluation.path / _RESPONSE_FILE,
+        **_stack_snapshots(snapshot_errors, image_points.n),
+        widths=np.array(widths),
+        distance=image_points.distance,
         frequencies=np.arange(1, frequencies + 1),
-    )  # fmt: skip
+    )
 
 
-def _arrays(
-    found: list[tuple[Subject, dict[str, np.ndarray]]], images: int
+def _stack_snapshots(
+    snapshot_errors: list[tuple[ModelInfo, dict[str, np.ndarray]]], images: int
 ) -> dict[str, np.ndarray]:
     """Returns what was found, stacked over epochs, and of what."""
-    first, one = found[0]
-    arrays = {key: np.stack([own[key] for _, own in found]) for key in one}
-    told = {**dataclasses.asdict(first), "images": images}
-    told.pop("epochs")
+    first_info, first_errors = snapshot_errors[0]
+    arrays = {key: np.stack([errors[key] for _, errors in snapshot_errors]) for key in first_errors}
+    metadata = {**dataclasses.asdict(first_info), "images": images}
+    metadata.pop("epochs")
     return {
         **arrays,
         # They do not depend on the network.
-        "target": one["target"],
-        "noise": one["noise"],
-        "epochs": np.array([subject.epochs for subject, _ in found]),
-        "told": np.array(json.dumps(told, sort_keys=True)),
+        "target": first_errors["target"],
+        "noise": first_errors["noise"],
+        "epochs": np.array([model_info.epochs for model_info, _ in snapshot_errors]),
+        "told": np.array(json.dumps(metadata, sort_keys=True)),
     }
 
 
-def _ordered(models: list[Model]) -> list[tuple[Subject, Model]]:
+def _sort_snapshots(models: list[Model]) -> list[tuple[ModelInfo, Model]]:
     """Returns the snapshots of one training by their epochs."""
-    named = [(artifacts.subject(model.path), model) for model in models]
-    named.sort(key=lambda pair: pair[0].epochs)
-    epochs = [s.epochs for s, _ in named]
-    alike = {(s.dataset, s.model, s.classifier, s.seed) for s, _ in named}
-    if len(alike) != 1 or len(set(epochs)) < len(epochs):
+    snapshots = [(artifacts.load_model_info(model.path), model) for model in models]
+    snapshots.sort(key=lambda snapshot: snapshot[0].epochs)
+    epochs = [s.epochs for s, _ in snapshots]
+    trainings = {(s.dataset, s.model, s.classifier, s.seed) for s, _ in snapshots}
+    if len(trainings) != 1 or len(set(epochs)) < len(epochs):
         raise InputError(
             "Snapshots must be of one training, each of another epoch; got "
-            f"{sorted(alike)} at epochs {epochs}. Give one network's."
+            f"{sorted(trainings)} at epochs {epochs}. Give one network's."
         )
-    return named
+    return snapshots
 
 
-def _rows(
-    subject: Subject, found: dict[str, np.ndarray], widths: list[float], n: int
+def _build_response_rows(
+    model_info: ModelInfo, errors: dict[str, np.ndarray], widths: list[float], n: int
 ) -> list[Row]:
-    told = []
-    for place, width in enumerate(widths):
+    row_specs = []
+    for index, width in enumerate(widths):
         for band in ("low", "high"):
             parameters = {"method": "filter", "width": width, "band": band}
-            told.append((band, place, parameters))
-    for place in range(len(found["line"])):
-        parameters = {"method": "line", "frequency": place + 1}
-        told.append(("line", place, parameters))
+            row_specs.append((band, index, parameters))
+    for index in range(len(errors["line"])):
+        parameters = {"method": "line", "frequency": index + 1}
+        row_specs.append(("line", index, parameters))
     rows = []
-    for key, place, parameters in told:
-        value, error = found[key][place], found[f"{key}_stderr"][place]
+    for curve, index, parameters in row_specs:
+        value, error = errors[curve][index], errors[f"{curve}_stderr"][index]
         error = float(error) if np.isfinite(error) else None
-        one = subject.such(**parameters)
+        row_info = model_info.with_parameters(**parameters)
         if np.isfinite(value):
             accuracy = Accuracy(float(value), error, n)
-            rows.append(one.row("response_error", accuracy))
-    return [dataclasses.replace(row, artifact=_ARTIFACT) for row in rows]
+            rows.append(row_info.build_row("response_error", accuracy))
+    return [dataclasses.replace(row, artifact=_RESPONSE_FILE) for row in rows]

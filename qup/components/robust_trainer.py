@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from qup.adversarial_training import Adversary
+from qup.adversarial_training import AdversarialTraining
 from qup.components import classifier_training
 from qup.components.artifacts import Examples, Model, ModelRun
-from qup.components.classifier_training import Places
-from qup.orchestration import In, Out, Place, StatefulDir, component
+from qup.components.classifier_training import TrainingArtifacts
+from qup.orchestration import In, Location, Out, StatefulDir, component
 
 
 @component
@@ -25,7 +25,7 @@ def RobustTrainer(
     epochs: int,
     seed: int = 0,
     row_parameters: dict[str, Any],
-    log_dir: Place[str | None] = None,
+    log_dir: Location[str | None] = None,
 ) -> None:
     """Trains a classifier as `Trainer` does, by PGD-AT or TRADES.
 
@@ -49,17 +49,17 @@ def RobustTrainer(
       row_parameters: What rows of the classifier tell beside all that.
       log_dir: TensorBoard's folder.
     """
-    moving = Adversary(**adversary, seed=seed)
-    classifier_training.train(
+    adversary_object = AdversarialTraining(**adversary, seed=seed)
+    classifier_training.train_classifier(
         examples,
-        Places(model, run, state, previous),
+        TrainingArtifacts(model, run, state, previous),
         model_name=model_name,
         model_options=model_options,
         recipe=recipe,
         augment=augment,
-        adversary=moving,
+        adversary=adversary_object,
         epochs=epochs,
         seed=seed,
-        row_parameters={**row_parameters, **moving.told()},
+        row_parameters={**row_parameters, **adversary_object.describe()},
         log_dir=log_dir,
     )

@@ -12,16 +12,16 @@ from qup import evaluation, measurements, spectral_fields
 from qup.components import artifacts
 from qup.components.artifacts import Deltas, Examples, Model, ModelEvaluation
 from qup.datasets import examples as files_of_examples
-from qup.deltas import Deltas as Pairs
+from qup.deltas import DeltaDataset as Pairs
 from qup.evaluation import Accuracy
 from qup.measurements import Row
 from qup.measures import spectrum
 from qup.orchestration import In, Out, component
-from qup.subjects import Subject
+from qup.subjects import ModelInfo
 
 _log = logging.getLogger("qup")
-_ARTIFACT = "spectrum.npz"
-_WINDOWS = ("literal", "symmetric")
+_SPECTRUM_FILE = "spectrum.npz"
+_WINDOW_KINDS = ("literal", "symmetric")
 
 
 @component
@@ -46,7 +46,7 @@ def SpectrumAnalyzer(
     Args:
       examples: The images.
       model: The classifier.
-      evaluation: measurements.csv, see `_Spectra.rows`, and spectrum.npz:
+      evaluation: measurements.csv, see `_SpectrumAccumulator.rows`, and spectrum.npz:
         of each field what `spectrum.Averages.arrays` tells, as field_name,
         in "fields" their keys, and in "told" what they are of, as JSON.
       deltas: A walk, whose settings Delta_n of `steps` takes.
@@ -63,54 +63,53 @@ def SpectrumAnalyzer(
     """
     data = files_of_examples.read(examples.path)
     classifier = artifacts.load_classifier(model.path)
-    plan = spectral_fields.Plan(
+    field_spec = spectral_fields.SpectralFieldSpec(
         loss=loss,
-        walk=Pairs.open(deltas.path).walk if deltas else None,
+        iterate_options=Pairs.open(deltas.path).iterate_options if deltas else None,
         steps=steps,
         translator=translator and artifacts.load_network(translator.path),
         seed=seed,
     )
-    spectra = _Spectra(plan, data.info.image_shape[:2], grey)
+    accumulator = _SpectrumAccumulator(field_spec, data.info.image_shape[:2], grey)
     size = min(batch_size, num_images or data.info.sizes[split])
-    for batch in data.evaluation_batches(split, size, limit=num_images):
-        spectra.add(spectral_fields.of_batch(classifier, batch, plan))
-    subject = artifacts.subject(model.path).such(
+    for batch in data.evaluation_batches(split, size, max_images=num_images):
+        accumulator.add(spectral_fields.compute_fields(classifier, batch, field_spec))
+    model_info = artifacts.load_model_info(model.path).with_parameters(
         split=split, grey=grey, **(row_parameters or {})
     )
-    rows = spectra.rows(subject)
-    measurements.write(evaluation.path / "measurements.csv", rows)
-    np.savez(evaluation.path / _ARTIFACT, **spectra.arrays(subject))
+    rows = accumulator.build_rows(model_info)
+    measurements.write_rows(evaluation.path / "measurements.csv", rows)
+    np.savez(evaluation.path / _SPECTRUM_FILE, **accumulator.build_arrays(model_info))
 
 
-class _Spectra:
+class _SpectrumAccumulator:
     """The averages of all fields, and the rows that they come to."""
 
     def __init__(
-        self, plan: spectral_fields.Plan, shape: tuple[int, int], grey: str
+        self, field_spec: spectral_fields.SpectralFieldSpec, shape: tuple[int, int], grey: str
     ):
-        self._shape, self._told = shape, plan.told()
-        self._target = f"walk_{plan.points[-1]}" if plan.points else None
-        self._windows = {k: spectrum.window(shape, k) for k in _WINDOWS}
+        self._shape, self._field_parameters = shape, field_spec.describe_fields()
+        self._target_key = f"walk_{field_spec.delta_steps[-1]}" if field_spec.delta_steps else None
+        self._windows = {k: spectrum.compute_window(shape, k) for k in _WINDOW_KINDS}
         self._averages = {
-            key: spectrum.Averages(self._windows, grey) for key in self._told
+            key: spectrum.SpectrumAccumulator(self._windows, grey) for key in self._field_parameters
         }
-        self._pairs: dict[tuple[str, str], list] = {}
+        self._error_target_powers: dict[tuple[str, str], list] = {}
 
     def add(self, fields: Mapping[str, np.ndarray]) -> None:
         """Adds a batch; keys are those of the plan."""
         powers = {k: self._averages[k].add(v) for k, v in fields.items()}
         if "error" in powers:
             for name, window in self._windows.items():
-                inside = np.zeros(self._shape)
-                inside[window] = 1.0
-                for band, weights in (("low", inside), ("high", 1 - inside)):
+                in_window = np.zeros(self._shape)
+                in_window[window] = 1.0
+                for band, weights in (("low", in_window), ("high", 1 - in_window)):
                     pair = [
-                        (powers[key] * weights).sum((1, 2))
-                        for key in ("error", self._target)
+                        (powers[key] * weights).sum((1, 2)) for key in ("error", self._target_key)
                     ]
-                    self._pairs.setdefault((name, band), []).append(pair)
+                    self._error_target_powers.setdefault((name, band), []).append(pair)
 
-    def rows(self, subject: Subject) -> list[Row]:
+    def build_rows(self, model_info: ModelInfo) -> list[Row]:
         """Returns the rows.
 
         "high_frequency_ratio" of each field and window, a share with its
@@ -121,74 +120,83 @@ class _Spectra:
         Delta_N.
         """
         rows = []
-        for key, told in self._told.items():
-            one, averages = subject.such(**told), self._averages[key]
+        for key, parameters in self._field_parameters.items():
+            field_info, averages = model_info.with_parameters(**parameters), self._averages[key]
             for name in self._windows:
-                found = averages.high_frequency_ratio(name)
-                rows.append(self._ratio(one, name, found))
-            count = found.n + averages.zeros
-            share = evaluation.binomial(averages.zeros, count)
-            rows.append(one.row("zero_field_percent", share))
+                average = averages.get_high_frequency_ratio(name)
+                rows.append(self._build_ratio_row(field_info, name, average))
+            count = average.n + averages.num_zero_fields
+            share = evaluation.compute_accuracy(averages.num_zero_fields, count)
+            rows.append(field_info.build_row("zero_field_percent", share))
         for name, window in self._windows.items():
-            white = spectrum.white_share(self._shape, window)
-            found = spectrum.Average(white, np.nan, count)
+            white = spectrum.compute_white_share(self._shape, window)
+            average = spectrum.SpectrumAverage(white, np.nan, count)
             rows.append(
-                self._ratio(subject.such(field="white_noise"), name, found)
+                self._build_ratio_row(
+                    model_info.with_parameters(field="white_noise"), name, average
+                )
             )
-        rows += self._errors(subject)
+        rows += self._build_error_rows(model_info)
         return [
-            dataclasses.replace(row, artifact=_ARTIFACT)
+            dataclasses.replace(row, artifact=_SPECTRUM_FILE)
             for row in rows
             if np.isfinite(row.value)
         ]
 
-    def _ratio(
-        self, subject: Subject, name: str, found: spectrum.Average
+    def _build_ratio_row(
+        self, model_info: ModelInfo, name: str, average: spectrum.SpectrumAverage
     ) -> Row:
         window = self._windows[name]
         _log.info(
             "%s, epoch %d: high-frequency ratio of %s, %s window: %.4f",
-            subject.model, subject.epochs, subject.parameters["field"], name,
-            found.mean,
-        )  # fmt: skip
-        subject = subject.such(window=name, slice=spectrum.words(window))
-        error = float(found.stderr) if np.isfinite(found.stderr) else None
-        value = Accuracy(float(found.mean), error, found.n)
-        return subject.row("high_frequency_ratio", value)
+            model_info.model,
+            model_info.epochs,
+            model_info.parameters["field"],
+            name,
+            average.mean,
+        )
+        model_info = model_info.with_parameters(window=name, slice=spectrum.format_window(window))
+        error = float(average.stderr) if np.isfinite(average.stderr) else None
+        value = Accuracy(float(average.mean), error, average.n)
+        return model_info.build_row("high_frequency_ratio", value)
 
-    def _errors(self, subject: Subject) -> list[Row]:
+    def _build_error_rows(self, model_info: ModelInfo) -> list[Row]:
         rows = []
-        for (name, band), pairs in self._pairs.items():
-            found = spectrum.ratio(*np.concatenate(pairs, axis=1))
-            one = subject.such(
-                **self._told["error"], band=band, window=name,
-                slice=spectrum.words(self._windows[name]),
-            )  # fmt: skip
-            rows.append(one.row("relative_spectral_error", Accuracy(*found)))
+        for (name, band), pairs in self._error_target_powers.items():
+            relative_error = spectrum.compute_ratio(*np.concatenate(pairs, axis=1))
+            error_info = model_info.with_parameters(
+                **self._field_parameters["error"],
+                band=band,
+                window=name,
+                slice=spectrum.format_window(self._windows[name]),
+            )
+            rows.append(error_info.build_row("relative_spectral_error", Accuracy(*relative_error)))
         return rows
 
-    def arrays(self, subject: Subject) -> dict[str, Any]:
+    def build_arrays(self, model_info: ModelInfo) -> dict[str, Any]:
         """Returns what is drawn; see `SpectrumAnalyzer`."""
-        found = {
+        field_arrays = {
             f"{key}_{name}": value
             for key, averages in self._averages.items()
-            for name, value in averages.arrays().items()
+            for name, value in averages.to_arrays().items()
         }
-        whites = {
-            f"white_{name}": spectrum.white_share(self._shape, window)
+        white_shares = {
+            f"white_{name}": spectrum.compute_white_share(self._shape, window)
             for name, window in self._windows.items()
         }
-        told = {
-            **dataclasses.asdict(subject), "fields": self._told,
-            "image_shape": self._shape, "target": self._target,
-            "images": self._averages["data"].high_frequency_ratio(
-                _WINDOWS[0]
-            ).n,
-        }  # fmt: skip
-        text = json.dumps(told, sort_keys=True)
-        flat = np.ones((1, *self._shape))
+        metadata = {
+            **dataclasses.asdict(model_info),
+            "fields": self._field_parameters,
+            "image_shape": self._shape,
+            "target": self._target_key,
+            "images": self._averages["data"].get_high_frequency_ratio(_WINDOW_KINDS[0]).n,
+        }
+        text = json.dumps(metadata, sort_keys=True)
+        flat_spectrum = np.ones((1, *self._shape))
         return {
-            **found, **whites, "fields": np.array(list(self._told)),
-            "white_cutoff": spectrum.over_cutoff(flat)[0],
+            **field_arrays,
+            **white_shares,
+            "fields": np.array(list(self._field_parameters)),
+            "white_cutoff": spectrum.compute_cutoff_shares(flat_spectrum)[0],
             "told": np.array(text),
-        }  # fmt: skip
+        }

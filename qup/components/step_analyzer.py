@@ -14,12 +14,12 @@ from qup.components.artifacts import Examples, Model, ModelEvaluation
 from qup.datasets import examples as files_of_examples
 from qup.measurements import Row
 from qup.orchestration import In, Out, component
-from qup.subjects import Subject
+from qup.subjects import ModelInfo
 from qup.types import Batch, LogitsFn
 
 # Value of the column "attack", and of the parameter "evaluation", of the rows.
-ATTACK = "gradient_steps"
-_ARRAYS = "steps.npz"
+GRADIENT_STEPS_ATTACK = "gradient_steps"
+_STEPS_FILE = "steps.npz"
 
 
 @component
@@ -62,35 +62,36 @@ def StepAnalyzer(
     """
     data = files_of_examples.read(examples.path)
     classifier = artifacts.load_classifier(model.path)
-    batches = data.evaluation_batches(split, batch_size, limit=num_images)
-    subject = artifacts.subject(model.path)
-    subject = subject.such(evaluation=ATTACK, split=split)
+    batches = data.evaluation_batches(split, batch_size, max_images=num_images)
+    model_info = artifacts.load_model_info(model.path)
+    model_info = model_info.with_parameters(evaluation=GRADIENT_STEPS_ATTACK, split=split)
     cosines = {
-        loss: _cosines(classifier, batches, loss)
-        for loss in gradient_steps.LOSSES
+        loss: _compute_sign_cosines(classifier, batches, loss) for loss in gradient_steps.LOSSES
     }
-    np.savez(evaluation.path / _ARRAYS, **cosines)
-    rows = [subject.row("test_accuracy", _clean(classifier, batches))]
+    np.savez(evaluation.path / _STEPS_FILE, **cosines)
+    rows = [model_info.build_row("test_accuracy", _compute_test_accuracy(classifier, batches))]
     rows += [
         row
         for loss, values in cosines.items()
-        for row in _slopes(subject.such(loss=loss), values)
+        for row in _build_gradient_rows(model_info.with_parameters(loss=loss), values)
     ]
-    looks = _looks(epsilons, num_steps, pixel_clip)
-    for attack in progress.bar(
-        looks, title="gradient steps", total=len(looks), unit="look"
+    step_attacks = _list_step_attacks(epsilons, num_steps, pixel_clip)
+    for attack in progress.track(
+        step_attacks, title="gradient steps", total=len(step_attacks), unit="look"
     ):
-        robust = _robust(classifier, batches, attack)
-        rows.append(subject.row("robust_accuracy", robust, _told(attack)))
-    measurements.write(evaluation.path / "measurements.csv", rows)
+        robust_accuracy = _compute_robust_accuracy(classifier, batches, attack)
+        rows.append(
+            model_info.build_row("robust_accuracy", robust_accuracy, _describe_step_attack(attack))
+        )
+    measurements.write_rows(evaluation.path / "measurements.csv", rows)
 
 
-def _told(attack: dict[str, Any]) -> dict[str, Any]:
+def _describe_step_attack(attack: dict[str, Any]) -> dict[str, Any]:
     size = gradient_steps.DIRECTIONS[attack["direction"]]
-    return {"name": ATTACK, "size": size, **attack}
+    return {"name": GRADIENT_STEPS_ATTACK, "size": size, **attack}
 
 
-def _looks(
+def _list_step_attacks(
     epsilons: Iterable[float], num_steps: Iterable[int], pixel_clip: bool
 ) -> list[dict[str, Any]]:
     """Returns the options of every look, those of a loss together."""
@@ -102,53 +103,48 @@ def _looks(
     )
     names = ("loss", "direction", "num_steps", "epsilon")
     return [
-        {**dict(zip(names, values, strict=True)), "pixel_clip": pixel_clip}
-        for values in product
+        {**dict(zip(names, values, strict=True)), "pixel_clip": pixel_clip} for values in product
     ]
 
 
-def _clean(
-    classifier: LogitsFn, batches: Iterable[Batch]
-) -> evaluation.Accuracy:
-    return evaluation.accuracy(classifier, batches)
+def _compute_test_accuracy(classifier: LogitsFn, batches: Iterable[Batch]) -> evaluation.Accuracy:
+    return evaluation.evaluate_accuracy(classifier, batches)
 
 
-def _cosines(
-    classifier: LogitsFn, batches: Iterable[Batch], loss: str
-) -> np.ndarray:
+def _compute_sign_cosines(classifier: LogitsFn, batches: Iterable[Batch], loss: str) -> np.ndarray:
     """Returns the cosine of each image, float32 [n]; NaN for none."""
-    found = [
-        gradient_steps.sign_cosine(
-            classifier, batch["image"], batch["label"], loss=loss
-        )[batch["weight"] > 0]
+    batch_cosines = [
+        gradient_steps.compute_sign_cosine(classifier, batch["image"], batch["label"], loss=loss)[
+            batch["weight"] > 0
+        ]
         for batch in batches
     ]
-    return np.concatenate(found)
+    return np.concatenate(batch_cosines)
 
 
-def _slopes(subject: Subject, cosines: np.ndarray) -> list[Row]:
+def _build_gradient_rows(model_info: ModelInfo, cosines: np.ndarray) -> list[Row]:
     """Returns the rows of one loss's gradient at the clean images."""
     zero = np.isnan(cosines)
-    share = evaluation.binomial(float(zero.sum()), len(zero))
-    rows = [subject.row("zero_gradient", share)]
+    share = evaluation.compute_accuracy(float(zero.sum()), len(zero))
+    rows = [model_info.build_row("zero_gradient", share)]
     if not zero.all():
-        mean = robustness.mean(cosines[~zero].astype(np.float64))
-        rows.append(subject.row("gradient_sign_cosine", mean))
-    return [dataclasses.replace(row, artifact=_ARRAYS) for row in rows]
+        mean = robustness.compute_mean(cosines[~zero].astype(np.float64))
+        rows.append(model_info.build_row("gradient_sign_cosine", mean))
+    return [dataclasses.replace(row, artifact=_STEPS_FILE) for row in rows]
 
 
-def _robust(
+def _compute_robust_accuracy(
     classifier: LogitsFn, batches: Iterable[Batch], attack: dict[str, Any]
 ) -> evaluation.Accuracy:
     """Returns RA of one look."""
     options = dict(attack)
     options["bounds"] = (0.0, 1.0) if options.pop("pixel_clip") else None
-    right = total = 0.0
+    num_correct = total = 0.0
     for batch in batches:
-        moved = gradient_steps.climb(
+        attacked_images = gradient_steps.gradient_ascent(
             classifier, batch["image"], batch["label"], **options
         )
-        hits = evaluation.hits(classifier, moved, batch)
-        right += float(tf.reduce_sum(hits))
+        correct_mask = evaluation.compute_correct_mask(classifier, attacked_images, batch)
+        num_correct += float(tf.reduce_sum(correct_mask))
         total += float(tf.reduce_sum(batch["weight"]))
-    return evaluation.binomial(right, total)
+    return evaluation.compute_accuracy(num_correct, total)

@@ -3,16 +3,13 @@
 from qup import class_templates
 from qup.components.artifacts import Deltas, Examples
 from qup.datasets import examples as files_of_examples
-from qup.deltas import Deltas as Pairs
+from qup.deltas import DeltaDataset as Pairs
 from qup.orchestration import In, Out, StatefulDir, component
 
 
 @component
 def TemplateDeltaGen(
-    examples: In[Examples],
-    deltas: In[Deltas],
-    templates: Out[Deltas],
-    shards: StatefulDir,
+    examples: In[Examples], deltas: In[Deltas], templates: Out[Deltas], shards: StatefulDir
 ) -> None:
     """Replaces a walk by one fixed pattern a class.
 
@@ -23,7 +20,7 @@ def TemplateDeltaGen(
       shards: Of an unfinished replacement.
     """
     data = files_of_examples.read(examples.path)
-    pairs, known = Pairs.open(deltas.path), class_templates.known_labels(data)
-    means = class_templates.class_means(pairs, known, data.info.num_classes)
-    made = class_templates.replaced(pairs, means, known, shards)
-    made.link(templates.path)
+    pairs, labels = Pairs.open(deltas.path), class_templates.load_labels_by_id(data)
+    means = class_templates.compute_class_means(pairs, labels, data.info.num_classes)
+    template_deltas = class_templates.write_template_deltas(pairs, means, labels, shards)
+    template_deltas.link(templates.path)

@@ -4,8 +4,8 @@ from typing import Any
 
 from qup.components import classifier_training
 from qup.components.artifacts import Examples, Model, ModelRun
-from qup.components.classifier_training import Places
-from qup.orchestration import In, Out, Place, StatefulDir, component
+from qup.components.classifier_training import TrainingArtifacts
+from qup.orchestration import In, Location, Out, StatefulDir, component
 
 
 @component
@@ -23,7 +23,7 @@ def Trainer(
     epochs: int,
     seed: int = 0,
     row_parameters: dict[str, Any],
-    log_dir: Place[str | None] = None,
+    log_dir: Location[str | None] = None,
 ) -> None:
     """Trains a classifier, and ships it as a SavedModel.
 
@@ -42,9 +42,9 @@ def Trainer(
       row_parameters: What rows of the classifier tell beside all that.
       log_dir: TensorBoard's folder.
     """
-    classifier_training.train(
+    classifier_training.train_classifier(
         examples,
-        Places(model, run, state, previous),
+        TrainingArtifacts(model, run, state, previous),
         model_name=model_name,
         model_options=model_options,
         recipe=recipe,

@@ -7,7 +7,7 @@ from qup.components import artifacts
 from qup.components.artifacts import Examples, Model, ModelEvaluation
 from qup.datasets import examples as files_of_examples
 from qup.orchestration import In, Out, component
-from qup.transfers import transferred
+from qup.transfers import evaluate_transfer
 
 
 @component
@@ -37,24 +37,24 @@ def TransferAnalyzer(
       seed: Of random starts.
     """
     data = files_of_examples.read(examples.path)
-    places = {"CL": model.path, "ACL": augmented.path}
-    subjects = {name: artifacts.subject(path) for name, path in places.items()}
-    networks = {
-        name: artifacts.load_network(path) for name, path in places.items()
-    }
-    options = looks.options(attack)
+    model_paths = {"CL": model.path, "ACL": augmented.path}
+    model_infos = {name: artifacts.load_model_info(path) for name, path in model_paths.items()}
+    networks = {name: artifacts.load_network(path) for name, path in model_paths.items()}
+    options = looks.build_attack_options(attack)
     size = min(attack["batch_size"], num_images or data.info.sizes[split])
-    found = transferred(
+    transfer_results = evaluate_transfer(
         networks,
-        data.evaluation_batches(split, size, limit=num_images),
-        looks.bound(options, seed=seed),
+        data.evaluation_batches(split, size, max_images=num_images),
+        looks.bind_attack(options, seed=seed),
     )
-    pair = {**subjects["ACL"].parameters, "split": split}
+    augmented_parameters = {**model_infos["ACL"].parameters, "split": split}
     rows = []
-    for (made_on, on), values in found.items():
-        subject = subjects[on].such(**pair, made_on=made_on)
+    for (made_on, evaluated_on), values in transfer_results.items():
+        model_info = model_infos[evaluated_on].with_parameters(
+            **augmented_parameters, made_on=made_on
+        )
         rows += [
-            subject.row(measure, value, options)
+            model_info.build_row(measure, value, options)
             for measure, value in values._asdict().items()
         ]
-    measurements.write(evaluation.path / "measurements.csv", rows)
+    measurements.write_rows(evaluation.path / "measurements.csv", rows)

@@ -13,28 +13,17 @@ import numpy as np
 import tensorflow as tf
 
 from qup import errors, measurements, opposite_fgsm, uncertainty_rows
-from qup.components import (
-    artifacts,
-    uncertainty_case,
-    uncertainty_places,
-    uncertainty_saving,
-)
-from qup.components.artifacts import (
-    Deltas,
-    Examples,
-    Model,
-    ModelEvaluation,
-    UncertaintyMap,
-)
-from qup.components.uncertainty_case import Case
-from qup.components.uncertainty_places import Place
+from qup.components import artifacts, uncertainty_case, uncertainty_places, uncertainty_saving
+from qup.components.artifacts import Deltas, Examples, Model, ModelEvaluation, UncertaintyMap
+from qup.components.uncertainty_case import EstimationTask
+from qup.components.uncertainty_places import PacketLocation
 from qup.datasets import Dataset
 from qup.datasets import examples as files_of_examples
-from qup.deltas import Deltas as Pairs
+from qup.deltas import DeltaDataset as Pairs
 from qup.measures import uncertainty
 from qup.orchestration import In, Out, component
 
-_ESTIMATOR = "importance"
+_TRANSLATOR_ESTIMATOR = "importance"
 
 
 @component
@@ -72,48 +61,49 @@ def TranslatorAnalyzer(
     """
     data = files_of_examples.read(examples.path)
     network = artifacts.load_network(translator.path)
-    target, place = _target(data, image, model, Pairs.open(deltas.path))
-    case = Case(
+    target, location = _compute_delta_target(data, image, model, Pairs.open(deltas.path))
+    case = EstimationTask(
         data.info.image_shape,
         uncertainty.of_translator(network, target),
-        place,
-        uncertainty_case.domain_of(domain, place.middle),
+        location,
+        uncertainty_case.parse_domain(domain, location.centre),
         sizes,
         seed,
     )
-    axes, named = uncertainty_places.lines(
-        case.packet, place, {}, file=None, seed=seed
+    directions, row_names = uncertainty_places.choose_axes(
+        case.packet, location, {}, directions_file=None, seed=seed
     )
-    found = case.estimate(_ESTIMATOR, axes)
+    relation = case.estimate(_TRANSLATOR_ESTIMATOR, directions)
     setting = {
-        "packet": "l1", "domain": domain, "centre": f"image:{image}",
+        "packet": "l1",
+        "domain": domain,
+        "centre": f"image:{image}",
         "control": "translator",
-    }  # fmt: skip
-    subject = artifacts.subject(model.path).such(**row_parameters, **setting)
-    subject = dataclasses.replace(subject, classifier="ACL", seed=seed)
-    uncertainty_saving.save(
-        case, {_ESTIMATOR: found}, subject, setting, relations.path
+    }
+    model_info = artifacts.load_model_info(model.path).with_parameters(**row_parameters, **setting)
+    model_info = dataclasses.replace(model_info, classifier="ACL", seed=seed)
+    uncertainty_saving.save_relations(
+        case, {_TRANSLATOR_ESTIMATOR: relation}, model_info, setting, relations.path
     )
-    rows = uncertainty_rows.of_relation(
-        subject, found, named=named, artifact=f"{_ESTIMATOR}.npz"
+    rows = uncertainty_rows.build_relation_rows(
+        model_info, relation, named_axes=row_names, artifact=f"{_TRANSLATOR_ESTIMATOR}.npz"
     )
-    measurements.write(evaluation.path / "measurements.csv", rows)
+    measurements.write_rows(evaluation.path / "measurements.csv", rows)
 
 
-def _target(
+def _compute_delta_target(
     data: Dataset, image: int, model: Model, deltas: Pairs
-) -> tuple[tf.Tensor, Place]:
+) -> tuple[tf.Tensor, PacketLocation]:
     """Returns Delta_N of a test image, float32, and the image's place."""
-    images, labels, _ = data.arrays("test")
+    images, labels, _ = data.get_arrays("test")
     if not 0 <= image < len(labels):
         raise errors.InputError(
-            f"image must be one of the {len(labels)} test images, from 0; got "
-            f"{image}."
+            f"image must be one of the {len(labels)} test images, from 0; got {image}."
         )
     label = labels[image]
-    start = images[image][None] / np.float32(255)
-    end = opposite_fgsm.walk(
-        artifacts.load_network(model.path), start, label[None], **deltas.walk
+    clean_images = images[image][None] / np.float32(255)
+    walked_images = opposite_fgsm.iterate(
+        artifacts.load_network(model.path), clean_images, label[None], **deltas.iterate_options
     )
-    place = uncertainty_places.place(data, int(label), f"image:{image}")
-    return (end - start)[0], place
+    location = uncertainty_places.build_location(data, int(label), f"image:{image}")
+    return (walked_images - clean_images)[0], location

@@ -10,10 +10,10 @@ from qup import class_templates, compilation, measurements, translator_errors
 from qup.components import artifacts
 from qup.components.artifacts import Deltas, Examples, Model, ModelEvaluation
 from qup.datasets import examples as files_of_examples
-from qup.deltas import Deltas as Pairs
+from qup.deltas import DeltaDataset as Pairs
 from qup.measurements import Row
 from qup.orchestration import In, Out, component
-from qup.subjects import Subject
+from qup.subjects import ModelInfo
 
 
 @component
@@ -46,42 +46,36 @@ def TranslatorMeter(
       batch_size: Images at a time.
     """
     data, pairs = files_of_examples.read(examples.path), Pairs.open(deltas.path)
-    network = artifacts.load_network(translator.path)
-    templates = class_templates.class_means(
-        pairs, class_templates.known_labels(data), data.info.num_classes
+    translator_network = artifacts.load_network(translator.path)
+    templates = class_templates.compute_class_means(
+        pairs, class_templates.load_labels_by_id(data), data.info.num_classes
     )
-    found = translator_errors.l1_errors(
+    translator_l1_errors = translator_errors.compute_l1_errors(
         {
-            "translator": lambda batch: compilation.predict(
-                network, batch["image"]
-            ),
-            "class_template": lambda batch: tf.gather(
-                templates, batch["label"]
-            ),
+            "translator": lambda batch: compilation.predict(translator_network, batch["image"]),
+            "class_template": lambda batch: tf.gather(templates, batch["label"]),
             "zero": lambda batch: tf.zeros_like(batch["image"]),
         },
-        data.evaluation_batches(split, batch_size, limit=num_images),
-        translator_errors.taught(
-            artifacts.load_network(model.path), pairs, templates
-        ),
+        data.evaluation_batches(split, batch_size, max_images=num_images),
+        translator_errors.build_target_fn(artifacts.load_network(model.path), pairs, templates),
     )
-    subject = artifacts.subject(model.path).such(
-        **row_parameters,
-        split=split,
-        translator_parameters=network.count_params(),
+    model_info = artifacts.load_model_info(model.path).with_parameters(
+        **row_parameters, split=split, translator_parameters=translator_network.count_params()
     )
-    rows = _rows(dataclasses.replace(subject, classifier="ACL"), found)
-    measurements.write(evaluation.path / "measurements.csv", rows)
+    rows = _build_translator_rows(
+        dataclasses.replace(model_info, classifier="ACL"), translator_l1_errors
+    )
+    measurements.write_rows(evaluation.path / "measurements.csv", rows)
 
 
-def _rows(
-    subject: Subject, found: dict[str, translator_errors.Error]
+def _build_translator_rows(
+    model_info: ModelInfo, translator_l1_errors: dict[str, translator_errors.L1Error]
 ) -> list[Row]:
     """Returns the rows; where every Delta is zero there is no share."""
     rows = []
-    for name, error in found.items():
-        one = subject.such(predictor=name)
-        rows.append(one.row("translator_l1_error", error.pixels))
+    for name, error in translator_l1_errors.items():
+        predictor_info = model_info.with_parameters(predictor=name)
+        rows.append(predictor_info.build_row("translator_l1_error", error.pixels))
         if np.isfinite(error.relative.value):
-            rows.append(one.row("translator_l1_error_relative", error.relative))
+            rows.append(predictor_info.build_row("translator_l1_error_relative", error.relative))
     return rows

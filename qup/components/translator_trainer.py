@@ -12,10 +12,10 @@ from qup.components import artifacts
 from qup.components.artifacts import Deltas, Examples, Model, ModelRun
 from qup.datasets import Dataset
 from qup.datasets import examples as files_of_examples
-from qup.deltas import Deltas as Pairs
-from qup.orchestration import In, Out, Place, StatefulDir, component
+from qup.deltas import DeltaDataset as Pairs
+from qup.orchestration import In, Location, Out, StatefulDir, component
 
-_WATCHED = 500
+_MONITOR_BATCH_SIZE = 500
 
 
 @component
@@ -29,7 +29,7 @@ def TranslatorTrainer(
     *,
     options: dict[str, Any],
     seed: int = 0,
-    log_dir: Place[str | None] = None,
+    log_dir: Location[str | None] = None,
 ) -> None:
     """Trains a translator on the walk of a classifier.
 
@@ -46,17 +46,15 @@ def TranslatorTrainer(
     """
     pairs = Pairs.open(deltas.path)
     classifier = artifacts.load_network(model.path)
-    what = f"translator/epoch-{artifacts.subject(model.path).epochs}"
+    curve_name = f"translator/epoch-{artifacts.load_model_info(model.path).epochs}"
     history = training.History(state / "history.json")
 
     network = translation.fit_translator(
         pairs,
         seed=seed,
         directory=state / "checkpoints",
-        validate=_watcher(
-            classifier, files_of_examples.read(examples.path), pairs
-        ),
-        hook=curves.drawn(what, history, log_dir),
+        validate=_build_l1_monitor(classifier, files_of_examples.read(examples.path), pairs),
+        hook=curves.build_epoch_hook(curve_name, history, log_dir),
         **options,
     )
     artifacts.save_network(network, translator)
@@ -66,22 +64,24 @@ def TranslatorTrainer(
     run.properties["content"] = translator.properties["content"]
 
 
-def _watcher(
+def _build_l1_monitor(
     classifier: keras.Model, data: Dataset, pairs: Pairs
 ) -> Callable[[keras.Model], dict[str, float]]:
     """Returns the L1 error of Delta on images the translator never saw.
 
     Their Delta_N needs their labels; it is looked at, never trained on.
     """
-    split = data.info.watched
-    batch = next(iter(data.evaluation_batches(split, _WATCHED)))
-    start = batch["image"]
-    end = opposite_fgsm.walk(classifier, start, batch["label"], **pairs.walk)
+    split = data.info.monitor_split
+    batch = next(iter(data.evaluation_batches(split, _MONITOR_BATCH_SIZE)))
+    clean_images = batch["image"]
+    walked_images = opposite_fgsm.iterate(
+        classifier, clean_images, batch["label"], **pairs.iterate_options
+    )
 
-    def watch(translator: keras.Model) -> dict[str, float]:
-        error = tf.abs(translator(start, training=False) - (end - start))
+    def compute_l1_error(translator: keras.Model) -> dict[str, float]:
+        error = tf.abs(translator(clean_images, training=False) - (walked_images - clean_images))
         error = tf.reduce_mean(error, [1, 2, 3]) * batch["weight"]
         mean = tf.reduce_sum(error) / tf.reduce_sum(batch["weight"])
         return {f"{split}_l1_in_pixels": float(mean)}
 
-    return watch
+    return compute_l1_error

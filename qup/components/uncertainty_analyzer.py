@@ -8,25 +8,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qup import errors, measurements, uncertainty_rows
-from qup.components import (
-    artifacts,
-    uncertainty_case,
-    uncertainty_places,
-    uncertainty_saving,
-)
-from qup.components.artifacts import (
-    Examples,
-    Model,
-    ModelEvaluation,
-    UncertaintyMap,
-)
-from qup.components.uncertainty_case import Case
+from qup.components import artifacts, uncertainty_case, uncertainty_places, uncertainty_saving
+from qup.components.artifacts import Examples, Model, ModelEvaluation, UncertaintyMap
+from qup.components.uncertainty_case import EstimationTask
 from qup.datasets import examples as files_of_examples
 from qup.measurements import Row
 from qup.measures.uncertainty import Relation, TooFewError
 from qup.measures.uncertainty.axes import Axes
-from qup.orchestration import In, Out, Place, component
-from qup.subjects import Subject
+from qup.orchestration import In, Location, Out, component
+from qup.subjects import ModelInfo
 from qup.types import LogitsFn
 
 _log = logging.getLogger("qup")
@@ -46,7 +36,7 @@ def UncertaintyAnalyzer(
     sizes: dict[str, int],
     sampler: str,
     directions: dict[str, Any],
-    directions_file: Place[str | None] = None,
+    directions_file: Location[str | None] = None,
     seed: int = 0,
 ) -> None:
     """Measures both sides of the relation, and checks what it measured.
@@ -69,57 +59,61 @@ def UncertaintyAnalyzer(
       seed: Of everything random.
     """
     data = files_of_examples.read(examples.path)
-    subject = artifacts.subject(model.path)
-    classifier = _loaded(str(model.path), model.properties.get("content"))
-    case = uncertainty_case.opened(classifier, data, setting, sizes, seed)
-    axes, named = uncertainty_places.lines(
-        case.packet, case.place, directions,
-        file=directions_file, seed=seed, required=required,
-    )  # fmt: skip
-    found, refused = _estimated(case, axes, estimators, instead)
-    reasons = {name: str(error) for name, error in refused.items()}
-    if required and not found:
+    subject = artifacts.load_model_info(model.path)
+    classifier = _load_classifier(str(model.path), model.properties.get("content"))
+    task = uncertainty_case.build_task(classifier, data, setting, sizes, seed)
+    axes, named_axes = uncertainty_places.choose_axes(
+        task.packet,
+        task.location,
+        directions,
+        directions_file=directions_file,
+        seed=seed,
+        required=required,
+    )
+    by_estimator, errors_by_estimator = _run_estimators(task, axes, estimators, instead)
+    reasons = {name: str(error) for name, error in errors_by_estimator.items()}
+    if required and not by_estimator:
         raise errors.InputError(" ".join(dict.fromkeys(reasons.values())))
-    subject = dataclasses.replace(subject, seed=seed).such(**setting)
-    told = {**setting, "refused": reasons, "sampler": sampler}
-    uncertainty_saving.save(case, found, subject, told, relations.path)
+    subject = dataclasses.replace(subject, seed=seed).with_parameters(**setting)
+    metadata = {**setting, "refused": reasons, "sampler": sampler}
+    uncertainty_saving.save_relations(task, by_estimator, subject, metadata, relations.path)
     rows = []
-    for name, relation in found.items():
-        rows += uncertainty_rows.of_relation(
-            subject, relation, named=named, artifact=f"{name}.npz"
+    for name, relation in by_estimator.items():
+        rows += uncertainty_rows.build_relation_rows(
+            subject, relation, named_axes=named_axes, artifact=f"{name}.npz"
         )
-    rows += _refusals(subject, refused)
-    measurements.write(evaluation.path / "measurements.csv", rows)
+    rows += _build_refusal_rows(subject, errors_by_estimator)
+    measurements.write_rows(evaluation.path / "measurements.csv", rows)
 
 
-def _refusals(
-    subject: Subject, refused: Mapping[str, errors.InputError]
+def _build_refusal_rows(
+    subject: ModelInfo, errors_by_estimator: Mapping[str, errors.InputError]
 ) -> list[Row]:
     return [
-        uncertainty_rows.of_refusal(subject, name, error)
-        for name, error in refused.items()
+        uncertainty_rows.build_refusal_row(subject, name, error)
+        for name, error in errors_by_estimator.items()
         if isinstance(error, TooFewError)
     ]
 
 
 @functools.lru_cache(maxsize=2)
-def _loaded(path: str, content: str | None) -> LogitsFn:
+def _load_classifier(path: str, content: str | None) -> LogitsFn:
     """Returns a classifier; its programs are compiled once for many nodes."""
     del content
     return artifacts.load_classifier(pathlib.Path(path))
 
 
-def _estimated(
-    case: Case, axes: Axes, estimators: Sequence[str], instead: str | None
+def _run_estimators(
+    task: EstimationTask, axes: Axes, estimators: Sequence[str], fallback: str | None
 ) -> tuple[dict[str, Relation], dict[str, errors.InputError]]:
     """Returns what was found and what was refused, by estimator."""
-    found, refused = {}, {}
-    for name in [*estimators, *([instead] if instead else [])]:
-        if found and name not in estimators:
+    by_estimator, errors_by_estimator = {}, {}
+    for name in [*estimators, *([fallback] if fallback else [])]:
+        if by_estimator and name not in estimators:
             break
         try:
-            found[name] = case.estimate(name, axes)
+            by_estimator[name] = task.estimate(name, axes)
         except errors.InputError as error:
-            refused[name] = error
+            errors_by_estimator[name] = error
             _log.info("%s gives nothing: %s", name, error)
-    return found, refused
+    return by_estimator, errors_by_estimator

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from qup import progress
-from qup.attacks.base import checks as asked
+from qup.attacks.base import checks as classifier_checks
 from qup.components import uncertainty_places
-from qup.components.uncertainty_places import Place
+from qup.components.uncertainty_places import PacketLocation
 from qup.datasets import Dataset
 from qup.measures import uncertainty
 from qup.measures.uncertainty import (
@@ -30,17 +30,17 @@ from qup.measures.uncertainty.domains import Domain
 from qup.types import LogitsFn
 
 # Groups of the jackknife, and most points of one batch.
-_GROUPS, _BATCH = 40, 500
+_NUM_GROUPS, _MAX_BATCH_SIZE = 40, 500
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Case:
+class EstimationTask:
     """What is measured.
 
     Attributes:
       shape: Of an image.
       packet: The packet.
-      place: Where it is measured.
+      location: Where it is measured.
       domain: Where the packet lives.
       sizes: "num_samples", "num_chains", "num_steps", "num_faces".
       seed: Of everything random.
@@ -48,7 +48,7 @@ class Case:
 
     shape: tuple[int, int, int]
     packet: Packet
-    place: Place
+    location: PacketLocation
     domain: Domain
     sizes: Mapping[str, int]
     seed: int
@@ -63,68 +63,63 @@ class Case:
         Raises:
           InputError: The estimator refuses the case.
         """
-        run, total = getattr(self, f"_{estimator}")()
-        with progress.counter(estimator, total, "sample") as tick:
-            return run(
-                self.packet, self.domain, axes=axes, seed=self.seed, tick=tick
+        estimate_relation, total = getattr(self, f"_{estimator}")()
+        with progress.open_counter(estimator, total, "sample") as on_progress:
+            return estimate_relation(
+                self.packet, self.domain, axes=axes, seed=self.seed, on_progress=on_progress
             )
 
     def _importance(self):
-        each = math.ceil(self.sizes["num_samples"] / _GROUPS)
-        batches = math.ceil(each / _BATCH)
-        batch_size = math.ceil(each / batches)
-        total = _GROUPS * batches * batch_size
-        run = functools.partial(
-            importance.relation,
-            num_samples=total,
-            batch_size=batch_size,
-            num_groups=_GROUPS,
+        samples_per_group = math.ceil(self.sizes["num_samples"] / _NUM_GROUPS)
+        batches_per_group = math.ceil(samples_per_group / _MAX_BATCH_SIZE)
+        batch_size = math.ceil(samples_per_group / batches_per_group)
+        total = _NUM_GROUPS * batches_per_group * batch_size
+        estimate_relation = functools.partial(
+            importance.relation, num_samples=total, batch_size=batch_size, num_groups=_NUM_GROUPS
         )
-        return run, total
+        return estimate_relation, total
 
     def _mcmc(self):
         # Imports TensorFlow Probability.
         from qup.measures.uncertainty import markov
 
-        given = {name: self.sizes[name] for name in ("num_chains", "num_steps")}
-        return functools.partial(markov.relation, **given), math.prod(
-            given.values()
-        )
+        chain_sizes = {name: self.sizes[name] for name in ("num_chains", "num_steps")}
+        return functools.partial(markov.relation, **chain_sizes), math.prod(chain_sizes.values())
 
-    def faces(self, found: Relation) -> dict[str, list] | None:
+    def estimate_faces(self, relation: Relation) -> dict[str, list] | None:
         """Returns B by the faces along some axes; None of a window.
 
         Some are evenly spaced pixels, and as many of the directions.
         """
-        if found.vanishes:
+        if relation.vanishes:
             return None
-        count, every = len(found.axes.pixels), found.axes.names
+        count, axis_names = len(relation.axes.pixels), relation.axes.names
         names = [
             name
-            for part in (every[:count], every[count:])
-            for name in _spaced(part, self.sizes["num_faces"])
+            for group in (axis_names[:count], axis_names[count:])
+            for name in _pick_evenly_spaced(group, self.sizes["num_faces"])
         ]
-        b = faces.by_conditionals(self.packet, self.domain, found, names)
+        boundary_term = faces.estimate_by_conditionals(self.packet, self.domain, relation, names)
         return {
             "axes": names,
-            "value": b.value.tolist(),
-            "stderr": b.stderr.tolist(),
+            "value": boundary_term.value.tolist(),
+            "stderr": boundary_term.stderr.tolist(),
         }
 
 
-def _spaced(names: Sequence[str], most: int) -> list[str]:
+def _pick_evenly_spaced(names: Sequence[str], max_count: int) -> list[str]:
     """Returns at most so many of the names, evenly spaced."""
-    count = min(most, len(names))
+    count = min(max_count, len(names))
     return [names[int((i + 0.5) * len(names) / count)] for i in range(count)]
 
 
-def opened(
+def build_task(
     classifier: LogitsFn,
     data: Dataset,
     setting: Mapping[str, Any],
     sizes: Mapping[str, int],
     seed: int,
-) -> Case:
+) -> EstimationTask:
     """Returns the case that a setting describes.
 
     Args:
@@ -132,59 +127,56 @@ def opened(
       data: The images.
       setting: "packet", "label", "temperature", "domain" ("box", "sine" or
         "window:0.1") and "centre", see `uncertainty_places.place`.
-      sizes: See `Case`.
+      sizes: See `EstimationTask`.
       seed: The same.
 
     Raises:
       InputError: Logits that are not finite, a centre that there is not.
     """
     shape, label = data.info.image_shape, setting["label"]
-    blank = np.zeros((1, *shape), np.float32)
-    probabilities = asked.answers(classifier, blank).probabilities
-    logits_fn = asked.logits_of(classifier, probabilities)
+    blank_image = np.zeros((1, *shape), np.float32)
+    probabilities = classifier_checks.inspect_classifier(classifier, blank_image).probabilities
+    logits_fn = classifier_checks.convert_to_logits(classifier, probabilities)
     packet = uncertainty.of_classifier(
-        logits_fn, label, shape=shape, kind=setting["packet"],
-        temperature=setting["temperature"],
-    )  # fmt: skip
-    place = uncertainty_places.place(data, label, setting["centre"])
-    domain = domain_of(setting["domain"], place.middle)
-    return Case(shape, packet, place, domain, sizes, seed)
+        logits_fn, label, shape=shape, kind=setting["packet"], temperature=setting["temperature"]
+    )
+    location = uncertainty_places.build_location(data, label, setting["centre"])
+    domain = parse_domain(setting["domain"], location.centre)
+    return EstimationTask(shape, packet, location, domain, sizes, seed)
 
 
-def domain_of(text: str, middle: np.ndarray) -> Domain:
+def parse_domain(text: str, centre: np.ndarray) -> Domain:
     """Returns "box", "sine" or "window:0.1" as a domain round a centre."""
     kind, _, width = text.partition(":")
-    return {
-        "box": Box,
-        "sine": SineWindow,
-        "window": lambda: GaussianWindow(middle, float(width)),
-    }[kind]()
+    return {"box": Box, "sine": SineWindow, "window": lambda: GaussianWindow(centre, float(width))}[
+        kind
+    ]()
 
 
-def checked(
-    found: Relation, of_faces: Mapping[str, list] | None, others: Sequence
+def run_checks(
+    relation: Relation, faces_record: Mapping[str, list] | None, others: Sequence
 ) -> list[dict[str, Any]]:
     """Returns every check of a relation as JSON values.
 
     Args:
-      found: The relation.
-      of_faces: See `Case.faces`.
+      relation: The relation.
+      faces_record: See `EstimationTask.faces`.
       others: Relations by other estimators to compare it with.
     """
-    names, b = (), None
-    if of_faces:
-        names = of_faces["axes"]
-        b = Estimate(*(np.array(of_faces[key]) for key in ("value", "stderr")))
-    told = checks.of_relation(found, b, names)
+    names, boundary_term = (), None
+    if faces_record:
+        names = faces_record["axes"]
+        boundary_term = Estimate(*(np.array(faces_record[key]) for key in ("value", "stderr")))
+    all_checks = checks.check_relation(relation, boundary_term, names)
     for other in others:
-        told += checks.of_two(other, found)
+        all_checks += checks.check_agreement(other, relation)
     return [
         {
             "name": check.name,
             "agrees": bool(check.agrees),
             "furthest": check.furthest,
             "allowed": check.allowed,
-            "words": check.words,
+            "words": check.message,
         }
-        for check in told
+        for check in all_checks
     ]

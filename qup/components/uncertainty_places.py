@@ -14,25 +14,25 @@ from qup.errors import InputError
 from qup.measures.uncertainty import Packet, axes
 from qup.measures.uncertainty.axes import Axes
 
-_CENTRES = "test"
+_CENTRE_SPLIT = "test"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Place:
+class PacketLocation:
     """Where a packet is measured.
 
     Attributes:
       data: The images.
       label: Y.
-      middle: The centre of a window, float32 [size] in [0, 1].
+      centre: The centre of a window, float32 [size] in [0, 1].
     """
 
     data: Dataset
     label: int
-    middle: np.ndarray
+    centre: np.ndarray
 
 
-def place(data: Dataset, label: int, centre: str) -> Place:
+def build_location(data: Dataset, label: int, centre: str) -> PacketLocation:
     """Returns a place.
 
     Args:
@@ -45,15 +45,15 @@ def place(data: Dataset, label: int, centre: str) -> Place:
       InputError: No training image has the label.
     """
     if centre == "mean":
-        chosen = _of_label(data, label).mean(0)
+        centre_image = _load_label_images(data, label).mean(0)
     else:
-        images, _, _ = data.arrays(_CENTRES)
-        chosen = images[int(centre.partition(":")[2])] / np.float32(255)
-    return Place(data, label, chosen.astype(np.float32).ravel())
+        images, _, _ = data.get_arrays(_CENTRE_SPLIT)
+        centre_image = images[int(centre.partition(":")[2])] / np.float32(255)
+    return PacketLocation(data, label, centre_image.astype(np.float32).ravel())
 
 
-def _of_label(data: Dataset, label: int) -> np.ndarray:
-    images, labels, _ = data.arrays("train")
+def _load_label_images(data: Dataset, label: int) -> np.ndarray:
+    images, labels, _ = data.get_arrays("train")
     if not (labels == label).any():
         raise InputError(
             f"No training image of {data.info.name} has the label {label}, so "
@@ -63,12 +63,12 @@ def _of_label(data: Dataset, label: int) -> np.ndarray:
     return images[labels == label] / np.float32(255)
 
 
-def lines(
+def choose_axes(
     packet: Packet,
-    where: Place,
-    given: Mapping[str, Any],
+    location: PacketLocation,
+    directions: Mapping[str, Any],
     *,
-    file: str | None,
+    directions_file: str | None,
     seed: int,
     required: bool = True,
 ) -> tuple[Axes, list[str]]:
@@ -76,11 +76,11 @@ def lines(
 
     Args:
       packet: Of the network.
-      where: Its centre is where sign_gradient is taken.
-      given: "pca": K, principal axes of the training images of the label;
-        "random": K; "sign_gradient": True; "file": digest of `file`;
+      location: Its centre is where sign_gradient is taken.
+      directions: "pca": K, principal axes of the training images of the label;
+        "random": K; "sign_gradient": True; "file": digest of `directions_file`;
         "pixel": numbers of those that have rows of their own.
-      file: An .npy of [k, size] or of k images.
+      directions_file: An .npy of [k, size] or of k images.
       seed: Of the random ones.
       required: Whether there has to be a sign_gradient; else it is left out
         where the gradient is 0.
@@ -91,29 +91,27 @@ def lines(
     Raises:
       InputError: A direction that there is not.
     """
-    parts = []
-    if "pca" in given:
-        images = _of_label(where.data, where.label)
-        parts.append(("pca", axes.principal(images, given["pca"])))
-    if "sign_gradient" in given:
-        rows = _sign_gradient(packet, where.middle, required)
-        parts.append(("sign_gradient", rows))
-    if "random" in given:
-        rows = axes.random(packet.size, given["random"], seed)
-        parts.append(("random", rows))
-    if "file" in given:
-        parts.append(("file", _held(file, given["file"])))
-    found = axes.joined(packet.size, parts, None)
-    own = [f"pixel:{i}" for i in given.get("pixel", ())]
-    return found, own + list(found.names[len(found.pixels) :])
+    groups = []
+    if "pca" in directions:
+        images = _load_label_images(location.data, location.label)
+        groups.append(("pca", axes.compute_principal_axes(images, directions["pca"])))
+    if "sign_gradient" in directions:
+        rows = _compute_sign_gradient(packet, location.centre, required)
+        groups.append(("sign_gradient", rows))
+    if "random" in directions:
+        rows = axes.sample_directions(packet.size, directions["random"], seed)
+        groups.append(("random", rows))
+    if "file" in directions:
+        groups.append(("file", _load_directions(directions_file, directions["file"])))
+    all_axes = axes.join_axes(packet.size, groups, None)
+    pixel_names = [f"pixel:{i}" for i in directions.get("pixel", ())]
+    return all_axes, pixel_names + list(all_axes.names[len(all_axes.pixels) :])
 
 
-def _sign_gradient(
-    packet: Packet, middle: np.ndarray, required: bool
-) -> np.ndarray:
+def _compute_sign_gradient(packet: Packet, centre: np.ndarray, required: bool) -> np.ndarray:
     """Returns sign(grad l) as a row; none where the gradient is 0."""
-    _, slopes = packet.slopes(middle[None])
-    signs = np.sign(slopes)
+    _, gradients = packet.value_and_gradient(centre[None])
+    signs = np.sign(gradients)
     signs = signs[np.isfinite(signs).all(1) & signs.any(1)]
     if required and not len(signs):
         raise InputError(
@@ -123,9 +121,9 @@ def _sign_gradient(
     return signs
 
 
-def _held(file: str, digest: str) -> np.ndarray:
-    content = pathlib.Path(file).expanduser().read_bytes()
+def _load_directions(path: str, digest: str) -> np.ndarray:
+    content = pathlib.Path(path).expanduser().read_bytes()
     if hashing.bytes_digest(content) != digest:
-        raise InputError(f"{file} changed while it was in use. Start again.")
+        raise InputError(f"{path} changed while it was in use. Start again.")
     rows = np.load(io.BytesIO(content), allow_pickle=False)
     return rows.reshape(len(rows), -1)

@@ -1,11 +1,7 @@
 """Step 9: what was found of the uncertainty relation, drawn and in words."""
 
 from qup import measurements, uncertainty_figures, uncertainty_text
-from qup.components.artifacts import (
-    ModelEvaluation,
-    UncertaintyMap,
-    UncertaintyReport,
-)
+from qup.components.artifacts import ModelEvaluation, UncertaintyMap, UncertaintyReport
 from qup.measures.uncertainty import records
 from qup.orchestration import In, Out, component
 
@@ -23,17 +19,15 @@ def UncertaintyReporter(
       evaluations: Their rows, and those of the networks' accuracies.
       report: findings.md, and a PNG of each figure.
     """
-    held = [
-        records.load(path)
-        for relation in relations
-        for path in sorted(relation.path.glob("*.npz"))
+    records_and_metadata = [
+        records.load(path) for relation in relations for path in sorted(relation.path.glob("*.npz"))
     ]
     rows = [
         row
         for evaluation in evaluations
-        for row in measurements.read(evaluation.path / "measurements.csv")
+        for row in measurements.read_rows(evaluation.path / "measurements.csv")
     ]
-    words = uncertainty_text.paragraph(held, rows)
-    (report.path / "findings.md").write_text(f"{words}\n", encoding="utf-8")
-    for name, figure in uncertainty_figures.draw(held, rows).items():
+    summary = uncertainty_text.format_summary(records_and_metadata, rows)
+    (report.path / "findings.md").write_text(f"{summary}\n", encoding="utf-8")
+    for name, figure in uncertainty_figures.plot_relations(records_and_metadata, rows).items():
         figure.savefig(report.path / f"{name}.png", dpi=120)

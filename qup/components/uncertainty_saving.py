@@ -9,56 +9,62 @@ from typing import Any
 import numpy as np
 
 from qup.components import uncertainty_case
-from qup.components.uncertainty_case import Case
+from qup.components.uncertainty_case import EstimationTask
 from qup.measures.uncertainty import Relation, matrix, records
 from qup.measures.uncertainty.matrix import MatrixForm
-from qup.subjects import Subject
+from qup.subjects import ModelInfo
 
 
-def save(
-    case: Case,
-    found: Mapping[str, Relation],
-    subject: Subject,
-    setting: Mapping[str, Any],
+def save_relations(
+    task: EstimationTask,
+    by_estimator: Mapping[str, Relation],
+    subject: ModelInfo,
+    extra_metadata: Mapping[str, Any],
     folder: pathlib.Path,
 ) -> None:
     """Writes the relations with their checks, and what was measured.
 
     Args:
-      case: What was measured.
-      found: By estimator.
+      task: What was measured.
+      by_estimator: By estimator.
       subject: Whose packet it is.
-      setting: What else is to be told: JSON values, "domain" among them.
+      extra_metadata: What else is to be told: JSON values, "domain" among them.
       folder: Of an `UncertaintyMap`.
     """
-    told = {
-        "refused": {}, **setting, "dataset": subject.dataset,
-        "model": subject.model, "epochs": subject.epochs,
-        "seed": subject.seed, "image_shape": list(case.shape),
-    }  # fmt: skip
-    (folder / "setting.json").write_text(
-        json.dumps(told, indent=1), encoding="utf-8"
-    )
-    told["domain_text"] = told.pop("domain")
+    metadata = {
+        "refused": {},
+        **extra_metadata,
+        "dataset": subject.dataset,
+        "model": subject.model,
+        "epochs": subject.epochs,
+        "seed": subject.seed,
+        "image_shape": list(task.shape),
+    }
+    (folder / "setting.json").write_text(json.dumps(metadata, indent=1), encoding="utf-8")
+    metadata["domain_text"] = metadata.pop("domain")
     others = []
-    for name, relation in found.items():
-        faces = case.faces(relation)
-        checks = uncertainty_case.checked(relation, faces, others)
+    for name, relation in by_estimator.items():
+        faces = task.estimate_faces(relation)
+        checks = uncertainty_case.run_checks(relation, faces, others)
         others.append(relation)
         form = None
         if len(relation.axes.directions) > 1:
-            form = matrix.form(relation)
+            form = matrix.compute_matrix_form(relation)
             _save_matrix(folder / "matrices" / f"{name}.npz", relation, form)
         records.save(
-            folder / f"{name}.npz", relation, **told, faces=faces,
-            checks=checks, matrix=_eigenvalues(form),
-        )  # fmt: skip
+            folder / f"{name}.npz",
+            relation,
+            **metadata,
+            faces=faces,
+            checks=checks,
+            matrix=_eigenvalues_to_json(form),
+        )
 
 
-def _save_matrix(path: pathlib.Path, found: Relation, form: MatrixForm) -> None:
+def _save_matrix(path: pathlib.Path, relation: Relation, form: MatrixForm) -> None:
     """Writes the matrix form, each matrix [k, k] with its errors."""
     path.parent.mkdir(exist_ok=True)
-    names = found.axes.names[len(found.axes.pixels) :]
+    names = relation.axes.names[len(relation.axes.pixels) :]
     arrays = {"axes": np.array(names)}
     for field in dataclasses.fields(form):
         estimate = getattr(form, field.name)
@@ -67,7 +73,7 @@ def _save_matrix(path: pathlib.Path, found: Relation, form: MatrixForm) -> None:
     np.savez(path, **arrays)
 
 
-def _eigenvalues(form: MatrixForm | None) -> dict[str, Any] | None:
+def _eigenvalues_to_json(form: MatrixForm | None) -> dict[str, Any] | None:
     """Returns the smallest eigenvalues of a matrix form as JSON values.
 
     Returns:
@@ -76,8 +82,8 @@ def _eigenvalues(form: MatrixForm | None) -> dict[str, Any] | None:
     """
     if form is None:
         return None
-    told: dict[str, Any] = {"count": len(form.sigma.value)}
+    record: dict[str, Any] = {"count": len(form.sigma.value)}
     for name in ("least", "least_vanishing"):
-        of = getattr(form, name)
-        told[name] = [float(of.value), float(of.stderr)]
-    return told
+        estimate = getattr(form, name)
+        record[name] = [float(estimate.value), float(estimate.stderr)]
+    return record

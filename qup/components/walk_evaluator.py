@@ -8,8 +8,8 @@ from qup.components.artifacts import Examples, Model, ModelEvaluation
 from qup.datasets import examples as files_of_examples
 from qup.measurements import Row
 from qup.orchestration import In, Out, component
-from qup.subjects import Subject
-from qup.walked_accuracies import Point, walked_accuracies
+from qup.subjects import ModelInfo
+from qup.walked_accuracies import TrajectoryPoint, evaluate_trajectory
 
 
 @component
@@ -48,11 +48,11 @@ def WalkEvaluator(
     steps = {name: walk[name] for name in ("step_size", "bounds", "loss")}
     clip = steps["bounds"] is not None
     options = {
-        "X_n": looks.on_trajectory(attack, pixel_clip=clip),
-        "X_0": looks.options(attack),
+        "X_n": looks.build_trajectory_options(attack, pixel_clip=clip),
+        "X_0": looks.build_attack_options(attack),
     }
-    bound = {key: looks.bound(o, seed=seed) for key, o in options.items()}
-    subject = artifacts.subject(model.path).such(
+    bound_attacks = {key: looks.bind_attack(o, seed=seed) for key, o in options.items()}
+    model_info = artifacts.load_model_info(model.path).with_parameters(
         images="X_n",
         split=split,
         augmentation_step_size=steps["step_size"],
@@ -61,31 +61,31 @@ def WalkEvaluator(
     )
     rows = []
     for labels in walked_with:
-        found = walked_accuracies(
+        points = evaluate_trajectory(
             classifier,
-            data.evaluation_batches(split, batch_size, limit=num_images),
-            bound["X_n"],
-            before=bound["X_0"],
+            data.evaluation_batches(split, batch_size, max_images=num_images),
+            bound_attacks["X_n"],
+            attack_before=bound_attacks["X_0"],
             points=walk["points"],
-            walked_with=labels,
+            label_source=labels,
             **steps,
         )
-        for point in found:
-            rows += _rows(subject.such(walked_with=labels), point, options)
-    measurements.write(evaluation.path / "measurements.csv", rows)
+        for point in points:
+            rows += _build_walk_rows(model_info.with_parameters(walked_with=labels), point, options)
+    measurements.write_rows(evaluation.path / "measurements.csv", rows)
 
 
-def _rows(
-    subject: Subject, point: Point, options: dict[str, dict[str, Any]]
+def _build_walk_rows(
+    model_info: ModelInfo, point: TrajectoryPoint, options: dict[str, dict[str, Any]]
 ) -> list[Row]:
-    subject = subject.such(step=point.step)
-    robust = {"X_n": point.attacked_after, "X_0": point.attacked_before}
+    model_info = model_info.with_parameters(step=point.step)
+    robust_accuracies = {"X_n": point.attacked_after, "X_0": point.attacked_before}
     return [
-        subject.row("test_accuracy", point.test_accuracy),
+        model_info.build_row("test_accuracy", point.test_accuracy),
         *(
-            subject.such(attacked_image=image).row(
+            model_info.with_parameters(attacked_image=image).build_row(
                 "robust_accuracy", accuracy, options[image]
             )
-            for image, accuracy in robust.items()
+            for image, accuracy in robust_accuracies.items()
         ),
     ]

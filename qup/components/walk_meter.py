@@ -27,9 +27,9 @@ def WalkMeter(
       attack: Options of the attack on X_n.
       row_parameters: What its rows tell beside the classifier's.
     """
-    subject = artifacts.subject(model.path).such(
+    model_info = artifacts.load_model_info(model.path).with_parameters(
         figure="supp_fig2", **row_parameters
     )
-    counted = json.loads((trajectory.path / "trajectory.json").read_text())
-    rows = walk_rows.of_trajectory(subject, counted, attack)
-    measurements.write(evaluation.path / "measurements.csv", rows)
+    trajectory_counts = json.loads((trajectory.path / "trajectory.json").read_text())
+    rows = walk_rows.build_trajectory_rows(model_info, trajectory_counts, attack)
+    measurements.write_rows(evaluation.path / "measurements.csv", rows)

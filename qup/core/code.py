@@ -99,9 +99,7 @@ def _collecting_nothing() -> Iterator[None]:
             gc.enable()
 
 
-def _code(
-    function: Callable, packages: Collection[str], without: Collection[str]
-) -> "_Code":
+def _code(function: Callable, packages: Collection[str], without: Collection[str]) -> "_Code":
     """Returns the code as it lies on the disk now."""
     name, path = _origin(function)
     packages = tuple(packages) or (name.partition(".")[0],)
@@ -155,10 +153,7 @@ class _Code(meanings.Meanings, graphs.Graph):
         return found
 
     def roots(
-        self,
-        function: Callable,
-        words: Collection[str],
-        tree: ast.AST | None = None,
+        self, function: Callable, words: Collection[str], tree: ast.AST | None = None
     ) -> list[Key]:
         """Returns a function, and the registered ones that it may call."""
         name = _origin(function)[0]
@@ -195,13 +190,7 @@ class _Code(meanings.Meanings, graphs.Graph):
             every = not more
             roots += sorted(more)
 
-    def _chosen(
-        self,
-        lookup: Key,
-        named: set[str],
-        spelled: list[str],
-        every: bool,
-    ) -> set[Key]:
+    def _chosen(self, lookup: Key, named: set[str], spelled: list[str], every: bool) -> set[Key]:
         """Returns what a look-up in a registry may find."""
         known = self.entries(lookup.module)
         wanted = known.keys() & named
@@ -260,10 +249,7 @@ class _Code(meanings.Meanings, graphs.Graph):
         return found
 
     def _node(
-        self,
-        module: Module,
-        reading: syntax.Reading,
-        statement: Statement | None = None,
+        self, module: Module, reading: syntax.Reading, statement: Statement | None = None
     ) -> graphs.Node:
         text = reading.text
         edges = []
@@ -346,11 +332,7 @@ class _Code(meanings.Meanings, graphs.Graph):
         tree = statement.tree
         if statement.assigns:
             # Own code that is called may change anything.
-            called = {
-                chain_of(node.func)
-                for node in ast.walk(tree)
-                if isinstance(node, ast.Call)
-            }
+            called = {chain_of(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
             return any(
                 self._own(module, chain)
                 for chain in called
@@ -363,9 +345,7 @@ class _Code(meanings.Meanings, graphs.Graph):
                 return True
             if chain[-1].startswith("register") or self._own(module, chain):
                 packages = _packages(module.name)
-                if not any(
-                    self.registers(module, chain, own) for own in packages
-                ):
+                if not any(self.registers(module, chain, own) for own in packages):
                     return True
         return isinstance(tree, ast.ClassDef) and self._announced(module, tree)
 
@@ -376,9 +356,7 @@ class _Code(meanings.Meanings, graphs.Graph):
             for key in self.of_name(module, chain)
         )
 
-    def _announced(
-        self, module: Module, tree: ast.ClassDef, seen: tuple = ()
-    ) -> bool:
+    def _announced(self, module: Module, tree: ast.ClassDef, seen: tuple = ()) -> bool:
         """Returns whether a class's bases are told of it."""
         if tree.keywords:
             return True
@@ -391,9 +369,7 @@ class _Code(meanings.Meanings, graphs.Graph):
                     continue
                 hooks = {getattr(own, "name", "") for own in base.body}
                 other = self.finder.module(key.module)
-                if "__init_subclass__" in hooks or self._announced(
-                    other, base, (*seen, tree)
-                ):
+                if "__init_subclass__" in hooks or self._announced(other, base, (*seen, tree)):
                     return True
         return False
 

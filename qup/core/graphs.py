@@ -126,15 +126,11 @@ class Graph(abc.ABC):
             else f"{label}\1{colours.get(target) or self._digests.get(target)}"
             for label, target in node.edges
         }
-        return hashing.text_digest(
-            "\n".join([colours[key], node.text, *sorted(parts)])
-        )
+        return hashing.text_digest("\n".join([colours[key], node.text, *sorted(parts)]))
 
 
 def _components(
-    start: Hashable,
-    targets: Callable[[Hashable], list[Hashable]],
-    done: dict[Hashable, Any],
+    start: Hashable, targets: Callable[[Hashable], list[Hashable]], done: dict[Hashable, Any]
 ) -> Iterable[list[Hashable]]:
     """Yields groups of nodes that lead to one another, inner ones first.
 

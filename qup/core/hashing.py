@@ -26,9 +26,7 @@ def canonical(value: Any) -> str:
       TypeError: JSON cannot express it.
       ValueError: It holds a number that is not finite.
     """
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), allow_nan=False
-    )
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def json_digest(value: Any) -> str:
@@ -101,9 +99,7 @@ def rows_digest(rows: Iterable[tuple[str, int, str]]) -> str:
     return text_digest(json.dumps(sorted(rows)))
 
 
-def walk(
-    path: str, name: str = ""
-) -> Iterator[tuple[str, os.stat_result | None]]:
+def walk(path: str, name: str = "") -> Iterator[tuple[str, os.stat_result | None]]:
     """Yields (relative name, status); a folder's is "x/" and None.
 
     Args:

@@ -69,11 +69,7 @@ class Meanings:
             self._resolving.discard(asked)
 
     def of_statement(
-        self,
-        module: Module,
-        statement: Statement,
-        attributes: Chain,
-        quiet: bool = False,
+        self, module: Module, statement: Statement, attributes: Chain, quiet: bool = False
     ) -> list[Key | str]:
         """Returns what attributes of a statement's value may mean.
 
@@ -93,9 +89,7 @@ class Meanings:
             found.append(Key("registry", package, int(every)))
         return found
 
-    def of_import(
-        self, module: Module, imported: Import, attributes: Chain
-    ) -> list[Key | str]:
+    def of_import(self, module: Module, imported: Import, attributes: Chain) -> list[Key | str]:
         """Returns what attributes of something imported may mean."""
         base = module.absolute(imported)
         if imported.name is None or imported.name == "*":
@@ -151,18 +145,13 @@ class Meanings:
                     for entered in self._entered(module, statement, package):
                         found.setdefault(entered, set()).add(key)
                 elif (
-                    any(
-                        self.registers(module, chain, package)
-                        for chain in statement.reading.names
-                    )
+                    any(self.registers(module, chain, package) for chain in statement.reading.names)
                     and name != package
                 ):
                     found.setdefault("", set()).add(Key("touch", name))
         return self._registered.setdefault(package, found)
 
-    def _entered(
-        self, module: Module, statement: Statement, package: str
-    ) -> set[str]:
+    def _entered(self, module: Module, statement: Statement, package: str) -> set[str]:
         """Returns the names under which decorators register a definition."""
         names = set()
         for decorator in statement.tree.decorator_list:
@@ -171,22 +160,19 @@ class Meanings:
             if chain and self.registers(module, chain, package):
                 names.add(statement.tree.name)
                 given = decorator.args[:1] if call else []
-                given += [one.value for one in
-                          (decorator.keywords if call else ())
-                          if one.arg == "name"]  # fmt: skip
+                given += [
+                    one.value for one in (decorator.keywords if call else ()) if one.arg == "name"
+                ]
                 names |= {
                     one.value
                     for one in given
-                    if isinstance(one, ast.Constant)
-                    and isinstance(one.value, str)
+                    if isinstance(one, ast.Constant) and isinstance(one.value, str)
                 }
         return names
 
     def registers(self, module: Module, chain: Chain, package: str) -> bool:
         """Returns whether a chain registers in a package's registry."""
-        if chain[-1] == _ENTRY and self._is_registry(
-            module, chain[:-1], package
-        ):
+        if chain[-1] == _ENTRY and self._is_registry(module, chain[:-1], package):
             return True
         for key in self.of_name(module, chain):
             if not isinstance(key, Key) or key.kind != "definition":
@@ -194,8 +180,7 @@ class Meanings:
             statement = self.statement(key)
             other = self.finder.module(key.module)
             if self.registry(other, statement) is None and any(
-                inner[-1] == _ENTRY
-                and self._is_registry(other, inner[:-1], package)
+                inner[-1] == _ENTRY and self._is_registry(other, inner[:-1], package)
                 for inner in statement.reading.names
             ):
                 return True
@@ -204,10 +189,7 @@ class Meanings:
     def _is_registry(self, module: Module, chain: Chain, package: str) -> bool:
         return bool(chain) and any(
             key.kind == "definition"
-            and self.registry(
-                self.finder.module(key.module), self.statement(key)
-            )
-            == package
+            and self.registry(self.finder.module(key.module), self.statement(key)) == package
             for key in self.of_name(module, chain)
             if isinstance(key, Key)
         )
@@ -230,11 +212,8 @@ class Meanings:
         for key in self.of_name(module, chain):
             if isinstance(key, Key) and key.kind == "definition":
                 tree = self.statement(key).tree
-                methods = {getattr(own, "name", "") for own in
-                           getattr(tree, "body", ())}  # fmt: skip
-                if isinstance(tree, ast.ClassDef) and {
-                    _ENTRY, "get"
-                } <= methods:  # fmt: skip
+                methods = {getattr(own, "name", "") for own in getattr(tree, "body", ())}
+                if isinstance(tree, ast.ClassDef) and {_ENTRY, "get"} <= methods:
                     return package
         return None
 

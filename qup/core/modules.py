@@ -136,10 +136,7 @@ def _unused(reading: Reading, source: bytes) -> Iterator[Import]:
         if own or top in sys.stdlib_module_names:
             continue
         word = name.encode()
-        if (
-            word + b"." not in source
-            and len(re.findall(rb"\b" + word + rb"\b", source)) < 2
-        ):
+        if word + b"." not in source and len(re.findall(rb"\b" + word + rb"\b", source)) < 2:
             yield from targets
 
 
@@ -196,11 +193,7 @@ class Module:
 class Finder:
     """Finds modules, and knows whether the files are still what they were."""
 
-    def __init__(
-        self,
-        packages: Collection[str],
-        extra: tuple[str, pathlib.Path] | None = None,
-    ):
+    def __init__(self, packages: Collection[str], extra: tuple[str, pathlib.Path] | None = None):
         """Finds nothing yet.
 
         Args:
@@ -247,13 +240,9 @@ class Finder:
         return (
             all(_top(name) == held for name, held in self._tops.items())
             and all(
-                held is not None and _signature(path) == held
-                for path, held in self._files.items()
+                held is not None and _signature(path) == held for path, held in self._files.items()
             )
-            and all(
-                _listing(folder) == held
-                for folder, held in self._folders.items()
-            )
+            and all(_listing(folder) == held for folder, held in self._folders.items())
         )
 
     def _listed(self, folder: pathlib.Path) -> tuple[str, ...]:
@@ -286,21 +275,16 @@ class Finder:
             return self._read(name, above.folder / f"{last}.py", None)
         return _empty(name, place) if last in listed else None
 
-    def _read(
-        self, name: str, path: pathlib.Path, folder: pathlib.Path | None
-    ) -> Module:
+    def _read(self, name: str, path: pathlib.Path, folder: pathlib.Path | None) -> Module:
         try:
             self._files[path] = _signature(path, time.time_ns())
             outline = _outline(path.read_bytes())
         except OSError as error:
             raise CodeError(
-                f"{path} cannot be read: {error.strerror or error}. Give "
-                "access to it."
+                f"{path} cannot be read: {error.strerror or error}. Give access to it."
             ) from error
         except (SyntaxError, ValueError) as error:
-            raise CodeError(
-                f"{path} is no Python: {error}. Correct it."
-            ) from error
+            raise CodeError(f"{path} is no Python: {error}. Correct it.") from error
         return Module(name, folder, outline)
 
 
@@ -345,7 +329,5 @@ def _listing(folder: pathlib.Path) -> tuple[str, ...]:
     except OSError:
         return ()
     return tuple(
-        name
-        for name in names
-        if name.removesuffix(".py").isidentifier() and name != "__pycache__"
+        name for name in names if name.removesuffix(".py").isidentifier() and name != "__pycache__"
     )

@@ -35,11 +35,7 @@ def tree_of(function: types.FunctionType) -> ast.AST | None:
         return None
     if not any(_same(code, other) for other in compiled):
         return None
-    found = [
-        node
-        for node in ast.walk(tree)
-        if isinstance(node, _FUNCTIONS) and _holds(node, code)
-    ]
+    found = [node for node in ast.walk(tree) if isinstance(node, _FUNCTIONS) and _holds(node, code)]
     # Of lambdas within lambdas the innermost.
     return found[-1] if found else None
 

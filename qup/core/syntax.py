@@ -57,9 +57,7 @@ class Reading:
 
     text: str = ""
     names: list[Chain] = dataclasses.field(default_factory=list)
-    imported: list[tuple[Import, Chain]] = dataclasses.field(
-        default_factory=list
-    )
+    imported: list[tuple[Import, Chain]] = dataclasses.field(default_factory=list)
     lazy: list[Import] = dataclasses.field(default_factory=list)
     bound: set[str] = dataclasses.field(default_factory=set)
     imports: dict[str, list[Import]] = dataclasses.field(default_factory=dict)

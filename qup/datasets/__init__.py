@@ -63,8 +63,8 @@ def load(
         missing, broken or not to be had; the message says what to do.
     """
     function = get(name)
-    taken = inspect.signature(function).parameters
-    if image_size is not None and "image_size" not in taken:
+    parameters = inspect.signature(function).parameters
+    if image_size is not None and "image_size" not in parameters:
         raise InputError(
             f"The images of {name} have one size; image_size="
             f"{tuple(image_size)} cannot be used. Leave it out."
@@ -80,7 +80,7 @@ def load(
     }
     return Dataset(
         name,
-        function(**{k: v for k, v in arguments.items() if k in taken}),
+        function(**{k: v for k, v in arguments.items() if k in parameters}),
         train_size=train_size,
         test_size=test_size,
         validation_size=validation_size,

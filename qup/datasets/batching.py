@@ -8,24 +8,24 @@ from qup.datasets.source import Split
 _PREFETCH = 4
 
 
-def batches(
-    split: Split, places: np.ndarray, weights: np.ndarray, batch_size: int
+def build_batches(
+    split: Split, indices: np.ndarray, weights: np.ndarray, batch_size: int
 ) -> tf.data.Dataset:
     """Returns batches of the images at some places of a split.
 
     Args:
       split: The images.
-      places: int64 [n], n a multiple of `batch_size`.
+      indices: int64 [n], n a multiple of `batch_size`.
       weights: [n].
       batch_size: Images a batch.
     """
     images, labels = split.rows
 
-    def gather(places, ids, weights):
-        pixels = tf.cast(tf.gather(images, places), tf.float32)
+    def gather(indices, ids, weights):
+        pixels = tf.cast(tf.gather(images, indices), tf.float32)
         return {
             "image": pixels / 255.0,
-            "label": tf.gather(labels, places),
+            "label": tf.gather(labels, indices),
             "weight": weights,
             "id": ids,
         }
@@ -33,8 +33,8 @@ def batches(
     with tf.device("CPU:0"):
         rows = tf.data.Dataset.from_tensor_slices(
             (
-                places.reshape(-1, batch_size),
-                split.ids[places].reshape(-1, batch_size),
+                indices.reshape(-1, batch_size),
+                split.ids[indices].reshape(-1, batch_size),
                 weights.reshape(-1, batch_size).astype(np.float32),
             )
         )

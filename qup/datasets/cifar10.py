@@ -20,7 +20,7 @@ def cifar10(
     Reference:
       Krizhevsky, Learning multiple layers of features, 2009.
     """
-    return tfds_source.load(
+    return tfds_source.load_prepared(
         "cifar10",
         origin="CIFAR-10, Krizhevsky 2009 (no licence stated)",
         data_dir=data_dir,

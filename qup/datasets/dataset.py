@@ -15,7 +15,7 @@ import tensorflow as tf
 from qup import errors
 from qup.core import hashing
 from qup.datasets import batching
-from qup.datasets.source import Source, Split, first, read_digest
+from qup.datasets.source import Source, Split, compute_file_digest, take_first
 from qup.errors import InputError
 from qup.types import DatasetInfo
 
@@ -62,32 +62,32 @@ class Dataset:
                 f"{name} has one class, {source.class_names[0]!r}; there is "
                 "nothing to tell apart. Give images of at least two classes."
             )
-        train = first(name, "train", source.splits["train"], train_size)
-        test = first(name, "test", source.splits["test"], test_size)
+        train = take_first(name, "train", source.splits["train"], train_size)
+        test = take_first(name, "test", source.splits["test"], test_size)
         if not 0 <= validation_size < train.size:
             raise InputError(
                 f"validation_size must be from 0 to {train.size - 1}, to "
                 f"leave a training image of the {train.size} of {name}; got "
                 f"{validation_size}."
             )
-        order = _permutation(train.size, _VALIDATION, seed)
+        order = _sample_permutation(train.size, _VALIDATION, seed)
         # The places of each split's images within `Split.rows`.
-        self._rows: dict[str, tuple[Split, np.ndarray]] = {
+        self._split_indices: dict[str, tuple[Split, np.ndarray]] = {
             "train": (train, np.sort(order[validation_size:])),
             "test": (test, np.arange(test.size)),
         }
         if validation_size:
             held_out = np.sort(order[:validation_size])
-            self._rows["validation"] = (train, held_out)
+            self._split_indices["validation"] = (train, held_out)
         elif "validation" in source.splits:
-            held = source.splits["validation"]
-            self._rows["validation"] = (held, np.arange(held.size))
+            validation = source.splits["validation"]
+            self._split_indices["validation"] = (validation, np.arange(validation.size))
         self._files = source.files
         self.info = DatasetInfo(
             name,
             source.image_shape,
             source.class_names,
-            {split: len(rows) for split, (_, rows) in self._rows.items()},
+            {split: len(indices) for split, (_, indices) in self._split_indices.items()},
             source.origin,
         )
 
@@ -98,12 +98,12 @@ class Dataset:
 
     def _content(self) -> Iterator[str | np.ndarray]:
         yield repr(self.info.class_names)
-        for name in sorted(self._rows):
-            for array in self.arrays(name):
+        for name in sorted(self._split_indices):
+            for array in self.get_arrays(name):
                 yield f"{name} {array.shape}"
                 yield np.ascontiguousarray(array)
 
-    def source_digest(self) -> str:
+    def compute_source_digest(self) -> str:
         """Returns SHA-256, in hex, of the files that it is read from, now.
 
         Where there are none, the fingerprint.
@@ -114,11 +114,10 @@ class Dataset:
         if not self._files:
             return self.fingerprint
         return hashing.joined_digest(
-            f"{name}\0{read_digest(path)}\n"
-            for name, path in sorted(self._files.items())
+            f"{name}\0{compute_file_digest(path)}\n" for name, path in sorted(self._files.items())
         )
 
-    def arrays(self, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def get_arrays(self, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Returns a whole split.
 
         Args:
@@ -131,20 +130,18 @@ class Dataset:
         Raises:
           InputError: Unknown split, or the images cannot be read.
         """
-        rows, places = self._split(split)
-        images, labels = (tensor.numpy() for tensor in rows.rows)
-        if len(places) < len(labels):
-            images, labels = images[places], labels[places]
-        return images, labels, rows.ids[places]
+        source_split, indices = self._get_split(split)
+        images, labels = (tensor.numpy() for tensor in source_split.rows)
+        if len(indices) < len(labels):
+            images, labels = images[indices], labels[indices]
+        return images, labels, source_split.ids[indices]
 
-    def _split(self, name: str) -> tuple[Split, np.ndarray]:
-        if name not in self._rows:
-            raise errors.unknown("split", name, self._rows)
-        return self._rows[name]
+    def _get_split(self, name: str) -> tuple[Split, np.ndarray]:
+        if name not in self._split_indices:
+            raise errors.make_unknown_error("split", name, self._split_indices)
+        return self._split_indices[name]
 
-    def training_batches(
-        self, batch_size: int, *, seed: int, epoch: int
-    ) -> tf.data.Dataset:
+    def training_batches(self, batch_size: int, *, seed: int, epoch: int) -> tf.data.Dataset:
         """Returns one epoch of the training images, shuffled as a whole.
 
         The order depends on `seed` and `epoch` alone. What does not fill a
@@ -162,15 +159,15 @@ class Dataset:
           InputError: An argument is out of its range, or the images cannot
             be read.
         """
-        split, places = self._rows["train"]
-        errors.check_number("batch_size", batch_size, least=1)
-        size = min(batch_size, len(places))
-        places = places[_permutation(len(places), _SHUFFLE, seed, epoch)]
-        places = places[: len(places) // size * size]
-        return batching.batches(split, places, np.ones(len(places)), size)
+        split, indices = self._split_indices["train"]
+        errors.check_number("batch_size", batch_size, at_least=1)
+        size = min(batch_size, len(indices))
+        indices = indices[_sample_permutation(len(indices), _SHUFFLE, seed, epoch)]
+        indices = indices[: len(indices) // size * size]
+        return batching.build_batches(split, indices, np.ones(len(indices)), size)
 
     def evaluation_batches(
-        self, split: str, batch_size: int, *, limit: int | None = None
+        self, split: str, batch_size: int, *, max_images: int | None = None
     ) -> tf.data.Dataset:
         """Returns the images of a split once, in the order of their ids.
 
@@ -178,7 +175,7 @@ class Dataset:
           split: "train", "test" or "validation".
           batch_size: Images a batch. The last batch is filled with repeats
             of its last image, of weight 0.
-          limit: Only the first that many images.
+          max_images: Only the first that many images.
 
         Returns:
           Batches of exactly `batch_size` images.
@@ -187,16 +184,16 @@ class Dataset:
           InputError: Unknown split, batch size out of its range, or the
             images cannot be read.
         """
-        rows, places = self._split(split)
-        places = places[:limit]
-        errors.check_number("batch_size", batch_size, least=1)
-        padding = -len(places) % batch_size
-        weights = np.pad(np.ones(len(places)), (0, padding))
-        places = np.pad(places, (0, padding), mode="edge")
-        return batching.batches(rows, places, weights, batch_size)
+        source_split, indices = self._get_split(split)
+        indices = indices[:max_images]
+        errors.check_number("batch_size", batch_size, at_least=1)
+        padding = -len(indices) % batch_size
+        weights = np.pad(np.ones(len(indices)), (0, padding))
+        indices = np.pad(indices, (0, padding), mode="edge")
+        return batching.build_batches(source_split, indices, weights, batch_size)
 
 
-def _permutation(size: int, purpose: int, *words: int) -> np.ndarray:
-    if min(words) < 0:
-        raise InputError(f"seed and epoch must be at least 0; got {words}.")
-    return np.random.default_rng([purpose, *words]).permutation(size)
+def _sample_permutation(size: int, purpose: int, *seeds: int) -> np.ndarray:
+    if min(seeds) < 0:
+        raise InputError(f"seed and epoch must be at least 0; got {seeds}.")
+    return np.random.default_rng([purpose, *seeds]).permutation(size)

@@ -43,7 +43,7 @@ def digits() -> source.Source:
         origin="UCI Optical Recognition of Handwritten Digits (CC BY 4.0), "
         "as shipped with scikit-learn, resized to 28x28",
         splits={
-            "train": source.from_arrays(images[train], labels[train]),
-            "test": source.from_arrays(images[test], labels[test]),
+            "train": source.build_split(images[train], labels[train]),
+            "test": source.build_split(images[test], labels[test]),
         },
     )

@@ -31,10 +31,10 @@ def write(dataset: Dataset, folder: pathlib.Path) -> None:
       OSError: The folder cannot be written.
     """
     for split in dataset.info.sizes:
-        place = folder / f"Split-{split}"
-        place.mkdir()
-        for name, array in zip(_ARRAYS, dataset.arrays(split), strict=True):
-            np.save(place / f"{name}.npy", array)
+        split_dir = folder / f"Split-{split}"
+        split_dir.mkdir()
+        for name, array in zip(_ARRAYS, dataset.get_arrays(split), strict=True):
+            np.save(split_dir / f"{name}.npy", array)
     info = dataset.info
     description = {
         "name": info.name,
@@ -47,7 +47,7 @@ def write(dataset: Dataset, folder: pathlib.Path) -> None:
     (folder / "description.json").write_text(text, encoding="utf-8")
 
 
-def _describe(folder: pathlib.Path) -> dict[str, Any]:
+def _read_description(folder: pathlib.Path) -> dict[str, Any]:
     """Returns name, image_shape, class_names, splits and origin.
 
     Raises:
@@ -57,7 +57,7 @@ def _describe(folder: pathlib.Path) -> dict[str, Any]:
         text = (folder / "description.json").read_text(encoding="utf-8")
         return json.loads(text)
     except (OSError, ValueError) as error:
-        raise _unreadable(folder, error) from error
+        raise _build_read_error(folder, error) from error
 
 
 def read(folder: pathlib.Path) -> Dataset:
@@ -66,34 +66,31 @@ def read(folder: pathlib.Path) -> Dataset:
     Raises:
       InputError: A file is missing or damaged.
     """
-    described = _describe(folder)
+    description = _read_description(folder)
     try:
         splits = {
-            split: source.from_arrays(
+            split: source.build_split(
                 *(
-                    np.load(
-                        folder / f"Split-{split}" / f"{name}.npy",
-                        mmap_mode="r",
-                    )
+                    np.load(folder / f"Split-{split}" / f"{name}.npy", mmap_mode="r")
                     for name in _ARRAYS
                 )
             )
-            for split in described["splits"]
+            for split in description["splits"]
         }
     except (OSError, ValueError) as error:
-        raise _unreadable(folder, error) from error
+        raise _build_read_error(folder, error) from error
     return Dataset(
-        described["name"],
+        description["name"],
         source.Source(
-            image_shape=tuple(described["image_shape"]),
-            class_names=tuple(described["class_names"]),
-            origin=described["origin"],
+            image_shape=tuple(description["image_shape"]),
+            class_names=tuple(description["class_names"]),
+            origin=description["origin"],
             splits=splits,
         ),
     )
 
 
-def _unreadable(folder: pathlib.Path, error: Exception) -> InputError:
+def _build_read_error(folder: pathlib.Path, error: Exception) -> InputError:
     return InputError(
         f"The examples in {folder} cannot be read: {error}. Remove the "
         "folder, and the next start writes them again."

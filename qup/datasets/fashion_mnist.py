@@ -20,7 +20,7 @@ def fashion_mnist(
     Reference:
       Xiao, Rasul and Vollgraf, arXiv:1708.07747, 2017.
     """
-    return tfds_source.load(
+    return tfds_source.load_prepared(
         "fashion_mnist",
         origin="Fashion-MNIST, Zalando SE 2017 (MIT)",
         data_dir=data_dir,

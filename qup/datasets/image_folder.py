@@ -24,9 +24,7 @@ _ORDER_SEED = 0
 
 @datasets.register
 def image_folder(
-    *,
-    data_dir: str | os.PathLike | None = None,
-    image_size: tuple[int, int] | None = None,
+    *, data_dir: str | os.PathLike | None = None, image_size: tuple[int, int] | None = None
 ) -> source.Source:
     """Returns the images of a folder, decoded when first read.
 
@@ -46,38 +44,36 @@ def image_folder(
       InputError: A folder is missing, empty or in one split only. A file
         that is no image is named when the images are read.
     """
-    size = source.checked_image_size(image_size or (32, 32))
-    folder = _checked_folder(data_dir)
-    classes = _classes(folder / "train")
-    if _classes(folder / "test") != classes:
-        raise _unequal_classes(folder, classes)
+    size = source.check_image_size(image_size or (32, 32))
+    folder = _resolve_data_dir(data_dir)
+    classes = _list_classes(folder / "train")
+    if _list_classes(folder / "test") != classes:
+        raise _build_classes_error(folder, classes)
     return source.Source(
         image_shape=(*size, 3),
         class_names=tuple(classes),
         origin="a folder of images",
         splits={
-            split: _split(folder / split, classes, size)
-            for split in ("train", "test")
+            split: _build_folder_split(folder / split, classes, size) for split in ("train", "test")
         },
         files={
             f"{split}/{name}/{os.path.basename(path)}": pathlib.Path(path)
             for split in ("train", "test")
             for name in classes
-            for path in images(folder / split / name)
+            for path in list_images(folder / split / name)
         },
     )
 
 
-def _checked_folder(data_dir: str | os.PathLike | None) -> pathlib.Path:
+def _resolve_data_dir(data_dir: str | os.PathLike | None) -> pathlib.Path:
     if not data_dir:
         raise InputError(
-            "image_folder needs data_dir, a folder with train/<class>/ and "
-            "test/<class>/ in it."
+            "image_folder needs data_dir, a folder with train/<class>/ and test/<class>/ in it."
         )
     return pathlib.Path(data_dir).expanduser()
 
 
-def visible(folder: pathlib.Path) -> list[pathlib.Path]:
+def list_visible(folder: pathlib.Path) -> list[pathlib.Path]:
     """Returns what is in a folder, sorted, but for hidden entries."""
     try:
         entries = sorted(folder.iterdir())
@@ -90,77 +86,61 @@ def visible(folder: pathlib.Path) -> list[pathlib.Path]:
         try:
             str(entry).encode("utf-8")
         except UnicodeEncodeError as error:
-            raise InputError(
-                f"The name {str(entry)!a} is not in UTF-8. Rename it."
-            ) from error
+            raise InputError(f"The name {str(entry)!a} is not in UTF-8. Rename it.") from error
     return [entry for entry in entries if not entry.name.startswith(".")]
 
 
-def _classes(folder: pathlib.Path) -> list[str]:
-    names = [entry.name for entry in visible(folder) if entry.is_dir()]
+def _list_classes(folder: pathlib.Path) -> list[str]:
+    names = [entry.name for entry in list_visible(folder) if entry.is_dir()]
     if not names:
         raise InputError(f"{folder} has no class folders in it.")
     return names
 
 
-def _unequal_classes(folder: pathlib.Path, train: list[str]) -> InputError:
-    odd = sorted(set(train) ^ set(_classes(folder / "test")))
+def _build_classes_error(folder: pathlib.Path, train_classes: list[str]) -> InputError:
+    odd = sorted(set(train_classes) ^ set(_list_classes(folder / "test")))
     return InputError(
         f"train/ and test/ of {folder} must hold the same class folders; in "
         f"one of them only: {', '.join(odd)}."
     )
 
 
-def images(folder: pathlib.Path) -> list[str]:
+def list_images(folder: pathlib.Path) -> list[str]:
     """Returns the paths of a class folder's images, sorted."""
-    paths = [
-        str(entry)
-        for entry in visible(folder)
-        if entry.suffix.lower() in _SUFFIXES
-    ]
+    paths = [str(entry) for entry in list_visible(folder) if entry.suffix.lower() in _SUFFIXES]
     if not paths:
-        raise InputError(
-            f"The class folder {folder} has no images ({', '.join(_SUFFIXES)})."
-        )
+        raise InputError(f"The class folder {folder} has no images ({', '.join(_SUFFIXES)}).")
     return paths
 
 
-def _split(
+def _build_folder_split(
     folder: pathlib.Path, classes: list[str], image_size: tuple[int, int]
 ) -> source.Split:
-    files = [images(folder / name) for name in classes]
+    files = [list_images(folder / name) for name in classes]
     labels = np.repeat(np.arange(len(classes)), [len(f) for f in files])
     order = np.random.default_rng(_ORDER_SEED).permutation(len(labels))
     paths = np.concatenate(files)[order].tolist()
     with tf.device("CPU:0"):
-        elements = tf.data.Dataset.from_tensor_slices(
-            (paths, labels[order].astype(np.int32))
-        ).map(
-            lambda path, label: (_decode(path, image_size), label),
+        elements = tf.data.Dataset.from_tensor_slices((paths, labels[order].astype(np.int32))).map(
+            lambda path, label: (_decode_image(path, image_size), label),
             num_parallel_calls=tf.data.AUTOTUNE,
         )
-    explain = functools.partial(_broken, paths, image_size)
+    explain = functools.partial(_find_decode_error, paths, image_size)
     return source.Split(elements, len(paths), explain)
 
 
-def _decode(path: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
-    image = tf.io.decode_image(
-        tf.io.read_file(path), channels=3, expand_animations=False
-    )
+def _decode_image(path: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
+    image = tf.io.decode_image(tf.io.read_file(path), channels=3, expand_animations=False)
     image.set_shape([None, None, 3])
     return source.resize(image, image_size)
 
 
-def _broken(
-    paths: list[str], image_size: tuple[int, int], reason: str
-) -> InputError:
+def _find_decode_error(paths: list[str], image_size: tuple[int, int], reason: str) -> InputError:
     """Names the first file that cannot be decoded, by trying each again."""
     for path in paths:
         try:
-            _decode(tf.constant(path), image_size)
+            _decode_image(tf.constant(path), image_size)
         except tf.errors.OpError as error:
-            why = re.sub(r"\{\{.*?\}\} ?| ?\[Op:\w+\]", "", error.message)
-            return InputError(
-                f"Cannot read the image {path}: {why}. Mend or remove it."
-            )
+            detail = re.sub(r"\{\{.*?\}\} ?| ?\[Op:\w+\]", "", error.message)
+            return InputError(f"Cannot read the image {path}: {detail}. Mend or remove it.")
     return InputError(f"Cannot read the images: {reason}.")

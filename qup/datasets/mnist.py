@@ -20,7 +20,7 @@ def mnist(
     Reference:
       LeCun, Cortes and Burges, The MNIST database, 1998.
     """
-    return tfds_source.load(
+    return tfds_source.load_prepared(
         "mnist",
         origin="MNIST, LeCun, Cortes and Burges (CC BY-SA 3.0)",
         data_dir=data_dir,

@@ -17,9 +17,7 @@ def find_obstacle(url: str, *, seconds: float = 5.0) -> str:
     """
     answers: queue.Queue[str] = queue.Queue()
     # A thread, since nothing else can cut a hanging name look-up short.
-    threading.Thread(
-        target=lambda: answers.put(_try_opening(url, seconds)), daemon=True
-    ).start()
+    threading.Thread(target=lambda: answers.put(_try_opening(url, seconds)), daemon=True).start()
     try:
         return answers.get(timeout=2 * seconds)
     except queue.Empty:

@@ -22,10 +22,8 @@ from qup.errors import InputError
 _log = logging.getLogger("qup")
 
 
-def prepare(
-    name: str,
-    folders: list[pathlib.Path],
-    manual_dir: str | os.PathLike | None,
+def prepare_dataset(
+    name: str, folders: list[pathlib.Path], manual_dir: str | os.PathLike | None
 ) -> None:
     """Prepares a dataset in the first of `folders` that can be written.
 
@@ -47,18 +45,14 @@ def prepare(
         _check_manual_files(name, manual_dir, originals)
     else:
         _check_network(name, folders, originals)
-    target = _writable(name, folders)
+    target = _find_writable_folder(name, folders)
     _log.info("Preparing %s in %s.", name, target)
-    _build(name, target, manual_dir)
+    _download_and_prepare(name, target, manual_dir)
 
 
-def _check_manual_files(
-    name: str, manual_dir: pathlib.Path, originals: dict[str, Any]
-) -> None:
+def _check_manual_files(name: str, manual_dir: pathlib.Path, originals: dict[str, Any]) -> None:
     missing = [
-        info.filename
-        for info in originals.values()
-        if not (manual_dir / info.filename).is_file()
+        info.filename for info in originals.values() if not (manual_dir / info.filename).is_file()
     ]
     if missing:
         raise InputError(
@@ -83,16 +77,14 @@ def _check_manual_file(path: pathlib.Path, url: str, info: Any) -> None:
         )
 
 
-def _check_network(
-    name: str, folders: list[pathlib.Path], originals: dict[str, Any]
-) -> None:
+def _check_network(name: str, folders: list[pathlib.Path], originals: dict[str, Any]) -> None:
     url = next(iter(originals))
     host = urllib.parse.urlsplit(url).netloc
     megabytes = sum(int(info.size) for info in originals.values()) / 1e6
     obstacle = network.find_obstacle(url)
     if obstacle:
         raise InputError(
-            f"{name} is not prepared in {_described(folders)}, and {host} "
+            f"{name} is not prepared in {_format_folders(folders)}, and {host} "
             f"cannot be reached to download it ({obstacle}). Either give "
             "--data_dir, a tensorflow-datasets directory that has it; or "
             f"--manual_dir, a directory with the original files "
@@ -102,13 +94,11 @@ def _check_network(
     _log.info("Downloading %s, %.0f megabytes, from %s.", name, megabytes, host)
 
 
-def _described(folders: list[pathlib.Path]) -> str:
-    return " or ".join(
-        str(f) if f.exists() else f"{f} (which does not exist)" for f in folders
-    )
+def _format_folders(folders: list[pathlib.Path]) -> str:
+    return " or ".join(str(f) if f.exists() else f"{f} (which does not exist)" for f in folders)
 
 
-def _writable(name: str, folders: list[pathlib.Path]) -> pathlib.Path:
+def _find_writable_folder(name: str, folders: list[pathlib.Path]) -> pathlib.Path:
     """Returns the first folder a file can be made in, made if need be."""
     reasons = []
     for folder in folders:
@@ -126,19 +116,17 @@ def _writable(name: str, folders: list[pathlib.Path]) -> pathlib.Path:
     )
 
 
-def _build(
-    name: str, target: pathlib.Path, manual_dir: pathlib.Path | None
-) -> None:
+def _download_and_prepare(name: str, target: pathlib.Path, manual_dir: pathlib.Path | None) -> None:
     import tensorflow_datasets as tfds
 
     # Unpacked files are kept by name alone, and two datasets may use the
     # same names (MNIST and Fashion-MNIST do): never share the directory.
-    files.sweep(target / name)
+    files.remove_stale_temporaries(target / name)
     with tempfile.TemporaryDirectory(
-        prefix=f"{files.temporary_prefix()}unpacked-", dir=target / name
-    ) as unpacked:
+        prefix=f"{files.get_temporary_prefix()}unpacked-", dir=target / name
+    ) as unpack_dir:
         config = tfds.download.DownloadConfig(
-            manual_dir=manual_dir, extract_dir=unpacked, try_download_gcs=False
+            manual_dir=manual_dir, extract_dir=unpack_dir, try_download_gcs=False
         )
         builder = tfds.builder_cls(name)(data_dir=target)
         try:
@@ -148,6 +136,4 @@ def _build(
         except Exception as error:
             if pathlib.Path(builder.data_dir).exists():
                 return  # Another process finished it first.
-            raise InputError(
-                f"Preparing {name} in {target} failed: {error}"
-            ) from error
+            raise InputError(f"Preparing {name} in {target} failed: {error}") from error

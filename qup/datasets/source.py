@@ -77,14 +77,14 @@ class Split:
         shape = (self.size, *self.elements.element_spec[0].shape)
         images = tf.Variable(tf.zeros(shape, tf.uint8))
         labels = tf.Variable(tf.zeros(self.size, tf.int32))
-        found = 0
+        num_read = 0
         for image, label in self.elements.take(self.size).batch(_READ_SIZE):
-            ids = tf.range(found, found + len(label))
+            ids = tf.range(num_read, num_read + len(label))
             images.scatter_update(tf.IndexedSlices(image, ids))
             labels.scatter_update(tf.IndexedSlices(label, ids))
-            found += len(label)
-        if found != self.size:
-            raise self.explain(f"expected {self.size} images, got {found}")
+            num_read += len(label)
+        if num_read != self.size:
+            raise self.explain(f"expected {self.size} images, got {num_read}")
         return images.read_value(), labels.read_value()
 
 
@@ -108,9 +108,7 @@ class Source:
     files: Mapping[str, pathlib.Path] = dataclasses.field(default_factory=dict)
 
 
-def from_arrays(
-    images: np.ndarray, labels: np.ndarray, ids: np.ndarray | None = None
-) -> Split:
+def build_split(images: np.ndarray, labels: np.ndarray, ids: np.ndarray | None = None) -> Split:
     """Returns a split of images that are in memory already.
 
     Args:
@@ -123,11 +121,7 @@ def from_arrays(
     """
     if ids is None:
         ids = np.arange(len(labels), dtype=np.int64)
-    arrays = (
-        images.astype(np.uint8, copy=False),
-        labels.astype(np.int32, copy=False),
-        ids,
-    )
+    arrays = (images.astype(np.uint8, copy=False), labels.astype(np.int32, copy=False), ids)
     return Split(None, len(labels), arrays=arrays)
 
 
@@ -145,7 +139,7 @@ def resize(images: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
     return tf.saturate_cast(tf.round(resized), tf.uint8)
 
 
-def checked_image_size(image_size: tuple[int, int]) -> tuple[int, int]:
+def check_image_size(image_size: tuple[int, int]) -> tuple[int, int]:
     """Returns `image_size` if it is two whole numbers of at least 1.
 
     Raises:
@@ -160,7 +154,7 @@ def checked_image_size(image_size: tuple[int, int]) -> tuple[int, int]:
     return size
 
 
-def first(name: str, split: str, images: Split, size: int | None) -> Split:
+def take_first(name: str, split: str, images: Split, size: int | None) -> Split:
     """Returns the first `size` images of a split; all of them for None.
 
     Raises:
@@ -176,7 +170,7 @@ def first(name: str, split: str, images: Split, size: int | None) -> Split:
     return images.take(size)
 
 
-def read_digest(path: pathlib.Path) -> str:
+def compute_file_digest(path: pathlib.Path) -> str:
     """Returns SHA-256, in hex, of a file, or raises an InputError."""
     try:
         return hashing.file_digest(path)

@@ -22,7 +22,7 @@ def svhn_cropped(
     Reference:
       Netzer et al., Reading digits in natural images, 2011.
     """
-    return tfds_source.load(
+    return tfds_source.load_prepared(
         "svhn_cropped",
         origin="SVHN, Netzer et al. 2011 (non-commercial use only)",
         data_dir=data_dir,

@@ -29,19 +29,19 @@ def synthetic(
     Returns:
       4 classes in equal proportion, shuffled.
     """
-    height, width = source.checked_image_size(image_size or (8, 8))
+    height, width = source.check_image_size(image_size or (8, 8))
     shape = (height, width, channels)
-    generator = np.random.default_rng(seed)
-    patterns = generator.integers(0, 256, (_NUM_CLASSES, *shape))
+    rng = np.random.default_rng(seed)
+    patterns = rng.integers(0, 256, (_NUM_CLASSES, *shape))
 
-    def draw(size: int) -> source.Split:
-        labels = generator.permutation(np.arange(size) % _NUM_CLASSES)
-        noise = generator.integers(0, 256, (size, *shape))
-        return source.from_arrays((patterns[labels] + noise) // 2, labels)
+    def sample_split(size: int) -> source.Split:
+        labels = rng.permutation(np.arange(size) % _NUM_CLASSES)
+        noise = rng.integers(0, 256, (size, *shape))
+        return source.build_split((patterns[labels] + noise) // 2, labels)
 
     return source.Source(
         image_shape=shape,
         class_names=tuple(f"pattern {i}" for i in range(_NUM_CLASSES)),
         origin=f"drawn with seed {seed}, no real images",
-        splits={"train": draw(train_size), "test": draw(test_size)},
+        splits={"train": sample_split(train_size), "test": sample_split(test_size)},
     )

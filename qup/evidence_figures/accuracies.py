@@ -17,11 +17,11 @@ from matplotlib.lines import Line2D
 from qup.evidence_figures import colours
 
 # Value, lower and upper end of its interval.
-Point = tuple[float, float, float]
+IntervalPoint = tuple[float, float, float]
 
 
 @dataclasses.dataclass(frozen=True)
-class Line:
+class AccuracyCurve:
     """One network under one look.
 
     Attributes:
@@ -29,18 +29,18 @@ class Line:
       points: Epochs to value, low, high, in percent.
       style: "-", "--", ":" or "-.".
       marker: Of its points.
-      hollow: Draw markers without filling, for the paper's numbers.
+      open_markers: Draw markers without filling, for the paper's numbers.
     """
 
     title: str
-    points: Mapping[int, Point]
+    points: Mapping[int, IntervalPoint]
     style: str | tuple = "-"
     marker: str = "o"
-    hollow: bool = False
+    open_markers: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
-class Network:
+class NetworkAccuracies:
     """One network under all looks.
 
     Attributes:
@@ -52,11 +52,11 @@ class Network:
 
     title: str
     model: str
-    clean: Sequence[Line]
-    robust: Sequence[Line]
+    clean: Sequence[AccuracyCurve]
+    robust: Sequence[AccuracyCurve]
 
 
-def over_epochs(networks: Sequence[Network], title: str) -> Figure:
+def plot_accuracies(networks: Sequence[NetworkAccuracies], title: str) -> Figure:
     """Draws TA of all networks, and RA of each in a panel of its own.
 
     Args:
@@ -69,14 +69,12 @@ def over_epochs(networks: Sequence[Network], title: str) -> Figure:
     for axis in others[1:]:
         # Of one scale, to be compared.
         axis.sharey(others[0])
-    _draw(first, [(n.model, line) for n in networks for line in n.clean])
+    _plot_accuracy_curves(first, [(n.model, curve) for n in networks for curve in n.clean])
     names = ", ".join(network.title for network in networks)
     first.set(ylabel="test accuracy TA in percent", title=f"TA: {names}")
     for axis, network in zip(others, networks, strict=False):
-        _draw(axis, [(network.model, line) for line in network.robust])
-        axis.set(
-            ylabel="robust accuracy RA in percent", title=f"RA: {network.title}"
-        )
+        _plot_accuracy_curves(axis, [(network.model, curve) for curve in network.robust])
+        axis.set(ylabel="robust accuracy RA in percent", title=f"RA: {network.title}")
     for axis in others[len(networks) :]:
         axis.remove()
     for axis in (first, others[0]):
@@ -85,58 +83,70 @@ def over_epochs(networks: Sequence[Network], title: str) -> Figure:
         axis.set_ylim(max(low, -2), min(high, 102))
     # Below, where it covers no point.
     figure.legend(
-        handles=[*_colours(networks), *_styles(networks)],
-        loc="outside lower center", ncols=4, fontsize=8.5, frameon=False,
-    )  # fmt: skip
+        handles=[*_build_colour_legend(networks), *_build_kind_legend(networks)],
+        loc="outside lower center",
+        ncols=4,
+        fontsize=8.5,
+        frameon=False,
+    )
     figure.suptitle(title, fontsize=11)
     return figure
 
 
-def _draw(axis: Axes, lines: Sequence[tuple[str, Line]]) -> None:
-    epochs = sorted({n for _, line in lines for n in line.points})
-    place = {n: i for i, n in enumerate(epochs)}
-    for number, (model, line) in enumerate(lines):
+def _plot_accuracy_curves(
+    axis: Axes, models_and_curves: Sequence[tuple[str, AccuracyCurve]]
+) -> None:
+    epochs = sorted({n for _, curve in models_and_curves for n in curve.points})
+    positions = {n: i for i, n in enumerate(epochs)}
+    for number, (model, curve) in enumerate(models_and_curves):
         # Side by side, so that error bars do not cover each other.
-        shift = 0.05 * (number - (len(lines) - 1) / 2)
-        known = sorted(line.points)
-        values = [line.points[n][0] for n in known]
-        below = [max(line.points[n][0] - line.points[n][1], 0) for n in known]
-        above = [max(line.points[n][2] - line.points[n][0], 0) for n in known]
-        colour = colours.of_network(model)
+        shift = 0.05 * (number - (len(models_and_curves) - 1) / 2)
+        curve_epochs = sorted(curve.points)
+        values = [curve.points[n][0] for n in curve_epochs]
+        below = [max(curve.points[n][0] - curve.points[n][1], 0) for n in curve_epochs]
+        above = [max(curve.points[n][2] - curve.points[n][0], 0) for n in curve_epochs]
+        colour = colours.get_network_colour(model)
         axis.errorbar(
-            [place[n] + shift for n in known], values, [below, above],
-            color=colour, linestyle=line.style, marker=line.marker,
-            markersize=5, capsize=3, linewidth=1.2,
-            markerfacecolor="none" if line.hollow else colour,
-        )  # fmt: skip
+            [positions[n] + shift for n in curve_epochs],
+            values,
+            [below, above],
+            color=colour,
+            linestyle=curve.style,
+            marker=curve.marker,
+            markersize=5,
+            capsize=3,
+            linewidth=1.2,
+            markerfacecolor="none" if curve.open_markers else colour,
+        )
     axis.set_xticks(range(len(epochs)), [str(n) for n in epochs])
     axis.set_xlabel("training epochs")
     axis.grid(alpha=0.3)
 
 
-def _colours(networks: Sequence[Network]) -> list[Line2D]:
+def _build_colour_legend(networks: Sequence[NetworkAccuracies]) -> list[Line2D]:
     """Returns a key to the networks, where there are several."""
     if len(networks) == 1:
         return []
     return [
-        Line2D(
-            [], [], color=colours.of_network(n.model), linewidth=4,
-            label=n.title,
-        )
+        Line2D([], [], color=colours.get_network_colour(n.model), linewidth=4, label=n.title)
         for n in networks
-    ]  # fmt: skip
+    ]
 
 
-def _styles(networks: Sequence[Network]) -> list[Line2D]:
+def _build_kind_legend(networks: Sequence[NetworkAccuracies]) -> list[Line2D]:
     """Returns a key to the looks, in no network's colour."""
-    lines = {
-        line.title: line for n in networks for line in (*n.clean, *n.robust)
-    }
+    curves = {curve.title: curve for n in networks for curve in (*n.clean, *n.robust)}
     return [
         Line2D(
-            [], [], color=colours.GREY, linestyle=line.style,
-            marker=line.marker, markersize=5, linewidth=1.2, label=title,
-            markerfacecolor="none" if line.hollow else colours.GREY,
+            [],
+            [],
+            color=colours.GREY,
+            linestyle=curve.style,
+            marker=curve.marker,
+            markersize=5,
+            linewidth=1.2,
+            label=title,
+            markerfacecolor="none" if curve.open_markers else colours.GREY,
         )
-        for title, line in lines.items()
-    ]  # fmt: skip
+        for title, curve in curves.items()
+    ]

@@ -13,25 +13,25 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from qup.conjugates import TABLE
+from qup.conjugates import TABLE_4
 from qup.evidence_figures import colours
 from qup.measures import spectrum
 
-_TITLES = (
-    "attacked", "perturbation", "conjugate", "its spectrum,\nlog magnitude",
+_COLUMN_TITLES = (
+    "attacked",
+    "perturbation",
+    "conjugate",
+    "its spectrum,\nlog magnitude",
     "power over the\nlength of the frequency",
-)  # fmt: skip
-_LINES = {
-    "perturbation": (colours.BLUE, "-"),
-    "conjugate": (colours.VERMILION, "--"),
-}
+)
+_CURVE_STYLES = {"perturbation": (colours.BLUE, "-"), "conjugate": (colours.VERMILION, "--")}
 # Powers below this share of an image's mean are drawn as that share.
-_FLOOR = 1e-4
+_MIN_RELATIVE_POWER = 1e-4
 
-Arrays = Mapping[str, np.ndarray]
+ConjugateArrays = Mapping[str, np.ndarray]
 
 
-def draw(arrays: Arrays, title: str, note: str = "") -> Figure:
+def plot_conjugates(arrays: ConjugateArrays, title: str, note: str = "") -> Figure:
     """Draws a row for each attack of conjugates.npz.
 
     Args:
@@ -45,109 +45,112 @@ def draw(arrays: Arrays, title: str, note: str = "") -> Figure:
       note: Stands below, such as how many images curves are means over.
     """
     names = [str(name) for name in arrays["class_names"]]
-    shown = [name for name in TABLE if f"{name}_attacked" in arrays]
-    figure = Figure((9.6, 1.5 * len(shown) + 1.1), layout="constrained")
+    attack_names = [name for name in TABLE_4 if f"{name}_attacked" in arrays]
+    figure = Figure((9.6, 1.5 * len(attack_names) + 1.1), layout="constrained")
     figure.suptitle(title, fontsize=11, parse_math=False)
     axes = figure.subplots(
-        len(shown), len(_TITLES), squeeze=False,
-        width_ratios=(1, 1, 1, 1, 1.5),
-    )  # fmt: skip
-    curves = {name: _curves(arrays, name) for name in shown}
-    for row, name in zip(axes, shown, strict=True):
-        _images(row, arrays, name, names)
-        _draw_curves(row[4], curves[name])
-    _scale(axes[:, 4], curves.values())
-    for axis, words in zip(axes[0], _TITLES, strict=True):
-        axis.set_title(words, fontsize=9.5)
+        len(attack_names), len(_COLUMN_TITLES), squeeze=False, width_ratios=(1, 1, 1, 1, 1.5)
+    )
+    curves = {name: _compute_radial_curves(arrays, name) for name in attack_names}
+    for row, name in zip(axes, attack_names, strict=True):
+        _show_attack_images(row, arrays, name, names)
+        _plot_radial_curves(row[4], curves[name])
+    _set_common_scale(axes[:, 4], curves.values())
+    for axis, column_title in zip(axes[0], _COLUMN_TITLES, strict=True):
+        axis.set_title(column_title, fontsize=9.5)
     axes[-1, 4].set_xlabel("cycles per image", fontsize=8)
     handles = [
-        Line2D([], [], color=colour, ls=line, lw=1.4, label=key)
-        for key, (colour, line) in _LINES.items()
+        Line2D([], [], color=colour, ls=linestyle, lw=1.4, label=key)
+        for key, (colour, linestyle) in _CURVE_STYLES.items()
     ]
-    handles.append(
-        Line2D([], [], color=colours.GREY, ls=":", lw=1, label="white noise")
-    )
+    handles.append(Line2D([], [], color=colours.GREY, ls=":", lw=1, label="white noise"))
     figure.legend(
-        handles=handles, loc="outside lower right", ncols=3, fontsize=8.5,
-        frameon=False, title=note or None, title_fontsize=8.5,
-    )  # fmt: skip
+        handles=handles,
+        loc="outside lower right",
+        ncols=3,
+        fontsize=8.5,
+        frameon=False,
+        title=note or None,
+        title_fontsize=8.5,
+    )
     return figure
 
 
-def _images(row, arrays: Arrays, name: str, names: list[str]) -> None:
-    attacked, moved = (
-        arrays[f"{name}_{key}"] for key in ("attacked", "perturbation")
-    )
-    most = float(np.abs(moved).max())
-    said = f"says {names[int(arrays[f'{name}_label'])]}" if most else "failed"
-    _picture(row[0], attacked)
+def _show_attack_images(row, arrays: ConjugateArrays, name: str, names: list[str]) -> None:
+    adversarial, perturbation = (arrays[f"{name}_{key}"] for key in ("attacked", "perturbation"))
+    max_magnitude = float(np.abs(perturbation).max())
+    prediction = f"says {names[int(arrays[f'{name}_label'])]}" if max_magnitude else "failed"
+    _show_image(row[0], adversarial)
     row[0].set_ylabel(
-        f"{name.replace('_', ' ').replace(' class', chr(10) + 'class')}\n"
-        f"{said}", rotation=0, ha="right", va="center", fontsize=9,
+        f"{name.replace('_', ' ').replace(' class', chr(10) + 'class')}\n{prediction}",
+        rotation=0,
+        ha="right",
+        va="center",
+        fontsize=9,
         parse_math=False,
-    )  # fmt: skip
-    _signed(row[1], moved)
-    row[1].set_xlabel(f"max {most:.3g}", fontsize=8)
+    )
+    _show_signed_field(row[1], perturbation)
+    row[1].set_xlabel(f"max {max_magnitude:.3g}", fontsize=8)
     field = arrays.get(f"{name}_conjugate")
     if field is None:
         for axis in row[2:4]:
             axis.axis("off")
-        row[2].text(
-            0.5, 0.5, TABLE[name].words, ha="center", va="center", fontsize=9
-        )
+        row[2].text(0.5, 0.5, TABLE_4[name].description, ha="center", va="center", fontsize=9)
     else:
-        _signed(row[2], field)
-        row[2].set_xlabel(TABLE[name].symbol, fontsize=8)
-        row[3].imshow(_plane(field), cmap="viridis")
+        _show_signed_field(row[2], field)
+        row[2].set_xlabel(TABLE_4[name].symbol, fontsize=8)
+        row[3].imshow(_compute_log_spectrum(field), cmap="viridis")
     for axis in row[:4]:
         axis.set(xticks=[], yticks=[])
 
 
-def _curves(arrays: Arrays, name: str) -> dict[str, np.ndarray]:
+def _compute_radial_curves(arrays: ConjugateArrays, name: str) -> dict[str, np.ndarray]:
     """Returns radial means relative to an image's mean power: [bins] each."""
-    found = {}
-    for key in _LINES:
+    radial_curves = {}
+    for key in _CURVE_STYLES:
         curve = arrays.get(f"{name}_{key}_relative")
         field = arrays.get(f"{name}_{key}")
         if curve is None and field is not None and np.any(field):
-            power = spectrum.power(spectrum.grey(field[None]))
-            curve = spectrum.radial(power / power.mean())[0]
+            power = spectrum.compute_power(spectrum.convert_to_grey(field[None]))
+            curve = spectrum.compute_radial_mean(power / power.mean())[0]
         if curve is not None and np.isfinite(curve).all():
-            found[key] = np.maximum(curve, _FLOOR)
-    return found
+            radial_curves[key] = np.maximum(curve, _MIN_RELATIVE_POWER)
+    return radial_curves
 
 
-def _draw_curves(axis: Axes, curves: Mapping[str, np.ndarray]) -> None:
+def _plot_radial_curves(axis: Axes, curves: Mapping[str, np.ndarray]) -> None:
     for key, curve in curves.items():
-        colour, line = _LINES[key]
-        axis.plot(curve, color=colour, ls=line, lw=1.4)
+        colour, linestyle = _CURVE_STYLES[key]
+        axis.plot(curve, color=colour, ls=linestyle, lw=1.4)
     if not curves:
         axis.text(
-            0.5, 0.6, "no perturbation to average", ha="center", fontsize=8.5,
-            color=colours.GREY, transform=axis.transAxes,
-        )  # fmt: skip
+            0.5,
+            0.6,
+            "no perturbation to average",
+            ha="center",
+            fontsize=8.5,
+            color=colours.GREY,
+            transform=axis.transAxes,
+        )
     axis.axhline(1.0, color=colours.GREY, ls=":", lw=1)
     axis.spines[["top", "right"]].set_visible(False)
     axis.tick_params(labelsize=7.5)
 
 
-def _scale(axes, curves: Iterable[Mapping[str, np.ndarray]]) -> None:
+def _set_common_scale(axes, curves: Iterable[Mapping[str, np.ndarray]]) -> None:
     """Puts all curves on one scale, with decades alone named."""
-    every = [curve for found in curves for curve in found.values()]
-    low = min((curve.min() for curve in every), default=0.1)
-    high = max((curve.max() for curve in every), default=10.0)
-    last = max((len(curve) - 1 for curve in every), default=1)
+    all_curves = [curve for attack_curves in curves for curve in attack_curves.values()]
+    low = min((curve.min() for curve in all_curves), default=0.1)
+    high = max((curve.max() for curve in all_curves), default=10.0)
+    last = max((len(curve) - 1 for curve in all_curves), default=1)
     for axis in axes:
-        axis.set(
-            yscale="log", xlim=(0, last),
-            ylim=(min(low, 0.1) / 1.5, 1.5 * max(high, 10.0)),
-        )  # fmt: skip
+        axis.set(yscale="log", xlim=(0, last), ylim=(min(low, 0.1) / 1.5, 1.5 * max(high, 10.0)))
         axis.yaxis.set_major_locator(LogLocator(10, numticks=4))
         axis.yaxis.set_minor_formatter(NullFormatter())
         axis.xaxis.set_major_locator(MaxNLocator(4, integer=True))
 
 
-def _plane(field: np.ndarray) -> np.ndarray:
+def _compute_log_spectrum(field: np.ndarray) -> np.ndarray:
     """Returns log10 of the magnitudes, at most six decades below the largest.
 
     Args:
@@ -156,17 +159,17 @@ def _plane(field: np.ndarray) -> np.ndarray:
     Returns:
       float64 [height, width], zero frequency in the middle.
     """
-    size = np.sqrt(spectrum.power(spectrum.grey(field[None])))[0]
-    return np.log10(np.maximum(size, max(size.max(), 1e-30) * 1e-6))
+    magnitude = np.sqrt(spectrum.compute_power(spectrum.convert_to_grey(field[None])))[0]
+    return np.log10(np.maximum(magnitude, max(magnitude.max(), 1e-30) * 1e-6))
 
 
-def _picture(axis: Axes, image: np.ndarray) -> None:
-    shown = np.clip(image[..., 0] if image.shape[-1] == 1 else image, 0, 1)
-    axis.imshow(shown, cmap="gray", vmin=0, vmax=1)
+def _show_image(axis: Axes, image: np.ndarray) -> None:
+    pixels = np.clip(image[..., 0] if image.shape[-1] == 1 else image, 0, 1)
+    axis.imshow(pixels, cmap="gray", vmin=0, vmax=1)
 
 
-def _signed(axis: Axes, field: np.ndarray) -> None:
+def _show_signed_field(axis: Axes, field: np.ndarray) -> None:
     """Draws a signed field, channels averaged; white is zero."""
-    shown = field.mean(-1)
-    limit = max(float(np.abs(shown).max()), 1e-12)
-    axis.imshow(shown, cmap="RdBu_r", vmin=-limit, vmax=limit)
+    channel_mean = field.mean(-1)
+    max_magnitude = max(float(np.abs(channel_mean).max()), 1e-12)
+    axis.imshow(channel_mean, cmap="RdBu_r", vmin=-max_magnitude, vmax=max_magnitude)

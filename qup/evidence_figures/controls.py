@@ -16,15 +16,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 # Value, lower and upper end of its interval; NaN where there is none.
-Point = tuple[float, float, float]
+IntervalPoint = tuple[float, float, float]
 # Colour-blind safe (Okabe and Ito 2008); each with a marker of its own.
-_LOOKS = (
-    ("#0072B2", "o"), ("#E69F00", "D"), ("#D55E00", "s"), ("#CC79A7", "^"),
+_CONTROL_STYLES = (
+    ("#0072B2", "o"),
+    ("#E69F00", "D"),
+    ("#D55E00", "s"),
+    ("#CC79A7", "^"),
     ("#009E73", "v"),
-)  # fmt: skip
+)
 _GREY = "#666666"
 # Letters of a legend that fill what long titles leave of the figure.
-_WIDE = 44
+_MAX_LEGEND_LENGTH = 44
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,14 +42,12 @@ class Control:
     """
 
     title: str
-    points: Mapping[str, Point]
+    points: Mapping[str, IntervalPoint]
     group: str = ""
     note: str = ""
 
 
-def side_by_side(
-    controls: Sequence[Control], *, title: str, note: str = ""
-) -> Figure:
+def plot_controls(controls: Sequence[Control], *, title: str, note: str = "") -> Figure:
     """Draws a line for each control, a dot with its interval for each look.
 
     Args:
@@ -57,99 +58,119 @@ def side_by_side(
     Raises:
       ValueError: No controls, or more than five looks.
     """
-    looks = list(dict.fromkeys(k for c in controls for k in c.points))
-    if not looks or len(looks) > len(_LOOKS):
+    measures = list(dict.fromkeys(k for c in controls for k in c.points))
+    if not measures or len(measures) > len(_CONTROL_STYLES):
         raise ValueError(
-            f"Controls must have 1 to {len(_LOOKS)} different looks; got "
-            f"{looks}. Choose some."
+            f"Controls must have 1 to {len(_CONTROL_STYLES)} different looks; got "
+            f"{measures}. Choose some."
         )
-    places = _places(controls)
-    height = 1.5 + 0.46 * (places[-1] + 1) + 0.16 * (note.count("\n") + 1)
+    heights = _compute_row_heights(controls)
+    height = 1.5 + 0.46 * (heights[-1] + 1) + 0.16 * (note.count("\n") + 1)
     figure = Figure(figsize=(7.0, height), layout="constrained")
     axis = figure.subplots()
-    for number, name in enumerate(looks):
-        colour, marker = _LOOKS[number]
-        shift = 0.18 * (number - (len(looks) - 1) / 2)
+    for number, name in enumerate(measures):
+        colour, marker = _CONTROL_STYLES[number]
+        shift = 0.18 * (number - (len(measures) - 1) / 2)
         first = True
-        for place, control in zip(places, controls, strict=True):
+        for row_height, control in zip(heights, controls, strict=True):
             if name not in control.points:
                 continue
-            _dot(
-                axis, control.points[name], place + shift, color=colour,
-                marker=marker, label=name if first else None,
-            )  # fmt: skip
+            _plot_interval(
+                axis,
+                control.points[name],
+                row_height + shift,
+                color=colour,
+                marker=marker,
+                label=name if first else None,
+            )
             first = False
-    _lines(axis, controls, places)
+    _label_rows(axis, controls, heights)
     figure.suptitle(title, fontsize=11.5, weight="bold")
     axis.legend(
-        loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=_columns(looks),
-        frameon=False, fontsize=9,
-    )  # fmt: skip
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1.0),
+        ncols=_count_legend_columns(measures),
+        frameon=False,
+        fontsize=9,
+    )
     if note:
         figure.supxlabel(note, fontsize=8.5, color=_GREY)
     return figure
 
 
-def _columns(looks: Sequence[str]) -> int:
+def _count_legend_columns(measures: Sequence[str]) -> int:
     """Returns how many names stand beside each other without leaving it."""
-    wide = sum(map(len, looks)) > _WIDE
-    return -(-len(looks) // 2) if wide else len(looks)
+    is_wide = sum(map(len, measures)) > _MAX_LEGEND_LENGTH
+    return -(-len(measures) // 2) if is_wide else len(measures)
 
 
-def _dot(axis: Axes, point: Point, y: float, **how) -> None:
+def _plot_interval(axis: Axes, point: IntervalPoint, y: float, **marker_options) -> None:
     value, low, high = point
     if not math.isfinite(value):
         return
-    ends = [
-        [max(end, 0.0)] if math.isfinite(end) else [0.0]
-        for end in (value - low, high - value)
+    error_bars = [
+        [max(bar_length, 0.0)] if math.isfinite(bar_length) else [0.0]
+        for bar_length in (value - low, high - value)
     ]
     axis.errorbar(
-        value, y, xerr=ends, markersize=5, capsize=2.5, elinewidth=1.2,
-        linestyle="", **how,
-    )  # fmt: skip
-
-
-def _places(controls: Sequence[Control]) -> list[float]:
-    """Returns a height for each line, with a gap between two groups."""
-    places, place = [], 0.0
-    for before, control in zip([None, *controls], controls, strict=False):
-        if before is not None:
-            place += 1.0 if before.group == control.group else 1.6
-        places.append(place)
-    return places
-
-
-def _lines(
-    axis: Axes, controls: Sequence[Control], places: Sequence[float]
-) -> None:
-    """Names the lines, and shades every other one."""
-    for number, place in enumerate(places):
-        if number % 2 == 0:
-            axis.axhspan(place - 0.5, place + 0.5, color="#F4F4F4", zorder=0)
-    shown = set()
-    for control, place in zip(controls, places, strict=True):
-        if control.group and control.group not in shown:
-            axis.text(
-                0.0, place - 0.5, f" {control.group}", fontsize=8.5,
-                style="italic", color=_GREY, va="bottom",
-                transform=axis.get_yaxis_transform(),
-            )  # fmt: skip
-            shown.add(control.group)
-        words = control.title
-        if control.note:
-            words += f"\n{control.note}"
-        axis.text(
-            -0.015, place, words, fontsize=9, ha="right", va="center",
-            transform=axis.get_yaxis_transform(), linespacing=1.2,
-            parse_math=False,
-        )  # fmt: skip
-    axis.set_yticks([])
-    axis.set_ylim(places[-1] + 0.6, -0.75)
-    axis.set_xlim(-2, 102)
-    axis.set_xlabel(
-        "accuracy in percent; bars are 95 % intervals", fontsize=9.5
+        value,
+        y,
+        xerr=error_bars,
+        markersize=5,
+        capsize=2.5,
+        elinewidth=1.2,
+        linestyle="",
+        **marker_options,
     )
+
+
+def _compute_row_heights(controls: Sequence[Control]) -> list[float]:
+    """Returns a height for each line, with a gap between two groups."""
+    heights, row_height = [], 0.0
+    for previous, control in zip([None, *controls], controls, strict=False):
+        if previous is not None:
+            row_height += 1.0 if previous.group == control.group else 1.6
+        heights.append(row_height)
+    return heights
+
+
+def _label_rows(axis: Axes, controls: Sequence[Control], heights: Sequence[float]) -> None:
+    """Names the lines, and shades every other one."""
+    for number, row_height in enumerate(heights):
+        if number % 2 == 0:
+            axis.axhspan(row_height - 0.5, row_height + 0.5, color="#F4F4F4", zorder=0)
+    labelled_groups = set()
+    for control, row_height in zip(controls, heights, strict=True):
+        if control.group and control.group not in labelled_groups:
+            axis.text(
+                0.0,
+                row_height - 0.5,
+                f" {control.group}",
+                fontsize=8.5,
+                style="italic",
+                color=_GREY,
+                va="bottom",
+                transform=axis.get_yaxis_transform(),
+            )
+            labelled_groups.add(control.group)
+        label = control.title
+        if control.note:
+            label += f"\n{control.note}"
+        axis.text(
+            -0.015,
+            row_height,
+            label,
+            fontsize=9,
+            ha="right",
+            va="center",
+            transform=axis.get_yaxis_transform(),
+            linespacing=1.2,
+            parse_math=False,
+        )
+    axis.set_yticks([])
+    axis.set_ylim(heights[-1] + 0.6, -0.75)
+    axis.set_xlim(-2, 102)
+    axis.set_xlabel("accuracy in percent; bars are 95 % intervals", fontsize=9.5)
     axis.tick_params(labelsize=9)
     axis.grid(axis="x", alpha=0.3)
     axis.set_axisbelow(True)

@@ -15,24 +15,24 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from qup.evidence_figures import colours, trainings
-from qup.evidence_figures.trainings import Look, Point
+from qup.evidence_figures.trainings import IntervalPoint, NetworkStyle
 
 
 @dataclasses.dataclass(frozen=True)
-class Path:
+class TrainingPath:
     """A network on its way through its training.
 
     Attributes:
-      look: How it is drawn.
+      style: How it is drawn.
       points: Epochs to TA and RA, each (value, low, high) in percent.
     """
 
-    look: Look
-    points: Mapping[int, tuple[Point, Point]]
+    style: NetworkStyle
+    points: Mapping[int, tuple[IntervalPoint, IntervalPoint]]
 
 
-def draw(
-    paths: Sequence[Path], *, title: str, attack: str, note: str = ""
+def plot_frontier(
+    paths: Sequence[TrainingPath], *, title: str, attack: str, note: str = ""
 ) -> Figure:
     """Draws a point for each network, arrows from fewer to more epochs.
 
@@ -45,10 +45,9 @@ def draw(
     figure = Figure(figsize=(7, 5.2), layout="constrained")
     axis = figure.subplots()
     for path in paths:
-        _draw(axis, path)
+        _plot_training_path(axis, path)
     axis.set(
-        xlabel="test accuracy TA in percent",
-        ylabel=f"robust accuracy RA in percent\n({attack})",
+        xlabel="test accuracy TA in percent", ylabel=f"robust accuracy RA in percent\n({attack})"
     )
     axis.set_title(title, fontsize=11)
     axis.grid(color="#E8E8E8", linewidth=0.7)
@@ -57,31 +56,43 @@ def draw(
     axis.set_ylim(max(axis.get_ylim()[0], -4), min(axis.get_ylim()[1], 104))
     axis.set_xlim(right=min(axis.get_xlim()[1], 100.5))
     axis.legend(
-        handles=trainings.handles(path.look for path in paths), fontsize=8.5,
-        framealpha=0.9, loc="best",
-    )  # fmt: skip
-    words = "Arrows lead from fewer to more epochs, given beside the points."
-    figure.supxlabel(f"{words} {note}".strip(), fontsize=8, color=colours.GREY)
+        handles=trainings.build_style_legend(path.style for path in paths),
+        fontsize=8.5,
+        framealpha=0.9,
+        loc="best",
+    )
+    arrows_note = "Arrows lead from fewer to more epochs, given beside the points."
+    figure.supxlabel(f"{arrows_note} {note}".strip(), fontsize=8, color=colours.GREY)
     return figure
 
 
-def _draw(axis: Axes, path: Path) -> None:
-    known = [
+def _plot_training_path(axis: Axes, path: TrainingPath) -> None:
+    finite_points = [
         (epochs, *path.points[epochs])
         for epochs in sorted(path.points)
         if np.isfinite([point[0] for point in path.points[epochs]]).all()
     ]
-    for (_, *start), (_, *end) in pairwise(known):
+    for (_, *start), (_, *end) in pairwise(finite_points):
         axis.annotate(
-            "", [point[0] for point in end], [point[0] for point in start],
+            "",
+            [point[0] for point in end],
+            [point[0] for point in start],
             arrowprops={
-                "arrowstyle": "-|>", "color": path.look.colour, "alpha": 0.55,
-                "shrinkA": 5, "shrinkB": 5, "linewidth": 1.1,
+                "arrowstyle": "-|>",
+                "color": path.style.colour,
+                "alpha": 0.55,
+                "shrinkA": 5,
+                "shrinkB": 5,
+                "linewidth": 1.1,
             },
-        )  # fmt: skip
-    for epochs, clean, robust in known:
-        trainings.dot(axis, path.look, clean, robust)
+        )
+    for epochs, clean, robust in finite_points:
+        trainings.plot_interval_point(axis, path.style, clean, robust)
         axis.annotate(
-            str(epochs), (clean[0], robust[0]), xytext=(5, 4),
-            textcoords="offset points", fontsize=8, color=path.look.colour,
-        )  # fmt: skip
+            str(epochs),
+            (clean[0], robust[0]),
+            xytext=(5, 4),
+            textcoords="offset points",
+            fontsize=8,
+            color=path.style.colour,
+        )

@@ -21,38 +21,37 @@ from qup.evidence_figures import colours
 
 _WIDTH, _HEIGHT = 12.0, 9.0
 # Where the four parts begin, from above, and their titles.
-_PARTS = {
-    8.75: "1  Train a classifier on the training images $X_0$ with labels "
-    "$Y^*$",
+_STAGE_TITLES = {
+    8.75: "1  Train a classifier on the training images $X_0$ with labels $Y^*$",
     6.45: "2  Walk the training images with their labels: "
     r"$X_{n+1} = X_n - \epsilon\,$sign$(\nabla_X l) = X_n + D_n$",
     4.35: r"3  Teach Pix2Pix the pairs $(X_0, \Delta_N)$, "
     r"$\Delta_N = X_N - X_0$",
     2.05: "4  Put it before the classifier, for images without a label",
 }
-_FACES = {"data": "#EEF4FA", "network": "#FBEFE2", "number": "#E8F5EF"}
-_MOST = 8
+_BOX_COLOURS = {"data": "#EEF4FA", "network": "#FBEFE2", "number": "#E8F5EF"}
+_MAX_ITERATES = 8
 # Of the third part, between two images.
-_MIDDLE = 3.35
+_TRANSLATION_Y = 3.35
 
 
-class Pair(NamedTuple):
+class AccuracyTexts(NamedTuple):
     """TA and RA in percent, as text."""
 
     test_accuracy: str
     robust_accuracy: str
 
-    def words(self) -> str:
+    def format_lines(self) -> str:
         """Returns both, a line each."""
         return f"TA {self.test_accuracy}\nRA {self.robust_accuracy}"
 
 
-def draw(
+def plot_pipeline(
     *,
     classifier: str,
-    alone: Pair,
-    walked: Mapping[int, Pair],
-    pair: Pair,
+    classifier_only: AccuracyTexts,
+    iterates: Mapping[int, AccuracyTexts],
+    pair: AccuracyTexts,
     title: str,
     images: Mapping[str, np.ndarray] | None = None,
 ) -> Figure:
@@ -60,8 +59,8 @@ def draw(
 
     Args:
       classifier: Its name and epochs.
-      alone: Of test images, the classifier alone (CL).
-      walked: n to those of the training images X_n; of more than eight the
+      classifier_only: Of test images, the classifier alone (CL).
+      iterates: n to those of the training images X_n; of more than eight the
         first six, and the last two, are shown.
       pair: Of test images, the pair (ACL).
       title: Stands above: data set, seeds, attack.
@@ -73,95 +72,108 @@ def draw(
     axis = figure.subplots()
     axis.set(xlim=(0, _WIDTH), ylim=(0, _HEIGHT))
     axis.axis("off")
-    for top, words in _PARTS.items():
-        axis.text(0.1, top, words, fontsize=10.5, weight="bold", va="center")
-    shown = dict(images or {})
-    _train(axis, classifier, alone)
-    _walk(axis, walked)
-    _teach(axis, shown)
-    _combine(axis, classifier, pair, shown)
+    for top, stage_title in _STAGE_TITLES.items():
+        axis.text(0.1, top, stage_title, fontsize=10.5, weight="bold", va="center")
+    stage_images = dict(images or {})
+    _draw_training(axis, classifier, classifier_only)
+    _draw_trajectory(axis, iterates)
+    _draw_translation(axis, stage_images)
+    _draw_combination(axis, classifier, pair, stage_images)
     # Pictures have set the limits anew.
     axis.set(xlim=(0, _WIDTH), ylim=(0, _HEIGHT), aspect="auto")
     return figure
 
 
-def _train(axis: Axes, classifier: str, alone: Pair) -> None:
-    _box(axis, 1.1, 7.8, "training images\n$X_0$, $Y^*$", "data")
-    _box(axis, 4.3, 7.8, f"classifier\n{classifier}", "network", width=2.6)
-    _box(axis, 8.3, 7.8, f"test images, CL\n{alone.words()}", "number",
-         width=2.4)  # fmt: skip
-    _arrow(axis, (2.0, 7.8), (3.0, 7.8))
-    _arrow(axis, (5.6, 7.8), (7.1, 7.8), "attacked, 4 steps")
+def _draw_training(axis: Axes, classifier: str, classifier_only: AccuracyTexts) -> None:
+    _draw_box(axis, 1.1, 7.8, "training images\n$X_0$, $Y^*$", "data")
+    _draw_box(axis, 4.3, 7.8, f"classifier\n{classifier}", "network", width=2.6)
+    _draw_box(
+        axis, 8.3, 7.8, f"test images, CL\n{classifier_only.format_lines()}", "number", width=2.4
+    )
+    _draw_arrow(axis, (2.0, 7.8), (3.0, 7.8))
+    _draw_arrow(axis, (5.6, 7.8), (7.1, 7.8), "attacked, 4 steps")
 
 
-def _walk(axis: Axes, walked: Mapping[int, Pair]) -> None:
-    steps = sorted(walked)
-    if len(steps) > _MOST:
-        steps = [*steps[: _MOST - 2], *steps[-2:]]
-    apart = (_WIDTH - 1.3) / max(len(steps) - 1, 1)
-    for place, step in enumerate(steps):
-        x = 0.65 + apart * place
-        _box(axis, x, 5.55, f"$X_{{{step}}}$\n{walked[step].words()}",
-             "number", width=1.05, height=1.1)  # fmt: skip
-        if place:
-            before = steps[place - 1]
-            words = f"$D_{{{before}}}$" if step == before + 1 else "..."
-            _arrow(axis, (x - apart + 0.53, 5.55), (x - 0.53, 5.55), words)
+def _draw_trajectory(axis: Axes, iterates: Mapping[int, AccuracyTexts]) -> None:
+    steps = sorted(iterates)
+    if len(steps) > _MAX_ITERATES:
+        steps = [*steps[: _MAX_ITERATES - 2], *steps[-2:]]
+    spacing = (_WIDTH - 1.3) / max(len(steps) - 1, 1)
+    for index, step in enumerate(steps):
+        x = 0.65 + spacing * index
+        _draw_box(
+            axis,
+            x,
+            5.55,
+            f"$X_{{{step}}}$\n{iterates[step].format_lines()}",
+            "number",
+            width=1.05,
+            height=1.1,
+        )
+        if index:
+            previous_step = steps[index - 1]
+            label = f"$D_{{{previous_step}}}$" if step == previous_step + 1 else "..."
+            _draw_arrow(axis, (x - spacing + 0.53, 5.55), (x - 0.53, 5.55), label)
 
 
-def _teach(axis: Axes, images: Mapping[str, np.ndarray]) -> None:
-    _item(axis, 1.1, _MIDDLE, "$X_0$", images.get("x_0"))
-    _box(axis, 3.9, _MIDDLE, "generator G\n(U-Net)", "network")
-    _item(axis, 6.7, 3.8, "$G(X_0)$", images.get("translated"), small=True)
-    _item(axis, 6.7, 2.85, r"$\Delta_N$", images.get("delta_n"), small=True)
-    _box(axis, 9.8, _MIDDLE, "discriminator:\nfake or real?", "network")
-    _arrow(axis, (2.0, _MIDDLE), (3.0, _MIDDLE))
-    _arrow(axis, (4.8, 3.45), (6.2, 3.8))
-    _arrow(axis, (7.2, 3.8), (8.9, 3.5))
-    _arrow(axis, (7.2, 2.85), (8.9, 3.2))
+def _draw_translation(axis: Axes, images: Mapping[str, np.ndarray]) -> None:
+    _draw_image(axis, 1.1, _TRANSLATION_Y, "$X_0$", images.get("x_0"))
+    _draw_box(axis, 3.9, _TRANSLATION_Y, "generator G\n(U-Net)", "network")
+    _draw_image(axis, 6.7, 3.8, "$G(X_0)$", images.get("translated"), small=True)
+    _draw_image(axis, 6.7, 2.85, r"$\Delta_N$", images.get("delta_n"), small=True)
+    _draw_box(axis, 9.8, _TRANSLATION_Y, "discriminator:\nfake or real?", "network")
+    _draw_arrow(axis, (2.0, _TRANSLATION_Y), (3.0, _TRANSLATION_Y))
+    _draw_arrow(axis, (4.8, 3.45), (6.2, 3.8))
+    _draw_arrow(axis, (7.2, 3.8), (8.9, 3.5))
+    _draw_arrow(axis, (7.2, 2.85), (8.9, 3.2))
 
 
-def _combine(
-    axis: Axes, classifier: str, pair: Pair, images: Mapping[str, np.ndarray]
+def _draw_combination(
+    axis: Axes, classifier: str, pair: AccuracyTexts, images: Mapping[str, np.ndarray]
 ) -> None:
-    _item(axis, 1.1, 1.0, "$X_0$", images.get("x_0"))
-    _box(axis, 3.3, 1.0, "generator G", "network", width=1.5)
-    _item(axis, 5.6, 1.0, "$X_0 + G(X_0)$", images.get("x_n"))
-    _box(axis, 8.0, 1.0, f"classifier\n{classifier}", "network", width=2.3)
-    _box(axis, 10.9, 1.0, f"test images, ACL\n{pair.words()}", "number",
-         width=1.9)  # fmt: skip
+    _draw_image(axis, 1.1, 1.0, "$X_0$", images.get("x_0"))
+    _draw_box(axis, 3.3, 1.0, "generator G", "network", width=1.5)
+    _draw_image(axis, 5.6, 1.0, "$X_0 + G(X_0)$", images.get("x_n"))
+    _draw_box(axis, 8.0, 1.0, f"classifier\n{classifier}", "network", width=2.3)
+    _draw_box(axis, 10.9, 1.0, f"test images, ACL\n{pair.format_lines()}", "number", width=1.9)
     for start, end in ((1.9, 2.5), (4.1, 4.8), (6.4, 6.8), (9.2, 9.9)):
-        _arrow(axis, (start, 1.0), (end, 1.0))
+        _draw_arrow(axis, (start, 1.0), (end, 1.0))
 
 
-def _item(
-    axis: Axes, x: float, y: float, words: str, image, small: bool = False
-) -> None:
+def _draw_image(axis: Axes, x: float, y: float, label: str, image, small: bool = False) -> None:
     """Draws an image with its name, or a box where there is none."""
     if image is None:
-        _box(axis, x, y, words, "data", width=1.0 if small else 1.6,
-             height=0.6 if small else 1.0)  # fmt: skip
+        _draw_box(
+            axis, x, y, label, "data", width=1.0 if small else 1.6, height=0.6 if small else 1.0
+        )
         return
     half = 0.38 if small else 0.6
     pixels = np.clip(image, 0, 1)
     # Units of the axis are squares of about the same sides.
     axis.imshow(
-        pixels[..., 0] if pixels.shape[-1] == 1 else pixels, cmap="gray",
-        vmin=0, vmax=1, extent=(x - half, x + half, y - half, y + half),
-        interpolation="nearest", zorder=2, aspect="auto",
-    )  # fmt: skip
+        pixels[..., 0] if pixels.shape[-1] == 1 else pixels,
+        cmap="gray",
+        vmin=0,
+        vmax=1,
+        extent=(x - half, x + half, y - half, y + half),
+        interpolation="nearest",
+        zorder=2,
+        aspect="auto",
+    )
     # Of two small ones the upper has its name above.
-    side = 1 if small and y > _MIDDLE else -1
-    axis.text(
-        x, y + side * (half + 0.15), words, fontsize=9, ha="center",
-        va="center",
-    )  # fmt: skip
+    side = 1 if small and y > _TRANSLATION_Y else -1
+    axis.text(x, y + side * (half + 0.15), label, fontsize=9, ha="center", va="center")
 
 
-def _box(
-    axis: Axes, x: float, y: float, words: str, kind: str,
-    width: float = 1.8, height: float = 1.2,
-) -> None:  # fmt: skip
+def _draw_box(
+    axis: Axes,
+    x: float,
+    y: float,
+    label: str,
+    box_type: str,
+    width: float = 1.8,
+    height: float = 1.2,
+) -> None:
     """Draws a box round its middle."""
     axis.add_patch(
         FancyBboxPatch(
@@ -169,15 +181,15 @@ def _box(
             width,
             height,
             boxstyle="round,pad=0,rounding_size=0.1",
-            fc=_FACES[kind],
+            fc=_BOX_COLOURS[box_type],
             ec=colours.GREY,
             lw=1,
         )
     )
-    axis.text(x, y, words, ha="center", va="center", fontsize=9)
+    axis.text(x, y, label, ha="center", va="center", fontsize=9)
 
 
-def _arrow(axis: Axes, start, end, words: str = "") -> None:
+def _draw_arrow(axis: Axes, start, end, label: str = "") -> None:
     axis.add_patch(
         FancyArrowPatch(
             start,
@@ -191,6 +203,10 @@ def _arrow(axis: Axes, start, end, words: str = "") -> None:
         )
     )
     axis.text(
-        (start[0] + end[0]) / 2, max(start[1], end[1]) + 0.12, words,
-        ha="center", va="bottom", fontsize=8.5,
-    )  # fmt: skip
+        (start[0] + end[0]) / 2,
+        max(start[1], end[1]) + 0.12,
+        label,
+        ha="center",
+        va="bottom",
+        fontsize=8.5,
+    )

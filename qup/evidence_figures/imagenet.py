@@ -16,24 +16,27 @@ from matplotlib.lines import Line2D
 
 from qup.errors import InputError
 from qup.evidence_figures import imagenet_names, imagenet_words
-from qup.evidence_figures.imagenet_points import Mark, ours, theirs
+from qup.evidence_figures.imagenet_points import (
+    ModelPoint,
+    build_measured_points,
+    build_published_points,
+)
 from qup.imagenet import fits
 from qup.imagenet.networks import FAMILIES
-from qup.imagenet.published import Published
+from qup.imagenet.published import PublishedValues
 from qup.measurements import Row
 
 # Okabe and Ito 2008, in the order of the families.
-COLOURS = dict(
+FAMILY_COLOURS = dict(
     zip(
         FAMILIES,
-        ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00",
-         "#56B4E9"),
+        ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"),
         strict=True,
     )
-)  # fmt: skip
+)
 _GREY = "#5A5A5A"
 # Of a marker in points^2: per million parameters, and where none is known.
-_AREA, _LEAST_AREA, _UNKNOWN_AREA = 2.2, 14.0, 30.0
+_AREA_PER_MILLION, _MIN_AREA, _UNKNOWN_AREA = 2.2, 14.0, 30.0
 
 
 class Panel(NamedTuple):
@@ -51,16 +54,19 @@ class Panel(NamedTuple):
 
 
 PANELS = (
-    Panel("mean_linf", "ifgsm_linf",
-          "(a) I-FGSM: mean L-inf distance,\nunits of [0, 1]"),
-    Panel("mean_l2_per_element", "cw_l2_per_element",
-          "(b) C&W: mean L2 distance /\ninput elements"),
-    Panel("mean_clever_per_element", "clever_l2_per_element",
-          "(c) CLEVER: mean L2 score /\ninput elements"),
-)  # fmt: skip
+    Panel("mean_linf", "ifgsm_linf", "(a) I-FGSM: mean L-inf distance,\nunits of [0, 1]"),
+    Panel(
+        "mean_l2_per_element", "cw_l2_per_element", "(b) C&W: mean L2 distance /\ninput elements"
+    ),
+    Panel(
+        "mean_clever_per_element",
+        "clever_l2_per_element",
+        "(c) CLEVER: mean L2 score /\ninput elements",
+    ),
+)
 
 
-def draw(rows: Sequence[Row], published: Mapping[str, Published]) -> Figure:
+def plot_distortions(rows: Sequence[Row], published: Mapping[str, PublishedValues]) -> Figure:
     """Draws panels (a) to (c) with lines in (log error, distortion).
 
     Args:
@@ -76,105 +82,135 @@ def draw(rows: Sequence[Row], published: Mapping[str, Published]) -> Figure:
     figure = Figure(figsize=(7.6, 12.0), layout="constrained")
     body, foot = figure.subfigures(2, 1, height_ratios=(10.7, 1.3))
     for axis, panel in zip(body.subplots(3, 1), PANELS, strict=True):
-        measured = ours(rows, panel.measure)
-        cited = theirs(published, panel.published)
+        measured_points = build_measured_points(rows, panel.measure)
+        published_points = build_published_points(published, panel.published)
         axis.set_ylabel(panel.label, fontsize=9.5)
         axis.set_xlabel("top-1 accuracy in percent", fontsize=9.5)
         axis.set_title(
-            textwrap.fill(_verdict(measured), 95), fontsize=8.5, color=_GREY,
-            loc="left", parse_math=False,
-        )  # fmt: skip
-        _draw(axis, measured, cited)
-    body.suptitle(
-        "Robustness against accuracy on ImageNet, random targets", fontsize=12
-    )
+            textwrap.fill(_describe_fit(measured_points), 95),
+            fontsize=8.5,
+            color=_GREY,
+            loc="left",
+            parse_math=False,
+        )
+        _plot_panel(axis, measured_points, published_points)
+    body.suptitle("Robustness against accuracy on ImageNet, random targets", fontsize=12)
     foot.legend(
-        handles=_handles(), loc="upper center", ncols=5, fontsize=8.5,
-        frameon=False, borderaxespad=0,
-    )  # fmt: skip
-    words = textwrap.fill(imagenet_words.missing(rows, published), 112)
-    foot.text(0.02, 0.04, words, fontsize=8, color=_GREY, va="bottom")
+        handles=_build_legend(),
+        loc="upper center",
+        ncols=5,
+        fontsize=8.5,
+        frameon=False,
+        borderaxespad=0,
+    )
+    missing_text = textwrap.fill(imagenet_words.describe_missing_models(rows, published), 112)
+    foot.text(0.02, 0.04, missing_text, fontsize=8, color=_GREY, va="bottom")
     return figure
 
 
-def _draw(axis: Axes, measured: Sequence[Mark], cited: Sequence[Mark]) -> None:
+def _plot_panel(
+    axis: Axes, measured_points: Sequence[ModelPoint], published_points: Sequence[ModelPoint]
+) -> None:
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(alpha=0.3)
-    for mark in measured:
-        colour = _colour(mark)
+    for point in measured_points:
+        colour = _get_point_colour(point)
         axis.errorbar(
-            mark.top_1, mark.distortion, mark.distortion_error,
-            mark.top_1_error, ecolor=colour, elinewidth=0.9, capsize=2,
+            point.top_1,
+            point.distortion,
+            point.distortion_stderr,
+            point.top_1_stderr,
+            ecolor=colour,
+            elinewidth=0.9,
+            capsize=2,
             linestyle="none",
-        )  # fmt: skip
+        )
         axis.scatter(
-            mark.top_1, mark.distortion, _area(mark), color=colour,
-            marker="X" if mark.untrained else "o", alpha=0.75, zorder=3,
-        )  # fmt: skip
-    for mark in cited:
+            point.top_1,
+            point.distortion,
+            _compute_marker_area(point),
+            color=colour,
+            marker="X" if point.untrained else "o",
+            alpha=0.75,
+            zorder=3,
+        )
+    for point in published_points:
         axis.scatter(
-            mark.top_1, mark.distortion, _area(mark), facecolors="none",
-            edgecolors=_colour(mark), marker="D", linewidths=1.3, zorder=3,
-        )  # fmt: skip
-    _line(axis, [mark for mark in measured if not mark.untrained], "-")
-    _line(axis, cited, "--")
-    marks = (*measured, *cited)
-    axis.set_xlim(min([20.0, *(mark.top_1 - 8 for mark in marks)]), 100)
-    if not marks:
+            point.top_1,
+            point.distortion,
+            _compute_marker_area(point),
+            facecolors="none",
+            edgecolors=_get_point_colour(point),
+            marker="D",
+            linewidths=1.3,
+            zorder=3,
+        )
+    _plot_fit(axis, [point for point in measured_points if not point.untrained], "-")
+    _plot_fit(axis, published_points, "--")
+    points = (*measured_points, *published_points)
+    axis.set_xlim(min([20.0, *(point.top_1 - 8 for point in points)]), 100)
+    if not points:
         axis.text(
-            0.5, 0.5, "not run, and no value published in a text or table",
-            transform=axis.transAxes, ha="center", color=_GREY,
-        )  # fmt: skip
+            0.5,
+            0.5,
+            "not run, and no value published in a text or table",
+            transform=axis.transAxes,
+            ha="center",
+            color=_GREY,
+        )
         axis.set_yticks([])
         return
-    top = max(mark.distortion + (mark.distortion_error or 0) for mark in marks)
+    top = max(point.distortion + (point.distortion_stderr or 0) for point in points)
     axis.set_ylim(0, 1.12 * top or 1.0)
-    imagenet_names.write(axis, marks, [_colour(mark) for mark in marks])
+    imagenet_names.annotate_points(axis, points, [_get_point_colour(point) for point in points])
 
 
-def _colour(mark: Mark) -> str:
-    return _GREY if mark.untrained else COLOURS[mark.family]
+def _get_point_colour(point: ModelPoint) -> str:
+    return _GREY if point.untrained else FAMILY_COLOURS[point.family]
 
 
-def _area(mark: Mark) -> float:
-    if mark.parameters is None:
+def _compute_marker_area(point: ModelPoint) -> float:
+    if point.num_parameters is None:
         return _UNKNOWN_AREA
-    return _LEAST_AREA + _AREA * mark.parameters / 1e6
+    return _MIN_AREA + _AREA_PER_MILLION * point.num_parameters / 1e6
 
 
-def _line(axis: Axes, marks: Sequence[Mark], style: str) -> None:
+def _plot_fit(axis: Axes, points: Sequence[ModelPoint], style: str) -> None:
     """Draws distortion = intercept + slope ln(error), where there is one."""
     try:
-        found = fits.line([mark.point for mark in marks])
+        fit = fits.fit_line([point.point for point in points])
     except InputError:
         return
-    ends = [mark.top_1 for mark in marks]
-    x = np.linspace(min(ends), max(ends), 100)
-    y = found.intercept + found.slope * fits.log_error(x)
+    accuracies = [point.top_1 for point in points]
+    x = np.linspace(min(accuracies), max(accuracies), 100)
+    y = fit.intercept + fit.slope * fits.compute_log_error(x)
     axis.plot(x, y, style, color=_GREY, linewidth=1.1, zorder=1)
 
 
-def _verdict(measured: Sequence[Mark]) -> str:
-    trained = [mark.point for mark in measured if not mark.untrained]
-    return f"Ours, distortion = a + b ln(error). {fits.verdict(trained)}"
+def _describe_fit(measured_points: Sequence[ModelPoint]) -> str:
+    trained = [point.point for point in measured_points if not point.untrained]
+    return f"Ours, distortion = a + b ln(error). {fits.format_slope_verdict(trained)}"
 
 
-def _handles() -> list[Line2D]:
-    def dot(label: str, **look) -> Line2D:
-        return Line2D([], [], linestyle="none", label=label, **look)
+def _build_legend() -> list[Line2D]:
+    def build_handle(label: str, **style) -> Line2D:
+        return Line2D([], [], linestyle="none", label=label, **style)
 
-    found = [
-        dot(family, marker="o", color=colour)
-        for family, colour in COLOURS.items()
+    family_handles = [
+        build_handle(family, marker="o", color=colour) for family, colour in FAMILY_COLOURS.items()
     ]
     return [
-        *found,
-        dot("ours, ± 1 s.e.", marker="o", color=_GREY),
-        dot("published", marker="D", color=_GREY, markerfacecolor="none"),
-        dot("random weights", marker="X", color=_GREY),
+        *family_handles,
+        build_handle("ours, ± 1 s.e.", marker="o", color=_GREY),
+        build_handle("published", marker="D", color=_GREY, markerfacecolor="none"),
+        build_handle("random weights", marker="X", color=_GREY),
         *(
-            dot(f"{n} million parameters", marker="o", color="#BBBBBB",
-                markersize=float(np.sqrt(_LEAST_AREA + _AREA * n)))
+            build_handle(
+                f"{n} million parameters",
+                marker="o",
+                color="#BBBBBB",
+                markersize=float(np.sqrt(_MIN_AREA + _AREA_PER_MILLION * n)),
+            )
             for n in (1, 75, 150)
         ),
-    ]  # fmt: skip
+    ]

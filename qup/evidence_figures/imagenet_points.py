@@ -9,60 +9,60 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from qup.imagenet import networks
-from qup.imagenet.fits import Point
-from qup.imagenet.published import Published
+from qup.imagenet.fits import FitPoint
+from qup.imagenet.published import PublishedValues
 from qup.measurements import Row
 
 # Which of several rows of a measure: a mean L-inf comes of two attacks.
-_ATTACKS = {
+_MEASURE_ATTACKS = {
     "mean_linf": "iterative_fgsm_search",
     "mean_l2_per_element": "carlini_wagner",
     "mean_clever_per_element": "",
 }
 # What tells one measurement of a model from another.
-_SHARED = ("image_files", "image_size", "num_images", "split", "weights")
+_KEY_PARAMETERS = ("image_files", "image_size", "num_images", "split", "weights")
 
 
 @dataclasses.dataclass(frozen=True)
-class Mark:
+class ModelPoint:
     """One point.
 
     Attributes:
       name: Of the model.
       family: Of the model.
       top_1: Percent.
-      top_1_error: Standard error; None where it is not known.
+      top_1_stderr: Standard error; None where it is not known.
       distortion: In the panel's unit.
-      distortion_error: Standard error; None where it is not known.
-      parameters: Number of the model's; None where it is not known.
+      distortion_stderr: Standard error; None where it is not known.
+      num_parameters: Number of the model's; None where it is not known.
       untrained: Whether the weights are random.
-      cited: Whether it is published, and not ours.
+      published: Whether it is published, and not ours.
     """
 
     name: str
     family: str
     top_1: float
-    top_1_error: float | None
+    top_1_stderr: float | None
     distortion: float
-    distortion_error: float | None
-    parameters: int | None
+    distortion_stderr: float | None
+    num_parameters: int | None
     untrained: bool = False
-    cited: bool = False
+    published: bool = False
 
     @property
     def title(self) -> str:
         """The name, and what kind of point it is."""
-        if self.cited:
+        if self.published:
             return f"{self.name}, cited"
         return f"{self.name}, untrained" if self.untrained else self.name
 
     @property
-    def point(self) -> Point:
+    def point(self) -> FitPoint:
         """What a line is fitted to."""
-        return Point(self.family, self.top_1, self.distortion)
+        return FitPoint(self.family, self.top_1, self.distortion)
 
 
-def ours(rows: Sequence[Row], measure: str) -> list[Mark]:
+def build_measured_points(rows: Sequence[Row], measure: str) -> list[ModelPoint]:
     """Returns the points of our rows.
 
     Args:
@@ -71,50 +71,59 @@ def ours(rows: Sequence[Row], measure: str) -> list[Mark]:
       measure: "mean_linf", "mean_l2_per_element" or
         "mean_clever_per_element".
     """
-    rows = [row for row in rows if row.model in networks.names()]
-    accuracies = {
-        _key(row): row for row in rows if row.measure == "test_accuracy"
-    }
-    found = []
+    rows = [row for row in rows if row.model in networks.list_names()]
+    accuracies = {_get_model_key(row): row for row in rows if row.measure == "test_accuracy"}
+    points = []
     for row in rows:
-        accuracy = accuracies.get(_key(row))
-        wanted = row.measure == measure and row.attack == _ATTACKS[measure]
+        accuracy = accuracies.get(_get_model_key(row))
+        is_selected = row.measure == measure and row.attack == _MEASURE_ATTACKS[measure]
         untrained = row.parameters.get("weights") == "random"
-        chosen = row.parameters.get("targets", "random") == "random"
-        if not wanted or accuracy is None or not (chosen or untrained):
+        has_random_targets = row.parameters.get("targets", "random") == "random"
+        if not is_selected or accuracy is None or not (has_random_targets or untrained):
             continue
-        network = networks.get(row.model)
-        found.append(
-            Mark(
-                network.name, network.family, accuracy.value, accuracy.stderr,
-                row.value, row.stderr, network.parameters,
+        model = networks.get_model(row.model)
+        points.append(
+            ModelPoint(
+                model.name,
+                model.family,
+                accuracy.value,
+                accuracy.stderr,
+                row.value,
+                row.stderr,
+                model.parameters,
                 untrained,
             )
-        )  # fmt: skip
-    return found
+        )
+    return points
 
 
-def _key(row: Row) -> tuple:
-    shared = (str(row.parameters.get(name)) for name in _SHARED)
-    return row.model, row.dataset, row.seed, *shared
+def _get_model_key(row: Row) -> tuple:
+    parameters = (str(row.parameters.get(name)) for name in _KEY_PARAMETERS)
+    return row.model, row.dataset, row.seed, *parameters
 
 
-def theirs(published: Mapping[str, Published], name: str) -> list[Mark]:
+def build_published_points(published: Mapping[str, PublishedValues], name: str) -> list[ModelPoint]:
     """Returns the points of published values that have both coordinates.
 
     Args:
       published: By model.
       name: One of `published.DISTORTIONS`.
     """
-    found = []
-    for model, known in published.items():
-        distortion = getattr(known, name)
-        if known.top_1 is not None and distortion is not None:
-            network = networks.get(model)
-            found.append(
-                Mark(
-                    model, network.family, known.top_1, None, distortion,
-                    None, network.parameters, cited=True,
+    points = []
+    for model_name, values in published.items():
+        distortion = getattr(values, name)
+        if values.top_1 is not None and distortion is not None:
+            model = networks.get_model(model_name)
+            points.append(
+                ModelPoint(
+                    model_name,
+                    model.family,
+                    values.top_1,
+                    None,
+                    distortion,
+                    None,
+                    model.parameters,
+                    published=True,
                 )
-            )  # fmt: skip
-    return found
+            )
+    return points

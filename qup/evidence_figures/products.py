@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 
 from qup.evidence_figures import colours
 
-Points = Mapping[int, tuple[float, float, float]]
+EpochPoints = Mapping[int, tuple[float, float, float]]
 
 
-def over_epochs(points: Mapping[str, Points], title: str) -> Figure:
+def plot_uncertainty_products(points: Mapping[str, EpochPoints], title: str) -> Figure:
     """Draws sigma_p on the left, product and bound on the right.
 
     Args:
@@ -25,14 +25,15 @@ def over_epochs(points: Mapping[str, Points], title: str) -> Figure:
     """
     figure = Figure(figsize=(8.6, 3.8), layout="constrained")
     left, right = figure.subplots(1, 2)
-    _draw(left, points["sigma_p"], "sigma_p", colours.PURPLE, "o-")
+    _plot_epoch_points(left, points["sigma_p"], "sigma_p", colours.PURPLE, "o-")
     left.set_ylabel("sigma_p, 1 / pixel range (mean over pixels)")
-    _draw(right, points["uncertainty_product"], "sigma_x sigma_p",
-          colours.BLUE, "o-")  # fmt: skip
-    _draw(right, points["uncertainty_bound"], "bound |1 - B| / 2",
-          colours.VERMILION, "s--")  # fmt: skip
-    right.axhline(0.5, color=colours.GREY, linewidth=1, linestyle=":",
-                  label="1/2, the printed bound")  # fmt: skip
+    _plot_epoch_points(right, points["uncertainty_product"], "sigma_x sigma_p", colours.BLUE, "o-")
+    _plot_epoch_points(
+        right, points["uncertainty_bound"], "bound |1 - B| / 2", colours.VERMILION, "s--"
+    )
+    right.axhline(
+        0.5, color=colours.GREY, linewidth=1, linestyle=":", label="1/2, the printed bound"
+    )
     right.set_ylabel("product (mean over pixels)")
     right.legend(fontsize=8)
     for axis in (left, right):
@@ -42,12 +43,18 @@ def over_epochs(points: Mapping[str, Points], title: str) -> Figure:
     return figure
 
 
-def _draw(axis: Axes, points: Points, label: str, colour: str, style: str):
+def _plot_epoch_points(axis: Axes, points: EpochPoints, label: str, colour: str, style: str):
     epochs = sorted(points)
     below = [max(points[n][0] - points[n][1], 0) for n in epochs]
     above = [max(points[n][2] - points[n][0], 0) for n in epochs]
     axis.errorbar(
-        range(len(epochs)), [points[n][0] for n in epochs], [below, above],
-        fmt=style, color=colour, label=label, capsize=3, markersize=5,
-    )  # fmt: skip
+        range(len(epochs)),
+        [points[n][0] for n in epochs],
+        [below, above],
+        fmt=style,
+        color=colour,
+        label=label,
+        capsize=3,
+        markersize=5,
+    )
     axis.set_xticks(range(len(epochs)), [str(n) for n in epochs])

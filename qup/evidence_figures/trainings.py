@@ -10,9 +10,9 @@ from matplotlib.lines import Line2D
 from qup.evidence_figures import colours
 
 # Value, lower and upper end of its interval; NaN where there is none.
-Point = tuple[float, float, float]
+IntervalPoint = tuple[float, float, float]
 # Training: its marker and its name.
-_MARKERS = {
+_TRAINING_MARKERS = {
     "standard": ("o", "standard training"),
     "pgd_at": ("s", "PGD-AT"),
     "trades": ("^", "TRADES"),
@@ -20,7 +20,7 @@ _MARKERS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Look:
+class NetworkStyle:
     """How a network is drawn.
 
     Attributes:
@@ -36,41 +36,51 @@ class Look:
     @property
     def colour(self) -> str:
         """The architecture's colour."""
-        return colours.of_network(self.model)
+        return colours.get_network_colour(self.model)
 
     @property
     def marker(self) -> str:
         """The training's marker."""
-        return _MARKERS[self.training][0]
+        return _TRAINING_MARKERS[self.training][0]
 
 
-def dot(axis: Axes, look: Look, x: Point, y: Point) -> None:
+def plot_interval_point(
+    axis: Axes, style: NetworkStyle, x: IntervalPoint, y: IntervalPoint
+) -> None:
     """Draws a network with its intervals in both directions."""
     axis.errorbar(
-        [x[0]], [y[0]], xerr=_bars(x), yerr=_bars(y), color=look.colour,
-        marker=look.marker, markersize=6, capsize=2, elinewidth=1.1,
-        markeredgecolor="white", markeredgewidth=0.6, linestyle="",
+        [x[0]],
+        [y[0]],
+        xerr=_compute_error_bars(x),
+        yerr=_compute_error_bars(y),
+        color=style.colour,
+        marker=style.marker,
+        markersize=6,
+        capsize=2,
+        elinewidth=1.1,
+        markeredgecolor="white",
+        markeredgewidth=0.6,
+        linestyle="",
         zorder=3,
-    )  # fmt: skip
+    )
 
 
-def _bars(point: Point) -> np.ndarray:
+def _compute_error_bars(point: IntervalPoint) -> np.ndarray:
     """Returns what lies below and above the value: float [2, 1]."""
     value, low, high = point
     bars = np.array([[value - low], [high - value]])
     return np.maximum(np.nan_to_num(bars), 0)
 
 
-def handles(looks: Iterable[Look]) -> list[Line2D]:
+def build_style_legend(styles: Iterable[NetworkStyle]) -> list[Line2D]:
     """Returns a legend: of colours where several, and of markers."""
-    looks = list(looks)
-    families = dict.fromkeys((look.title, look.colour) for look in looks)
-    seen = {look.training for look in looks}
+    styles = list(styles)
+    families = dict.fromkeys((style.title, style.colour) for style in styles)
+    trainings = {style.training for style in styles}
     return [
-        Line2D([], [], color=colour, linewidth=3, label=title)
-        for title, colour in families
+        Line2D([], [], color=colour, linewidth=3, label=title) for title, colour in families
     ] + [
         Line2D([], [], ls="", color=colours.GREY, marker=marker, label=name)
-        for kind, (marker, name) in _MARKERS.items()
-        if kind in seen
+        for training, (marker, name) in _TRAINING_MARKERS.items()
+        if training in trainings
     ]

@@ -15,10 +15,10 @@ from qup.core import hashing
 from qup.errors import InputError
 from qup.imagenet import networks
 
-_PAGE = "the page «Keras Applications» of Keras's documentation"
+_DOCS_PAGE = "the page «Keras Applications» of Keras's documentation"
 
 
-def build(
+def build_model(
     name: str,
     *,
     weights_dir: str | os.PathLike | None = None,
@@ -47,13 +47,13 @@ def build(
       InputError: Keras has no such model, its file of weights is missing or
         of another network, or the network does not take such small images.
     """
-    network = _checked(name)
+    network = _get_available_model(name)
     weights = None
     if weights_dir is not None:
-        weights = str(weights_path(name, weights_dir))
+        weights = str(find_weights(name, weights_dir))
     size = network.image_size if image_size is None else image_size
     keras.utils.set_random_seed(seed)
-    body = _constructed(network, size, weights)
+    body = _construct_model(network, size, weights)
     image = keras.Input((size, size, 3), name="image")
     module = getattr(keras.applications, network.module)
     logits = body(module.preprocess_input(255.0 * image))
@@ -61,19 +61,19 @@ def build(
     return keras.Model(image, logits, name=body.name)
 
 
-def _checked(name: str) -> networks.Network:
-    network = networks.get(name)
+def _get_available_model(name: str) -> networks.ImageNetModel:
+    network = networks.get_model(name)
     if not network.available:
         raise InputError(
             f"keras.applications has no {name}; of the 18 models of Fig. 3 "
-            f"it lacks {', '.join(networks.missing())}. Take one of "
-            f"{', '.join(networks.names(available=True))}."
+            f"it lacks {', '.join(networks.list_missing())}. Take one of "
+            f"{', '.join(networks.list_names(available=True))}."
         )
     return network
 
 
-def _constructed(
-    network: networks.Network, size: int, weights: str | None
+def _construct_model(
+    network: networks.ImageNetModel, size: int, weights: str | None
 ) -> keras.Model:
     options = {} if network.alpha is None else {"alpha": network.alpha}
     try:
@@ -86,31 +86,30 @@ def _constructed(
         )
     # A damaged file fails in many types of exception.
     except Exception as error:
-        said = str(error).strip() or type(error).__name__
-        reason = said.splitlines()[0].rstrip(".")
+        message = str(error).strip() or type(error).__name__
+        reason = message.splitlines()[0].rstrip(".")
         if weights is None:
-            mend = f"Its own size is {network.image_size}."
+            hint = f"Its own size is {network.image_size}."
         else:
-            mend = (
+            hint = (
                 f"The weights were read from {weights}; if that file is not "
                 f"whole, or another network's, fetch {network.weights_file} "
-                f"again (see {_PAGE}). "
+                f"again (see {_DOCS_PAGE}). "
                 f"The images' own size is {network.image_size}."
             )
         raise InputError(
-            f"{network.name} cannot be built for images of {size}x{size} "
-            f"pixels: {reason}. {mend}"
+            f"{network.name} cannot be built for images of {size}x{size} pixels: {reason}. {hint}"
         ) from error
 
 
-def weights_path(name: str, weights_dir: str | os.PathLike) -> pathlib.Path:
+def find_weights(name: str, weights_dir: str | os.PathLike) -> pathlib.Path:
     """Returns the file of a model's weights.
 
     Raises:
       InputError: Keras has no such model, or the file is not there; the
         message says what to fetch and where to put it.
     """
-    network = _checked(name)
+    network = _get_available_model(name)
     path = pathlib.Path(weights_dir).expanduser() / network.weights_file
     if not path.is_file():
         raise InputError(
@@ -118,25 +117,25 @@ def weights_path(name: str, weights_dir: str | os.PathLike) -> pathlib.Path:
             f"{network.weights_file} in {path.parent}. Keras puts it into "
             f"~/.keras/models when keras.applications.{network.constructor} "
             f"is made with weights='imagenet' on a machine with a network; "
-            f"{_PAGE} lists it. Copy it into {path.parent}, or leave this "
+            f"{_DOCS_PAGE} lists it. Copy it into {path.parent}, or leave this "
             "model out: the others do not need it."
         )
     return path
 
 
-def weights_digest(name: str, weights_dir: str | os.PathLike | None) -> str:
+def compute_weights_digest(name: str, weights_dir: str | os.PathLike | None) -> str:
     """Returns what tells a model's weights from others.
 
     Args:
       name: One of the models.
-      weights_dir: See `build`.
+      weights_dir: See `build_model`.
 
     Returns:
       SHA-256, in hex, of the file; "random" where there is none to read.
 
     Raises:
-      InputError: See `weights_path`.
+      InputError: See `find_weights`.
     """
     if weights_dir is None:
         return "random"
-    return hashing.file_digest(weights_path(name, weights_dir))
+    return hashing.file_digest(find_weights(name, weights_dir))

@@ -18,7 +18,7 @@ from qup.imagenet.networks import NUM_CLASSES
 
 
 @functools.cache
-def wordnet_numbers() -> tuple[str, ...]:
+def load_wordnet_numbers() -> tuple[str, ...]:
     """Returns the numbers ("n01440764", ...) from tensorflow-datasets."""
     # Only its file is of interest, so nothing of it is imported.
     package = importlib.util.find_spec("tensorflow_datasets").origin
@@ -26,7 +26,7 @@ def wordnet_numbers() -> tuple[str, ...]:
     return tuple(path.read_text("utf-8").split())
 
 
-def index(name: str) -> int:
+def get_class_index(name: str) -> int:
     """Returns the class that a folder's name means.
 
     Args:
@@ -38,7 +38,7 @@ def index(name: str) -> int:
     if re.fullmatch("[0-9]+", name) and int(name) < NUM_CLASSES:
         return int(name)
     try:
-        return wordnet_numbers().index(name)
+        return load_wordnet_numbers().index(name)
     except ValueError:
         raise InputError(
             f"{name!r} is no ImageNet class: name each folder by the class's "

@@ -2,8 +2,8 @@
 
 Su et al. found that a model's distortion falls linearly with log(error),
 over all architectures. Whether that also holds within a family of networks,
-or is a difference between families (Simpson's paradox), is what `within` and
-`together` answer: the first fits each family by itself, the second one slope
+or is a difference between families (Simpson's paradox), is what `fit_within_families` and
+`fit_shared_slope` answer: the first fits each family by itself, the second one slope
 to all families, each with its own intercept.
 
 ```python
@@ -24,12 +24,12 @@ from scipy import stats
 
 from qup.errors import InputError
 
-_LEAST = 3
+_MIN_MODELS = 3
 # Of Student's t, one side: a slope differs from 0 at 5 %.
-_LEVEL = 0.975
+_T_LEVEL = 0.975
 
 
-class Point(NamedTuple):
+class FitPoint(NamedTuple):
     """One model.
 
     Attributes:
@@ -43,7 +43,7 @@ class Point(NamedTuple):
     distortion: float
 
 
-class Line(NamedTuple):
+class LineFit(NamedTuple):
     """distortion = intercept + slope * ln(error), by least squares.
 
     Attributes:
@@ -51,17 +51,17 @@ class Line(NamedTuple):
       stderr: Of the slope, from the scatter about the line.
       intercept: At ln(error) = 0; NaN of a slope shared by families.
       n: Number of models.
-      degrees: Of freedom of the error: n less the numbers fitted.
+      degrees_of_freedom: Of freedom of the error: n less the numbers fitted.
     """
 
     slope: float
     stderr: float
     intercept: float
     n: int
-    degrees: int
+    degrees_of_freedom: int
 
 
-def log_error(top_1) -> np.ndarray:
+def compute_log_error(top_1) -> np.ndarray:
     """Returns ln(1 - accuracy).
 
     Args:
@@ -79,7 +79,7 @@ def log_error(top_1) -> np.ndarray:
     return np.log1p(-top_1 / 100)
 
 
-def line(points: Sequence[Point]) -> Line:
+def fit_line(points: Sequence[FitPoint]) -> LineFit:
     """Fits one line to all points, whatever their family.
 
     Every model counts alike; its own errors (of accuracy and of distortion)
@@ -88,30 +88,30 @@ def line(points: Sequence[Point]) -> Line:
     Raises:
       InputError: Fewer than three models, or all of one accuracy.
     """
-    if len(points) < _LEAST:
-        raise InputError(_few("A line", len(points)))
-    return _fit(points, [""] * len(points))
+    if len(points) < _MIN_MODELS:
+        raise InputError(_format_too_few("A line", len(points)))
+    return _fit_common_slope(points, [""] * len(points))
 
 
-def within(points: Sequence[Point]) -> dict[str, Line | str]:
+def fit_within_families(points: Sequence[FitPoint]) -> dict[str, LineFit | str]:
     """Fits a line to each family.
 
     Returns:
       By family, in order of appearance; in words where there is none to fit.
     """
-    found: dict[str, Line | str] = {}
+    fits_by_family: dict[str, LineFit | str] = {}
     for family in dict.fromkeys(point.family for point in points):
-        own = [point for point in points if point.family == family]
+        family_points = [point for point in points if point.family == family]
         try:
-            if len(own) < _LEAST:
-                raise InputError(_few(family, len(own)))
-            found[family] = line(own)
+            if len(family_points) < _MIN_MODELS:
+                raise InputError(_format_too_few(family, len(family_points)))
+            fits_by_family[family] = fit_line(family_points)
         except InputError as error:
-            found[family] = str(error)
-    return found
+            fits_by_family[family] = str(error)
+    return fits_by_family
 
 
-def together(points: Sequence[Point]) -> Line:
+def fit_shared_slope(points: Sequence[FitPoint]) -> LineFit:
     """Fits one slope to all families of two models or more.
 
     Each family keeps its own intercept, so that only differences within
@@ -121,71 +121,66 @@ def together(points: Sequence[Point]) -> Line:
       InputError: Too few models to give the slope an error.
     """
     families = [point.family for point in points]
-    own = [point for point in points if families.count(point.family) > 1]
-    groups = len({point.family for point in own})
-    if len(own) - groups < 2:
+    paired_points = [point for point in points if families.count(point.family) > 1]
+    groups = len({point.family for point in paired_points})
+    if len(paired_points) - groups < 2:
         raise InputError(
             "A slope within families needs two differences between models "
-            f"of one family; got {len(own) - groups}, of {groups} families "
+            f"of one family; got {len(paired_points) - groups}, of {groups} families "
             "with two models or more. Measure more models."
         )
-    return _fit(own, [point.family for point in own])._replace(
+    return _fit_common_slope(paired_points, [point.family for point in paired_points])._replace(
         intercept=math.nan
     )
 
 
-def verdict(points: Sequence[Point]) -> str:
+def format_slope_verdict(points: Sequence[FitPoint]) -> str:
     """Says in words how the slope within families stands to that over all."""
     try:
-        overall, inside = line(points), together(points)
+        overall, shared = fit_line(points), fit_shared_slope(points)
     except InputError as error:
         return f"No comparison: {error}"
-    words = (
-        f"Slope over all {overall.n} models {_told(overall)}, within families "
-        f"{_told(inside)}: "
+    text = (
+        f"Slope over all {overall.n} models {_format_slope(overall)}, within families "
+        f"{_format_slope(shared)}: "
     )
     unclear = [
         name
-        for name, fit in (("over all", overall), ("within families", inside))
-        if not abs(fit.slope) > stats.t.ppf(_LEVEL, fit.degrees) * fit.stderr
+        for name, fit in (("over all", overall), ("within families", shared))
+        if not abs(fit.slope) > stats.t.ppf(_T_LEVEL, fit.degrees_of_freedom) * fit.stderr
     ]
     if unclear:
-        return words + f"{' and '.join(unclear)} not separable from 0."
-    if overall.slope * inside.slope < 0:
-        return words + "of opposite signs (Simpson's paradox)."
-    return words + "of one sign."
+        return text + f"{' and '.join(unclear)} not separable from 0."
+    if overall.slope * shared.slope < 0:
+        return text + "of opposite signs (Simpson's paradox)."
+    return text + "of one sign."
 
 
-def _told(fit: Line) -> str:
+def _format_slope(fit: LineFit) -> str:
     return f"{fit.slope:.3g} ± {fit.stderr:.2g}"
 
 
-def _few(what: str, count: int) -> str:
+def _format_too_few(group: str, count: int) -> str:
     models = "1 model" if count == 1 else f"{count} models"
-    return (
-        f"{what}: a slope with an error needs at least {_LEAST} models; got "
-        f"{models}."
-    )
+    return f"{group}: a slope with an error needs at least {_MIN_MODELS} models; got {models}."
 
 
-def _fit(points: Sequence[Point], groups: Sequence[str]) -> Line:
+def _fit_common_slope(points: Sequence[FitPoint], groups: Sequence[str]) -> LineFit:
     """Fits one slope, and an intercept to each group."""
-    x = log_error([point.top_1 for point in points])
+    x = compute_log_error([point.top_1 for point in points])
     y = np.array([point.distortion for point in points], float)
-    marks, number = np.unique(groups, return_inverse=True)
+    unique_groups, number = np.unique(groups, return_inverse=True)
     sizes = np.bincount(number)
     mean_x, mean_y = (np.bincount(number, v) / sizes for v in (x, y))
-    away_x, away_y = x - mean_x[number], y - mean_y[number]
+    deviation_x, deviation_y = x - mean_x[number], y - mean_y[number]
     # slope = sum dx dy / sum dx^2
-    spread = float((away_x**2).sum())
+    spread = float((deviation_x**2).sum())
     if not spread > 1e-12:
-        raise InputError(
-            "The models have one accuracy; a slope needs different ones."
-        )
-    slope = float((away_x * away_y).sum()) / spread
-    degrees = len(points) - len(marks) - 1
-    rest = float(((away_y - slope * away_x) ** 2).sum())
+        raise InputError("The models have one accuracy; a slope needs different ones.")
+    slope = float((deviation_x * deviation_y).sum()) / spread
+    degrees_of_freedom = len(points) - len(unique_groups) - 1
+    residual_sum = float(((deviation_y - slope * deviation_x) ** 2).sum())
     # stderr^2 = sum of squared residuals / degrees / sum dx^2
-    stderr = math.sqrt(rest / degrees / spread)
+    stderr = math.sqrt(residual_sum / degrees_of_freedom / spread)
     intercept = float(mean_y[0] - slope * mean_x[0])
-    return Line(slope, stderr, intercept, len(points), degrees)
+    return LineFit(slope, stderr, intercept, len(points), degrees_of_freedom)

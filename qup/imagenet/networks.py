@@ -13,7 +13,7 @@ NUM_CLASSES = 1000
 
 
 @dataclasses.dataclass(frozen=True)
-class Network:
+class ImageNetModel:
     """One of the 18 models.
 
     Attributes:
@@ -45,63 +45,115 @@ class Network:
 
 
 _TF = "weights_tf_dim_ordering_tf_kernels.h5"
-NETWORKS = (
-    Network("AlexNet", "AlexNet", 227),
-    Network("VGG 16", "VGG", 224, "VGG16", "vgg16",
-            f"vgg16_{_TF}", 138_357_544),
-    Network("VGG 19", "VGG", 224, "VGG19", "vgg19",
-            f"vgg19_{_TF}", 143_667_240),
-    Network("ResNet-v2-50", "ResNet", 299, "ResNet50V2", "resnet_v2",
-            f"resnet50v2_{_TF}", 25_613_800),
-    Network("ResNet-v2-101", "ResNet", 299, "ResNet101V2", "resnet_v2",
-            f"resnet101v2_{_TF}", 44_675_560),
-    Network("ResNet-v2-152", "ResNet", 299, "ResNet152V2", "resnet_v2",
-            f"resnet152v2_{_TF}", 60_380_648),
-    Network("MobileNet-1.0-224", "MobileNet", 224, "MobileNet", "mobilenet",
-            "mobilenet_1_0_224_tf.h5", 4_253_864, 1.0),
-    Network("MobileNet-0.50-160", "MobileNet", 224, "MobileNet", "mobilenet",
-            "mobilenet_5_0_160_tf.h5", 1_342_536, 0.5),
-    Network("MobileNet-0.25-128", "MobileNet", 224, "MobileNet", "mobilenet",
-            "mobilenet_2_5_128_tf.h5", 475_544, 0.25),
-    Network("Inception-v1", "Inception", 224),
-    Network("Inception-v2", "Inception", 224),
-    Network("Inception-v3", "Inception", 299, "InceptionV3", "inception_v3",
-            f"inception_v3_{_TF}", 23_851_784),
-    Network("Inception-ResNet-v2", "Inception", 299, "InceptionResNetV2",
-            "inception_resnet_v2", f"inception_resnet_v2_{_TF}", 55_873_736),
-    Network("Inception-v4", "Inception", 299),
-    Network("DenseNet-121-k32", "DenseNet", 224, "DenseNet121", "densenet",
-            f"densenet121_{_TF}", 8_062_504),
-    Network("DenseNet-169-k32", "DenseNet", 224, "DenseNet169", "densenet",
-            f"densenet169_{_TF}", 14_307_880),
-    Network("DenseNet-161-k48", "DenseNet", 224),
-    Network("NASNet", "NASNet", 331, "NASNetLarge", "nasnet",
-            "nasnet_large.h5", 88_949_818),
-)  # fmt: skip
-FAMILIES = tuple(dict.fromkeys(network.family for network in NETWORKS))
+MODELS = (
+    ImageNetModel("AlexNet", "AlexNet", 227),
+    ImageNetModel("VGG 16", "VGG", 224, "VGG16", "vgg16", f"vgg16_{_TF}", 138_357_544),
+    ImageNetModel("VGG 19", "VGG", 224, "VGG19", "vgg19", f"vgg19_{_TF}", 143_667_240),
+    ImageNetModel(
+        "ResNet-v2-50", "ResNet", 299, "ResNet50V2", "resnet_v2", f"resnet50v2_{_TF}", 25_613_800
+    ),
+    ImageNetModel(
+        "ResNet-v2-101", "ResNet", 299, "ResNet101V2", "resnet_v2", f"resnet101v2_{_TF}", 44_675_560
+    ),
+    ImageNetModel(
+        "ResNet-v2-152", "ResNet", 299, "ResNet152V2", "resnet_v2", f"resnet152v2_{_TF}", 60_380_648
+    ),
+    ImageNetModel(
+        "MobileNet-1.0-224",
+        "MobileNet",
+        224,
+        "MobileNet",
+        "mobilenet",
+        "mobilenet_1_0_224_tf.h5",
+        4_253_864,
+        1.0,
+    ),
+    ImageNetModel(
+        "MobileNet-0.50-160",
+        "MobileNet",
+        224,
+        "MobileNet",
+        "mobilenet",
+        "mobilenet_5_0_160_tf.h5",
+        1_342_536,
+        0.5,
+    ),
+    ImageNetModel(
+        "MobileNet-0.25-128",
+        "MobileNet",
+        224,
+        "MobileNet",
+        "mobilenet",
+        "mobilenet_2_5_128_tf.h5",
+        475_544,
+        0.25,
+    ),
+    ImageNetModel("Inception-v1", "Inception", 224),
+    ImageNetModel("Inception-v2", "Inception", 224),
+    ImageNetModel(
+        "Inception-v3",
+        "Inception",
+        299,
+        "InceptionV3",
+        "inception_v3",
+        f"inception_v3_{_TF}",
+        23_851_784,
+    ),
+    ImageNetModel(
+        "Inception-ResNet-v2",
+        "Inception",
+        299,
+        "InceptionResNetV2",
+        "inception_resnet_v2",
+        f"inception_resnet_v2_{_TF}",
+        55_873_736,
+    ),
+    ImageNetModel("Inception-v4", "Inception", 299),
+    ImageNetModel(
+        "DenseNet-121-k32",
+        "DenseNet",
+        224,
+        "DenseNet121",
+        "densenet",
+        f"densenet121_{_TF}",
+        8_062_504,
+    ),
+    ImageNetModel(
+        "DenseNet-169-k32",
+        "DenseNet",
+        224,
+        "DenseNet169",
+        "densenet",
+        f"densenet169_{_TF}",
+        14_307_880,
+    ),
+    ImageNetModel("DenseNet-161-k48", "DenseNet", 224),
+    ImageNetModel("NASNet", "NASNet", 331, "NASNetLarge", "nasnet", "nasnet_large.h5", 88_949_818),
+)
+FAMILIES = tuple(dict.fromkeys(network.family for network in MODELS))
 
 
-def names(*, available: bool = False) -> tuple[str, ...]:
+def list_names(*, available: bool = False) -> tuple[str, ...]:
     """Returns the names in the figure's order.
 
     Args:
       available: Only of those that keras.applications has.
     """
-    return tuple(n.name for n in NETWORKS if n.available or not available)
+    return tuple(n.name for n in MODELS if n.available or not available)
 
 
-def missing() -> tuple[str, ...]:
+def list_missing() -> tuple[str, ...]:
     """Returns the names of those that keras.applications has not."""
-    return tuple(n.name for n in NETWORKS if not n.available)
+    return tuple(n.name for n in MODELS if not n.available)
 
 
-def get(name: str) -> Network:
+def get_model(name: str) -> ImageNetModel:
     """Returns one of the 18.
 
     Raises:
       InputError: No such name.
     """
-    for network in NETWORKS:
+    for network in MODELS:
         if network.name == name:
             return network
-    raise errors.unknown("ImageNet model", name, names())
+    raise errors.make_unknown_error("ImageNet model", name, list_names())

@@ -28,7 +28,7 @@ DISTORTIONS = ("ifgsm_linf", "cw_l2_per_element", "clever_l2_per_element")
 
 
 @dataclasses.dataclass(frozen=True)
-class Published:
+class PublishedValues:
     """One model's published values; None where there is none.
 
     Attributes:
@@ -50,10 +50,10 @@ class Published:
     distortions_source: str
 
 
-_HEADER = ("model", *(field.name for field in dataclasses.fields(Published)))
+_HEADER = ("model", *(field.name for field in dataclasses.fields(PublishedValues)))
 
 
-def read(path: str | os.PathLike | None = None) -> dict[str, Published]:
+def read(path: str | os.PathLike | None = None) -> dict[str, PublishedValues]:
     """Returns the published values by model, in the figure's order.
 
     Args:
@@ -75,40 +75,32 @@ def read(path: str | os.PathLike | None = None) -> dict[str, Published]:
             f"{path} is no table of published values: expected the columns "
             f"{','.join(_HEADER)}; got {','.join(header)}."
         )
-    found = {}
+    values_by_model = {}
     for record in records:
-        name = networks.get(record["model"] or "").name
-        if name in found:
+        name = networks.get_model(record["model"] or "").name
+        if name in values_by_model:
             raise InputError(f"{path} has two lines of {name}. Remove one.")
-        found[name] = _published(record, f"{path}, {name}")
-    nothing = Published(None, "", None, None, None, "")
-    return {name: found.get(name, nothing) for name in networks.names()}
+        values_by_model[name] = _parse_record(record, f"{path}, {name}")
+    empty = PublishedValues(None, "", None, None, None, "")
+    return {name: values_by_model.get(name, empty) for name in networks.list_names()}
 
 
-def _published(record: Mapping[str, str | None], where: str) -> Published:
-    top_1 = _number(record, "top_1", where, most=100.0)
-    far = {name: _number(record, name, where) for name in DISTORTIONS}
-    sources = {
-        key: (record[key] or "").strip()
-        for key in ("top_1_source", "distortions_source")
-    }
-    told = any(value is not None for value in far.values())
-    for given, key in (
+def _parse_record(record: Mapping[str, str | None], location: str) -> PublishedValues:
+    top_1 = _parse_number(record, "top_1", location, maximum=100.0)
+    distances = {name: _parse_number(record, name, location) for name in DISTORTIONS}
+    sources = {key: (record[key] or "").strip() for key in ("top_1_source", "distortions_source")}
+    has_distortions = any(value is not None for value in distances.values())
+    for is_given, key in (
         (top_1 is not None, "top_1_source"),
-        (told, "distortions_source"),
+        (has_distortions, "distortions_source"),
     ):
-        if given and not sources[key]:
-            raise InputError(
-                f"{where}: a value without its source. Fill in {key}."
-            )
-    return Published(top_1=top_1, **sources, **far)
+        if is_given and not sources[key]:
+            raise InputError(f"{location}: a value without its source. Fill in {key}.")
+    return PublishedValues(top_1=top_1, **sources, **distances)
 
 
-def _number(
-    record: Mapping[str, str | None],
-    name: str,
-    where: str,
-    most: float = math.inf,
+def _parse_number(
+    record: Mapping[str, str | None], name: str, location: str, maximum: float = math.inf
 ) -> float | None:
     text = (record[name] or "").strip()
     if not text:
@@ -117,10 +109,9 @@ def _number(
         value = float(text)
     except ValueError:
         value = math.nan
-    if not (0 <= value <= most and math.isfinite(value)):
-        upper = "" if math.isinf(most) else f", at most {most:g}"
+    if not (0 <= value <= maximum and math.isfinite(value)):
+        upper = "" if math.isinf(maximum) else f", at most {maximum:g}"
         raise InputError(
-            f"{where}: {name} must be a number of at least 0{upper}, or "
-            f"empty; got {text!r}."
+            f"{location}: {name} must be a number of at least 0{upper}, or empty; got {text!r}."
         )
     return value

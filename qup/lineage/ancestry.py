@@ -44,48 +44,46 @@ class Lineage:
       root: Folder of the database; paths are told relative to it.
       artifacts: By id, nearest first.
       executions: By id, nearest first; none is only a reuse of another.
-      ends: Ids of the artifacts that the graph leads to.
+      results: Ids of the artifacts that the graph leads to.
       run: The run that was asked for, if it was one.
-      made: Ids of the executions that took place in that run.
+      executed: Ids of the executions that took place in that run.
       reused: Ids of those whose results it reused.
     """
 
     root: pathlib.Path
     artifacts: dict[int, Artifact]
     executions: dict[int, Execution]
-    ends: tuple[int, ...]
+    results: tuple[int, ...]
     run: Run | None = None
-    made: frozenset[int] = frozenset()
+    executed: frozenset[int] = frozenset()
     reused: frozenset[int] = frozenset()
 
-    def path(self, artifact: Artifact) -> str:
+    def get_path(self, artifact: Artifact) -> str:
         """Returns where an artifact lies, relative to the root if inside."""
         inside = artifact.path.is_relative_to(self.root)
-        where = artifact.path
-        return str(where.relative_to(self.root) if inside else where)
+        path = artifact.path
+        return str(path.relative_to(self.root) if inside else path)
 
-    def events(self) -> list[Event]:
+    def list_events(self) -> list[Event]:
         """Returns what was read and made by which execution."""
         return [
             Event(execution.id, number, keys, output)
             for execution in self.executions.values()
             for output in (False, True)
-            for number, keys in _keys(execution, output).items()
+            for number, keys in _get_keys_by_artifact(execution, output).items()
             if number in self.artifacts
         ]
 
-    def producers(self) -> dict[int, Execution]:
+    def find_producers(self) -> dict[int, Execution]:
         """Returns the execution that made each artifact, by its id."""
         return {
             event.artifact: self.executions[event.execution]
-            for event in self.events()
+            for event in self.list_events()
             if event.output
         }
 
 
-def of_artifact(
-    metadata: MetadataReader, artifact: int | str | os.PathLike
-) -> Lineage:
+def trace_artifact(metadata: MetadataReader, artifact: int | str | os.PathLike) -> Lineage:
     """Returns the whole ancestry of an artifact, back to the sources.
 
     Args:
@@ -96,105 +94,103 @@ def of_artifact(
       MetadataError: There is none.
     """
     by_id = isinstance(artifact, int)
-    found = (metadata.artifact if by_id else metadata.find_artifact)(artifact)
-    if found is None:
+    target = (metadata.get_artifact if by_id else metadata.find_artifact)(artifact)
+    if target is None:
         raise errors.MetadataError(
             f"{str(artifact)!r} belongs to no published artifact of the "
             f"pipeline root {metadata.path.parent}. "
-            + _example(metadata, pathlib.Path(artifact).resolve())
+            + _suggest_artifact(metadata, pathlib.Path(artifact).resolve())
         )
-    graph = _ancestry(metadata, [], [found])
-    return Lineage(metadata.path.parent, *graph, ends=(found.id,))
+    graph = _trace_back(metadata, [], [target])
+    return Lineage(metadata.path.parent, *graph, results=(target.id,))
 
 
-def of_run(metadata: MetadataReader, run: str) -> Lineage:
+def trace_run(metadata: MetadataReader, run: str) -> Lineage:
     """Returns all that a run made or reused, back to the sources.
 
     Raises:
       MetadataError: There is none of that id.
     """
-    runs = {held.id: held for held in metadata.runs()}
+    runs = {recorded.id: recorded for recorded in metadata.list_runs()}
     if run not in runs:
-        near = difflib.get_close_matches(run, runs, n=1, cutoff=0)
+        closest = difflib.get_close_matches(run, runs, n=1, cutoff=0)
         raise errors.MetadataError(
             f"Unknown run {run!r}; {len(runs)} are recorded."
-            + "".join(f" The nearest is {name!r}." for name in near)
+            + "".join(f" The nearest is {name!r}." for name in closest)
         )
-    begun, reused, results = [], set(), []
-    for execution in metadata.executions(run):
-        outputs = _held(execution.outputs)
+    executed, reused, results = [], set(), []
+    for execution in metadata.list_executions(run):
+        outputs = _list_artifacts(execution.outputs)
         if execution.state is State.CACHED:
-            origins = (metadata.producer(a.id) for a in outputs)
-            reused.update(origin.id for origin in origins if origin)
+            producers = (metadata.find_producer(a.id) for a in outputs)
+            reused.update(producer.id for producer in producers if producer)
         else:
-            begun.append(execution)
+            executed.append(execution)
         results += outputs
-    artifacts, executions = _ancestry(metadata, begun, results)
-    read = {a.id for e in executions.values() for a in _held(e.inputs)}
+    artifacts, executions = _trace_back(metadata, executed, results)
+    input_ids = {a.id for e in executions.values() for a in _list_artifacts(e.inputs)}
     return Lineage(
         root=metadata.path.parent,
         artifacts=artifacts,
         executions=executions,
-        ends=tuple(number for number in artifacts if number not in read),
+        results=tuple(number for number in artifacts if number not in input_ids),
         run=runs[run],
-        made=(made := frozenset(execution.id for execution in begun)),
+        executed=(made := frozenset(execution.id for execution in executed)),
         reused=frozenset(reused - made),
     )
 
 
-def _ancestry(
-    metadata: MetadataReader,
-    begun: Iterable[Execution],
-    results: Iterable[Artifact],
+def _trace_back(
+    metadata: MetadataReader, started: Iterable[Execution], results: Iterable[Artifact]
 ) -> tuple[dict[int, Artifact], dict[int, Execution]]:
     """Goes back, breadth first, from what is given to the sources."""
     artifacts: dict[int, Artifact] = {}
     executions: dict[int, Execution] = {}
-    origins: set[int] = set()
-    waiting = collections.deque(results)
+    output_ids: set[int] = set()
+    queue = collections.deque(results)
 
-    def enter(execution: Execution) -> None:
+    def add_execution(execution: Execution) -> None:
         executions[execution.id] = execution
-        origins.update(artifact.id for artifact in _held(execution.outputs))
-        waiting.extend(_held(execution.inputs))
+        output_ids.update(artifact.id for artifact in _list_artifacts(execution.outputs))
+        queue.extend(_list_artifacts(execution.inputs))
 
-    for execution in begun:
-        enter(execution)
-    while waiting:
-        artifact = waiting.popleft()
+    for execution in started:
+        add_execution(execution)
+    while queue:
+        artifact = queue.popleft()
         if artifact.id in artifacts:
             continue
         artifacts[artifact.id] = artifact
-        if artifact.id in origins:
+        if artifact.id in output_ids:
             continue
-        if execution := metadata.producer(artifact.id):
-            enter(execution)
+        if execution := metadata.find_producer(artifact.id):
+            add_execution(execution)
     return artifacts, executions
 
 
-def _held(channels: dict[str, list[Artifact]]) -> list[Artifact]:
-    return [artifact for held in channels.values() for artifact in held]
+def _list_artifacts(channels: dict[str, list[Artifact]]) -> list[Artifact]:
+    return [artifact for artifacts in channels.values() for artifact in artifacts]
 
 
-def _keys(execution: Execution, output: bool) -> dict[int, tuple[str, ...]]:
+def _get_keys_by_artifact(execution: Execution, output: bool) -> dict[int, tuple[str, ...]]:
     """Returns the names of inputs or outputs by the artifact's id."""
-    found: dict[int, tuple[str, ...]] = {}
+    keys: dict[int, tuple[str, ...]] = {}
     channels = execution.outputs if output else execution.inputs
-    for key, held in channels.items():
-        for number in dict.fromkeys(artifact.id for artifact in held):
-            found[number] = (*found.get(number, ()), key)
-    return found
+    for key, artifacts in channels.items():
+        for number in dict.fromkeys(artifact.id for artifact in artifacts):
+            keys[number] = (*keys.get(number, ()), key)
+    return keys
 
 
-def _example(metadata: MetadataReader, path: pathlib.Path) -> str:
+def _suggest_artifact(metadata: MetadataReader, path: pathlib.Path) -> str:
     """Returns the advice to name an artifact: the latest in `path`, if any."""
-    found = [
+    published = [
         artifact
-        for run in metadata.runs()
-        for execution in metadata.executions(run.id)
-        for artifact in _held(execution.outputs)
+        for run in metadata.list_runs()
+        for execution in metadata.list_executions(run.id)
+        for artifact in _list_artifacts(execution.outputs)
     ]
-    inside = [a for a in found if a.path.is_relative_to(path)]
-    if not found:
+    inside = [a for a in published if a.path.is_relative_to(path)]
+    if not published:
         return "It has published none yet."
-    return f"Name one, such as {str((inside or found)[-1].path)!r}."
+    return f"Name one, such as {str((inside or published)[-1].path)!r}."

@@ -11,19 +11,19 @@ import unicodedata
 
 from qup.lineage import layers, phrases
 from qup.lineage.ancestry import Lineage
-from qup.lineage.outline import SHORT, damage, origin
-from qup.lineage.phrases import printable
+from qup.lineage.outline import DIGEST_LENGTH, describe_damage, describe_origin
+from qup.lineage.phrases import to_printable
 from qup.orchestration.artifacts import Artifact
 from qup.orchestration.executions import Execution, State
 
-_WIDTH, _HEIGHT = 200, 64
+_BOX_WIDTH, _BOX_HEIGHT = 200, 64
 _MARGIN = 4
 # Class, baseline and number of characters of each line in a box.
-_LINES = (("name", 20, 27), ("fact", 38, 31), ("fact", 54, 31))
-_GOOD = (State.COMPLETE, State.CACHED)
+_BOX_LINES = (("name", 20, 27), ("fact", 38, 31), ("fact", 54, 31))
+_FINISHED_STATES = (State.COMPLETE, State.CACHED)
 
 # Blue and orange of Okabe and Ito's palette, and never colour alone.
-STYLE = """
+DRAWING_STYLE = """
 svg { display: block; margin: 0 auto; }
 svg text { font-size: 11px; fill: #1a1a1a; text-anchor: middle; }
 svg text.name { font-size: 12px; font-weight: bold; }
@@ -36,12 +36,12 @@ svg a { text-decoration: none; }
 """
 
 
-def svg(lineage: Lineage) -> str:
+def draw_svg(lineage: Lineage) -> str:
     """Returns the drawing; its boxes lead to `#execution-ID` and so on."""
-    labels = _labels(lineage)
-    events = lineage.events()
-    titles = {_edge(event): ", ".join(event.keys) for event in events}
-    layout = layers.arrange({k: (_WIDTH, _HEIGHT) for k in labels}, titles)
+    labels = _build_labels(lineage)
+    events = lineage.list_events()
+    titles = {_get_edge(event): ", ".join(event.keys) for event in events}
+    layout = layers.arrange_boxes({k: (_BOX_WIDTH, _BOX_HEIGHT) for k in labels}, titles)
     width, height = (n + 2 * _MARGIN for n in (layout.width, layout.height))
     counts = (
         f"{len(lineage.executions)} executions and {len(lineage.artifacts)} "
@@ -54,15 +54,14 @@ def svg(lineage: Lineage) -> str:
             f'height="{height:.0f}" viewBox="{-_MARGIN} {-_MARGIN} '
             f'{width:.0f} {height:.0f}" role="group" '
             'aria-labelledby="drawing-title drawing-description">',
-            f'<title id="drawing-title">Lineage of {text(subject(lineage))}'
-            "</title>",
+            f'<title id="drawing-title">Lineage of {escape(describe_subject(lineage))}</title>',
             f'<desc id="drawing-description">{counts}</desc>',
             '<defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" '
             'markerWidth="8" markerHeight="8" orient="auto">'
             '<path d="M0 0 8 4 0 8z" fill="#555"/></marker></defs>',
-            *(_line(line, titles) for line in layout.lines),
+            *(_draw_segment(segment, titles) for segment in layout.segments),
             *(
-                _box(anchor, corner, *labels[anchor])
+                _draw_box(anchor, corner, *labels[anchor])
                 for anchor, corner in layout.boxes.items()
             ),
             "</svg>",
@@ -70,112 +69,114 @@ def svg(lineage: Lineage) -> str:
     )
 
 
-def text(value: str) -> str:
+def escape(value: str) -> str:
     """Returns text that HTML and SVG show as it is."""
-    return html.escape(printable(value))
+    return html.escape(to_printable(value))
 
 
-def subject(lineage: Lineage) -> str:
+def describe_subject(lineage: Lineage) -> str:
     """Returns what a lineage is of, in words."""
     if lineage.run:
         return f"run {lineage.run.id}"
-    return ", ".join(place(lineage, lineage.artifacts[n]) for n in lineage.ends)
+    return ", ".join(format_artifact_path(lineage, lineage.artifacts[n]) for n in lineage.results)
 
 
-def place(lineage: Lineage, artifact: Artifact) -> str:
+def format_artifact_path(lineage: Lineage, artifact: Artifact) -> str:
     """Returns where an artifact lies, not saying where the root is."""
-    where = lineage.path(artifact)
-    parts = pathlib.PurePath(where).parts
+    path = lineage.get_path(artifact)
+    parts = pathlib.PurePath(path).parts
     # Whatever the root, the rest is NODE/OUTPUT/EXECUTION.
-    outside = pathlib.PurePath(where).is_absolute()
-    return "/".join(("…", *parts[-3:])) if outside else where
+    outside = pathlib.PurePath(path).is_absolute()
+    return "/".join(("…", *parts[-3:])) if outside else path
 
 
-def _labels(lineage: Lineage) -> dict[str, tuple[str, list[str]]]:
+def _build_labels(lineage: Lineage) -> dict[str, tuple[str, list[str]]]:
     """Returns (class, lines) of every box; the oldest execution first."""
-    found = {}
+    labels = {}
     for number, execution in sorted(lineage.executions.items()):
-        good = execution.state in _GOOD
-        kind = "execution" if good else "execution unfinished"
-        found[f"execution-{number}"] = (kind, _told(lineage, execution))
+        is_finished = execution.state in _FINISHED_STATES
+        kind = "execution" if is_finished else "execution unfinished"
+        labels[f"execution-{number}"] = (kind, _describe_execution(lineage, execution))
     for number, artifact in sorted(lineage.artifacts.items()):
-        kind = "artifact end" if number in lineage.ends else "artifact"
-        ending = filter(None, [artifact.digest[:SHORT], damage(artifact)])
-        found[f"artifact-{number}"] = (
+        kind = "artifact end" if number in lineage.results else "artifact"
+        facts = filter(None, [artifact.digest[:DIGEST_LENGTH], describe_damage(artifact)])
+        labels[f"artifact-{number}"] = (
             kind,
-            [name(artifact), place(lineage, artifact), " · ".join(ending)],
+            [
+                format_artifact_name(artifact),
+                format_artifact_path(lineage, artifact),
+                " · ".join(facts),
+            ],
         )
-    return found
+    return labels
 
 
-def name(artifact: Artifact) -> str:
+def format_artifact_name(artifact: Artifact) -> str:
     """Returns what an artifact is called: its type and its id."""
     return f"{artifact.type_name} {artifact.id}"
 
 
-def _told(lineage: Lineage, execution: Execution) -> list[str]:
-    number = f"execution {execution.id}"
+def _describe_execution(lineage: Lineage, execution: Execution) -> list[str]:
+    details = f"execution {execution.id}"
     if execution.component != execution.node:
-        number = f"{execution.component} · {number}"
-    ending = [
-        phrases.state(execution),
-        phrases.lasted(execution),
-        origin(lineage, execution),
+        details = f"{execution.component} · {details}"
+    facts = [
+        phrases.format_state(execution),
+        phrases.format_elapsed(execution),
+        describe_origin(lineage, execution),
     ]
-    return [execution.node, number, " · ".join(filter(None, ending))]
+    return [execution.node, details, " · ".join(filter(None, facts))]
 
 
-def _edge(event) -> tuple[str, str]:
-    ends = (f"artifact-{event.artifact}", f"execution-{event.execution}")
-    return ends[::-1] if event.output else ends
+def _get_edge(event) -> tuple[str, str]:
+    edge = (f"artifact-{event.artifact}", f"execution-{event.execution}")
+    return edge[::-1] if event.output else edge
 
 
-def _line(line: layers.Line, titles: dict[tuple[str, str], str]) -> str:
-    (x, y), (end_x, end_y) = line.start, line.end
-    half = (line.bend + end_y) / 2
+def _draw_segment(segment: layers.EdgeSegment, titles: dict[tuple[str, str], str]) -> str:
+    (x, y), (end_x, end_y) = segment.start, segment.end
+    half = (segment.bend + end_y) / 2
     path = (
-        f"M{x:.1f} {y:.1f}V{line.bend:.1f}"
+        f"M{x:.1f} {y:.1f}V{segment.bend:.1f}"
         f"C{x:.1f} {half:.1f} {end_x:.1f} {half:.1f} {end_x:.1f} {end_y:.1f}"
     )
-    if line.edge is None:
+    if segment.edge is None:
         return f'<path class="line" d="{path}"/>'
     return (
         f'<path class="line" d="{path}" marker-end="url(#arrow)">'
-        f"<title>{text(titles[line.edge])}</title></path>"
+        f"<title>{escape(titles[segment.edge])}</title></path>"
     )
 
 
-def _box(
-    anchor: str, corner: tuple[float, float], kind: str, lines: list[str]
-) -> str:
+def _draw_box(anchor: str, corner: tuple[float, float], kind: str, lines: list[str]) -> str:
     x, y = corner
     radius = 20 if kind.startswith("artifact") else 0
-    told = "".join(
-        f'<text class="{style}" x="{x + _WIDTH / 2:.1f}" '
-        f'y="{y + baseline:.1f}">{text(_cut(printable(line), room))}</text>'
-        for line, (style, baseline, room) in zip(lines, _LINES, strict=True)
+    text_elements = "".join(
+        f'<text class="{style}" x="{x + _BOX_WIDTH / 2:.1f}" '
+        f'y="{y + baseline:.1f}">{escape(_shorten(to_printable(line), room))}</text>'
+        for line, (style, baseline, room) in zip(lines, _BOX_LINES, strict=True)
     )
-    whole = text(", ".join(filter(None, lines)))
+    whole = escape(", ".join(filter(None, lines)))
     return (
         f'<a href="#{anchor}"><g class="{kind}"><title>{whole}</title>'
-        f'<rect x="{x:.1f}" y="{y:.1f}" width="{_WIDTH}" height="{_HEIGHT}" '
-        f'rx="{radius}"/>{told}</g></a>'
+        f'<rect x="{x:.1f}" y="{y:.1f}" width="{_BOX_WIDTH}" height="{_BOX_HEIGHT}" '
+        f'rx="{radius}"/>{text_elements}</g></a>'
     )
 
 
-def _cut(value: str, room: int) -> str:
+def _shorten(value: str, room: int) -> str:
     """Returns text without its middle where it is too wide."""
-    if _wide(value) <= room:
+    if _count_columns(value) <= room:
         return value
-    kept = len(value)
-    while kept > 1:
-        kept -= 1
-        head = (kept + 1) // 2
-        cut = f"{value[:head]}…{value[len(value) - kept + head :]}"
-        if _wide(cut) <= room:
+    num_kept = len(value)
+    while num_kept > 1:
+        num_kept -= 1
+        head = (num_kept + 1) // 2
+        cut = f"{value[:head]}…{value[len(value) - num_kept + head :]}"
+        if _count_columns(cut) <= room:
             return cut
     return "…"
 
 
-def _wide(value: str) -> int:
+def _count_columns(value: str) -> int:
     return sum(1 + (unicodedata.east_asian_width(c) in "WF") for c in value)

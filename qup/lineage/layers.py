@@ -15,13 +15,13 @@ import itertools
 from collections.abc import Iterable, Mapping
 
 from qup.lineage import placement
-from qup.lineage.placement import Edge, Node, Passing, Rows
+from qup.lineage.placement import DummyNode, Edge, GraphNode, Layers
 
-_GAP = 46.0
+_LAYER_GAP = 46.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Line:
+class EdgeSegment:
     """A line down from `start` to the next layer.
 
     Attributes:
@@ -45,21 +45,18 @@ class Layout:
       width: Of all.
       height: Of all.
       boxes: (left, top) by node.
-      lines: From the boxes to those below; those of one box are shared as
+      segments: From the boxes to those below; those of one box are shared as
         far as they go together.
     """
 
     width: float
     height: float
-    boxes: dict[Node, tuple[float, float]]
-    lines: list[Line]
+    boxes: dict[GraphNode, tuple[float, float]]
+    segments: list[EdgeSegment]
 
 
-def arrange(
-    sizes: Mapping[Node, tuple[float, float]],
-    edges: Iterable[Edge],
-    *,
-    columns: int = 5,
+def arrange_boxes(
+    sizes: Mapping[GraphNode, tuple[float, float]], edges: Iterable[Edge], *, columns: int = 5
 ) -> Layout:
     """Places boxes in layers, every edge pointing down.
 
@@ -69,103 +66,98 @@ def arrange(
       columns: How many boxes a layer may hold.
     """
     edges = list(dict.fromkeys(edges))
-    layer = _layers(list(sizes), edges, columns)
-    edges = [(a, b) for a, b in edges if layer[a] < layer[b]]
-    steps: dict[Edge, Edge | None] = {}
+    layer_by_node = _assign_layers(list(sizes), edges, columns)
+    edges = [(a, b) for a, b in edges if layer_by_node[a] < layer_by_node[b]]
+    links: dict[Edge, Edge | None] = {}
     for a, b in edges:
-        between = range(layer[a] + 1, layer[b])
-        chain = [a, *(Passing(a, number) for number in between), b]
-        for step in itertools.pairwise(chain):
-            steps[step] = (a, b) if step[1] == b else None
-        layer.update({passing: passing.layer for passing in chain[1:-1]})
-    rows: Rows = [[] for _ in range(max(layer.values(), default=-1) + 1)]
-    for node, number in layer.items():
+        between = range(layer_by_node[a] + 1, layer_by_node[b])
+        chain = [a, *(DummyNode(a, number) for number in between), b]
+        for link in itertools.pairwise(chain):
+            links[link] = (a, b) if link[1] == b else None
+        layer_by_node.update({dummy: dummy.layer for dummy in chain[1:-1]})
+    rows: Layers = [[] for _ in range(max(layer_by_node.values(), default=-1) + 1)]
+    for node, number in layer_by_node.items():
         rows[number].append(node)
-    rows = placement.ordered(rows, list(steps))
+    rows = placement.order_layers(rows, list(links))
     widths = {node: width for node, (width, _) in sizes.items()}
-    middles = placement.middles(rows, list(steps), widths)
-    return _drawn(sizes, rows, steps, middles)
+    centres = placement.compute_centres(rows, list(links), widths)
+    return _build_layout(sizes, rows, links, centres)
 
 
-def _layers(
-    nodes: list[Node], edges: list[Edge], columns: int
-) -> dict[Node, int]:
+def _assign_layers(nodes: list[GraphNode], edges: list[Edge], columns: int) -> dict[GraphNode, int]:
     """Returns each node's layer: below all before it, where there is room."""
-    before, after = placement.neighbours(edges)
-    missing = {node: len(before[node]) for node in nodes}
-    held: collections.Counter[int] = collections.Counter()
-    layer: dict[Node, int] = {}
+    predecessors, successors = placement.find_neighbours(edges)
+    missing = {node: len(predecessors[node]) for node in nodes}
+    counts: collections.Counter[int] = collections.Counter()
+    layer_by_node: dict[GraphNode, int] = {}
     ready = collections.deque(node for node in nodes if not missing[node])
-    while len(layer) < len(nodes):
+    while len(layer_by_node) < len(nodes):
         # With none ready there is a cycle; it is cut at any place.
-        node = ready.popleft() if ready else next(
-            node for node in nodes if node not in layer
-        )  # fmt: skip
-        if node in layer:
+        node = (
+            ready.popleft() if ready else next(node for node in nodes if node not in layer_by_node)
+        )
+        if node in layer_by_node:
             continue
-        above = [layer[other] for other in before[node] if other in layer]
-        number = max(above, default=-1) + 1
-        while held[number] >= columns:
+        layers_above = [
+            layer_by_node[other] for other in predecessors[node] if other in layer_by_node
+        ]
+        number = max(layers_above, default=-1) + 1
+        while counts[number] >= columns:
             number += 1
-        held[number] += 1
-        layer[node] = number
-        for other in after[node]:
+        counts[number] += 1
+        layer_by_node[node] = number
+        for other in successors[node]:
             missing[other] -= 1
             if not missing[other]:
                 ready.append(other)
-    return layer
+    return layer_by_node
 
 
-def _drawn(
-    sizes: Mapping[Node, tuple[float, float]],
-    rows: Rows,
-    steps: Mapping[Edge, Edge | None],
-    middles: Mapping[Node, float],
+def _build_layout(
+    sizes: Mapping[GraphNode, tuple[float, float]],
+    rows: Layers,
+    links: Mapping[Edge, Edge | None],
+    centres: Mapping[GraphNode, float],
 ) -> Layout:
     """Turns layers and the middles of what they hold into a drawing."""
-    left = min((middles[n] - sizes[n][0] / 2 for n in sizes), default=0)
-    left = min([left, *(x for node, x in middles.items() if node not in sizes)])
+    left = min((centres[n] - sizes[n][0] / 2 for n in sizes), default=0)
+    left = min([left, *(x for node, x in centres.items() if node not in sizes)])
     boxes, spans, top = {}, {}, 0.0
     for row in rows:
         height = max((sizes[n][1] for n in row if n in sizes), default=0)
         for node in row:
             spans[node] = (top, top + height)
             if node in sizes:
-                boxes[node] = (middles[node] - sizes[node][0] / 2 - left, top)
-        top += height + _GAP
-    lines = [
-        Line(
-            (x - left, spans[n][0]), spans[n][1], (x - left, spans[n][1]), None
-        )
-        for n, x in middles.items()
+                boxes[node] = (centres[node] - sizes[node][0] / 2 - left, top)
+        top += height + _LAYER_GAP
+    segments = [
+        EdgeSegment((x - left, spans[n][0]), spans[n][1], (x - left, spans[n][1]), None)
+        for n, x in centres.items()
         if n not in sizes
     ]
-    for (a, b), x in _ends(sizes, steps, middles).items():
+    for (a, b), x in _compute_link_ends(sizes, links, centres).items():
         start = spans[a][0] + sizes[a][1] if a in sizes else spans[a][1]
-        lines.append(
-            Line(
-                (middles[a] - left, start),
-                spans[a][1],
-                (x - left, spans[b][0]),
-                steps[a, b],
+        segments.append(
+            EdgeSegment(
+                (centres[a] - left, start), spans[a][1], (x - left, spans[b][0]), links[a, b]
             )
         )
     right = max((x + sizes[n][0] for n, (x, _) in boxes.items()), default=0)
-    right = max([right, *(line.start[0] for line in lines)])
-    return Layout(right, max(0.0, top - _GAP), boxes, lines)
+    right = max([right, *(segment.start[0] for segment in segments)])
+    return Layout(right, max(0.0, top - _LAYER_GAP), boxes, segments)
 
 
-def _ends(
-    sizes: Mapping[Node, tuple[float, float]],
-    steps: Mapping[Edge, Edge | None],
-    middles: Mapping[Node, float],
+def _compute_link_ends(
+    sizes: Mapping[GraphNode, tuple[float, float]],
+    links: Mapping[Edge, Edge | None],
+    centres: Mapping[GraphNode, float],
 ) -> dict[Edge, float]:
     """Returns x of each step's end: side by side along the top of a box."""
-    before, _ = placement.neighbours(steps)
+    predecessors, _ = placement.find_neighbours(links)
     ends = {}
-    for b, above in before.items():
+    for b, above in predecessors.items():
         room = 0.6 * sizes[b][0] if b in sizes else 0
-        for index, a in enumerate(sorted(above, key=middles.__getitem__)):
+        for index, a in enumerate(sorted(above, key=centres.__getitem__)):
             share = (index + 0.5) / len(above) - 0.5
-            ends[a, b] = middles[b] + share * room
+            ends[a, b] = centres[b] + share * room
     return ends

@@ -14,113 +14,111 @@ import textwrap
 
 from qup.lineage import phrases
 from qup.lineage.ancestry import Lineage
-from qup.lineage.phrases import printable, settings
+from qup.lineage.phrases import format_settings, to_printable
 from qup.orchestration.artifacts import Artifact, ArtifactState
 from qup.orchestration.executions import Execution
 
 # Characters of a digest or fingerprint.
-SHORT = 12
+DIGEST_LENGTH = 12
 
 
-def tree(lineage: Lineage, width: int = 100) -> str:
+def format_tree(lineage: Lineage, width: int = 100) -> str:
     """Returns the lineage as an indented tree; what repeats is told once.
 
     Args:
       lineage: What to tell.
       width: Columns after which parameters and errors are wrapped.
     """
-    return "\n".join([*_head(lineage, width), *_Tree(lineage, width).lines])
+    return "\n".join([*_format_header(lineage, width), *_TreeFormatter(lineage, width).lines])
 
 
-def damage(artifact: Artifact) -> str:
+def describe_damage(artifact: Artifact) -> str:
     """Returns what is known of an artifact's files, "" if they are there."""
-    good = artifact.state is ArtifactState.LIVE
-    return "" if good else artifact.state.name.lower().replace("_", " ")
+    is_live = artifact.state is ArtifactState.LIVE
+    return "" if is_live else artifact.state.name.lower().replace("_", " ")
 
 
-def origin(lineage: Lineage, execution: Execution) -> str:
+def describe_origin(lineage: Lineage, execution: Execution) -> str:
     """Returns "reused" or "earlier" for what a run did not execute itself.
 
     Earlier is what came before the results that it reused.
     """
-    if lineage.run is None or execution.id in lineage.made:
+    if lineage.run is None or execution.id in lineage.executed:
         return ""
     return "reused" if execution.id in lineage.reused else "earlier"
 
 
-def _head(lineage: Lineage, width: int) -> list[str]:
+def _format_header(lineage: Lineage, width: int) -> list[str]:
     run = lineage.run
     if run is None:
         return []
-    told = [
-        f"Run {run.id}: {phrases.state(run)} {phrases.moment(run.created)}",
-        phrases.lasted(run),
-        f"{len(lineage.made)} executed",
+    facts = [
+        f"Run {run.id}: {phrases.format_state(run)} {phrases.format_time(run.created)}",
+        phrases.format_elapsed(run),
+        f"{len(lineage.executed)} executed",
         f"{len(lineage.reused)} reused",
     ]
-    settled = _wrapped(settings(run.parameters), "  ", width)
-    return [", ".join(filter(None, told)), *settled]
+    parameters = _wrap_lines(format_settings(run.parameters), "  ", width)
+    return [", ".join(filter(None, facts)), *parameters]
 
 
-def _wrapped(text: str, prefix: str, width: int) -> list[str]:
-    room = max(40, width - len(prefix))
-    parts = textwrap.wrap(
-        text, room, break_long_words=False, break_on_hyphens=False
-    )
-    return [prefix + part for part in parts]
+def _wrap_lines(text: str, prefix: str, width: int) -> list[str]:
+    columns = max(40, width - len(prefix))
+    wrapped = textwrap.wrap(text, columns, break_long_words=False, break_on_hyphens=False)
+    return [prefix + part for part in wrapped]
 
 
-class _Tree:
+class _TreeFormatter:
     """The lines of a tree, depth first; a stack, for any depth."""
 
     def __init__(self, lineage: Lineage, width: int):
         self.lines: list[str] = []
         self._lineage = lineage
         self._width = width
-        self._producers = lineage.producers()
-        self._told: set[tuple[str, int]] = set()
-        stack = [("", "", "", end) for end in self._ends()]
+        self._producers = lineage.find_producers()
+        self._seen: set[tuple[str, int]] = set()
+        stack = [("", "", "", end) for end in self._list_starts()]
         while stack:
-            first, rest, label, held = stack.pop()
+            first, rest, label, item = stack.pop()
             if lineage.run and not first:
                 self.lines.append("")
-            if isinstance(held, Artifact):
-                children = self._artifact(first, rest, label, held)
+            if isinstance(item, Artifact):
+                children = self._format_artifact(first, rest, label, item)
             else:
-                children = self._execution(first, rest, "", held)
+                children = self._format_execution(first, rest, "", item)
             stack += reversed(children)
 
-    def _ends(self) -> list[Artifact | Execution]:
+    def _list_starts(self) -> list[Artifact | Execution]:
         """Returns where to begin; the last is told first."""
         lineage, producers = self._lineage, self._producers
-        ends = [
+        starts = [
             (producers[n].id if n in producers else 0, lineage.artifacts[n])
-            for n in lineage.ends
+            for n in lineage.results
         ]
-        making = {execution.id for execution in producers.values()}
-        ends += [
+        producing = {execution.id for execution in producers.values()}
+        starts += [
             (number, execution)
             for number, execution in lineage.executions.items()
-            if number not in making
+            if number not in producing
         ]
-        return [end for _, end in sorted(ends, key=lambda end: end[0])]
+        return [start for _, start in sorted(starts, key=lambda end: end[0])]
 
-    def _again(self, kind: str, number: int) -> bool:
-        seen = (kind, number) in self._told
-        self._told.add((kind, number))
-        return seen
+    def _is_repeated(self, kind: str, number: int) -> bool:
+        repeated = (kind, number) in self._seen
+        self._seen.add((kind, number))
+        return repeated
 
-    def _artifact(
+    def _format_artifact(
         self, first: str, rest: str, label: str, artifact: Artifact
     ) -> list[tuple]:
-        told = [
+        facts = [
             f"{label}{artifact.type_name} {artifact.id}",
-            self._lineage.path(artifact),
-            artifact.digest[:SHORT],
-            damage(artifact),
+            self._lineage.get_path(artifact),
+            artifact.digest[:DIGEST_LENGTH],
+            describe_damage(artifact),
         ]
-        line = first + printable("  ".join(filter(None, told)))
-        if self._again("artifact", artifact.id):
+        line = first + to_printable("  ".join(filter(None, facts)))
+        if self._is_repeated("artifact", artifact.id):
             self.lines.append(f"{line}  (see above)")
             return []
         self.lines.append(line)
@@ -128,42 +126,42 @@ class _Tree:
         if producer is None:
             self.lines.append(f"{rest}  of unknown origin")
             return []
-        return self._execution(rest, rest, "by ", producer)
+        return self._format_execution(rest, rest, "by ", producer)
 
-    def _execution(
+    def _format_execution(
         self, first: str, rest: str, label: str, execution: Execution
     ) -> list[tuple]:
         name = execution.node
         if execution.component != name:
             name += f" ({execution.component})"
-        line = printable(f"{label}{name}, execution {execution.id}")
-        again = self._again("execution", execution.id)
-        children = [] if again else self._inputs(rest, execution)
+        line = to_printable(f"{label}{name}, execution {execution.id}")
+        repeated = self._is_repeated("execution", execution.id)
+        children = [] if repeated else self._list_inputs(rest, execution)
         bar = f"{rest}{'│ ' if children else '  '}"
         first = bar if label else first
-        if again:
+        if repeated:
             self.lines.append(f"{first}{line} (see above)")
             return []
-        self.lines.append(f"{first}{line}: {self._facts(execution)}")
-        error = printable(" ".join(execution.error.split()))
-        for text in (settings(execution.parameters), error):
-            self.lines += _wrapped(text, bar, self._width)
+        self.lines.append(f"{first}{line}: {self._format_facts(execution)}")
+        error = to_printable(" ".join(execution.error.split()))
+        for text in (format_settings(execution.parameters), error):
+            self.lines += _wrap_lines(text, bar, self._width)
         return children
 
-    def _facts(self, execution: Execution) -> str:
-        state = phrases.state(execution)
-        told = [
-            f"{state} {phrases.moment(execution.created)}",
-            phrases.lasted(execution),
-            f"code {execution.code[:SHORT]}",
-            origin(self._lineage, execution),
+    def _format_facts(self, execution: Execution) -> str:
+        state = phrases.format_state(execution)
+        facts = [
+            f"{state} {phrases.format_time(execution.created)}",
+            phrases.format_elapsed(execution),
+            f"code {execution.code[:DIGEST_LENGTH]}",
+            describe_origin(self._lineage, execution),
         ]
-        return ", ".join(filter(None, told))
+        return ", ".join(filter(None, facts))
 
-    def _inputs(self, rest: str, execution: Execution) -> list[tuple]:
+    def _list_inputs(self, rest: str, execution: Execution) -> list[tuple]:
         keys: dict[int, dict[str, Artifact]] = {}
-        for key, held in execution.inputs.items():
-            for artifact in held:
+        for key, artifacts in execution.inputs.items():
+            for artifact in artifacts:
                 keys.setdefault(artifact.id, {})[key] = artifact
         inputs = [(", ".join(k), next(iter(k.values()))) for k in keys.values()]
         return [

@@ -15,25 +15,25 @@ from typing import Any
 from qup.orchestration import processes
 from qup.orchestration.executions import Execution, Run, State
 
-_ROOM = 60
+_MAX_VALUE_LENGTH = 60
 # Strings that need no quotes, because nothing else looks like them.
-_BARE = re.compile(r"""(?!(?:true|false|null)$)[^\s\d"\[{-]\S*""")
+_UNQUOTED = re.compile(r"""(?!(?:true|false|null)$)[^\s\d"\[{-]\S*""")
 
 
-def moment(milliseconds: int, *, universal: bool = False) -> str:
+def format_time(milliseconds: int, *, utc: bool = False) -> str:
     """Returns an ISO 8601 time to the second.
 
     Args:
       milliseconds: Since 1970.
-      universal: UTC, and says so; otherwise the local time.
+      utc: UTC, and says so; otherwise the local time.
     """
-    zone = datetime.UTC if universal else None
-    found = datetime.datetime.fromtimestamp(milliseconds / 1000, zone)
-    text = found.replace(tzinfo=None).isoformat(timespec="seconds")
-    return f"{text}Z" if universal else text
+    zone = datetime.UTC if utc else None
+    timestamp = datetime.datetime.fromtimestamp(milliseconds / 1000, zone)
+    text = timestamp.replace(tzinfo=None).isoformat(timespec="seconds")
+    return f"{text}Z" if utc else text
 
 
-def duration(milliseconds: int) -> str:
+def format_duration(milliseconds: int) -> str:
     """Returns about three digits of a duration, such as "3 min 12 s"."""
     seconds = milliseconds / 1000
     if seconds < 9.995:
@@ -46,39 +46,39 @@ def duration(milliseconds: int) -> str:
     return f"{minutes // 60} h {minutes % 60:02} min"
 
 
-def state(held: Execution | Run) -> str:
+def format_state(record: Execution | Run) -> str:
     """Returns how something ended: "abandoned" if its process died."""
-    if held.state is not State.RUNNING:
-        return held.state.name
-    dead = processes.alive(held.owner) is False
-    return "abandoned" if dead else "RUNNING"
+    if record.state is not State.RUNNING:
+        return record.state.name
+    is_dead = processes.is_alive(record.owner) is False
+    return "abandoned" if is_dead else "RUNNING"
 
 
-def lasted(held: Execution | Run) -> str:
+def format_elapsed(record: Execution | Run) -> str:
     """Returns how long something that has ended took, or ""."""
-    if held.state is State.RUNNING:
+    if record.state is State.RUNNING:
         return ""
-    return duration(held.updated - held.created)
+    return format_duration(record.updated - record.created)
 
 
-def settings(values: Mapping[str, Any], prefix: str = "") -> str:
+def format_settings(values: Mapping[str, Any], prefix: str = "") -> str:
     """Returns "name=value group.name=value", values cut to 60 characters."""
     return " ".join(
-        settings(value, f"{prefix}{name}.")
+        format_settings(value, f"{prefix}{name}.")
         if isinstance(value, Mapping) and value
-        else f"{printable(prefix + name)}={_value(value)}"
+        else f"{to_printable(prefix + name)}={_format_value(value)}"
         for name, value in values.items()
     )
 
 
-def printable(text: str) -> str:
+def to_printable(text: str) -> str:
     """Returns text that cannot move the cursor or break the line."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
-def _value(value: Any) -> str:
+def _format_value(value: Any) -> str:
     text = value
-    if not isinstance(value, str) or not _BARE.fullmatch(value):
+    if not isinstance(value, str) or not _UNQUOTED.fullmatch(value):
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    text = printable(text)
-    return text if len(text) <= _ROOM else f"{text[: _ROOM - 1]}…"
+    text = to_printable(text)
+    return text if len(text) <= _MAX_VALUE_LENGTH else f"{text[: _MAX_VALUE_LENGTH - 1]}…"

@@ -13,13 +13,13 @@ import sqlite3
 from qup import files
 from qup.lineage.redaction import Redaction
 
-_TABLES = ("ArtifactProperty", "ExecutionProperty", "ContextProperty")
+_PROPERTY_TABLES = ("ArtifactProperty", "ExecutionProperty", "ContextProperty")
 # Sums of bytes and names of files, which tell of nothing else.
-_PLAIN = ("manifest", "digest", "content", "fingerprint", "code", "node")
-_MACHINE = ("host", "process_start")
+_UNREDACTED_PROPERTIES = ("manifest", "digest", "content", "fingerprint", "code", "node")
+_MACHINE_PROPERTIES = ("host", "process_start")
 
 
-def copy(source: pathlib.Path, target: pathlib.Path) -> None:
+def copy_redacted(source: pathlib.Path, target: pathlib.Path) -> None:
     """Copies a database without absolute paths, hosts and processes.
 
     Args:
@@ -31,59 +31,53 @@ def copy(source: pathlib.Path, target: pathlib.Path) -> None:
       sqlite3.Error: `source` cannot be read.
     """
     with (
-        files.replacing(target) as partial,
-        contextlib.closing(_opened(source)) as given,
-        contextlib.closing(sqlite3.connect(partial)) as copied,
+        files.atomic_write(target) as partial,
+        contextlib.closing(_connect_read_only(source)) as original,
+        contextlib.closing(sqlite3.connect(partial)) as redacted,
     ):
-        given.backup(copied)
-        _redact(copied, Redaction(source.parent.parent, _hosts(copied)))
-        copied.commit()
+        original.backup(redacted)
+        _redact_tables(redacted, Redaction(source.parent.parent, _list_hosts(redacted)))
+        redacted.commit()
         # What was replaced would stay in pages that are free.
-        copied.execute("VACUUM")
+        redacted.execute("VACUUM")
 
 
-def _opened(path: pathlib.Path) -> sqlite3.Connection:
+def _connect_read_only(path: pathlib.Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
 
 
-def _hosts(database: sqlite3.Connection) -> set[str]:
+def _list_hosts(database: sqlite3.Connection) -> set[str]:
     query = "SELECT DISTINCT string_value FROM {} WHERE name = 'host'"
     return {
         name
-        for table in _TABLES
+        for table in _PROPERTY_TABLES
         for (name,) in database.execute(query.format(table))
         if name
     }
 
 
-def _redact(database: sqlite3.Connection, redaction: Redaction) -> None:
-    for table in _TABLES:
+def _redact_tables(database: sqlite3.Connection, redaction: Redaction) -> None:
+    for table in _PROPERTY_TABLES:
         database.execute(
-            f"UPDATE {table} SET string_value = '' WHERE name IN (?, ?)",
-            _MACHINE,
+            f"UPDATE {table} SET string_value = '' WHERE name IN (?, ?)", _MACHINE_PROPERTIES
         )
-        database.execute(
-            f"UPDATE {table} SET int_value = 0 WHERE name = 'process'"
-        )
-        held = database.execute(
-            f"SELECT rowid, name, string_value FROM {table} "
-            "WHERE string_value IS NOT NULL"
+        database.execute(f"UPDATE {table} SET int_value = 0 WHERE name = 'process'")
+        rows = database.execute(
+            f"SELECT rowid, name, string_value FROM {table} WHERE string_value IS NOT NULL"
         ).fetchall()
-        for row, name, text in held:
-            if name not in _PLAIN:
+        for row_id, name, text in rows:
+            if name not in _UNREDACTED_PROPERTIES:
                 database.execute(
                     f"UPDATE {table} SET string_value = ? WHERE rowid = ?",
-                    (_redacted(text, redaction), row),
+                    (_redact_property(text, redaction), row_id),
                 )
 
 
-def _redacted(text: str, redaction: Redaction) -> str:
+def _redact_property(text: str, redaction: Redaction) -> str:
     if not text.startswith(("{", "[")):
-        return redaction.text(text)
+        return redaction.redact_text(text)
     try:
         tree = json.loads(text)
     except ValueError:
-        return redaction.text(text)
-    return json.dumps(
-        redaction.value(tree), sort_keys=True, separators=(",", ":")
-    )
+        return redaction.redact_text(text)
+    return json.dumps(redaction.redact_value(tree), sort_keys=True, separators=(",", ":"))

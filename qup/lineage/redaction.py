@@ -16,9 +16,9 @@ from typing import Any
 _HIDDEN = "…"
 # A path that begins at a root, a drive, a server or somebody's home: to the
 # end of its quotes, or else to a space. An address keeps its scheme.
-_START = r"(?:(?<![\w.…])~\w*/|(?<![\w.…/])/+|\b[A-Za-z]:[\\/]|(?<!\\)\\\\)"
-_QUOTED = re.compile(rf"""(["'])({_START}[^"'\n]*)\1""")
-_BARE = re.compile(rf"""{_START}[^\s"'<>()\[\]{{}},;]+""")
+_PATH_START = r"(?:(?<![\w.…])~\w*/|(?<![\w.…/])/+|\b[A-Za-z]:[\\/]|(?<!\\)\\\\)"
+_QUOTED_PATH = re.compile(rf"""(["'])({_PATH_START}[^"'\n]*)\1""")
+_BARE_PATH = re.compile(rf"""{_PATH_START}[^\s"'<>()\[\]{{}},;]+""")
 
 
 class Redaction:
@@ -36,28 +36,28 @@ class Redaction:
         self._hosts = re.compile(rf"(?<![\w-])(?:{names})(?![\w-])")
         self._has_hosts = bool(names)
 
-    def text(self, text: str) -> str:
+    def redact_text(self, text: str) -> str:
         """Returns a text without them."""
         text = self._root.sub("", text)
-        if re.match(_START, text) and "\n" not in text:
-            text = _last(text)
-        text = _QUOTED.sub(lambda m: f"{m[1]}{_last(m[2])}{m[1]}", text)
-        text = _BARE.sub(lambda m: _last(m[0]), text)
+        if re.match(_PATH_START, text) and "\n" not in text:
+            text = _shorten_path(text)
+        text = _QUOTED_PATH.sub(lambda m: f"{m[1]}{_shorten_path(m[2])}{m[1]}", text)
+        text = _BARE_PATH.sub(lambda m: _shorten_path(m[0]), text)
         return self._hosts.sub(_HIDDEN, text) if self._has_hosts else text
 
-    def value(self, value: Any) -> Any:
+    def redact_value(self, value: Any) -> Any:
         """Returns a JSON value without them."""
         if isinstance(value, str):
-            return self.text(value)
+            return self.redact_text(value)
         if isinstance(value, dict):
-            return {self.text(k): self.value(v) for k, v in value.items()}
+            return {self.redact_text(k): self.redact_value(v) for k, v in value.items()}
         if isinstance(value, list):
-            return [self.value(item) for item in value]
+            return [self.redact_value(item) for item in value]
         return value
 
 
-def _last(path: str) -> str:
+def _shorten_path(path: str) -> str:
     """Returns the name of a file deep enough to be nobody's home, or "…"."""
-    found = pathlib.PureWindowsPath(path)
-    named = len(found.parts) > 3 and found.suffix
-    return f"{_HIDDEN}/{found.name}" if named else _HIDDEN
+    pure_path = pathlib.PureWindowsPath(path)
+    is_deep_file = len(pure_path.parts) > 3 and pure_path.suffix
+    return f"{_HIDDEN}/{pure_path.name}" if is_deep_file else _HIDDEN

@@ -15,12 +15,12 @@ from collections.abc import Iterator
 from qup.orchestration import errors, reading
 from qup.orchestration.executions import State
 
-_DATABASE = "metadata.sqlite"
-_FOLDER = "pipeline"
-_BELOW = (".", _FOLDER, "*", f"*/{_FOLDER}", f"*/*/{_FOLDER}")
+_DB_NAME = "metadata.sqlite"
+_ROOT_NAME = "pipeline"
+_ROOT_PATTERNS = (".", _ROOT_NAME, "*", f"*/{_ROOT_NAME}", f"*/*/{_ROOT_NAME}")
 
 
-def resolved(path: str | os.PathLike) -> pathlib.Path:
+def resolve_path(path: str | os.PathLike) -> pathlib.Path:
     """Returns the path without links, whether or not anything is there.
 
     Raises:
@@ -34,7 +34,7 @@ def resolved(path: str | os.PathLike) -> pathlib.Path:
         ) from error
 
 
-def find(path: str | os.PathLike) -> pathlib.Path:
+def find_database(path: str | os.PathLike) -> pathlib.Path:
     """Returns the metadata database that a path belongs to.
 
     Args:
@@ -43,51 +43,49 @@ def find(path: str | os.PathLike) -> pathlib.Path:
     Raises:
       MetadataError: There is none.
     """
-    start = resolved(path)
+    start = resolve_path(path)
     for folder in (start, *start.parents):
-        for place in (folder, folder / _FOLDER):
-            if (place / _DATABASE).is_file():
-                return place / _DATABASE
-    what = f"There is no file or folder {str(path)!r}."
+        for candidate in (folder, folder / _ROOT_NAME):
+            if (candidate / _DB_NAME).is_file():
+                return candidate / _DB_NAME
+    fault = f"There is no file or folder {str(path)!r}."
     if start.exists():
-        what = (
-            f"There is no {_DATABASE} in {str(path)!r}, in its {_FOLDER!r} "
-            "folder or above it."
+        fault = (
+            f"There is no {_DB_NAME} in {str(path)!r}, in its {_ROOT_NAME!r} folder or above it."
         )
     raise errors.MetadataError(
-        f"{what} Name a working directory, or a file that a pipeline has made."
+        f"{fault} Name a working directory, or a file that a pipeline has made."
     )
 
 
-def below(path: str | os.PathLike) -> list[pathlib.Path]:
+def find_databases_below(path: str | os.PathLike) -> list[pathlib.Path]:
     """Returns the databases in a folder and in the working directories in it.
 
     Raises:
       MetadataError: There is none.
     """
     folder = pathlib.Path(path)
-    found = {
-        place.resolve(): place
-        for pattern in _BELOW
-        for place in sorted(folder.glob(f"{pattern}/{_DATABASE}"))
-        if place.is_file()
+    databases = {
+        database.resolve(): database
+        for pattern in _ROOT_PATTERNS
+        for database in sorted(folder.glob(f"{pattern}/{_DB_NAME}"))
+        if database.is_file()
     }
-    if not found:
-        what = "no pipeline in" if folder.is_dir() else "no folder"
+    if not databases:
+        fault = "no pipeline in" if folder.is_dir() else "no folder"
         raise errors.MetadataError(
-            f"There is {what} {str(path)!r}. Name a working directory, or a "
-            "folder of them."
+            f"There is {fault} {str(path)!r}. Name a working directory, or a folder of them."
         )
-    return sorted(found.values())
+    return sorted(databases.values())
 
 
-class Records(reading.MetadataReader):
+class ReadOnlyMetadata(reading.MetadataReader):
     """An ML Metadata database, opened so that it cannot be written."""
 
-    def counts(self) -> dict[str, tuple[int, int]]:
+    def count_executions(self) -> dict[str, tuple[int, int]]:
         """Returns (executed, reused) executions of every run, by its id."""
         with self.transaction() as cursor:
-            found = cursor.execute(
+            rows = cursor.execute(
                 "SELECT Context.name, sum(last_known_state != ?1), "
                 "sum(last_known_state = ?1) FROM Type "
                 "JOIN Context ON Context.type_id = Type.id "
@@ -96,7 +94,7 @@ class Records(reading.MetadataReader):
                 "WHERE Type.name = 'pipeline_run' GROUP BY Context.id",
                 (int(State.CACHED),),
             )
-            return {run: (new, old) for run, new, old in found}
+            return {run: (new, old) for run, new, old in rows}
 
     @contextlib.contextmanager
     def transaction(self, *, write: bool = False) -> Iterator[sqlite3.Cursor]:
@@ -119,12 +117,12 @@ class Records(reading.MetadataReader):
                 ) from error
 
     @contextlib.contextmanager
-    def _connected(self, mode: str) -> Iterator[sqlite3.Connection]:
-        with super()._connected("ro") as connection:
+    def _connect(self, mode: str) -> Iterator[sqlite3.Connection]:
+        with super()._connect("ro") as connection:
             yield connection
 
     @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _wrap_sqlite_errors(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.Error as error:

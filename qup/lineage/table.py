@@ -11,14 +11,14 @@ from typing import Any
 
 from qup.lineage import phrases
 from qup.lineage.ancestry import Lineage
-from qup.lineage.drawing import name, place, text
-from qup.lineage.outline import SHORT, origin
+from qup.lineage.drawing import escape, format_artifact_name, format_artifact_path
+from qup.lineage.outline import DIGEST_LENGTH, describe_origin
 from qup.lineage.redaction import Redaction
 from qup.orchestration.artifacts import Artifact
 from qup.orchestration.executions import Execution, Run
 
 # Width of each column in percent.
-_COLUMNS = {
+_COLUMN_WIDTHS = {
     "Execution": 15,
     "State and time (UTC)": 15,
     "Parameters and code": 26,
@@ -27,15 +27,15 @@ _COLUMNS = {
 }
 
 
-def table(lineage: Lineage, redaction: Redaction) -> str:
+def format_table(lineage: Lineage, redaction: Redaction) -> str:
     """Returns the inside of a table: a row an execution, oldest first.
 
     Rows have the ids `execution-ID`, outputs `artifact-ID`.
     """
-    columns = "".join(f'<col style="width:{n}%">' for n in _COLUMNS.values())
-    heads = "".join(f'<th scope="col">{head}</th>' for head in _COLUMNS)
+    columns = "".join(f'<col style="width:{n}%">' for n in _COLUMN_WIDTHS.values())
+    heads = "".join(f'<th scope="col">{head}</th>' for head in _COLUMN_WIDTHS)
     rows = "\n".join(
-        _Row(lineage, redaction).text(execution)
+        _RowFormatter(lineage, redaction).format_row(execution)
         for _, execution in sorted(lineage.executions.items())
     )
     return (
@@ -44,80 +44,77 @@ def table(lineage: Lineage, redaction: Redaction) -> str:
     )
 
 
-def when(held: Execution | Run) -> list[str]:
+def format_timing(record: Execution | Run) -> list[str]:
     """Returns state, beginning and, if it has ended, duration."""
-    begun = phrases.moment(held.created, universal=True)
-    lasted = phrases.lasted(held)
+    start = phrases.format_time(record.created, utc=True)
+    elapsed = phrases.format_elapsed(record)
     return [
-        text(phrases.state(held)),
-        f'<time datetime="{begun}">{begun[:-1].replace("T", " ")}</time>',
-        *([lasted] if lasted else []),
+        escape(phrases.format_state(record)),
+        f'<time datetime="{start}">{start[:-1].replace("T", " ")}</time>',
+        *([elapsed] if elapsed else []),
     ]
 
 
-def settings(values: Mapping[str, Any], redaction: Redaction) -> str:
+def format_parameters(values: Mapping[str, Any], redaction: Redaction) -> str:
     """Returns names and values as items of a list."""
     return "".join(
-        f"<li>{text(key)} = <code>"
-        f"{text(json.dumps(value, ensure_ascii=False))}</code></li>"
-        for key, value in redaction.value(dict(values)).items()
+        f"<li>{escape(key)} = <code>{escape(json.dumps(value, ensure_ascii=False))}</code></li>"
+        for key, value in redaction.redact_value(dict(values)).items()
     )
 
 
-class _Row:
+class _RowFormatter:
     """How a row of the table is written."""
 
     def __init__(self, lineage: Lineage, redaction: Redaction):
         self._lineage = lineage
         self._redaction = redaction
 
-    def text(self, execution: Execution) -> str:
+    def format_row(self, execution: Execution) -> str:
         notes = [f"execution {execution.id}"]
         if execution.component != execution.node:
-            notes.insert(0, f"component {text(execution.component)}")
+            notes.insert(0, f"component {escape(execution.component)}")
         notes = "".join(f"<small>{note}</small>" for note in notes)
-        cells = "".join(f"<td>{cell}</td>" for cell in self._cells(execution))
+        cells = "".join(f"<td>{cell}</td>" for cell in self._format_cells(execution))
         return (
             f'<tr id="execution-{execution.id}"><th scope="row">'
-            f"<strong>{text(execution.node)}</strong>{notes}</th>{cells}</tr>"
+            f"<strong>{escape(execution.node)}</strong>{notes}</th>{cells}</tr>"
         )
 
-    def _cells(self, execution: Execution) -> list[str]:
-        error = self._redaction.text(" ".join(execution.error.split()))
-        state = [*when(execution), origin(self._lineage, execution)]
-        told = settings(execution.parameters, self._redaction)
+    def _format_cells(self, execution: Execution) -> list[str]:
+        error = self._redaction.redact_text(" ".join(execution.error.split()))
+        state = [*format_timing(execution), describe_origin(self._lineage, execution)]
+        items = format_parameters(execution.parameters, self._redaction)
         return [
-            "<br>".join(filter(None, [*state, text(error)])),
-            f"<ul>{told}<li>code <code>{text(execution.code)}</code></li></ul>",
-            self._artifacts(execution.inputs, self._read),
-            self._artifacts(execution.outputs, self._made),
+            "<br>".join(filter(None, [*state, escape(error)])),
+            f"<ul>{items}<li>code <code>{escape(execution.code)}</code></li></ul>",
+            self._format_artifacts(execution.inputs, self._format_input),
+            self._format_artifacts(execution.outputs, self._format_output),
         ]
 
-    def _artifacts(
-        self,
-        channels: Mapping[str, list[Artifact]],
-        tell: Callable[[str, Artifact], str],
+    def _format_artifacts(
+        self, channels: Mapping[str, list[Artifact]], format_item: Callable[[str, Artifact], str]
     ) -> str:
         items = "".join(
-            tell(key, artifact)
-            for key, held in channels.items()
-            for artifact in held
+            format_item(key, artifact)
+            for key, artifacts in channels.items()
+            for artifact in artifacts
         )
         return f"<ul>{items}</ul>" if items else "none"
 
-    def _read(self, key: str, artifact: Artifact) -> str:
-        digest = f"<small><code>{text(artifact.digest[:SHORT])}</code></small>"
+    def _format_input(self, key: str, artifact: Artifact) -> str:
+        digest = f"<small><code>{escape(artifact.digest[:DIGEST_LENGTH])}</code></small>"
         return (
-            f'<li>{text(key)}: <a href="#artifact-{artifact.id}">'
-            f"{text(name(artifact))}</a>{digest}</li>"
+            f'<li>{escape(key)}: <a href="#artifact-{artifact.id}">'
+            f"{escape(format_artifact_name(artifact))}</a>{digest}</li>"
         )
 
-    def _made(self, key: str, artifact: Artifact) -> str:
-        where = place(self._lineage, artifact)
-        known = settings(artifact.properties, self._redaction)
+    def _format_output(self, key: str, artifact: Artifact) -> str:
+        path = format_artifact_path(self._lineage, artifact)
+        properties = format_parameters(artifact.properties, self._redaction)
         return (
-            f'<li id="artifact-{artifact.id}">{text(key)}: '
-            f"{text(name(artifact))}<small>{text(where)}</small>"
-            f"<small><code>{text(artifact.digest)}</code></small>"
-            f"{f'<ul>{known}</ul>' if known else ''}</li>"
+            f'<li id="artifact-{artifact.id}">{escape(key)}: '
+            f"{escape(format_artifact_name(artifact))}<small>{escape(path)}</small>"
+            f"<small><code>{escape(artifact.digest)}</code></small>"
+            f"{f'<ul>{properties}</ul>' if properties else ''}</li>"
         )

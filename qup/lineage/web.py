@@ -10,11 +10,11 @@ the pipeline root.
 
 from qup.lineage import drawing
 from qup.lineage.ancestry import Lineage
-from qup.lineage.drawing import name, text
+from qup.lineage.drawing import escape, format_artifact_name
 from qup.lineage.redaction import Redaction
-from qup.lineage.table import settings, table, when
+from qup.lineage.table import format_parameters, format_table, format_timing
 
-_STYLE = f"""
+_PAGE_STYLE = f"""
 body {{ font: 14px/1.45 sans-serif; color: #1a1a1a; background: #fff;
   margin: 24px auto; padding: 0 20px; max-width: 1160px; }}
 h1 {{ font-size: 22px; overflow-wrap: anywhere; }}
@@ -31,7 +31,7 @@ li + li {{ margin-top: 3px; }}
 code, small {{ font-size: 12px; }}
 small {{ color: #444; display: block; }}
 a {{ color: #005a8c; }}
-{drawing.STYLE}
+{drawing.DRAWING_STYLE}
 @media print {{
   body {{ margin: 0; max-width: none; font-size: 10px; }}
   svg {{ max-width: 100%; max-height: 21cm; height: auto; }}
@@ -39,68 +39,65 @@ a {{ color: #005a8c; }}
   code, small {{ font-size: 8px; }}
 }}
 """
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-_KEY = (
+_CONTENT_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+_LEGEND = (
     "Rectangles are executions, rounded boxes are artifacts; each is below "
     "what it came from. A thick border marks the results, a dashed one what "
     "failed or has not ended."
 )
-_KEY_OF_RUNS = (
-    " Reused: an earlier run made it; earlier: only a source of what was "
-    "reused."
-)
+_RUN_LEGEND = " Reused: an earlier run made it; earlier: only a source of what was reused."
 
 
-def page(lineage: Lineage) -> str:
+def format_page(lineage: Lineage) -> str:
     """Returns the page, to be written as UTF-8."""
     owners = [execution.owner for execution in lineage.executions.values()]
     owners += [lineage.run.owner] if lineage.run else []
     redaction = Redaction(lineage.root, {owner.host for owner in owners})
-    title = f"Lineage of {text(drawing.subject(lineage))}"
+    title = f"Lineage of {escape(drawing.describe_subject(lineage))}"
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
+<meta http-equiv="Content-Security-Policy" content="{_CONTENT_POLICY}">
 <meta name="viewport" content="width=device-width">
 <title>{title}</title>
-<style>{_STYLE}</style>
+<style>{_PAGE_STYLE}</style>
 </head>
 <body>
 <h1>{title}</h1>
-{_summary(lineage)}
+{_format_summary(lineage)}
 <figure>
-{drawing.svg(lineage)}
-<figcaption>{_KEY}{_KEY_OF_RUNS if lineage.run else ""}</figcaption>
+{drawing.draw_svg(lineage)}
+<figcaption>{_LEGEND}{_RUN_LEGEND if lineage.run else ""}</figcaption>
 </figure>
 <h2>Executions</h2>
 <table>
-{table(lineage, redaction)}
+{format_table(lineage, redaction)}
 </table>
-{_ending(lineage, redaction)}
+{_format_run_parameters(lineage, redaction)}
 </body>
 </html>
 """
 
 
-def _summary(lineage: Lineage) -> str:
+def _format_summary(lineage: Lineage) -> str:
     run = lineage.run
-    told = [
-        f"{text(name(artifact))}, digest <code>{text(artifact.digest)}</code>"
-        for artifact in map(lineage.artifacts.get, lineage.ends)
+    facts = [
+        f"{escape(format_artifact_name(artifact))}, digest <code>{escape(artifact.digest)}</code>"
+        for artifact in map(lineage.artifacts.get, lineage.results)
     ]
     if run:
-        told = [
-            f"Pipeline {text(run.pipeline)}",
-            *when(run),
-            f"{len(lineage.made)} executed",
+        facts = [
+            f"Pipeline {escape(run.pipeline)}",
+            *format_timing(run),
+            f"{len(lineage.executed)} executed",
             f"{len(lineage.reused)} reused from earlier runs",
         ]
-    return f"<p>{', '.join(told)}.</p>"
+    return f"<p>{', '.join(facts)}.</p>"
 
 
-def _ending(lineage: Lineage, redaction: Redaction) -> str:
+def _format_run_parameters(lineage: Lineage, redaction: Redaction) -> str:
     if lineage.run is None or not lineage.run.parameters:
         return ""
-    told = settings(lineage.run.parameters, redaction)
-    return f"<h2>Parameters of the run</h2>\n<ul>{told}</ul>"
+    parameters = format_parameters(lineage.run.parameters, redaction)
+    return f"<h2>Parameters of the run</h2>\n<ul>{parameters}</ul>"

@@ -11,7 +11,7 @@ for finding in masking.diagnose(classifier, images, labels, epsilon=0.1):
 finding = masking.get("black_box")(classifier, images, labels, epsilon=0.1)
 ```
 
-A check is written as a function of a `Case`, which holds the classifier,
+A check is written as a function of a `DiagnosisCase`, which holds the classifier,
 the images and the attack under test; from outside it takes what the case is
 made of, as above. One that passes saw no sign of masking, which proves no
 robustness.
@@ -23,13 +23,13 @@ Reference: Carlini et al. 2019, arXiv 1902.06705; Athalye, Carlini, Wagner
 from collections.abc import Callable
 
 from qup.masking import examination
-from qup.masking.case import Case as Case
+from qup.masking.case import DiagnosisCase as DiagnosisCase
 from qup.masking.diagnosis import diagnose as diagnose
-from qup.masking.examination import examine as examine
+from qup.masking.examination import run_check as run_check
 from qup.masking.finding import FLAGGED as FLAGGED
 from qup.masking.finding import NOT_CHECKED as NOT_CHECKED
 from qup.masking.finding import PASSED as PASSED
-from qup.masking.finding import Finding as Finding
+from qup.masking.finding import CheckResult as CheckResult
 from qup.registry import Registry
 
 _registry = Registry("qup.masking", "check of masking")
@@ -38,13 +38,13 @@ get = _registry.get
 traits = _registry.traits
 
 
-def register(check: Callable[..., Finding]) -> Callable[..., Finding]:
-    """Registers a check: a function of a `Case` and options of its own.
+def register(check: Callable[..., CheckResult]) -> Callable[..., CheckResult]:
+    """Registers a check: a function of a `DiagnosisCase` and options of its own.
 
     Returns:
       name(logits_fn, images, labels, *, epsilon, norm, bounds, seed,
       batch_size, attack, attack_options, and its own) -> Finding.
     """
-    function = examination.public(check)
+    function = examination.wrap_check(check)
     _registry.register(function, check=check)
     return function

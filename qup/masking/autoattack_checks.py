@@ -6,17 +6,21 @@ masking.get("autoattack_checks")(classifier, images, labels, epsilon=0.1)
 """
 
 from qup import masking
-from qup.masking.case import Case
-from qup.masking.finding import FLAGGED, NOT_CHECKED, PASSED, Finding
+from qup.masking.case import DiagnosisCase
+from qup.masking.finding import FLAGGED, NOT_CHECKED, PASSED, CheckResult
 
 _CHECKS = (
-    "randomised", "probabilities", "zero_gradients", "black_box",
-    "inner_optimisation", "few_classes",
-)  # fmt: skip
+    "randomised",
+    "probabilities",
+    "zero_gradients",
+    "black_box",
+    "inner_optimisation",
+    "few_classes",
+)
 
 
 @masking.register
-def autoattack_checks(case: Case) -> Finding:
+def autoattack_checks(case: DiagnosisCase) -> CheckResult:
     """Brings six other checks together.
 
     They are the classifier's randomness, probabilities in place of logits,
@@ -25,7 +29,7 @@ def autoattack_checks(case: Case) -> Finding:
     are made with the options given for each of them.
 
     Args:
-      case: What is examined, see `Case`.
+      case: What is examined, see `DiagnosisCase`.
 
     Returns:
       A finding with a number for each of the six: 1 flagged, 0 passed, NaN
@@ -36,21 +40,27 @@ def autoattack_checks(case: Case) -> Finding:
     implementation; Croce et al. 2020, arXiv 2010.09670.
     """
     codes = {FLAGGED: 1.0, PASSED: 0.0, NOT_CHECKED: float("nan")}
-    found = {name: masking.examine(case, name) for name in _CHECKS}
-    status = {name: each.status for name, each in found.items()}
-    zero = found["zero_gradients"].values
-    if any(zero[key] > 0 for key in zero if key.startswith("zero_images")):
+    results = {name: masking.run_check(case, name) for name in _CHECKS}
+    status = {name: result.status for name, result in results.items()}
+    zero_gradient_values = results["zero_gradients"].values
+    if any(
+        zero_gradient_values[key] > 0
+        for key in zero_gradient_values
+        if key.startswith("zero_images")
+    ):
         status["zero_gradients"] = FLAGGED
     flagged = [name for name in _CHECKS if status[name] == FLAGGED]
-    open_ = [name for name in _CHECKS if status[name] == NOT_CHECKED]
-    words = "None of the six checks is flagged."
+    not_checked = [name for name in _CHECKS if status[name] == NOT_CHECKED]
+    message = "None of the six checks is flagged."
     if flagged:
-        words = f"Flagged: {', '.join(flagged)}."
-    if open_:
-        words += f" Not checked: {', '.join(open_)}."
-    overall = FLAGGED if flagged else NOT_CHECKED if open_ else PASSED
-    return Finding(
+        message = f"Flagged: {', '.join(flagged)}."
+    if not_checked:
+        message += f" Not checked: {', '.join(not_checked)}."
+    overall = FLAGGED if flagged else NOT_CHECKED if not_checked else PASSED
+    return CheckResult(
         "autoattack_checks",
         {name: codes[status[name]] for name in _CHECKS},
-        overall, words, len(case.labels),
-    )  # fmt: skip
+        overall,
+        message,
+        len(case.labels),
+    )

@@ -8,14 +8,14 @@ masking.get("black_box")(
 """
 
 from qup import masking
-from qup.masking.breaking import accuracy, broken_by, white_box
-from qup.masking.case import Case
-from qup.masking.comparison import Compared
-from qup.masking.finding import FLAGGED, PASSED, Finding
+from qup.masking.breaking import compute_robust_accuracy, run_attack, run_white_box
+from qup.masking.case import DiagnosisCase
+from qup.masking.comparison import PairedComparison
+from qup.masking.finding import FLAGGED, PASSED, CheckResult
 
 
 @masking.register
-def black_box(case: Case, *, num_queries: int = 1000) -> Finding:
+def black_box(case: DiagnosisCase, *, num_queries: int = 1000) -> CheckResult:
     """Compares random search with the attack under test, image by image.
 
     Who sees the gradient knows more than who asks for logits only. Images
@@ -23,7 +23,7 @@ def black_box(case: Case, *, num_queries: int = 1000) -> Finding:
     even where it breaks fewer on the whole.
 
     Args:
-      case: What is examined, see `Case`; images [height, width, channels].
+      case: What is examined, see `DiagnosisCase`; images [height, width, channels].
       num_queries: Images that Square asks about, for each example.
 
     Returns:
@@ -38,29 +38,30 @@ def black_box(case: Case, *, num_queries: int = 1000) -> Finding:
     Reference: Carlini et al. 2019, arXiv 1902.06705; Andriushchenko
     et al. 2020, arXiv 1912.00049.
     """
-    white = white_box(case)
-    black = broken_by(
-        case, "square", epsilon=case.epsilon, num_queries=num_queries
-    )
-    compared = Compared.of(white, black)
+    white_box_success = run_white_box(case)
+    black_box_success = run_attack(case, "square", epsilon=case.epsilon, num_queries=num_queries)
+    comparison = PairedComparison.from_success(white_box_success, black_box_success)
     values = {
-        "robust_accuracy_white_box": accuracy(white),
-        "robust_accuracy_black_box": accuracy(black),
-        "only_black_box": compared.only_second,
-        "only_white_box": compared.only_first,
+        "robust_accuracy_white_box": compute_robust_accuracy(white_box_success),
+        "robust_accuracy_black_box": compute_robust_accuracy(black_box_success),
+        "only_black_box": comparison.only_second,
+        "only_white_box": comparison.only_first,
     }
-    words = (
+    message = (
         f"Robust accuracy {values['robust_accuracy_white_box']:.1f} % by the "
         f"white-box attack, {values['robust_accuracy_black_box']:.1f} % by "
         f"Square with {num_queries} queries; Square alone breaks "
-        f"{compared.only_second} of {compared.n} images."
+        f"{comparison.only_second} of {comparison.n} images."
     )
-    if compared.missed:
-        words += (
+    if comparison.first_misses_images:
+        message += (
             " These have adversarial images that the gradient does not lead "
             "to: robustness is overestimated."
         )
-    return Finding(
-        "black_box", values, FLAGGED if compared.missed else PASSED, words,
-        compared.n,
-    )  # fmt: skip
+    return CheckResult(
+        "black_box",
+        values,
+        FLAGGED if comparison.first_misses_images else PASSED,
+        message,
+        comparison.n,
+    )

@@ -16,12 +16,12 @@ import tensorflow as tf
 
 from qup import compilation, errors, norms
 from qup.attacks.base import checks
-from qup.masking.connection import connected
+from qup.masking.connection import connect_gradient
 from qup.types import Bounds, LogitsFn
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class Case:
+class DiagnosisCase:
     """A classifier on images, and the evaluation that is to be trusted.
 
     Attributes:
@@ -37,7 +37,7 @@ class Case:
         start and cross-entropy (in L1 for apgd_ce).
       attack_options: Its options.
       options: The options of checks, by check.
-      memory: What was found already.
+      cache: What was found already.
     """
 
     classifier: LogitsFn
@@ -50,13 +50,11 @@ class Case:
     batch_size: int = 128
     attack: str | Callable | None = None
     attack_options: Mapping[str, Any] | None = None
-    options: Mapping[str, Mapping[str, Any]] = dataclasses.field(
-        default_factory=dict
-    )
-    memory: dict = dataclasses.field(default_factory=dict)
+    options: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    cache: dict = dataclasses.field(default_factory=dict)
 
     @classmethod
-    def of(cls, logits_fn: LogitsFn, images, labels, **settings) -> "Case":
+    def create(cls, logits_fn: LogitsFn, images, labels, **settings) -> "DiagnosisCase":
         """Checks what was given.
 
         Args:
@@ -69,8 +67,8 @@ class Case:
           InputError: Something that cannot be examined.
         """
         errors.check_number("epsilon", settings["epsilon"], above=0)
-        norms.check(settings.get("norm", "linf"))
-        bounds = checks.checked_bounds(settings.get("bounds", (0.0, 1.0)))
+        norms.check_norm(settings.get("norm", "linf"))
+        bounds = checks.validate_bounds(settings.get("bounds", (0.0, 1.0)))
         images, labels = checks.check_batch(images, labels, bounds)
         if not len(labels):
             raise errors.InputError(
@@ -83,25 +81,22 @@ class Case:
                 "attack=... as well, such as 'pgd'."
             )
         size = settings.get("batch_size", cls.batch_size)
-        errors.check_number("batch_size", size, least=1)
+        errors.check_number("batch_size", size, at_least=1)
         settings |= {"bounds": bounds, "batch_size": min(size, len(labels))}
-        case = cls(
-            classifier=logits_fn, images=images.numpy(),
-            labels=labels.numpy(), **settings,
-        )  # fmt: skip
-        checks.check_labels(case.labels, case.answers.num_classes)
+        case = cls(classifier=logits_fn, images=images.numpy(), labels=labels.numpy(), **settings)
+        checks.check_label_range(case.labels, case.classifier_info.num_classes)
         return case
 
-    def on(self, logits_fn: LogitsFn, images, labels) -> "Case":
+    def with_classifier(self, logits_fn: LogitsFn, images, labels) -> "DiagnosisCase":
         """Returns the same evaluation of another classifier and images."""
         return dataclasses.replace(
-            self, classifier=logits_fn, images=images, labels=labels, memory={}
+            self, classifier=logits_fn, images=images, labels=labels, cache={}
         )
 
     @functools.cached_property
     def logits_fn(self) -> LogitsFn:
         """The classifier, with a gradient of zero where it has none."""
-        return connected(self.classifier, self.images)
+        return connect_gradient(self.classifier, self.images)
 
     @property
     def differentiable(self) -> bool:
@@ -109,27 +104,27 @@ class Case:
         return self.logits_fn is self.classifier
 
     @property
-    def answers(self) -> checks.Answers:
+    def classifier_info(self) -> checks.ClassifierInfo:
         """How many classes there are, and whether as probabilities."""
-        first = tf.constant(self.images[: self.batch_size])
-        return checks.answers(self.classifier, first)
+        batch = tf.constant(self.images[: self.batch_size])
+        return checks.inspect_classifier(self.classifier, batch)
 
     @functools.cached_property
-    def right(self) -> np.ndarray:
+    def clean_correct(self) -> np.ndarray:
         """Which clean images are classified as their label: bool [n]."""
-        return self.hits(self.images)
+        return self.compute_correct_mask(self.images)
 
-    def hits(self, images: np.ndarray) -> np.ndarray:
+    def compute_correct_mask(self, images: np.ndarray) -> np.ndarray:
         """Marks which of `images` are classified as their label."""
         return self.predict(images).argmax(-1) == self.labels
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Returns what the classifier answers: float32 [m, classes]."""
-        return self.batched(
-            lambda rows: (compilation.predict(self.classifier, rows),), images
-        )[0]
+        return self.run_batched(lambda rows: (compilation.predict(self.classifier, rows),), images)[
+            0
+        ]
 
-    def batched(self, run: Callable, *columns: np.ndarray) -> tuple:
+    def run_batched(self, run: Callable, *columns: np.ndarray) -> tuple:
         """Runs batches of one size over rows.
 
         Args:
@@ -139,10 +134,10 @@ class Case:
         Returns:
           A tuple of arrays [m, ...].
         """
-        count, parts = len(columns[0]), []
+        count, batches = len(columns[0]), []
         for start in range(0, count, self.batch_size):
             rows = np.arange(start, start + self.batch_size)
             rows = np.minimum(rows, count - 1)
-            found = run(*(tf.constant(column[rows]) for column in columns))
-            parts.append([value.numpy()[: count - start] for value in found])
-        return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
+            outputs = run(*(tf.constant(column[rows]) for column in columns))
+            batches.append([value.numpy()[: count - start] for value in outputs])
+        return tuple(np.concatenate(chunks) for chunks in zip(*batches, strict=True))

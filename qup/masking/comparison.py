@@ -12,17 +12,17 @@ from typing import NamedTuple
 import numpy as np
 
 # Two standard errors: chance alone exceeds it once in forty times.
-_SIGMAS = 2.0
+_Z_THRESHOLD = 2.0
 # AutoAttack calls a black-box attack stronger than the white-box ones when
 # it lowers robust accuracy by more than 0.2 points; a smaller difference is
 # within what restarts and seeds change.
-SLACK_POINTS = 0.2
+SLACK_PERCENT = 0.2
 # Below 500 images one image is more than that, and a single image on the
 # edge of its ball may be luck.
-_FEWEST = 2
+_MIN_MISSED_IMAGES = 2
 
 
-class Compared(NamedTuple):
+class PairedComparison(NamedTuple):
     """How often one attack broke an image and another did not.
 
     Attributes:
@@ -36,34 +36,30 @@ class Compared(NamedTuple):
     n: int
 
     @classmethod
-    def of(cls, first: np.ndarray, second: np.ndarray) -> "Compared":
+    def from_success(cls, first: np.ndarray, second: np.ndarray) -> "PairedComparison":
         """Compares what two attacks broke, bool [n] each."""
-        return cls(
-            int((first & ~second).sum()),
-            int((second & ~first).sum()),
-            len(first),
-        )
+        return cls(int((first & ~second).sum()), int((second & ~first).sum()), len(first))
 
     @property
-    def stronger(self) -> float:
+    def accuracy_drop(self) -> float:
         """By how many points the second attack lowers accuracy further."""
         return 100.0 * (self.only_second - self.only_first) / self.n
 
     @property
-    def missed(self) -> bool:
+    def first_misses_images(self) -> bool:
         """Whether the first misses images that the second breaks.
 
-        More than `SLACK_POINTS` of them, and more than one image.
+        More than `SLACK_PERCENT` of them, and more than one image.
         """
         share = 100.0 * self.only_second / self.n
-        return share > SLACK_POINTS and self.only_second >= _FEWEST
+        return share > SLACK_PERCENT and self.only_second >= _MIN_MISSED_IMAGES
 
-    def clearly(self, points: float) -> bool:
-        """Whether the second is stronger, beyond chance and by `points`.
+    def is_second_stronger(self, min_drop: float) -> bool:
+        """Whether the second is stronger, beyond chance and by `min_drop`.
 
         The standard error of a paired difference of counts is
         sqrt(only_first + only_second), as in McNemar's test.
         """
         excess = self.only_second - self.only_first
         error = math.sqrt(self.only_first + self.only_second)
-        return self.stronger > points and excess > _SIGMAS * error
+        return self.accuracy_drop > min_drop and excess > _Z_THRESHOLD * error

@@ -16,7 +16,7 @@ from qup import compilation, gradients
 from qup.types import LogitsFn
 
 
-def connected(logits_fn: LogitsFn, images: np.ndarray) -> LogitsFn:
+def connect_gradient(logits_fn: LogitsFn, images: np.ndarray) -> LogitsFn:
     """Returns the classifier, with a gradient of zero where it has none.
 
     Args:
@@ -27,19 +27,19 @@ def connected(logits_fn: LogitsFn, images: np.ndarray) -> LogitsFn:
       `logits_fn` itself where it has a gradient, else a function of the
       same logits, kept with it.
     """
-    found = compilation.program(
+    connected_fn = compilation.get_program(
         logits_fn,
         "masking connection",
-        lambda call: _connection(call, tf.constant(images[:1])),
+        lambda call: _build_connected_fn(call, tf.constant(images[:1])),
     )
-    return logits_fn if found is None else found
+    return logits_fn if connected_fn is None else connected_fn
 
 
-def _connection(call: LogitsFn, image: tf.Tensor) -> LogitsFn | None:
-    _, _, slope = gradients.through_logits(
+def _build_connected_fn(call: LogitsFn, image: tf.Tensor) -> LogitsFn | None:
+    _, _, gradient = gradients.differentiate_logits(
         call, lambda logits: tf.reduce_sum(logits, -1), image
     )
-    if slope is not None:
+    if gradient is not None:
         return None
 
     def with_gradient(images: tf.Tensor) -> tf.Tensor:

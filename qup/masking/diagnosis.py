@@ -13,8 +13,8 @@ from typing import Any
 
 from qup import attacks, errors, masking
 from qup.masking import examination
-from qup.masking.case import Case
-from qup.masking.finding import Finding, unchecked
+from qup.masking.case import DiagnosisCase
+from qup.masking.finding import CheckResult, build_unchecked_result
 from qup.types import LogitsFn
 
 
@@ -26,9 +26,9 @@ def diagnose(
     epsilon: float,
     checks: Iterable[str] | None = None,
     options: Mapping[str, Mapping[str, Any]] | None = None,
-    tick: Callable[[Finding], None] = lambda found: None,
+    on_progress: Callable[[CheckResult], None] = lambda result: None,
     **settings: Any,
-) -> list[Finding]:
+) -> list[CheckResult]:
     """Makes the checks, sharing the attacks that several of them need.
 
     Args:
@@ -38,9 +38,9 @@ def diagnose(
       epsilon: The budget in the units of the bounds.
       checks: Names of the checks to make; None for all.
       options: Options of checks, by the check's name.
-      tick: Called with each finding as soon as it is there.
+      on_progress: Called with each finding as soon as it is there.
       **settings: norm, bounds, seed, batch_size, attack and attack_options,
-        see `Case`.
+        see `DiagnosisCase`.
 
     Returns:
       One finding for each check, by name; "not checked", with the reason,
@@ -50,30 +50,30 @@ def diagnose(
       InputError: Something that cannot be examined, an unknown check or an
         unknown option.
     """
-    wanted = set(masking.names() if checks is None else checks)
+    requested = set(masking.names() if checks is None else checks)
     options = options or {}
-    for name in sorted({*wanted, *options}):
-        known = examination.own_options(masking.traits(name)["check"])
+    for name in sorted({*requested, *options}):
+        known = examination.get_check_options(masking.traits(name)["check"])
         for option in options.get(name, {}):
             if option not in known:
-                raise errors.unknown(f"option of {name}", option, known)
-    if unknown := settings.keys() - set(examination.COMMON):
-        raise errors.unknown(
-            "setting of diagnose", min(unknown), examination.COMMON
+                raise errors.make_unknown_error(f"option of {name}", option, known)
+    if unknown := settings.keys() - set(examination.CASE_OPTIONS):
+        raise errors.make_unknown_error(
+            "setting of diagnose", min(unknown), examination.CASE_OPTIONS
         )
     _check_attack(settings)
-    case = Case.of(
+    case = DiagnosisCase.create(
         logits_fn, images, labels, epsilon=epsilon, options=options, **settings
     )
-    findings = []
+    results = []
     for name in masking.names():
-        if name in wanted:
-            found = examination.examine(case, name)
+        if name in requested:
+            result = examination.run_check(case, name)
         else:
-            found = unchecked(name, "Left out by the caller.", len(case.labels))
-        tick(found)
-        findings.append(found)
-    return findings
+            result = build_unchecked_result(name, "Left out by the caller.", len(case.labels))
+        on_progress(result)
+        results.append(result)
+    return results
 
 
 def _check_attack(settings: Mapping[str, Any]) -> None:
@@ -83,6 +83,5 @@ def _check_attack(settings: Mapping[str, Any]) -> None:
         attacks.bind(attack, **(settings.get("attack_options") or {}))
     elif attack is not None and not callable(attack):
         raise errors.InputError(
-            "attack must be an attack's name, a function or None; got "
-            f"{attack!r}."
+            f"attack must be an attack's name, a function or None; got {attack!r}."
         )

@@ -13,23 +13,21 @@ from itertools import pairwise
 import numpy as np
 
 from qup import errors, masking
-from qup.masking.breaking import accuracy, white_box
-from qup.masking.case import Case
-from qup.masking.comparison import Compared
-from qup.masking.finding import FLAGGED, PASSED, Finding
+from qup.masking.breaking import compute_robust_accuracy, run_white_box
+from qup.masking.case import DiagnosisCase
+from qup.masking.comparison import PairedComparison
+from qup.masking.finding import FLAGGED, PASSED, CheckResult
 
 # Where any image may be chosen the attack must break all but stray ones.
-UNBOUNDED_PERCENT = 1.0
+MAX_ROBUST_PERCENT = 1.0
 # See step_curve.POINTS.
-POINTS = 1.0
+EPSILON_CURVE_POINTS = 1.0
 # Without a box the curve ends at so many times epsilon.
-_FARTHEST = 64
+_MAX_EPSILON_FACTOR = 64
 
 
 @masking.register
-def epsilon_curve(
-    case: Case, *, epsilons: Sequence[float] | None = None
-) -> Finding:
+def epsilon_curve(case: DiagnosisCase, *, epsilons: Sequence[float] | None = None) -> CheckResult:
     """Attacks at larger and larger budgets, each on its own.
 
     With a larger ball there is more to find, and in the whole box an image
@@ -38,7 +36,7 @@ def epsilon_curve(
     No budget takes over what a smaller one found.
 
     Args:
-      case: What is examined, see `Case`. Leave a step size out of its
+      case: What is examined, see `DiagnosisCase`. Leave a step size out of its
         attack's options: one that suits a small ball is short for the box.
       epsilons: Rising budgets above zero; None for half epsilon, epsilon
         and its doubles up to the size of the box.
@@ -58,40 +56,44 @@ def epsilon_curve(
     Reference: Carlini et al. 2019, arXiv 1902.06705; Athalye, Carlini,
     Wagner 2018, arXiv 1802.00420.
     """
-    budgets = _budgets(case) if epsilons is None else _rising(epsilons)
-    broken = [~case.right, *(white_box(case, budget) for budget in budgets)]
-    curve = np.array([accuracy(hits) for hits in broken])
+    budgets = _build_budgets(case) if epsilons is None else _check_epsilons(epsilons)
+    success_masks = [~case.clean_correct, *(run_white_box(case, budget) for budget in budgets)]
+    curve = np.array([compute_robust_accuracy(success) for success in success_masks])
     budgets = np.array([0.0, *budgets])
-    rises = [Compared.of(after, before) for before, after in pairwise(broken)]
-    rising = any(rise.clearly(POINTS) for rise in rises)
-    whole = _box(case)
-    boxed = whole is not None and budgets[-1] >= whole * (1 - 1e-6)
-    left = boxed and _left(broken[-1])
+    rises = [
+        PairedComparison.from_success(after, before) for before, after in pairwise(success_masks)
+    ]
+    is_rising = any(rise.is_second_stronger(EPSILON_CURVE_POINTS) for rise in rises)
+    box_length = _compute_box_length(case)
+    covers_box = box_length is not None and budgets[-1] >= box_length * (1 - 1e-6)
+    has_robust_left = covers_box and _has_too_many_robust(success_masks[-1])
     values = {
         "test_accuracy": float(curve[0]),
         "robust_accuracy_last": float(curve[-1]),
-        "largest_rise": max(rise.stronger for rise in rises),
-        "chance_epsilon": _chance(case, budgets, curve),
+        "largest_rise": max(rise.accuracy_drop for rise in rises),
+        "chance_epsilon": _find_chance_epsilon(case, budgets, curve),
     }
-    return Finding(
-        "epsilon_curve", values, FLAGGED if rising or left else PASSED,
-        _words(values, budgets[-1], boxed, rising, left), len(case.labels),
+    return CheckResult(
+        "epsilon_curve",
+        values,
+        FLAGGED if is_rising or has_robust_left else PASSED,
+        _format_epsilon_message(values, budgets[-1], covers_box, is_rising, has_robust_left),
+        len(case.labels),
         {"epsilon": budgets, "robust_accuracy": curve},
-    )  # fmt: skip
+    )
 
 
-def _rising(epsilons: Sequence[float]) -> list[float]:
+def _check_epsilons(epsilons: Sequence[float]) -> list[float]:
     budgets = [0.0, *map(float, epsilons)]
-    good = all(one < other for one, other in pairwise(budgets))
-    if len(budgets) < 2 or not good:
+    is_rising = all(one < other for one, other in pairwise(budgets))
+    if len(budgets) < 2 or not is_rising:
         raise errors.InputError(
-            "epsilons must rise from above 0, such as (0.05, 0.1, 1.0); got "
-            f"{epsilons!r}."
+            f"epsilons must rise from above 0, such as (0.05, 0.1, 1.0); got {epsilons!r}."
         )
     return budgets[1:]
 
 
-def _box(case: Case) -> float | None:
+def _compute_box_length(case: DiagnosisCase) -> float | None:
     """Returns the length of the longest perturbation in the box."""
     if case.bounds is None:
         return None
@@ -100,37 +102,37 @@ def _box(case: Case) -> float | None:
     return width * {"linf": 1.0, "l2": math.sqrt(size), "l1": size}[case.norm]
 
 
-def _budgets(case: Case) -> list[float]:
-    last = _box(case) or _FARTHEST * case.epsilon
+def _build_budgets(case: DiagnosisCase) -> list[float]:
+    largest = _compute_box_length(case) or _MAX_EPSILON_FACTOR * case.epsilon
     budgets = [case.epsilon / 2]
-    while budgets[-1] * 2 < last:
+    while budgets[-1] * 2 < largest:
         budgets.append(budgets[-1] * 2)
-    return [*budgets, last]
+    return [*budgets, largest]
 
 
-def _chance(case: Case, budgets: np.ndarray, curve: np.ndarray) -> float:
-    below = budgets[curve <= 100 / case.answers.num_classes]
+def _find_chance_epsilon(case: DiagnosisCase, budgets: np.ndarray, curve: np.ndarray) -> float:
+    below = budgets[curve <= 100 / case.classifier_info.num_classes]
     return float(below[0]) if below.size else math.nan
 
 
-def _left(broken: np.ndarray) -> bool:
-    most = max(1.0, UNBOUNDED_PERCENT / 100 * len(broken))
-    return bool((~broken).sum() > most)
+def _has_too_many_robust(success: np.ndarray) -> bool:
+    max_robust = max(1.0, MAX_ROBUST_PERCENT / 100 * len(success))
+    return bool((~success).sum() > max_robust)
 
 
-def _words(values, last: float, boxed: bool, rising: bool, left: bool) -> str:
-    words = (
+def _format_epsilon_message(
+    values, largest: float, covers_box: bool, is_rising: bool, has_robust_left: bool
+) -> str:
+    message = (
         f"Accuracy falls from {values['test_accuracy']:.1f} % without attack "
-        f"to {values['robust_accuracy_last']:.1f} % at epsilon {last:.3g}"
-        f"{', the whole box' if boxed else ''}."
+        f"to {values['robust_accuracy_last']:.1f} % at epsilon {largest:.3g}"
+        f"{', the whole box' if covers_box else ''}."
     )
-    if rising:
-        words += (
+    if is_rising:
+        message += (
             f" It rises by {values['largest_rise']:.1f} points from one "
             "budget to the next, though the larger ball holds the smaller."
         )
-    if left:
-        words += (
-            " With no limit on the change an attack that works leaves nothing."
-        )
-    return words
+    if has_robust_left:
+        message += " With no limit on the change an attack that works leaves nothing."
+    return message

@@ -13,11 +13,11 @@ import tensorflow as tf
 
 from qup import compilation
 from qup.attacks.base import checks
-from qup.masking.case import Case
+from qup.masking.case import DiagnosisCase
 from qup.types import LogitsFn
 
 
-def features(case: Case) -> LogitsFn:
+def build_feature_fn(case: DiagnosisCase) -> LogitsFn:
     """Returns the features of a case's classifier.
 
     Args:
@@ -28,26 +28,26 @@ def features(case: Case) -> LogitsFn:
       Of a Keras model whose layers are known and one of which is Dense,
       what the last Dense layer receives; of anything else the logits.
     """
-    probabilities = case.answers.probabilities
+    probabilities = case.classifier_info.probabilities
 
     def build(call: LogitsFn) -> LogitsFn:
-        part = None
+        feature_model = None
         if isinstance(case.classifier, keras.Model):
-            part = _before_last_dense(case.classifier)
-        if part is None:
-            found = checks.logits_of(call, probabilities)
+            feature_model = _truncate_at_last_dense(case.classifier)
+        if feature_model is None:
+            feature_fn = checks.convert_to_logits(call, probabilities)
         else:
-            found = functools.partial(part, training=False)
-        return lambda images: _flat(found(images))
+            feature_fn = functools.partial(feature_model, training=False)
+        return lambda images: _flatten(feature_fn(images))
 
-    return compilation.program(case.classifier, "masking features", build)
+    return compilation.get_program(case.classifier, "masking features", build)
 
 
-def _flat(values: tf.Tensor) -> tf.Tensor:
+def _flatten(values: tf.Tensor) -> tf.Tensor:
     return tf.reshape(values, (-1, math.prod(values.shape[1:])))
 
 
-def _before_last_dense(model: keras.Model) -> keras.Model | None:
+def _truncate_at_last_dense(model: keras.Model) -> keras.Model | None:
     for layer in reversed(model.layers):
         if isinstance(layer, keras.layers.Dense):
             try:

@@ -17,14 +17,14 @@ NOT_CHECKED = "not checked"
 
 
 @dataclasses.dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """One result of a diagnosis.
 
     Attributes:
       name: Of the check.
       values: The numbers measured; accuracies and shares in percent.
       status: "passed", "flagged" or "not checked".
-      words: One or two sentences: what was measured, what it suggests.
+      message: One or two sentences: what was measured, what it suggests.
       n: Number of images.
       arrays: Curves and surfaces, for figures.
     """
@@ -32,11 +32,11 @@ class Finding:
     name: str
     values: Mapping[str, float]
     status: str
-    words: str
+    message: str
     n: int
     arrays: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
 
-def unchecked(name: str, reason: str, n: int) -> Finding:
+def build_unchecked_result(name: str, reason: str, n: int) -> CheckResult:
     """Returns the finding of a check that was not made."""
-    return Finding(name, {}, NOT_CHECKED, reason, n)
+    return CheckResult(name, {}, NOT_CHECKED, reason, n)

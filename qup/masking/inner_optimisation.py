@@ -11,22 +11,22 @@ from collections.abc import Iterator
 import tensorflow as tf
 
 from qup import compilation, masking
-from qup.masking.case import Case
-from qup.masking.finding import FLAGGED, NOT_CHECKED, PASSED, Finding
+from qup.masking.case import DiagnosisCase
+from qup.masking.finding import FLAGGED, NOT_CHECKED, PASSED, CheckResult
 
-_LOOPS = {"While", "StatelessWhile"}
+_LOOP_OPERATIONS = {"While", "StatelessWhile"}
 # Code that the graph only calls.
-_OPAQUE = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}
+_OPAQUE_OPERATIONS = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}
 # Operations that only backpropagation makes: ReluGrad, FusedBatchNormGradV3,
 # Conv2DBackpropFilter. (Conv2DBackpropInput also is a transposed
 # convolution.)
-_BACKWARD = re.compile(r"(?<!Stop)(?<!Prevent)Grad(V\d+)?$|BackpropFilter")
+_GRADIENT_OPERATION = re.compile(r"(?<!Stop)(?<!Prevent)Grad(V\d+)?$|BackpropFilter")
 # What tf.GradientTape and tf.gradients call the operations they add.
-_SCOPE = re.compile(r"(^|/)(gradient_tape|gradients)(_\d+)?/")
+_GRADIENT_SCOPE = re.compile(r"(^|/)(gradient_tape|gradients)(_\d+)?/")
 
 
 @masking.register
-def inner_optimisation(case: Case) -> Finding:
+def inner_optimisation(case: DiagnosisCase) -> CheckResult:
     """Looks through the traced graph of the classifier.
 
     A classifier that first optimises its input (purifies it, looks for a
@@ -36,7 +36,7 @@ def inner_optimisation(case: Case) -> Finding:
     that the graph calls.
 
     Args:
-      case: What is examined, see `Case`.
+      case: What is examined, see `DiagnosisCase`.
 
     Returns:
       A finding with the numbers of "gradient_operations", "loops" and
@@ -47,21 +47,17 @@ def inner_optimisation(case: Case) -> Finding:
     Reference: AutoAttack's checks, Croce and Hein 2020, arXiv 2003.01690;
     Croce et al. 2022, arXiv 2202.13711.
     """
-    operations = list(_operations(case))
+    operations = list(_iterate_operations(case))
     values = {
-        "gradient_operations": sum(_backward(*each) for each in operations),
-        "loops": sum(kind in _LOOPS for kind, _ in operations),
-        "opaque_operations": sum(kind in _OPAQUE for kind, _ in operations),
+        "gradient_operations": sum(_is_gradient_operation(*operation) for operation in operations),
+        "loops": sum(kind in _LOOP_OPERATIONS for kind, _ in operations),
+        "opaque_operations": sum(kind in _OPAQUE_OPERATIONS for kind, _ in operations),
     }
-    status, words = _judged(**values)
-    return Finding(
-        "inner_optimisation", values, status, words, len(case.labels)
-    )
+    status, message = _judge_graph(**values)
+    return CheckResult("inner_optimisation", values, status, message, len(case.labels))
 
 
-def _judged(
-    gradient_operations: int, loops: int, opaque_operations: int
-) -> tuple[str, str]:
+def _judge_graph(gradient_operations: int, loops: int, opaque_operations: int) -> tuple[str, str]:
     """Returns the status and the words."""
     if gradient_operations:
         return FLAGGED, (
@@ -81,32 +77,29 @@ def _judged(
     )
 
 
-def _backward(kind: str, name: str) -> bool:
-    return bool(_BACKWARD.search(kind) or _SCOPE.search(name))
+def _is_gradient_operation(kind: str, name: str) -> bool:
+    return bool(_GRADIENT_OPERATION.search(kind) or _GRADIENT_SCOPE.search(name))
 
 
-def _operations(case: Case) -> Iterator[tuple[str, str]]:
+def _iterate_operations(case: DiagnosisCase) -> Iterator[tuple[str, str]]:
     """Yields (kind, name) of what the classifier runs, functions included."""
     spec = tf.TensorSpec((case.batch_size, *case.images.shape[1:]), tf.float32)
-    graph = compilation.program(
+    graph = compilation.get_program(
         case.classifier,
         "masking graph",
         lambda call: (
-            tf.function(call, autograph=False)
-            .get_concrete_function(spec)
-            .graph.as_graph_def()
+            tf.function(call, autograph=False).get_concrete_function(spec).graph.as_graph_def()
         ),
     )
     functions = {f.signature.name: f.node_def for f in graph.library.function}
     # Only what is called: the library also keeps derivatives for later use.
-    waiting, seen = [graph.node], set()
-    while waiting:
-        for node in waiting.pop():
+    pending, seen = [graph.node], set()
+    while pending:
+        for node in pending.pop():
             yield node.op, node.name
-            called = [value.func.name for value in node.attr.values()]
-            called += [f.name for value in node.attr.values()
-                       for f in value.list.func]  # fmt: skip
+            called_names = [value.func.name for value in node.attr.values()]
+            called_names += [f.name for value in node.attr.values() for f in value.list.func]
             # An operation may itself be the name of a function.
-            for name in {node.op, *called} & functions.keys() - seen:
+            for name in {node.op, *called_names} & functions.keys() - seen:
                 seen.add(name)
-                waiting.append(functions[name])
+                pending.append(functions[name])

@@ -13,24 +13,24 @@ import tensorflow as tf
 
 from qup import draws, errors, masking, norms
 from qup.attacks import base
-from qup.masking.case import Case
-from qup.masking.finding import FLAGGED, PASSED, Finding
-from qup.masking.slopes import slopes, values
+from qup.masking.case import DiagnosisCase
+from qup.masking.finding import FLAGGED, PASSED, CheckResult
+from qup.masking.slopes import compute_loss_gradients, compute_losses
 
 # A loss that follows its first-order model never falls along its gradient,
 # a shattered one falls at every other step: half way between.
-ROUGHNESS_PERCENT = 25.0
+MAX_ROUGHNESS_PERCENT = 25.0
 
 
 @masking.register
 def landscape(
-    case: Case,
+    case: DiagnosisCase,
     *,
     image: int = 0,
     num_points: int = 21,
     num_images: int = 32,
     loss: str = "log_odds",
-) -> Finding:
+) -> CheckResult:
     """Walks up the loss along its gradient, and draws one surface.
 
     The directions are the steepest step of length epsilon (in L-inf the
@@ -38,7 +38,7 @@ def landscape(
     bounds, along which the first-order model still rises.
 
     Args:
-      case: What is examined, see `Case`.
+      case: What is examined, see `DiagnosisCase`.
       image: Which image the surface is drawn of.
       num_points: Points along a direction, at least 3.
       num_images: How many images, the first, the walk is made on.
@@ -59,68 +59,74 @@ def landscape(
     Reference: Athalye, Carlini, Wagner 2018, arXiv 1802.00420; Qin et al.
     2019, arXiv 1907.02610.
     """
-    errors.check_number("num_points", num_points, least=3)
-    errors.check_number("num_images", num_images, least=1)
-    errors.check_number("image", image, least=0, below=len(case.labels))
+    errors.check_number("num_points", num_points, at_least=3)
+    errors.check_number("num_images", num_images, at_least=1)
+    errors.check_number("image", image, at_least=0, below=len(case.labels))
     rows = slice(0, num_images)
-    steepest = _steepest(case, loss, rows)
-    flat = (steepest == 0).reshape(len(steepest), -1).all(1)
-    falls = _falls(case, loss, rows, steepest, num_points)
-    rough = math.nan if flat.all() else 100.0 * float(falls[~flat].mean())
-    numbers = {"roughness": rough, "flat": 100.0 * float(flat.mean())}
-    words = (
-        f"Along the gradient the {loss} loss falls at {rough:.1f} % of the "
+    steepest = _compute_steepest_steps(case, loss, rows)
+    is_flat = (steepest == 0).reshape(len(steepest), -1).all(1)
+    falls = _find_falls(case, loss, rows, steepest, num_points)
+    roughness = math.nan if is_flat.all() else 100.0 * float(falls[~is_flat].mean())
+    numbers = {"roughness": roughness, "flat": 100.0 * float(is_flat.mean())}
+    message = (
+        f"Along the gradient the {loss} loss falls at {roughness:.1f} % of the "
         "steps, where a smooth one rises."
     )
-    if flat.all():
-        words = "No image has a gradient to follow."
-    elif rough > ROUGHNESS_PERCENT:
-        words += " The gradient does not tell where the loss is higher."
-    return Finding(
-        "landscape", numbers,
-        FLAGGED if flat.all() or rough > ROUGHNESS_PERCENT else PASSED,
-        words, len(flat), _surface(case, loss, image, num_points),
-    )  # fmt: skip
+    if is_flat.all():
+        message = "No image has a gradient to follow."
+    elif roughness > MAX_ROUGHNESS_PERCENT:
+        message += " The gradient does not tell where the loss is higher."
+    return CheckResult(
+        "landscape",
+        numbers,
+        FLAGGED if is_flat.all() or roughness > MAX_ROUGHNESS_PERCENT else PASSED,
+        message,
+        len(is_flat),
+        _compute_loss_surface(case, loss, image, num_points),
+    )
 
 
-def _steepest(case: Case, loss: str, rows: slice) -> np.ndarray:
+def _compute_steepest_steps(case: DiagnosisCase, loss: str, rows: slice) -> np.ndarray:
     """Returns the steepest steps of length epsilon: float32 [m, ...]."""
-    _, slope = slopes(case, loss, rows)
-    step = norms.normalise(tf.constant(slope), case.norm)
+    _, gradient = compute_loss_gradients(case, loss, rows)
+    step = norms.normalise(tf.constant(gradient), case.norm)
     return (case.epsilon * step).numpy()
 
 
-def _moved(case: Case, images: np.ndarray, steps: np.ndarray) -> np.ndarray:
+def _take_clipped_steps(case: DiagnosisCase, images: np.ndarray, steps: np.ndarray) -> np.ndarray:
     return base.clip(tf.constant(images + steps), case.bounds).numpy()
 
 
-def _falls(
-    case: Case, loss: str, rows: slice, steepest: np.ndarray, count: int
+def _find_falls(
+    case: DiagnosisCase, loss: str, rows: slice, steepest: np.ndarray, count: int
 ) -> np.ndarray:
     """Marks the steps at which the loss falls: bool [m, count - 1]."""
     images, labels = case.images[rows], case.labels[rows]
-    walked = np.stack([
-        values(case, loss, _moved(case, images, share * steepest), labels)
-        for share in np.linspace(0, 1, count, dtype=np.float32)
-    ], axis=1)  # fmt: skip
+    loss_values = np.stack(
+        [
+            compute_losses(case, loss, _take_clipped_steps(case, images, share * steepest), labels)
+            for share in np.linspace(0, 1, count, dtype=np.float32)
+        ],
+        axis=1,
+    )
     # What rounding alone may change.
-    slack = 1e-6 * np.maximum(1, np.abs(walked[:, 1:]))
-    return walked[:, 1:] < walked[:, :-1] - slack
+    tolerance = 1e-6 * np.maximum(1, np.abs(loss_values[:, 1:]))
+    return loss_values[:, 1:] < loss_values[:, :-1] - tolerance
 
 
-def _surface(case: Case, loss: str, image: int, count: int) -> dict:
+def _compute_loss_surface(case: DiagnosisCase, loss: str, image: int, count: int) -> dict:
     """Returns the loss on a grid round one image, and the grid."""
     rows = slice(image, image + 1)
     shape = case.images.shape[1:]
-    key = draws.keys(case.seed, np.array([image]))
+    key = draws.make_keys(case.seed, np.array([image]))
     across = case.epsilon * norms.normalise(draws.normal(key, shape), case.norm)
     shares = np.linspace(-1, 1, count, dtype=np.float32)
     first, second = (
-        part.reshape(-1, *[1] * len(shape))
-        for part in np.meshgrid(shares, shares, indexing="ij")
+        coordinates.reshape(-1, *[1] * len(shape))
+        for coordinates in np.meshgrid(shares, shares, indexing="ij")
     )
-    steps = first * _steepest(case, loss, rows) + second * across.numpy()
-    images = _moved(case, case.images[rows], steps)
+    steps = first * _compute_steepest_steps(case, loss, rows) + second * across.numpy()
+    images = _take_clipped_steps(case, case.images[rows], steps)
     labels = np.repeat(case.labels[rows], len(images))
-    surface = values(case, loss, images, labels).reshape(count, count)
+    surface = compute_losses(case, loss, images, labels).reshape(count, count)
     return {"loss": surface, "along": shares, "across": shares}

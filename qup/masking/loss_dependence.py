@@ -6,22 +6,22 @@ masking.get("loss_dependence")(classifier, images, labels, epsilon=0.1)
 """
 
 from qup import masking
-from qup.masking.breaking import accuracy, pgd
-from qup.masking.case import Case
-from qup.masking.comparison import Compared
-from qup.masking.finding import FLAGGED, PASSED, Finding
+from qup.masking.breaking import compute_robust_accuracy, run_pgd
+from qup.masking.case import DiagnosisCase
+from qup.masking.comparison import PairedComparison
+from qup.masking.finding import FLAGGED, PASSED, CheckResult
 
 # On a healthy classifier the losses come within a few points of one another
 # (17 to 23 % on a small convolutional network of digits, cross-entropy the
 # strongest).
-POINTS = 5.0
-_MARGIN_LIKE = ("log_odds", "margin", "dlr")
+LOSS_DEPENDENCE_POINTS = 5.0
+_MARGIN_LIKE_LOSSES = ("log_odds", "margin", "dlr")
 # The difference of logits ratio divides by z_(1) - z_(3).
-_DLR_CLASSES = 3
+_MIN_DLR_CLASSES = 3
 
 
 @masking.register
-def loss_dependence(case: Case, *, num_steps: int = 40) -> Finding:
+def loss_dependence(case: DiagnosisCase, *, num_steps: int = 40) -> CheckResult:
     """Attacks by cross-entropy, log odds, margin and DLR, in equal steps.
 
     Cross-entropy and log odds have the same sign steps in exact
@@ -30,7 +30,7 @@ def loss_dependence(case: Case, *, num_steps: int = 40) -> Finding:
     accuracy of 98.5 % by cross-entropy and 84 % by log odds.
 
     Args:
-      case: What is examined, see `Case`; L-inf or L2.
+      case: What is examined, see `DiagnosisCase`; L-inf or L2.
       num_steps: Steps of PGD.
 
     Returns:
@@ -44,30 +44,27 @@ def loss_dependence(case: Case, *, num_steps: int = 40) -> Finding:
     Reference: Carlini and Wagner 2017, arXiv 1608.04644; Croce and Hein
     2020, arXiv 2003.01690.
     """
-    names = ["cross_entropy", *_MARGIN_LIKE]
-    if case.answers.num_classes < _DLR_CLASSES:
+    names = ["cross_entropy", *_MARGIN_LIKE_LOSSES]
+    if case.classifier_info.num_classes < _MIN_DLR_CLASSES:
         names.remove("dlr")
-    broken = {name: pgd(case, num_steps, loss=name) for name in names}
-    changes = {
-        name: Compared.of(broken["cross_entropy"], hits)
-        for name, hits in broken.items()
+    success_masks = {name: run_pgd(case, num_steps, loss=name) for name in names}
+    comparisons = {
+        name: PairedComparison.from_success(success_masks["cross_entropy"], success)
+        for name, success in success_masks.items()
     }
     values = {
-        f"robust_accuracy_{name}": accuracy(hits)
-        for name, hits in broken.items()
+        f"robust_accuracy_{name}": compute_robust_accuracy(success)
+        for name, success in success_masks.items()
     }
-    best = max(changes, key=lambda name: changes[name].stronger)
-    hidden = changes[best].clearly(POINTS)
-    told = ", ".join(
-        f"{values[f'robust_accuracy_{name}']:.1f} % by {name}" for name in names
-    )
-    words = f"Robust accuracy after {num_steps} PGD steps: {told}."
-    if hidden:
-        words += (
-            f" Cross-entropy hides {changes[best].stronger:.1f} points, as "
-            f"when its gradient underflows; report the attack by {best}."
+    strongest = max(comparisons, key=lambda name: comparisons[name].accuracy_drop)
+    is_hidden = comparisons[strongest].is_second_stronger(LOSS_DEPENDENCE_POINTS)
+    accuracies = ", ".join(f"{values[f'robust_accuracy_{name}']:.1f} % by {name}" for name in names)
+    message = f"Robust accuracy after {num_steps} PGD steps: {accuracies}."
+    if is_hidden:
+        message += (
+            f" Cross-entropy hides {comparisons[strongest].accuracy_drop:.1f} points, as "
+            f"when its gradient underflows; report the attack by {strongest}."
         )
-    return Finding(
-        "loss_dependence", values, FLAGGED if hidden else PASSED, words,
-        len(case.labels),
-    )  # fmt: skip
+    return CheckResult(
+        "loss_dependence", values, FLAGGED if is_hidden else PASSED, message, len(case.labels)
+    )

@@ -8,24 +8,24 @@ masking.get("noise")(classifier, images, labels, epsilon=0.1, num_draws=20)
 import numpy as np
 
 from qup import errors, masking
-from qup.masking.breaking import accuracy, white_box
-from qup.masking.case import Case
-from qup.masking.comparison import Compared
-from qup.masking.finding import FLAGGED, NOT_CHECKED, PASSED, Finding
-from qup.masking.points import scattered
+from qup.masking.breaking import compute_robust_accuracy, run_white_box
+from qup.masking.case import DiagnosisCase
+from qup.masking.comparison import PairedComparison
+from qup.masking.finding import FLAGGED, NOT_CHECKED, PASSED, CheckResult
+from qup.masking.points import sample_in_ball
 
 # From a plainly trained network PGD takes some 50 points and more at the
 # paper's budgets, noise of the same size next to none; 20 leave room for
 # smaller budgets.
-POINTS = 20.0
+NOISE_POINTS = 20.0
 
 
 @masking.register
-def noise(case: Case, *, num_draws: int = 10) -> Finding:
+def noise(case: DiagnosisCase, *, num_draws: int = 10) -> CheckResult:
     """Compares the attack under test with random points of its ball.
 
     Args:
-      case: What is examined, see `Case`.
+      case: What is examined, see `DiagnosisCase`.
       num_draws: Random points an image.
 
     Returns:
@@ -42,37 +42,37 @@ def noise(case: Case, *, num_draws: int = 10) -> Finding:
 
     Reference: Carlini et al. 2019, arXiv 1902.06705.
     """
-    errors.check_number("num_draws", num_draws, least=1)
-    attack = white_box(case)
-    drawn = np.stack(
-        [~case.hits(scattered(case, draw)) for draw in range(num_draws)]
+    errors.check_number("num_draws", num_draws, at_least=1)
+    attack_success = run_white_box(case)
+    draw_success = np.stack(
+        [~case.compute_correct_mask(sample_in_ball(case, draw)) for draw in range(num_draws)]
     )
-    worst = drawn.any(0) | ~case.right
-    compared = Compared.of(worst, attack)
+    worst_success = draw_success.any(0) | ~case.clean_correct
+    comparison = PairedComparison.from_success(worst_success, attack_success)
     values = {
-        "robust_accuracy_noise": accuracy(drawn),
-        "robust_accuracy_worst_draw": accuracy(worst),
-        "robust_accuracy_attack": accuracy(attack),
+        "robust_accuracy_noise": compute_robust_accuracy(draw_success),
+        "robust_accuracy_worst_draw": compute_robust_accuracy(worst_success),
+        "robust_accuracy_attack": compute_robust_accuracy(attack_success),
     }
-    words = (
+    message = (
         f"Accuracy {values['robust_accuracy_noise']:.1f} % under uniform "
         f"noise, {values['robust_accuracy_worst_draw']:.1f} % under the "
         f"worst of {num_draws} draws, {values['robust_accuracy_attack']:.1f} "
         "% under the attack."
     )
-    if compared.stronger >= POINTS:
+    if comparison.accuracy_drop >= NOISE_POINTS:
         status = PASSED
-    elif compared.clearly(0.0):
+    elif comparison.is_second_stronger(0.0):
         status = NOT_CHECKED
-        words += (
-            f" Undecided: less than {POINTS:.0f} points apart, as on a "
+        message += (
+            f" Undecided: less than {NOISE_POINTS:.0f} points apart, as on a "
             "robust classifier or on one whose gradient is partly masked."
         )
     else:
         status = FLAGGED
-        words += (
+        message += (
             " The attack is no better than chance: its gradient tells "
             "nothing, or there is nothing to find at this epsilon; the "
             "epsilon curve tells which."
         )
-    return Finding("noise", values, status, words, len(case.labels))
+    return CheckResult("noise", values, status, message, len(case.labels))

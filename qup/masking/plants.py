@@ -11,47 +11,47 @@ from typing import NamedTuple
 import numpy as np
 
 from qup import compilation
-from qup.masking.case import Case
-from qup.masking.features import features
-from qup.masking.points import on_surface, scattered
-from qup.masking.slopes import values
+from qup.masking.case import DiagnosisCase
+from qup.masking.features import build_feature_fn
+from qup.masking.points import sample_in_ball, sample_on_surface
+from qup.masking.slopes import compute_losses
 
 # Inner points lie in the ball of this share of the radius, so that the
 # planted one, on the boundary, is not next to one of them.
-_INNER = 0.95
+_INNER_RADIUS = 0.95
 # The border between the classes lies so far back from the planted point, as
 # a share of its distance to the best inner one: near, so that little else
 # is adversarial, and farther than float32 errs.
-_BACK = 0.05
+_BORDER_SHARE = 0.05
 # Boundary points of which the one that stands out most is planted, so that
 # random search hardly finds another like it.
-TRIES = 32
+NUM_CANDIDATES = 32
 # Added to the kernel's diagonal, as a share of its mean. With less, readouts
 # live on features that are zero round the image, and PGD with restarts misses
 # up to 6 % of the points on small untrained ReLU networks (none at 1.0).
-_RIDGE = 1.0
+_RELATIVE_RIDGE = 1.0
 # The least gap of logits at an image, where its own is smaller.
-_LEAST_GAP = 1e-2
+_MIN_GAP = 1e-2
 
 
-class Plants(NamedTuple):
+class PlantedExamples(NamedTuple):
     """One planted point and readout an image.
 
     Attributes:
       points: float32 [m, ...], in the image's ball and in the box.
       weights: float32 [m, size].
       offsets: float32 [m].
-      separated: bool [m], the readout tells the planted point from all
+      is_separated: bool [m], the readout tells the planted point from all
         inner ones.
     """
 
     points: np.ndarray
     weights: np.ndarray
     offsets: np.ndarray
-    separated: np.ndarray
+    is_separated: np.ndarray
 
     @classmethod
-    def of(cls, case: Case, num_inner: int) -> "Plants":
+    def plant(cls, case: DiagnosisCase, num_inner: int) -> "PlantedExamples":
         """Plants a point for each image of a case.
 
         The readout has, at the image, the gap of logits that the classifier
@@ -61,45 +61,45 @@ class Plants(NamedTuple):
           case: Gives images, budget and seed.
           num_inner: Points of class 0 an image, besides itself.
         """
-        inner = [_featured(case, case.images)]
+        inner = [_compute_features(case, case.images)]
         for draw in range(num_inner):
             # Every other one on the surface: else any random corner would
             # stand out as the planted one does.
-            place = on_surface if draw % 2 else scattered
-            moved = place(case, TRIES + draw, _INNER * case.epsilon)
-            inner.append(_featured(case, moved))
-        tries = [
-            _featured(case, on_surface(case, draw)) for draw in range(TRIES)
+            sample = sample_on_surface if draw % 2 else sample_in_ball
+            perturbed = sample(case, NUM_CANDIDATES + draw, _INNER_RADIUS * case.epsilon)
+            inner.append(_compute_features(case, perturbed))
+        candidates = [
+            _compute_features(case, sample_on_surface(case, draw)) for draw in range(NUM_CANDIDATES)
         ]
-        inner, tries = np.stack(inner, 1), np.stack(tries, 1)
-        best = _farthest(inner, tries)
+        inner, candidates = np.stack(inner, 1), np.stack(candidates, 1)
+        best = _find_farthest(inner, candidates)
         points = np.empty_like(case.images)
         for draw in np.unique(best):
-            points[best == draw] = on_surface(case, draw)[best == draw]
-        gaps = np.abs(values(case, "margin", case.images, case.labels))
-        chosen = tries[np.arange(len(best)), best]
-        return cls(points, *_fitted(inner, chosen, gaps))
+            points[best == draw] = sample_on_surface(case, draw)[best == draw]
+        gaps = np.abs(compute_losses(case, "margin", case.images, case.labels))
+        selected = candidates[np.arange(len(best)), best]
+        return cls(points, *_fit_readouts(inner, selected, gaps))
 
 
-def _featured(case: Case, images: np.ndarray) -> np.ndarray:
-    call = features(case)
+def _compute_features(case: DiagnosisCase, images: np.ndarray) -> np.ndarray:
+    call = build_feature_fn(case)
 
     def run(rows):
         return (compilation.predict(call, rows),)
 
-    return case.batched(run, images)[0].astype(np.float64)
+    return case.run_batched(run, images)[0].astype(np.float64)
 
 
-def _regular(features: np.ndarray) -> np.ndarray:
+def _compute_ridge_kernel(features: np.ndarray) -> np.ndarray:
     """Returns the kernels of features [m, k, size], with the ridge added."""
     kernel = features @ features.transpose(0, 2, 1)
     count = kernel.shape[1]
     scale = np.trace(kernel, axis1=1, axis2=2) / count
-    ridge = np.maximum(_RIDGE * scale, 1e-30)[:, None, None]
+    ridge = np.maximum(_RELATIVE_RIDGE * scale, 1e-30)[:, None, None]
     return kernel + ridge * np.eye(count)
 
 
-def _farthest(inner: np.ndarray, tries: np.ndarray) -> np.ndarray:
+def _find_farthest(inner: np.ndarray, candidates: np.ndarray) -> np.ndarray:
     """Returns which try is farthest from the inner points: int [m].
 
     By the distance that divides each direction by the variance of the inner
@@ -107,16 +107,16 @@ def _farthest(inner: np.ndarray, tries: np.ndarray) -> np.ndarray:
 
     Args:
       inner: float64 [m, k, size].
-      tries: float64 [m, t, size].
+      candidates: float64 [m, t, size].
     """
     mean = inner.mean(1, keepdims=True)
-    inner, tries = inner - mean, tries - mean
-    shared = inner @ tries.transpose(0, 2, 1)
-    explained = (shared * np.linalg.solve(_regular(inner), shared)).sum(1)
-    return ((tries**2).sum(2) - explained).argmax(1)
+    inner, candidates = inner - mean, candidates - mean
+    cross_kernel = inner @ candidates.transpose(0, 2, 1)
+    explained = (cross_kernel * np.linalg.solve(_compute_ridge_kernel(inner), cross_kernel)).sum(1)
+    return ((candidates**2).sum(2) - explained).argmax(1)
 
 
-def _fitted(
+def _fit_readouts(
     inner: np.ndarray, planted: np.ndarray, gaps: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Fits readouts by kernel ridge regression: 1 planted, 0 inner.
@@ -127,22 +127,20 @@ def _fitted(
       gaps: float32 [m], of the logits at the image.
 
     Returns:
-      (weights, offsets, separated), see `Plants`.
+      (weights, offsets, separated), see `PlantedExamples`.
     """
     mean = inner.mean(1, keepdims=True)
     features = np.concatenate([inner, planted[:, None]], 1) - mean
-    kernel = _regular(features)
-    wanted = np.zeros((*kernel.shape[:2], 1))
-    wanted[:, -1] = 1
-    shares = np.linalg.solve(kernel, wanted)
-    weights = (features.transpose(0, 2, 1) @ shares)[..., 0]
+    kernel = _compute_ridge_kernel(features)
+    targets = np.zeros((*kernel.shape[:2], 1))
+    targets[:, -1] = 1
+    coefficients = np.linalg.solve(kernel, targets)
+    weights = (features.transpose(0, 2, 1) @ coefficients)[..., 0]
     scores = (features @ weights[..., None])[..., 0]
-    own, most, top = scores[:, 0], scores[:, :-1].max(1), scores[:, -1]
-    border = top - _BACK * (top - most)
-    separated = top > most
-    factor = np.maximum(gaps, _LEAST_GAP) / np.where(
-        separated, border - own, 1.0
-    )
+    image_score, max_inner_score, planted_score = scores[:, 0], scores[:, :-1].max(1), scores[:, -1]
+    border = planted_score - _BORDER_SHARE * (planted_score - max_inner_score)
+    is_separated = planted_score > max_inner_score
+    factor = np.maximum(gaps, _MIN_GAP) / np.where(is_separated, border - image_score, 1.0)
     weights = weights * factor[:, None]
     offsets = -border * factor - (weights * mean[:, 0]).sum(1)
-    return weights.astype(np.float32), offsets.astype(np.float32), separated
+    return weights.astype(np.float32), offsets.astype(np.float32), is_separated

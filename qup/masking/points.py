@@ -13,14 +13,14 @@ import tensorflow as tf
 
 from qup import draws, norms
 from qup.attacks import base
-from qup.masking.case import Case
+from qup.masking.case import DiagnosisCase
 from qup.types import Bounds
 
 # Tells these draws from an attack's, which have the same seed and ids.
-_WORD = 17
+_PRNG_STREAM = 17
 
 
-def scattered(case: Case, draw: int, radius: float | None = None) -> np.ndarray:
+def sample_in_ball(case: DiagnosisCase, draw: int, radius: float | None = None) -> np.ndarray:
     """Returns a uniform point of each image's ball, clipped to the box.
 
     Args:
@@ -31,42 +31,42 @@ def scattered(case: Case, draw: int, radius: float | None = None) -> np.ndarray:
     Returns:
       float32 [n, ...].
     """
-    return _moved(case, _inside, draw, radius)
+    return _perturb_images(case, _sample_inside, draw, radius)
 
 
-def on_surface(case: Case, draw: int, radius: float | None = None):
+def sample_on_surface(case: DiagnosisCase, draw: int, radius: float | None = None):
     """Returns a random corner of each L-inf ball, else a random direction.
 
-    At the distance `radius`, then clipped to the box; see `scattered`.
+    At the distance `radius`, then clipped to the box; see `sample_in_ball`.
     """
-    return _moved(case, _outermost, draw, radius)
+    return _perturb_images(case, _sample_outermost, draw, radius)
 
 
-def _inside(images: tf.Tensor, keys: tf.Tensor, norm: str) -> tf.Tensor:
-    return norms.sample(images, 1.0, norm, draws.keys(0, keys))
+def _sample_inside(images: tf.Tensor, keys: tf.Tensor, norm: str) -> tf.Tensor:
+    return norms.sample(images, 1.0, norm, draws.make_keys(0, keys))
 
 
-def _outermost(images: tf.Tensor, keys: tf.Tensor, norm: str) -> tf.Tensor:
+def _sample_outermost(images: tf.Tensor, keys: tf.Tensor, norm: str) -> tf.Tensor:
     if norm == "linf":
-        return draws.signs(draws.keys(1, keys), images.shape[1:])
-    inside = _inside(images, keys, norm)
-    return inside / norms.rows(norms.length(inside, norm), images)
+        return draws.signs(draws.make_keys(1, keys), images.shape[1:])
+    inside = _sample_inside(images, keys, norm)
+    return inside / norms.expand_like(norms.compute_norm(inside, norm), images)
 
 
 @functools.cache
-def _program(place: Callable, norm: str, bounds: Bounds) -> Callable:
+def _compile_perturbation(sampler: Callable, norm: str, bounds: Bounds) -> Callable:
     """Returns what moves images, compiled once for all cases."""
 
     @tf.function(autograph=False)
     def run(images, ids, radius, seed, draw):
-        keys = draws.keys(seed, ids, _WORD, draw)
-        return base.clip(images + radius * place(images, keys, norm), bounds)
+        keys = draws.make_keys(seed, ids, _PRNG_STREAM, draw)
+        return base.clip(images + radius * sampler(images, keys, norm), bounds)
 
     return run
 
 
-def _moved(case: Case, place: Callable, draw: int, radius) -> np.ndarray:
-    program = _program(place, case.norm, case.bounds)
+def _perturb_images(case: DiagnosisCase, sampler: Callable, draw: int, radius) -> np.ndarray:
+    perturb = _compile_perturbation(sampler, case.norm, case.bounds)
     settings = (
         tf.constant(case.epsilon if radius is None else radius, tf.float32),
         tf.constant(case.seed, tf.int64),
@@ -74,6 +74,6 @@ def _moved(case: Case, place: Callable, draw: int, radius) -> np.ndarray:
     )
 
     def run(images, ids):
-        return (program(images, ids, *settings),)
+        return (perturb(images, ids, *settings),)
 
-    return case.batched(run, case.images, np.arange(len(case.labels)))[0]
+    return case.run_batched(run, case.images, np.arange(len(case.labels)))[0]

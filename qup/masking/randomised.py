@@ -9,16 +9,16 @@ import keras
 import numpy as np
 
 from qup import errors, masking
-from qup.masking.case import Case
-from qup.masking.finding import FLAGGED, PASSED, Finding
+from qup.masking.case import DiagnosisCase
+from qup.masking.finding import FLAGGED, PASSED, CheckResult
 
 # AutoAttack's threshold for logits brought to length one; float32 sums in
 # another order differ by some 1e-6.
-DIFFERENCE = 1e-4
+MAX_DIFFERENCE = 1e-4
 
 
 @masking.register
-def randomised(case: Case, *, num_passes: int = 5) -> Finding:
+def randomised(case: DiagnosisCase, *, num_passes: int = 5) -> CheckResult:
     """Asks about the first batch several times.
 
     One gradient of a random classifier is one draw: an attack that follows
@@ -27,7 +27,7 @@ def randomised(case: Case, *, num_passes: int = 5) -> Finding:
     Python and NumPy shows as well.
 
     Args:
-      case: What is examined, see `Case`.
+      case: What is examined, see `DiagnosisCase`.
       num_passes: How often to ask, at least twice.
 
     Returns:
@@ -42,35 +42,29 @@ def randomised(case: Case, *, num_passes: int = 5) -> Finding:
     Reference: AutoAttack's checks, Croce and Hein 2020, arXiv 2003.01690;
     Athalye, Carlini, Wagner 2018, arXiv 1802.00420.
     """
-    errors.check_number("num_passes", num_passes, least=2)
+    errors.check_number("num_passes", num_passes, at_least=2)
     images = case.images[: case.batch_size]
     keras_model = isinstance(case.classifier, keras.Layer)
     options = {"training": False} if keras_model else {}
-    answers = np.stack([
-        np.asarray(case.classifier(images, **options))
-        for _ in range(num_passes)
-    ])  # fmt: skip
-    lengths = np.linalg.norm(answers, axis=-1, keepdims=True)
-    units = answers / np.maximum(lengths, 1e-10)
-    gaps = np.linalg.norm(units[:, None] - units[None], axis=-1)
-    classes = answers.argmax(-1)
+    outputs = np.stack([np.asarray(case.classifier(images, **options)) for _ in range(num_passes)])
+    lengths = np.linalg.norm(outputs, axis=-1, keepdims=True)
+    unit_outputs = outputs / np.maximum(lengths, 1e-10)
+    distances = np.linalg.norm(unit_outputs[:, None] - unit_outputs[None], axis=-1)
+    classes = outputs.argmax(-1)
     changed = (classes != classes[0]).any(0)
     values = {
-        "largest_difference": float(gaps.max()),
+        "largest_difference": float(distances.max()),
         "changed_classes": 100.0 * float(changed.mean()),
     }
-    found = values["largest_difference"] > DIFFERENCE or changed.any()
-    words = (
-        f"Answers to the same image differ by at most {gaps.max():.1e} over "
+    is_random = values["largest_difference"] > MAX_DIFFERENCE or changed.any()
+    message = (
+        f"Answers to the same image differ by at most {distances.max():.1e} over "
         f"{num_passes} passes."
     )
-    if found:
-        words = (
-            f"The classifier is random: answers differ by {gaps.max():.1e}, "
+    if is_random:
+        message = (
+            f"The classifier is random: answers differ by {distances.max():.1e}, "
             f"and {values['changed_classes']:.1f} % of the images change "
             "class. Average gradients over passes (expectation= of apgd_ce)."
         )
-    return Finding(
-        "randomised", values, FLAGGED if found else PASSED, words,
-        len(images),
-    )  # fmt: skip
+    return CheckResult("randomised", values, FLAGGED if is_random else PASSED, message, len(images))

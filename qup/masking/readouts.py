@@ -15,12 +15,12 @@ import numpy as np
 import tensorflow as tf
 
 from qup import compilation, norms
-from qup.masking.case import Case
-from qup.masking.features import features
+from qup.masking.case import DiagnosisCase
+from qup.masking.features import build_feature_fn
 from qup.types import LogitsFn
 
 # How many images share one classifier; what is compiled serves all groups.
-GROUP = 32
+GROUP_SIZE = 32
 
 
 class Readouts:
@@ -40,76 +40,72 @@ class Readouts:
         """
         size = call(example).shape[1]
         self._features, self._norm = call, norm
-        self._centres = tf.Variable(tf.zeros((GROUP, *example.shape[1:])))
-        self._weights = tf.Variable(tf.zeros((GROUP, size)))
-        self._offsets = tf.Variable(tf.zeros(GROUP))
+        self._centres = tf.Variable(tf.zeros((GROUP_SIZE, *example.shape[1:])))
+        self._weights = tf.Variable(tf.zeros((GROUP_SIZE, size)))
+        self._offsets = tf.Variable(tf.zeros(GROUP_SIZE))
         # A function, which can be referred to weakly; a bound method is a
         # new object at each look.
         self.logits = lambda images: self._logits(images)
 
     @classmethod
-    def of(cls, case: Case) -> "Readouts":
+    def from_case(cls, case: DiagnosisCase) -> "Readouts":
         """Returns those of a case's classifier, made and compiled once."""
-        call, example = features(case), tf.constant(case.images[:1])
-        return compilation.program(
+        call, example = build_feature_fn(case), tf.constant(case.images[:1])
+        return compilation.get_program(
             case.classifier,
             ("masking readouts", case.norm),
             lambda _: cls(call, example, case.norm),
         )
 
-    def assign(
-        self, centres: np.ndarray, weights: np.ndarray, offsets: np.ndarray
-    ) -> None:
+    def assign(self, centres: np.ndarray, weights: np.ndarray, offsets: np.ndarray) -> None:
         """Puts in other readouts; a group with fewer repeats its first.
 
         Args:
-          centres: float32 [m, ...], the images; m at most `GROUP`.
+          centres: float32 [m, ...], the images; m at most `GROUP_SIZE`.
           weights: float32 [m, size].
           offsets: float32 [m].
         """
-        rows = np.arange(GROUP)
+        rows = np.arange(GROUP_SIZE)
         rows[len(centres) :] = 0
         self._centres.assign(centres[rows])
         self._weights.assign(weights[rows])
         self._offsets.assign(offsets[rows])
 
     def _logits(self, images: tf.Tensor) -> tf.Tensor:
-        rows = self._nearest(images)
-        found = self._features(images) * tf.gather(self._weights, rows)
-        score = tf.reduce_sum(found, -1) + tf.gather(self._offsets, rows)
+        rows = self._find_closest(images)
+        products = self._features(images) * tf.gather(self._weights, rows)
+        score = tf.reduce_sum(products, -1) + tf.gather(self._offsets, rows)
         return tf.stack([-score / 2, score / 2], -1)
 
-    def _nearest(self, images: tf.Tensor) -> tf.Tensor:
+    def _find_closest(self, images: tf.Tensor) -> tf.Tensor:
         points = tf.stop_gradient(images)
         # Few at a time: all differences at once would fill the memory.
-        far = tf.map_fn(
-            lambda centre: norms.length(points - centre, self._norm),
+        distances = tf.map_fn(
+            lambda centre: norms.compute_norm(points - centre, self._norm),
             self._centres.read_value(),
             fn_output_signature=tf.float32,
         )
-        return tf.argmin(far, 0)
+        return tf.argmin(distances, 0)
 
 
-def separated(
-    images: np.ndarray, epsilon: float, norm: str, most: int
-) -> np.ndarray:
+def select_separated(images: np.ndarray, epsilon: float, norm: str, max_images: int) -> np.ndarray:
     """Chooses images whose balls do not touch, the first first.
 
     Args:
       images: float32 [n, ...].
       epsilon: Radius of the balls.
       norm: Of the balls.
-      most: How many at most.
+      max_images: How many at most.
 
     Returns:
       int [m], indices.
     """
-    chosen: list[int] = []
+    selected: list[int] = []
     for index in range(len(images)):
-        apart = images[chosen] - images[index]
-        far = norms.length(tf.constant(apart), norm).numpy()
-        if not chosen or far.min() > 2.001 * epsilon:
-            chosen.append(index)
-        if len(chosen) == most:
+        differences = images[selected] - images[index]
+        distances = norms.compute_norm(tf.constant(differences), norm).numpy()
+        if not selected or distances.min() > 2.001 * epsilon:
+            selected.append(index)
+        if len(selected) == max_images:
             break
-    return np.array(chosen)
+    return np.array(selected)

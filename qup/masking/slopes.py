@@ -11,11 +11,11 @@ import tensorflow as tf
 from qup import compilation, gradients
 from qup.attacks import losses
 from qup.attacks.base import checks
-from qup.masking.case import Case
+from qup.masking.case import DiagnosisCase
 
 
-def slopes(
-    case: Case, loss: str, rows: slice = slice(None)
+def compute_loss_gradients(
+    case: DiagnosisCase, loss: str, rows: slice = slice(None)
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the loss and its input gradient, image by image.
 
@@ -28,26 +28,26 @@ def slopes(
       (values, gradients): float32 [n] and float32 [n, ...].
     """
     objective = losses.get(loss)
-    probabilities = case.answers.probabilities
+    probabilities = case.classifier_info.probabilities
 
     def build(call):
         @tf.function(autograph=False)
         def run(images, labels):
-            _, values, slope = gradients.through_logits(
-                checks.logits_of(call, probabilities),
+            _, values, gradient = gradients.differentiate_logits(
+                checks.convert_to_logits(call, probabilities),
                 lambda logits: objective(logits, labels),
                 images,
             )
-            return values, slope
+            return values, gradient
 
         return run
 
-    run = compilation.program(case.logits_fn, ("masking slopes", loss), build)
-    return case.batched(run, case.images[rows], case.labels[rows])
+    run = compilation.get_program(case.logits_fn, ("masking slopes", loss), build)
+    return case.run_batched(run, case.images[rows], case.labels[rows])
 
 
-def values(
-    case: Case, loss: str, images: np.ndarray, labels: np.ndarray
+def compute_losses(
+    case: DiagnosisCase, loss: str, images: np.ndarray, labels: np.ndarray
 ) -> np.ndarray:
     """Returns the loss of any images.
 
@@ -61,6 +61,6 @@ def values(
       float32 [m].
     """
     logits = case.predict(images)
-    if case.answers.probabilities:
+    if case.classifier_info.probabilities:
         logits = np.log(np.maximum(logits, np.finfo(np.float32).tiny))
     return losses.get(loss)(tf.constant(logits), tf.constant(labels)).numpy()

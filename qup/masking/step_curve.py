@@ -11,21 +11,21 @@ from itertools import pairwise
 import numpy as np
 
 from qup import errors, masking
-from qup.masking.breaking import accuracy, pgd
-from qup.masking.case import Case
-from qup.masking.comparison import Compared
-from qup.masking.finding import FLAGGED, PASSED, Finding
+from qup.masking.breaking import compute_robust_accuracy, run_pgd
+from qup.masking.case import DiagnosisCase
+from qup.masking.comparison import PairedComparison
+from qup.masking.finding import FLAGGED, PASSED, CheckResult
 
-STEPS = (1, 4, 10, 40, 100)
+STEP_COUNTS = (1, 4, 10, 40, 100)
 # A point is one image in a hundred, which another start may change; what
 # counts is larger, and beyond chance as well.
-POINTS = 1.0
+STEP_CURVE_POINTS = 1.0
 
 
 @masking.register
 def step_curve(
-    case: Case, *, steps: Sequence[int] = STEPS, loss: str = "cross_entropy"
-) -> Finding:
+    case: DiagnosisCase, *, steps: Sequence[int] = STEP_COUNTS, loss: str = "cross_entropy"
+) -> CheckResult:
     """Attacks by PGD with more and more steps.
 
     More steps of an attack that can see only help; where they stop helping,
@@ -33,7 +33,7 @@ def step_curve(
     long, start at random, and the first adversarial point is kept.
 
     Args:
-      case: What is examined, see `Case`.
+      case: What is examined, see `DiagnosisCase`.
       steps: Numbers of steps, rising, at least two.
       loss: What PGD climbs, see `attacks.losses`.
 
@@ -48,41 +48,40 @@ def step_curve(
 
     Reference: Carlini et al. 2019, arXiv 1902.06705.
     """
-    rising = all(one < other for one, other in pairwise(steps))
-    if len(steps) < 2 or not rising:
+    is_rising = all(one < other for one, other in pairwise(steps))
+    if len(steps) < 2 or not is_rising:
         raise errors.InputError(
-            "steps must be at least two rising numbers, such as (10, 40, "
-            f"100); got {steps!r}."
+            f"steps must be at least two rising numbers, such as (10, 40, 100); got {steps!r}."
         )
-    broken = [pgd(case, int(count), loss=loss) for count in steps]
-    curve = [accuracy(hits) for hits in broken]
-    changes = [Compared.of(*pair) for pair in pairwise(broken)]
-    rises = [Compared.of(after, before).clearly(POINTS)
-             for before, after in pairwise(broken)]  # fmt: skip
-    falling = changes[-1].clearly(POINTS)
-    words = (
-        f"Robust accuracy {_listed(curve)} % after {_listed(steps)} PGD steps."
+    success_masks = [run_pgd(case, int(count), loss=loss) for count in steps]
+    curve = [compute_robust_accuracy(success) for success in success_masks]
+    comparisons = [PairedComparison.from_success(*pair) for pair in pairwise(success_masks)]
+    rises = [
+        PairedComparison.from_success(after, before).is_second_stronger(STEP_CURVE_POINTS)
+        for before, after in pairwise(success_masks)
+    ]
+    is_falling = comparisons[-1].is_second_stronger(STEP_CURVE_POINTS)
+    message = (
+        f"Robust accuracy {_format_numbers(curve)} % after {_format_numbers(steps)} PGD steps."
     )
     if any(rises):
-        words += (
-            " It rises with the steps, which an attack that follows a useful "
-            "gradient does not do."
+        message += (
+            " It rises with the steps, which an attack that follows a useful gradient does not do."
         )
-    elif falling:
-        words += (
-            f" It still falls by {changes[-1].stronger:.1f} points at the "
+    elif is_falling:
+        message += (
+            f" It still falls by {comparisons[-1].accuracy_drop:.1f} points at the "
             "last: take more steps before believing the number."
         )
-    return Finding(
+    return CheckResult(
         "step_curve",
-        {f"robust_accuracy_{count}": percent
-         for count, percent in zip(steps, curve, strict=True)},
-        FLAGGED if any(rises) or falling else PASSED,
-        words,
+        {f"robust_accuracy_{count}": percent for count, percent in zip(steps, curve, strict=True)},
+        FLAGGED if any(rises) or is_falling else PASSED,
+        message,
         len(case.labels),
         {"steps": np.asarray(steps), "robust_accuracy": np.asarray(curve)},
-    )  # fmt: skip
+    )
 
 
-def _listed(numbers: Sequence[float]) -> str:
+def _format_numbers(numbers: Sequence[float]) -> str:
     return ", ".join(f"{number:.3g}" for number in numbers)

@@ -12,18 +12,18 @@ import numpy as np
 from qup import attacks, masking
 from qup.masking.breaking import (
     DEFAULT_STEPS,
-    accuracy,
-    step_size,
-    white_box,
+    compute_robust_accuracy,
+    compute_step_size,
+    run_white_box,
 )
-from qup.masking.case import Case
-from qup.masking.comparison import Compared
-from qup.masking.finding import FLAGGED, PASSED, Finding, unchecked
+from qup.masking.case import DiagnosisCase
+from qup.masking.comparison import PairedComparison
+from qup.masking.finding import FLAGGED, PASSED, CheckResult, build_unchecked_result
 from qup.types import LogitsFn
 
 
 @masking.register
-def transfer(case: Case, *, source: LogitsFn | None = None) -> Finding:
+def transfer(case: DiagnosisCase, *, source: LogitsFn | None = None) -> CheckResult:
     """Attacks another classifier, and shows its images to this one.
 
     What breaks another classifier says nothing of this one's gradient.
@@ -32,7 +32,7 @@ def transfer(case: Case, *, source: LogitsFn | None = None) -> Finding:
     does not underflow, to the last step, whether it is misled or not.
 
     Args:
-      case: What is examined, see `Case`; L-inf or L2.
+      case: What is examined, see `DiagnosisCase`; L-inf or L2.
       source: The other classifier, of the same images and classes, such as
         the plain one of a pair; None leaves the check undone.
 
@@ -49,51 +49,62 @@ def transfer(case: Case, *, source: LogitsFn | None = None) -> Finding:
     arXiv 1902.06705.
     """
     if source is None:
-        return unchecked(
+        return build_unchecked_result(
             "transfer",
-            "No other classifier was given to attack in its place "
-            "(source=...).",
+            "No other classifier was given to attack in its place (source=...).",
             len(case.labels),
         )
-    white = white_box(case)
-    moved = ~case.hits(_attacked(case, source)) | ~case.right
-    compared = Compared.of(white, moved)
+    white_box_success = run_white_box(case)
+    transfer_success = (
+        ~case.compute_correct_mask(_attack_source(case, source)) | ~case.clean_correct
+    )
+    comparison = PairedComparison.from_success(white_box_success, transfer_success)
     values = {
-        "robust_accuracy_white_box": accuracy(white),
-        "robust_accuracy_transfer": accuracy(moved),
-        "only_transfer": compared.only_second,
-        "only_white_box": compared.only_first,
+        "robust_accuracy_white_box": compute_robust_accuracy(white_box_success),
+        "robust_accuracy_transfer": compute_robust_accuracy(transfer_success),
+        "only_transfer": comparison.only_second,
+        "only_white_box": comparison.only_first,
     }
-    words = (
+    message = (
         f"Robust accuracy {values['robust_accuracy_white_box']:.1f} % by the "
         f"white-box attack, {values['robust_accuracy_transfer']:.1f} % on "
         "images attacked on the other classifier; these alone break "
-        f"{compared.only_second} of {compared.n}."
+        f"{comparison.only_second} of {comparison.n}."
     )
-    if compared.missed:
-        words += (
+    if comparison.first_misses_images:
+        message += (
             " Its own gradient leads the attack past adversarial images "
             "that exist: robustness is overestimated."
         )
-    return Finding(
-        "transfer", values, FLAGGED if compared.missed else PASSED, words,
-        compared.n,
-    )  # fmt: skip
+    return CheckResult(
+        "transfer",
+        values,
+        FLAGGED if comparison.first_misses_images else PASSED,
+        message,
+        comparison.n,
+    )
 
 
-def _attacked(case: Case, source: LogitsFn) -> np.ndarray:
+def _attack_source(case: DiagnosisCase, source: LogitsFn) -> np.ndarray:
     """Returns images that PGD moved on the source: float32 [n, ...]."""
     attack = attacks.get("pgd")
 
     def run(images, labels, ids):
-        moved = attack(
-            source, images, labels, ids=ids, epsilon=case.epsilon,
-            norm=case.norm, bounds=case.bounds, seed=case.seed,
+        perturbed = attack(
+            source,
+            images,
+            labels,
+            ids=ids,
+            epsilon=case.epsilon,
+            norm=case.norm,
+            bounds=case.bounds,
+            seed=case.seed,
             num_steps=DEFAULT_STEPS,
-            step_size=step_size(case.epsilon, DEFAULT_STEPS),
-            random_start=True, loss="log_odds",
-        )  # fmt: skip
-        return (moved,)
+            step_size=compute_step_size(case.epsilon, DEFAULT_STEPS),
+            random_start=True,
+            loss="log_odds",
+        )
+        return (perturbed,)
 
     ids = np.arange(len(case.labels))
-    return case.batched(run, case.images, case.labels, ids)[0]
+    return case.run_batched(run, case.images, case.labels, ids)[0]

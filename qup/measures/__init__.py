@@ -6,6 +6,6 @@ result.untargeted  # float64 [n], estimated distances to the boundary
 ```
 """
 
-from qup.measures.clever import Clever, clever
+from qup.measures.clever import CleverResult, clever
 
-__all__ = ("Clever", "clever")
+__all__ = ("CleverResult", "clever")

@@ -20,13 +20,13 @@ from qup.measures import checks, slopes, weibull
 from qup.types import Bounds, LogitsFn
 
 # Samples that differ less, relative to the largest, count as equal.
-_EQUAL = 1e-6
+_EQUAL_RTOL = 1e-6
 # A fit of a lower Kolmogorov-Smirnov p-value is not believed.
-_LEAST_P = 1e-3
+_MIN_P_VALUE = 1e-3
 
 
 @dataclasses.dataclass(frozen=True)
-class Clever:
+class CleverResult:
     """The scores of n images against k classes each.
 
     Attributes:
@@ -69,7 +69,7 @@ def clever(
     ids=None,
     seed: int = 0,
     xla: str = "auto",
-) -> Clever:
+) -> CleverResult:
     """Estimates how far each image is from the boundaries of its class.
 
     An image takes one forward call, and num_batches * num_samples gradient
@@ -97,26 +97,26 @@ def clever(
 
     Reference: Weng et al. 2018, arXiv 1801.10578, Algorithm 1.
     """
-    ball = checks.checked_ball(norm, radius, bounds, seed)
-    sizes = slopes.Sizes(num_batches, num_samples, batch_size)
+    ball = checks.build_ball(norm, radius, bounds, seed)
+    sizes = slopes.SampleSizes(num_batches, num_samples, batch_size)
     checks.check_sizes(sizes)
-    images, labels, ids = checks.checked_examples(images, labels, ids, ball)
-    logits = _logits(logits_fn, images, batch_size)
-    targets = checks.checked_targets(targets, labels, logits.shape[1])
-    given = slopes.Given(images, labels, targets, ids)
-    maxima = slopes.largest(logits_fn, given, ball, sizes, xla)
-    gaps = slopes.gaps(logits, labels, targets).numpy()
-    return _result(targets, gaps, maxima, num_samples, ball.radius)
+    images, labels, ids = checks.check_examples(images, labels, ids, ball)
+    logits = _predict_logits(logits_fn, images, batch_size)
+    targets = checks.check_targets(targets, labels, logits.shape[1])
+    examples = slopes.TargetedExamples(images, labels, targets, ids)
+    maxima = slopes.compute_max_gradients(logits_fn, examples, ball, sizes, xla)
+    gaps = slopes.compute_logit_gaps(logits, labels, targets).numpy()
+    return _build_clever_result(targets, gaps, maxima, num_samples, ball.radius)
 
 
-def _logits(logits_fn: LogitsFn, images, batch_size: int) -> np.ndarray:
+def _predict_logits(logits_fn: LogitsFn, images, batch_size: int) -> np.ndarray:
     starts = range(0, len(images), batch_size)
-    parts = [images[start : start + batch_size] for start in starts]
+    batches = [images[start : start + batch_size] for start in starts]
     predict = compilation.predict
-    return np.concatenate([predict(logits_fn, part).numpy() for part in parts])
+    return np.concatenate([predict(logits_fn, batch).numpy() for batch in batches])
 
 
-def _result(targets, gaps, maxima, num_samples: int, radius: float) -> Clever:
+def _build_clever_result(targets, gaps, maxima, num_samples: int, radius: float) -> CleverResult:
     """Returns the scores.
 
     Args:
@@ -126,18 +126,16 @@ def _result(targets, gaps, maxima, num_samples: int, radius: float) -> Clever:
       num_samples: Samples a maximum.
       radius: The largest score.
     """
-    fits = [
-        _lipschitz(row[:, k]) for row in maxima for k in range(row.shape[1])
-    ]
+    fits = [_estimate_lipschitz(row[:, k]) for row in maxima for k in range(row.shape[1])]
     lipschitz, fitted, p_values = (
         np.reshape(column, targets.shape) for column in zip(*fits, strict=True)
     )
     # min((z_label - z_target) / L, radius), 0 where misclassified
-    far = np.full(targets.shape, np.inf)
-    np.divide(gaps, lipschitz, out=far, where=lipschitz > 0)
-    return Clever(
+    distances = np.full(targets.shape, np.inf)
+    np.divide(gaps, lipschitz, out=distances, where=lipschitz > 0)
+    return CleverResult(
         targets=targets,
-        scores=np.where(gaps > 0, np.minimum(far, radius), 0.0),
+        scores=np.where(gaps > 0, np.minimum(distances, radius), 0.0),
         lipschitz=lipschitz,
         fitted=fitted,
         p_values=p_values,
@@ -145,11 +143,11 @@ def _result(targets, gaps, maxima, num_samples: int, radius: float) -> Clever:
     )
 
 
-def _lipschitz(sample: np.ndarray) -> tuple[float, bool, float]:
+def _estimate_lipschitz(sample: np.ndarray) -> tuple[float, bool, float]:
     """Returns L, whether it is a fit's, and the fit's p-value."""
-    top = float(sample.max())
-    if np.ptp(sample) <= _EQUAL * top:
-        return top, False, np.nan
-    end, p_value = weibull.end_point(sample)
-    good = p_value >= _LEAST_P
-    return (end if good else top), good, p_value
+    largest = float(sample.max())
+    if np.ptp(sample) <= _EQUAL_RTOL * largest:
+        return largest, False, np.nan
+    end, p_value = weibull.fit_reverse_weibull(sample)
+    is_good_fit = p_value >= _MIN_P_VALUE
+    return (end if is_good_fit else largest), is_good_fit, p_value

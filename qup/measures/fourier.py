@@ -22,7 +22,7 @@ from qup.measures import spectrum
 from qup.types import Batch, Bounds, LogitsFn
 
 
-class Sensitivity(NamedTuple):
+class SensitivityMap(NamedTuple):
     """Errors under every basis vector.
 
     Attributes:
@@ -32,17 +32,17 @@ class Sensitivity(NamedTuple):
       per_image: float64 [n, vectors], 1 where misclassified.
       frequencies: int64 [vectors, 2], cycles per image down and across, of
         each pair of opposite frequencies one.
-      wrong: float64 [n], 1 where misclassified as it is.
+      incorrect: float64 [n], 1 where misclassified as it is.
     """
 
     error: np.ndarray
     clean: float
     per_image: np.ndarray
     frequencies: np.ndarray
-    wrong: np.ndarray
+    incorrect: np.ndarray
 
 
-def basis(shape: tuple[int, int], row: int, column: int) -> np.ndarray:
+def compute_basis_vector(shape: tuple[int, int], row: int, column: int) -> np.ndarray:
     """Returns the real basis vector of a frequency, of L2 norm 1.
 
     A cosine; its transform is 0 but at (row, column) and its opposite.
@@ -60,30 +60,30 @@ def basis(shape: tuple[int, int], row: int, column: int) -> np.ndarray:
     return (wave / np.linalg.norm(wave)).astype(np.float32)
 
 
-def half(shape: tuple[int, int], reach: int | None = None) -> np.ndarray:
+def list_half_frequencies(shape: tuple[int, int], reach: int | None = None) -> np.ndarray:
     """Returns one of every two opposite frequencies, int64 [vectors, 2].
 
     Args:
       shape: (height, width).
       reach: The most cycles per image along either axis; None for all.
     """
-    rows, columns = spectrum.frequencies(shape)
+    rows, columns = spectrum.compute_frequencies(shape)
     rows, columns = np.broadcast_arrays(rows, columns)
-    own = rows * max(shape) ** 2 + columns
-    opposite = _wrapped(-rows, shape[0]) * max(shape) ** 2
-    opposite = opposite + _wrapped(-columns, shape[1])
-    kept = own >= opposite
+    index = rows * max(shape) ** 2 + columns
+    opposite_index = _wrap_frequency(-rows, shape[0]) * max(shape) ** 2
+    opposite_index = opposite_index + _wrap_frequency(-columns, shape[1])
+    selected = index >= opposite_index
     if reach is not None:
-        kept &= np.maximum(np.abs(rows), np.abs(columns)) <= reach
-    return np.stack([rows[kept], columns[kept]], 1)
+        selected &= np.maximum(np.abs(rows), np.abs(columns)) <= reach
+    return np.stack([rows[selected], columns[selected]], 1)
 
 
-def _wrapped(frequency: np.ndarray, size: int) -> np.ndarray:
+def _wrap_frequency(frequency: np.ndarray, size: int) -> np.ndarray:
     """Returns the alias in -(size // 2), ..., (size - 1) // 2."""
     return (frequency + size // 2) % size - size // 2
 
 
-def sensitivity(
+def compute_sensitivity(
     logits_fn: LogitsFn,
     batches: Iterable[Batch],
     *,
@@ -91,7 +91,7 @@ def sensitivity(
     reach: int | None = None,
     bounds: Bounds = (0.0, 1.0),
     seed: int = 0,
-) -> Sensitivity:
+) -> SensitivityMap:
     """Counts a classifier's errors under every Fourier basis vector.
 
     Args:
@@ -109,30 +109,32 @@ def sensitivity(
     """
     errors.check_number("norm", norm, above=0)
     if reach is not None:
-        errors.check_number("reach", reach, least=0)
-    run = compilation.program(
-        logits_fn, ("fourier", bounds), lambda call: _build(call, bounds)
+        errors.check_number("reach", reach, at_least=0)
+    run = compilation.get_program(
+        logits_fn, ("fourier", bounds), lambda call: _build_error_fn(call, bounds)
     )
-    wrong, moved, places = [], [], None
+    clean_errors, perturbed_errors, frequencies = [], [], None
     for batch in batches:
         shape = tuple(batch["image"].shape[1:3])
-        places = half(shape, reach)
+        frequencies = list_half_frequencies(shape, reach)
         rows = batch["weight"].numpy() > 0
-        still = tf.zeros((*shape, 1))
-        wrong.append(run(batch, still, seed, 0).numpy()[rows])
+        no_wave = tf.zeros((*shape, 1))
+        clean_errors.append(run(batch, no_wave, seed, 0).numpy()[rows])
         columns = []
-        for number, (row, column) in enumerate(places):
-            wave = tf.constant(norm * basis(shape, row, column)[..., None])
+        for number, (row, column) in enumerate(frequencies):
+            wave = tf.constant(norm * compute_basis_vector(shape, row, column)[..., None])
             columns.append(run(batch, wave, seed, number).numpy()[rows])
-        moved.append(np.stack(columns, 1))
-    return _told(shape, places, np.concatenate(wrong), np.concatenate(moved))
+        perturbed_errors.append(np.stack(columns, 1))
+    return _build_sensitivity_map(
+        shape, frequencies, np.concatenate(clean_errors), np.concatenate(perturbed_errors)
+    )
 
 
-def _build(call: LogitsFn, bounds: Bounds) -> Callable:
+def _build_error_fn(call: LogitsFn, bounds: Bounds) -> Callable:
     @tf.function(autograph=False, reduce_retracing=True)
     def run(batch, wave, seed, number):
         images = batch["image"]
-        keys = draws.keys(seed, batch["id"], number)
+        keys = draws.make_keys(seed, batch["id"], number)
         signs = draws.signs(keys, (1, 1, images.shape[-1]))
         points = images + signs * wave
         if bounds is not None:
@@ -140,23 +142,25 @@ def _build(call: LogitsFn, bounds: Bounds) -> Callable:
         classes = tf.argmax(call(points), -1, tf.int32)
         return tf.cast(classes != batch["label"], tf.float64)
 
-    def with_tensors(batch, wave, seed, number):
+    def run_with_tensors(batch, wave, seed, number):
         return run(batch, wave, tf.constant(seed), tf.constant(number))
 
-    return with_tensors
+    return run_with_tensors
 
 
-def _told(
-    shape: tuple[int, int], places: np.ndarray, wrong: np.ndarray,
-    moved: np.ndarray,
-) -> Sensitivity:  # fmt: skip
+def _build_sensitivity_map(
+    shape: tuple[int, int],
+    frequencies: np.ndarray,
+    clean_errors: np.ndarray,
+    perturbed_errors: np.ndarray,
+) -> SensitivityMap:
     error = np.full(shape, np.nan)
-    for (row, column), value in zip(places, moved.mean(0), strict=True):
+    for (row, column), value in zip(frequencies, perturbed_errors.mean(0), strict=True):
         for sign in (1, -1):
-            at = (
-                _wrapped(sign * row, shape[0]) + shape[0] // 2,
-                _wrapped(sign * column, shape[1]) + shape[1] // 2,
+            position = (
+                _wrap_frequency(sign * row, shape[0]) + shape[0] // 2,
+                _wrap_frequency(sign * column, shape[1]) + shape[1] // 2,
             )
-            error[at] = 100.0 * value
-    clean = 100.0 * float(wrong.mean())
-    return Sensitivity(error, clean, moved, places, wrong)
+            error[position] = 100.0 * value
+    clean = 100.0 * float(clean_errors.mean())
+    return SensitivityMap(error, clean, perturbed_errors, frequencies, clean_errors)

@@ -15,10 +15,10 @@ from qup import compilation, draws, errors, gradients, norms
 from qup.types import Bounds, LogitsFn
 
 # The norm of a gradient that goes with a norm of a perturbation.
-DUAL = {"l2": "l2", "linf": "l1", "l1": "linf"}
+DUAL_NORM = {"l2": "l2", "linf": "l1", "l1": "linf"}
 
 
-class Given(NamedTuple):
+class TargetedExamples(NamedTuple):
     """Images and the differences of logits that are looked at.
 
     Attributes:
@@ -34,7 +34,7 @@ class Given(NamedTuple):
     ids: np.ndarray
 
 
-class Ball(NamedTuple):
+class SampleBall(NamedTuple):
     """Where samples are drawn.
 
     Attributes:
@@ -50,7 +50,7 @@ class Ball(NamedTuple):
     seed: int
 
 
-class Sizes(NamedTuple):
+class SampleSizes(NamedTuple):
     """How much is drawn.
 
     Attributes:
@@ -64,7 +64,7 @@ class Sizes(NamedTuple):
     batch_size: int
 
 
-def gaps(logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+def compute_logit_gaps(logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
     """Returns z_label - z_target: float32 [rows, k].
 
     Args:
@@ -72,12 +72,12 @@ def gaps(logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
       labels: int32 [rows].
       targets: int32 [rows, k].
     """
-    own = tf.gather(logits, labels[:, None], batch_dims=1)
-    return own - tf.gather(logits, targets, batch_dims=1)
+    label_logits = tf.gather(logits, labels[:, None], batch_dims=1)
+    return label_logits - tf.gather(logits, targets, batch_dims=1)
 
 
-def largest(
-    logits_fn: LogitsFn, given: Given, ball: Ball, sizes: Sizes, xla: str
+def compute_max_gradients(
+    logits_fn: LogitsFn, examples: TargetedExamples, ball: SampleBall, sizes: SampleSizes, xla: str
 ) -> np.ndarray:
     """Returns the largest gradient norm of each batch of samples.
 
@@ -85,7 +85,7 @@ def largest(
 
     Args:
       logits_fn: The classifier.
-      given: The images.
+      examples: The images.
       ball: Where samples are drawn.
       sizes: How many.
       xla: "auto", "on" or "off".
@@ -96,52 +96,51 @@ def largest(
     Raises:
       InputError: The classifier has no gradient, or one that is not finite.
     """
-    run = compilation.program(
+    run = compilation.get_program(
         logits_fn,
         ("slopes", ball.norm, ball.bounds, xla),
-        lambda call: _build(call, ball.norm, ball.bounds, xla),
+        lambda call: _build_gradient_norm_fn(call, ball.norm, ball.bounds, xla),
     )
     num_batches, num_samples, batch_size = sizes
-    each, (count, classes) = num_batches * num_samples, given.targets.shape
-    columns = [tf.constant(column) for column in given]
+    samples_per_image, (count, classes) = num_batches * num_samples, examples.targets.shape
+    columns = [tf.constant(column) for column in examples]
     radius = tf.constant(ball.radius, tf.float32)
     seed = tf.constant(ball.seed, tf.int64)
-    found = np.zeros((count * num_batches, classes))
-    for start in range(0, count * each, batch_size):
+    maxima = np.zeros((count * num_batches, classes))
+    for start in range(0, count * samples_per_image, batch_size):
         # What is too much repeats the last sample.
-        place = np.arange(start, start + batch_size)
-        place = np.minimum(place, count * each - 1)
-        row, number = np.divmod(place, each)
-        rows = Given(*(tf.gather(column, row) for column in columns))
-        lengths = run(rows, number, radius, seed).numpy()
-        np.maximum.at(found, place // num_samples, lengths)
-    if not np.isfinite(found).all():
+        sample_indices = np.arange(start, start + batch_size)
+        sample_indices = np.minimum(sample_indices, count * samples_per_image - 1)
+        row, number = np.divmod(sample_indices, samples_per_image)
+        batch = TargetedExamples(*(tf.gather(column, row) for column in columns))
+        gradient_norms = run(batch, number, radius, seed).numpy()
+        np.maximum.at(maxima, sample_indices // num_samples, gradient_norms)
+    if not np.isfinite(maxima).all():
         raise errors.InputError(
             "The classifier's gradient is NaN or infinite near an image. "
             "Look at its layers, or choose a smaller radius."
         )
-    return found.reshape(count, num_batches, classes)
+    return maxima.reshape(count, num_batches, classes)
 
 
-def _build(call: LogitsFn, norm: str, bounds: Bounds, xla: str) -> Callable:
+def _build_gradient_norm_fn(call: LogitsFn, norm: str, bounds: Bounds, xla: str) -> Callable:
     @tf.function(autograph=False, jit_compile=compilation.use_xla(xla))
-    def run(given, number, radius, seed):
-        images, labels, targets, ids = given
-        keys = draws.keys(seed, ids, number)
+    def run(examples, number, radius, seed):
+        images, labels, targets, ids = examples
+        keys = draws.make_keys(seed, ids, number)
         points = images + norms.sample(images, radius, norm, keys)
         if bounds is not None:
             points = tf.clip_by_value(points, *bounds)
         # One pass forward, and one backward for each target.
-        _, slopes = gradients.class_jacobian(
-            call, lambda logits: gaps(logits, labels, targets), points
+        _, jacobian = gradients.compute_class_jacobian(
+            call, lambda logits: compute_logit_gaps(logits, labels, targets), points
         )
-        if slopes is None:
+        if jacobian is None:
             raise errors.InputError(
-                "The classifier gives no gradient by its input; CLEVER is "
-                "made of gradients."
+                "The classifier gives no gradient by its input; CLEVER is made of gradients."
             )
-        rows, classes = slopes.shape[:2]
-        flat = tf.reshape(slopes, (rows * classes, -1))
-        return tf.reshape(norms.length(flat, DUAL[norm]), (rows, classes))
+        rows, classes = jacobian.shape[:2]
+        flat = tf.reshape(jacobian, (rows * classes, -1))
+        return tf.reshape(norms.compute_norm(flat, DUAL_NORM[norm]), (rows, classes))
 
     return run

@@ -21,12 +21,12 @@ names = _registry.names
 get = _registry.get
 
 
-def recipe(name: str) -> Recipe:
+def get_recipe(name: str) -> Recipe:
     """Returns how the paper, or its source, trains the model `name`."""
     return _registry.traits(name)["recipe"]
 
 
-def scaled(channels: int, width: float) -> int:
+def scale_channels(channels: int, width: float) -> int:
     """Returns `channels` times `width`, rounded half up, at least 1.
 
     Raises:
@@ -36,8 +36,8 @@ def scaled(channels: int, width: float) -> int:
     return max(1, math.floor(channels * width + 0.5))
 
 
-def image_input(
-    info: DatasetInfo, *, mean: float = 0.0, std: float = 1.0, least: int = 1
+def build_input(
+    info: DatasetInfo, *, mean: float = 0.0, std: float = 1.0, min_size: int = 1
 ) -> tuple[Any, Any]:
     """Returns a classifier's input and the normalised images behind it.
 
@@ -45,7 +45,7 @@ def image_input(
       info: The dataset; its `image_shape` is the input's.
       mean: Taken off every pixel, in units of [0, 1].
       std: Divides what is left, in the same units.
-      least: Fewest pixels a side that the network's poolings leave any of.
+      min_size: Fewest pixels a side that the network's poolings leave any of.
 
     Returns:
       (input, images): Keras tensors, [batch, height, width, channels]; the
@@ -55,9 +55,9 @@ def image_input(
       InputError: The images are too small, or `mean` or `std` is no
         finite number, or `std` is not positive.
     """
-    if min(info.image_shape[:2]) < least:
+    if min(info.image_shape[:2]) < min_size:
         raise errors.InputError(
-            f"This model needs images of at least {least}x{least} pixels; "
+            f"This model needs images of at least {min_size}x{min_size} pixels; "
             f"those of {info.name!r} have the shape {info.image_shape}. "
             "Enlarge them or take resnet, which has no least size."
         )
@@ -73,9 +73,7 @@ def image_input(
     return image, keras.layers.Rescaling(1 / std, -mean / std)(image)
 
 
-def build(
-    name: str, info: DatasetInfo, *, seed: int = 0, **options: Any
-) -> keras.Model:
+def build(name: str, info: DatasetInfo, *, seed: int = 0, **options: Any) -> keras.Model:
     """Builds an untrained classifier.
 
     Args:
@@ -95,6 +93,6 @@ def build(
     known = list(inspect.signature(function).parameters)[1:]
     for option in options:
         if option not in known:
-            raise errors.unknown(f"option of {name}", option, known)
+            raise errors.make_unknown_error(f"option of {name}", option, known)
     keras.utils.set_random_seed(seed)
     return function(info, **options)

@@ -20,30 +20,24 @@ classifier = models.build("convnet", data.info)
 import keras
 from keras import layers
 
-from qup.models import image_input, register, scaled
+from qup.models import build_input, register, scale_channels
 from qup.types import DatasetInfo, Recipe
 
 
-def _padding(size: int, enough: int) -> str:
-    """Returns "valid" where `size` pixels are `enough`, else "same"."""
-    return "valid" if size >= enough else "same"
+def _choose_padding(size: int, min_size: int) -> str:
+    """Returns "valid" where `size` pixels are `min_size`, else "same"."""
+    return "valid" if size >= min_size else "same"
 
 
 def _convolve(images, channels: int, padding: str):
     """Returns the images after a 5x5 convolution, ReLU and 2x2 pooling."""
-    images = layers.Conv2D(channels, 5, padding=padding, activation="relu")(
-        images
-    )
+    images = layers.Conv2D(channels, 5, padding=padding, activation="relu")(images)
     return layers.MaxPooling2D(2)(images)
 
 
 @register(recipe=Recipe(optimizer="adam", learning_rate=1e-3, batch_size=128))
 def convnet(
-    info: DatasetInfo,
-    *,
-    width: float = 1.0,
-    mean: float = 0.0,
-    std: float = 1.0,
+    info: DatasetInfo, *, width: float = 1.0, mean: float = 0.0, std: float = 1.0
 ) -> keras.Model:
     """Returns LeNet-5: two convolutions of 5x5, three dense layers.
 
@@ -69,12 +63,12 @@ def convnet(
       LeCun, Bottou, Bengio and Haffner 1998, "Gradient-based learning
       applied to document recognition".
     """
-    image, x = image_input(info, mean=mean, std=std, least=4)
+    image, x = build_input(info, mean=mean, std=std, min_size=4)
     side = min(info.image_shape[:2])
-    x = _convolve(x, scaled(6, width), _padding(side, enough=32))
-    x = _convolve(x, scaled(16, width), _padding(side, enough=28))
+    x = _convolve(x, scale_channels(6, width), _choose_padding(side, min_size=32))
+    x = _convolve(x, scale_channels(16, width), _choose_padding(side, min_size=28))
     x = layers.Flatten()(x)
-    x = layers.Dense(scaled(120, width), activation="relu")(x)
-    x = layers.Dense(scaled(84, width), activation="relu")(x)
+    x = layers.Dense(scale_channels(120, width), activation="relu")(x)
+    x = layers.Dense(scale_channels(84, width), activation="relu")(x)
     logits = layers.Dense(info.num_classes, dtype="float32", name="logits")(x)
     return keras.Model(image, logits, name="convnet")

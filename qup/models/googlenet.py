@@ -19,16 +19,13 @@ classifier = models.build("googlenet", data.info, width=0.25)
 import keras
 from keras import layers
 
-from qup.models import image_input, register, scaled
+from qup.models import build_input, register, scale_channels
 from qup.types import DatasetInfo, Recipe
 
 # Channels of a block's four branches: 1x1; 3x3, after a 1x1; 5x5 as two 3x3,
 # after a 1x1; 1x1 after pooling. A block a row, a stage between poolings.
 _STAGES = (
-    (
-        (64, (96, 128), (16, 32), 32),
-        (128, (128, 192), (32, 96), 64),
-    ),
+    ((64, (96, 128), (16, 32), 32), (128, (128, 192), (32, 96), 64)),
     (
         (192, (96, 208), (16, 48), 64),
         (160, (112, 224), (24, 64), 64),
@@ -36,26 +33,20 @@ _STAGES = (
         (112, (144, 288), (32, 64), 64),
         (256, (160, 320), (32, 128), 128),
     ),
-    (
-        (256, (160, 320), (32, 128), 128),
-        (384, (192, 384), (48, 128), 128),
-    ),
+    ((256, (160, 320), (32, 128), 128), (384, (192, 384), (48, 128), 128)),
 )
 
 
 def _convolve(x, channels: int, size: int, width: float):
     """Returns a convolution with bias, batch normalisation and ReLU."""
     x = layers.Conv2D(
-        scaled(channels, width),
-        size,
-        padding="same",
-        kernel_initializer="he_normal",
+        scale_channels(channels, width), size, padding="same", kernel_initializer="he_normal"
     )(x)
     x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(x)
     return layers.ReLU()(x)
 
 
-def _inception(x, block: tuple, width: float):
+def _apply_inception(x, block: tuple, width: float):
     """Returns one Inception block, its four branches side by side."""
     single, (reduce3, out3), (reduce5, out5), pooled = block
     branch3 = _convolve(x, reduce3, 1, width)
@@ -74,11 +65,7 @@ def _inception(x, block: tuple, width: float):
 
 @register(recipe=Recipe(optimizer="adam", learning_rate=1e-3, batch_size=128))
 def googlenet(
-    info: DatasetInfo,
-    *,
-    width: float = 1.0,
-    mean: float = 0.5,
-    std: float = 0.5,
+    info: DatasetInfo, *, width: float = 1.0, mean: float = 0.5, std: float = 0.5
 ) -> keras.Model:
     """Returns GoogLeNet with a 3x3 first convolution and no side outputs.
 
@@ -103,13 +90,13 @@ def googlenet(
       Szegedy et al. 2015, "Going deeper with convolutions", arXiv
       1409.4842.
     """
-    image, x = image_input(info, mean=mean, std=std)
+    image, x = build_input(info, mean=mean, std=std)
     x = _convolve(x, 192, 3, width)
     for stage, blocks in enumerate(_STAGES):
         if stage > 0:
             x = layers.MaxPooling2D(3, 2, padding="same")(x)
         for block in blocks:
-            x = _inception(x, block, width)
+            x = _apply_inception(x, block, width)
     x = layers.GlobalAveragePooling2D()(x)
     logits = layers.Dense(info.num_classes, dtype="float32", name="logits")(x)
     return keras.Model(image, logits, name="googlenet")

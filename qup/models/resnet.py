@@ -24,7 +24,7 @@ import keras
 from keras import layers
 
 from qup import errors
-from qup.models import image_input, register, scaled
+from qup.models import build_input, register, scale_channels
 from qup.types import DatasetInfo, Recipe
 
 # Depths 6n + 2 of three stages of n blocks, 16 to 64 channels.
@@ -49,14 +49,14 @@ def _convolve(x, channels: int, size: int = 3, stride: int = 1):
     return layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(x)
 
 
-def _project(x, channels: int, stride: int):
+def _project_shortcut(x, channels: int, stride: int):
     """Returns the shortcut as a 1x1 convolution where the shape changes."""
     if stride == 1 and x.shape[-1] == channels:
         return x
     return _convolve(x, channels, size=1, stride=stride)
 
 
-def _pad(x, channels: int, stride: int):
+def _pad_shortcut(x, channels: int, stride: int):
     """Returns the shortcut without parameters: fewer pixels, zero channels."""
     if stride > 1:
         x = layers.MaxPooling2D(1, stride, padding="same")(x)
@@ -68,40 +68,33 @@ def _pad(x, channels: int, stride: int):
     return x
 
 
-def _block(x, channels: int, stride: int, shortcut: Callable):
+def _apply_block(x, channels: int, stride: int, shortcut: Callable):
     """Returns relu(F(x) + shortcut(x)), F being two convolutions."""
     residual = layers.ReLU()(_convolve(x, channels, stride=stride))
     residual = _convolve(residual, channels)
-    return layers.ReLU()(
-        layers.Add()([residual, shortcut(x, channels, stride)])
-    )
+    return layers.ReLU()(layers.Add()([residual, shortcut(x, channels, stride)]))
 
 
-def _layout(depth: int) -> tuple[tuple[int, ...], int, Callable]:
+def _get_layout(depth: int) -> tuple[tuple[int, ...], int, Callable]:
     """Returns (channels of each stage, blocks a stage, shortcut).
 
     Raises:
       InputError: Not a known depth.
     """
     if depth not in _DEPTHS:
-        nearest = min(_DEPTHS, key=lambda known: abs(known - depth))
+        closest = min(_DEPTHS, key=lambda known: abs(known - depth))
         raise errors.InputError(
-            f"resnet has no depth {depth}. Did you mean {nearest}? Known: "
+            f"resnet has no depth {depth}. Did you mean {closest}? Known: "
             f"{', '.join(map(str, _DEPTHS))}."
         )
     if depth in _NARROW:
-        return (16, 32, 64), (depth - 2) // 6, _pad
-    return (64, 128, 256, 512), 2, _project
+        return (16, 32, 64), (depth - 2) // 6, _pad_shortcut
+    return (64, 128, 256, 512), 2, _project_shortcut
 
 
 @register(recipe=Recipe(optimizer="adam", learning_rate=1e-3, batch_size=128))
 def resnet(
-    info: DatasetInfo,
-    *,
-    depth: int = 18,
-    width: float = 1.0,
-    mean: float = 0.5,
-    std: float = 0.5,
+    info: DatasetInfo, *, depth: int = 18, width: float = 1.0, mean: float = 0.5, std: float = 0.5
 ) -> keras.Model:
     """Returns a residual network with a 3x3 first convolution.
 
@@ -129,13 +122,13 @@ def resnet(
       He, Zhang, Ren and Sun 2016, "Deep residual learning for image
       recognition", arXiv 1512.03385.
     """
-    stages, blocks, shortcut = _layout(depth)
-    image, x = image_input(info, mean=mean, std=std)
-    x = layers.ReLU()(_convolve(x, scaled(stages[0], width)))
+    stages, blocks, shortcut = _get_layout(depth)
+    image, x = build_input(info, mean=mean, std=std)
+    x = layers.ReLU()(_convolve(x, scale_channels(stages[0], width)))
     for stage, channels in enumerate(stages):
         for block in range(blocks):
             stride = 2 if stage > 0 and block == 0 else 1
-            x = _block(x, scaled(channels, width), stride, shortcut)
+            x = _apply_block(x, scale_channels(channels, width), stride, shortcut)
     x = layers.GlobalAveragePooling2D()(x)
     logits = layers.Dense(info.num_classes, dtype="float32", name="logits")(x)
     return keras.Model(image, logits, name="resnet")

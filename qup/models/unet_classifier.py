@@ -19,7 +19,7 @@ import keras
 from keras import layers
 
 from qup import unet
-from qup.models import image_input, register, scaled
+from qup.models import build_input, register, scale_channels
 from qup.types import DatasetInfo, Recipe
 
 # Channels of the first block of a translator that is compared with width 1.
@@ -28,11 +28,7 @@ _CHANNELS = 16
 
 @register(recipe=Recipe(optimizer="adam", learning_rate=1e-3, batch_size=128))
 def unet_classifier(
-    info: DatasetInfo,
-    *,
-    width: float = 1.0,
-    mean: float = 0.0,
-    std: float = 1.0,
+    info: DatasetInfo, *, width: float = 1.0, mean: float = 0.0, std: float = 1.0
 ) -> keras.Model:
     """Returns a U-Net that ends in classes.
 
@@ -57,11 +53,11 @@ def unet_classifier(
       Ronneberger, Fischer and Brox 2015, "U-Net: convolutional networks for
       biomedical image segmentation", arXiv 1505.04597.
     """
-    image, x = image_input(info, mean=mean, std=std)
-    frame = unet.padding(info.image_shape)
-    x = layers.ZeroPadding2D(frame)(x)
-    x = unet.features(x, scaled(_CHANNELS, width), momentum=0.9)
-    x = layers.Cropping2D(frame)(x)
+    image, x = build_input(info, mean=mean, std=std)
+    padding = unet.compute_padding(info.image_shape)
+    x = layers.ZeroPadding2D(padding)(x)
+    x = unet.build_features(x, scale_channels(_CHANNELS, width), momentum=0.9)
+    x = layers.Cropping2D(padding)(x)
     x = layers.GlobalAveragePooling2D()(x)
     logits = layers.Dense(info.num_classes, dtype="float32", name="logits")(x)
     return keras.Model(image, logits, name="unet_classifier")

@@ -19,16 +19,14 @@ classifier = models.build("ygcnn", data.info)
 import keras
 from keras import layers
 
-from qup.models import image_input, register, scaled
+from qup.models import build_input, register, scale_channels
 from qup.types import DatasetInfo, Recipe
 
 
-def _stage(images, channels: int, size: int):
+def _apply_stage(images, channels: int, size: int):
     """Returns the images after two convolutions, pooling and dropout."""
     for _ in range(2):
-        images = layers.Conv2D(
-            channels, size, padding="same", activation="relu"
-        )(images)
+        images = layers.Conv2D(channels, size, padding="same", activation="relu")(images)
     images = layers.MaxPooling2D(2)(images)
     return layers.Dropout(0.25)(images)
 
@@ -43,11 +41,7 @@ def _stage(images, channels: int, size: int):
     )
 )
 def ygcnn(
-    info: DatasetInfo,
-    *,
-    width: float = 1.0,
-    mean: float = 0.0,
-    std: float = 1.0,
+    info: DatasetInfo, *, width: float = 1.0, mean: float = 0.0, std: float = 1.0
 ) -> keras.Model:
     """Returns YGCNN: two convolutions of 5x5, two of 3x3, two dense layers.
 
@@ -70,11 +64,11 @@ def ygcnn(
     Reference:
       Ghouzam 2017, "Introduction to CNN Keras - 0.997 (top 6%)", Kaggle.
     """
-    image, x = image_input(info, mean=mean, std=std, least=4)
-    x = _stage(x, scaled(32, width), size=5)
-    x = _stage(x, scaled(64, width), size=3)
+    image, x = build_input(info, mean=mean, std=std, min_size=4)
+    x = _apply_stage(x, scale_channels(32, width), size=5)
+    x = _apply_stage(x, scale_channels(64, width), size=3)
     x = layers.Flatten()(x)
-    x = layers.Dense(scaled(256, width), activation="relu")(x)
+    x = layers.Dense(scale_channels(256, width), activation="relu")(x)
     x = layers.Dropout(0.5)(x)
     logits = layers.Dense(info.num_classes, dtype="float32", name="logits")(x)
     return keras.Model(image, logits, name="ygcnn")

@@ -30,17 +30,12 @@ print(done["Adder"].outputs["total"][0].properties)
 A second start of the same says that both are reused.
 """
 
-from qup.orchestration.annotations import In, Out, Place, StatefulDir
+from qup.orchestration.annotations import In, Location, Out, StatefulDir
 from qup.orchestration.artifacts import Artifact, ArtifactState, Channel
 from qup.orchestration.code import Code
 from qup.orchestration.components import Component, Node, component
-from qup.orchestration.errors import (
-    MetadataError,
-    OrchestrationError,
-    PipelineError,
-    StorageError,
-)
-from qup.orchestration.executions import Execution, Notice, Run, State
+from qup.orchestration.errors import MetadataError, OrchestrationError, PipelineError, StorageError
+from qup.orchestration.executions import Execution, NodeEvent, Run, State
 from qup.orchestration.metadata import Metadata
 from qup.orchestration.reading import MetadataReader
 from qup.orchestration.runner import LocalRunner
@@ -54,15 +49,15 @@ __all__ = [
     "Execution",
     "In",
     "LocalRunner",
+    "Location",
     "Metadata",
     "MetadataError",
     "MetadataReader",
     "Node",
-    "Notice",
+    "NodeEvent",
     "OrchestrationError",
     "Out",
     "PipelineError",
-    "Place",
     "Run",
     "State",
     "StatefulDir",

@@ -20,7 +20,7 @@ class Role(enum.Enum):
     INPUT = "input"
     OUTPUT = "output"
     PARAMETER = "parameter"
-    PLACE = "place"
+    LOCATION = "place"
     STATEFUL = "stateful"
 
 
@@ -30,7 +30,7 @@ In = Annotated[T, Role.INPUT]
 Out = Annotated[T, Role.OUTPUT]
 # A parameter that is recorded, but no part of what identifies the result:
 # where the same data lie. Not where a result is to go.
-Place = Annotated[T, Role.PLACE]
+Location = Annotated[T, Role.LOCATION]
 # A folder that survives retries, for checkpoints; removed on completion.
 StatefulDir = Annotated[pathlib.Path, Role.STATEFUL]
 
@@ -40,20 +40,20 @@ class Argument:
     """One declared argument of a component.
 
     Attributes:
-      where: Its name and its component's, for messages.
+      label: Its name and its component's, for messages.
       role: What it is.
       type: Type of the artifact, or annotation of the parameter.
       default: Its default, or `inspect.Parameter.empty`.
       many: Whether an input takes a list.
     """
 
-    where: str
+    label: str
     role: Role
     type: Any
     default: Any
     many: bool = False
 
-    def channels(self, value: Any) -> list[Channel]:
+    def check_channels(self, value: Any) -> list[Channel]:
         """Returns the channels given for an input, checked.
 
         Args:
@@ -64,38 +64,34 @@ class Argument:
         """
         if isinstance(value, list | tuple) and not self.many:
             raise errors.PipelineError(
-                f"{self.where} takes one channel; got {len(value)} in a "
-                f"{type(value).__name__}."
+                f"{self.label} takes one channel; got {len(value)} in a {type(value).__name__}."
             )
         channels = value if isinstance(value, list | tuple) else [value]
         for channel in channels:
             if not isinstance(channel, Channel):
                 raise errors.PipelineError(
-                    f"{self.where} takes a channel, such as "
-                    f"node.outputs['name']; got {channel!r}."
+                    f"{self.label} takes a channel, such as node.outputs['name']; got {channel!r}."
                 )
             if not issubclass(channel.type, self.type):
                 raise errors.PipelineError(
-                    f"{self.where} takes {self.type.TYPE_NAME}; {channel} "
+                    f"{self.label} takes {self.type.TYPE_NAME}; {channel} "
                     f"holds {channel.type.TYPE_NAME}."
                 )
         return list(channels)
 
-    def value(self, value: Any) -> Any:
+    def convert(self, value: Any) -> Any:
         """Returns a parameter's value in its declared type.
 
         Raises:
           PipelineError: It is of another type.
         """
         try:
-            return parameters.conform(self.type, value)
+            return parameters.convert_value(self.type, value)
         except errors.PipelineError as error:
-            raise errors.PipelineError(f"{self.where}: {error}.") from error
+            raise errors.PipelineError(f"{self.label}: {error}.") from error
 
 
-def declared(
-    component: str, parameter: inspect.Parameter, hint: Any
-) -> Argument:
+def parse_argument(component: str, parameter: inspect.Parameter, hint: Any) -> Argument:
     """Reads one argument of a component's function.
 
     Args:
@@ -109,56 +105,56 @@ def declared(
     Raises:
       PipelineError: The declaration makes no sense.
     """
-    where = f"Argument {parameter.name!r} of {component}"
+    label = f"Argument {parameter.name!r} of {component}"
     if hint is None or parameter.kind not in (
         parameter.POSITIONAL_OR_KEYWORD,
         parameter.KEYWORD_ONLY,
     ):
         raise errors.PipelineError(
-            f"{where} must be given by name and annotated: In[...], "
+            f"{label} must be given by name and annotated: In[...], "
             "Out[...], StatefulDir, Place[...] or a JSON type."
         )
-    kind, role = _unwrapped(hint)
-    argument = Argument(where, role, kind, parameter.default)
+    declared_type, role = _unwrap_annotation(hint)
+    argument = Argument(label, role, declared_type, parameter.default)
     if role in (Role.INPUT, Role.OUTPUT):
-        return _declared_artifact(argument)
+        return _parse_artifact(argument)
     if parameter.default is not parameter.empty:
-        argument.value(parameter.default)
+        argument.convert(parameter.default)
     return argument
 
 
-def _declared_artifact(argument: Argument) -> Argument:
+def _parse_artifact(argument: Argument) -> Argument:
     kind, role = argument.type, argument.role
     many = role is Role.INPUT and typing.get_origin(kind) is list
     (kind,) = typing.get_args(kind) if many else (kind,)
     if not (isinstance(kind, type) and issubclass(kind, Artifact)):
         raise errors.PipelineError(
-            f"{argument.where} must name a subclass of Artifact; got {kind!r}."
+            f"{argument.label} must name a subclass of Artifact; got {kind!r}."
         )
     optional = (None,) if role is Role.INPUT else ()
     if argument.default not in (inspect.Parameter.empty, *optional):
         raise errors.PipelineError(
-            f"{argument.where} cannot have {argument.default!r} as its "
+            f"{argument.label} cannot have {argument.default!r} as its "
             "default; an input may have None, an output nothing."
         )
     return dataclasses.replace(argument, type=kind, many=many)
 
 
-def _unwrapped(hint: Any) -> tuple[Any, Role]:
+def _unwrap_annotation(hint: Any) -> tuple[Any, Role]:
     """Returns what In[...], In[...] | None and the like hold, and its role."""
-    for choice in (hint, *typing.get_args(hint)):
-        if typing.get_origin(choice) is Annotated:
-            role = choice.__metadata__[0]
+    for annotation in (hint, *typing.get_args(hint)):
+        if typing.get_origin(annotation) is Annotated:
+            role = annotation.__metadata__[0]
             if isinstance(role, Role):
-                return choice.__origin__, role
+                return annotation.__origin__, role
     return hint, Role.PARAMETER
 
 
-def checked_name(what: str, name: str) -> str:
+def check_name(kind: str, name: str) -> str:
     """Returns `name` if it can be a folder.
 
     Args:
-      what: What it names, for the message.
+      kind: What it names, for the message.
       name: The name.
 
     Raises:
@@ -166,7 +162,7 @@ def checked_name(what: str, name: str) -> str:
     """
     if not re.fullmatch(r"\w[\w.-]{0,99}", str(name), re.ASCII):
         raise errors.PipelineError(
-            f"{what} {name!r} must be 1 to 100 ASCII letters, digits, '_', "
+            f"{kind} {name!r} must be 1 to 100 ASCII letters, digits, '_', "
             "'.' and '-', and not begin with '.' or '-'."
         )
     return name

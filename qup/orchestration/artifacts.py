@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from qup.orchestration import errors, manifests
 
 Value = bool | int | float | str
-_KINDS = (bool, int, float, str)
+_VALUE_TYPES = (bool, int, float, str)
 
 
 class ArtifactState(enum.IntEnum):
@@ -52,9 +52,7 @@ class Artifact:
     id: int = 0
     type_name: str = ""
     digest: str = ""
-    manifest: manifests.Manifest = dataclasses.field(
-        default_factory=dict, repr=False
-    )
+    manifest: manifests.Manifest = dataclasses.field(default_factory=dict, repr=False)
     state: ArtifactState = ArtifactState.LIVE
 
     def __init_subclass__(cls):
@@ -78,25 +76,25 @@ class Artifact:
         if self.path.exists():
             self.state = ArtifactState.MARKED_FOR_DELETION
 
-    def check_properties(self, where: str) -> None:
+    def check_properties(self, label: str) -> None:
         """Raises a PipelineError if a property cannot be kept.
 
         Args:
-          where: What the artifact is, for the message.
+          label: What the artifact is, for the message.
         """
         for name, value in self.properties.items():
-            kind = next((k for k in _KINDS if isinstance(value, k)), None)
-            large = kind is int and abs(value) >= 2**63
-            endless = kind is float and not math.isfinite(value)
-            if kind is None or large or endless:
+            value_type = next((k for k in _VALUE_TYPES if isinstance(value, k)), None)
+            too_large = value_type is int and abs(value) >= 2**63
+            not_finite = value_type is float and not math.isfinite(value)
+            if value_type is None or too_large or not_finite:
                 raise errors.PipelineError(
-                    f"Property {name!r} of {where} must be a finite number "
+                    f"Property {name!r} of {label} must be a finite number "
                     f"of 64 bits, a string or a bool; got {value!r}. Write "
                     "other things into a file of the artifact."
                 )
-            self.properties[name] = kind(value)
+            self.properties[name] = value_type(value)
 
-    def identity(self) -> list[Any]:
+    def get_identity(self) -> list[Any]:
         """Returns all that a component can read of it, as a JSON value."""
         return [self.type_name, self.digest, self.properties]
 

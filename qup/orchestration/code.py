@@ -36,11 +36,7 @@ class Code:
     packages: tuple[str, ...] = ()
     distributions: tuple[str, ...] = ()
 
-    def fingerprint(
-        self,
-        function: Callable,
-        given: Mapping[str, Any] | None = None,
-    ) -> str:
+    def fingerprint(self, function: Callable, given: Mapping[str, Any] | None = None) -> str:
         """Returns the sha256 of the code that `function` can reach, in hex.
 
         Args:
@@ -69,10 +65,7 @@ class Code:
     ) -> set[tuple[str, str]]:
         """Returns (module, name) of each definition that counts."""
         return code.reached(
-            function,
-            packages=self.packages,
-            without=(__package__,),
-            words=set(_texts(given or {})),
+            function, packages=self.packages, without=(__package__,), words=set(_texts(given or {}))
         )
 
 

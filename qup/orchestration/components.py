@@ -43,11 +43,7 @@ class Component:
       arguments: What it declares, by name.
     """
 
-    def __init__(
-        self,
-        fn: Callable[..., None],
-        cached: bool = True,
-    ):
+    def __init__(self, fn: Callable[..., None], cached: bool = True):
         """Reads the function's annotations; see `component`."""
         functools.update_wrapper(self, fn)
         self.fn = fn
@@ -60,23 +56,21 @@ class Component:
                 "makes goes into its Out[...] artifacts."
             )
         self.arguments = {
-            name: annotations.declared(self.name, parameter, hints.get(name))
+            name: annotations.parse_argument(self.name, parameter, hints.get(name))
             for name, parameter in inspect.signature(fn).parameters.items()
         }
 
-    def of_role(self, *roles: Role) -> dict[str, Argument]:
+    def get_arguments(self, *roles: Role) -> dict[str, Argument]:
         """Returns the arguments of the given roles, by name."""
         return {
-            name: argument
-            for name, argument in self.arguments.items()
-            if argument.role in roles
+            name: argument for name, argument in self.arguments.items() if argument.role in roles
         }
 
-    def __call__(self, **given: Any) -> "Node":
+    def __call__(self, **arguments: Any) -> "Node":
         """Makes a node of a pipeline.
 
         Args:
-          **given: A channel for each input (a list of channels where it
+          **arguments: A channel for each input (a list of channels where it
             takes a list), a value for each parameter.
 
         Returns:
@@ -85,22 +79,21 @@ class Component:
         Raises:
           PipelineError: An argument is unknown, missing or of a wrong type.
         """
-        known = self.of_role(Role.INPUT, Role.PARAMETER, Role.PLACE)
-        for name in given:
+        known = self.get_arguments(Role.INPUT, Role.PARAMETER, Role.LOCATION)
+        for name in arguments:
             if name not in known:
-                raise errors.unknown(f"argument of {self.name}", name, known)
+                raise errors.make_unknown_error(f"argument of {self.name}", name, known)
         inputs, parameters = {}, {}
         for name, argument in known.items():
-            value = given.get(name, argument.default)
+            value = arguments.get(name, argument.default)
             if value is inspect.Parameter.empty:
                 raise errors.PipelineError(
-                    f"{argument.where} is missing. Give it: "
-                    f"{self.name}({name}=...)."
+                    f"{argument.label} is missing. Give it: {self.name}({name}=...)."
                 )
             if argument.role is not Role.INPUT:
-                parameters[name] = argument.value(value)
+                parameters[name] = argument.convert(value)
             elif not (value is None and argument.default is None):
-                inputs[name] = argument.channels(value)
+                inputs[name] = argument.check_channels(value)
         return Node(self, inputs, parameters)
 
 
@@ -116,18 +109,15 @@ class Node:
     """
 
     def __init__(
-        self,
-        component: Component,
-        inputs: dict[str, list[Channel]],
-        parameters: dict[str, Any],
+        self, component: Component, inputs: dict[str, list[Channel]], parameters: dict[str, Any]
     ):
         """Keeps checked arguments; call a component to make a node."""
         self.component = component
         self.inputs = inputs
         self.parameters = parameters
-        self.outputs: Mapping[str, Channel] = _Outputs(
+        self.outputs: Mapping[str, Channel] = _OutputChannels(
             (key, Channel(argument.type, self, key))
-            for key, argument in component.of_role(Role.OUTPUT).items()
+            for key, argument in component.get_arguments(Role.OUTPUT).items()
         )
         self.with_id(component.name)
 
@@ -137,17 +127,15 @@ class Node:
         Raises:
           PipelineError: The name cannot be a folder.
         """
-        self.id = annotations.checked_name("Node id", node_id)
+        self.id = annotations.check_name("Node id", node_id)
         return self
 
     def counted(self) -> dict[str, Any]:
         """Returns the parameters that shape the result: all but places."""
-        counted = self.component.of_role(Role.PARAMETER)
+        counted = self.component.get_arguments(Role.PARAMETER)
         return {key: self.parameters[key] for key in counted}
 
-    def fingerprint(
-        self, inputs: Mapping[str, list[Artifact]], code: str
-    ) -> str:
+    def compute_fingerprint(self, inputs: Mapping[str, list[Artifact]], code: str) -> str:
         """Returns what identifies the result, whatever the node is called.
 
         Args:
@@ -157,22 +145,18 @@ class Node:
         identity = {
             "component": self.component.name,
             "parameters": self.counted(),
-            "inputs": {k: [a.identity() for a in v] for k, v in inputs.items()},
+            "inputs": {k: [a.get_identity() for a in v] for k, v in inputs.items()},
             "code": code,
         }
         return hashing.json_digest(identity)
 
 
-class _Outputs(dict[str, Channel]):
+class _OutputChannels(dict[str, Channel]):
     def __missing__(self, key: str) -> Channel:
-        raise errors.unknown("output", key, self)
+        raise errors.make_unknown_error("output", key, self)
 
 
-def component(
-    fn: Callable[..., None] | None = None,
-    *,
-    cached: bool = True,
-) -> Any:
+def component(fn: Callable[..., None] | None = None, *, cached: bool = True) -> Any:
     """Makes a component of a function; use it as a decorator.
 
     Args:

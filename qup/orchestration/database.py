@@ -16,7 +16,7 @@ from qup.orchestration import errors, schema
 
 _TIMEOUT_S = 60
 _CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-_CURES = {
+_ADVICE = {
     sqlite3.SQLITE_FULL: "Free some space",
     sqlite3.SQLITE_IOERR: "Look after the disk",
     sqlite3.SQLITE_READONLY: "Choose a folder that you may write to",
@@ -33,18 +33,14 @@ class Database:
     """
 
     def __init__(
-        self,
-        path: str | os.PathLike,
-        *,
-        create: bool = False,
-        keep_aside: bool = False,
+        self, path: str | os.PathLike, *, create: bool = False, rename_if_damaged: bool = False
     ):
         """Opens a database and checks it.
 
         Args:
           path: The file.
           create: Make it, and its folder, if it is not there.
-          keep_aside: Rename a damaged file, so that the next start can make
+          rename_if_damaged: Rename a damaged file, so that the next start can make
             a new one. It keeps its bytes.
 
         Raises:
@@ -54,19 +50,19 @@ class Database:
         """
         self.path = pathlib.Path(path).resolve()
         if create:
-            with errors.explained(self.path):
+            with errors.wrap_os_errors(self.path):
                 self.path.parent.mkdir(parents=True, exist_ok=True)
         elif not self.path.exists():
             raise errors.MetadataError(
                 f"There is no metadata database {self.path}. Name the folder "
                 "of a pipeline that has run."
             )
-        with self._explained():
-            damage = self._damage("rwc" if create else "rw")
+        with self._wrap_sqlite_errors():
+            damage = self._find_damage("rwc" if create else "rw")
         if damage:
-            raise self._damaged(damage, keep_aside)
+            raise self._build_damage_error(damage, rename_if_damaged)
         with self.transaction(write=create) as cursor:
-            self._claim(cursor, create)
+            self._create_or_check_tables(cursor, create)
 
     @contextlib.contextmanager
     def transaction(self, *, write: bool = True) -> Iterator[sqlite3.Cursor]:
@@ -81,7 +77,7 @@ class Database:
         Raises:
           MetadataError: The database cannot be read or written.
         """
-        with self._explained(), self._connected("rw") as connection:
+        with self._wrap_sqlite_errors(), self._connect("rw") as connection:
             connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
             # A cursor left open, in a traceback say, keeps the transaction.
             with contextlib.closing(connection.cursor()) as cursor:
@@ -89,13 +85,10 @@ class Database:
             connection.execute("COMMIT")
 
     @contextlib.contextmanager
-    def _connected(self, mode: str) -> Iterator[sqlite3.Connection]:
-        name = urllib.parse.quote(os.fsencode(self.path))
+    def _connect(self, mode: str) -> Iterator[sqlite3.Connection]:
+        quoted_path = urllib.parse.quote(os.fsencode(self.path))
         connection = sqlite3.connect(
-            f"file:{name}?mode={mode}",
-            uri=True,
-            timeout=_TIMEOUT_S,
-            isolation_level=None,
+            f"file:{quoted_path}?mode={mode}", uri=True, timeout=_TIMEOUT_S, isolation_level=None
         )
         try:
             connection.execute("PRAGMA synchronous=FULL")
@@ -106,21 +99,21 @@ class Database:
             connection.close()
 
     @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _wrap_sqlite_errors(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.Error as error:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-            cure = _CURES.get(code, "Open it again to have it checked")
+            advice = _ADVICE.get(code, "Open it again to have it checked")
             raise errors.MetadataError(
                 f"Cannot use the metadata database {self.path}: {error}. "
-                f"{cure}; the next run goes on from here."
+                f"{advice}; the next run goes on from here."
             ) from error
 
-    def _damage(self, mode: str) -> str:
+    def _find_damage(self, mode: str) -> str:
         """Returns what is wrong with the file, or ""."""
         try:
-            with self._connected(mode) as connection:
+            with self._connect(mode) as connection:
                 rows = connection.execute("PRAGMA quick_check(1)").fetchall()
         except sqlite3.DatabaseError as error:
             if getattr(error, "sqlite_errorcode", 0) & 0xFF in _CORRUPT:
@@ -128,34 +121,32 @@ class Database:
             raise
         return "" if rows == [("ok",)] else str(rows[0][0])
 
-    def _damaged(self, damage: str, keep_aside: bool) -> errors.MetadataError:
+    def _build_damage_error(self, damage: str, rename_if_damaged: bool) -> errors.MetadataError:
         text = f"The metadata database {self.path} is damaged ({damage})."
-        kept, fate = self.path, "Nothing was changed; move it aside to begin"
-        if keep_aside:
-            kept = _free_name(self.path)
-            with errors.explained(self.path):
+        database_path, outcome = self.path, "Nothing was changed; move it aside to begin"
+        if rename_if_damaged:
+            database_path = _find_free_path(self.path)
+            with errors.wrap_os_errors(self.path):
                 # A journal belongs to its database, whatever it is called.
-                for tail in ("-journal", ""):
-                    if os.path.exists(f"{self.path}{tail}"):
-                        os.rename(f"{self.path}{tail}", f"{kept}{tail}")
-            fate = f"It is kept as {kept.name}; the next start begins"
+                for suffix in ("-journal", ""):
+                    if os.path.exists(f"{self.path}{suffix}"):
+                        os.rename(f"{self.path}{suffix}", f"{database_path}{suffix}")
+            outcome = f"It is kept as {database_path.name}; the next start begins"
         return errors.MetadataError(
-            f"{text} {fate} with an empty one. All files of the pipeline "
+            f"{text} {outcome} with an empty one. All files of the pipeline "
             "root stay, but will be computed again. To save what was known, "
-            f"try first: sqlite3 {shlex.quote(str(kept))} .recover | "
+            f"try first: sqlite3 {shlex.quote(str(database_path))} .recover | "
             f"sqlite3 {shlex.quote(str(self.path))}"
         )
 
-    def _claim(self, cursor: sqlite3.Cursor, create: bool) -> None:
+    def _create_or_check_tables(self, cursor: sqlite3.Cursor, create: bool) -> None:
         """Makes the tables of a new file; checks those of an old one."""
         tables = {
             name
-            for (name,) in cursor.execute(
-                "SELECT name FROM sqlite_master WHERE type = 'table'"
-            )
+            for (name,) in cursor.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
         }
         if create and not tables:
-            for statement in schema.statements():
+            for statement in schema.build_schema_statements():
                 cursor.execute(statement)
             return
         version = (
@@ -163,17 +154,17 @@ class Database:
             if "MLMDEnv" in tables
             else None
         )
-        if version != (schema.VERSION,):
+        if version != (schema.SCHEMA_VERSION,):
             received = f"version {version[0]}" if version else "something else"
             raise errors.MetadataError(
                 f"{self.path} must hold ML Metadata's schema version "
-                f"{schema.VERSION}; it holds {received}. Name another file, "
+                f"{schema.SCHEMA_VERSION}; it holds {received}. Name another file, "
                 "or let ml-metadata 1.17.1 upgrade it."
             )
 
 
-def _free_name(path: pathlib.Path) -> pathlib.Path:
+def _find_free_path(path: pathlib.Path) -> pathlib.Path:
     number = 1
-    while (kept := path.with_name(f"{path.name}.corrupt-{number}")).exists():
+    while (candidate := path.with_name(f"{path.name}.corrupt-{number}")).exists():
         number += 1
-    return kept
+    return candidate

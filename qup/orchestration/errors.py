@@ -22,7 +22,7 @@ class StorageError(OrchestrationError):
     """The pipeline root cannot be read or written."""
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> PipelineError:
+def make_unknown_error(kind: str, name: str, known: Iterable[str]) -> PipelineError:
     """Returns the error for a `name` that is none of `known`.
 
     Args:
@@ -34,15 +34,13 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> PipelineError:
       An error that names the nearest valid name and lists all.
     """
     known = sorted(known)
-    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return PipelineError(
-        f"Unknown {kind} {name!r}.{hint} Known: {', '.join(known) or 'none'}."
-    )
+    closest = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+    hint = f" Did you mean {closest[0]!r}?" if closest else ""
+    return PipelineError(f"Unknown {kind} {name!r}.{hint} Known: {', '.join(known) or 'none'}.")
 
 
 @contextlib.contextmanager
-def explained(path: pathlib.Path) -> Iterator[None]:
+def wrap_os_errors(path: pathlib.Path) -> Iterator[None]:
     """Turns an `OSError` at `path` into a `StorageError`."""
     try:
         yield

@@ -50,9 +50,7 @@ class Execution:
     outputs: dict[str, list[Artifact]] = dataclasses.field(default_factory=dict)
     id: int = 0
     state: State = State.RUNNING
-    owner: processes.Owner = dataclasses.field(
-        default_factory=processes.current
-    )
+    owner: processes.Owner = dataclasses.field(default_factory=processes.get_current_process)
     error: str = ""
     created: int = 0
     updated: int = 0
@@ -76,9 +74,7 @@ class Run:
     pipeline: str
     parameters: dict[str, Any]
     state: State = State.RUNNING
-    owner: processes.Owner = dataclasses.field(
-        default_factory=processes.current
-    )
+    owner: processes.Owner = dataclasses.field(default_factory=processes.get_current_process)
     created: int = 0
     updated: int = 0
 
@@ -86,11 +82,11 @@ class Run:
     def abandoned(self) -> bool:
         """Whether its process died before it ended."""
         running = self.state is State.RUNNING
-        return running and processes.alive(self.owner) is False
+        return running and processes.is_alive(self.owner) is False
 
 
 @dataclasses.dataclass(frozen=True)
-class Notice:
+class NodeEvent:
     """What happens to a node; as a string, a line for people.
 
     Attributes:

@@ -44,16 +44,13 @@ def snapshot(path: str | os.PathLike) -> Manifest:
       OSError: Something cannot be read, or is neither file nor folder.
     """
     return {
-        name: _entry(pathlib.Path(path, name), status)
-        for name, status in hashing.walk(str(path))
+        name: _entry(pathlib.Path(path, name), status) for name, status in hashing.walk(str(path))
     }
 
 
 def digest(manifest: Manifest) -> str:
     """Returns the sha256 over names, sizes and bytes, in hexadecimal."""
-    return hashing.rows_digest(
-        (name, entry.size, entry.sha256) for name, entry in manifest.items()
-    )
+    return hashing.rows_digest((name, entry.size, entry.sha256) for name, entry in manifest.items())
 
 
 def compare(
@@ -83,8 +80,7 @@ def compare(
             fresh[name] = _current(part, found[name], manifest[name], full)
             if fresh[name].size != manifest[name].size:
                 return (
-                    f"{part} has {fresh[name].size} bytes instead of "
-                    f"{manifest[name].size}"
+                    f"{part} has {fresh[name].size} bytes instead of {manifest[name].size}"
                 ), manifest
             if fresh[name].sha256 != manifest[name].sha256:
                 return f"{part} has other bytes than before", manifest
@@ -96,9 +92,7 @@ def compare(
     return "", fresh
 
 
-def _current(
-    path: pathlib.Path, status: os.stat_result | None, old: Entry, full: bool
-) -> Entry:
+def _current(path: pathlib.Path, status: os.stat_result | None, old: Entry, full: bool) -> Entry:
     if status is not None:
         now = (status.st_size, status.st_mtime_ns, status.st_ino)
         if now == old[:3] and not full:

@@ -11,7 +11,7 @@ from qup.orchestration import errors
 _SCALARS = (bool, int, float, str, type(None))
 
 
-def conform(annotation: Any, value: Any) -> Any:
+def convert_value(annotation: Any, value: Any) -> Any:
     """Returns a copy of `value` in the type that `annotation` declares.
 
     Args:
@@ -29,32 +29,29 @@ def conform(annotation: Any, value: Any) -> Any:
     kind = typing.get_origin(annotation) or annotation
     arguments = typing.get_args(annotation)
     if kind in (typing.Union, types.UnionType):
-        return _first(annotation, arguments, value)
+        return _convert_union(annotation, arguments, value)
     if kind is Any:
-        return conform(_natural(value), value)
+        return convert_value(_infer_type(value), value)
     if kind is typing.Literal:
         if any(value == a and type(value) is type(a) for a in arguments):
             return value
     elif kind in (list, tuple) and isinstance(value, list | tuple):
-        elements = _elements(kind, arguments, len(value))
-        if len(elements) == len(value):
-            return kind(map(conform, elements, value))
+        element_types = _get_element_types(kind, arguments, len(value))
+        if len(element_types) == len(value):
+            return kind(map(convert_value, element_types, value))
     elif kind is dict and isinstance(value, Mapping):
-        _, item = arguments or (str, Any)
-        return {conform(str, k): conform(item, v) for k, v in value.items()}
+        _, value_type = arguments or (str, Any)
+        return {convert_value(str, k): convert_value(value_type, v) for k, v in value.items()}
     elif _is_scalar(kind, value):
         return kind(value) if kind in (int, float) else value
-    raise _mismatch(annotation, value)
+    raise _build_type_error(annotation, value)
 
 
-def _mismatch(annotation: Any, value: Any) -> errors.PipelineError:
-    wanted, received = (
-        kind.__name__ if type(kind) is type else str(kind)
-        for kind in (annotation, type(value))
+def _build_type_error(annotation: Any, value: Any) -> errors.PipelineError:
+    expected, received = (
+        kind.__name__ if type(kind) is type else str(kind) for kind in (annotation, type(value))
     )
-    return errors.PipelineError(
-        f"expected {wanted}, received {value!r} ({received})"
-    )
+    return errors.PipelineError(f"expected {expected}, received {value!r} ({received})")
 
 
 def _is_scalar(kind: Any, value: Any) -> bool:
@@ -65,7 +62,7 @@ def _is_scalar(kind: Any, value: Any) -> bool:
     return isinstance(value, kind)
 
 
-def _elements(kind: type, arguments: tuple, length: int) -> tuple:
+def _get_element_types(kind: type, arguments: tuple, length: int) -> tuple:
     """Returns the annotation of each element of a list or tuple."""
     if not arguments:
         return (Any,) * length
@@ -74,17 +71,17 @@ def _elements(kind: type, arguments: tuple, length: int) -> tuple:
     return arguments[:1] * length
 
 
-def _first(union: Any, choices: tuple, value: Any) -> Any:
+def _convert_union(union: Any, member_types: tuple, value: Any) -> Any:
     # The value's own type first: 1 stays an int in float | int.
-    for choice in sorted(choices, key=lambda c: c is not type(value)):
+    for member_type in sorted(member_types, key=lambda c: c is not type(value)):
         try:
-            return conform(choice, value)
+            return convert_value(member_type, value)
         except errors.PipelineError:
             continue
-    raise _mismatch(union, value)
+    raise _build_type_error(union, value)
 
 
-def _natural(value: Any) -> Any:
+def _infer_type(value: Any) -> Any:
     """Returns the JSON type that `value` is of."""
     for kind in _SCALARS:
         if isinstance(value, kind):

@@ -26,25 +26,21 @@ class Owner:
     process: int
     start: str
 
-    def properties(self) -> dict[str, str | int]:
+    def to_properties(self) -> dict[str, str | int]:
         """Returns it as the metadata keep it."""
-        return {
-            "host": self.host,
-            "process": self.process,
-            "process_start": self.start,
-        }
+        return {"host": self.host, "process": self.process, "process_start": self.start}
 
     def __str__(self) -> str:
-        here = self.host == socket.gethostname()
-        return f"process {self.process}" + ("" if here else f" on {self.host}")
+        is_local = self.host == socket.gethostname()
+        return f"process {self.process}" + ("" if is_local else f" on {self.host}")
 
 
-def current() -> Owner:
+def get_current_process() -> Owner:
     """Returns this process."""
-    return Owner(socket.gethostname(), os.getpid(), _start(os.getpid()) or "")
+    return Owner(socket.gethostname(), os.getpid(), _read_start(os.getpid()) or "")
 
 
-def alive(owner: Owner) -> bool | None:
+def is_alive(owner: Owner) -> bool | None:
     """Returns whether `owner` lives; None where it is on another host."""
     if owner.host != socket.gethostname():
         return None
@@ -54,23 +50,21 @@ def alive(owner: Owner) -> bool | None:
         return False
     except PermissionError:
         pass
-    start = _start(owner.process)
-    return start is not None and (
-        start == owner.start or not start or not owner.start
-    )
+    start = _read_start(owner.process)
+    return start is not None and (start == owner.start or not start or not owner.start)
 
 
-def outlives(owner: Owner, seconds: float) -> bool:
+def is_alive_after(owner: Owner, seconds: float) -> bool:
     """Returns whether `owner` still lives after waiting some seconds."""
     deadline = time.monotonic() + seconds
-    while alive(owner):
+    while is_alive(owner):
         if time.monotonic() > deadline:
             return True
         time.sleep(0.02)
     return False
 
 
-def _start(process: int) -> str | None:
+def _read_start(process: int) -> str | None:
     """Returns when a process started, "" if unknown, None for a zombie."""
     try:
         text = pathlib.Path(f"/proc/{process}/stat").read_text("utf-8")
@@ -82,23 +76,21 @@ def _start(process: int) -> str | None:
     return None if state in "ZX" else f"{boot.strip()}/{fields[18]}"
 
 
-_held: set[int] = set()
+_lock_descriptors: set[int] = set()
 
 
-def _forget() -> None:
+def _close_inherited_locks() -> None:
     """Closes, in a forked child, the locks that are its parent's."""
-    for descriptor in _held:
+    for descriptor in _lock_descriptors:
         os.close(descriptor)
-    _held.clear()
+    _lock_descriptors.clear()
 
 
-os.register_at_fork(after_in_child=_forget)
+os.register_at_fork(after_in_child=_close_inherited_locks)
 
 
 @contextlib.contextmanager
-def locked(
-    path: pathlib.Path, on_wait: Callable[[], None] | None = None
-) -> Iterator[bool]:
+def hold_lock(path: pathlib.Path, on_wait: Callable[[], None] | None = None) -> Iterator[bool]:
     """Holds the lock file `path`; it ends with the process, however it dies.
 
     Args:
@@ -112,24 +104,22 @@ def locked(
     Raises:
       StorageError: The lock file cannot be made.
     """
-    with errors.explained(path):
+    with errors.wrap_os_errors(path):
         descriptor = _acquire(path, on_wait)
     if descriptor is None:
         yield False
         return
-    _held.add(descriptor)
+    _lock_descriptors.add(descriptor)
     try:
         yield True
     finally:
-        _held.discard(descriptor)
+        _lock_descriptors.discard(descriptor)
         with contextlib.suppress(OSError):
             os.unlink(path)
         os.close(descriptor)
 
 
-def _acquire(
-    path: pathlib.Path, on_wait: Callable[[], None] | None
-) -> int | None:
+def _acquire(path: pathlib.Path, on_wait: Callable[[], None] | None) -> int | None:
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:

@@ -20,17 +20,17 @@ from qup.orchestration.executions import Execution, Run, State
 from qup.orchestration.processes import Owner
 
 # The type of the contexts that find executions by their fingerprints.
-CACHE = "execution_cache"
-_TIMES = "create_time_since_epoch, last_update_time_since_epoch"
+CACHE_CONTEXT = "execution_cache"
+_TIME_COLUMNS = "create_time_since_epoch, last_update_time_since_epoch"
 
 
 class MetadataReader(database.Database):
     """An ML Metadata database, to read; see `Database`."""
 
-    def artifact(self, number: int) -> Artifact:
+    def get_artifact(self, artifact_id: int) -> Artifact:
         """Returns the artifact of that id, or raises a MetadataError."""
         with self.transaction(write=False) as cursor:
-            return self._artifact(cursor, number)
+            return self._read_artifact(cursor, artifact_id)
 
     def find_artifact(self, path: str | os.PathLike) -> Artifact | None:
         """Returns the artifact whose folder is or contains `path`."""
@@ -38,36 +38,35 @@ class MetadataReader(database.Database):
         with self.transaction(write=False) as cursor:
             for folder in (path, *path.parents):
                 row = cursor.execute(
-                    "SELECT id FROM Artifact WHERE uri = ?",
-                    (self.stored(folder),),
+                    "SELECT id FROM Artifact WHERE uri = ?", (self.to_stored_uri(folder),)
                 ).fetchone()
                 if row:
-                    return self._artifact(cursor, row[0])
+                    return self._read_artifact(cursor, row[0])
         return None
 
-    def execution(self, number: int) -> Execution:
+    def get_execution(self, execution_id: int) -> Execution:
         """Returns the execution of that id, or raises a MetadataError."""
         with self.transaction(write=False) as cursor:
-            return self._execution(cursor, number)
+            return self._read_execution(cursor, execution_id)
 
-    def producer(self, artifact: int) -> Execution | None:
+    def find_producer(self, artifact: int) -> Execution | None:
         """Returns the execution that made an artifact, from its id."""
         # The first one: those after it reused it.
-        found = self._select(
+        executions = self._query_executions(
             "SELECT min(execution_id) FROM Event "
             "WHERE artifact_id = ? AND type = ? HAVING count(*)",
-            (artifact, schema.OUTPUT),
+            (artifact, schema.OUTPUT_EVENT),
         )
-        return found[0] if found else None
+        return executions[0] if executions else None
 
-    def executions(self, run: str) -> list[Execution]:
+    def list_executions(self, run: str) -> list[Execution]:
         """Returns the executions of a run, from its id, in order."""
-        return self._in_context("pipeline_run", run)
+        return self._list_in_context("pipeline_run", run)
 
-    def known(self, fingerprint: str, state: State) -> list[Execution]:
+    def find_executions(self, fingerprint: str, state: State) -> list[Execution]:
         """Returns a fingerprint's executions in a state, newest first."""
-        found = self._in_context(CACHE, fingerprint)
-        return [e for e in found[::-1] if e.state is state]
+        executions = self._list_in_context(CACHE_CONTEXT, fingerprint)
+        return [e for e in executions[::-1] if e.state is state]
 
     def codes(self, component: str) -> list[str]:
         """Returns the codes that a component has had, newest first."""
@@ -84,14 +83,13 @@ class MetadataReader(database.Database):
             ).fetchall()
         return [code for (code,) in found]
 
-    def unfinished(self) -> list[Execution]:
+    def list_unfinished(self) -> list[Execution]:
         """Returns all executions that have not ended."""
-        return self._select(
-            "SELECT id FROM Execution WHERE last_known_state = ?",
-            (State.RUNNING,),
+        return self._query_executions(
+            "SELECT id FROM Execution WHERE last_known_state = ?", (State.RUNNING,)
         )
 
-    def nodes(self) -> dict[int, tuple[str, State]]:
+    def get_node_states(self) -> dict[int, tuple[str, State]]:
         """Returns the node and the state of every execution, by its id."""
         with self.transaction(write=False) as cursor:
             return {
@@ -104,26 +102,26 @@ class MetadataReader(database.Database):
                 )
             }
 
-    def runs(self) -> list[Run]:
+    def list_runs(self) -> list[Run]:
         """Returns all runs, the oldest first."""
         with self.transaction(write=False) as cursor:
-            found = cursor.execute(
-                f"SELECT Context.id, Context.name, {_TIMES} "
+            records = cursor.execute(
+                f"SELECT Context.id, Context.name, {_TIME_COLUMNS} "
                 "FROM Context JOIN Type ON type_id = Type.id "
                 "WHERE Type.name = 'pipeline_run' AND type_kind = ? "
                 "ORDER BY Context.id",
                 (schema.CONTEXT,),
             ).fetchall()
-            return [_run(cursor, *row) for row in found]
+            return [_read_run(cursor, *row) for row in records]
 
-    def stored(self, path: pathlib.Path) -> str:
+    def to_stored_uri(self, path: pathlib.Path) -> str:
         """Returns a path as it is kept: relative, so that roots may move."""
         folder = self.path.parent
         inside = path.is_relative_to(folder)
         return path.relative_to(folder).as_posix() if inside else str(path)
 
-    def _in_context(self, type_name: str, name: str) -> list[Execution]:
-        return self._select(
+    def _list_in_context(self, type_name: str, name: str) -> list[Execution]:
+        return self._query_executions(
             "SELECT execution_id FROM Type "
             "JOIN Context ON Context.type_id = Type.id "
             "JOIN Association ON context_id = Context.id "
@@ -132,36 +130,34 @@ class MetadataReader(database.Database):
             (type_name, schema.CONTEXT, name),
         )
 
-    def _select(self, query: str, values: tuple) -> list[Execution]:
+    def _query_executions(self, query: str, values: tuple) -> list[Execution]:
         with self.transaction(write=False) as cursor:
             numbers = cursor.execute(query, values).fetchall()
-            return [self._execution(cursor, number) for (number,) in numbers]
+            return [self._read_execution(cursor, number) for (number,) in numbers]
 
-    def _artifact(self, cursor: sqlite3.Cursor, number: int) -> Artifact:
-        row = self._row(cursor, "Artifact", "uri, state", number)
-        held, custom = rows.properties(cursor, schema.ARTIFACT, number)
-        manifest = json.loads(held.get("manifest", "{}"))
+    def _read_artifact(self, cursor: sqlite3.Cursor, number: int) -> Artifact:
+        row = self._read_row(cursor, "Artifact", "uri, state", number)
+        declared, custom = rows.read_properties(cursor, schema.ARTIFACT, number)
+        manifest = json.loads(declared.get("manifest", "{}"))
         return Artifact(
             id=number,
             type_name=row[0],
             uri=str(self.path.parent / row[1]),
             state=ArtifactState(row[2]),
             properties=custom,
-            digest=held.get("digest", ""),
+            digest=declared.get("digest", ""),
             manifest={k: manifests.Entry(*v) for k, v in manifest.items()},
         )
 
-    def _execution(self, cursor: sqlite3.Cursor, number: int) -> Execution:
-        row = self._row(
-            cursor, "Execution", f"last_known_state, {_TIMES}", number
-        )
-        held, _ = rows.properties(cursor, schema.EXECUTION, number)
+    def _read_execution(self, cursor: sqlite3.Cursor, number: int) -> Execution:
+        row = self._read_row(cursor, "Execution", f"last_known_state, {_TIME_COLUMNS}", number)
+        declared, _ = rows.read_properties(cursor, schema.EXECUTION, number)
         inputs, outputs = (
             {
-                key: [self._artifact(cursor, n) for n in numbers]
-                for key, numbers in rows.events(cursor, number, way).items()
+                key: [self._read_artifact(cursor, n) for n in numbers]
+                for key, numbers in rows.read_events(cursor, number, direction).items()
             }
-            for way in (schema.INPUT, schema.OUTPUT)
+            for direction in (schema.INPUT_EVENT, schema.OUTPUT_EVENT)
         )
         return Execution(
             id=number,
@@ -169,19 +165,17 @@ class MetadataReader(database.Database):
             state=State(row[1]),
             created=row[2],
             updated=row[3],
-            node=held["node"],
-            fingerprint=held["fingerprint"],
-            code=held["code"],
-            parameters=json.loads(held["parameters"]),
-            error=held.get("error", ""),
-            owner=_owner(held),
+            node=declared["node"],
+            fingerprint=declared["fingerprint"],
+            code=declared["code"],
+            parameters=json.loads(declared["parameters"]),
+            error=declared.get("error", ""),
+            owner=_build_owner(declared),
             inputs=inputs,
             outputs=outputs,
         )
 
-    def _row(
-        self, cursor: sqlite3.Cursor, table: str, columns: str, number: int
-    ) -> tuple:
+    def _read_row(self, cursor: sqlite3.Cursor, table: str, columns: str, number: int) -> tuple:
         """Returns (name of the type, columns...)."""
         row = cursor.execute(
             f"SELECT Type.name, {columns} FROM {table} "
@@ -190,26 +184,23 @@ class MetadataReader(database.Database):
         ).fetchone()
         if not row:
             raise errors.MetadataError(
-                f"{self.path} knows no {table.lower()} {number}. Name one "
-                "that it lists."
+                f"{self.path} knows no {table.lower()} {number}. Name one that it lists."
             )
         return row
 
 
-def _owner(held: dict[str, Any]) -> Owner:
-    return Owner(held["host"], held["process"], held["process_start"])
+def _build_owner(properties: dict[str, Any]) -> Owner:
+    return Owner(properties["host"], properties["process"], properties["process_start"])
 
 
-def _run(
-    cursor: sqlite3.Cursor, number: int, name: str, created: int, updated: int
-) -> Run:
-    held, _ = rows.properties(cursor, schema.CONTEXT, number)
+def _read_run(cursor: sqlite3.Cursor, number: int, name: str, created: int, updated: int) -> Run:
+    declared, _ = rows.read_properties(cursor, schema.CONTEXT, number)
     return Run(
         id=name,
-        pipeline=held["pipeline"],
-        parameters=json.loads(held["parameters"]),
-        state=State(held["state"]),
-        owner=_owner(held),
+        pipeline=declared["pipeline"],
+        parameters=json.loads(declared["parameters"]),
+        state=State(declared["state"]),
+        owner=_build_owner(declared),
         created=created,
         updated=updated,
     )

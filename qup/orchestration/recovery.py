@@ -3,16 +3,16 @@
 from collections.abc import Callable
 
 from qup.orchestration import processes
-from qup.orchestration.executions import Execution, Notice, State
+from qup.orchestration.executions import Execution, NodeEvent, State
 from qup.orchestration.metadata import Metadata
 from qup.orchestration.storage import PipelineRoot
 
 # A process that ends lets go of its locks before it is gone.
-_DYING_S = 1.0
+_EXIT_TIMEOUT_S = 1.0
 
 
-def recover(
-    root: PipelineRoot, metadata: Metadata, on_event: Callable[[Notice], None]
+def recover_executions(
+    root: PipelineRoot, metadata: Metadata, on_event: Callable[[NodeEvent], None]
 ) -> None:
     """Ends the executions of dead processes, and removes their files.
 
@@ -29,29 +29,29 @@ def recover(
       StorageError: The root cannot be written.
     """
     # Listed first: what others make from now on is not looked at.
-    folders = root.executions()
-    for execution in metadata.unfinished():
-        lock = root.lock(execution.fingerprint)
-        with processes.locked(lock) as free:
+    folders = root.list_execution_dirs()
+    for execution in metadata.list_unfinished():
+        lock = root.get_lock_path(execution.fingerprint)
+        with processes.hold_lock(lock) as free:
             if free:
-                abandon(root, metadata, execution, on_event)
-    known = metadata.nodes()
-    lost = {number for _, number, _ in folders} - known.keys()
-    if lost:
-        metadata.reserve(max(lost))
+                abandon_execution(root, metadata, execution, on_event)
+    node_states = metadata.get_node_states()
+    lost_ids = {number for _, number, _ in folders} - node_states.keys()
+    if lost_ids:
+        metadata.reserve_ids(max(lost_ids))
     for node, number, path in folders:
-        dead = {State.FAILED}
+        ended_states = {State.FAILED}
         if path.parent.name == root.TEMPORARY:
-            dead.add(State.COMPLETE)
-        if known.get(number) in {(node, state) for state in dead}:
+            ended_states.add(State.COMPLETE)
+        if node_states.get(number) in {(node, state) for state in ended_states}:
             root.remove(path)
 
 
-def abandon(
+def abandon_execution(
     root: PipelineRoot,
     metadata: Metadata,
     execution: Execution,
-    on_event: Callable[[Notice], None],
+    on_event: Callable[[NodeEvent], None],
 ) -> None:
     """Ends a running execution and removes its files, if its process is dead.
 
@@ -63,9 +63,11 @@ def abandon(
       on_event: Told of it.
     """
     owner = execution.owner
-    if owner != processes.current() and processes.outlives(owner, _DYING_S):
+    if owner != processes.get_current_process() and processes.is_alive_after(
+        owner, _EXIT_TIMEOUT_S
+    ):
         return
     if metadata.fail(execution.id, f"abandoned by {owner}"):
         root.discard(execution.node, execution.id)
         message = f"execution {execution.id} was abandoned by {owner}"
-        on_event(Notice(execution.node, "abandoned", message, execution.id))
+        on_event(NodeEvent(execution.node, "abandoned", message, execution.id))

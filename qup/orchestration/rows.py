@@ -11,17 +11,17 @@ from typing import Any
 from qup.orchestration import schema
 
 _TABLES = ("Execution", "Artifact", "Context")
-_COLUMNS = {bool: "bool_value", int: "int_value", float: "double_value"}
-_NOTHING: Mapping[str, Any] = {}
+_VALUE_COLUMNS = {bool: "bool_value", int: "int_value", float: "double_value"}
+_EMPTY: Mapping[str, Any] = {}
 
 
-def add(
+def insert_record(
     cursor: sqlite3.Cursor,
     kind: int,
     type_name: str,
     columns: Mapping[str, Any],
-    declared: Mapping[str, Any] = _NOTHING,
-    custom: Mapping[str, Any] = _NOTHING,
+    declared: Mapping[str, Any] = _EMPTY,
+    custom: Mapping[str, Any] = _EMPTY,
 ) -> int:
     """Adds what `kind` says with its properties, and returns its id.
 
@@ -34,8 +34,8 @@ def add(
       custom: Other properties; what is no scalar is left out.
     """
     values = {
-        "type_id": _type(cursor, kind, type_name),
-        "create_time_since_epoch": _now(),
+        "type_id": _get_or_create_type(cursor, kind, type_name),
+        "create_time_since_epoch": _get_time_ms(),
         **columns,
     }
     cursor.execute(
@@ -43,72 +43,68 @@ def add(
         f"VALUES ({', '.join('?' * len(values))})",
         tuple(values.values()),
     )
-    number = cursor.lastrowid
-    change(cursor, kind, number, declared=declared)
-    _put_properties(cursor, kind, number, custom, custom=True)
-    return number
+    record_id = cursor.lastrowid
+    update_record(cursor, kind, record_id, declared=declared)
+    _write_properties(cursor, kind, record_id, custom, custom=True)
+    return record_id
 
 
-def change(
+def update_record(
     cursor: sqlite3.Cursor,
     kind: int,
-    number: int,
-    columns: Mapping[str, Any] = _NOTHING,
-    declared: Mapping[str, Any] = _NOTHING,
+    record_id: int,
+    columns: Mapping[str, Any] = _EMPTY,
+    declared: Mapping[str, Any] = _EMPTY,
 ) -> None:
     """Sets columns and declared properties of what was added before."""
-    values = {"last_update_time_since_epoch": _now(), **columns}
+    values = {"last_update_time_since_epoch": _get_time_ms(), **columns}
     cursor.execute(
         f"UPDATE {_TABLES[kind]} SET {' = ?, '.join(values)} = ? WHERE id = ?",
-        (*values.values(), number),
+        (*values.values(), record_id),
     )
-    _put_properties(cursor, kind, number, declared)
+    _write_properties(cursor, kind, record_id, declared)
 
 
-def properties(
-    cursor: sqlite3.Cursor, kind: int, number: int
+def read_properties(
+    cursor: sqlite3.Cursor, kind: int, record_id: int
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Returns (declared, custom) properties."""
-    table, found = _TABLES[kind], ({}, {})
+    table, by_custom = _TABLES[kind], ({}, {})
     for name, custom, flag, *values in cursor.execute(
         "SELECT name, is_custom_property, bool_value, int_value, "
         f"double_value, string_value FROM {table}Property "
         f"WHERE {table}_id = ?",
-        (number,),
+        (record_id,),
     ):
         values.append(None if flag is None else bool(flag))
-        found[custom][name] = next((v for v in values if v is not None), None)
-    return found
+        by_custom[custom][name] = next((v for v in values if v is not None), None)
+    return by_custom
 
 
-def context(cursor: sqlite3.Cursor, type_name: str, name: str) -> int:
+def get_or_create_context(cursor: sqlite3.Cursor, type_name: str, name: str) -> int:
     """Returns the id of a context, which is made if it is new."""
     row = cursor.execute(
         "SELECT id FROM Context WHERE type_id = ? AND name = ?",
-        (_type(cursor, schema.CONTEXT, type_name), name),
+        (_get_or_create_type(cursor, schema.CONTEXT, type_name), name),
     ).fetchone()
     if row:
         return row[0]
-    return add(cursor, schema.CONTEXT, type_name, {"name": name})
+    return insert_record(cursor, schema.CONTEXT, type_name, {"name": name})
 
 
-def link(
-    cursor: sqlite3.Cursor, kind: int, contexts: Iterable[int], number: int
+def link_contexts(
+    cursor: sqlite3.Cursor, kind: int, contexts: Iterable[int], record_id: int
 ) -> None:
     """Puts an execution or an artifact into contexts."""
     table = "Association" if kind == schema.EXECUTION else "Attribution"
     cursor.executemany(
-        f"INSERT OR IGNORE INTO {table} (context_id, {_TABLES[kind]}_id) "
-        "VALUES (?, ?)",
-        [(held, number) for held in contexts],
+        f"INSERT OR IGNORE INTO {table} (context_id, {_TABLES[kind]}_id) VALUES (?, ?)",
+        [(context_id, record_id) for context_id in contexts],
     )
 
 
-def put_events(
-    cursor: sqlite3.Cursor,
-    execution: int,
-    direction: int,
-    artifacts: Mapping[str, list[int]],
+def insert_events(
+    cursor: sqlite3.Cursor, execution: int, direction: int, artifacts: Mapping[str, list[int]]
 ) -> None:
     """Connects an execution with artifacts.
 
@@ -128,18 +124,15 @@ def put_events(
         cursor.execute(
             "INSERT INTO Event (artifact_id, execution_id, type, "
             "milliseconds_since_epoch) VALUES (?, ?, ?, ?)",
-            (number, execution, direction, _now()),
+            (number, execution, direction, _get_time_ms()),
         )
         event = cursor.lastrowid
         cursor.executemany(
-            "INSERT INTO EventPath VALUES (?, ?, ?, ?)",
-            [(event, *step) for step in path],
+            "INSERT INTO EventPath VALUES (?, ?, ?, ?)", [(event, *step) for step in path]
         )
 
 
-def events(
-    cursor: sqlite3.Cursor, execution: int, direction: int
-) -> dict[str, list[int]]:
+def read_events(cursor: sqlite3.Cursor, execution: int, direction: int) -> dict[str, list[int]]:
     """Returns the ids of an execution's artifacts by key, in order."""
     steps = cursor.execute(
         "SELECT artifact_id, step_key, step_index FROM Event "
@@ -150,37 +143,35 @@ def events(
     ).fetchall()
     # Steps come in pairs: a key, then an index.
     pairs = zip(steps[::2], steps[1::2], strict=True)
-    found: dict[str, list[int]] = {}
+    ids_by_key: dict[str, list[int]] = {}
     for key, _, artifact in sorted((k[1], i[2], k[0]) for k, i in pairs):
-        found.setdefault(key, []).append(artifact)
-    return found
+        ids_by_key.setdefault(key, []).append(artifact)
+    return ids_by_key
 
 
-def _now() -> int:
+def _get_time_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _type(cursor: sqlite3.Cursor, kind: int, name: str) -> int:
+def _get_or_create_type(cursor: sqlite3.Cursor, kind: int, name: str) -> int:
     row = cursor.execute(
         "SELECT id FROM Type WHERE name = ? AND type_kind = ?", (name, kind)
     ).fetchone()
     if row:
         return row[0]
-    cursor.execute(
-        "INSERT INTO Type (name, type_kind) VALUES (?, ?)", (name, kind)
-    )
-    number = cursor.lastrowid
+    cursor.execute("INSERT INTO Type (name, type_kind) VALUES (?, ?)", (name, kind))
+    type_id = cursor.lastrowid
     cursor.executemany(
         "INSERT INTO TypeProperty VALUES (?, ?, ?)",
-        [(number, key, data) for key, data in schema.PROPERTIES[kind].items()],
+        [(type_id, key, data) for key, data in schema.DECLARED_PROPERTIES[kind].items()],
     )
-    return number
+    return type_id
 
 
-def _put_properties(
+def _write_properties(
     cursor: sqlite3.Cursor,
     kind: int,
-    number: int,
+    record_id: int,
     values: Mapping[str, Any],
     *,
     custom: bool = False,
@@ -189,12 +180,12 @@ def _put_properties(
     for name, value in values.items():
         if not isinstance(value, bool | int | float | str):
             continue
-        column = _COLUMNS.get(type(value), "string_value")
+        column = _VALUE_COLUMNS.get(type(value), "string_value")
         if column == "int_value" and abs(value) >= 2**63:
             column, value = "string_value", str(value)
         cursor.execute(
             f"INSERT OR REPLACE INTO {table}Property "
             f"({table}_id, name, is_custom_property, {column}) "
             "VALUES (?, ?, ?, ?)",
-            (number, name, custom, value),
+            (record_id, name, custom, value),
         )

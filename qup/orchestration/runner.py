@@ -8,11 +8,11 @@ from typing import Any
 from qup.orchestration import annotations, errors
 from qup.orchestration.code import Code
 from qup.orchestration.components import Node
-from qup.orchestration.executions import Execution, Notice, State
+from qup.orchestration.executions import Execution, NodeEvent, State
 from qup.orchestration.launcher import Launcher
 from qup.orchestration.metadata import Metadata
-from qup.orchestration.parameters import conform
-from qup.orchestration.recovery import recover
+from qup.orchestration.parameters import convert_value
+from qup.orchestration.recovery import recover_executions
 from qup.orchestration.storage import PipelineRoot
 
 
@@ -30,7 +30,7 @@ class LocalRunner:
         *,
         enable_cache: bool = True,
         verify: str = "stat",
-        on_event: Callable[[Notice], None] | None = None,
+        on_event: Callable[[NodeEvent], None] | None = None,
         code: Code | None = None,
     ):
         """Sets up a runner.
@@ -41,18 +41,18 @@ class LocalRunner:
           enable_cache: Reuse results; False computes all anew.
           verify: "stat" believes files of unchanged size, mtime and inode
             when a result is reused, "full" hashes them all.
-          on_event: Called with each `Notice`; `print` will do.
+          on_event: Called with each `NodeEvent`; `print` will do.
           code: What code enters the fingerprints.
 
         Raises:
           PipelineError: Another `verify`.
         """
         if verify not in ("stat", "full"):
-            raise errors.unknown("verify", verify, ("stat", "full"))
+            raise errors.make_unknown_error("verify", verify, ("stat", "full"))
         self._root = PipelineRoot(pipeline_root)
         self._metadata = metadata
         self._enable_cache = enable_cache
-        self._full = verify == "full"
+        self._hash_all = verify == "full"
         self._on_event = on_event or (lambda notice: None)
         self._code = code or Code()
 
@@ -89,54 +89,54 @@ class LocalRunner:
           StorageError: The pipeline root cannot be read or written.
           Exception: Whatever a component raises.
         """
-        annotations.checked_name("Pipeline", pipeline)
-        described = conform(dict, parameters or {})
-        nodes = _ordered(list(dict.fromkeys(nodes)))
+        annotations.check_name("Pipeline", pipeline)
+        run_parameters = convert_value(dict, parameters or {})
+        nodes = _sort_nodes(list(dict.fromkeys(nodes)))
         # Now, while the files are still those that were imported.
-        codes = {node.id: self._fingerprint(node) for node in nodes}
-        recover(self._root, self._metadata, self._on_event)
-        run = self._metadata.begin(pipeline, described)
+        code_fingerprints = {node.id: self._compute_code_fingerprint(node) for node in nodes}
+        recover_executions(self._root, self._metadata, self._on_event)
+        run = self._metadata.begin(pipeline, run_parameters)
         launch = Launcher(
             root=self._root,
             metadata=self._metadata,
             run=run,
-            code=self._fingerprint,
+            get_code_fingerprint=self._compute_code_fingerprint,
             on_event=self._on_event,
             enable_cache=self._enable_cache,
-            full=self._full,
+            hash_all=self._hash_all,
         ).launch
         try:
-            done = _launched(nodes, codes, launch, on_failure, on_success)
+            executions = _launch_nodes(nodes, code_fingerprints, launch, on_failure, on_success)
         except BaseException:
             with contextlib.suppress(errors.MetadataError):
                 self._metadata.end(run, State.FAILED)
             raise
-        whole = len(done) == len(nodes)
-        self._metadata.end(run, State.COMPLETE if whole else State.FAILED)
-        return done
+        all_completed = len(executions) == len(nodes)
+        self._metadata.end(run, State.COMPLETE if all_completed else State.FAILED)
+        return executions
 
-    def _fingerprint(self, node: Node) -> str:
+    def _compute_code_fingerprint(self, node: Node) -> str:
         return self._code.fingerprint(node.component.fn, node.counted())
 
 
-def _launched(
+def _launch_nodes(
     nodes: list[Node],
-    codes: Mapping[str, str],
+    code_fingerprints: Mapping[str, str],
     launch: Callable[..., Execution],
     on_failure: Callable[[Node, Exception], None] | None,
     on_success: Callable[[Node, Execution], None] | None,
 ) -> dict[str, Execution]:
     """Launches ordered nodes, but those that need what failed."""
-    done: dict[str, Execution] = {}
+    executions: dict[str, Execution] = {}
     for node in nodes:
-        if not _possible(node, done):
+        if not _are_inputs_available(node, executions):
             continue
         inputs = {
-            key: [done[c.producer.id].outputs[c.key][0] for c in held]
-            for key, held in node.inputs.items()
+            key: [executions[c.producer.id].outputs[c.key][0] for c in channels]
+            for key, channels in node.inputs.items()
         }
         try:
-            done[node.id] = launch(node, inputs, codes[node.id])
+            executions[node.id] = launch(node, inputs, code_fingerprints[node.id])
         except errors.OrchestrationError:
             raise
         except Exception as error:
@@ -145,40 +145,39 @@ def _launched(
             on_failure(node, error)
             continue
         if on_success is not None:
-            on_success(node, done[node.id])
-    return done
+            on_success(node, executions[node.id])
+    return executions
 
 
-def _possible(node: Node, done: Mapping[str, Execution]) -> bool:
+def _are_inputs_available(node: Node, executions: Mapping[str, Execution]) -> bool:
     """Returns whether all that a node needs was made."""
-    channels = [c for held in node.inputs.values() for c in held]
-    return all(channel.producer.id in done for channel in channels)
+    channels = [c for input_channels in node.inputs.values() for c in input_channels]
+    return all(channel.producer.id in executions for channel in channels)
 
 
-def _ordered(nodes: list[Node]) -> list[Node]:
+def _sort_nodes(nodes: list[Node]) -> list[Node]:
     """Returns the nodes, each behind those whose outputs it takes."""
-    known = {node.id: node for node in nodes}
-    if len(known) < len(nodes):
-        twice = sorted({n.id for n in nodes if known[n.id] is not n})
+    nodes_by_id = {node.id: node for node in nodes}
+    if len(nodes_by_id) < len(nodes):
+        repeated = sorted({n.id for n in nodes if nodes_by_id[n.id] is not n})
         raise errors.PipelineError(
-            f"Several nodes are called {', '.join(twice)}. Name them apart: "
-            f"node.with_id('{twice[0]}.2')."
+            f"Several nodes are called {', '.join(repeated)}. Name them apart: "
+            f"node.with_id('{repeated[0]}.2')."
         )
-    ordered: dict[str, Node] = {}
+    sorted_nodes: dict[str, Node] = {}
 
     def visit(node: Node) -> None:
-        if node.id in ordered and ordered[node.id] is node:
+        if node.id in sorted_nodes and sorted_nodes[node.id] is node:
             return
-        if known.get(node.id) is not node:
+        if nodes_by_id.get(node.id) is not node:
             raise errors.PipelineError(
-                f"The pipeline needs the node {node.id}, but it is not in "
-                "the list. Add it."
+                f"The pipeline needs the node {node.id}, but it is not in the list. Add it."
             )
         for channels in node.inputs.values():
             for channel in channels:
                 visit(channel.producer)
-        ordered[node.id] = node
+        sorted_nodes[node.id] = node
 
     for node in nodes:
         visit(node)
-    return list(ordered.values())
+    return list(sorted_nodes.values())

@@ -6,32 +6,32 @@ https://github.com/google/ml-metadata): with them its own tools read our
 database.
 """
 
-VERSION = 10
+SCHEMA_VERSION = 10
 
 # Type.type_kind.
 EXECUTION, ARTIFACT, CONTEXT = 0, 1, 2
 # Event.type.
-INPUT, OUTPUT = 3, 4
+INPUT_EVENT, OUTPUT_EVENT = 3, 4
 # TypeProperty.data_type.
-_INT, _STRING = 1, 3
+_INT_TYPE, _STRING_TYPE = 1, 3
 
 # What every type of a kind declares; all else is a custom property.
-_OWNER = {"host": _STRING, "process": _INT, "process_start": _STRING}
-PROPERTIES = {
+_OWNER_PROPERTIES = {"host": _STRING_TYPE, "process": _INT_TYPE, "process_start": _STRING_TYPE}
+DECLARED_PROPERTIES = {
     EXECUTION: {
-        "node": _STRING,
-        "fingerprint": _STRING,
-        "code": _STRING,
-        "parameters": _STRING,
-        "error": _STRING,
-        **_OWNER,
+        "node": _STRING_TYPE,
+        "fingerprint": _STRING_TYPE,
+        "code": _STRING_TYPE,
+        "parameters": _STRING_TYPE,
+        "error": _STRING_TYPE,
+        **_OWNER_PROPERTIES,
     },
-    ARTIFACT: {"digest": _STRING, "manifest": _STRING, "damage": _STRING},
+    ARTIFACT: {"digest": _STRING_TYPE, "manifest": _STRING_TYPE, "damage": _STRING_TYPE},
     CONTEXT: {
-        "pipeline": _STRING,
-        "state": _INT,
-        "parameters": _STRING,
-        **_OWNER,
+        "pipeline": _STRING_TYPE,
+        "state": _INT_TYPE,
+        "parameters": _STRING_TYPE,
+        **_OWNER_PROPERTIES,
     },
 }
 
@@ -43,13 +43,13 @@ _SIMPLE_TYPES = {
 _ID = "id INTEGER PRIMARY KEY AUTOINCREMENT"
 _NAME = "name VARCHAR(255)"
 _EXTERNAL = "external_id VARCHAR(255) UNIQUE"
-_TIMES = ("create_time_since_epoch", "last_update_time_since_epoch")
+_TIMESTAMP_COLUMNS = ("create_time_since_epoch", "last_update_time_since_epoch")
 _DATED = f"""{_EXTERNAL},
-    {_TIMES[0]} INT NOT NULL DEFAULT 0,
-    {_TIMES[1]} INT NOT NULL DEFAULT 0,
+    {_TIMESTAMP_COLUMNS[0]} INT NOT NULL DEFAULT 0,
+    {_TIMESTAMP_COLUMNS[1]} INT NOT NULL DEFAULT 0,
     UNIQUE (type_id, name)"""
 
-_TABLES = {
+_TABLE_COLUMNS = {
     "MLMDEnv": "schema_version INTEGER PRIMARY KEY",
     "Type": f"""{_ID}, {_NAME} NOT NULL, version VARCHAR(255),
     type_kind TINYINT(1) NOT NULL, description TEXT, input_type TEXT,
@@ -83,9 +83,9 @@ _PROPERTY = f"""{{0}}_id INT NOT NULL, {_NAME} NOT NULL,
     PRIMARY KEY ({{0}}_id, name, is_custom_property)"""
 # Indexes are called idx_TABLE_COLUMN.
 _INDEXES = {
-    "Artifact": ("uri", "external_id", *_TIMES),
-    "Execution": ("external_id", *_TIMES),
-    "Context": ("external_id", *_TIMES),
+    "Artifact": ("uri", "external_id", *_TIMESTAMP_COLUMNS),
+    "Execution": ("external_id", *_TIMESTAMP_COLUMNS),
+    "Context": ("external_id", *_TIMESTAMP_COLUMNS),
     "Event": ("execution_id",),
     "EventPath": ("event_id",),
     "ParentContext": ("parent_context_id",),
@@ -93,25 +93,25 @@ _INDEXES = {
 }
 
 
-def statements() -> list[str]:
+def build_schema_statements() -> list[str]:
     """Returns the SQL that makes an empty database."""
-    made = [f"CREATE TABLE {table} ({sql})" for table, sql in _TABLES.items()]
+    statements = [f"CREATE TABLE {table} ({sql})" for table, sql in _TABLE_COLUMNS.items()]
     for table, columns in _INDEXES.items():
         for column in columns:
             name = f"idx_{table}_{column}".lower()
-            made.append(f"CREATE INDEX {name} ON {table} ({column})")
+            statements.append(f"CREATE INDEX {name} ON {table} ({column})")
     for owner in ("artifact", "execution", "context"):
         table = f"{owner.capitalize()}Property"
-        made.append(f"CREATE TABLE {table} ({_PROPERTY.format(owner)})")
+        statements.append(f"CREATE TABLE {table} ({_PROPERTY.format(owner)})")
         for kind in ("int", "double", "string"):
-            made.append(
+            statements.append(
                 f"CREATE INDEX idx_{owner}_property_{kind} ON {table} "
                 f"(name, is_custom_property, {kind}_value) "
                 f"WHERE {kind}_value IS NOT NULL"
             )
-    made.append(f"INSERT INTO MLMDEnv VALUES ({VERSION})")
+    statements.append(f"INSERT INTO MLMDEnv VALUES ({SCHEMA_VERSION})")
     for kind, names in _SIMPLE_TYPES.items():
         for name in names:
             values = f"('mlmd.{name}', {kind})"
-            made.append(f"INSERT INTO Type (name, type_kind) VALUES {values}")
-    return made
+            statements.append(f"INSERT INTO Type (name, type_kind) VALUES {values}")
+    return statements

@@ -26,31 +26,31 @@ class PipelineRoot:
         """Names the folder; it is made when something is written."""
         self.path = pathlib.Path(path).resolve()
 
-    def output(self, node: str, key: str, execution: int) -> pathlib.Path:
+    def get_output_dir(self, node: str, key: str, execution: int) -> pathlib.Path:
         """Returns where an artifact is published."""
         return self.path / node / key / str(execution)
 
-    def temporary(self, node: str, execution: int) -> pathlib.Path:
+    def get_temporary_dir(self, node: str, execution: int) -> pathlib.Path:
         """Returns where a running execution makes its artifacts."""
         system = self.path / node / ".system"
         return system / self.TEMPORARY / str(execution)
 
-    def stateful(self, node: str, fingerprint: str) -> pathlib.Path:
+    def get_stateful_dir(self, node: str, fingerprint: str) -> pathlib.Path:
         """Returns where a component keeps its checkpoints."""
         system = self.path / node / ".system"
         return system / "stateful_working_dir" / fingerprint
 
-    def lock(self, fingerprint: str) -> pathlib.Path:
+    def get_lock_path(self, fingerprint: str) -> pathlib.Path:
         """Returns the lock file of a fingerprint; its folder is made."""
-        return self.make(self.path / ".system" / "locks") / fingerprint
+        return self.make_dir(self.path / ".system" / "locks") / fingerprint
 
-    def make(self, path: pathlib.Path) -> pathlib.Path:
+    def make_dir(self, path: pathlib.Path) -> pathlib.Path:
         """Makes a folder, if it is not there, and returns it.
 
         Raises:
           StorageError: It cannot be made.
         """
-        with errors.explained(path):
+        with errors.wrap_os_errors(path):
             path.mkdir(parents=True, exist_ok=True)
         return path
 
@@ -60,7 +60,7 @@ class PipelineRoot:
         Raises:
           StorageError: The disk is full or the root forbidden.
         """
-        with errors.explained(target):
+        with errors.wrap_os_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             for folder, _, names in os.walk(source):
                 for name in names:
@@ -72,7 +72,7 @@ class PipelineRoot:
 
     def discard(self, node: str, execution: int) -> None:
         """Removes what an execution that did not complete has left."""
-        self.remove(self.temporary(node, execution))
+        self.remove(self.get_temporary_dir(node, execution))
         for path in (self.path / node).glob(f"*/{execution}"):
             self.remove(path)
 
@@ -80,16 +80,16 @@ class PipelineRoot:
         """Removes a folder as far as possible; the next start does the rest."""
         shutil.rmtree(path, ignore_errors=True)
 
-    def executions(self) -> list[tuple[str, int, pathlib.Path]]:
+    def list_execution_dirs(self) -> list[tuple[str, int, pathlib.Path]]:
         """Returns (node, execution, folder) of every execution's folders."""
-        found = []
+        folders = []
         for system in self.path.glob("*/.system"):
             node = system.parent
             for pattern in ("*/*", f".system/{self.TEMPORARY}/*"):
                 for path in node.glob(pattern):
                     if re.fullmatch("[1-9][0-9]{0,15}", path.name):
-                        found.append((node.name, int(path.name), path))
-        return found
+                        folders.append((node.name, int(path.name), path))
+        return folders
 
 
 def _flush(path: str | os.PathLike) -> None:

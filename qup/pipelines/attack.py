@@ -31,15 +31,15 @@ from qup.components.trainer import Trainer
 from qup.measurements import Row
 from qup.orchestration import Channel, Execution, Node
 from qup.pipelines import attack_table, checking, opening, settings, spine
-from qup.pipelines.arguments import Arguments
-from qup.pipelines.opening import Run
-from qup.pipelines.request import Request as Request
-from qup.pipelines.request import digest
+from qup.pipelines.arguments import NodeArguments
+from qup.pipelines.opening import RunContext
+from qup.pipelines.request import AttackRequest as AttackRequest
+from qup.pipelines.request import hash_model_files
 
 _log = logging.getLogger("qup")
 
 
-def run(config: settings.Config, request: Request) -> str:
+def run(config: settings.Config, request: AttackRequest) -> str:
     """Runs every attack whose result is not known yet.
 
     Args:
@@ -55,63 +55,64 @@ def run(config: settings.Config, request: Request) -> str:
       OrchestrationError: The pipeline root cannot be used.
     """
     request.check()
-    chosen = request.chosen(float(config.attack.epsilon), config.attack.norm)
-    checking.check(config)
-    this = _taking(opening.opened(config), request.imported())
-    told = {**this.identity(), "versions": versions.installed()}
-    road = nodes(this, request, chosen)
-    done = spine.run(this, road, "attack", told)
-    rows = _rows(done)
-    figures = _draw(this, done)
-    with this.workdir.locked("to write its results"):
-        this.keep_rows(rows)
-    return attack_table.text(this, rows, done, figures)
+    attack_specs = request.build_attack_specs(float(config.attack.epsilon), config.attack.norm)
+    checking.check_config(config)
+    run = _with_imported_model(opening.open_run(config), request.check_model_source())
+    description = {**run.get_identity(), "versions": versions.collect_versions()}
+    nodes = build_nodes(run, request, attack_specs)
+    executions = spine.run_nodes(run, nodes, "attack", description)
+    rows = _load_rows(executions)
+    figures = _copy_figures(run, executions)
+    with run.workdir.lock("to write its results"):
+        run.append_measurements(rows)
+    return attack_table.format_attack_table(run, rows, executions, figures)
 
 
-def _taking(this: Run, source: pathlib.Path | None) -> Run:
+def _with_imported_model(run: RunContext, source: pathlib.Path | None) -> RunContext:
     """Returns the run, of the user's own model where there is one."""
     if source is None:
-        return this
-    return dataclasses.replace(this, imported=(source.stem, digest(source)))
+        return run
+    return dataclasses.replace(run, imported=(source.stem, hash_model_files(source)))
 
 
-def nodes(this: Run, request: Request, chosen: list[dict]) -> list[Node]:
+def build_nodes(run: RunContext, request: AttackRequest, attack_specs: list[dict]) -> list[Node]:
     """Returns the nodes: the classifiers, and each under each attack."""
-    given = Arguments(this.config, this.data.info, this.log_dir)
-    generated = ExampleGen(**given.examples(this.source))
-    examples = generated.outputs["examples"]
-    source = request.imported()
+    arguments = NodeArguments(run.config, run.data.info, run.log_dir)
+    example_gen = ExampleGen(**arguments.build_example_gen_kwargs(run.source))
+    examples = example_gen.outputs["examples"]
+    source = request.check_model_source()
     if source is not None:
-        name, content = this.imported
+        name, content = run.imported
         importer = ModelImporter(
             content=content,
-            dataset=this.data.info.name,
-            image_shape=list(this.data.info.image_shape),
+            dataset=run.data.info.name,
+            image_shape=list(run.data.info.image_shape),
             name=name,
-            num_classes=this.data.info.num_classes,
+            num_classes=run.data.info.num_classes,
             source=str(source.absolute()),
         )
-        attackers = _attackers(
-            this, request, chosen, examples, importer.outputs["model"], "own"
+        attackers = _build_attackers(
+            run, request, attack_specs, examples, importer.outputs["model"], "own"
         )
-        return [generated, importer, *attackers]
-    road, previous = [generated], None
-    for epochs in sorted(set(this.config.training.epochs)):
+        return [example_gen, importer, *attackers]
+    nodes, previous = [example_gen], None
+    for epochs in sorted(set(run.config.training.epochs)):
         trainer = Trainer(
-            examples=examples, previous=previous, **given.training(epochs)
+            examples=examples, previous=previous, **arguments.build_trainer_kwargs(epochs)
         ).with_id(f"Trainer.epoch-{epochs}")
         previous = trainer.outputs["run"]
         model = trainer.outputs["model"]
-        road += [trainer, *_attackers(
-            this, request, chosen, examples, model, f"epoch-{epochs}"
-        )]  # fmt: skip
-    return road
+        nodes += [
+            trainer,
+            *_build_attackers(run, request, attack_specs, examples, model, f"epoch-{epochs}"),
+        ]
+    return nodes
 
 
-def _attackers(
-    this: Run,
-    request: Request,
-    chosen: list[dict],
+def _build_attackers(
+    run: RunContext,
+    request: AttackRequest,
+    attack_specs: list[dict],
     examples: Channel,
     model: Channel,
     name: str,
@@ -119,51 +120,49 @@ def _attackers(
     common = {
         "examples": examples,
         "model": model,
-        "split": this.config.dataset.evaluation_split,
-        "seed": this.config.seed,
+        "split": run.config.dataset.evaluation_split,
+        "seed": run.config.seed,
     }
     epsilon = request.epsilon
     if epsilon is None:
-        epsilon = float(this.config.attack.epsilon)
-    looks = []
+        epsilon = float(run.config.attack.epsilon)
+    diagnostics = []
     if request.conjugates:
-        looks.append(ConjugateDrawer(epsilon=epsilon, **common))
+        diagnostics.append(ConjugateDrawer(epsilon=epsilon, **common))
     if request.diagnose:
-        looks.append(
-            Diagnoser(epsilon=epsilon, batch_size=request.batch_size, **common)
-        )
-    looks = [look.with_id(f"{look.id}.{name}") for look in looks]
-    return looks + [
+        diagnostics.append(Diagnoser(epsilon=epsilon, batch_size=request.batch_size, **common))
+    diagnostics = [node.with_id(f"{node.id}.{name}") for node in diagnostics]
+    return diagnostics + [
         Attacker(
-            attack=options,
+            attack=attack_spec,
             num_images=request.num_images or None,
             batch_size=request.batch_size,
             precision=request.precision,
             save_images=request.save_images,
-            log_dir=str(this.log_dir),
+            log_dir=str(run.log_dir),
             **common,
-        ).with_id(f"Attacker.{options['name']}.{name}")
-        for options in chosen
+        ).with_id(f"Attacker.{attack_spec['name']}.{name}")
+        for attack_spec in attack_specs
     ]
 
 
-def _draw(this: Run, done: Mapping[str, Execution]) -> list[pathlib.Path]:
+def _copy_figures(run: RunContext, executions: Mapping[str, Execution]) -> list[pathlib.Path]:
     """Copies the figures to the working directory; returns their paths."""
     figures = []
-    for node, execution in done.items():
+    for node, execution in executions.items():
         for report in execution.outputs.get("report", ()):
-            picture = report.path / "conjugates.png"
+            source = report.path / "conjugates.png"
             name = f"conjugates-{node.partition('.')[2]}.png"
-            figures.append(this.path("figures", name))
-            files.write_bytes(figures[-1], picture.read_bytes())
+            figures.append(run.get_path("figures", name))
+            files.write_bytes(figures[-1], source.read_bytes())
     return figures
 
 
-def _rows(done: Mapping[str, Execution]) -> list[Row]:
+def _load_rows(executions: Mapping[str, Execution]) -> list[Row]:
     """Returns the rows of every attack, each once."""
     rows: dict[tuple, Row] = {}
-    for execution in done.values():
-        for held in execution.outputs.get("evaluation", ()):
-            for row in measurements.read(held.path / "measurements.csv"):
+    for execution in executions.values():
+        for evaluation in execution.outputs.get("evaluation", ()):
+            for row in measurements.read_rows(evaluation.path / "measurements.csv"):
                 rows[row.key()] = row
     return list(rows.values())

@@ -17,12 +17,12 @@ from qup.attacks import base
 from qup.attacks import targets as choices
 
 # What an option may be called that is set for all attacks alike.
-_ELSEWHERE = {"seed": "--seed", "ids": "the images' places in their split"}
+_GLOBAL_OPTIONS = {"seed": "--seed", "ids": "the images' places in their split"}
 _BOOLS = {"true": True, "false": False}
-_TARGETS = (*choices.NAMES, "all")
+_TARGETS = (*choices.TARGET_CHOICES, "all")
 
 
-def read(texts: Iterable[str]) -> dict[str, dict[str, Any]]:
+def parse_options(texts: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Returns the options of each attack.
 
     Args:
@@ -31,38 +31,37 @@ def read(texts: Iterable[str]) -> dict[str, dict[str, Any]]:
     Raises:
       InputError: No such attack, option or value.
     """
-    found: dict[str, dict[str, Any]] = {}
+    options: dict[str, dict[str, Any]] = {}
     for text in texts:
         key, equals, value = text.partition("=")
         name, dot, option = key.strip().partition(".")
         if not (equals and dot and option):
             raise errors.InputError(
-                "--options takes attack.option=value, such as "
-                f"pgd.num_steps=100; got {text!r}."
+                f"--options takes attack.option=value, such as pgd.num_steps=100; got {text!r}."
             )
-        kind = _kind(name, option)
-        value = _value(f"{name}.{option}", value.strip(), kind)
-        found.setdefault(name, {})[option] = value
-    return found
+        option_type = _get_option_type(name, option)
+        value = _parse_value(f"{name}.{option}", value.strip(), option_type)
+        options.setdefault(name, {})[option] = value
+    return options
 
 
-def check(name: str, options: dict[str, Any]) -> None:
+def check_options(name: str, options: dict[str, Any]) -> None:
     """Raises an InputError where the attack cannot take its options."""
-    own = {key: value for key, value in options.items() if key != "targets"}
-    attacks.bind(name, **own)
+    keyword_options = {key: value for key, value in options.items() if key != "targets"}
+    attacks.bind(name, **keyword_options)
     if attacks.traits(name)["method"]:
-        attacks.method(name, **own)
+        attacks.build_method(name, **keyword_options)
         return
-    if "norm" in own:
-        norms.check(own["norm"], attacks.traits(name)["norms"])
-    if "epsilon" in own:
-        errors.check_number("epsilon", own["epsilon"], least=0)
-    for option, value in own.items():
+    if "norm" in keyword_options:
+        norms.check_norm(keyword_options["norm"], attacks.traits(name)["norms"])
+    if "epsilon" in keyword_options:
+        errors.check_number("epsilon", keyword_options["epsilon"], at_least=0)
+    for option, value in keyword_options.items():
         if option.startswith("num_"):
-            errors.check_number(f"{name}.{option}", value, least=1)
+            errors.check_number(f"{name}.{option}", value, at_least=1)
 
 
-def norm(name: str, options: dict[str, Any]) -> str:
+def get_attack_norm(name: str, options: dict[str, Any]) -> str:
     """Returns the norm that an attack's epsilon is measured in."""
     declared = inspect.signature(attacks.get(name)).parameters.get("norm")
     default = attacks.traits(name)["norms"][0]
@@ -71,75 +70,73 @@ def norm(name: str, options: dict[str, Any]) -> str:
     return options.get("norm", default)
 
 
-def _kind(name: str, option: str) -> Any:
+def _get_option_type(name: str, option: str) -> Any:
     """Returns the type that an attack declares for an option."""
     known = dict(inspect.signature(attacks.get(name)).parameters)
-    aims = attacks.traits(name)["targeted"]
-    if option in _ELSEWHERE:
+    is_targeted = attacks.traits(name)["targeted"]
+    if option in _GLOBAL_OPTIONS:
         raise errors.InputError(
             f"--options={name}.{option}: this is no attack's own. It is set "
-            f"for all of them by {_ELSEWHERE[option]}."
+            f"for all of them by {_GLOBAL_OPTIONS[option]}."
         )
-    if option == "targeted" and aims:
+    if option == "targeted" and is_targeted:
         raise errors.InputError(
             f"--options={name}.targeted: the labels are the true classes, "
             f"and would be taken for targets. Set {name}.targets to one of: "
             f"{', '.join(_TARGETS)}."
         )
     if option == "targets":
-        if not aims:
+        if not is_targeted:
             raise errors.InputError(
                 f"--options={name}.targets: {name} takes no targets, it has "
-                f"no targeted form. With one: {', '.join(_aiming())}."
+                f"no targeted form. With one: {', '.join(_list_targeted())}."
             )
         return _TARGETS
     if option not in list(known)[3:]:
-        raise errors.unknown(f"option of {name}", option, list(known)[3:])
+        raise errors.make_unknown_error(f"option of {name}", option, list(known)[3:])
     return known[option].annotation
 
 
-def _aiming() -> list[str]:
+def _list_targeted() -> list[str]:
     names = attacks.names()
     return [name for name in names if attacks.traits(name)["targeted"]]
 
 
-def _value(key: str, text: str, kind: Any) -> Any:
+def _parse_value(key: str, text: str, option_type: Any) -> Any:
     """Returns what a text says, as a value of a type."""
-    if kind is _TARGETS:
+    if option_type is _TARGETS:
         if text not in _TARGETS:
-            raise errors.unknown(key, text, _TARGETS)
+            raise errors.make_unknown_error(key, text, _TARGETS)
         return text
-    literal = _literal(text)
-    if kind is str:
+    literal = _parse_literal(text)
+    if option_type is str:
         return literal if isinstance(literal, str) else text
-    if kind is bool:
+    if option_type is bool:
         literal = _BOOLS.get(text.lower(), literal)
-        _demand(isinstance(literal, bool), key, "true or false", text)
+        _require(isinstance(literal, bool), key, "true or false", text)
         return literal
-    kinds = get_args(kind) or (kind,)
-    if literal is None and type(None) in kinds:
+    option_types = get_args(option_type) or (option_type,)
+    if literal is None and type(None) in option_types:
         return None
-    number = isinstance(literal, int | float) and not isinstance(literal, bool)
-    number = number and math.isfinite(literal)
-    if int in kinds or base.Count in kinds:
-        good = number and literal == int(literal)
-        _demand(good, key, "an integer", text)
+    is_number = isinstance(literal, int | float) and not isinstance(literal, bool)
+    is_number = is_number and math.isfinite(literal)
+    if int in option_types or base.Count in option_types:
+        is_integer = is_number and literal == int(literal)
+        _require(is_integer, key, "an integer", text)
         return int(literal)
-    if float in kinds:
-        _demand(number, key, "a finite number", text)
+    if float in option_types:
+        _require(is_number, key, "a finite number", text)
         return float(literal)
     return literal
 
 
-def _literal(text: str) -> Any:
+def _parse_literal(text: str) -> Any:
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return text
 
 
-def _demand(good: bool, key: str, what: str, text: str) -> None:
-    if not good:
-        raise errors.InputError(
-            f"--options={key} must be {what}; got {text!r}."
-        )
+def _require(condition: bool, key: str, expected: str, text: str) -> None:
+    if not condition:
+        raise errors.InputError(f"--options={key} must be {expected}; got {text!r}.")

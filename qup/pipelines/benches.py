@@ -12,58 +12,55 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from qup.pipelines import checking, opening
-from qup.pipelines.opening import Run
+from qup.pipelines.opening import RunContext
 from qup.pipelines.settings import Config
-from qup.scales import Network
+from qup.scales import NetworkPreset
 
 # Registered name of a dataset -> its settings.
-Load = Callable[[str], Config]
+ConfigLoader = Callable[[str], Config]
 
 
-class Benches:
+class DatasetContexts:
     """Opens each dataset once."""
 
-    def __init__(self, load: Load, places: Mapping[str, Any]):
+    def __init__(self, load_config: ConfigLoader, overrides: Mapping[str, Any]):
         """Sets up benches.
 
         Args:
-          load: Returns the settings of a dataset.
-          places: Settings by their names, the same for all: folders, and
+          load_config: Returns the settings of a dataset.
+          overrides: Settings by their names, the same for all: folders, and
             what is believed of files.
         """
-        self._load, self._places = load, dict(places)
-        self._opened: dict[str, Run] = {}
+        self._load_config, self._overrides = load_config, dict(overrides)
+        self._runs: dict[str, RunContext] = {}
 
-    def config(self, network: Network) -> Config:
+    def build_config(self, network: NetworkPreset) -> Config:
         """Returns the settings of a network."""
-        config = copy.deepcopy(self._load(network.dataset))
-        config.update_from_flattened_dict(self._places)
+        config = copy.deepcopy(self._load_config(network.dataset))
+        config.update_from_flattened_dict(self._overrides)
         config.model.name = network.model
         config.model.update(network.options)
         return config
 
-    def class_names(self) -> dict[str, list[str]]:
+    def get_class_names(self) -> dict[str, list[str]]:
         """Returns the names of the classes of each dataset opened."""
-        return {
-            dataset: list(this.data.info.class_names)
-            for dataset, this in self._opened.items()
-        }
+        return {dataset: list(run.data.info.class_names) for dataset, run in self._runs.items()}
 
-    def any(self) -> Run:
+    def get_any_run(self) -> RunContext:
         """Returns one of the runs opened; all have the same folders."""
-        if not self._opened:
+        if not self._runs:
             # Some experiments need no images: these lie with a library.
-            return self(Network("digits", "convnet", ""))
-        return next(iter(self._opened.values()))
+            return self(NetworkPreset("digits", "convnet", ""))
+        return next(iter(self._runs.values()))
 
-    def __call__(self, network: Network) -> Run:
+    def __call__(self, network: NetworkPreset) -> RunContext:
         """Returns the settings and the data of a network.
 
         Raises:
           InputError: The data, or a folder, cannot be used.
         """
-        config = self.config(network)
-        checking.check(config)
-        if network.dataset not in self._opened:
-            self._opened[network.dataset] = opening.opened(config)
-        return dataclasses.replace(self._opened[network.dataset], config=config)
+        config = self.build_config(network)
+        checking.check_config(config)
+        if network.dataset not in self._runs:
+            self._runs[network.dataset] = opening.open_run(config)
+        return dataclasses.replace(self._runs[network.dataset], config=config)

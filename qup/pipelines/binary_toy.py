@@ -27,10 +27,10 @@ from qup.workdir import Workdir
 
 _log = logging.getLogger("qup")
 # Points that are shown, and opposite steps that they take.
-SHOWN, STEPS = 300, 4
+NUM_SHOWN_POINTS, NUM_OPPOSITE_STEPS = 300, 4
 
 
-class Sizes(NamedTuple):
+class ToySizes(NamedTuple):
     """How much is computed.
 
     Attributes:
@@ -48,13 +48,11 @@ class Sizes(NamedTuple):
     drawn: tuple[str, ...] = tuple(binary_toy.SPANS)
 
 
-FULL = Sizes()
-SMOKE = Sizes(
-    (1, 2), 200, 200, Grids(panels=6, cells=81, padding=3), drawn=("sine",)
-)
+FULL_SIZES = ToySizes()
+SMOKE_SIZES = ToySizes((1, 2), 200, 200, Grids(panels=6, cells=81, padding=3), drawn=("sine",))
 
 
-def run(folder: pathlib.Path, *, seeds: int = 5, sizes: Sizes = FULL) -> str:
+def run(folder: pathlib.Path, *, seeds: int = 5, sizes: ToySizes = FULL_SIZES) -> str:
     """Trains, measures, draws.
 
     Args:
@@ -69,60 +67,69 @@ def run(folder: pathlib.Path, *, seeds: int = 5, sizes: Sizes = FULL) -> str:
     Raises:
       InputError: No seeds, or a folder that cannot be used.
     """
-    errors.check_number("seeds", seeds, least=1)
+    errors.check_number("seeds", seeds, at_least=1)
     workdir = Workdir(folder)
-    with workdir.locked("to write its results"):
+    with workdir.lock("to write its results"):
         rows: list[Row] = []
         for seed in reversed(range(seeds)):
-            networks = binary_toy.train(seed, sizes.epochs, sizes.train)
-            own = toy_networks.of_networks(
-                networks, toy_rows.subject(0, seed), count=sizes.test,
-                grids=sizes.grids,
-            )  # fmt: skip
-            rows = own + rows
+            networks = binary_toy.train_networks(seed, sizes.epochs, sizes.train)
+            seed_rows = toy_networks.measure_networks(
+                networks, toy_rows.build_model_info(0, seed), count=sizes.test, grids=sizes.grids
+            )
+            rows = seed_rows + rows
             _log.info("seed %d: trained and measured", seed)
-        workdir.commit({"program": "binary_toy", "seeds": seeds,
-                        "sizes": sizes._asdict()})  # fmt: skip
-        table = workdir.path / "binary-toy.csv"
-        measurements.write(table, rows)
+        workdir.write_config({"program": "binary_toy", "seeds": seeds, "sizes": sizes._asdict()})
+        csv_path = workdir.path / "binary-toy.csv"
+        measurements.write_rows(csv_path, rows)
         # The networks and rows of seed 0, the last one.
-        drawn = _figures(networks, own, sizes)
-        for name, figure in drawn.items():
-            _save(figure, workdir.path / "figures" / name)
-    places = [str(workdir.path / "figures" / name) for name in drawn]
+        figures_by_name = _draw_figures(networks, seed_rows, sizes)
+        for name, figure in figures_by_name.items():
+            _save_figure(figure, workdir.path / "figures" / name)
+    figure_paths = [str(workdir.path / "figures" / name) for name in figures_by_name]
     return "\n".join(
-        [toy_text.text(rows), "", f"Measurements  {table}",
-         *(f"Figure        {place}" for place in places)]
-    )  # fmt: skip
+        [
+            toy_text.format_report(rows),
+            "",
+            f"Measurements  {csv_path}",
+            *(f"Figure        {figure_path}" for figure_path in figure_paths),
+        ]
+    )
 
 
-def _figures(
-    networks: dict[int, keras.Model], rows: Sequence[Row], sizes: Sizes
+def _draw_figures(
+    networks: dict[int, keras.Model], rows: Sequence[Row], sizes: ToySizes
 ) -> dict[str, Figure]:
     """Returns the figures of seed 0 by name."""
-    drawn = {}
-    few, *_, many = sizes.epochs
-    points, labels = binary_toy.held_out(0, SHOWN)
+    figures_by_name = {}
+    least_epochs, *_, most_epochs = sizes.epochs
+    points, labels = binary_toy.sample_held_out(0, NUM_SHOWN_POINTS)
     for domain in sizes.drawn:
-        portraits = [
-            toy_portraits.portrait(
-                toy_portraits.arrays(networks[each], domain), each, rows,
-                domain, points, labels,
+        panels = [
+            toy_portraits.build_panel(
+                toy_portraits.compute_panel_arrays(networks[epochs], domain),
+                epochs,
+                rows,
+                domain,
+                points,
+                labels,
             )
-            for each in (many, few)
-        ]  # fmt: skip
+            for epochs in (most_epochs, least_epochs)
+        ]
         name = f"packets-{domain.partition(':')[0]}.png"
-        drawn[name] = toy_figures.packets(portraits, domain)
-    held = toy_movements.moved(
-        networks[many], points, labels, epsilon=toy_networks.EPSILONS[0],
-        num_steps=STEPS,
-    )  # fmt: skip
-    title = f"The network after {many} epochs"
-    drawn["fgsm.png"] = toy_movements.draw(held, title)
-    return drawn
+        figures_by_name[name] = toy_figures.plot_packets(panels, domain)
+    trajectories = toy_movements.compute_trajectories(
+        networks[most_epochs],
+        points,
+        labels,
+        epsilon=toy_networks.EPSILONS[0],
+        num_steps=NUM_OPPOSITE_STEPS,
+    )
+    title = f"The network after {most_epochs} epochs"
+    figures_by_name["fgsm.png"] = toy_movements.plot_trajectories(trajectories, title)
+    return figures_by_name
 
 
-def _save(figure: Figure, path: pathlib.Path) -> None:
-    held = io.BytesIO()
-    figure.savefig(held, format="png", dpi=110)
-    files.write_bytes(path, held.getvalue())
+def _save_figure(figure: Figure, path: pathlib.Path) -> None:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    files.write_bytes(path, buffer.getvalue())

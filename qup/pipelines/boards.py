@@ -16,132 +16,138 @@ from typing import NamedTuple
 from qup.adversarial_training import METHODS
 from qup.measurements import Row
 from qup.report import selection
-from qup.report.material import Material
-from qup.report.selection import Look
-from qup.scales import Network, Scale
-from qup.summaries import Summaries
+from qup.report.material import ReportData
+from qup.report.selection import AccuracyKind
+from qup.scales import NetworkPreset, Scale
+from qup.summaries import SummaryWriter
 
-_KINDS = ("CL", "ACL")
+_CLASSIFIERS = ("CL", "ACL")
 # Folders: a run for each line of the table, and one for each line over epochs.
 SWEEP, OVER_EPOCHS, PAGE = "sweep", "over_epochs", "overview"
-_NAMES = ("dataset", "model", "training", "epochs", "seed")
+_NETWORK_FIELDS = ("dataset", "model", "training", "epochs", "seed")
 
 
-class Line(NamedTuple):
+class SweepRun(NamedTuple):
     """A network at some epochs, of one seed.
 
     Attributes:
-      values: Hyperparameters by name.
+      hyperparameters: Hyperparameters by name.
       results: Percent by tag.
     """
 
-    values: dict[str, str | int | float | bool]
+    hyperparameters: dict[str, str | int | float | bool]
     results: dict[str, float]
 
     @property
     def name(self) -> str:
         """Of the network and its seed, "mnist.convnet.seed-0"."""
-        parts = [self.values["dataset"], self.values["model"]]
-        if self.values["training"] != "standard":
-            parts.append(self.values["training"])
-        return ".".join([*map(str, parts), f"seed-{self.values['seed']}"])
+        name_parts = [self.hyperparameters["dataset"], self.hyperparameters["model"]]
+        if self.hyperparameters["training"] != "standard":
+            name_parts.append(self.hyperparameters["training"])
+        return ".".join([*map(str, name_parts), f"seed-{self.hyperparameters['seed']}"])
 
 
-def tags(scale: Scale) -> dict[Look, str]:
+def get_scalar_tags(scale: Scale) -> dict[AccuracyKind, str]:
     """Returns what the scalars are called."""
-    worst = scale.worst["name"]
+    worst = scale.worst_case["name"]
     return {
-        Look.CLEAN: "TA",
-        Look.CLIP: "RA_PGD-4",
-        Look.FREE: "RA_PGD-4_unclipped",
-        Look.CLIMB: f"RA_PGD-{scale.strong_steps}_strong",
-        Look.WORST: f"RA_{'AutoAttack' if worst == 'autoattack' else worst}",
+        AccuracyKind.CLEAN: "TA",
+        AccuracyKind.PGD4_CLIPPED: "RA_PGD-4",
+        AccuracyKind.PGD4_UNCLIPPED: "RA_PGD-4_unclipped",
+        AccuracyKind.PGD_STRONG: f"RA_PGD-{scale.strong_steps}_strong",
+        AccuracyKind.WORST_CASE: f"RA_{'AutoAttack' if worst == 'autoattack' else worst}",
     }
 
 
-def draw(material: Material, folder: pathlib.Path) -> None:
+def write_sweep(report_data: ReportData, folder: pathlib.Path) -> None:
     """Writes the sweep and its page, in place of those of an earlier run.
 
     Args:
-      material: Everything measured.
+      report_data: Everything measured.
       folder: TensorBoard's.
     """
-    names = tags(material.scale)
-    metrics = [f"{kind}/{tag}" for kind in _KINDS for tag in names.values()]
-    found = list(lines(material))
-    for name in sorted({line.name for line in found}):
-        board, own = Summaries(folder), [x for x in found if x.name == name]
+    scalar_tags = get_scalar_tags(report_data.scale)
+    metrics = [f"{classifier}/{tag}" for classifier in _CLASSIFIERS for tag in scalar_tags.values()]
+    sweep_runs = list(iterate_sweep_runs(report_data))
+    for name in sorted({sweep_run.name for sweep_run in sweep_runs}):
+        board, network_runs = (
+            SummaryWriter(folder),
+            [sweep_run for sweep_run in sweep_runs if sweep_run.name == name],
+        )
         board.clear(f"{OVER_EPOCHS}/{name}")
-        for line in sorted(own, key=lambda x: x.values["epochs"]):
-            epochs = line.values["epochs"]
+        for sweep_run in sorted(
+            network_runs, key=lambda sweep_run: sweep_run.hyperparameters["epochs"]
+        ):
+            epochs = sweep_run.hyperparameters["epochs"]
             run = f"{SWEEP}/{name}.epoch-{epochs}"
             board.clear(run)
-            board.hyperparameters(run, epochs, line.values, line.results)
-            board.scalars(f"{OVER_EPOCHS}/{name}", epochs, line.results)
-    board = Summaries(folder)
+            board.write_hparams(run, epochs, sweep_run.hyperparameters, sweep_run.results)
+            board.write_scalars(f"{OVER_EPOCHS}/{name}", epochs, sweep_run.results)
+    board = SummaryWriter(folder)
     board.clear(PAGE)
-    varied = dict.fromkeys([*_NAMES, *(k for x in found for k in x.values)])
-    board.experiment(PAGE, varied, metrics)
-    board.layout(PAGE, _page(list(names.values())))
-    board.text(PAGE, "reproduction", _words(material, len(found)))
+    hyperparameter_names = dict.fromkeys(
+        [*_NETWORK_FIELDS, *(k for sweep_run in sweep_runs for k in sweep_run.hyperparameters)]
+    )
+    board.write_hparams_config(PAGE, hyperparameter_names, metrics)
+    board.write_layout(PAGE, _build_layout(list(scalar_tags.values())))
+    board.write_text(PAGE, "reproduction", _format_summary(report_data, len(sweep_runs)))
 
 
-def lines(material: Material) -> Iterator[Line]:
+def iterate_sweep_runs(report_data: ReportData) -> Iterator[SweepRun]:
     """Yields a line for each network, number of epochs and seed."""
-    for table in material.scale.tables.values():
+    for table in report_data.scale.tables.values():
         for network in table.networks:
             for method in (None, *METHODS):
-                epochs = material.scale.robust_epochs if method else \
-                    table.epochs  # fmt: skip
+                epochs = report_data.scale.robust_epochs if method else table.epochs
                 for number in epochs:
-                    yield from _lines(material, network, number, method)
+                    yield from _iterate_network_runs(report_data, network, number, method)
 
 
-def _lines(
-    material: Material, network: Network, epochs: int, method: str | None
-) -> Iterator[Line]:
-    names, results = tags(material.scale), {}
-    for kind in _KINDS:
-        for look, tag in names.items():
-            held = selection.rows(
-                material, network, kind, epochs, look, method=method
+def _iterate_network_runs(
+    report_data: ReportData, network: NetworkPreset, epochs: int, method: str | None
+) -> Iterator[SweepRun]:
+    scalar_tags, results = get_scalar_tags(report_data.scale), {}
+    for classifier in _CLASSIFIERS:
+        for accuracy_kind, tag in scalar_tags.items():
+            selected_rows = selection.find_accuracy_rows(
+                report_data, network, classifier, epochs, accuracy_kind, method=method
             )
-            for row in held:
-                results.setdefault(row.seed, {})[f"{kind}/{tag}"] = row.value
+            for row in selected_rows:
+                results.setdefault(row.seed, {})[f"{classifier}/{tag}"] = row.value
     training = method or "standard"
     for seed in sorted(results):
-        values = {
-            "dataset": network.dataset, "model": network.model,
-            "training": training, "epochs": epochs, "seed": seed,
-            **{f"model_{key}": x for key, x in network.options.items()},
-        }  # fmt: skip
-        yield Line(values, results[seed])
+        hyperparameters = {
+            "dataset": network.dataset,
+            "model": network.model,
+            "training": training,
+            "epochs": epochs,
+            "seed": seed,
+            **{f"model_{key}": value for key, value in network.options.items()},
+        }
+        yield SweepRun(hyperparameters, results[seed])
 
 
-def _page(names: list[str]) -> dict[str, dict[str, list[str]]]:
+def _build_layout(scalar_tags: list[str]) -> dict[str, dict[str, list[str]]]:
     """Returns category to chart to the expressions of its tags."""
     return {
         "Over epochs": {
-            f"{kind}: {name}": [f"^{kind}/{name}$"]
-            for name in names
-            for kind in _KINDS
+            f"{classifier}: {tag}": [f"^{classifier}/{tag}$"]
+            for tag in scalar_tags
+            for classifier in _CLASSIFIERS
         },
         "Training": {
             "Loss of classifiers": ["^loss$"],
             "Accuracy of classifiers": ["^accuracy$"],
-            "L1 of translators": [
-                "^generator_l1$",
-                "^validation_l1_in_pixels$",
-            ],
+            "L1 of translators": ["^generator_l1$", "^validation_l1_in_pixels$"],
         },
     }
 
 
-def _words(material: Material, count: int) -> str:
-    rows: tuple[Row, ...] = material.rows
+def _format_summary(report_data: ReportData, count: int) -> str:
+    rows: tuple[Row, ...] = report_data.rows
     seeds = ", ".join(map(str, sorted({row.seed for row in rows}))) or "none"
     return (
-        f"Reproduction at scale {material.scale.name}: {len(rows)} "
+        f"Reproduction at scale {report_data.scale.name}: {len(rows)} "
         f"measurements, seeds {seeds}, {count} networks in HPARAMS. What they "
         "say stands in report/report.html of the same folder."
     )

@@ -19,16 +19,22 @@ from qup import errors, files, measurements
 from qup.measurements import Row
 from qup.orchestration import Execution, Node
 from qup.report import per_class
-from qup.report.material import ABOUT, ROWS, SOURCES, digest, read_json
+from qup.report.material import (
+    MEASUREMENTS_FILE,
+    RUN_INFO_FILE,
+    SOURCES_FILE,
+    compute_row_digest,
+    read_json,
+)
 
 # Outputs that hold rows.
-_KEYS = ("evaluation", "analysis")
-_ARRAYS = "arrays"
+_ROW_OUTPUTS = ("evaluation", "analysis")
+_ARRAYS_FOLDER = "arrays"
 # Of an attack, image by image.
-_KEPT, _RECORDS = "records", "records.npz"
+_RECORDS_OUTPUT, _RECORDS_FILE = "records", "records.npz"
 
 
-class Gathered:
+class ResultsStore:
     """Rows with their sources; of equal keys the newest counts.
 
     Attributes:
@@ -45,80 +51,84 @@ class Gathered:
         self.folder = folder
         self.rows: dict[tuple, Row] = {}
         self.sources: dict[str, Any] = {}
-        self._read()
+        self._load_existing()
 
-    def _read(self) -> None:
+    def _load_existing(self) -> None:
         """Adds what the folder holds; our own rows count more."""
-        rows, sources = self.folder / ROWS, self.folder / SOURCES
+        rows, sources = self.folder / MEASUREMENTS_FILE, self.folder / SOURCES_FILE
         if sources.exists():
-            held = read_json(sources)
-            self.sources = held | self.sources
-            if held and not rows.exists():
+            stored_sources = read_json(sources)
+            self.sources = stored_sources | self.sources
+            if stored_sources and not rows.exists():
                 raise errors.InputError(
                     f"{rows} is missing, and {sources.name} tells of "
-                    f"{len(held)} measurements in it. Put it back, or remove "
+                    f"{len(stored_sources)} measurements in it. Put it back, or remove "
                     f"{sources.name} to begin anew."
                 )
         if rows.exists():
-            known = measurements.read(rows)
-            self.rows = {row.key(): row for row in known} | self.rows
+            stored_rows = measurements.read_rows(rows)
+            self.rows = {row.key(): row for row in stored_rows} | self.rows
 
-    def add(self, node: Node, execution: Execution, maker: Execution) -> None:
+    def add(self, node: Node, execution: Execution, producer: Execution) -> None:
         """Takes in what a node measured.
 
         Args:
           node: The node.
           execution: Of now; its outputs may have been found.
-          maker: The execution that made them.
+          producer: The execution that made them.
         """
-        for key in _KEYS:
-            for held in execution.outputs.get(key, ()):
+        for key in _ROW_OUTPUTS:
+            for artifact in execution.outputs.get(key, ()):
                 source = {
-                    "node": node.id, "artifact": held.id,
-                    "execution": maker.id, "code": maker.code,
-                }  # fmt: skip
-                for row in measurements.read(held.path / ROWS):
-                    self._take(self._placed(row, execution), source)
+                    "node": node.id,
+                    "artifact": artifact.id,
+                    "execution": producer.id,
+                    "code": producer.code,
+                }
+                for row in measurements.read_rows(artifact.path / MEASUREMENTS_FILE):
+                    self._add_row(self._link_row_arrays(row, execution), source)
 
-    def _take(self, row: Row, source: Mapping[str, Any]) -> None:
+    def _add_row(self, row: Row, source: Mapping[str, Any]) -> None:
         self.rows[row.key()] = row
-        self.sources[digest(row)] = dict(source)
+        self.sources[compute_row_digest(row)] = dict(source)
 
-    def _placed(self, row: Row, execution: Execution) -> Row:
+    def _link_row_arrays(self, row: Row, execution: Execution) -> Row:
         """Returns a row whose arrays, if it has any, lie in our folder."""
         if not row.artifact:
-            return self._counted(row, execution)
-        place = pathlib.Path(_ARRAYS, execution.node, row.artifact)
-        for held in execution.outputs.values():
-            for output in held:
+            return self._attach_class_counts(row, execution)
+        array_path = pathlib.Path(_ARRAYS_FOLDER, execution.node, row.artifact)
+        for artifacts in execution.outputs.values():
+            for output in artifacts:
                 if (output.path / row.artifact).is_file():
-                    self._link(output.path / row.artifact, self.folder / place)
-        return dataclasses.replace(row, artifact=place.as_posix())
+                    self._link_file(output.path / row.artifact, self.folder / array_path)
+        return dataclasses.replace(row, artifact=array_path.as_posix())
 
-    def _counted(self, row: Row, execution: Execution) -> Row:
+    def _attach_class_counts(self, row: Row, execution: Execution) -> Row:
         """Returns a row with the counts of each class, where it has records.
 
         The records themselves, of each image, stay in the pipeline root: of
         all networks they are too large to stand beside a report.
         """
-        records = [r.path / _RECORDS for r in execution.outputs.get(_KEPT, ())]
-        if row.measure != "robust_accuracy" or not records:
+        record_paths = [
+            artifact.path / _RECORDS_FILE for artifact in execution.outputs.get(_RECORDS_OUTPUT, ())
+        ]
+        if row.measure != "robust_accuracy" or not record_paths:
             return row
-        place = pathlib.Path(_ARRAYS, execution.node, per_class.FILE)
-        with np.load(records[0], allow_pickle=False) as held:
-            counts = per_class.counted(
-                held["label"], held["right"], ~held["success"]
+        array_path = pathlib.Path(_ARRAYS_FOLDER, execution.node, per_class.PER_CLASS_FILE)
+        with np.load(record_paths[0], allow_pickle=False) as record_arrays:
+            counts = per_class.count_per_class(
+                record_arrays["label"], record_arrays["right"], ~record_arrays["success"]
             )
-        with files.replacing(self.folder / place) as partial:
+        with files.atomic_write(self.folder / array_path) as partial:
             np.savez(partial, **counts)
-        return dataclasses.replace(row, artifact=place.as_posix())
+        return dataclasses.replace(row, artifact=array_path.as_posix())
 
-    def _link(self, source: pathlib.Path, target: pathlib.Path) -> None:
+    def _link_file(self, source: pathlib.Path, target: pathlib.Path) -> None:
         if target.exists() and target.samefile(source):
             return
         target.parent.mkdir(parents=True, exist_ok=True)
-        with files.replacing(target) as partial:
-            files.link(source, partial)
+        with files.atomic_write(target) as partial:
+            files.link_or_copy(source, partial)
 
     def write(self, about: Mapping[str, Any]) -> None:
         """Writes measurements.csv, sources.json and reproduction.json.
@@ -127,13 +137,13 @@ class Gathered:
           InputError: The folder cannot be written.
         """
         # Another run may have added to them meanwhile.
-        self._read()
-        measurements.write(self.folder / ROWS, self.rows.values())
-        known = {digest(row): row for row in self.rows.values()}
-        sources = {k: v for k, v in self.sources.items() if k in known}
-        files.write_text(self.folder / SOURCES, _json(sources))
-        files.write_text(self.folder / ABOUT, _json(about))
+        self._load_existing()
+        measurements.write_rows(self.folder / MEASUREMENTS_FILE, self.rows.values())
+        rows_by_digest = {compute_row_digest(row): row for row in self.rows.values()}
+        sources = {k: v for k, v in self.sources.items() if k in rows_by_digest}
+        files.write_text(self.folder / SOURCES_FILE, _format_json(sources))
+        files.write_text(self.folder / RUN_INFO_FILE, _format_json(about))
 
 
-def _json(tree: Mapping[str, Any]) -> str:
-    return json.dumps(tree, indent=1, sort_keys=True) + "\n"
+def _format_json(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, indent=1, sort_keys=True) + "\n"

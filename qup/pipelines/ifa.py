@@ -32,15 +32,9 @@ from qup.components.reporter import Reporter
 from qup.components.trainer import Trainer
 from qup.components.translator_trainer import TranslatorTrainer
 from qup.orchestration import Channel, Execution, Node
-from qup.pipelines import (
-    checking,
-    opening,
-    settings,
-    showing,
-    spine,
-)
-from qup.pipelines.arguments import Arguments
-from qup.pipelines.opening import Run
+from qup.pipelines import checking, opening, settings, showing, spine
+from qup.pipelines.arguments import NodeArguments
+from qup.pipelines.opening import RunContext
 
 _log = logging.getLogger("qup")
 
@@ -60,60 +54,58 @@ def run(config: settings.Config) -> str:
         second start goes on.
       OrchestrationError: The pipeline root cannot be used.
     """
-    checking.check(config)
-    this = opening.opened(config)
-    showing.describe(this)
-    told = {**settings.identity(config), "versions": versions.installed()}
-    done = spine.run(this, nodes(this), "ifa", told)
-    table = showing.finish(this, done)
-    _check_pushed(done, table)
+    checking.check_config(config)
+    run = opening.open_run(config)
+    showing.log_run(run)
+    description = {**settings.get_config_identity(config), "versions": versions.collect_versions()}
+    executions = spine.run_nodes(run, build_nodes(run), "ifa", description)
+    table = showing.write_results(run, executions)
+    _check_pushed_models(executions, table)
     return table
 
 
-def nodes(this: Run) -> list[Node]:
+def build_nodes(run: RunContext) -> list[Node]:
     """Returns the road's nodes, for each of the epochs asked."""
-    given = Arguments(this.config, this.data.info, this.log_dir)
-    generated = ExampleGen(**given.examples(this.source))
-    examples = generated.outputs["examples"]
-    road, previous = [generated], None
-    for epochs in sorted(set(this.config.training.epochs)):
+    arguments = NodeArguments(run.config, run.data.info, run.log_dir)
+    example_gen = ExampleGen(**arguments.build_example_gen_kwargs(run.source))
+    examples = example_gen.outputs["examples"]
+    nodes, previous = [example_gen], None
+    for epochs in sorted(set(run.config.training.epochs)):
         trainer = Trainer(
-            examples=examples, previous=previous, **given.training(epochs)
+            examples=examples, previous=previous, **arguments.build_trainer_kwargs(epochs)
         )
         previous = trainer.outputs["run"]
         model = trainer.outputs["model"]
-        steps = [trainer, *_augmented(given, epochs, examples, model)]
-        road += [node.with_id(f"{node.id}.epoch-{epochs}") for node in steps]
+        epoch_nodes = [trainer, *_build_augmentation_nodes(arguments, epochs, examples, model)]
+        nodes += [node.with_id(f"{node.id}.epoch-{epochs}") for node in epoch_nodes]
     report = Reporter(
-        evaluations=_outputs(road, "evaluation"),
-        analyses=_outputs(road, "analysis"),
+        evaluations=_collect_outputs(nodes, "evaluation"),
+        analyses=_collect_outputs(nodes, "analysis"),
     )
-    return [*road, report]
+    return [*nodes, report]
 
 
-def _augmented(
-    given: Arguments, epochs: int, examples: Channel, model: Channel
+def _build_augmentation_nodes(
+    arguments: NodeArguments, epochs: int, examples: Channel, model: Channel
 ) -> list[Node]:
     """Walks, translates, combines, attacks, analyses and ships one model."""
     evaluator = Evaluator(
-        examples=examples, model=model, **given.evaluation()
+        examples=examples, model=model, **arguments.build_evaluator_kwargs()
     ).with_id("Evaluator.CL")
-    delta_gen = DeltaGen(examples=examples, model=model, **given.walk())
+    delta_gen = DeltaGen(examples=examples, model=model, **arguments.build_delta_gen_kwargs())
     translator = TranslatorTrainer(
         examples=examples,
         model=model,
         deltas=delta_gen.outputs["deltas"],
-        **given.translation(),
+        **arguments.build_translator_kwargs(),
     )
     combiner = Combiner(
         classifier=model,
         translator=translator.outputs["translator"],
-        **given.combination(),
+        **arguments.build_combiner_kwargs(),
     )
-    augmented = Evaluator(
-        examples=examples,
-        model=combiner.outputs["model"],
-        **given.evaluation(),
+    combined_evaluator = Evaluator(
+        examples=examples, model=combiner.outputs["model"], **arguments.build_evaluator_kwargs()
     ).with_id("Evaluator.ACL")
     analyzer = Analyzer(
         examples=examples,
@@ -121,31 +113,28 @@ def _augmented(
         translator=translator.outputs["translator"],
         deltas=delta_gen.outputs["deltas"],
         trajectory=delta_gen.outputs["trajectory"],
-        **given.analysis(),
+        **arguments.build_analyzer_kwargs(),
     )
     pushers = [
         Pusher(
-            model=shipped,
-            blessing=judge.outputs["blessing"],
-            **given.pushing(name, epochs),
+            model=exported_model,
+            blessing=accuracy_evaluator.outputs["blessing"],
+            **arguments.build_pusher_kwargs(name, epochs),
         ).with_id(f"Pusher.{name}")
-        for name, shipped, judge in (
+        for name, exported_model, accuracy_evaluator in (
             ("classifier", model, evaluator),
-            ("augmented_classifier", combiner.outputs["model"], augmented),
+            ("augmented_classifier", combiner.outputs["model"], combined_evaluator),
         )
     ]
-    return [
-        evaluator, delta_gen, translator, combiner, augmented, analyzer,
-        *pushers,
-    ]  # fmt: skip
+    return [evaluator, delta_gen, translator, combiner, combined_evaluator, analyzer, *pushers]
 
 
-def _outputs(road: list[Node], key: str) -> list[Channel]:
-    return [node.outputs[key] for node in road if key in node.outputs]
+def _collect_outputs(nodes: list[Node], key: str) -> list[Channel]:
+    return [node.outputs[key] for node in nodes if key in node.outputs]
 
 
-def _check_pushed(done: Mapping[str, Execution], table: str) -> None:
-    for node, execution in done.items():
+def _check_pushed_models(executions: Mapping[str, Execution], table: str) -> None:
+    for node, execution in executions.items():
         for pushed in execution.outputs.get("pushed", ()):
             if not pushed.properties["pushed"]:
                 _log.warning("%s", table)

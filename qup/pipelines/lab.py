@@ -22,109 +22,129 @@ from qup.components.evaluator import Evaluator
 from qup.components.translator_trainer import TranslatorTrainer
 from qup.orchestration import Channel, Node
 from qup.pipelines import settings
-from qup.pipelines.planning import Plan
-from qup.pipelines.trained import Trained as Trained
+from qup.pipelines.planning import NodeCache
+from qup.pipelines.trained import NetworkHandle as NetworkHandle
 
 
-class Lab(Plan):
+class ExperimentBuilder(NodeCache):
     """A plan of networks, and of what is measured of them."""
 
-    def attacked(self, of: Trained, **changes: Any) -> Node:
+    def add_evaluation(self, handle: NetworkHandle, **changes: Any) -> Node:
         """Returns the paper's attack, with and without pixel clip."""
-        attack = settings.attack(of.given.config) | {"check_steps": 0}
-        return self.node(
-            Evaluator, f"Evaluator.{_named(of.name, changes)}", **of.images,
-            attack=attack | changes, split="test", seed=of.seed,
+        attack = settings.get_attack_options(handle.arguments.config) | {"check_steps": 0}
+        return self.add_node(
+            Evaluator,
+            f"Evaluator.{_format_node_name(handle.name, changes)}",
+            **handle.inputs,
+            attack=attack | changes,
+            split="test",
+            seed=handle.seed,
             check_export=False,
-        )  # fmt: skip
+        )
 
-    def attack(
-        self, of: Trained, label: str, attack: Mapping[str, Any], count: int
+    def add_attack(
+        self, handle: NetworkHandle, label: str, attack: Mapping[str, Any], count: int
     ) -> Node:
         """Returns one attack on the first `count` test images."""
-        return self.node(
-            Attacker, f"Attacker.{label}.{of.name}", **of.images,
-            attack=dict(attack), num_images=count, split="test", seed=of.seed,
-        )  # fmt: skip
+        return self.add_node(
+            Attacker,
+            f"Attacker.{label}.{handle.name}",
+            **handle.inputs,
+            attack=dict(attack),
+            num_images=count,
+            split="test",
+            seed=handle.seed,
+        )
 
-    def strongly(self, of: Trained) -> list[Node]:
+    def add_strong_attacks(self, handle: NetworkHandle) -> list[Node]:
         """Returns PGD of many steps and restarts, and AutoAttack."""
-        scale, epsilon = self.scale, of.epsilon
+        scale, epsilon = self.scale, handle.epsilon
         steps = scale.strong_steps
-        climbing = {
-            "name": "pgd", "epsilon": epsilon, "num_steps": steps,
-            "step_size": 2.5 * epsilon / steps, "random_start": True,
-            "restarts": scale.strong_restarts, "keep": "first_adversarial",
-        }  # fmt: skip
-        worst = {**scale.worst, "epsilon": epsilon}
+        strong_pgd = {
+            "name": "pgd",
+            "epsilon": epsilon,
+            "num_steps": steps,
+            "step_size": 2.5 * epsilon / steps,
+            "random_start": True,
+            "restarts": scale.strong_restarts,
+            "keep": "first_adversarial",
+        }
+        worst_case = {**scale.worst_case, "epsilon": epsilon}
         count = scale.strong_images
         return [
-            self.attack(of, "pgd", climbing, count),
-            self.attack(of, worst["name"], worst, count),
+            self.add_attack(handle, "pgd", strong_pgd, count),
+            self.add_attack(handle, worst_case["name"], worst_case, count),
         ]
 
-    def diagnosed(self, of: Trained) -> Node:
+    def add_masking_checks(self, handle: NetworkHandle) -> Node:
         """Returns the checks for masked gradients."""
-        return self.node(
-            Diagnoser, f"Diagnoser.{of.name}", **of.images,
-            epsilon=of.epsilon, seed=of.seed,
+        return self.add_node(
+            Diagnoser,
+            f"Diagnoser.{handle.name}",
+            **handle.inputs,
+            epsilon=handle.epsilon,
+            seed=handle.seed,
             num_images=self.scale.checked_images,
-        )  # fmt: skip
+        )
 
-    def walk(self, of: Trained, label: str = "", **changes: Any) -> Node:
+    def add_deltas(self, handle: NetworkHandle, label: str = "", **changes: Any) -> Node:
         """Returns the opposite-FGSM walk of the training images."""
-        given = of.given.walk()
-        given["walk"] = given["walk"] | changes
+        arguments = handle.arguments.build_delta_gen_kwargs()
+        arguments["walk"] = arguments["walk"] | changes
         if "num_steps" in changes:
-            points = {
-                n for n in given["walk"]["points"] if n < changes["num_steps"]
-            }
-            given["walk"]["points"] = sorted(points | {changes["num_steps"]})
-        name = ".".join(filter(None, (label, of.name)))
-        return self.node(DeltaGen, f"DeltaGen.{name}", **of.images, **given)
+            points = {n for n in arguments["walk"]["points"] if n < changes["num_steps"]}
+            arguments["walk"]["points"] = sorted(points | {changes["num_steps"]})
+        name = ".".join(filter(None, (label, handle.name)))
+        return self.add_node(DeltaGen, f"DeltaGen.{name}", **handle.inputs, **arguments)
 
-    def translator(
-        self, of: Trained, deltas: Channel, label: str = "", **changes: Any
+    def add_translator(
+        self, handle: NetworkHandle, deltas: Channel, label: str = "", **changes: Any
     ) -> Node:
         """Returns a translator that learnt a walk."""
-        given = of.given.translation()
-        given["options"] = given["options"] | changes
-        name = ".".join(filter(None, (label, of.name)))
+        arguments = handle.arguments.build_translator_kwargs()
+        arguments["options"] = arguments["options"] | changes
+        name = ".".join(filter(None, (label, handle.name)))
         # Curves of its own, apart from those of others.
-        given["log_dir"] = f"{given['log_dir']}/{name}"
-        return self.node(
-            TranslatorTrainer, f"TranslatorTrainer.{name}", **of.images,
-            deltas=deltas, **given,
-        )  # fmt: skip
+        arguments["log_dir"] = f"{arguments['log_dir']}/{name}"
+        return self.add_node(
+            TranslatorTrainer,
+            f"TranslatorTrainer.{name}",
+            **handle.inputs,
+            deltas=deltas,
+            **arguments,
+        )
 
-    def augmented(
+    def add_augmented_classifier(
         self,
-        of: Trained,
+        handle: NetworkHandle,
         translator: Channel,
         label: str = "",
         *,
         through: str = "both",
-        **rows: Any,
-    ) -> Trained:
+        **row_parameters: Any,
+    ) -> NetworkHandle:
         """Returns a classifier behind a translator.
 
         Args:
-          of: The classifier.
+          handle: The classifier.
           translator: What stands before it.
           label: Tells it from other pairs.
           through: What attacks differentiate.
-          **rows: What its rows tell beside or instead of the settings.
+          **row_parameters: What its rows tell beside or instead of the settings.
         """
-        given = of.given.combination()
-        given["row_parameters"] = given["row_parameters"] | rows
+        arguments = handle.arguments.build_combiner_kwargs()
+        arguments["row_parameters"] = arguments["row_parameters"] | row_parameters
         name = f"ACL{f'-{label}' if label else ''}"
-        node = self.node(
-            Combiner, f"Combiner.{name}.{of.name}", classifier=of.model,
-            translator=translator, **given | {"through": through},
-        )  # fmt: skip
-        return of.become(name, node.outputs["model"])
+        node = self.add_node(
+            Combiner,
+            f"Combiner.{name}.{handle.name}",
+            classifier=handle.model,
+            translator=translator,
+            **arguments | {"through": through},
+        )
+        return handle.derive(name, node.outputs["model"])
 
 
-def _named(name: str, changes: Mapping[str, Any]) -> str:
-    told = [f"{key}-{changes[key]}" for key in sorted(changes)]
-    return ".".join([name, *told])
+def _format_node_name(name: str, changes: Mapping[str, Any]) -> str:
+    changed_options = [f"{key}-{changes[key]}" for key in sorted(changes)]
+    return ".".join([name, *changed_options])

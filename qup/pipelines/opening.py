@@ -10,14 +10,14 @@ from typing import Any
 from qup import datasets, errors, files, measurements, models
 from qup.measurements import Row
 from qup.pipelines import settings
-from qup.summaries import Summaries
+from qup.summaries import SummaryWriter
 from qup.workdir import Workdir
 
-_FIGURE = re.compile(r"(images|trajectory)-epoch-\d+\.png")
+_FIGURE_NAME = re.compile(r"(images|trajectory)-epoch-\d+\.png")
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
+class RunContext:
     """One run.
 
     Attributes:
@@ -35,19 +35,19 @@ class Run:
     source: str
     imported: tuple[str, str] | None = None
 
-    def identity(self) -> dict[str, Any]:
+    def get_identity(self) -> dict[str, Any]:
         """Returns the settings, and which model is looked at."""
-        told = settings.identity(self.config)
+        identity = settings.get_config_identity(self.config)
         if self.imported:
             name, content = self.imported
-            told["model"] = {"name": name, "imported": content[:16]}
-        return told
+            identity["model"] = {"name": name, "imported": content[:16]}
+        return identity
 
-    def path(self, *parts: str) -> pathlib.Path:
+    def get_path(self, *parts: str) -> pathlib.Path:
         """Returns a path within the working directory."""
         return self.workdir.path.joinpath(*parts)
 
-    def keep(self, report: pathlib.Path) -> None:
+    def save_report(self, report: pathlib.Path) -> None:
         """Puts a report and what it is of into the working directory.
 
         Args:
@@ -58,61 +58,59 @@ class Run:
         """
         figures = {path.name: path for path in report.glob("*.png")}
         for name, path in figures.items():
-            files.write_bytes(self.path("figures", name), path.read_bytes())
-        for path in self.path("figures").iterdir():
+            files.write_bytes(self.get_path("figures", name), path.read_bytes())
+        for path in self.get_path("figures").iterdir():
             # Of other epochs, and by their names ours.
-            if _FIGURE.fullmatch(path.name) and path.name not in figures:
-                files.remove(path)
-        rows = measurements.read(report / "measurements.csv")
+            if _FIGURE_NAME.fullmatch(path.name) and path.name not in figures:
+                files.remove_path(path)
+        rows = measurements.read_rows(report / "measurements.csv")
         others = []
         with contextlib.suppress(errors.InputError):
             # Of run_attack and run_uncertainty, which name their evaluation.
-            others = [r for r in self._rows() if "evaluation" in r.parameters]
-        self._write([*rows, *others])
+            others = [r for r in self._read_measurements() if "evaluation" in r.parameters]
+        self._write_measurements([*rows, *others])
 
-    def keep_rows(self, rows: Iterable[Row]) -> None:
+    def append_measurements(self, rows: Iterable[Row]) -> None:
         """Adds rows to those that the working directory holds.
 
         Raises:
           InputError: The folder cannot be written, or what it holds cannot
             be read.
         """
-        held = {row.key(): row for row in self._rows()}
-        self._write(list((held | {row.key(): row for row in rows}).values()))
+        rows_by_key = {row.key(): row for row in self._read_measurements()}
+        self._write_measurements(list((rows_by_key | {row.key(): row for row in rows}).values()))
 
-    def _rows(self) -> list[Row]:
-        path = self.path("measurements.csv")
-        return measurements.read(path) if path.exists() else []
+    def _read_measurements(self) -> list[Row]:
+        path = self.get_path("measurements.csv")
+        return measurements.read_rows(path) if path.exists() else []
 
-    def _write(self, rows: list[Row]) -> None:
-        measurements.write(self.path("measurements.csv"), rows)
+    def _write_measurements(self, rows: list[Row]) -> None:
+        measurements.write_rows(self.get_path("measurements.csv"), rows)
         classes = list(self.data.info.class_names)
-        self.workdir.commit(
-            {**self.identity(), "data": self.source, "classes": classes}
-        )
+        self.workdir.write_config({**self.get_identity(), "data": self.source, "classes": classes})
 
     @property
     def pipeline_root(self) -> pathlib.Path:
         """The folder of the artifacts."""
-        return settings.pipeline_root(self.config)
+        return settings.get_pipeline_root(self.config)
 
     @property
     def log_dir(self) -> pathlib.Path:
         """TensorBoard's folder of these settings."""
-        mark = settings.mark(self.config)
+        config_hash = settings.compute_config_hash(self.config)
         if self.imported:
             # The settings' model has no part in it.
             name, content = self.imported
-            mark = f"{name}-{content[:8]}-{mark.rpartition('-')[2]}"
-        return self.path("tensorboard", mark).absolute()
+            config_hash = f"{name}-{content[:8]}-{config_hash.rpartition('-')[2]}"
+        return self.get_path("tensorboard", config_hash).absolute()
 
     @property
-    def board(self) -> Summaries:
+    def summaries(self) -> SummaryWriter:
         """TensorBoard's writers."""
-        return Summaries(self.log_dir)
+        return SummaryWriter(self.log_dir)
 
 
-def opened(config: settings.Config) -> Run:
+def open_run(config: settings.Config) -> RunContext:
     """Opens the working directory and finds the data.
 
     Args:
@@ -124,14 +122,12 @@ def opened(config: settings.Config) -> Run:
     Raises:
       InputError: The folder or the data cannot be used.
     """
-    workdir = Workdir(settings.workdir(config), settings.pipeline_root(config))
-    options = settings.examples(config)
-    with workdir.locked("to find or prepare the data"):
+    workdir = Workdir(settings.get_workdir(config), settings.get_pipeline_root(config))
+    options = settings.get_dataset_options(config)
+    with workdir.lock("to find or prepare the data"):
         # Preparing data is the one thing that happens outside of the root.
-        data = datasets.load(
-            config.dataset.name, scratch_dir=workdir.path / "data", **options
-        )
-        source = data.source_digest()
+        data = datasets.load(config.dataset.name, scratch_dir=workdir.path / "data", **options)
+        source = data.compute_source_digest()
     # Options that do not fit the data are told before anything is kept.
-    models.build(config.model.name, data.info, **settings.model_options(config))
-    return Run(config, workdir, data, source)
+    models.build(config.model.name, data.info, **settings.get_model_options(config))
+    return RunContext(config, workdir, data, source)

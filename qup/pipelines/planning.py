@@ -15,28 +15,28 @@ from typing import Any
 from qup.components.example_gen import ExampleGen
 from qup.components.trainer import Trainer
 from qup.orchestration import Channel, Component, Node
-from qup.pipelines.arguments import Arguments
-from qup.pipelines.opening import Run
-from qup.pipelines.trained import Trained
-from qup.scales import Network, Scale
+from qup.pipelines.arguments import NodeArguments
+from qup.pipelines.opening import RunContext
+from qup.pipelines.trained import NetworkHandle
+from qup.scales import NetworkPreset, Scale
 
 
-class Plan:
+class NodeCache:
     """Makes nodes, each once.
 
     Attributes:
       scale: How much is computed.
       nodes: All nodes that this experiment needs, by their ids.
-      places: Folders by name.
+      folders: Folders by name.
     """
 
     def __init__(
         self,
         scale: Scale,
-        bench: Callable[[Network], Run],
+        contexts: Callable[[NetworkPreset], RunContext],
         *,
         shared: dict[str, Node],
-        places: Mapping[str, Any] | None = None,
+        folders: Mapping[str, Any] | None = None,
         models: Collection[str] | None = None,
         epochs: Collection[int] | None = None,
     ):
@@ -44,75 +44,83 @@ class Plan:
 
         Args:
           scale: How much is computed.
-          bench: Returns the settings and the data of a network.
+          contexts: Returns the settings and the data of a network.
           shared: Nodes that other experiments have asked for.
-          places: "workdir", and folders that some experiments need.
+          folders: "workdir", and folders that some experiments need.
           models: Only these architectures; None for all.
           epochs: Only these numbers of epochs; None for all.
         """
         self.scale = scale
         self.nodes: dict[str, Node] = {}
-        self._bench, self._shared = bench, shared
+        self._contexts, self._shared = contexts, shared
         self._models, self._epochs = models, epochs
-        self.places = places or {}
+        self.folders = folders or {}
 
     @property
-    def scratch(self) -> pathlib.Path:
+    def scratch_dir(self) -> pathlib.Path:
         """A folder for files that nodes read and nobody keeps."""
-        return pathlib.Path(self.places["workdir"], "scratch").absolute()
+        return pathlib.Path(self.folders["workdir"], "scratch").absolute()
 
-    def wanted(self, network: Network, epochs: int) -> bool:
+    def is_selected(self, network: NetworkPreset, epochs: int) -> bool:
         """Says whether a network at some epochs was asked for."""
         return (self._models is None or network.model in self._models) and (
             self._epochs is None or epochs in self._epochs
         )
 
-    def node(self, component: Component, node_id: str, **given: Any) -> Node:
-        """Returns the node of that id, made with `given` if it is new."""
+    def add_node(self, component: Component, node_id: str, **arguments: Any) -> Node:
+        """Returns the node of that id, made with `arguments` if it is new."""
         if node_id not in self._shared:
-            self._shared[node_id] = component(**given).with_id(node_id)
+            self._shared[node_id] = component(**arguments).with_id(node_id)
         node = self.nodes[node_id] = self._shared[node_id]
         return node
 
-    def examples(self, network: Network) -> Channel:
+    def add_examples(self, network: NetworkPreset) -> Channel:
         """Returns the images of a network, the same ones for all seeds."""
-        this = self._bench(network)
-        given = Arguments(this.config, this.data.info, this.log_dir)
-        node = self.node(
-            ExampleGen, f"ExampleGen.{network.dataset}",
-            **given.examples(this.source),
-        )  # fmt: skip
+        run = self._contexts(network)
+        arguments = NodeArguments(run.config, run.data.info, run.log_dir)
+        node = self.add_node(
+            ExampleGen,
+            f"ExampleGen.{network.dataset}",
+            **arguments.build_example_gen_kwargs(run.source),
+        )
         return node.outputs["examples"]
 
-    def arguments(self, network: Network, seed: int) -> Arguments:
+    def build_arguments(self, network: NetworkPreset, seed: int) -> NodeArguments:
         """Returns what nodes of a network are given."""
-        this = self._bench(network)
-        config = copy.deepcopy(this.config)
+        run = self._contexts(network)
+        config = copy.deepcopy(run.config)
         config.seed = seed
-        board = this.path(
-            "tensorboard", f"{network.dataset}.{network.model}.seed-{seed}"
-        )
-        return Arguments(config, this.data.info, board.absolute())
+        log_dir = run.get_path("tensorboard", f"{network.dataset}.{network.model}.seed-{seed}")
+        return NodeArguments(config, run.data.info, log_dir.absolute())
 
-    def classifier(self, network: Network, epochs: int, seed: int) -> Trained:
+    def add_classifier(self, network: NetworkPreset, epochs: int, seed: int) -> NetworkHandle:
         """Returns a classifier, trained through all epochs of its table."""
-        given, examples = self.arguments(network, seed), self.examples(network)
+        arguments, examples = self.build_arguments(network, seed), self.add_examples(network)
         label = f"{network.dataset}.{network.model}.seed-{seed}"
         previous = None
-        stops = {n for n in self._stops(network) if n < epochs} | {epochs}
-        for number in sorted(stops):
+        checkpoint_epochs = {n for n in self._get_table_epochs(network) if n < epochs} | {epochs}
+        for number in sorted(checkpoint_epochs):
             name = f"{label}.epoch-{number}"
-            node = self.node(
-                Trainer, f"Trainer.{name}", examples=examples,
-                previous=previous, **given.training(number),
-            )  # fmt: skip
+            node = self.add_node(
+                Trainer,
+                f"Trainer.{name}",
+                examples=examples,
+                previous=previous,
+                **arguments.build_trainer_kwargs(number),
+            )
             previous = node.outputs["run"]
-        return Trained(
-            name, network, epochs, seed, given, examples,
-            node.outputs["model"], node.outputs["run"],
-        )  # fmt: skip
+        return NetworkHandle(
+            name,
+            network,
+            epochs,
+            seed,
+            arguments,
+            examples,
+            node.outputs["model"],
+            node.outputs["run"],
+        )
 
-    def _stops(self, network: Network) -> tuple[int, ...]:
+    def _get_table_epochs(self, network: NetworkPreset) -> tuple[int, ...]:
         for table in self.scale.tables.values():
             if network in table.networks:
                 return table.epochs

@@ -17,10 +17,10 @@ from qup import errors, files, measurements
 from qup.lineage import publishing, roots
 from qup.lineage.redaction import Redaction
 from qup.report import writing
-from qup.report.material import ABOUT, ROWS, SOURCES, Material
+from qup.report.material import MEASUREMENTS_FILE, RUN_INFO_FILE, SOURCES_FILE, ReportData
 
-_LINEAGE = pathlib.Path("pipeline", "metadata.sqlite")
-_ARRAYS = "arrays"
+_METADATA_PATH = pathlib.Path("pipeline", "metadata.sqlite")
+_ARRAYS_FOLDER = "arrays"
 
 
 def publish(folder: pathlib.Path, target: pathlib.Path) -> list[pathlib.Path]:
@@ -38,81 +38,78 @@ def publish(folder: pathlib.Path, target: pathlib.Path) -> list[pathlib.Path]:
         or what `folder` does not hold.
       MetadataError: The lineage is missing.
     """
-    material = Material.read(folder)
-    lineage = roots.find(folder)
-    _check(folder, target)
-    _check_kept(material, target)
-    about = Redaction(folder.resolve()).value(dict(material.about))
+    report_data = ReportData.read(folder)
+    metadata_path = roots.find_database(folder)
+    _check_target(folder, target)
+    _check_nothing_is_lost(report_data, target)
+    description = Redaction(folder.resolve()).redact_value(dict(report_data.run_info))
     # First, so that a folder that was left half done is known again.
     files.write_text(
-        target / ABOUT, json.dumps(about, indent=1, sort_keys=True) + "\n"
+        target / RUN_INFO_FILE, json.dumps(description, indent=1, sort_keys=True) + "\n"
     )
     # Before the rows, so that after an interruption each array has its row.
-    _copy_arrays(material, target)
-    for name in (ROWS, SOURCES, "config.json", "versions.json"):
-        with files.explained(folder / name):
+    _copy_arrays(report_data, target)
+    for name in (MEASUREMENTS_FILE, SOURCES_FILE, "config.json", "versions.json"):
+        with files.wrap_os_errors(folder / name):
             files.write_bytes(target / name, (folder / name).read_bytes())
     try:
-        publishing.copy(lineage, target / _LINEAGE)
+        publishing.copy_redacted(metadata_path, target / _METADATA_PATH)
     except sqlite3.Error as error:
         raise errors.InputError(
-            f"Cannot copy {lineage}: {error}. Let other processes end, and "
-            "try again."
+            f"Cannot copy {metadata_path}: {error}. Let other processes end, and try again."
         ) from error
-    return writing.write(Material.read(target), target / "report")
+    return writing.write_report(ReportData.read(target), target / "report")
 
 
-def _check(folder: pathlib.Path, target: pathlib.Path) -> None:
-    with files.explained(target):
-        held = sorted(target.iterdir()) if target.exists() else []
-    if held and not (target / ABOUT).is_file():
+def _check_target(folder: pathlib.Path, target: pathlib.Path) -> None:
+    with files.wrap_os_errors(target):
+        target_files = sorted(target.iterdir()) if target.exists() else []
+    if target_files and not (target / RUN_INFO_FILE).is_file():
         raise errors.InputError(
             f"{target} holds files that are no published reproduction "
-            f"({held[0].name}, ...). Name an empty or a new folder."
+            f"({target_files[0].name}, ...). Name an empty or a new folder."
         )
     if target.resolve() == folder.resolve():
-        raise errors.InputError(
-            f"{target} is the reproduction itself. Name another folder."
-        )
-    made = target / _LINEAGE.parent
-    if made.is_dir() and any(path.is_dir() for path in made.iterdir()):
+        raise errors.InputError(f"{target} is the reproduction itself. Name another folder.")
+    pipeline_folder = target / _METADATA_PATH.parent
+    if pipeline_folder.is_dir() and any(path.is_dir() for path in pipeline_folder.iterdir()):
         raise errors.InputError(
             f"{target} is a reproduction with its networks, and no published "
             "one. Name an empty or a new folder."
         )
 
 
-def _check_kept(material: Material, target: pathlib.Path) -> None:
+def _check_nothing_is_lost(report_data: ReportData, target: pathlib.Path) -> None:
     """Raises an InputError where what was published would be lost."""
-    published = target / ROWS
-    rows = measurements.read(published) if published.is_file() else []
-    known = {row.key() for row in material.rows}
-    lost = [row for row in rows if row.key() not in known]
-    if lost:
+    published = target / MEASUREMENTS_FILE
+    rows = measurements.read_rows(published) if published.is_file() else []
+    kept_keys = {row.key() for row in report_data.rows}
+    lost_rows = [row for row in rows if row.key() not in kept_keys]
+    if lost_rows:
         raise errors.InputError(
-            f"{target} holds {len(lost)} measurements that "
-            f"{material.folder} does not, such as {lost[0].measure} of "
-            f"{lost[0].model}, {lost[0].dataset}, {lost[0].epochs} epochs, "
-            f"seed {lost[0].seed}: they would be lost. Go on from a copy of "
+            f"{target} holds {len(lost_rows)} measurements that "
+            f"{report_data.folder} does not, such as {lost_rows[0].measure} of "
+            f"{lost_rows[0].model}, {lost_rows[0].dataset}, {lost_rows[0].epochs} epochs, "
+            f"seed {lost_rows[0].seed}: they would be lost. Go on from a copy of "
             "it (bin.reproduce --workdir=COPY), or name a new folder."
         )
-    named = {target / row.artifact for row in (*rows, *material.rows)}
-    for path in sorted((target / _ARRAYS).rglob("*")):
-        if path.is_file() and path not in named:
+    named_paths = {target / row.artifact for row in (*rows, *report_data.rows)}
+    for path in sorted((target / _ARRAYS_FOLDER).rglob("*")):
+        if path.is_file() and path not in named_paths:
             raise errors.InputError(
                 f"{path} is named by no measurement and would be lost. Move "
-                f"it out of {target / _ARRAYS}, or name a new folder."
+                f"it out of {target / _ARRAYS_FOLDER}, or name a new folder."
             )
 
 
-def _copy_arrays(material: Material, target: pathlib.Path) -> None:
+def _copy_arrays(report_data: ReportData, target: pathlib.Path) -> None:
     """Copies the arrays that rows name, and nothing else."""
-    with files.replacing(target / _ARRAYS) as partial:
+    with files.atomic_write(target / _ARRAYS_FOLDER) as partial:
         partial.mkdir()
-        held = (material.folder / _ARRAYS).resolve()
-        for name in sorted({row.artifact for row in material.rows}):
-            source = (material.folder / name).resolve()
-            if source.is_file() and source.is_relative_to(held):
-                place = partial / source.relative_to(held)
-                place.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(source, place)
+        arrays_folder = (report_data.folder / _ARRAYS_FOLDER).resolve()
+        for name in sorted({row.artifact for row in report_data.rows}):
+            source = (report_data.folder / name).resolve()
+            if source.is_file() and source.is_relative_to(arrays_folder):
+                copied = partial / source.relative_to(arrays_folder)
+                copied.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source, copied)

@@ -11,7 +11,7 @@ import statistics
 from collections.abc import Iterable
 
 
-class Remaining:
+class RemainingTime:
     """Counts nodes, and learns how long those of like names take.
 
     A name is made of parts between full stops, of which the first is the
@@ -25,70 +25,70 @@ class Remaining:
         Args:
           nodes: The ids of all nodes.
         """
-        self._left = dict.fromkeys(nodes)
-        self._total = len(self._left)
+        self._pending = dict.fromkeys(nodes)
+        self._total = len(self._pending)
         # Of one component, the parts of a name to the times of such nodes.
-        self._taken: dict[str, dict[frozenset[str], list[float]]] = {}
+        self._durations: dict[str, dict[frozenset[str], list[float]]] = {}
 
-    def done(self, node: str, seconds: float | None) -> None:
+    def mark_done(self, node: str, seconds: float | None) -> None:
         """Notes that a node is done.
 
         Args:
           node: Its id.
           seconds: How long it takes; None where nobody knows.
         """
-        left = node in self._left
-        self._left.pop(node, None)
+        was_pending = node in self._pending
+        self._pending.pop(node, None)
         # What several experiments ask for was made once.
-        if left and seconds is not None:
-            component, parts = _parts(node)
-            of = self._taken.setdefault(component, {})
-            of.setdefault(parts, []).append(seconds)
+        if was_pending and seconds is not None:
+            component, name_parts = _split_node_id(node)
+            component_durations = self._durations.setdefault(component, {})
+            component_durations.setdefault(name_parts, []).append(seconds)
 
-    def seconds(self) -> float | None:
+    def estimate_seconds(self) -> float | None:
         """Returns how long the rest will take; None while nothing is known.
 
         Each node counts as the mean of those of its component whose names
         have most parts in common with its own; one of a component that has
         not run yet, as the mean over components.
         """
-        if not self._taken:
+        if not self._durations:
             return None
-        means = [
-            statistics.fmean(x for held in of.values() for x in held)
-            for of in self._taken.values()
+        component_means = [
+            statistics.fmean(x for durations in component_durations.values() for x in durations)
+            for component_durations in self._durations.values()
         ]
-        other = statistics.fmean(means)
-        return sum(self._expected(node, other) for node in self._left)
+        overall_mean = statistics.fmean(component_means)
+        return sum(self._estimate_node_seconds(node, overall_mean) for node in self._pending)
 
-    def _expected(self, node: str, other: float) -> float:
-        component, parts = _parts(node)
-        known = self._taken.get(component)
-        if not known:
-            return other
-        most = max(len(parts & held) for held in known)
+    def _estimate_node_seconds(self, node: str, overall_mean: float) -> float:
+        component, name_parts = _split_node_id(node)
+        component_durations = self._durations.get(component)
+        if not component_durations:
+            return overall_mean
+        most_shared = max(len(name_parts & other_parts) for other_parts in component_durations)
         return statistics.fmean(
             x
-            for held, seconds in known.items()
-            if len(parts & held) == most
-            for x in seconds
+            for other_parts, durations in component_durations.items()
+            if len(name_parts & other_parts) == most_shared
+            for x in durations
         )
 
     def __str__(self) -> str:
         """Returns "[37 of 212, about 2 h 10 min left]"."""
-        text = f"{self._total - len(self._left)} of {self._total}"
-        seconds = self.seconds()
-        if seconds is not None and self._left:
-            text += f", about {duration(seconds)} left"
+        text = f"{self._total - len(self._pending)} of {self._total}"
+        seconds = self.estimate_seconds()
+        if seconds is not None and self._pending:
+            text += f", about {format_duration(seconds)} left"
         return f"[{text}]"
 
 
-def _parts(node: str) -> tuple[str, frozenset[str]]:
-    component, *parts = node.split(".")
-    return component, frozenset(p for p in parts if not p.startswith("seed-"))
+def _split_node_id(node: str) -> tuple[str, frozenset[str]]:
+    component, *name_parts = node.split(".")
+    return component, frozenset(p for p in name_parts if not p.startswith("seed-"))
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Returns "2 h 10 min", "3 min" or "20 s"."""
     if seconds < 90:
         return f"{seconds:.0f} s"

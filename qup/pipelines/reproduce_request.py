@@ -8,13 +8,13 @@ from typing import Any
 
 from qup import errors, models, scales
 from qup.pipelines import experiments
-from qup.report.material import ABOUT, read_about
+from qup.report.material import RUN_INFO_FILE, read_run_info
 
 ALL = "all"
 
 
 @dataclasses.dataclass(frozen=True)
-class Request:
+class ReproductionRequest:
     """Which experiments, how large, with which seeds, and where.
 
     Attributes:
@@ -39,119 +39,119 @@ class Request:
     images_dir: str | None = None
     weights_dir: str | None = None
 
-    def chosen(self) -> list[str]:
+    def select_experiments(self) -> list[str]:
         """Returns the experiments in the order in which they run.
 
         Raises:
           InputError: One is none, or none is named.
         """
-        known = experiments.names()
+        known_names = experiments.names()
         for name in self.experiments:
-            if name not in (ALL, *known):
-                raise errors.unknown("experiment", name, (ALL, *known))
+            if name not in (ALL, *known_names):
+                raise errors.make_unknown_error("experiment", name, (ALL, *known_names))
         if not self.experiments:
             raise errors.InputError(
-                f"--experiments is empty. Name some of {', '.join(known)}, "
-                "or all."
+                f"--experiments is empty. Name some of {', '.join(known_names)}, or all."
             )
         if ALL in self.experiments:
-            return [name for name in known if self._possible(name)]
-        return [name for name in known if name in self.experiments]
+            return [name for name in known_names if self._has_required_inputs(name)]
+        return [name for name in known_names if name in self.experiments]
 
-    def _possible(self, name: str) -> bool:
+    def _has_required_inputs(self, name: str) -> bool:
         """Says whether all that an experiment needs was given."""
         needs = experiments.traits(name).get("needs")
         smoke = self.scale == "smoke"
         return needs is None or smoke or getattr(self, needs) is not None
 
-    def seeds_of(self, experiment: str) -> tuple[int, ...]:
+    def select_seeds(self, experiment: str) -> tuple[int, ...]:
         """Returns the seeds of an experiment.
 
         Raises:
           InputError: See `numbers`.
         """
-        several = scales.get(self.scale).several
+        several = scales.get_scale(self.scale).several
         if self.seeds or several is None or experiment in several:
-            return self.numbers()
-        return self.numbers()[:1]
+            return self.parse_seeds()
+        return self.parse_seeds()[:1]
 
-    def numbers(self) -> tuple[int, ...]:
+    def parse_seeds(self) -> tuple[int, ...]:
         """Returns the seeds of all experiments together.
 
         Raises:
           InputError: They are no seeds, or one stands twice.
         """
         if not self.seeds:
-            return tuple(range(scales.get(self.scale).seeds))
-        given = _whole("--seeds", self.seeds, least=0)
-        if len(given) == 1:
-            count = given[0]
-            errors.check_number("--seeds", count, least=1, below=1001)
+            return tuple(range(scales.get_scale(self.scale).seeds))
+        numbers = _parse_whole_numbers("--seeds", self.seeds, least=0)
+        if len(numbers) == 1:
+            count = numbers[0]
+            errors.check_number("--seeds", count, at_least=1, below=1001)
             return tuple(range(count))
-        _once("--seeds", given)
-        return tuple(given)
+        _check_unique("--seeds", numbers)
+        return tuple(numbers)
 
-    def kept_epochs(self) -> tuple[int, ...] | None:
+    def parse_epochs(self) -> tuple[int, ...] | None:
         """Returns the epochs asked for; None for all."""
         if not self.epochs:
             return None
-        given = _whole("--epochs", self.epochs, least=1)
-        _once("--epochs", given)
-        tables = scales.get(self.scale).tables.values()
-        known = sorted({n for table in tables for n in table.epochs})
-        for number in given:
-            if number not in known:
+        numbers = _parse_whole_numbers("--epochs", self.epochs, least=1)
+        _check_unique("--epochs", numbers)
+        tables = scales.get_scale(self.scale).tables.values()
+        known_epochs = sorted({n for table in tables for n in table.epochs})
+        for number in numbers:
+            if number not in known_epochs:
                 raise errors.InputError(
                     f"--epochs: the tables of scale {self.scale} are at "
-                    f"{', '.join(map(str, known))}; got {number}."
+                    f"{', '.join(map(str, known_epochs))}; got {number}."
                 )
-        return tuple(given)
+        return tuple(numbers)
 
-    def kept_models(self) -> tuple[str, ...] | None:
+    def validate_models(self) -> tuple[str, ...] | None:
         """Returns the architectures asked for; None for all."""
         for name in self.models:
             models.get(name)
         return self.models or None
 
-    def places(self) -> dict[str, Any]:
+    def get_folders(self) -> dict[str, Any]:
         """Returns the folders that experiments may need, by name."""
         return {
-            "workdir": self.workdir, "images_dir": self.images_dir,
+            "workdir": self.workdir,
+            "images_dir": self.images_dir,
             "weights_dir": self.weights_dir,
-        }  # fmt: skip
+        }
 
     def check(self) -> None:
         """Raises an InputError for a request that cannot be met."""
-        scales.get(self.scale)
-        self.chosen()
-        self.numbers()
-        self.kept_epochs()
-        self.kept_models()
+        scales.get_scale(self.scale)
+        self.select_experiments()
+        self.parse_seeds()
+        self.parse_epochs()
+        self.validate_models()
 
     def check_workdir(self, program: str) -> None:
         """Raises an InputError where it holds something else, or is damaged."""
-        if (self.workdir / ABOUT).exists():
-            read_about(self.workdir / ABOUT)
+        if (self.workdir / RUN_INFO_FILE).exists():
+            read_run_info(self.workdir / RUN_INFO_FILE)
         path = self.workdir / "config.json"
         if not path.exists():
             return
-        held = json.loads(path.read_text(encoding="utf-8"))
-        if held.get("program") != program:
+        stored_config = json.loads(path.read_text(encoding="utf-8"))
+        if stored_config.get("program") != program:
             raise errors.InputError(
                 f"The workdir {self.workdir} holds a run of another program. "
                 "Name an empty or a new folder."
             )
-        if held.get("scale") != self.scale:
+        if stored_config.get("scale") != self.scale:
             raise errors.InputError(
                 f"The workdir {self.workdir} holds a reproduction of scale "
-                f"{held.get('scale')}, and --scale={self.scale} is asked for: "
+                f"{stored_config.get('scale')}, and --scale={self.scale} is asked for: "
                 "their numbers must not stand in one table. Name another "
                 "folder."
             )
 
 
-def _whole(flag: str, texts: Sequence[str], *, least: int) -> list[int]:
-    found = []
+def _parse_whole_numbers(flag: str, texts: Sequence[str], *, least: int) -> list[int]:
+    numbers = []
     for text in texts:
         if not (text.isascii() and text.isdecimal()) or int(text) < least:
             raise errors.InputError(
@@ -159,15 +159,15 @@ def _whole(flag: str, texts: Sequence[str], *, least: int) -> list[int]:
                 f"or 0,1,2; got {text[:40]!r}."
             )
         # The attacks' generators take a seed of 32 bits.
-        errors.check_number(flag, int(text), least=least, below=2**31)
-        found.append(int(text))
-    return found
+        errors.check_number(flag, int(text), at_least=least, below=2**31)
+        numbers.append(int(text))
+    return numbers
 
 
-def _once(flag: str, given: Sequence[int]) -> None:
-    twice = sorted({n for n in given if given.count(n) > 1})
-    if twice:
+def _check_unique(flag: str, numbers: Sequence[int]) -> None:
+    repeated = sorted({n for n in numbers if numbers.count(n) > 1})
+    if repeated:
         raise errors.InputError(
-            f"{flag} names {', '.join(map(str, twice))} more than once: that "
+            f"{flag} names {', '.join(map(str, repeated))} more than once: that "
             "would count one training as several. Name each once."
         )

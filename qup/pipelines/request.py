@@ -13,7 +13,7 @@ _log = logging.getLogger("qup")
 
 
 @dataclasses.dataclass(frozen=True)
-class Request:
+class AttackRequest:
     """Which attacks, on which classifier.
 
     Attributes:
@@ -50,19 +50,13 @@ class Request:
                 f"{', '.join(attacks.names())}."
             )
         if len(set(self.attacks)) < len(self.attacks):
-            raise errors.InputError(
-                f"--attack={','.join(self.attacks)} names an attack twice."
-            )
+            raise errors.InputError(f"--attack={','.join(self.attacks)} names an attack twice.")
         if self.model_path and self.saved_model:
-            raise errors.InputError(
-                "Give --model_path or --saved_model, not both."
-            )
-        errors.check_number("num_images", self.num_images, least=0)
-        errors.check_number("batch_size", self.batch_size, least=1)
+            raise errors.InputError("Give --model_path or --saved_model, not both.")
+        errors.check_number("num_images", self.num_images, at_least=0)
+        errors.check_number("batch_size", self.batch_size, at_least=1)
 
-    def chosen(
-        self, epsilon: float, norm: str = "linf"
-    ) -> list[dict[str, Any]]:
+    def build_attack_specs(self, epsilon: float, norm: str = "linf") -> list[dict[str, Any]]:
         """Returns name, epsilon and options of each attack.
 
         Args:
@@ -72,38 +66,38 @@ class Request:
         Raises:
           InputError: An attack, an option or a value that is none.
         """
-        given = attack_options.read(self.options)
-        chosen = []
+        options_by_attack = attack_options.parse_options(self.options)
+        attack_specs = []
         for name in self.attacks:
-            options = given.pop(name, {})
+            options = options_by_attack.pop(name, {})
             if attacks.traits(name)["kind"] == "budget":
-                options = self._budgeted(name, options, epsilon, norm)
-            attack_options.check(name, options)
-            chosen.append({"name": name, **options})
-        for name in given:
+                options = self._add_budget(name, options, epsilon, norm)
+            attack_options.check_options(name, options)
+            attack_specs.append({"name": name, **options})
+        for name in options_by_attack:
             raise errors.InputError(
                 f"--options sets an option of {name}, which is not among "
                 f"--attack={','.join(self.attacks)}."
             )
-        self._check_use()
-        return chosen
+        self._check_epsilon_use()
+        return attack_specs
 
-    def _budgeted(
+    def _add_budget(
         self, name: str, options: dict[str, Any], epsilon: float, norm: str
     ) -> dict[str, Any]:
         """Returns the options with a budget in the attack's own norm."""
-        own = attack_options.norm(name, options)
-        norms.check(own, attacks.traits(name)["norms"])
+        attack_norm = attack_options.get_attack_norm(name, options)
+        norms.check_norm(attack_norm, attacks.traits(name)["norms"])
         if self.epsilon is not None:
-            epsilon, norm = self.epsilon, own
-        if "epsilon" not in options and own != norm:
+            epsilon, norm = self.epsilon, attack_norm
+        if "epsilon" not in options and attack_norm != norm:
             raise errors.InputError(
-                f"{name} in {own} needs a budget of its own: the default, "
+                f"{name} in {attack_norm} needs a budget of its own: the default, "
                 f"{epsilon:g}, is one in {norm}. Give --epsilon=NUMBER or "
                 f"--options={name}.epsilon=NUMBER."
             )
         options = {"epsilon": epsilon, **options}
-        if own == "linf" and options["epsilon"] > 1:
+        if attack_norm == "linf" and options["epsilon"] > 1:
             raise errors.InputError(
                 f"{name}: epsilon must be in units of [0, 1], the pixels' "
                 f"range; got {options['epsilon']:g}. Divide by 255 what is "
@@ -111,29 +105,27 @@ class Request:
             )
         return options
 
-    def _check_use(self) -> None:
+    def _check_epsilon_use(self) -> None:
         """Refuses an epsilon that nobody takes, tells who does not."""
         if self.epsilon is None:
             return
-        errors.check_number("epsilon", self.epsilon, least=0)
-        idle = [
-            n for n in self.attacks if attacks.traits(n)["kind"] != "budget"
-        ]
+        errors.check_number("epsilon", self.epsilon, at_least=0)
+        idle = [n for n in self.attacks if attacks.traits(n)["kind"] != "budget"]
         if not idle:
             return
-        told = (
+        message = (
             f"--epsilon={self.epsilon:g} is no budget of {', '.join(idle)}: "
             "they look for the nearest adversarial image."
         )
         if len(idle) < len(self.attacks) or self.conjugates or self.diagnose:
-            _log.warning("%s", told)
+            _log.warning("%s", message)
             return
         raise errors.InputError(
-            f"{told} Leave it out, or, for fab and fab_t, set what counts "
+            f"{message} Leave it out, or, for fab and fab_t, set what counts "
             "as broken with --options=fab.epsilon=NUMBER."
         )
 
-    def imported(self) -> pathlib.Path | None:
+    def check_model_source(self) -> pathlib.Path | None:
         """Returns the file or folder of a user's own model, or None.
 
         Raises:
@@ -150,17 +142,16 @@ class Request:
             )
         if self.saved_model and not (path / "saved_model.pb").is_file():
             raise errors.InputError(
-                f"--saved_model={path} must be a folder with saved_model.pb "
-                "in it."
+                f"--saved_model={path} must be a folder with saved_model.pb in it."
             )
         return path
 
 
-def digest(path: pathlib.Path) -> str:
+def hash_model_files(path: pathlib.Path) -> str:
     """Returns SHA-256, in hex, of a file, or of all in a folder."""
-    parts = sorted(p for p in path.rglob("*") if p.is_file()) or [path]
+    file_paths = sorted(p for p in path.rglob("*") if p.is_file()) or [path]
     told: list[str | bytes] = []
-    for part in parts:
-        told.append(part.relative_to(path).as_posix())
-        told.append(bytes.fromhex(hashing.file_digest(part)))
+    for file_path in file_paths:
+        told.append(file_path.relative_to(path).as_posix())
+        told.append(bytes.fromhex(hashing.file_digest(file_path)))
     return hashing.joined_digest(told)

@@ -8,111 +8,108 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from qup import (
-    curves,
-    figures,
-    files,
-    measurements,
-    nesting,
-    training,
-)
+from qup import curves, figures, files, measurements, nesting, training
 from qup.measurements import Row
 from qup.orchestration import Execution
 from qup.pipelines import settings, table
-from qup.pipelines.opening import Run
-from qup.summaries import Summaries
+from qup.pipelines.opening import RunContext
+from qup.summaries import SummaryWriter
 
 _log = logging.getLogger("qup")
 
 
-def describe(this: Run) -> None:
+def log_run(run: RunContext) -> None:
     """Says what is run and where; the settings go to TensorBoard."""
-    info = this.data.info
+    info = run.data.info
     _log.info(
-        "%s: %s; %d classes; %s", info.name,
+        "%s: %s; %d classes; %s",
+        info.name,
         ", ".join(f"{n} {split}" for split, n in info.sizes.items()),
-        info.num_classes, this.workdir.path,
-    )  # fmt: skip
-    text = json.dumps(settings.identity(this.config), indent=2)
-    if not this.board.holds("settings"):
-        this.board.text("settings", "settings", f"```\n{text}\n```")
+        info.num_classes,
+        run.workdir.path,
+    )
+    text = json.dumps(settings.get_config_identity(run.config), indent=2)
+    if not run.summaries.has_run("settings"):
+        run.summaries.write_text("settings", "settings", f"```\n{text}\n```")
 
 
-def finish(this: Run, done: Mapping[str, Execution]) -> str:
+def write_results(run: RunContext, executions: Mapping[str, Execution]) -> str:
     """Puts what was measured where people look for it.
 
     Args:
-      this: The run.
-      done: Its executions.
+      run: The run.
+      executions: Its executions.
 
     Returns:
       The final table.
     """
-    report = done["Reporter"].outputs["report"][0].path
-    rows = measurements.read(report / "measurements.csv")
-    with this.workdir.locked("to write its results"):
-        this.keep(report)
-        _draw(this, done, rows)
-    return table.text(this, done, rows)
+    report = executions["Reporter"].outputs["report"][0].path
+    rows = measurements.read_rows(report / "measurements.csv")
+    with run.workdir.lock("to write its results"):
+        run.save_report(report)
+        _update_tensorboard(run, executions, rows)
+    return table.format_results_table(run, executions, rows)
 
 
-def _draw(this: Run, done: Mapping[str, Execution], rows: list[Row]) -> None:
+def _update_tensorboard(
+    run: RunContext, executions: Mapping[str, Execution], rows: list[Row]
+) -> None:
     """Draws TensorBoard's curves, unless they are of these very results.
 
     What trainings drew while they ran may have gaps and doubles: of epochs
     that were repeated after a kill, or known before.
     """
-    shown = [
-        [node, *(a.digest for held in execution.outputs.values() for a in held)]
-        for node, execution in done.items()
+    digests = [
+        [node, *(a.digest for artifacts in execution.outputs.values() for a in artifacts)]
+        for node, execution in executions.items()
         if execution.component != "Pusher"
     ]
-    mark = this.log_dir / "shown.json"
+    digest_path = run.log_dir / "shown.json"
     with contextlib.suppress(OSError, ValueError):
-        if mark.read_text(encoding="utf-8") == json.dumps(shown):
+        if digest_path.read_text(encoding="utf-8") == json.dumps(digests):
             return
-    board, histories = this.board, {}
-    for node, execution in done.items():
+    summaries, histories = run.summaries, {}
+    for node, execution in executions.items():
         name = node.rpartition(".")[2]
-        for run in execution.outputs.get("run", ()):
-            trained = execution.component == "Trainer"
-            what = "classifier" if trained else f"translator/{name}"
-            history = training.History(run.path / "history.json")
+        for training_run in execution.outputs.get("run", ()):
+            is_classifier = execution.component == "Trainer"
+            tag = "classifier" if is_classifier else f"translator/{name}"
+            history = training.History(training_run.path / "history.json")
             # Of several classifiers the last has the epochs of all.
-            histories[what] = history.epochs
+            histories[tag] = history.epochs
         for analysis in execution.outputs.get("analysis", ()):
-            _analysis(board, name, analysis.path)
-    for what, epochs in histories.items():
-        curves.redraw(board, what, epochs)
+            _write_trajectory(summaries, name, analysis.path)
+    for tag, epochs in histories.items():
+        curves.rewrite_curves(summaries, tag, epochs)
     for epochs in sorted({row.epochs for row in rows}):
-        _results(this, [row for row in rows if row.epochs == epochs], epochs)
-    files.write_text(mark, json.dumps(shown))
+        _write_accuracies(run, [row for row in rows if row.epochs == epochs], epochs)
+    files.write_text(digest_path, json.dumps(digests))
 
 
-def _analysis(board: Summaries, name: str, folder: pathlib.Path) -> None:
+def _write_trajectory(summaries: SummaryWriter, name: str, folder: pathlib.Path) -> None:
     """Shows the trajectory and the images of the walk."""
-    rows = measurements.read(folder / "measurements.csv")
-    board.clear(f"trajectory/{name}")
+    rows = measurements.read_rows(folder / "measurements.csv")
+    summaries.clear(f"trajectory/{name}")
     for row in rows:
         step = row.parameters["step"]
         values = {f"x_n/{row.measure}": row.value}
-        board.scalars(f"trajectory/{name}", step, values)
-    board.clear(f"images/{name}")
+        summaries.write_scalars(f"trajectory/{name}", step, values)
+    summaries.clear(f"images/{name}")
     with np.load(folder / "images.npz") as arrays:
-        stages = figures.stages(arrays)
+        stages = figures.build_stage_images(arrays)
     tags = {f"{n}_{key}": x for n, (key, x) in enumerate(stages.items(), 1)}
-    board.images(f"images/{name}", rows[0].epochs, tags, sheet="0_all")
+    summaries.write_images(f"images/{name}", rows[0].epochs, tags, sheet_tag="0_all")
 
 
-def _results(this: Run, rows: list[Row], epochs: int) -> None:
+def _write_accuracies(run: RunContext, rows: list[Row], epochs: int) -> None:
     """Writes clean and robust accuracy to TensorBoard, with the settings."""
     values = {}
-    for row in table.measured(rows):
+    for row in table.exclude_trajectory(rows):
         tag = f"{row.classifier}/{row.measure}"
         if row.attack:
-            tag += f"/{table.attack(row)}"
+            tag += f"/{table.format_attack_name(row)}"
         values[tag] = row.value
-    board, run = this.board, f"results/epoch-{epochs}"
-    board.clear(run)
-    flat = nesting.flatten(settings.identity(this.config))
-    board.hyperparameters(run, epochs, flat, values)
+    summaries, log_name = run.summaries, f"results/epoch-{epochs}"
+    summaries.clear(log_name)
+    flat = nesting.flatten(settings.get_config_identity(run.config))
+    summaries.write_hparams(log_name, epochs, flat, values)

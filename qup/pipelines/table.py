@@ -10,15 +10,15 @@ from qup import paper
 from qup.measurements import Row
 from qup.orchestration import Execution
 from qup.pipelines import settings
-from qup.pipelines.opening import Run
+from qup.pipelines.opening import RunContext
 
 
-def measured(rows: list[Row]) -> list[Row]:
+def exclude_trajectory(rows: list[Row]) -> list[Row]:
     """Leaves out the trajectory, whose rows are many."""
     return [row for row in rows if "step" not in row.parameters]
 
 
-def attack(row: Row) -> str:
+def format_attack_name(row: Row) -> str:
     """Returns what the attack of a row is called."""
     parameters = row.parameters
     name = row.attack.upper()
@@ -29,86 +29,86 @@ def attack(row: Row) -> str:
     return name + ("" if parameters.get("pixel_clip", True) else " no clip")
 
 
-def text(this: Run, done: Mapping[str, Execution], rows: list[Row]) -> str:
+def format_results_table(
+    run: RunContext, executions: Mapping[str, Execution], rows: list[Row]
+) -> str:
     """Returns the final table, the paper's value beside ours."""
-    config = this.config
+    config = run.config
     head = (
-        f"{config.model.name} on {this.data.info.name} "
-        f"({this.data.info.sizes['train']} training images), epsilon "
+        f"{config.model.name} on {run.data.info.name} "
+        f"({run.data.info.sizes['train']} training images), epsilon "
         f"{config.attack.epsilon:.4g}, seed {config.seed}; percent +- one "
         "binomial standard error"
     )
-    lines = [head, "", _line("", "epochs", "measure", "ours", "n", "paper")]
+    lines = [head, "", _format_line("", "epochs", "measure", "ours", "n", "paper")]
     lines.append("-" * len(lines[-1]))
-    for row in measured(rows):
+    for row in exclude_trajectory(rows):
         # Of fewer images TA stands in the file alone.
-        whole = row.n == this.data.info.sizes[config.dataset.evaluation_split]
-        if row.measure == "robust_accuracy" or (
-            row.measure == "test_accuracy" and whole
-        ):
-            lines.append(_table_line(this, row))
-    root, board = (
-        shlex.quote(str(path))
-        for path in (this.pipeline_root, this.path("tensorboard"))
+        is_full_split = row.n == run.data.info.sizes[config.dataset.evaluation_split]
+        if row.measure == "robust_accuracy" or (row.measure == "test_accuracy" and is_full_split):
+            lines.append(_format_row(run, row))
+    root, tensorboard_dir = (
+        shlex.quote(str(path)) for path in (run.pipeline_root, run.get_path("tensorboard"))
     )
-    walk, note = config.augmentation, next(
-        (r.parameters for r in rows if r.classifier == "ACL"), {}
-    )  # fmt: skip
+    augmentation, details = (
+        config.augmentation,
+        next((r.parameters for r in rows if r.classifier == "ACL"), {}),
+    )
     lines += [
         "",
         "CL: the classifier; ACL: behind a translator of width "
-        f"{config.translator.width} ({note.get('translator_parameters'):,} "
-        f"parameters), taught N = {walk.num_steps} steps of "
-        f"{walk.step_size:.4g}, {'clipped' if walk.pixel_clip else 'unclipped'}"
+        f"{config.translator.width} ({details.get('translator_parameters'):,} "
+        f"parameters), taught N = {augmentation.num_steps} steps of "
+        f"{augmentation.step_size:.4g}, {'clipped' if augmentation.pixel_clip else 'unclipped'}"
         ".",
         "",
-        f"Measurements  {this.path('measurements.csv')}",
-        f"Figures       {this.path('figures')}",
-        f"SavedModels   {this.path('serving')}: {', '.join(_pushed(done))}",
+        f"Measurements  {run.get_path('measurements.csv')}",
+        f"Figures       {run.get_path('figures')}",
+        f"SavedModels   {run.get_path('serving')}: {', '.join(_list_pushed(executions))}",
         f"Lineage       python -m bin.show_lineage {root}",
-        f"TensorBoard   tensorboard --logdir {board}",
+        f"TensorBoard   tensorboard --logdir {tensorboard_dir}",
     ]
     return "\n".join(lines)
 
 
-def _pushed(done: Mapping[str, Execution]) -> list[str]:
+def _list_pushed(executions: Mapping[str, Execution]) -> list[str]:
     """Returns name/version of every model that was pushed."""
-    found = []
-    for execution in done.values():
+    pushed_models = []
+    for execution in executions.values():
         for pushed in execution.outputs.get("pushed", ()):
             text = (pushed.path / "pushed.json").read_text()
-            told = json.loads(text)
-            name = pathlib.Path(told["destination"]).name
-            found.append(f"{name}/{told['version'] or 'not pushed'}")
-    return found
+            record = json.loads(text)
+            name = pathlib.Path(record["destination"]).name
+            pushed_models.append(f"{name}/{record['version'] or 'not pushed'}")
+    return pushed_models
 
 
-def _line(*cells: str) -> str:
+def _format_line(*cells: str) -> str:
     widths = (3, 6, 30, 14, 6, 6)
-    left = ("<", ">", "<", ">", ">", ">")
+    alignments = ("<", ">", "<", ">", ">", ">")
     return "  ".join(
-        f"{cell:{side}{width}}"
-        for cell, side, width in zip(cells, left, widths, strict=True)
+        f"{cell:{alignment}{width}}"
+        for cell, alignment, width in zip(cells, alignments, widths, strict=True)
     )
 
 
-def _table_line(this: Run, row: Row) -> str:
+def _format_row(run: RunContext, row: Row) -> str:
     clean = row.measure == "test_accuracy"
-    known = paper.published(row.dataset, row.model, row.classifier, row.epochs)
+    published = paper.find_published_accuracy(row.dataset, row.model, row.classifier, row.epochs)
     value = "-"
-    if known and _comparable(this.config, row):
-        value = f"{getattr(known, row.measure):.2f}"
-    return _line(
+    if published and _is_comparable(run.config, row):
+        value = f"{getattr(published, row.measure):.2f}"
+    return _format_line(
         row.classifier,
         str(row.epochs),
-        "TA" if clean else f"RA {attack(row)}",
+        "TA" if clean else f"RA {format_attack_name(row)}",
         f"{row.value:.2f} +- {row.stderr:.2f}",
         str(row.n),
         value,
     )
 
 
-def _comparable(config: settings.Config, row: Row) -> bool:
+def _is_comparable(config: settings.Config, row: Row) -> bool:
     """Says whether the paper measured what this row did.
 
     Whole training and test set, the architecture as published, and its
@@ -116,7 +116,7 @@ def _comparable(config: settings.Config, row: Row) -> bool:
     does not say, and the walk's settings it leaves open.
     """
     data, model = config.dataset, config.model
-    same = (
+    same_setup = (
         data.evaluation_split == "test"
         and data.train_size is None
         and data.test_size is None
@@ -125,16 +125,20 @@ def _comparable(config: settings.Config, row: Row) -> bool:
         and model.depth in (None, 18)
     )
     if not row.attack:
-        return same
+        return same_setup
     epsilon = paper.EPSILON[row.dataset]
-    wanted = {
-        "norm": "linf", "loss": "cross_entropy", "num_steps": 4,
-        "random_start": False, "restarts": 1, "step_size": epsilon / 4,
-    }  # fmt: skip
+    expected = {
+        "norm": "linf",
+        "loss": "cross_entropy",
+        "num_steps": 4,
+        "random_start": False,
+        "restarts": 1,
+        "step_size": epsilon / 4,
+    }
     return (
-        same
+        same_setup
         and row.attack == "pgd"
         and math.isclose(row.epsilon, epsilon)
-        and all(row.parameters[k] == v for k, v in wanted.items())
+        and all(row.parameters[k] == v for k, v in expected.items())
         and row.parameters.get("through", "both") == "both"
     )

@@ -8,12 +8,12 @@ Evaluator(**trained.images, **trained.given.evaluation())
 import dataclasses
 
 from qup.orchestration import Channel
-from qup.pipelines.arguments import Arguments
-from qup.scales import Network
+from qup.pipelines.arguments import NodeArguments
+from qup.scales import NetworkPreset
 
 
 @dataclasses.dataclass(frozen=True)
-class Trained:
+class NetworkHandle:
     """A network of the laboratory.
 
     Attributes:
@@ -21,33 +21,31 @@ class Trained:
       network: What it is.
       epochs: Epochs of the classifier.
       seed: Of its training.
-      given: Arguments of further nodes.
+      arguments: Arguments of further nodes.
       examples: The images.
       model: The network.
       run: Its training; None of one that has none of its own.
     """
 
     name: str
-    network: Network
+    network: NetworkPreset
     epochs: int
     seed: int
-    given: Arguments
+    arguments: NodeArguments
     examples: Channel
     model: Channel
     run: Channel | None = None
 
     @property
-    def images(self) -> dict[str, Channel]:
+    def inputs(self) -> dict[str, Channel]:
         """What most components read."""
         return {"examples": self.examples, "model": self.model}
 
     @property
     def epsilon(self) -> float:
         """The budget of attacks on this dataset."""
-        return float(self.given.config.attack.epsilon)
+        return float(self.arguments.config.attack.epsilon)
 
-    def become(self, suffix: str, model: Channel) -> "Trained":
+    def derive(self, suffix: str, model: Channel) -> "NetworkHandle":
         """Returns another network that was made of this one."""
-        return dataclasses.replace(
-            self, name=f"{self.name}.{suffix}", model=model, run=None
-        )
+        return dataclasses.replace(self, name=f"{self.name}.{suffix}", model=model, run=None)

@@ -29,10 +29,10 @@ from qup.pipelines import (
     uncertainty_showing,
     uncertainty_table,
 )
-from qup.pipelines.uncertainty_request import Request as Request
+from qup.pipelines.uncertainty_request import UncertaintyRequest as UncertaintyRequest
 
 
-def run(config: settings.Config, request: Request) -> str:
+def run(config: settings.Config, request: UncertaintyRequest) -> str:
     """Measures whatever is not known yet.
 
     Args:
@@ -48,13 +48,13 @@ def run(config: settings.Config, request: Request) -> str:
       OrchestrationError: The pipeline root cannot be used.
     """
     request.check()
-    checking.check(config)
-    this = opening.opened(config)
-    road = uncertainty_nodes.nodes(this, request)
-    told = {**settings.identity(config), "versions": versions.installed()}
-    done = spine.run(this, road, "uncertainty", told)
-    found = uncertainty_findings.collected(this, done)
-    with this.workdir.locked("to write its results"):
-        this.keep_rows(found.rows)
-        words = uncertainty_showing.show(this, request, found, done)
-    return uncertainty_table.text(this, request, found, words)
+    checking.check_config(config)
+    run = opening.open_run(config)
+    nodes = uncertainty_nodes.build_nodes(run, request)
+    identity = {**settings.get_config_identity(config), "versions": versions.collect_versions()}
+    executions = spine.run_nodes(run, nodes, "uncertainty", identity)
+    results = uncertainty_findings.load_results(run, executions)
+    with run.workdir.lock("to write its results"):
+        run.append_measurements(results.rows)
+        summary = uncertainty_showing.write_outputs(run, request, results, executions)
+    return uncertainty_table.format_report(run, request, results, summary)

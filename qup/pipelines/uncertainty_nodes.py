@@ -6,7 +6,7 @@ from typing import Any
 
 from qup import versions
 from qup.components.accuracy_meter import AccuracyMeter
-from qup.components.control_builder import KINDS, ControlBuilder
+from qup.components.control_builder import CONTROL_KINDS, ControlBuilder
 from qup.components.example_gen import ExampleGen
 from qup.components.label_shuffler import LabelShuffler
 from qup.components.model_importer import ModelImporter
@@ -15,23 +15,23 @@ from qup.components.uncertainty_analyzer import UncertaintyAnalyzer
 from qup.components.uncertainty_reporter import UncertaintyReporter
 from qup.orchestration import Channel, Node
 from qup.pipelines import settings, uncertainty_choice
-from qup.pipelines.arguments import Arguments
-from qup.pipelines.opening import Run
-from qup.pipelines.request import digest
-from qup.pipelines.uncertainty_request import Request, window
+from qup.pipelines.arguments import NodeArguments
+from qup.pipelines.opening import RunContext
+from qup.pipelines.request import hash_model_files
+from qup.pipelines.uncertainty_request import UncertaintyRequest, format_window
 
-_RANDOM = "random_labels"
+_RANDOM_LABELS = "random_labels"
 
 
 @dataclasses.dataclass(frozen=True)
-class _Network:
+class _NetworkSpec:
     """What is measured of one network.
 
     Attributes:
       name: In the names of nodes.
       model: The network.
       control: What it is called in rows; "" for our own as trained.
-      aside: Whether it is measured for comparison alone.
+      comparison_only: Whether it is measured for comparison alone.
       temperature: What its logits are divided by.
       domains: Texts, such as "window:0.1".
       accuracy: Whether TA and RA are measured.
@@ -40,169 +40,166 @@ class _Network:
     name: str
     model: Channel
     control: str = ""
-    aside: bool = True
+    comparison_only: bool = True
     temperature: float = 1.0
     domains: tuple[str, ...] = ()
     accuracy: bool = True
 
 
-def nodes(this: Run, request: Request) -> list[Node]:
+def build_nodes(run: RunContext, request: UncertaintyRequest) -> list[Node]:
     """Returns the nodes: those of interest, the controls, the report.
 
     Raises:
       InputError: The request does not fit the images.
     """
-    road = _measured(this, request)
+    measurement_nodes = _build_measurement_nodes(run, request)
     report = UncertaintyReporter(
-        relations=_outputs(road, "relations"),
-        evaluations=_outputs(road, "evaluation"),
+        relations=_list_outputs(measurement_nodes, "relations"),
+        evaluations=_list_outputs(measurement_nodes, "evaluation"),
     )
-    return [*road, report]
+    return [*measurement_nodes, report]
 
 
-def _outputs(road: list[Node], key: str) -> list[Channel]:
-    return [node.outputs[key] for node in road if key in node.outputs]
+def _list_outputs(nodes: list[Node], key: str) -> list[Channel]:
+    return [node.outputs[key] for node in nodes if key in node.outputs]
 
 
-def _measured(this: Run, request: Request) -> list[Node]:
-    given = Arguments(this.config, this.data.info, this.log_dir)
-    measuring = _Measuring(this, request)
-    generated = ExampleGen(**given.examples(this.source))
-    examples = generated.outputs["examples"]
-    foreign = list(_foreign(this, request))
+def _build_measurement_nodes(run: RunContext, request: UncertaintyRequest) -> list[Node]:
+    arguments = NodeArguments(run.config, run.data.info, run.log_dir)
+    builder = _NodeBuilder(run, request)
+    example_gen = ExampleGen(**arguments.build_example_gen_kwargs(run.source))
+    examples = example_gen.outputs["examples"]
+    imported = list(_import_networks(run, request))
     # First, as one that does not fit is refused before anything is trained.
-    road = [*(node for node, _ in foreign), generated]
-    previous, epochs = None, sorted(set(this.config.training.epochs))
+    nodes = [*(node for node, _ in imported), example_gen]
+    previous, epochs = None, sorted(set(run.config.training.epochs))
     for number in epochs:
         trainer = Trainer(
-            examples=examples, previous=previous, **given.training(number)
+            examples=examples, previous=previous, **arguments.build_trainer_kwargs(number)
         ).with_id(f"Trainer.epoch-{number}")
         previous, model = trainer.outputs["run"], trainer.outputs["model"]
-        network = _Network(f"epoch-{number}", model, aside=False)
-        road += [trainer, *measuring.nodes(examples, network)]
-    for _, network in foreign:
-        road += measuring.nodes(examples, network)
+        spec = _NetworkSpec(f"epoch-{number}", model, comparison_only=False)
+        nodes += [trainer, *builder.build_nodes(examples, spec)]
+    for _, spec in imported:
+        nodes += builder.build_nodes(examples, spec)
     if not request.controls:
-        return road
-    for network in _same(request, model):
-        road += measuring.nodes(examples, network)
-    for node, name in _others(given, examples, epochs[-1]):
-        road.append(node)
+        return nodes
+    for spec in _vary_network(request, model):
+        nodes += builder.build_nodes(examples, spec)
+    for node, name in _build_control_nodes(arguments, examples, epochs[-1]):
+        nodes.append(node)
         if name:
-            network = _Network(name, node.outputs["model"], name)
-            road += measuring.nodes(examples, network)
-    return road
+            spec = _NetworkSpec(name, node.outputs["model"], name)
+            nodes += builder.build_nodes(examples, spec)
+    return nodes
 
 
-def _foreign(this: Run, request: Request) -> Iterator[tuple[Node, _Network]]:
+def _import_networks(
+    run: RunContext, request: UncertaintyRequest
+) -> Iterator[tuple[Node, _NetworkSpec]]:
     """Yields the user's own networks, and the nodes that take them in."""
-    info = this.data.info
-    for place, (name, path) in enumerate(request.imported().items(), 1):
+    info = run.data.info
+    for index, (name, path) in enumerate(request.find_models().items(), 1):
         importer = ModelImporter(
-            content=digest(path),
+            content=hash_model_files(path),
             dataset=info.name,
             image_shape=list(info.image_shape),
             name=name,
             num_classes=max(2, info.num_classes),
             source=str(path.absolute()),
-        ).with_id(f"ModelImporter.{place}")
+        ).with_id(f"ModelImporter.{index}")
         model = importer.outputs["model"]
-        yield importer, _Network(f"imported-{place}", model, name, aside=False)
+        yield importer, _NetworkSpec(f"imported-{index}", model, name, comparison_only=False)
 
 
-def _same(request: Request, model: Channel) -> Iterator[_Network]:
+def _vary_network(request: UncertaintyRequest, model: Channel) -> Iterator[_NetworkSpec]:
     """Yields the newest network, at other temperatures and widths."""
-    for heat in request.heats():
-        yield _Network(f"temperature-{heat:g}", model, temperature=heat)
-    width = request.width()
+    for temperature in request.parse_temperatures():
+        yield _NetworkSpec(f"temperature-{temperature:g}", model, temperature=temperature)
+    width = request.parse_width()
     if request.stability and width is not None:
-        domains = (window(width / 2), window(2 * width))
-        yield _Network("width", model, domains=domains, accuracy=False)
+        domains = (format_window(width / 2), format_window(2 * width))
+        yield _NetworkSpec("width", model, domains=domains, accuracy=False)
 
 
-def _others(
-    given: Arguments, examples: Channel, epochs: int
+def _build_control_nodes(
+    arguments: NodeArguments, examples: Channel, epochs: int
 ) -> Iterator[tuple[Node, str]]:
     """Yields nodes, and of those that give a network what it is called."""
-    training = given.training(epochs)
+    training = arguments.build_trainer_kwargs(epochs)
     names = ("model_name", "model_options", "seed", "row_parameters")
-    for kind in KINDS:
+    for kind in CONTROL_KINDS:
         builder = ControlBuilder(
-            examples=examples,
-            kind=kind,
-            **{name: training[name] for name in names},
+            examples=examples, kind=kind, **{name: training[name] for name in names}
         )
         yield builder.with_id(f"ControlBuilder.{kind}"), kind
     shuffler = LabelShuffler(examples=examples, seed=training["seed"])
     yield shuffler, ""
     # Curves of its own, beside those of the true training.
-    training["log_dir"] = str(given.log_dir / _RANDOM)
+    training["log_dir"] = str(arguments.log_dir / _RANDOM_LABELS)
     trainer = Trainer(examples=shuffler.outputs["shuffled"], **training)
-    yield trainer.with_id(f"Trainer.{_RANDOM}"), _RANDOM
+    yield trainer.with_id(f"Trainer.{_RANDOM_LABELS}"), _RANDOM_LABELS
 
 
-class _Measuring:
+class _NodeBuilder:
     """What every network is measured with."""
 
-    def __init__(self, this: Run, request: Request):
-        info, config = this.data.info, this.config
+    def __init__(self, run: RunContext, request: UncertaintyRequest):
+        info, config = run.data.info, run.config
         self._request = request
-        self._labels = uncertainty_choice.labels(request, info)
-        self._centre = uncertainty_choice.centre(request, info)
-        given, file = uncertainty_choice.directions(request, info)
-        self._analysis: dict[str, Any] = {
-            "sizes": request.sizes(), "directions": given,
-            "sampler": versions.installed()["tensorflow-probability"],
-            "directions_file": file, "seed": config.seed,
-        }  # fmt: skip
-        self._accuracy = {
-            "attack": settings.attack(config),
+        self._labels = uncertainty_choice.parse_labels(request, info)
+        self._centre = uncertainty_choice.parse_centre(request, info)
+        directions, directions_file = uncertainty_choice.parse_directions(request, info)
+        self._analyzer_options: dict[str, Any] = {
+            "sizes": request.build_sizes(),
+            "directions": directions,
+            "sampler": versions.collect_versions()["tensorflow-probability"],
+            "directions_file": directions_file,
+            "seed": config.seed,
+        }
+        self._meter_options = {
+            "attack": settings.get_attack_options(config),
             "split": config.dataset.evaluation_split,
             "num_images": request.num_images or None,
             "seed": config.seed,
         }
 
-    def nodes(self, examples: Channel, network: _Network) -> list[Node]:
+    def build_nodes(self, examples: Channel, spec: _NetworkSpec) -> list[Node]:
         """Returns an analyzer for every label and domain, and a meter."""
-        both = {"examples": examples, "model": network.model}
-        found = []
-        domains = network.domains or (self._request.setting(),)
-        for place, domain in enumerate(domains):
+        inputs = {"examples": examples, "model": spec.model}
+        nodes = []
+        domains = spec.domains or (self._request.format_domain(),)
+        for index, domain in enumerate(domains):
             for label in self._labels:
                 node = UncertaintyAnalyzer(
-                    setting=self._setting(network, label, domain),
-                    required=not network.aside,
-                    **self._estimators(network.aside),
-                    **both,
-                    **self._analysis,
+                    setting=self._build_setting(spec, label, domain),
+                    required=not spec.comparison_only,
+                    **self._choose_estimators(spec.comparison_only),
+                    **inputs,
+                    **self._analyzer_options,
                 )
-                name = f"{network.name}{f'-{place}' if place else ''}"
-                found.append(
-                    node.with_id(f"UncertaintyAnalyzer.{name}.label-{label}")
-                )
-        if network.accuracy:
+                name = f"{spec.name}{f'-{index}' if index else ''}"
+                nodes.append(node.with_id(f"UncertaintyAnalyzer.{name}.label-{label}"))
+        if spec.accuracy:
             meter = AccuracyMeter(
-                control=network.control,
-                temperature=network.temperature,
-                **both,
-                **self._accuracy,
+                control=spec.control, temperature=spec.temperature, **inputs, **self._meter_options
             )
-            found.append(meter.with_id(f"AccuracyMeter.{network.name}"))
-        return found
+            nodes.append(meter.with_id(f"AccuracyMeter.{spec.name}"))
+        return nodes
 
-    def _setting(self, network: _Network, label: int, domain: str) -> dict:
+    def _build_setting(self, spec: _NetworkSpec, label: int, domain: str) -> dict:
         return {
             "packet": self._request.packet,
             "label": label,
-            "temperature": network.temperature,
+            "temperature": spec.temperature,
             "domain": domain,
             "centre": self._centre,
-            "control": network.control,
+            "control": spec.control,
         }
 
-    def _estimators(self, aside: bool) -> dict[str, Any]:
+    def _choose_estimators(self, comparison_only: bool) -> dict[str, Any]:
         """Returns both for what is of interest, one that works for others."""
-        wanted = self._request.estimators
-        if aside and len(wanted) > 1:
-            return {"estimators": wanted[:1], "instead": wanted[1]}
-        return {"estimators": wanted}
+        estimators = self._request.estimators
+        if comparison_only and len(estimators) > 1:
+            return {"estimators": estimators[:1], "instead": estimators[1]}
+        return {"estimators": estimators}

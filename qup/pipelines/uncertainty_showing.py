@@ -8,93 +8,98 @@ import tensorflow as tf
 
 from qup import files
 from qup.orchestration import Execution
-from qup.pipelines.opening import Run
-from qup.pipelines.uncertainty_findings import Found, Measured
-from qup.pipelines.uncertainty_request import Request
+from qup.pipelines.opening import RunContext
+from qup.pipelines.uncertainty_findings import AnalyzerOutput, RunResults
+from qup.pipelines.uncertainty_request import UncertaintyRequest
 
-_CURVES = (
-    "sigma_x", "sigma_p", "uncertainty_product", "uncertainty_bound",
-)  # fmt: skip
-_ACCURACIES = ("test_accuracy", "robust_accuracy")
+_CURVE_MEASURES = ("sigma_x", "sigma_p", "uncertainty_product", "uncertainty_bound")
+_ACCURACY_MEASURES = ("test_accuracy", "robust_accuracy")
 
 
-def show(
-    this: Run, request: Request, found: Found, done: Mapping[str, Execution]
+def write_outputs(
+    run: RunContext,
+    request: UncertaintyRequest,
+    results: RunResults,
+    executions: Mapping[str, Execution],
 ) -> str:
     """Puts figures, words and curves where people look for them.
 
     Args:
-      this: The run.
+      run: The run.
       request: What was asked.
-      found: What was measured.
-      done: Its executions.
+      results: What was measured.
+      executions: Its executions.
 
     Returns:
       The words, Markdown.
     """
-    (report,) = done["UncertaintyReporter"].outputs["report"]
-    words = (report.path / "findings.md").read_text(encoding="utf-8")
-    name = slug(request)
-    files.write_text(this.path(f"uncertainty-{name}.md"), words)
+    (report,) = executions["UncertaintyReporter"].outputs["report"]
+    summary = (report.path / "findings.md").read_text(encoding="utf-8")
+    name = build_slug(request)
+    files.write_text(run.get_path(f"uncertainty-{name}.md"), summary)
     figures = {
         f"uncertainty-{name}-{path.name}": path.read_bytes()
         for path in sorted(report.path.glob("*.png"))
     }
     for figure, content in figures.items():
-        files.write_bytes(this.path("figures", figure), content)
-    for path in this.path("figures").glob(f"uncertainty-{name}-*.png"):
+        files.write_bytes(run.get_path("figures", figure), content)
+    for path in run.get_path("figures").glob(f"uncertainty-{name}-*.png"):
         # Of an earlier run, which measured more.
         if path.name not in figures:
-            files.remove(path)
-    _board(this, request, found, report.path, words)
-    return words
+            files.remove_path(path)
+    _write_tensorboard(run, request, results, report.path, summary)
+    return summary
 
 
-def slug(request: Request) -> str:
+def build_slug(request: UncertaintyRequest) -> str:
     """Returns what files of this packet and domain are called by."""
-    return re.sub(r"[^\w.]+", "-", f"{request.packet}-{request.setting()}")
+    return re.sub(r"[^\w.]+", "-", f"{request.packet}-{request.format_domain()}")
 
 
-def _board(
-    this: Run, request: Request, found: Found, folder: pathlib.Path, words: str
+def _write_tensorboard(
+    run: RunContext,
+    request: UncertaintyRequest,
+    results: RunResults,
+    folder: pathlib.Path,
+    summary: str,
 ) -> None:
-    board, run = this.board, f"uncertainty/{slug(request)}"
-    board.clear(run)
-    board.text(run, "findings", words)
-    pages = _pages(folder)
+    board, run_name = run.summaries, f"uncertainty/{build_slug(request)}"
+    board.clear(run_name)
+    board.write_text(run_name, "findings", summary)
+    pages = _load_pages(folder)
     if pages:
-        step = max(this.config.training.epochs)
-        board.images(run, step, pages, sheet="0_all")
-    for label, points in _curves(request, found).items():
-        curve = f"{run}/label-{label}"
+        step = max(run.config.training.epochs)
+        board.write_images(run_name, step, pages, sheet_tag="0_all")
+    for label, points in _build_curves(request, results).items():
+        curve = f"{run_name}/label-{label}"
         board.clear(curve)
         for epochs, values in sorted(points.items()):
-            board.scalars(curve, epochs, values)
+            board.write_scalars(curve, epochs, values)
 
 
-def _curves(request: Request, found: Found) -> dict[int, dict[int, dict]]:
+def _build_curves(request: UncertaintyRequest, results: RunResults) -> dict[int, dict[int, dict]]:
     """Returns label -> epochs -> values by tag."""
     curves: dict[int, dict[int, dict]] = {}
-    for each in found.measured:
-        told = each.told
+    for analysis in results.analyses:
+        setting = analysis.setting
         # The untrained network is where the trained one begins.
-        own = told["control"] in ("", "untrained") and each.records
-        plain = told["temperature"] == 1 and (
-            told["domain"] == request.setting()
+        is_own_network = setting["control"] in ("", "untrained") and analysis.records
+        is_unmodified = setting["temperature"] == 1 and (
+            setting["domain"] == request.format_domain()
         )
-        if own and plain:
-            points = curves.setdefault(told["label"], {})
-            points[told["epochs"]] = _point(found, each)
+        if is_own_network and is_unmodified:
+            points = curves.setdefault(setting["label"], {})
+            points[setting["epochs"]] = _build_point(results, analysis)
     return curves
 
 
-def _point(found: Found, of: Measured) -> dict[str, float]:
-    rows = [of.row(measure, next(iter(of.records))) for measure in _CURVES]
-    rows += [found.accuracy(measure, of.told) for measure in _ACCURACIES]
+def _build_point(results: RunResults, analysis: AnalyzerOutput) -> dict[str, float]:
+    rows = [analysis.find_row(measure, next(iter(analysis.records))) for measure in _CURVE_MEASURES]
+    rows += [results.find_accuracy_row(measure, analysis.setting) for measure in _ACCURACY_MEASURES]
     return {f"uncertainty/{row.measure}": row.value for row in rows}
 
 
-def _pages(folder: pathlib.Path) -> dict[str, tf.Tensor]:
+def _load_pages(folder: pathlib.Path) -> dict[str, tf.Tensor]:
     """Returns figures as images of one width: float32 [1, height, width, 3]."""
     pages = {
         path.stem: tf.io.decode_png(path.read_bytes(), channels=3)

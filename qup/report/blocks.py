@@ -28,14 +28,14 @@ class Cell:
 
 
 @dataclasses.dataclass(frozen=True)
-class Words:
+class Paragraph:
     """A paragraph."""
 
     text: str
 
 
 @dataclasses.dataclass(frozen=True)
-class Points:
+class BulletList:
     """A list of paragraphs."""
 
     texts: tuple[str, ...]
@@ -64,7 +64,7 @@ class Table:
 
 
 @dataclasses.dataclass(frozen=True)
-class Picture:
+class ReportFigure:
     """A figure.
 
     Attributes:
@@ -80,25 +80,25 @@ class Picture:
     alt: str
     caption: str
     raster: bool = False
-    _drawn: dict[str, bytes] = dataclasses.field(
+    _cache: dict[str, bytes] = dataclasses.field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
-    def bytes(self, kind: str) -> bytes:
+    def render(self, file_format: str) -> bytes:
         """Returns the file, "svg", "png" or "pdf", the same each time."""
-        if kind not in self._drawn:
-            held = io.BytesIO()
+        if file_format not in self._cache:
+            buffer = io.BytesIO()
             metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
             self.figure.savefig(
-                held, format=kind, dpi=130, metadata=metadata.get(kind)
+                buffer, format=file_format, dpi=130, metadata=metadata.get(file_format)
             )
             # Where things stand has been found; another kind need not again.
             self.figure.set_layout_engine(None)
-            self._drawn[kind] = held.getvalue()
-        return self._drawn[kind]
+            self._cache[file_format] = buffer.getvalue()
+        return self._cache[file_format]
 
 
-Block: TypeAlias = Words | Points | Command | Table | Picture
+Block: TypeAlias = Paragraph | BulletList | Command | Table | ReportFigure
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,11 +128,11 @@ class Document:
     title: str
     sections: tuple[Section, ...]
 
-    def pictures(self) -> list[Picture]:
+    def list_figures(self) -> list[ReportFigure]:
         """Returns all figures."""
         return [
             block
             for section in self.sections
             for block in section.blocks
-            if isinstance(block, Picture)
+            if isinstance(block, ReportFigure)
         ]

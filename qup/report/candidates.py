@@ -13,120 +13,121 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 
 from qup.adversarial_training import METHODS
-from qup.evidence_figures.trainings import Look as Drawn
+from qup.evidence_figures.trainings import NetworkStyle as NetworkStyle
 from qup.report import numbers
-from qup.report.estimates import Estimate, over_seeds
-from qup.report.material import Material
+from qup.report.estimates import IntervalEstimate, average_over_seeds
+from qup.report.material import ReportData
 from qup.report.sections import uncertainty
-from qup.report.selection import Look, accuracy, of_network
-from qup.scales import Network
+from qup.report.selection import AccuracyKind, build_network_filters, estimate_accuracy
+from qup.scales import NetworkPreset
 
 # From the strongest attack to the weakest.
-ATTACKS = (Look.WORST, Look.CLIMB, Look.CLIP)
-_DOMAIN = "box"
-_AT_IMAGES = ("loss", "gradient_l1", "margin_ratio", "clever_linf")
-_PACKET = ("sigma_x", "sigma_p", "uncertainty_product")
+ATTACK_KINDS = (AccuracyKind.WORST_CASE, AccuracyKind.PGD_STRONG, AccuracyKind.PGD4_CLIPPED)
+_BOX_DOMAIN = "box"
+_IMAGE_MEASURES = ("loss", "gradient_l1", "margin_ratio", "clever_linf")
+_PACKET_MEASURES = ("sigma_x", "sigma_p", "uncertainty_product")
 
 
 @dataclasses.dataclass(frozen=True)
-class Candidates:
+class NetworkScores:
     """One network.
 
     Attributes:
       title: What it is called.
-      look: How it is drawn.
+      style: How it is drawn.
       clean: TA; None where it was not run.
       robust: RA by the attack.
       values: What else was measured of it, by name.
     """
 
     title: str
-    look: Drawn
-    clean: Estimate | None
-    robust: Mapping[Look, Estimate]
-    values: Mapping[str, Estimate]
+    style: NetworkStyle
+    clean: IntervalEstimate | None
+    robust: Mapping[AccuracyKind, IntervalEstimate]
+    values: Mapping[str, IntervalEstimate]
 
 
-def measured(material: Material, dataset: str) -> list[Candidates]:
+def collect_network_scores(data: ReportData, dataset: str) -> list[NetworkScores]:
     """Returns the networks of a dataset that have any candidate."""
-    found = []
-    for network, epochs, method in _asked(material, dataset):
-        values = dict(_values(material, network, epochs, method))
+    scores = []
+    for network, epochs, method in _iter_networks(data, dataset):
+        values = dict(_iter_scores(data, network, epochs, method))
         if not values:
             continue
-        title = f"{network.title}, {numbers.count(epochs, 'epoch')}"
+        title = f"{network.title}, {numbers.format_count(epochs, 'epoch')}"
         if method:
             title += f", {method}"
-        looks = {
-            look: accuracy(material, network, "CL", epochs, look, method=method)
-            for look in (Look.CLEAN, *ATTACKS)
+        estimates = {
+            kind: estimate_accuracy(data, network, "CL", epochs, kind, method=method)
+            for kind in (AccuracyKind.CLEAN, *ATTACK_KINDS)
         }
-        clean = looks.pop(Look.CLEAN)
-        robust = {look: x for look, x in looks.items() if x is not None}
-        drawn = Drawn(network.title, network.model, method or "standard")
-        found.append(Candidates(title, drawn, clean, robust, values))
-    return found
+        clean = estimates.pop(AccuracyKind.CLEAN)
+        robust = {kind: x for kind, x in estimates.items() if x is not None}
+        style = NetworkStyle(network.title, network.model, method or "standard")
+        scores.append(NetworkScores(title, style, clean, robust, values))
+    return scores
 
 
-def attack(networks: list[Candidates]) -> Look | None:
+def choose_attack_kind(networks: list[NetworkScores]) -> AccuracyKind | None:
     """Returns the attack that most networks were under, the strongest."""
-    counts = {
-        look: sum(look in of.robust for of in networks) for look in ATTACKS
-    }
+    counts = {kind: sum(kind in network.robust for network in networks) for kind in ATTACK_KINDS}
     most = max(counts.values(), default=0)
-    return next((look for look in ATTACKS if most == counts[look] > 0), None)
+    return next((kind for kind in ATTACK_KINDS if most == counts[kind] > 0), None)
 
 
-def sampling(networks: list[Candidates]) -> str:
+def format_clever_sampling(networks: list[NetworkScores]) -> str:
     """Returns how CLEVER sampled; "" where it did not."""
     rows = [
         row
-        for of in networks
-        if (found := of.values.get("clever_linf"))
-        for row in found.rows
+        for network in networks
+        if (estimate := network.values.get("clever_linf"))
+        for row in estimate.rows
     ]
     if not rows:
         return ""
-    told = rows[0].parameters
+    parameters = rows[0].parameters
     return (
-        f"CLEVER: {told['clever_num_batches']} batches of "
-        f"{told['clever_num_samples']} samples in a ball of radius "
-        f"{told['clever_radius']:g} round each of {rows[0].n} images; no "
+        f"CLEVER: {parameters['clever_num_batches']} batches of "
+        f"{parameters['clever_num_samples']} samples in a ball of radius "
+        f"{parameters['clever_radius']:g} round each of {rows[0].n} images; no "
         "score is larger than the radius."
     )
 
 
-def _asked(
-    material: Material, dataset: str
-) -> Iterator[tuple[Network, int, str | None]]:
-    for table in material.scale.tables.values():
+def _iter_networks(
+    data: ReportData, dataset: str
+) -> Iterator[tuple[NetworkPreset, int, str | None]]:
+    for table in data.scale.tables.values():
         for network in table.networks:
             for epochs in table.epochs:
                 if network.dataset == dataset:
                     yield network, epochs, None
-    network = material.scale.tables["table2"].networks[0]
+    network = data.scale.tables["table2"].networks[0]
     if network.dataset == dataset:
         for method in METHODS:
-            for epochs in material.scale.robust_epochs:
+            for epochs in data.scale.robust_epochs:
                 yield network, epochs, method
 
 
-def _values(
-    material: Material, network: Network, epochs: int, method: str | None
-) -> Iterator[tuple[str, Estimate]]:
+def _iter_scores(
+    data: ReportData, network: NetworkPreset, epochs: int, method: str | None
+) -> Iterator[tuple[str, IntervalEstimate]]:
     # Scores of other samplings are other numbers.
-    sampled = {f"clever_{k}": x for k, x in material.scale.clever.items()}
-    for name in _AT_IMAGES:
-        rows = material.find(
-            measure=name, evaluation="predictors", split="test",
-            method=method, **of_network(network, epochs),
-            **(sampled if name == "clever_linf" else {}),
-        )  # fmt: skip
-        if rows:
-            yield name, over_seeds(rows)
-    for name in _PACKET:
-        found = uncertainty.found(
-            material, network, epochs, name, _DOMAIN, method=method
+    clever_filters = {f"clever_{k}": x for k, x in data.scale.clever.items()}
+    for name in _IMAGE_MEASURES:
+        rows = data.find(
+            measure=name,
+            evaluation="predictors",
+            split="test",
+            method=method,
+            **build_network_filters(network, epochs),
+            **(clever_filters if name == "clever_linf" else {}),
         )
-        if found is not None:
-            yield name, found
+        if rows:
+            yield name, average_over_seeds(rows)
+    for name in _PACKET_MEASURES:
+        estimate = uncertainty.estimate_uncertainty(
+            data, network, epochs, name, _BOX_DOMAIN, method=method
+        )
+        if estimate is not None:
+            yield name, estimate

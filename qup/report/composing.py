@@ -7,14 +7,14 @@ document = compose(Material.read(folder))
 
 from qup.report import sections
 from qup.report.blocks import Document
-from qup.report.material import Material
+from qup.report.material import ReportData
 
 
-def compose(material: Material) -> Document:
+def build_document(data: ReportData) -> Document:
     """Returns the report."""
     title = (
         "Do accuracy and robustness exclude each other? The uncertainty "
         "principle of neural networks, measured"
     )
-    found = tuple(sections.get(name)(material) for name in sections.names())
-    return Document(title, found)
+    all_sections = tuple(sections.get(name)(data) for name in sections.names())
+    return Document(title, all_sections)

@@ -10,64 +10,63 @@ import math
 from collections.abc import Sequence
 
 from qup import errors
-from qup.rank_correlations import Correlation, correlate
-from qup.report.candidates import Candidates
-from qup.report.estimates import Estimate
-from qup.report.selection import Look
+from qup.rank_correlations import RankCorrelation, correlate_ranks
+from qup.report.candidates import NetworkScores
+from qup.report.estimates import IntervalEstimate
+from qup.report.selection import AccuracyKind
 
 
-def value_of(network: Candidates, name: str) -> Estimate | None:
+def get_score(network: NetworkScores, name: str) -> IntervalEstimate | None:
     """Returns a number of a network, TA among them; None of none."""
     if name == "test_accuracy":
         return network.clean
     return network.values.get(name)
 
 
-def known(network: Candidates, name: str) -> bool:
+def has_finite_score(network: NetworkScores, name: str) -> bool:
     """Says whether a network has a finite number of that name."""
-    value = value_of(network, name)
+    value = get_score(network, name)
     return value is not None and math.isfinite(value.value)
 
 
-def correlated(
-    networks: Sequence[Candidates], look: Look, name: str, *given: str
-) -> Correlation | None:
+def correlate_with_robustness(
+    networks: Sequence[NetworkScores], kind: AccuracyKind, name: str, *covariates: str
+) -> RankCorrelation | None:
     """Correlates a number with RA over networks, by ranks.
 
     Args:
-      networks: The networks, each with RA under `look`.
-      look: The attack.
+      networks: The networks, each with RA under `kind`.
+      kind: The attack.
       name: Of the number.
-      *given: Names of what is held fixed.
+      *covariates: Names of what is held fixed.
 
     Returns:
       The correlation; None of too few networks, or of too few that differ.
     """
-    names = (name, *given)
-    lines = [_shared(of, look, names) for of in networks]
-    columns = list(zip(*filter(None, lines), strict=True))
+    names = (name, *covariates)
+    averages = [_average_shared_seeds(network, kind, names) for network in networks]
+    columns = list(zip(*filter(None, averages), strict=True))
     if not columns:
         return None
     try:
-        return correlate(
-            columns[1], columns[0],
-            given=dict(zip(given, columns[2:], strict=True)),
-        )  # fmt: skip
+        return correlate_ranks(
+            columns[1], columns[0], covariates=dict(zip(covariates, columns[2:], strict=True))
+        )
     except errors.InputError:
         return None
 
 
-def _shared(
-    network: Candidates, look: Look, names: tuple[str, ...]
+def _average_shared_seeds(
+    network: NetworkScores, kind: AccuracyKind, names: tuple[str, ...]
 ) -> list[float] | None:
     """Returns RA and the numbers, means over the seeds that have them all."""
-    if not all(known(network, name) for name in names):
+    if not all(has_finite_score(network, name) for name in names):
         return None
-    held = [
-        {row.seed: row.value for row in of.rows}
-        for of in (network.robust[look], *(value_of(network, n) for n in names))
+    values_by_seed = [
+        {row.seed: row.value for row in estimate.rows}
+        for estimate in (network.robust[kind], *(get_score(network, n) for n in names))
     ]
-    seeds = set.intersection(*map(set, held))
+    seeds = set.intersection(*map(set, values_by_seed))
     if not seeds:
         return None
-    return [sum(of[seed] for seed in seeds) / len(seeds) for of in held]
+    return [sum(values[seed] for seed in seeds) / len(seeds) for values in values_by_seed]

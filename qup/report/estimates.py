@@ -19,18 +19,18 @@ from scipy import stats
 
 from qup.measurements import Row
 
-LEVEL = 0.95
+CONFIDENCE_LEVEL = 0.95
 
 
 @dataclasses.dataclass(frozen=True)
-class Estimate:
+class IntervalEstimate:
     """A number with its interval.
 
     Attributes:
       value: The mean over seeds.
       low: Lower end of the 95 % interval; NaN where there is none.
       high: Upper end.
-      seeds: How many seeds.
+      num_seeds: How many seeds.
       n: Number of images of each seed, the least.
       rows: What it was made of.
     """
@@ -38,7 +38,7 @@ class Estimate:
     value: float
     low: float
     high: float
-    seeds: int
+    num_seeds: int
     n: int
     rows: tuple[Row, ...] = ()
 
@@ -48,7 +48,7 @@ class Estimate:
         return self.value, self.low, self.high
 
     @property
-    def half(self) -> float:
+    def half_width(self) -> float:
         """Half the width of the interval."""
         return (self.high - self.low) / 2
 
@@ -60,13 +60,13 @@ class Estimate:
         return -1 if self.high < 0 else 0
 
     @property
-    def spread(self) -> float:
+    def seed_std(self) -> float:
         """Standard deviation over the seeds; NaN of one."""
         values = [row.value for row in self.rows]
         return float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
 
 
-def over_seeds(rows: Sequence[Row]) -> Estimate | None:
+def average_over_seeds(rows: Sequence[Row]) -> IntervalEstimate | None:
     """Returns the mean of rows that differ in their seed alone.
 
     Student's interval over the seeds, and no narrower than that of what was
@@ -84,23 +84,21 @@ def over_seeds(rows: Sequence[Row]) -> Estimate | None:
     if not rows:
         return None
     if len({row.seed for row in rows}) < len(rows):
-        known = [f"{r.measure} {dict(r.parameters)}" for r in rows]
-        raise ValueError(f"One row a seed expected; received {known}.")
+        descriptions = [f"{r.measure} {dict(r.parameters)}" for r in rows]
+        raise ValueError(f"One row a seed expected; received {descriptions}.")
     values, count = [row.value for row in rows], min(row.n for row in rows)
-    low, high = _alone(rows)
+    low, high = _measurement_interval(rows)
     if len(rows) > 1:
-        outer = _student(values)
-        if all(_is_share(row) for row in rows):
-            outer = max(outer[0], 0.0), min(outer[1], 100.0)
+        seed_interval = _student_interval(values)
+        if all(_is_percentage(row) for row in rows):
+            seed_interval = max(seed_interval[0], 0.0), min(seed_interval[1], 100.0)
         # NaN where a row has no error of its own.
-        low, high = np.fmin(low, outer[0]), np.fmax(high, outer[1])
+        low, high = np.fmin(low, seed_interval[0]), np.fmax(high, seed_interval[1])
     low, high = float(low), float(high)
-    return Estimate(
-        float(np.mean(values)), low, high, len(rows), count, tuple(rows)
-    )
+    return IntervalEstimate(float(np.mean(values)), low, high, len(rows), count, tuple(rows))
 
 
-def change(before: Sequence[Row], after: Sequence[Row]) -> Estimate | None:
+def compute_change(before: Sequence[Row], after: Sequence[Row]) -> IntervalEstimate | None:
     """Returns the mean difference after - before, paired by seed.
 
     Of a single seed the errors of both rows are taken as independent, which
@@ -118,17 +116,17 @@ def change(before: Sequence[Row], after: Sequence[Row]) -> Estimate | None:
     pairs = [(first[seed], last[seed]) for seed in seeds]
     values = [b.value - a.value for a, b in pairs]
     if len(pairs) > 1:
-        low, high = _student(values)
+        low, high = _student_interval(values)
     else:
-        low, high = _between(*pairs[0])
+        low, high = _newcombe_interval(*pairs[0])
     rows = tuple(row for pair in pairs for row in pair)
     count = min(row.n for row in rows)
-    return Estimate(float(np.mean(values)), low, high, len(seeds), count, rows)
+    return IntervalEstimate(float(np.mean(values)), low, high, len(seeds), count, rows)
 
 
-def _between(before: Row, after: Row) -> tuple[float, float]:
+def _newcombe_interval(before: Row, after: Row) -> tuple[float, float]:
     (first_low, first_high), (last_low, last_high) = (
-        _alone([row]) for row in (before, after)
+        _measurement_interval([row]) for row in (before, after)
     )
     down = math.hypot(after.value - last_low, first_high - before.value)
     up = math.hypot(last_high - after.value, before.value - first_low)
@@ -136,14 +134,14 @@ def _between(before: Row, after: Row) -> tuple[float, float]:
     return difference - down, difference + up
 
 
-def _student(values: Sequence[float]) -> tuple[float, float]:
+def _student_interval(values: Sequence[float]) -> tuple[float, float]:
     mean, count = float(np.mean(values)), len(values)
     error = float(np.std(values, ddof=1)) / math.sqrt(count)
-    half = stats.t.ppf((1 + LEVEL) / 2, count - 1) * error
-    return mean - half, mean + half
+    half_width = stats.t.ppf((1 + CONFIDENCE_LEVEL) / 2, count - 1) * error
+    return mean - half_width, mean + half_width
 
 
-def _is_share(row: Row) -> bool:
+def _is_percentage(row: Row) -> bool:
     """Says whether a row is a percentage of its images."""
     share = row.value / 100
     if not 0 <= share <= 1 or row.stderr is None:
@@ -152,18 +150,18 @@ def _is_share(row: Row) -> bool:
     return math.isclose(binomial, row.stderr, rel_tol=1e-6, abs_tol=1e-9)
 
 
-def _alone(rows: Sequence[Row]) -> tuple[float, float]:
+def _measurement_interval(rows: Sequence[Row]) -> tuple[float, float]:
     """Returns the interval of a mean, from what was measured of each row."""
     mean = float(np.mean([row.value for row in rows]))
-    if all(_is_share(row) for row in rows):
+    if all(_is_percentage(row) for row in rows):
         count = sum(row.n for row in rows)
-        right = round(sum(row.value / 100 * row.n for row in rows))
-        found = stats.binomtest(right, count).proportion_ci(
-            LEVEL, method="wilson"
+        num_correct = round(sum(row.value / 100 * row.n for row in rows))
+        interval = stats.binomtest(num_correct, count).proportion_ci(
+            CONFIDENCE_LEVEL, method="wilson"
         )
-        return 100 * found.low, 100 * found.high
-    errors = [row.stderr for row in rows]
-    if None in errors or not np.isfinite(errors).all():
+        return 100 * interval.low, 100 * interval.high
+    stderrs = [row.stderr for row in rows]
+    if None in stderrs or not np.isfinite(stderrs).all():
         return math.nan, math.nan
-    half = stats.norm.ppf((1 + LEVEL) / 2) * math.hypot(*errors) / len(rows)
-    return mean - half, mean + half
+    half_width = stats.norm.ppf((1 + CONFIDENCE_LEVEL) / 2) * math.hypot(*stderrs) / len(rows)
+    return mean - half_width, mean + half_width

@@ -10,79 +10,90 @@ import functools
 import math
 
 from qup.measurements import Row
-from qup.report.estimates import Estimate, over_seeds
-from qup.report.material import Material
+from qup.report.estimates import IntervalEstimate, average_over_seeds
+from qup.report.material import ReportData
 from qup.report.sections import uncertainty
-from qup.report.selection import Look, of_network, rows
-from qup.scales import Network
+from qup.report.selection import AccuracyKind, build_network_filters, find_accuracy_rows
+from qup.scales import NetworkPreset
 
 # AccuracyMeter's rows carry this; those of T = 1 are any network's.
-_TEMPERED = "uncertainty"
+_TEMPERATURE_EVALUATION = "uncertainty"
 # Points of TA that logits which are equal but for rounding may decide.
-TIES = 0.05
+ACCURACY_TOLERANCE = 0.05
 
 
-def seeds(
-    material: Material, network: Network, epochs: int
+def find_comparable_seeds(
+    data: ReportData, network: NetworkPreset, epochs: int
 ) -> dict[float, set[int]]:
     """Returns which seeds compare, by temperature, that of 1 among them."""
-    held = material.find(
-        evaluation=_TEMPERED, measure="robust_accuracy", control=None,
-        method=None, **of_network(network, epochs),
-    )  # fmt: skip
-    at = functools.partial(_at, material, network, epochs, Look.CLEAN)
-    cold = {row.seed: row.value for row in at(1.0)}
-    found = {}
-    for heat in sorted({row.parameters["temperature"] for row in held}):
-        same = {
+    robust_rows = data.find(
+        evaluation=_TEMPERATURE_EVALUATION,
+        measure="robust_accuracy",
+        control=None,
+        method=None,
+        **build_network_filters(network, epochs),
+    )
+    find_clean_rows = functools.partial(_find_rows_at, data, network, epochs, AccuracyKind.CLEAN)
+    baseline = {row.seed: row.value for row in find_clean_rows(1.0)}
+    seeds_by_temperature = {}
+    for temperature in sorted({row.parameters["temperature"] for row in robust_rows}):
+        matching_seeds = {
             row.seed
-            for row in at(heat)
-            if abs(row.value - cold.get(row.seed, math.nan)) <= TIES
+            for row in find_clean_rows(temperature)
+            if abs(row.value - baseline.get(row.seed, math.nan)) <= ACCURACY_TOLERANCE
         }
-        if heat != 1 and same:
-            found[heat] = same
-    return {1.0: set().union(*found.values()), **found} if found else {}
+        if temperature != 1 and matching_seeds:
+            seeds_by_temperature[temperature] = matching_seeds
+    return (
+        {1.0: set().union(*seeds_by_temperature.values()), **seeds_by_temperature}
+        if seeds_by_temperature
+        else {}
+    )
 
 
-def tempered(
-    material: Material, network: Network, epochs: int, look: Look, heat: float
+def find_rows_at_temperature(
+    data: ReportData, network: NetworkPreset, epochs: int, kind: AccuracyKind, temperature: float
 ) -> list[Row]:
     """Returns TA or RA at a temperature, a row a seed.
 
     Of the seeds that were measured at T = 1 and at another temperature on
     the same network: one that was trained again has another TA.
     """
-    found = _at(material, network, epochs, look, heat)
-    own = seeds(material, network, epochs).get(heat, ())
-    return [row for row in found if row.seed in own]
+    accuracy_rows = _find_rows_at(data, network, epochs, kind, temperature)
+    comparable_seeds = find_comparable_seeds(data, network, epochs).get(temperature, ())
+    return [row for row in accuracy_rows if row.seed in comparable_seeds]
 
 
-def deviation(
-    material: Material, network: Network, epochs: int, domain: str, heat: float
-) -> Estimate | None:
+def estimate_sigma_p(
+    data: ReportData, network: NetworkPreset, epochs: int, domain: str, temperature: float
+) -> IntervalEstimate | None:
     """Returns sigma_p of the seeds that compare."""
-    found = uncertainty.found(
-        material, network, epochs, "sigma_p", domain, heat
+    estimate = uncertainty.estimate_uncertainty(
+        data, network, epochs, "sigma_p", domain, temperature
     )
-    own = seeds(material, network, epochs).get(heat, ())
-    return over_seeds(
-        [row for row in (found.rows if found else ()) if row.seed in own]
+    comparable_seeds = find_comparable_seeds(data, network, epochs).get(temperature, ())
+    return average_over_seeds(
+        [row for row in (estimate.rows if estimate else ()) if row.seed in comparable_seeds]
     )
 
 
-def ratio(before: Estimate | None, after: Estimate | None) -> float | None:
+def compute_mean_ratio(
+    before: IntervalEstimate | None, after: IntervalEstimate | None
+) -> float | None:
     """Returns the mean ratio over the seeds of both; None of none."""
     if before is None or after is None:
         return None
     first = {row.seed: row.value for row in before.rows}
-    ratios = [
-        row.value / first[row.seed] for row in after.rows if first.get(row.seed)
-    ]
+    ratios = [row.value / first[row.seed] for row in after.rows if first.get(row.seed)]
     return sum(ratios) / len(ratios) if ratios else None
 
 
-def _at(
-    material: Material, network: Network, epochs: int, look: Look, heat: float
+def _find_rows_at(
+    data: ReportData, network: NetworkPreset, epochs: int, kind: AccuracyKind, temperature: float
 ) -> list[Row]:
-    told = {"evaluation": _TEMPERED, "temperature": heat} if heat != 1 else {}
-    return rows(material, network, "CL", epochs, look, **told)
+    filters = (
+        {"evaluation": _TEMPERATURE_EVALUATION, "temperature": temperature}
+        if temperature != 1
+        else {}
+    )
+    return find_accuracy_rows(data, network, "CL", epochs, kind, **filters)

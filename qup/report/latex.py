@@ -9,59 +9,62 @@ import re
 
 from qup.report import blocks
 
-_SPECIAL = {
-    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}", "±": r"$\pm$", "≥": r"$\geq$",
-    "≤": r"$\leq$", "\N{EN DASH}": "--", "\N{MINUS SIGN}": "$-$",
+_LATEX_ESCAPES = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "≥": r"$\geq$",
+    "≤": r"$\leq$",
+    "\N{EN DASH}": "--",
+    "\N{MINUS SIGN}": "$-$",
     "<": r"\textless{}",
-    ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
     **{c: f"\\{c}" for c in "{}#$%&_"},
-}  # fmt: skip
-_CHARACTERS = re.compile("|".join(map(re.escape, _SPECIAL)))
+}
+_LATEX_SPECIAL = re.compile("|".join(map(re.escape, _LATEX_ESCAPES)))
 
 
-def tables(document: blocks.Document) -> str:
+def render_latex_tables(document: blocks.Document) -> str:
     """Returns all tables of a report, each with its section as a comment.
 
     Args:
       document: The report; of its cells the texts are taken, not the links.
     """
-    parts = ["% Needs booktabs."]
+    texts = ["% Needs booktabs."]
     for section in document.sections:
-        held = [b for b in section.blocks if isinstance(b, blocks.Table)]
-        for number, table in enumerate(held, 1):
-            label = (
-                section.name if len(held) == 1 else f"{section.name}-{number}"
-            )
-            parts.append(f"% {_line(section.title)}\n{_table(table, label)}")
-    return "\n\n".join(parts) + "\n"
+        section_tables = [b for b in section.blocks if isinstance(b, blocks.Table)]
+        for number, table in enumerate(section_tables, 1):
+            label = section.name if len(section_tables) == 1 else f"{section.name}-{number}"
+            texts.append(f"% {_join_printable(section.title)}\n{_render_latex_table(table, label)}")
+    return "\n\n".join(texts) + "\n"
 
 
-def _line(text: str) -> str:
-    return " ".join(
-        "".join(c if c.isprintable() else " " for c in text).split()
-    )
+def _join_printable(text: str) -> str:
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
-def _text(text: str) -> str:
-    return _CHARACTERS.sub(lambda m: _SPECIAL[m[0]], _line(text))
+def _escape_latex(text: str) -> str:
+    return _LATEX_SPECIAL.sub(lambda m: _LATEX_ESCAPES[m[0]], _join_printable(text))
 
 
-def _row(texts) -> str:
+def _format_latex_row(texts) -> str:
     # Braces, lest a bracket after \\ should be taken for an option.
-    return " & ".join(f"{{{_text(text)}}}" for text in texts) + r" \\"
+    return " & ".join(f"{{{_escape_latex(text)}}}" for text in texts) + r" \\"
 
 
-def _table(table: blocks.Table, label: str) -> str:
+def _render_latex_table(table: blocks.Table, label: str) -> str:
     lines = [
         r"\begin{table}",
-        rf"\caption{{{_text(table.caption)}}}",
+        rf"\caption{{{_escape_latex(table.caption)}}}",
         rf"\label{{tab:{label}}}",
         rf"\begin{{tabular}}{{{'l' * len(table.head)}}}",
         r"\toprule",
-        _row(table.head),
+        _format_latex_row(table.head),
         r"\midrule",
-        *(_row(cell.text for cell in row) for row in table.body),
+        *(_format_latex_row(cell.text for cell in row) for row in table.body),
         r"\bottomrule",
         r"\end{tabular}",
         r"\end{table}",

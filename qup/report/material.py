@@ -25,148 +25,153 @@ from qup.core import hashing
 from qup.measurements import Row
 from qup.report import class_names
 
-ROWS, SOURCES, ABOUT = "measurements.csv", "sources.json", "reproduction.json"
+MEASUREMENTS_FILE, SOURCES_FILE, RUN_INFO_FILE = (
+    "measurements.csv",
+    "sources.json",
+    "reproduction.json",
+)
 # Of reproduction.json, and of which type it is.
-_ABOUT = {
-    "scale": str, "seeds": list, "seconds": float, "versions": dict,
-    "class_names": dict, "failed": dict,
-}  # fmt: skip
-_FIELDS = set(measurements.HEADER) - {"parameters"}
+_RUN_INFO_TYPES = {
+    "scale": str,
+    "seeds": list,
+    "seconds": float,
+    "versions": dict,
+    "class_names": dict,
+    "failed": dict,
+}
+_ROW_COLUMNS = set(measurements.HEADER) - {"parameters"}
 
 
-def digest(row: Row) -> str:
+def compute_row_digest(row: Row) -> str:
     """Returns a short name of a row, made of its key."""
     text = json.dumps(row.key(), default=str)
     return hashing.text_digest(text)[:12]
 
 
 @dataclasses.dataclass(frozen=True)
-class Material:
+class ReportData:
     """Everything measured.
 
     Attributes:
       folder: Where arrays lie.
       rows: The rows.
       scale: How much was computed.
-      about: "seeds", "versions", "seconds", "class_names", "failed", ...
+      run_info: "seeds", "versions", "seconds", "class_names", "failed", ...
       sources: Digest of a row to {"node", "artifact", "execution", ...}.
     """
 
     folder: pathlib.Path
     rows: tuple[Row, ...]
     scale: scales.Scale
-    about: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    run_info: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     sources: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @classmethod
-    def read(cls, folder: pathlib.Path) -> "Material":
+    def read(cls, folder: pathlib.Path) -> "ReportData":
         """Reads the folder of a reproduction.
 
         Raises:
           InputError: It holds none, or is damaged.
         """
-        rows = measurements.read(folder / ROWS)
-        _check_once(folder / ROWS, rows)
-        about = read_about(folder / ABOUT)
-        sources = read_json(folder / SOURCES)
-        scale = scales.get(about["scale"])
-        return cls(folder, tuple(rows), scale, about, sources)
+        rows = measurements.read_rows(folder / MEASUREMENTS_FILE)
+        _check_unique(folder / MEASUREMENTS_FILE, rows)
+        run_info = read_run_info(folder / RUN_INFO_FILE)
+        sources = read_json(folder / SOURCES_FILE)
+        scale = scales.get_scale(run_info["scale"])
+        return cls(folder, tuple(rows), scale, run_info, sources)
 
-    def find(self, **wanted: Any) -> list[Row]:
+    def find(self, **filters: Any) -> list[Row]:
         """Returns the rows with these columns or parameters.
 
         Args:
-          **wanted: A column's or a parameter's name to its value; None
+          **filters: A column's or a parameter's name to its value; None
             matches what is absent or empty.
         """
-        held: Sequence[Row] = self.rows
-        if isinstance(wanted.get("measure"), str):
-            held = self._of_measure.get(wanted["measure"], ())
-        return [row for row in held if _fits(row, wanted)]
+        rows: Sequence[Row] = self.rows
+        if isinstance(filters.get("measure"), str):
+            rows = self._rows_by_measure.get(filters["measure"], ())
+        return [row for row in rows if _matches(row, filters)]
 
-    def class_name(self, dataset: str, label: int) -> str:
+    def get_class_name(self, dataset: str, label: int) -> str:
         """Returns the name of a class, or its label where none is known."""
-        names = self.about.get("class_names", {}).get(dataset, ())
-        names = class_names.named(dataset, names)
+        names = self.run_info.get("class_names", {}).get(dataset, ())
+        names = class_names.resolve_class_names(dataset, names)
         return str(names[label]) if label < len(names) else str(label)
 
     @functools.cached_property
-    def _of_measure(self) -> dict[str, list[Row]]:
+    def _rows_by_measure(self) -> dict[str, list[Row]]:
         """The rows by measure: reports look for most of them many times."""
-        found: dict[str, list[Row]] = {}
+        rows_by_measure: dict[str, list[Row]] = {}
         for row in self.rows:
-            found.setdefault(row.measure, []).append(row)
-        return found
+            rows_by_measure.setdefault(row.measure, []).append(row)
+        return rows_by_measure
 
-    def arrays(self, row: Row) -> dict[str, np.ndarray] | None:
+    def load_arrays(self, row: Row) -> dict[str, np.ndarray] | None:
         """Returns the arrays that a row names; None where they are missing.
 
         Raises:
           InputError: The file is damaged.
         """
         path = (self.folder / row.artifact).resolve()
-        within = path.is_relative_to(self.folder.resolve())
-        if not (row.artifact and within and path.is_file()):
+        is_inside_folder = path.is_relative_to(self.folder.resolve())
+        if not (row.artifact and is_inside_folder and path.is_file()):
             return None
         try:
-            with np.load(path, allow_pickle=False) as held:
-                return {name: held[name] for name in held.files}
+            with np.load(path, allow_pickle=False) as archive:
+                return {name: archive[name] for name in archive.files}
         except (OSError, ValueError) as error:
             raise errors.InputError(
-                f"{path} is damaged: {error}. Remove it; the same command "
-                "puts it there again."
+                f"{path} is damaged: {error}. Remove it; the same command puts it there again."
             ) from error
 
 
-def _check_once(path: pathlib.Path, rows: Sequence[Row]) -> None:
+def _check_unique(path: pathlib.Path, rows: Sequence[Row]) -> None:
     keys = collections.Counter(json.dumps(r.key(), default=str) for r in rows)
-    twice = [key for key, count in keys.items() if count > 1]
-    if twice:
+    duplicates = [key for key, count in keys.items() if count > 1]
+    if duplicates:
         raise errors.InputError(
-            f"{path} is damaged: {len(twice)} measurements stand in it more "
-            f"than once, such as {twice[0]}. Leave one line of each."
+            f"{path} is damaged: {len(duplicates)} measurements stand in it more "
+            f"than once, such as {duplicates[0]}. Leave one line of each."
         )
 
 
-def _fits(row: Row, wanted: Mapping[str, Any]) -> bool:
-    for name, value in wanted.items():
-        held = (
-            getattr(row, name) if name in _FIELDS else row.parameters.get(name)
-        )
+def _matches(row: Row, filters: Mapping[str, Any]) -> bool:
+    for name, value in filters.items():
+        actual = getattr(row, name) if name in _ROW_COLUMNS else row.parameters.get(name)
         if value is None:
-            if held not in (None, ""):
+            if actual not in (None, ""):
                 return False
-        elif held != value:
+        elif actual != value:
             return False
     return True
 
 
-def read_about(path: pathlib.Path) -> dict[str, Any]:
+def read_run_info(path: pathlib.Path) -> dict[str, Any]:
     """Returns what a reproduction tells of itself beside its rows.
 
     Raises:
       InputError: It is missing or damaged.
     """
-    about = read_json(path)
-    for name, kind in _ABOUT.items():
-        value = about.get(name, kind())
-        if not isinstance(value, (kind, int) if kind is float else kind):
+    run_info = read_json(path)
+    for name, expected_type in _RUN_INFO_TYPES.items():
+        value = run_info.get(name, expected_type())
+        if not isinstance(value, (expected_type, int) if expected_type is float else expected_type):
             raise errors.InputError(
                 f"{path} is damaged: {name!r} must be of JSON's kind of "
-                f"{json.dumps(kind())}; got {json.dumps(value)[:60]}. Put the "
+                f"{json.dumps(expected_type())}; got {json.dumps(value)[:60]}. Put the "
                 "file back as it was."
             )
-    for dataset, names in about.get("class_names", {}).items():
+    for dataset, names in run_info.get("class_names", {}).items():
         if not isinstance(names, list):
             raise errors.InputError(
                 f"{path} is damaged: the class names of {dataset} must be a "
                 f"list; got {json.dumps(names)[:60]}."
             )
     try:
-        scales.get(about.get("scale", ""))
+        scales.get_scale(run_info.get("scale", ""))
     except errors.InputError as error:
         raise errors.InputError(f"{path} is damaged: {error}") from error
-    return about
+    return run_info
 
 
 def read_json(path: pathlib.Path) -> dict[str, Any]:
@@ -176,12 +181,12 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
       InputError: It is missing or damaged.
     """
     try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise errors.InputError(
             f"Cannot read {path}: {error}. Name the folder of a reproduction: "
-            f"it holds {ROWS}, {SOURCES} and {ABOUT}."
+            f"it holds {MEASUREMENTS_FILE}, {SOURCES_FILE} and {RUN_INFO_FILE}."
         ) from error
-    if not isinstance(tree, dict):
+    if not isinstance(content, dict):
         raise errors.InputError(f"{path} is damaged: no JSON object.")
-    return tree
+    return content

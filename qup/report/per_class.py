@@ -14,47 +14,45 @@ import numpy as np
 
 from qup.measurements import Row
 
-FILE = "per_class.npz"
+PER_CLASS_FILE = "per_class.npz"
 
 
-def counted(
-    labels: np.ndarray, right: np.ndarray, robust: np.ndarray
+def count_per_class(
+    labels: np.ndarray, correct: np.ndarray, robust: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Counts the images of each class.
 
     Args:
       labels: int [n], the true classes.
-      right: bool [n], classified rightly as they are.
+      correct: bool [n], classified rightly as they are.
       robust: bool [n], and under the attack.
 
     Returns:
       int64 [k] by name: "label", the classes that have images; "images",
       "right" and "robust", how many each has.
     """
-    known, place = np.unique(labels, return_inverse=True)
-    found = {"label": known.astype(np.int64), "images": np.bincount(place)}
-    for name, held in (("right", right), ("robust", robust)):
-        found[name] = np.bincount(place[held], minlength=len(known))
-    return found
+    class_labels, class_indices = np.unique(labels, return_inverse=True)
+    counts = {"label": class_labels.astype(np.int64), "images": np.bincount(class_indices)}
+    for name, mask in (("right", correct), ("robust", robust)):
+        counts[name] = np.bincount(class_indices[mask], minlength=len(class_labels))
+    return counts
 
 
-def shares(
-    row: Row, arrays: Mapping[str, np.ndarray], name: str
-) -> dict[int, Row]:
+def build_class_rows(row: Row, arrays: Mapping[str, np.ndarray], name: str) -> dict[int, Row]:
     """Returns a row of each class: its percent, its error, its images.
 
     Args:
       row: Of all classes.
-      arrays: What `counted` returned.
+      arrays: What `count_per_class` returned.
       name: "right" or "robust".
     """
-    found = {}
-    for label, count, kept in zip(
+    rows_by_label = {}
+    for label, count, num_correct in zip(
         arrays["label"], arrays["images"], arrays[name], strict=True
     ):
-        share = kept / count
+        share = num_correct / count
         error = 100 * math.sqrt(share * (1 - share) / count)
-        found[int(label)] = dataclasses.replace(
+        rows_by_label[int(label)] = dataclasses.replace(
             row, value=100 * float(share), stderr=error, n=int(count)
         )
-    return found
+    return rows_by_label

@@ -17,75 +17,70 @@ from scipy import stats
 from qup import errors
 from qup.evidence_figures import imagenet, imagenet_points
 from qup.imagenet import fits
-from qup.imagenet.fits import Line, Point
+from qup.imagenet.fits import FitPoint, LineFit
 from qup.measurements import Row
-from qup.report.estimates import LEVEL, Estimate
-from qup.report.material import Material
+from qup.report.estimates import CONFIDENCE_LEVEL, IntervalEstimate
+from qup.report.material import ReportData
 
 
 @dataclasses.dataclass(frozen=True)
-class Slopes:
+class PanelSlopes:
     """One panel.
 
     Attributes:
       measure: Of the rows.
       title: What the panel shows.
-      models: How many models with trained weights.
+      num_models: How many models with trained weights.
       overall: The slope over all of them; None where there are too few.
       within: The slope within families, the same for all of them.
-      words: How the two stand to each other.
+      text: How the two stand to each other.
     """
 
     measure: str
     title: str
-    models: int
-    overall: Estimate | None
-    within: Estimate | None
-    words: str
+    num_models: int
+    overall: IntervalEstimate | None
+    within: IntervalEstimate | None
+    text: str
 
 
-def rows_of(material: Material) -> list[Row]:
+def find_imagenet_rows(data: ReportData) -> list[Row]:
     """Returns the rows of ImageNet models."""
-    return [
-        row for row in material.rows
-        if {"num_parameters", "image_files"} <= row.parameters.keys()
-    ]  # fmt: skip
+    return [row for row in data.rows if {"num_parameters", "image_files"} <= row.parameters.keys()]
 
 
-def of_panels(material: Material) -> list[Slopes]:
+def fit_panel_slopes(data: ReportData) -> list[PanelSlopes]:
     """Returns what each panel's lines say; random weights take no part."""
-    rows, found = rows_of(material), []
+    rows, results = find_imagenet_rows(data), []
     for panel in imagenet.PANELS:
-        marks = imagenet_points.ours(rows, panel.measure)
-        points = [mark.point for mark in marks if not mark.untrained]
-        own = tuple(
-            row for row in rows
-            if row.measure == panel.measure
-            and row.parameters.get("weights") != "random"
-        )  # fmt: skip
-        found.append(
-            Slopes(
+        model_points = imagenet_points.build_measured_points(rows, panel.measure)
+        points = [model_point.point for model_point in model_points if not model_point.untrained]
+        panel_rows = tuple(
+            row
+            for row in rows
+            if row.measure == panel.measure and row.parameters.get("weights") != "random"
+        )
+        results.append(
+            PanelSlopes(
                 panel.measure,
                 panel.label.replace("\n", " "),
                 len(points),
-                _slope(fits.line, points, own),
-                _slope(fits.together, points, own),
-                fits.verdict(points),
+                _fit_slope(fits.fit_line, points, panel_rows),
+                _fit_slope(fits.fit_shared_slope, points, panel_rows),
+                fits.format_slope_verdict(points),
             )
         )
-    return found
+    return results
 
 
-def _slope(
-    fit: Callable[[Sequence[Point]], Line],
-    points: Sequence[Point],
-    rows: tuple[Row, ...],
-) -> Estimate | None:
+def _fit_slope(
+    fit: Callable[[Sequence[FitPoint]], LineFit], points: Sequence[FitPoint], rows: tuple[Row, ...]
+) -> IntervalEstimate | None:
     """Returns a slope with Student's interval of its scatter."""
     try:
-        found = fit(points)
+        line = fit(points)
     except errors.InputError:
         return None
-    half = stats.t.ppf((1 + LEVEL) / 2, found.degrees) * found.stderr
-    low, high = found.slope - half, found.slope + half
-    return Estimate(found.slope, low, high, 1, found.n, rows)
+    half_width = stats.t.ppf((1 + CONFIDENCE_LEVEL) / 2, line.degrees_of_freedom) * line.stderr
+    low, high = line.slope - half_width, line.slope + half_width
+    return IntervalEstimate(line.slope, low, high, 1, line.n, rows)

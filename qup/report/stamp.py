@@ -19,12 +19,12 @@ from importlib import metadata
 import qup
 from qup import files
 from qup.core import hashing
-from qup.report.material import ABOUT, ROWS, SOURCES, Material
+from qup.report.material import MEASUREMENTS_FILE, RUN_INFO_FILE, SOURCES_FILE, ReportData
 
-_DRAWN_BY = ("matplotlib", "numpy", "pillow")
+_HASHED_PACKAGES = ("matplotlib", "numpy", "pillow")
 
 
-def _together(root: pathlib.Path, names: Iterable[str]) -> str:
+def _hash_files(root: pathlib.Path, names: Iterable[str]) -> str:
     """Returns a digest of files by name; of one that is missing, too."""
     parts = []
     for name in names:
@@ -34,47 +34,47 @@ def _together(root: pathlib.Path, names: Iterable[str]) -> str:
     return hashing.joined_digest(parts)
 
 
-def _code() -> str:
+def _hash_code() -> str:
     root = pathlib.Path(qup.__file__).parent
     names = (path.relative_to(root) for path in root.rglob("*.py"))
-    return _together(root, sorted(map(str, names)))
+    return _hash_files(root, sorted(map(str, names)))
 
 
 # Now, while the files are still those that are imported: a report may be
 # written hours later.
-_CODE = _code()
+_CODE_DIGEST = _hash_code()
 
 
-def current(material: Material, folder: pathlib.Path) -> bool:
+def is_up_to_date(data: ReportData, folder: pathlib.Path) -> bool:
     """Says whether the report in `folder` is the one that would be written."""
     try:
-        held = json.loads(_place(folder).read_text(encoding="utf-8"))
-        return held == _digests(material, folder)
+        stored = json.loads(_get_digest_path(folder).read_text(encoding="utf-8"))
+        return stored == _compute_digests(data, folder)
     except (OSError, ValueError):
         return False
 
 
-def leave(material: Material, folder: pathlib.Path) -> None:
+def write_digest(data: ReportData, folder: pathlib.Path) -> None:
     """Stamps the report that was just written to `folder`.
 
     Raises:
       InputError: The report cannot be read, or the stamp not be written.
     """
-    with files.explained(folder):
-        digests = _digests(material, folder)
-    files.write_text(_place(folder), json.dumps(digests, indent=1) + "\n")
+    with files.wrap_os_errors(folder):
+        digests = _compute_digests(data, folder)
+    files.write_text(_get_digest_path(folder), json.dumps(digests, indent=1) + "\n")
 
 
-def _place(folder: pathlib.Path) -> pathlib.Path:
+def _get_digest_path(folder: pathlib.Path) -> pathlib.Path:
     return folder.with_name(f"{folder.name}.json")
 
 
-def _digests(material: Material, folder: pathlib.Path) -> dict[str, str]:
-    named = {row.artifact for row in material.rows if row.artifact}
-    made_of = [ROWS, SOURCES, ABOUT, *sorted(named)]
+def _compute_digests(data: ReportData, folder: pathlib.Path) -> dict[str, str]:
+    artifacts = {row.artifact for row in data.rows if row.artifact}
+    input_files = [MEASUREMENTS_FILE, SOURCES_FILE, RUN_INFO_FILE, *sorted(artifacts)]
     return {
-        "material": _together(material.folder, made_of),
-        "code": _CODE,
-        **{name: metadata.version(name) for name in _DRAWN_BY},
+        "material": _hash_files(data.folder, input_files),
+        "code": _CODE_DIGEST,
+        **{name: metadata.version(name) for name in _HASHED_PACKAGES},
         "written": hashing.tree_digest(folder),
     }

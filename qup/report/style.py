@@ -1,6 +1,6 @@
 """How the page looks: light and dark, on a phone, on paper."""
 
-CSS = """
+REPORT_CSS = """
 :root { color-scheme: light dark; --ink: #1b1f24; --soft: #57606a;
   --line: #d0d7de; --page: #ffffff; --band: #f5f7f9; --link: #005a8c;
   --good: #0a6b4f; --bad: #a63c00; --paper: #5b4b8a; }

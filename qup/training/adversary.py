@@ -14,12 +14,8 @@ from qup.types import Batch
 class Adversary(Protocol):
     """Moves the images of every step, and says what is to become small."""
 
-    def attacked(
-        self,
-        classifier: keras.Model,
-        images: tf.Tensor,
-        batch: Batch,
-        step: tf.Tensor,
+    def perturb(
+        self, classifier: keras.Model, images: tf.Tensor, batch: Batch, step: tf.Tensor
     ) -> tf.Tensor:
         """Returns the moved images, float32 [batch, ...].
 
@@ -31,11 +27,7 @@ class Adversary(Protocol):
         """
 
     def loss(
-        self,
-        classifier: keras.Model,
-        images: tf.Tensor,
-        labels: tf.Tensor,
-        attacked: tf.Tensor,
+        self, classifier: keras.Model, images: tf.Tensor, labels: tf.Tensor, perturbed: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns a loss an image, float32 [batch], and the logits it tells.
 
@@ -43,7 +35,7 @@ class Adversary(Protocol):
           classifier: To be run in training mode.
           images: float32 [batch, ...], unmoved.
           labels: int32 [batch].
-          attacked: float32 [batch, ...], from `attacked`.
+          perturbed: float32 [batch, ...], from `perturbed`.
 
         Returns:
           (losses, logits): the latter, float32 [batch, classes], are those
@@ -51,14 +43,14 @@ class Adversary(Protocol):
         """
 
 
-class Nobody:
+class StandardTraining:
     """Leaves the images alone: cross-entropy, the paper's training."""
 
-    def attacked(self, classifier, images, batch, step):
+    def perturb(self, classifier, images, batch, step):
         """Returns the images."""
         return images
 
-    def loss(self, classifier, images, labels, attacked):
+    def loss(self, classifier, images, labels, perturbed):
         """Returns cross-entropy, and the logits of the images."""
         logits = classifier(images, training=True)
         loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)

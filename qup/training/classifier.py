@@ -13,8 +13,8 @@ import tensorflow as tf
 
 from qup import compilation
 from qup.datasets import Dataset
-from qup.training.adversary import Adversary, Nobody
-from qup.training.loop import EpochHook, Loop
+from qup.training.adversary import Adversary, StandardTraining
+from qup.training.loop import EpochHook, TrainingLoop
 from qup.types import Recipe
 
 # Where Plateau stops halving.
@@ -59,21 +59,17 @@ def fit_classifier(
       InputError: The loss diverged, or a checkpoint cannot be written.
     """
     recipe = recipe or Recipe()
-    learner = _ClassifierLearner(
-        classifier, recipe, augment, adversary or Nobody(), seed
-    )
+    learner = _ClassifierLearner(classifier, recipe, augment, adversary or StandardTraining(), seed)
 
     def end_epoch(epoch: int, metrics: dict[str, float]) -> None:
         if recipe.plateau:
-            watched = metrics.get("validation_accuracy", metrics["accuracy"])
-            learner.plateau.update(learner.optimizer, watched)
+            accuracy = metrics.get("validation_accuracy", metrics["accuracy"])
+            learner.plateau.update(learner.optimizer, accuracy)
         if hook is not None:
             hook(epoch, metrics)
 
-    Loop(learner, directory=directory, title=f"{classifier.name} training").run(
-        lambda epoch: dataset.training_batches(
-            recipe.batch_size, seed=seed, epoch=epoch
-        ),
+    TrainingLoop(learner, directory=directory, title=f"{classifier.name} training").run(
+        lambda epoch: dataset.training_batches(recipe.batch_size, seed=seed, epoch=epoch),
         epochs=epochs,
         validate=validate,
         hook=end_epoch,
@@ -83,65 +79,53 @@ def fit_classifier(
 class _ClassifierLearner:
     metrics = ("loss", "accuracy")
 
-    def __init__(
-        self, classifier, recipe: Recipe, augment: bool,
-        adversary: Adversary, seed: int,
-    ):  # fmt: skip
+    def __init__(self, classifier, recipe: Recipe, augment: bool, adversary: Adversary, seed: int):
         self.optimizer = keras.optimizers.get(
             {
                 "class_name": recipe.optimizer,
-                "config": {
-                    "learning_rate": recipe.learning_rate,
-                    **recipe.optimizer_options,
-                },
+                "config": {"learning_rate": recipe.learning_rate, **recipe.optimizer_options},
             }
         )
         self.optimizer.build(classifier.trainable_variables)
         self.plateau = Plateau()
-        augmenter = _augmenter(seed) if augment else None
+        augmenter = _build_augmenter(seed) if augment else None
         self.layers = [classifier] + ([augmenter] if augment else [])
         self.objects = {
             "classifier": classifier,
             "optimizer": self.optimizer,
             "plateau": self.plateau,
         }
-        self.train_step = _build_step(
-            classifier, self.optimizer, augmenter, adversary
-        )
+        self.train_step = _build_step(classifier, self.optimizer, augmenter, adversary)
 
 
 def _build_step(classifier, optimizer, augmenter, adversary: Adversary):
     @tf.function(autograph=False, jit_compile=compilation.use_xla("auto"))
-    def step(images, labels, attacked):
+    def step(images, labels, perturbed):
         with tf.GradientTape() as tape:
-            losses, logits = adversary.loss(
-                classifier, images, labels, attacked
-            )
+            losses, logits = adversary.loss(classifier, images, labels, perturbed)
             loss = tf.reduce_mean(losses)
         variables = classifier.trainable_variables
         optimizer.apply(tape.gradient(loss, variables), variables)
-        right = tf.argmax(logits, -1, tf.int32) == labels
-        accuracy = 100.0 * tf.reduce_mean(tf.cast(right, tf.float32))
+        correct = tf.argmax(logits, -1, tf.int32) == labels
+        accuracy = 100.0 * tf.reduce_mean(tf.cast(correct, tf.float32))
         return tf.stack([loss, accuracy])
 
     # Outside of what XLA compiles: it has no kernel for these layers.
     @tf.function(autograph=False)
-    def augmented(images):
+    def augment_images(images):
         return augmenter(images, training=True)
 
     def train_step(batch):
         images = batch["image"]
         if augmenter is not None:
-            images = augmented(images)
-        attacked = adversary.attacked(
-            classifier, images, batch, optimizer.iterations.value
-        )
-        return step(images, batch["label"], attacked)
+            images = augment_images(images)
+        perturbed = adversary.perturb(classifier, images, batch, optimizer.iterations.value)
+        return step(images, batch["label"], perturbed)
 
     return train_step
 
 
-def _augmenter(seed: int) -> keras.Model:
+def _build_augmenter(seed: int) -> keras.Model:
     """The YGCNN notebook's ImageDataGenerator, as layers."""
     fill = {"fill_mode": "nearest"}
     augmenter = keras.Sequential(

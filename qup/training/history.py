@@ -32,8 +32,8 @@ class History:
         if not self._path.exists():
             return
         try:
-            held = json.loads(self._path.read_text(encoding="utf-8"))
-            self.epochs = {int(k): dict(v) for k, v in held.items()}
+            stored = json.loads(self._path.read_text(encoding="utf-8"))
+            self.epochs = {int(k): dict(v) for k, v in stored.items()}
         except (OSError, ValueError, TypeError, AttributeError) as error:
             raise errors.InputError(
                 f"The history {path} is damaged: {error}. Remove it; its "

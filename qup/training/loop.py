@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from qup import checkpoints, errors, progress
-from qup.interruption import Interruption
+from qup.interruption import SignalGuard
 
 # Called at the end of an epoch with its number (from 1) and mean metrics.
 EpochHook = Callable[[int, dict[str, float]], None]
@@ -42,12 +42,10 @@ class Learner(Protocol):
         """Takes one step; returns float32 [len(metrics)]."""
 
 
-class Loop:
+class TrainingLoop:
     """One training: a learner, its place, and its checkpoint."""
 
-    def __init__(
-        self, learner: Learner, *, directory: pathlib.Path | None, title: str
-    ):
+    def __init__(self, learner: Learner, *, directory: pathlib.Path | None, title: str):
         """Restores the newest checkpoint of `directory`, if there is one.
 
         Args:
@@ -64,12 +62,7 @@ class Loop:
         if directory is not None:
             self._checkpoint = checkpoints.Checkpoint(
                 directory,
-                {
-                    **learner.objects,
-                    "epoch": self._epoch,
-                    "step": self._step,
-                    "sums": self._sums,
-                },
+                {**learner.objects, "epoch": self._epoch, "step": self._step, "sums": self._sums},
                 learner.layers,
             )
 
@@ -93,17 +86,17 @@ class Loop:
         Raises:
           InputError: The loss is no longer a finite number.
         """
-        with Interruption() as interruption:
+        with SignalGuard() as interruption:
             self._run(batches, epochs, validate, hook, interruption)
 
     def _run(self, batches, epochs, validate, hook, interruption) -> None:
         while (epoch := int(self._epoch)) < epochs:
             self._run_epoch(epoch, epochs, batches(epoch), interruption)
-            if interruption.came:
-                self._means(epoch)
+            if interruption.signal_received:
+                self._compute_means(epoch)
                 self._save()
                 return
-            means = self._means(epoch)
+            means = self._compute_means(epoch)
             self._check_weights(epoch)
             if validate is not None:
                 means |= validate()
@@ -115,41 +108,37 @@ class Loop:
             self._save()
 
     def _run_epoch(
-        self,
-        epoch: int,
-        epochs: int,
-        batches: tf.data.Dataset,
-        interruption: Interruption,
+        self, epoch: int, epochs: int, batches: tf.data.Dataset, interruption: SignalGuard
     ) -> None:
         done = int(self._step)
-        steps = progress.bar(
+        steps = progress.track(
             batches.skip(done),
             title=f"{self._title}: epoch {epoch + 1}/{epochs}",
             total=int(batches.cardinality()),
             done=done,
             unit="step",
         )
-        saved = time.monotonic()
+        last_save = time.monotonic()
         for number, batch in enumerate(steps, 1):
             self._sums.assign_add(self._learner.train_step(batch))
             self._step.assign_add(1)
-            if interruption.came:
+            if interruption.signal_received:
                 return
             if number % _STEPS_BETWEEN_CHECKS == 0:
-                self._means(epoch)
-            if time.monotonic() - saved > _CHECKPOINT_SECONDS:
-                self._means(epoch)
+                self._compute_means(epoch)
+            if time.monotonic() - last_save > _CHECKPOINT_SECONDS:
+                self._compute_means(epoch)
                 self._save()
-                saved = time.monotonic()
+                last_save = time.monotonic()
 
-    def _means(self, epoch: int) -> dict[str, float]:
+    def _compute_means(self, epoch: int) -> dict[str, float]:
         steps = max(int(self._step), 1)
         means = self._sums.numpy() / steps
         if not np.all(np.isfinite(means)):
-            named = dict(zip(self._learner.metrics, means, strict=True))
+            metrics = dict(zip(self._learner.metrics, means, strict=True))
             raise errors.InputError(
                 f"The {self._title} diverged in epoch {epoch + 1}, within "
-                f"its first {steps} steps: {named}. What earlier epochs "
+                f"its first {steps} steps: {metrics}. What earlier epochs "
                 "saved is intact. Lower the learning rate."
             )
         return dict(zip(self._learner.metrics, means.tolist(), strict=True))

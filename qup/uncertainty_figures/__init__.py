@@ -15,10 +15,10 @@ from qup import uncertainty_measured as measuring
 from qup import uncertainty_networks as networks
 from qup.measurements import Row
 from qup.uncertainty_figures import agreement, dots, maps, samples, trends
-from qup.uncertainty_measured import Measured
+from qup.uncertainty_measured import RelationRecord
 
 
-def draw(records: Iterable[tuple], rows: Sequence[Row]) -> dict[str, Figure]:
+def plot_relations(records: Iterable[tuple], rows: Sequence[Row]) -> dict[str, Figure]:
     """Draws whatever the records allow.
 
     Args:
@@ -32,38 +32,38 @@ def draw(records: Iterable[tuple], rows: Sequence[Row]) -> dict[str, Figure]:
       Where there are several packets or domains a name goes on with theirs:
       "maps-loss-window-0.1".
     """
-    found = measuring.measured(records, rows)
+    relation_records = measuring.build_records(records, rows)
     figures: dict[str, Figure | None] = {}
-    settings = networks.settings(found)
+    settings = networks.group_by_setting(relation_records)
     for key, group in settings.items():
-        tail = _tail(key, settings)
-        figures |= {f"{name}{tail}": drawn for name, drawn in _one(group, rows)}
-    kinds = _kinds(found)
-    for key, group in kinds.items():
-        figures[f"checks{_tail(key, kinds)}"] = agreement.draw(group)
-    return {name: drawn for name, drawn in figures.items() if drawn}
+        suffix = _build_suffix(key, settings)
+        figures |= {f"{name}{suffix}": figure for name, figure in _plot_group(group, rows)}
+    domain_groups = _group_by_domain(relation_records)
+    for key, group in domain_groups.items():
+        figures[f"checks{_build_suffix(key, domain_groups)}"] = agreement.plot_checks(group)
+    return {name: figure for name, figure in figures.items() if figure}
 
 
-def _one(group: Sequence[Measured], rows: Sequence[Row]):
+def _plot_group(group: Sequence[RelationRecord], rows: Sequence[Row]):
     """Yields name and figure of one packet in one domain."""
-    yield "maps", maps.draw(group)
-    yield "directions", dots.directions(group)
-    yield "product-by-epoch", trends.by_epoch(group, rows)
-    yield "product-histogram", samples.histogram(group)
-    yield "temperature", trends.temperature(group, rows)
-    yield "controls", dots.controls(group, rows)
-    yield "traces", samples.traces(group)
+    yield "maps", maps.plot_maps(group)
+    yield "directions", dots.plot_directions(group)
+    yield "product-by-epoch", trends.plot_by_epoch(group, rows)
+    yield "product-histogram", samples.plot_histogram(group)
+    yield "temperature", trends.plot_by_temperature(group, rows)
+    yield "controls", dots.plot_controls(group, rows)
+    yield "traces", samples.plot_traces(group)
 
 
-def _kinds(found: Sequence[Measured]) -> dict[tuple, list[Measured]]:
-    kinds: dict[tuple, list[Measured]] = {}
-    for of in found:
-        kinds.setdefault((of["packet"], of.domain), []).append(of)
-    return kinds
+def _group_by_domain(records: Sequence[RelationRecord]) -> dict[tuple, list[RelationRecord]]:
+    groups: dict[tuple, list[RelationRecord]] = {}
+    for record in records:
+        groups.setdefault((record["packet"], record.domain), []).append(record)
+    return groups
 
 
-def _tail(key: tuple[str, ...], keys: Iterable[tuple[str, ...]]) -> str:
+def _build_suffix(key: tuple[str, ...], keys: Iterable[tuple[str, ...]]) -> str:
     """Returns what tells a key from the others, for a file's name."""
     columns = zip(key, zip(*keys, strict=True), strict=True)
-    parts = [own for own, every in columns if len(set(every)) > 1]
+    parts = [part for part, column in columns if len(set(column)) > 1]
     return "".join(f"-{part}" for part in parts).replace(":", "-")

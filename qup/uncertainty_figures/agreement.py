@@ -9,14 +9,14 @@ from matplotlib.figure import Figure
 
 from qup import uncertainty_networks as networks
 from qup.uncertainty_figures import diagonal, look
-from qup.uncertainty_figures import series as series_of
-from qup.uncertainty_figures.diagonal import allowed, ring
+from qup.uncertainty_figures import series as series_module
+from qup.uncertainty_figures.diagonal import draw_rings, find_allowed
 from qup.uncertainty_figures.series import Series
-from qup.uncertainty_measured import Measured
+from qup.uncertainty_measured import RelationRecord
 
 # What is further off than so many times the allowed is drawn there.
-_MOST = 2.0
-_WORDS = {
+_MAX_RATIO = 2.0
+_CHECK_TITLES = {
     "covariance": "Cov(x, s) = $-$½",
     "momentum": "mean momentum = 0",
     "forms": r"two forms of $\sigma_p$",
@@ -26,125 +26,129 @@ _WORDS = {
 }
 
 
-def draw(found: Sequence[Measured]) -> Figure | None:
+def plot_checks(records: Sequence[RelationRecord]) -> Figure | None:
     """Draws what can be compared of one packet in one kind of domain.
 
     Args:
-      found: All widths of a window together.
+      records: All widths of a window together.
 
     Returns:
       The figure; None where nothing can be.
     """
     panels = [
-        (panel, chosen)
-        for panel, chosen in (
-            (diagonal.faces, [of for of in found if of["faces"]]),
-            (_covariance, _worst(found)),
-            (diagonal.estimators, diagonal.pairs(found)),
-            (_widths, _several(found)),
-            (_verdicts, [of for of in found if of["checks"]]),
+        (draw_panel, panel_records)
+        for draw_panel, panel_records in (
+            (diagonal.draw_faces, [record for record in records if record["faces"]]),
+            (_draw_covariance, _select_worst(records)),
+            (diagonal.draw_estimators, diagonal.pair_estimators(records)),
+            (_draw_widths, _select_windows(records)),
+            (_draw_check_ratios, [record for record in records if record["checks"]]),
         )
-        if chosen
+        if panel_records
     ]
     if not panels:
         return None
     columns = min(2, len(panels))
-    lines = -(-len(panels) // columns)
-    series = Series(found)
-    figure, body = look.page(
-        (4.7 * columns, 3.6 * lines), "Two ways to one number",
-        look.subject(found), handles=series.handles(),
+    num_rows = -(-len(panels) // columns)
+    series = Series(records)
+    figure, body = look.build_page(
+        (4.7 * columns, 3.6 * num_rows),
+        "Two ways to one number",
+        look.format_subject(records),
+        handles=series.build_handles(),
         note="Bars are one standard error. Orange rings and diamonds: further "
         "apart than chance allows.",
-    )  # fmt: skip
-    axes = body.subplots(lines, columns, squeeze=False)
+    )
+    axes = body.subplots(num_rows, columns, squeeze=False)
     for axis in axes.flat[len(panels) :]:
         axis.set_visible(False)
-    for axis, (panel, chosen) in zip(axes.flat, panels, strict=False):
-        panel(axis, chosen, series)
-        look.style(axis, "both")
+    for axis, (draw_panel, panel_records) in zip(axes.flat, panels, strict=False):
+        draw_panel(axis, panel_records, series)
+        look.style_axes(axis, "both")
     return figure
 
 
-def _worst(found: Sequence[Measured]) -> list[Measured]:
+def _select_worst(records: Sequence[RelationRecord]) -> list[RelationRecord]:
     """Returns the relation whose covariance is furthest from -1/2."""
-    own = [of for of in networks.main(found) if of["vanishes"]]
-    own = [of for of in own if np.isfinite(of.shown("covariance")[0]).any()]
+    candidates = [record for record in networks.select_final_records(records) if record["vanishes"]]
+    candidates = [
+        record for record in candidates if np.isfinite(record.pixel_values("covariance")[0]).any()
+    ]
 
-    def far(of: Measured) -> float:
-        value, error = of.shown("covariance")
+    def max_z_score(record: RelationRecord) -> float:
+        value, error = record.pixel_values("covariance")
         return float(np.nanmax(np.abs(value + 0.5) / np.maximum(error, 1e-6)))
 
-    return [max(own, key=far)] if own else []
+    return [max(candidates, key=max_z_score)] if candidates else []
 
 
-def _covariance(axis: Axes, found: Sequence[Measured], series: Series) -> None:
-    (of,) = found
-    value, error = of.shown("covariance")
-    places = of.pixels if of.pixels.size else np.arange(len(value))
-    how = {**series.look(of), "linestyle": "", "markersize": 2.5}
-    pale = to_rgba(how["color"], 0.3)
-    axis.errorbar(places, value, error, elinewidth=0.7, ecolor=pale, **how)
+def _draw_covariance(axis: Axes, records: Sequence[RelationRecord], series: Series) -> None:
+    (record,) = records
+    value, error = record.pixel_values("covariance")
+    positions = record.pixels if record.pixels.size else np.arange(len(value))
+    style = {**series.marker_style(record), "linestyle": "", "markersize": 2.5}
+    pale_colour = to_rgba(style["color"], 0.3)
+    axis.errorbar(positions, value, error, elinewidth=0.7, ecolor=pale_colour, **style)
     axis.axhline(-0.5, color="black", linewidth=1.0, zorder=4)
-    far = np.abs(value + 0.5) > allowed(of, "covariance") * error
-    ring(axis, places[far], value[far])
-    words = [networks.labels([of]), networks.estimator(of["estimator"])]
-    words = ", ".join(part for part in words if part)
-    axis.set_title(f"Furthest from $-$½: {words}", fontsize=9.5, loc="left")
-    axis.set_xlabel(of.unit.removesuffix("s"), fontsize=9.5)
+    is_far = np.abs(value + 0.5) > find_allowed(record, "covariance") * error
+    draw_rings(axis, positions[is_far], value[is_far])
+    title = [networks.format_labels([record]), networks.format_estimator(record["estimator"])]
+    title = ", ".join(phrase for phrase in title if phrase)
+    axis.set_title(f"Furthest from $-$½: {title}", fontsize=9.5, loc="left")
+    axis.set_xlabel(record.unit.removesuffix("s"), fontsize=9.5)
     axis.set_ylabel("Cov(x, s)", fontsize=9.5)
 
 
-def _several(found: Sequence[Measured]) -> list[Measured]:
+def _select_windows(records: Sequence[RelationRecord]) -> list[RelationRecord]:
     """Returns one network in its windows, where there are several widths."""
-    own = [of for of in networks.main(found) if np.isfinite(of.width)]
-    return own if len({of.width for of in own}) > 1 else []
+    window_records = [
+        record for record in networks.select_final_records(records) if np.isfinite(record.width)
+    ]
+    return window_records if len({record.width for record in window_records}) > 1 else []
 
 
-def _widths(axis: Axes, found: Sequence[Measured], series: Series) -> None:
-    places = sorted({of.width for of in found})
-    for of in found:
-        x = look.beside(of.width, places, series.place(of))
-        product = of.average("uncertainty_product")
-        series_of.point(axis, x, product, **series.look(of))
-    look.reference(axis, found, "uncertainty_product")
-    look.ticks(axis, places)
-    words = networks.network(found[0])
-    axis.set_title(f"Window by window: {words}", fontsize=9.5, loc="left")
+def _draw_widths(axis: Axes, records: Sequence[RelationRecord], series: Series) -> None:
+    widths = sorted({record.width for record in records})
+    for record in records:
+        x = look.shift_position(record.width, widths, series.compute_offset(record))
+        product = record.mean("uncertainty_product")
+        series_module.draw_point(axis, x, product, **series.marker_style(record))
+    look.draw_reference(axis, records, "uncertainty_product")
+    look.set_ticks(axis, widths)
+    network_name = networks.format_network(records[0])
+    axis.set_title(f"Window by window: {network_name}", fontsize=9.5, loc="left")
     axis.set_xlabel("width s of the window", fontsize=9.5)
-    axis.set_ylabel(f"mean product over {found[0].unit}", fontsize=9.5)
+    axis.set_ylabel(f"mean product over {records[0].unit}", fontsize=9.5)
 
 
-def _verdicts(axis: Axes, found: Sequence[Measured], series: Series) -> None:
+def _draw_check_ratios(axis: Axes, records: Sequence[RelationRecord], series: Series) -> None:
     """Draws every check's furthest difference over what it may be."""
-    told = [check for of in found for check in of["checks"]]
-    names = list(dict.fromkeys(check["name"] for check in told))
-    for place, name in enumerate(names):
-        own = [check for check in told if check["name"] == name]
-        bad = np.array([not check["agrees"] for check in own])
-        ratios = np.array([_ratio(check) for check in own])
-        ratios = np.clip(np.nan_to_num(ratios, nan=_MOST), 0, _MOST)
-        spread = place + np.linspace(-0.25, 0.25, len(own)) * (len(own) > 1)
-        axis.plot(ratios[~bad], spread[~bad], "o", color=look.GREY, ms=3.5,
-                  alpha=0.7)  # fmt: skip
-        axis.plot(ratios[bad], spread[bad], "D", color=look.FLAGGED, ms=6)
+    all_checks = [check for record in records for check in record["checks"]]
+    names = list(dict.fromkeys(check["name"] for check in all_checks))
+    for index, name in enumerate(names):
+        named_checks = [check for check in all_checks if check["name"] == name]
+        is_failed = np.array([not check["agrees"] for check in named_checks])
+        ratios = np.array([_compute_ratio(check) for check in named_checks])
+        ratios = np.clip(np.nan_to_num(ratios, nan=_MAX_RATIO), 0, _MAX_RATIO)
+        positions = index + np.linspace(-0.25, 0.25, len(named_checks)) * (len(named_checks) > 1)
+        axis.plot(
+            ratios[~is_failed], positions[~is_failed], "o", color=look.GREY, ms=3.5, alpha=0.7
+        )
+        axis.plot(ratios[is_failed], positions[is_failed], "D", color=look.FLAGGED, ms=6)
     axis.axvline(1.0, color="black", linewidth=1.0)
-    axis.set_yticks(range(len(names)), [_WORDS.get(n, n) for n in names])
+    axis.set_yticks(range(len(names)), [_CHECK_TITLES.get(name, name) for name in names])
     axis.set_ylim(len(names) - 0.4, -0.6)
-    axis.set_xlim(0, 1.05 * _MOST)
-    axis.set_xticks([0, 0.5, 1, 1.5, _MOST], ["0", "½", "1", "1½", "2 or more"])
-    failed = sum(not check["agrees"] for check in told)
-    words = f"All {len(told)} checks agree"
-    if failed:
-        words = f"{failed} of {len(told)} checks DISAGREE"
-    axis.set_title(
-        words, fontsize=9.5, loc="left",
-        color=look.FLAGGED if failed else "black",
-    )  # fmt: skip
+    axis.set_xlim(0, 1.05 * _MAX_RATIO)
+    axis.set_xticks([0, 0.5, 1, 1.5, _MAX_RATIO], ["0", "½", "1", "1½", "2 or more"])
+    num_failed = sum(not check["agrees"] for check in all_checks)
+    title = f"All {len(all_checks)} checks agree"
+    if num_failed:
+        title = f"{num_failed} of {len(all_checks)} checks DISAGREE"
+    axis.set_title(title, fontsize=9.5, loc="left", color=look.FLAGGED if num_failed else "black")
     axis.set_xlabel("furthest difference / allowed difference", fontsize=9.5)
 
 
-def _ratio(check: dict) -> float:
+def _compute_ratio(check: dict) -> float:
     """Returns a difference over the allowed one; of R-hat that from 1."""
     start = 1.0 if check["name"] == "chains" else 0.0
     return (check["furthest"] - start) / (check["allowed"] - start)

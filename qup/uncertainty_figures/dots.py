@@ -10,100 +10,121 @@ from matplotlib.ticker import MaxNLocator
 from qup import uncertainty_networks as networks
 from qup.measurements import Row
 from qup.uncertainty_figures import look, percents
-from qup.uncertainty_figures import series as series_of
+from qup.uncertainty_figures import series as series_module
 from qup.uncertainty_figures.series import Series
-from qup.uncertainty_measured import Measured
+from qup.uncertainty_measured import RelationRecord
 
-_MOST_DIRECTIONS = 40
+_MAX_DIRECTIONS = 40
 
 
-def controls(found: Sequence[Measured], rows: Sequence[Row]) -> Figure | None:
+def plot_controls(records: Sequence[RelationRecord], rows: Sequence[Row]) -> Figure | None:
     """Draws every network and control of one packet and domain.
 
     Returns:
       The figure; None where there is only one.
     """
-    ordered = sorted(found, key=_order)
-    one = {networks.network(of): of for of in ordered}
-    if len(one) < 2:
+    ordered = sorted(records, key=_sort_key)
+    networks_by_name = {networks.format_network(record): record for record in ordered}
+    if len(networks_by_name) < 2:
         return None
-    names = list(one)
-    known = [networks.accuracies(rows, of) for of in one.values()]
-    accurate = any(known)
-    series = Series(found)
-    handles = series.handles()
+    names = list(networks_by_name)
+    network_accuracies = [
+        networks.find_accuracy_rows(rows, record) for record in networks_by_name.values()
+    ]
+    has_accuracies = any(network_accuracies)
+    series = Series(records)
+    handles = series.build_handles()
     if ordered[0].domain == "box":
-        handles.append(
-            Line2D([], [], ls="", marker="|", color=look.GREY, label="bound")
-        )
-    if accurate:
+        handles.append(Line2D([], [], ls="", marker="|", color=look.GREY, label="bound"))
+    if has_accuracies:
         handles += [
             Line2D([], [], ls="", color=colour, marker=marker, label=name)
-            for name, colour, marker in look.ACCURACIES.values()
+            for name, colour, marker in look.ACCURACY_STYLES.values()
         ]
-    figure, panels = _panels(
-        "Every network and its controls", ordered, series, names, accurate,
-        handles=handles, note=look.means(ordered),
-    )  # fmt: skip
-    for of in ordered:
-        y = names.index(networks.network(of)) + 0.7 * series.place(of)
-        how = series.look(of)
-        for axis, measure in zip(panels, look.measures(found), strict=False):
-            series_of.dot(axis, y, of.average(measure), **how)
-        if of.domain == "box":
-            bound = of.average("uncertainty_bound").value
-            panels[0].plot(bound, y, "|", color=how["color"], ms=8)
-    if accurate:
-        percents.across(panels[-1], known)
-    _shade(panels, sum(bool(of["control"]) for of in one.values()))
+    figure, panels = _build_panels(
+        "Every network and its controls",
+        ordered,
+        series,
+        names,
+        has_accuracies,
+        handles=handles,
+        note=look.describe_means(ordered),
+    )
+    for record in ordered:
+        y = names.index(networks.format_network(record)) + 0.7 * series.compute_offset(record)
+        style = series.marker_style(record)
+        for axis, measure in zip(panels, look.choose_measures(records), strict=False):
+            series_module.draw_dot(axis, y, record.mean(measure), **style)
+        if record.domain == "box":
+            bound = record.mean("uncertainty_bound").value
+            panels[0].plot(bound, y, "|", color=style["color"], ms=8)
+    if has_accuracies:
+        percents.draw_accuracies_across(panels[-1], network_accuracies)
+    _shade_controls(panels, sum(bool(record["control"]) for record in networks_by_name.values()))
     return figure
 
 
-def directions(found: Sequence[Measured]) -> Figure | None:
+def plot_directions(records: Sequence[RelationRecord]) -> Figure | None:
     """Draws one network along its directions, such as PCA axes.
 
     Returns:
       The figure; None without directions.
     """
-    own = networks.main(found)
-    names = [n for n in own[0].names if not n.startswith("pixel:")]
-    own = [of for of in own if set(names) <= set(of.names)]
+    final_records = networks.select_final_records(records)
+    names = [name for name in final_records[0].names if not name.startswith("pixel:")]
+    final_records = [record for record in final_records if set(names) <= set(record.names)]
     if not names:
         return None
-    hidden, names = names[_MOST_DIRECTIONS:], names[:_MOST_DIRECTIONS]
-    series = Series(own)
+    hidden, names = names[_MAX_DIRECTIONS:], names[:_MAX_DIRECTIONS]
+    series = Series(final_records)
     note = "Bars are one standard error."
     note += f" {len(hidden)} further directions are not shown." * bool(hidden)
-    figure, panels = _panels(
-        "Along directions", own, series, names, False,
-        handles=series.handles(), note=note,
-    )  # fmt: skip
-    for axis, measure in zip(panels, look.measures(own), strict=True):
-        for of in own:
-            for place, name in enumerate(names):
-                y = place + 0.7 * series.place(of)
-                series_of.dot(axis, y, of.at(measure, name), **series.look(of))
+    figure, panels = _build_panels(
+        "Along directions",
+        final_records,
+        series,
+        names,
+        False,
+        handles=series.build_handles(),
+        note=note,
+    )
+    for axis, measure in zip(panels, look.choose_measures(final_records), strict=True):
+        for record in final_records:
+            for index, name in enumerate(names):
+                y = index + 0.7 * series.compute_offset(record)
+                series_module.draw_dot(
+                    axis, y, record.axis_value(measure, name), **series.marker_style(record)
+                )
     return figure
 
 
-def _panels(
-    title: str, found: Sequence[Measured], series: Series,
-    names: Sequence[str], accurate: bool, *, handles: Sequence, note: str,
-) -> tuple[Figure, list[Axes]]:  # fmt: skip
+def _build_panels(
+    title: str,
+    records: Sequence[RelationRecord],
+    series: Series,
+    names: Sequence[str],
+    has_accuracies: bool,
+    *,
+    handles: Sequence,
+    note: str,
+) -> tuple[Figure, list[Axes]]:
     """Returns panels side by side with a line for each name."""
-    measures = look.measures(found)
-    columns = len(measures) + accurate
-    line = 0.22 + 0.06 * min(len(series.keys), 10)
-    figure, body = look.page(
-        (2.05 * columns + 1.2, line * len(names) + 0.8), title,
-        look.subject(found), handles=handles, note=note,
-    )  # fmt: skip
+    measures = look.choose_measures(records)
+    columns = len(measures) + has_accuracies
+    row_height = 0.22 + 0.06 * min(len(series.keys), 10)
+    figure, body = look.build_page(
+        (2.05 * columns + 1.2, row_height * len(names) + 0.8),
+        title,
+        look.format_subject(records),
+        handles=handles,
+        note=note,
+    )
     panels = list(body.subplots(1, columns, sharey=True, squeeze=False)[0])
     for axis, measure in zip(panels, measures, strict=False):
-        axis.set_title(look.NAMES[measure], fontsize=10.5)
+        axis.set_title(look.MEASURE_TITLES[measure], fontsize=10.5)
         axis.xaxis.set_major_locator(MaxNLocator(3))
-        look.style(axis, "both")
-        look.reference(axis, found, measure, across=True)
+        look.style_axes(axis, "both")
+        look.draw_reference(axis, records, measure, horizontal=True)
     panels[0].set_yticks(range(len(names)), names)
     panels[0].set_ylim(len(names) - 0.4, -0.6)
     for axis in panels:
@@ -111,15 +132,18 @@ def _panels(
     return figure, panels
 
 
-def _shade(panels: Sequence[Axes], count: int) -> None:
+def _shade_controls(panels: Sequence[Axes], count: int) -> None:
     """Puts grey behind the controls, which come first."""
     for axis in panels:
         if count:
             axis.axhspan(-0.6, count - 0.5, color=look.PALE, zorder=0)
 
 
-def _order(of: Measured) -> tuple:
+def _sort_key(record: RelationRecord) -> tuple:
     return (
-        not of["control"], of["control"], of["temperature"] != 1,
-        of["epochs"], of["temperature"],
-    )  # fmt: skip
+        not record["control"],
+        record["control"],
+        record["temperature"] != 1,
+        record["epochs"],
+        record["temperature"],
+    )

@@ -7,42 +7,34 @@ from itertools import pairwise
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
-from matplotlib.ticker import (
-    FixedLocator,
-    FuncFormatter,
-    NullLocator,
-    ScalarFormatter,
-)
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, ScalarFormatter
 
 from qup import uncertainty_networks as networks
-from qup.uncertainty_measured import FLOOR, Measured
+from qup.uncertainty_measured import ATOL, RelationRecord
 
 # Colour-blind safe (Okabe and Ito 2008).
-COLOURS = (
-    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9",
-    "#8C6D31", "#000000",
-)  # fmt: skip
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31", "#000000")
 GREY, PALE, FLAGGED = "#666666", "#F4F4F4", "#D55E00"
-NAMES = {
+MEASURE_TITLES = {
     "sigma_x": r"$\sigma_x$",
     "sigma_p": r"$\sigma_p$",
     "uncertainty_product": r"$\sigma_x\,\sigma_p$",
     "uncertainty_bound": r"bound $\frac{1}{2}|1-B|$",
     "excess": r"excess over $\frac{1}{2}$",
 }
-ACCURACIES = {
+ACCURACY_STYLES = {
     "test_accuracy": ("TA", "#009E73", "o"),
     "robust_accuracy": ("RA", "#CC79A7", "D"),
 }
-_EXCESS = (
+_EXCESS_NOTE = (
     " The excess is that of ½ / |corr(x, s)|, which the identity Cov(x, s) = "
     "$-$½ frees of most noise."
 )
 # In inches: of a page, and of an entry of a legend.
-_LEAST_WIDTH, _ENTRY = 6.4, 1.25
+_MIN_PAGE_WIDTH, _LEGEND_WIDTH = 6.4, 1.25
 
 
-def style(axis: Axes, grid: str = "y") -> None:
+def style_axes(axis: Axes, grid: str = "y") -> None:
     """Takes away what does not inform."""
     axis.spines[["top", "right"]].set_visible(False)
     axis.spines[["left", "bottom"]].set_color("#999999")
@@ -55,13 +47,8 @@ def style(axis: Axes, grid: str = "y") -> None:
             side.get_major_formatter().set_useOffset(False)
 
 
-def page(
-    size: tuple[float, float],
-    title: str,
-    subject: str,
-    *,
-    handles: Sequence = (),
-    note: str = "",
+def build_page(
+    size: tuple[float, float], title: str, subject: str, *, handles: Sequence = (), note: str = ""
 ) -> tuple[Figure, SubFigure]:
     """Returns an empty figure with its words, and the room for its panels.
 
@@ -72,113 +59,125 @@ def page(
       handles: Of a legend below.
       note: What else has to be known, below.
     """
-    width, height = max(size[0], _LEAST_WIDTH), size[1]
-    above = textwrap.wrap(subject, int(14 * width))
-    below = textwrap.wrap(note, int(15.5 * width))
-    head = 0.42 + 0.18 * len(above)
-    columns = max(1, min(len(handles), int(width / _ENTRY)))
+    width, height = max(size[0], _MIN_PAGE_WIDTH), size[1]
+    subject_lines = textwrap.wrap(subject, int(14 * width))
+    note_lines = textwrap.wrap(note, int(15.5 * width))
+    head_height = 0.42 + 0.18 * len(subject_lines)
+    columns = max(1, min(len(handles), int(width / _LEGEND_WIDTH)))
     rows = -(-len(handles) // columns)
-    foot = 0.08 + 0.24 * rows + 0.17 * len(below)
-    figure = Figure((width, head + height + foot), layout="constrained")
+    foot_height = 0.08 + 0.24 * rows + 0.17 * len(note_lines)
+    figure = Figure((width, head_height + height + foot_height), layout="constrained")
     figure.get_layout_engine().set(h_pad=0.07, w_pad=0.06)
-    parts = figure.subfigures(3, 1, height_ratios=(head, height, foot))
+    subfigures = figure.subfigures(3, 1, height_ratios=(head_height, height, foot_height))
     left = 0.12 / width
-    parts[0].text(
-        left, 1 - 0.09 / head, title, fontsize=12.5, weight="bold", va="top"
+    subfigures[0].text(left, 1 - 0.09 / head_height, title, fontsize=12.5, weight="bold", va="top")
+    subfigures[0].text(
+        left,
+        1 - 0.36 / head_height,
+        "\n".join(subject_lines),
+        fontsize=9.5,
+        color=GREY,
+        va="top",
+        linespacing=1.3,
     )
-    parts[0].text(
-        left, 1 - 0.36 / head, "\n".join(above), fontsize=9.5, color=GREY,
-        va="top", linespacing=1.3,
-    )  # fmt: skip
-    parts[2].text(
-        left, 0.06 / foot, "\n".join(below), fontsize=8.5, color=GREY,
-        va="bottom", linespacing=1.25,
-    )  # fmt: skip
+    subfigures[2].text(
+        left,
+        0.06 / foot_height,
+        "\n".join(note_lines),
+        fontsize=8.5,
+        color=GREY,
+        va="bottom",
+        linespacing=1.25,
+    )
     if handles:
-        parts[2].legend(
-            handles=handles, loc="upper center", ncols=columns,
-            frameon=False, fontsize=9, borderaxespad=0,
-        )  # fmt: skip
-    return figure, parts[1]
+        subfigures[2].legend(
+            handles=handles,
+            loc="upper center",
+            ncols=columns,
+            frameon=False,
+            fontsize=9,
+            borderaxespad=0,
+        )
+    return figure, subfigures[1]
 
 
-def subject(found: Sequence[Measured], *, epochs: bool = False) -> str:
+def format_subject(records: Sequence[RelationRecord], *, epochs: bool = False) -> str:
     """Returns what the records share, in words.
 
     Args:
-      found: At least one.
+      records: At least one.
       epochs: Whether the first one's epochs are told.
     """
-    first = found[0]
-    words = [f"{first['model']} on {first['dataset']}".removesuffix(" on ")]
-    words += [f"{first['packet']} packet", networks.domain(found)]
-    words += [networks.labels(found)]
-    words += [networks.network(first)] if epochs else []
-    return " · ".join(part for part in words if part)
+    first = records[0]
+    phrases = [f"{first['model']} on {first['dataset']}".removesuffix(" on ")]
+    phrases += [f"{first['packet']} packet", networks.format_domain(records)]
+    phrases += [networks.format_labels(records)]
+    phrases += [networks.format_network(first)] if epochs else []
+    return " · ".join(phrase for phrase in phrases if phrase)
 
 
-def means(found: Sequence[Measured]) -> str:
+def describe_means(records: Sequence[RelationRecord]) -> str:
     """Says what a point and its bar are."""
     bars = "one standard error"
-    if not all(of.means for of in found):
+    if not all(record.means for record in records):
         bars = f"an upper limit of {bars}, as they share their samples"
-    words = f"Points are means over {found[0].unit}, bars {bars}."
-    return words + (_EXCESS if "excess" in measures(found) else "")
+    text = f"Points are means over {records[0].unit}, bars {bars}."
+    return text + (_EXCESS_NOTE if "excess" in choose_measures(records) else "")
 
 
-def measures(found: Sequence[Measured]) -> tuple[str, ...]:
+def choose_measures(records: Sequence[RelationRecord]) -> tuple[str, ...]:
     """Returns what is drawn of a relation, from above to below."""
-    excess = ("excess",) if found[0].sharp else ()
+    excess = ("excess",) if records[0].use_correlation_estimator else ()
     return ("uncertainty_product", *excess, "sigma_x", "sigma_p")
 
 
-def shade(share: float) -> tuple[float, ...]:
+def interpolate_colour(share: float) -> tuple[float, ...]:
     """Returns a colour between dark blue and yellow, for 0 to 1."""
     return colormaps["viridis"](0.92 * share)
 
 
-def reference(
-    axis: Axes, found: Sequence[Measured], measure: str, across: bool = False
+def draw_reference(
+    axis: Axes, records: Sequence[RelationRecord], measure: str, horizontal: bool = False
 ) -> None:
     """Draws the bound where it is 1/2; makes the excess logarithmic.
 
     Args:
       axis: The panel.
-      found: What it shows.
+      records: What it shows.
       measure: Of what.
-      across: Whether values go from left to right.
+      horizontal: Whether values go from left to right.
     """
-    if measure == "uncertainty_product" and found[0]["vanishes"]:
-        draw = axis.axvline if across else axis.axhline
-        draw(0.5, color=GREY, linewidth=0.9, linestyle="--", zorder=1)
+    if measure == "uncertainty_product" and records[0]["vanishes"]:
+        draw_line = axis.axvline if horizontal else axis.axhline
+        draw_line(0.5, color=GREY, linewidth=0.9, linestyle="--", zorder=1)
     if measure != "excess":
         return
-    if across:
-        axis.set_xscale("symlog", linthresh=FLOOR)
-        axis.set_xlim(left=-0.3 * FLOOR)
+    if horizontal:
+        axis.set_xscale("symlog", linthresh=ATOL)
+        axis.set_xlim(left=-0.3 * ATOL)
         axis.set_xticks([0, 1e-5, 1e-3])
     else:
-        axis.set_yscale("symlog", linthresh=FLOOR)
-        axis.set_ylim(bottom=-0.3 * FLOOR)
+        axis.set_yscale("symlog", linthresh=ATOL)
+        axis.set_ylim(bottom=-0.3 * ATOL)
 
 
-def beside(x: float, places: Sequence[float], shift: float) -> float:
+def shift_position(x: float, positions: Sequence[float], shift: float) -> float:
     """Moves a point aside by a share of the room between two places."""
-    pairs = list(pairwise(sorted(places)))
-    if not _wide(places):
-        room = min((b - a for a, b in pairs), default=1.0)
+    neighbours = list(pairwise(sorted(positions)))
+    if not _is_wide_range(positions):
+        room = min((b - a for a, b in neighbours), default=1.0)
         return x + 0.24 * shift * room
-    return x * min(b / a for a, b in pairs) ** (0.24 * shift)
+    return x * min(b / a for a, b in neighbours) ** (0.24 * shift)
 
 
-def ticks(axis: Axes, places: Sequence[float]) -> None:
+def set_ticks(axis: Axes, positions: Sequence[float]) -> None:
     """Puts a tick at every place, on a logarithmic axis where they spread."""
-    if _wide(places):
+    if _is_wide_range(positions):
         axis.set_xscale("log")
-    axis.xaxis.set_major_locator(FixedLocator(sorted(places)))
+    axis.xaxis.set_major_locator(FixedLocator(sorted(positions)))
     axis.xaxis.set_minor_locator(NullLocator())
     axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
 
 
-def _wide(places: Sequence[float]) -> bool:
-    return min(places) > 0 and max(places) >= 4 * min(places)
+def _is_wide_range(positions: Sequence[float]) -> bool:
+    return min(positions) > 0 and max(positions) >= 4 * min(positions)

@@ -7,56 +7,69 @@ from matplotlib.axes import Axes
 from qup import uncertainty_networks as networks
 from qup.measurements import Row
 from qup.uncertainty_figures import look
-from qup.uncertainty_measured import Measured
+from qup.uncertainty_measured import RelationRecord
 
 
-def curves(
-    axis: Axes, own: Sequence[Measured], key: str, rows: Sequence[Row]
+def draw_accuracy_curves(
+    axis: Axes, records: Sequence[RelationRecord], key: str, rows: Sequence[Row]
 ) -> None:
     """Draws TA and RA against `key`, such as "epochs"."""
-    points = {of[key]: networks.accuracies(rows, of) for of in own}
-    for measure, (name, colour, marker) in look.ACCURACIES.items():
-        xs = sorted(x for x, known in points.items() if measure in known)
+    rows_by_key = {record[key]: networks.find_accuracy_rows(rows, record) for record in records}
+    for measure, (name, colour, marker) in look.ACCURACY_STYLES.items():
+        xs = sorted(x for x, accuracy_rows in rows_by_key.items() if measure in accuracy_rows)
         if not xs:
             continue
-        found = [points[x][measure] for x in xs]
+        curve_rows = [rows_by_key[x][measure] for x in xs]
         axis.errorbar(
-            xs, [row.value for row in found],
-            [row.stderr or 0.0 for row in found], color=colour,
-            marker=marker, markersize=5, linewidth=1.1, capsize=2,
-        )  # fmt: skip
+            xs,
+            [row.value for row in curve_rows],
+            [row.stderr or 0.0 for row in curve_rows],
+            color=colour,
+            marker=marker,
+            markersize=5,
+            linewidth=1.1,
+            capsize=2,
+        )
         axis.annotate(
-            name + networks.attack(found[-1]), (xs[-1], found[-1].value),
-            xytext=(0, 6), textcoords="offset points",
+            name + networks.format_attack(curve_rows[-1]),
+            (xs[-1], curve_rows[-1].value),
+            xytext=(0, 6),
+            textcoords="offset points",
             ha="right" if len(xs) > 1 else "left",
-            fontsize=9, color=colour, weight="bold",
-        )  # fmt: skip
+            fontsize=9,
+            color=colour,
+            weight="bold",
+        )
     axis.set_ylabel("percent", fontsize=10)
     axis.set_ylim(-6, 122)
     axis.set_yticks([0, 50, 100])
-    look.style(axis)
+    look.style_axes(axis)
 
 
-def above(axis: Axes, x: float, known: dict[str, Row]) -> None:
+def draw_accuracies(axis: Axes, x: float, accuracy_rows: dict[str, Row]) -> None:
     """Draws the accuracies of one network above x."""
-    for measure, row in known.items():
-        _, colour, marker = look.ACCURACIES[measure]
+    for measure, row in accuracy_rows.items():
+        _, colour, marker = look.ACCURACY_STYLES[measure]
         axis.errorbar(
-            x, row.value, row.stderr or 0.0, color=colour, marker=marker,
-            markersize=5, capsize=2,
-        )  # fmt: skip
+            x, row.value, row.stderr or 0.0, color=colour, marker=marker, markersize=5, capsize=2
+        )
 
 
-def across(axis: Axes, known: Sequence[dict[str, Row]]) -> None:
+def draw_accuracies_across(axis: Axes, accuracies: Sequence[dict[str, Row]]) -> None:
     """Draws the accuracies of networks, one to a line."""
-    for place, own in enumerate(known):
-        for measure, row in own.items():
-            _, colour, marker = look.ACCURACIES[measure]
+    for index, accuracy_rows in enumerate(accuracies):
+        for measure, row in accuracy_rows.items():
+            _, colour, marker = look.ACCURACY_STYLES[measure]
             axis.errorbar(
-                row.value, place, xerr=row.stderr or 0.0, color=colour,
-                marker=marker, markersize=5, capsize=2,
-            )  # fmt: skip
+                row.value,
+                index,
+                xerr=row.stderr or 0.0,
+                color=colour,
+                marker=marker,
+                markersize=5,
+                capsize=2,
+            )
     axis.set_title("accuracy, percent", fontsize=10.5)
     axis.set_xlim(-4, 104)
     axis.set_xticks([0, 50, 100])
-    look.style(axis, "both")
+    look.style_axes(axis, "both")

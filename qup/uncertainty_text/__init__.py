@@ -17,7 +17,7 @@ from qup.measurements import Row
 from qup.uncertainty_text import controls, findings, trends, verdicts
 
 
-def paragraph(records: Iterable[tuple], rows: Sequence[Row]) -> str:
+def format_summary(records: Iterable[tuple], rows: Sequence[Row]) -> str:
     """Returns a paragraph for each packet and domain, Markdown.
 
     Args:
@@ -29,16 +29,18 @@ def paragraph(records: Iterable[tuple], rows: Sequence[Row]) -> str:
     Raises:
       InputError: There is no record.
     """
-    found = measuring.measured(records, rows)
-    parts = []
-    for (packet, _), group in networks.settings(found).items():
+    relation_records = measuring.build_records(records, rows)
+    paragraphs = []
+    for (packet, _), group in networks.group_by_setting(relation_records).items():
         key = packet, group[0].domain
-        kind = [of for of in found if (of["packet"], of.domain) == key]
-        sentences = [
-            *findings.sentences(group),
-            *verdicts.sentences(kind),
-            *trends.sentences(group, kind, rows),
-            *controls.sentences(group, rows),
+        domain_records = [
+            record for record in relation_records if (record["packet"], record.domain) == key
         ]
-        parts.append(" ".join(part for part in sentences if part))
-    return "\n\n".join(parts)
+        sentences = [
+            *findings.describe_network(group),
+            *verdicts.describe_checks(domain_records),
+            *trends.describe_trends(group, domain_records, rows),
+            *controls.describe_controls(group, rows),
+        ]
+        paragraphs.append(" ".join(sentence for sentence in sentences if sentence))
+    return "\n\n".join(paragraphs)

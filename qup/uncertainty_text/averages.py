@@ -5,34 +5,35 @@ from collections.abc import Sequence
 import numpy as np
 
 from qup import uncertainty_networks as networks
-from qup.uncertainty_measured import Measured
-from qup.uncertainty_text.numbers import STAYS, UNKNOWN, change, number
+from qup.uncertainty_measured import RelationRecord
+from qup.uncertainty_text.numbers import STAYS, UNKNOWN, classify_change, format_estimate
 
 
-def known(found: Sequence[Measured], measure: str) -> list[Measured]:
+def select_known(records: Sequence[RelationRecord], measure: str) -> list[RelationRecord]:
     """Returns those of which a measure could be estimated."""
-    return [of for of in found if np.isfinite(of.average(measure).value)]
+    return [record for record in records if np.isfinite(record.mean(measure).value)]
 
 
-def ends(found: Sequence[Measured], measure: str, labelled: bool = True) -> str:
+def format_range(records: Sequence[RelationRecord], measure: str, with_labels: bool = True) -> str:
     """Returns a number; of several labels the least and the greatest."""
-    there = known(found, measure)
-    if not there:
+    known_records = select_known(records, measure)
+    if not known_records:
         return f"a number that {UNKNOWN.upper()}"
 
-    def value(of: Measured) -> float:
-        return of.average(measure).value
+    def value(record: RelationRecord) -> float:
+        return record.mean(measure).value
 
-    least, most = (choose(there, key=value) for choose in (min, max))
-    told = [least, most]
-    if change(least.average(measure), most.average(measure)) == STAYS:
-        told = [there[0]]
-    shown = labelled and len(found) > 1
-    name = networks.labels if len(told) > 1 else _alike
+    least, greatest = (choose(known_records, key=value) for choose in (min, max))
+    selected = [least, greatest]
+    if classify_change(least.mean(measure), greatest.mean(measure)) == STAYS:
+        selected = [known_records[0]]
+    show_labels = with_labels and len(records) > 1
+    format_name = networks.format_labels if len(selected) > 1 else _format_alike
     return " to ".join(
-        number(of.average(measure)) + f" ({name([of])})" * shown for of in told
+        format_estimate(record.mean(measure)) + f" ({format_name([record])})" * show_labels
+        for record in selected
     )
 
 
-def _alike(found: Sequence[Measured]) -> str:
-    return f"{networks.labels(found)}, the others alike"
+def _format_alike(records: Sequence[RelationRecord]) -> str:
+    return f"{networks.format_labels(records)}, the others alike"

@@ -5,109 +5,104 @@ from collections.abc import Iterator, Sequence
 
 from qup import uncertainty_networks as networks
 from qup.measurements import Row
-from qup.uncertainty_measured import Measured
+from qup.uncertainty_measured import RelationRecord
 from qup.uncertainty_text import numbers, pairs, trends
-from qup.uncertainty_text.numbers import FALLS, RISES, listed
+from qup.uncertainty_text.numbers import FALLS, RISES, join_words
 
 
-def sentences(group: Sequence[Measured], rows: Sequence[Row]) -> Iterator[str]:
+def describe_controls(group: Sequence[RelationRecord], rows: Sequence[Row]) -> Iterator[str]:
     """Yields sentences on the controls, and the conclusion.
 
     Args:
       group: Records of one packet in one domain.
       rows: Those of the accuracies.
     """
-    own = networks.main(group)
-    if own[0]["control"]:
-        yield (
-            "ONLY CONTROLS WERE MEASURED: this says nothing of a trained "
-            "network."
-        )
+    network_records = networks.select_final_records(group)
+    if network_records[0]["control"]:
+        yield ("ONLY CONTROLS WERE MEASURED: this says nothing of a trained network.")
         return
-    found = _matched(group, own)
-    yield from _differences(found, rows)
-    yield from _conclusion(group, found, rows)
+    pairs_by_control = _match_controls(group, network_records)
+    yield from _describe_differences(pairs_by_control, rows)
+    yield from _describe_conclusion(group, pairs_by_control, rows)
 
 
-def _matched(
-    group: Sequence[Measured], own: Sequence[Measured]
-) -> dict[str, list[pairs.Pair]]:
+def _match_controls(
+    group: Sequence[RelationRecord], network_records: Sequence[RelationRecord]
+) -> dict[str, list[pairs.RecordPair]]:
     """Returns (control, network) of every label, by the control's name."""
-    others = [of for of in group if of["control"]]
-    found = {}
-    for name in dict.fromkeys(networks.network(of) for of in others):
-        same = [of for of in others if networks.network(of) == name]
-        found[name] = pairs.matched(same, own)
-    return {name: both for name, both in found.items() if both}
+    others = [record for record in group if record["control"]]
+    pairs_by_control = {}
+    for name in dict.fromkeys(networks.format_network(record) for record in others):
+        control_records = [record for record in others if networks.format_network(record) == name]
+        pairs_by_control[name] = pairs.match_records(control_records, network_records)
+    return {name: record_pairs for name, record_pairs in pairs_by_control.items() if record_pairs}
 
 
-def _differences(
-    found: dict[str, list[pairs.Pair]], rows: Sequence[Row]
+def _describe_differences(
+    pairs_by_control: dict[str, list[pairs.RecordPair]], rows: Sequence[Row]
 ) -> Iterator[str]:
     """Yields a sentence for each way in which controls differ."""
-    ways: dict[str, list[str]] = {}
-    for name, both in found.items():
-        row = networks.accuracy(rows, both[0][0])
-        told = f"{name} (TA {row.value:.1f} %)" if row else name
-        ways.setdefault(listed(pairs.apart(both)), []).append(told)
-    for way, names in ways.items():
-        others = f"{networks.plural(len(names), 'the control')} {listed(names)}"
-        if way:
-            yield (
-                f"Beyond three standard errors it differs in {way} from "
-                f"{others}."
-            )
+    names_by_change: dict[str, list[str]] = {}
+    for name, record_pairs in pairs_by_control.items():
+        row = networks.find_accuracy_row(rows, record_pairs[0][0])
+        description = f"{name} (TA {row.value:.1f} %)" if row else name
+        names_by_change.setdefault(join_words(pairs.find_changed(record_pairs)), []).append(
+            description
+        )
+    for change, names in names_by_change.items():
+        others = f"{networks.pluralize(len(names), 'the control')} {join_words(names)}"
+        if change:
+            yield (f"Beyond three standard errors it differs in {change} from {others}.")
         else:
             yield f"No difference from {others} is resolved."
 
 
-def _conclusion(
-    group: Sequence[Measured], found: dict[str, list[pairs.Pair]],
+def _describe_conclusion(
+    group: Sequence[RelationRecord],
+    pairs_by_control: dict[str, list[pairs.RecordPair]],
     rows: Sequence[Row],
-) -> Iterator[str]:  # fmt: skip
-    both = trends.heated(group)
-    moved = pairs.apart(both) if both else []
-    mixed = _mixed(group, rows)
-    if mixed:
-        yield mixed
-    if not found and not both:
+) -> Iterator[str]:
+    temperature_pairs = trends.match_temperatures(group)
+    changed = pairs.find_changed(temperature_pairs) if temperature_pairs else []
+    mixed_text = _describe_mixed(group, rows)
+    if mixed_text:
+        yield mixed_text
+    if not pairs_by_control and not temperature_pairs:
         yield (
             "NO CONTROL WAS MEASURED: nothing may be said of what training or "
             "accuracy have to do with these numbers."
         )
-    elif not (moved or mixed):
-        yield (
-            "Nothing here excludes a link with accuracy, and nothing proves it."
-        )
+    elif not (changed or mixed_text):
+        yield ("Nothing here excludes a link with accuracy, and nothing proves it.")
     yield "One architecture and one seed make no law."
 
 
-def _accuracy(
-    one: Measured, other: Measured, rows: Sequence[Row]
+def _classify_accuracy(
+    first: RelationRecord, second: RelationRecord, rows: Sequence[Row]
 ) -> str | None:
     """Returns how TA changes from one network to another."""
-    told = [networks.accuracy(rows, of) for of in (one, other)]
-    if None in told:
+    accuracy_rows = [networks.find_accuracy_row(rows, record) for record in (first, second)]
+    if None in accuracy_rows:
         return None
-    return numbers.change(*(numbers.of_row(row) for row in told))
+    return numbers.classify_change(*(numbers.row_to_estimate(row) for row in accuracy_rows))
 
 
-def _mixed(group: Sequence[Measured], rows: Sequence[Row]) -> str:
+def _describe_mixed(group: Sequence[RelationRecord], rows: Sequence[Row]) -> str:
     """Says whether a number rises with TA here and against it there."""
-    plain = [of for of in group if of["temperature"] == 1]
-    measure, name = next(iter(pairs.measures(group).items()))
-    ways: dict[str, str] = {}
-    for one, other in itertools.permutations(plain, 2):
-        same = one["label"] == other["label"]
-        if not (same and one["estimator"] == other["estimator"]):
+    plain_records = [record for record in group if record["temperature"] == 1]
+    measure, name = next(iter(pairs.choose_compared(group).items()))
+    names_by_change: dict[str, str] = {}
+    for first, second in itertools.permutations(plain_records, 2):
+        same_label = first["label"] == second["label"]
+        if not (same_label and first["estimator"] == second["estimator"]):
             continue
-        move = _accuracy(one, other, rows)
-        if pairs.moves([(one, other)], measure) == [RISES]:
-            names = f"from {networks.network(one)} to {networks.network(other)}"
-            ways.setdefault(str(move), names)
-    if not {RISES, FALLS} <= set(ways):
+        change = _classify_accuracy(first, second, rows)
+        if pairs.classify_changes([(first, second)], measure) == [RISES]:
+            names = f"from {networks.format_network(first)} to {networks.format_network(second)}"
+            names_by_change.setdefault(str(change), names)
+    if not {RISES, FALLS} <= set(names_by_change):
         return ""
     return (
-        f"{name.capitalize()} does not follow TA: both rise {ways[RISES]}, "
-        f"but {name} rises and TA falls {ways[FALLS]}."
+        f"{name.capitalize()} does not follow TA: both rise {names_by_change[RISES]}, "
+        f"but {name} rises and TA falls {names_by_change[FALLS]}."
     )

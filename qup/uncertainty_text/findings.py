@@ -4,82 +4,86 @@ from collections.abc import Iterator, Sequence
 
 from qup import uncertainty_networks as networks
 from qup.measures.uncertainty import importance
-from qup.uncertainty_measured import Measured
+from qup.uncertainty_measured import RelationRecord
 from qup.uncertainty_text import averages, bounds, matrices
-from qup.uncertainty_text.numbers import UNKNOWN, listed
+from qup.uncertainty_text.numbers import UNKNOWN, join_words
 
 _PRODUCT = "uncertainty_product"
-_LEAST = importance.LEAST_SAMPLES
+_MIN_SAMPLES = importance.MIN_EFFECTIVE_SAMPLES
 
 
-def sentences(group: Sequence[Measured]) -> Iterator[str]:
+def describe_network(group: Sequence[RelationRecord]) -> Iterator[str]:
     """Yields sentences on the network itself.
 
     Args:
       group: Records of one packet in one domain.
     """
-    own = networks.main(group)
-    exact = networks.exact(own)
-    yield _lead(own)
-    yield _how(own)
-    yield _averages(exact)
-    yield _unknown(exact)
-    yield from bounds.sentences(exact)
-    yield from matrices.sentences(exact)
+    records = networks.select_final_records(group)
+    exact_records = networks.select_most_exact(records)
+    yield _describe_setting(records)
+    yield _describe_estimators(records)
+    yield _describe_means(exact_records)
+    yield _describe_unknown(exact_records)
+    yield from bounds.describe_bound(exact_records)
+    yield from matrices.describe_matrix_form(exact_records)
 
 
-def _lead(own: Sequence[Measured]) -> str:
-    first = own[0]
-    network = networks.network(first)
-    network += " network" if first["control"] else ""
-    packet = f"{first['packet']} packet of {first['model']}"
-    packet += f" on {first['dataset']}" if first["dataset"] else ""
-    words = [packet, network, networks.labels(own), networks.domain(own)]
-    return f"**The {', '.join(part for part in words if part)}.**"
+def _describe_setting(records: Sequence[RelationRecord]) -> str:
+    first = records[0]
+    network_name = networks.format_network(first)
+    network_name += " network" if first["control"] else ""
+    packet_name = f"{first['packet']} packet of {first['model']}"
+    packet_name += f" on {first['dataset']}" if first["dataset"] else ""
+    phrases = [
+        packet_name,
+        network_name,
+        networks.format_labels(records),
+        networks.format_domain(records),
+    ]
+    return f"**The {', '.join(part for part in phrases if part)}.**"
 
 
-def _how(own: Sequence[Measured]) -> str:
+def _describe_estimators(records: Sequence[RelationRecord]) -> str:
     """Says along what and by which estimators was measured."""
     parts = []
-    for kind in sorted({of["estimator"] for of in own}):
-        same = [of for of in own if of["estimator"] == kind]
-        sizes = [of["effective_sample_size"] for of in same]
-        words = f"{networks.estimator(kind)} ({same[0]['n']:,} samples"
+    for kind in sorted({record["estimator"] for record in records}):
+        estimator_records = [record for record in records if record["estimator"] == kind]
+        sizes = [record["effective_sample_size"] for record in estimator_records]
+        text = f"{networks.format_estimator(kind)} ({estimator_records[0]['n']:,} samples"
         if None not in sizes:
-            least = "at least " * (len(same) > 1)
-            words += f", effective size {least}{min(sizes):,.0f}"
-        parts.append(f"{words})")
-    count = len(own[0].shown(_PRODUCT)[0])
-    unit = networks.plural(count, own[0].unit.removesuffix("s"))
-    told = f"Measured along {count:,} {unit} by {listed(parts)}."
-    if any((of["effective_sample_size"] or _LEAST) < _LEAST for of in own):
-        told += f" FEWER THAN {_LEAST} EFFECTIVE SAMPLES: do not trust errors."
-    return told
+            at_least = "at least " * (len(estimator_records) > 1)
+            text += f", effective size {at_least}{min(sizes):,.0f}"
+        parts.append(f"{text})")
+    count = len(records[0].pixel_values(_PRODUCT)[0])
+    unit = networks.pluralize(count, records[0].unit.removesuffix("s"))
+    sentence = f"Measured along {count:,} {unit} by {join_words(parts)}."
+    if any((record["effective_sample_size"] or _MIN_SAMPLES) < _MIN_SAMPLES for record in records):
+        sentence += f" FEWER THAN {_MIN_SAMPLES} EFFECTIVE SAMPLES: do not trust errors."
+    return sentence
 
 
-def _averages(exact: Sequence[Measured]) -> str:
-    names = {_PRODUCT: "the product", "sigma_x": "sigma_x",
-             "sigma_p": "sigma_p"}  # fmt: skip
-    there = [name for name in names if averages.known(exact, name)]
+def _describe_means(records: Sequence[RelationRecord]) -> str:
+    names = {_PRODUCT: "the product", "sigma_x": "sigma_x", "sigma_p": "sigma_p"}
+    known_measures = [name for name in names if averages.select_known(records, name)]
     parts = [
-        f"{names[name]} {averages.ends(exact, name, labelled=name == there[0])}"
-        for name in there
+        f"{names[name]} {averages.format_range(records, name, with_labels=name == known_measures[0])}"
+        for name in known_measures
     ]
-    words = f"On average over {exact[0].unit}: {listed(parts)}. " * bool(parts)
-    lost = [word for name, word in names.items() if name not in there]
-    if lost:
-        told = f"{listed(lost)} {UNKNOWN.upper()}."
-        words += told[:1].upper() + told[1:]
-    return words.rstrip()
+    text = f"On average over {records[0].unit}: {join_words(parts)}. " * bool(parts)
+    unknown_names = [title for name, title in names.items() if name not in known_measures]
+    if unknown_names:
+        sentence = f"{join_words(unknown_names)} {UNKNOWN.upper()}."
+        text += sentence[:1].upper() + sentence[1:]
+    return text.rstrip()
 
 
-def _unknown(exact: Sequence[Measured]) -> str:
-    told = [(of, of.average(_PRODUCT)) for of in exact]
-    of, most = max(told, key=lambda pair: pair[1].n - pair[1].known)
-    if most.known in (0, most.n):
+def _describe_unknown(records: Sequence[RelationRecord]) -> str:
+    record_means = [(record, record.mean(_PRODUCT)) for record in records]
+    record, mean = max(record_means, key=lambda pair: pair[1].n - pair[1].num_known)
+    if mean.num_known in (0, mean.n):
         return ""
-    where = f" ({networks.labels([of])})" * (len(exact) > 1)
+    label_text = f" ({networks.format_labels([record])})" * (len(records) > 1)
     return (
-        f"At {most.n - most.known:,} of {most.n:,} {of.unit}{where} the "
+        f"At {mean.n - mean.num_known:,} of {mean.n:,} {record.unit}{label_text} the "
         f"product {UNKNOWN.upper()}."
     )

@@ -5,47 +5,49 @@ from collections.abc import Iterator, Sequence
 
 from qup import uncertainty_measured as measuring
 from qup import uncertainty_networks as networks
-from qup.uncertainty_measured import Average, Measured
-from qup.uncertainty_text.numbers import UNKNOWN, number
+from qup.uncertainty_measured import MeanEstimate, RelationRecord
+from qup.uncertainty_text.numbers import UNKNOWN, format_estimate
 
 
-def sentences(exact: Sequence[Measured]) -> Iterator[str]:
+def describe_matrix_form(records: Sequence[RelationRecord]) -> Iterator[str]:
     """Yields sentences on the matrix form, where there are directions.
 
     Args:
-      exact: Records of one network, a record a label.
+      records: Records of one network, a record a label.
     """
-    told = [of for of in exact if of["matrix"]]
-    if not told:
+    matrix_records = [record for record in records if record["matrix"]]
+    if not matrix_records:
         return
-    known = [of for of in told if math.isfinite(of["matrix"]["least"][0])]
-    if not known:
+    known_records = [
+        record for record in matrix_records if math.isfinite(record["matrix"]["least"][0])
+    ]
+    if not known_records:
         yield f"The matrix form {UNKNOWN.upper()}."
         return
-    of = min(known, key=lambda each: each["matrix"]["least"][0])
-    whose = f" ({networks.labels([of])})" * (len(exact) > 1)
+    record = min(known_records, key=lambda record: record["matrix"]["least"][0])
+    label_text = f" ({networks.format_labels([record])})" * (len(records) > 1)
     yield (
-        f"Of the {of['matrix']['count']} directions together the smallest "
+        f"Of the {record['matrix']['count']} directions together the smallest "
         "eigenvalue of Sigma - C P_c^-1 C^T, the distance of their best "
-        f"combination from its bound, is {number(_value(of, 'least'))}{whose}: "
+        f"combination from its bound, is {format_estimate(_find_eigenvalue(record, 'least'))}{label_text}: "
         "on no sample is it negative beyond its error, no finding."
     )
-    if not of["vanishes"]:
-        yield _without_b(known)
+    if not record["vanishes"]:
+        yield _describe_without_boundary(known_records)
 
 
-def _without_b(known: Sequence[Measured]) -> str:
+def _describe_without_boundary(records: Sequence[RelationRecord]) -> str:
     """Says whether Eq. 14 for all combinations, Sigma >= P^-1/4, is broken."""
-    of = min(known, key=lambda each: each["matrix"]["least_vanishing"][0])
-    least = _value(of, "least_vanishing")
-    far = measuring.apart(least, Average(0.0, 0.0, 1, 1))
-    broken = least.value < 0 and far > measuring.BEYOND
-    told = "is broken" if broken else "is not seen to be broken"
+    record = min(records, key=lambda record: record["matrix"]["least_vanishing"][0])
+    least = _find_eigenvalue(record, "least_vanishing")
+    distance = measuring.z_score(least, MeanEstimate(0.0, 0.0, 1, 1))
+    is_violated = least.value < 0 and distance > measuring.Z_THRESHOLD
+    verdict = "is broken" if is_violated else "is not seen to be broken"
     return (
         "Without the boundary term, of Sigma - P^-1/4, it is "
-        f"{number(least)}: the paper's bound {told} here."
+        f"{format_estimate(least)}: the paper's bound {verdict} here."
     )
 
 
-def _value(of: Measured, name: str) -> Average:
-    return Average(*of["matrix"][name], 1, 1)
+def _find_eigenvalue(record: RelationRecord, name: str) -> MeanEstimate:
+    return MeanEstimate(*record["matrix"][name], 1, 1)

@@ -5,33 +5,33 @@ from collections.abc import Iterable
 
 from qup import uncertainty_measured as measuring
 from qup.measurements import Row
-from qup.uncertainty_measured import Average
+from qup.uncertainty_measured import MeanEstimate
 
 UNKNOWN = "could not be estimated"
 RISES, FALLS, STAYS = "rises", "falls", "stays"
 # Below it a number is written with a power of ten.
-_SMALL = 1e-3
+_SCIENTIFIC_BELOW = 1e-3
 # Below it a number is rounding.
-_DUST = 1e-12
+_EPS = 1e-12
 
 
-def number(of: Average) -> str:
+def format_estimate(estimate: MeanEstimate) -> str:
     """Returns "0.5004 ± 0.0012"; words where it could not be estimated."""
-    value, error = of.value, of.stderr
+    value, error = estimate.value, estimate.stderr
     if not math.isfinite(value):
         return f"a number that {UNKNOWN.upper()}"
     if not math.isfinite(error):
         return f"{value:.3g} (its error {UNKNOWN.upper()})"
     largest = max(abs(value), error)
-    if largest < _DUST:
+    if largest < _EPS:
         return "0"
-    if largest >= _SMALL:
-        return _pair(value, error)
-    power = math.floor(math.log10(largest))
-    return f"({_pair(value / 10**power, error / 10**power)})e{power}"
+    if largest >= _SCIENTIFIC_BELOW:
+        return _format_pair(value, error)
+    exponent = math.floor(math.log10(largest))
+    return f"({_format_pair(value / 10**exponent, error / 10**exponent)})e{exponent}"
 
 
-def _pair(value: float, error: float) -> str:
+def _format_pair(value: float, error: float) -> str:
     """Returns both with two digits of the error, at most nine decimals."""
     digits = 4
     if error > 0:
@@ -39,31 +39,31 @@ def _pair(value: float, error: float) -> str:
     return f"{value:.{digits}f} ± {error:.{digits}f}"
 
 
-def of_row(row: Row) -> Average:
+def row_to_estimate(row: Row) -> MeanEstimate:
     """Returns a row's value and error."""
     error = math.nan if row.stderr is None else row.stderr
-    return Average(row.value, error, 1, 1)
+    return MeanEstimate(row.value, error, 1, 1)
 
 
-def change(before: Average, after: Average) -> str | None:
+def classify_change(before: MeanEstimate, after: MeanEstimate) -> str | None:
     """Returns how a number moves beyond its errors; None where unknown."""
     error = math.hypot(before.stderr, after.stderr)
-    return direction(Average(after.value - before.value, error, 1, 1))
+    return classify_difference(MeanEstimate(after.value - before.value, error, 1, 1))
 
 
-def direction(moved: Average) -> str | None:
+def classify_difference(difference: MeanEstimate) -> str | None:
     """Returns the same of a difference."""
-    far = measuring.apart(moved, Average(0.0, 0.0, 1, 1))
-    if math.isnan(far):
+    distance = measuring.z_score(difference, MeanEstimate(0.0, 0.0, 1, 1))
+    if math.isnan(distance):
         return None
-    if far <= measuring.BEYOND:
+    if distance <= measuring.Z_THRESHOLD:
         return STAYS
-    return RISES if moved.value > 0 else FALLS
+    return RISES if difference.value > 0 else FALLS
 
 
-def listed(words: Iterable[str]) -> str:
+def join_words(items: Iterable[str]) -> str:
     """Returns "a, b and c"."""
-    words = list(words)
-    if len(words) < 2:
-        return "".join(words)
-    return f"{', '.join(words[:-1])} and {words[-1]}"
+    items = list(items)
+    if len(items) < 2:
+        return "".join(items)
+    return f"{', '.join(items[:-1])} and {items[-1]}"

@@ -4,107 +4,114 @@ from collections.abc import Iterator, Sequence
 
 from qup import uncertainty_networks as networks
 from qup.measurements import Row
-from qup.uncertainty_measured import Measured
+from qup.uncertainty_measured import RelationRecord
 from qup.uncertainty_text import numbers, pairs
-from qup.uncertainty_text.numbers import FALLS, RISES, STAYS, listed, number
+from qup.uncertainty_text.numbers import FALLS, RISES, STAYS, format_estimate, join_words
 
 
-def sentences(
-    group: Sequence[Measured], kind: Sequence[Measured], rows: Sequence[Row]
+def describe_trends(
+    records: Sequence[RelationRecord], domain_records: Sequence[RelationRecord], rows: Sequence[Row]
 ) -> Iterator[str]:
     """Yields sentences on one network as it changes.
 
     Args:
-      group: Records of one packet in one domain.
-      kind: Records of that packet in every window, or on the box.
+      records: Records of one packet in one domain.
+      domain_records: Records of that packet in every window, or on the box.
       rows: Those of the accuracies.
     """
-    yield _epochs(group, rows)
-    yield _temperatures(group)
-    yield _widths(kind)
+    yield _describe_epochs(records, rows)
+    yield _describe_temperatures(records)
+    yield _describe_widths(domain_records)
 
 
-def _epochs(group: Sequence[Measured], rows: Sequence[Row]) -> str:
-    line = networks.snapshots(group)
-    if not line or line[0]["epochs"] == line[-1]["epochs"]:
+def _describe_epochs(records: Sequence[RelationRecord], rows: Sequence[Row]) -> str:
+    snapshots = networks.select_snapshots(records)
+    if not snapshots or snapshots[0]["epochs"] == snapshots[-1]["epochs"]:
         return ""
-    first, last = line[0]["epochs"], line[-1]["epochs"]
-    early = [of for of in line if of["epochs"] == first]
-    late = [of for of in line if of["epochs"] == last]
-    both = pairs.matched(early, late)
-    if not both:
+    first, last = snapshots[0]["epochs"], snapshots[-1]["epochs"]
+    early = [record for record in snapshots if record["epochs"] == first]
+    late = [record for record in snapshots if record["epochs"] == last]
+    record_pairs = pairs.match_records(early, late)
+    if not record_pairs:
         return ""
-    words = _accuracies(early[0], late[0], rows)
-    told = f"{words}; " if words else ""
-    return f"From {first} to {last} epochs {told}{pairs.changes(both)}."
+    accuracy_text = _describe_accuracies(early[0], late[0], rows)
+    prefix = f"{accuracy_text}; " if accuracy_text else ""
+    return f"From {first} to {last} epochs {prefix}{pairs.describe_changes(record_pairs)}."
 
 
-def _accuracies(early: Measured, late: Measured, rows: Sequence[Row]) -> str:
-    before, after = (networks.accuracies(rows, of) for of in (early, late))
-    parts = []
+def _describe_accuracies(early: RelationRecord, late: RelationRecord, rows: Sequence[Row]) -> str:
+    before, after = (networks.find_accuracy_rows(rows, record) for record in (early, late))
+    phrases = []
     for measure, name in (("test_accuracy", "TA"), ("robust_accuracy", "RA")):
         if measure not in before or measure not in after:
             continue
-        a, b = before[measure], after[measure]
-        move = numbers.change(numbers.of_row(a), numbers.of_row(b))
-        words = f"goes from {a.value:.1f} to {b.value:.1f} %"
-        if move in (RISES, FALLS):
-            words = words.replace("goes", move)
-        elif move == STAYS:
-            words += " (within its error)"
-        parts.append(f"{name}{networks.attack(b)} {words}")
-    return listed(parts)
+        before_row, after_row = before[measure], after[measure]
+        change = numbers.classify_change(
+            numbers.row_to_estimate(before_row), numbers.row_to_estimate(after_row)
+        )
+        text = f"goes from {before_row.value:.1f} to {after_row.value:.1f} %"
+        if change in (RISES, FALLS):
+            text = text.replace("goes", change)
+        elif change == STAYS:
+            text += " (within its error)"
+        phrases.append(f"{name}{networks.format_attack(after_row)} {text}")
+    return join_words(phrases)
 
 
-def heated(group: Sequence[Measured]) -> list[pairs.Pair]:
+def match_temperatures(records: Sequence[RelationRecord]) -> list[pairs.RecordPair]:
     """Returns the newest network at its lowest and highest temperature."""
-    own = networks.main(group)[0]
-    same = [of for of in group if of["control"] == own["control"]]
-    same = [of for of in same if of["epochs"] == own["epochs"]]
-    heats = sorted({of["temperature"] for of in same})
-    if len(heats) < 2:
+    final_record = networks.select_final_records(records)[0]
+    network_records = [record for record in records if record["control"] == final_record["control"]]
+    network_records = [
+        record for record in network_records if record["epochs"] == final_record["epochs"]
+    ]
+    temperatures = sorted({record["temperature"] for record in network_records})
+    if len(temperatures) < 2:
         return []
-    cold = [of for of in same if of["temperature"] == heats[0]]
-    hot = [of for of in same if of["temperature"] == heats[-1]]
-    return pairs.matched(cold, hot)
+    cold = [record for record in network_records if record["temperature"] == temperatures[0]]
+    hot = [record for record in network_records if record["temperature"] == temperatures[-1]]
+    return pairs.match_records(cold, hot)
 
 
-def _temperatures(group: Sequence[Measured]) -> str:
-    both = heated(group)
-    if not both:
+def _describe_temperatures(records: Sequence[RelationRecord]) -> str:
+    record_pairs = match_temperatures(records)
+    if not record_pairs:
         return ""
-    cold, hot = (of["temperature"] for of in both[0])
-    words = (
+    lowest, highest = (record["temperature"] for record in record_pairs[0])
+    text = (
         "Dividing the logits by T leaves TA and exact RA as they are; from "
-        f"T = {cold:g} to {hot:g} {pairs.changes(both)}"
+        f"T = {lowest:g} to {highest:g} {pairs.describe_changes(record_pairs)}"
     )
-    moved = pairs.apart(both)
-    if moved:
-        words += f": {listed(moved)} {'are' if len(moved) > 1 else 'is'} no "
-        words += "function of TA and RA"
-    return f"{words}."
+    changed = pairs.find_changed(record_pairs)
+    if changed:
+        text += f": {join_words(changed)} {'are' if len(changed) > 1 else 'is'} no "
+        text += "function of TA and RA"
+    return f"{text}."
 
 
-def _widths(kind: Sequence[Measured]) -> str:
-    own = [of for of in networks.main(kind) if of.domain == "window"]
-    widths = sorted({of.width for of in own})
+def _describe_widths(records: Sequence[RelationRecord]) -> str:
+    window_records = [
+        record for record in networks.select_final_records(records) if record.domain == "window"
+    ]
+    widths = sorted({record.width for record in window_records})
     if len(widths) < 2:
         return ""
-    narrow = [of for of in own if of.width == widths[0]]
-    wide = [of for of in own if of.width == widths[-1]]
-    both = pairs.matched(narrow, wide)
-    if not both:
+    narrow = [record for record in window_records if record.width == widths[0]]
+    wide = [record for record in window_records if record.width == widths[-1]]
+    record_pairs = pairs.match_records(narrow, wide)
+    if not record_pairs:
         return ""
-    words = f"From s = {widths[0]:g} to {widths[-1]:g}"
-    told = set(pairs.moves(both, "excess"))
-    if told & {RISES, FALLS}:
-        moving = pairs.moves(both, "excess")
-        place = next(i for i, move in enumerate(moving) if move != STAYS)
-        a, b = (number(of.average("excess")) for of in both[place])
-        return (
-            f"{words} the excess goes from {a} to {b}: IT DEPENDS ON THE "
-            "WINDOW."
+    text = f"From s = {widths[0]:g} to {widths[-1]:g}"
+    changes = set(pairs.classify_changes(record_pairs, "excess"))
+    if changes & {RISES, FALLS}:
+        pair_changes = pairs.classify_changes(record_pairs, "excess")
+        index = next(i for i, change in enumerate(pair_changes) if change != STAYS)
+        narrow_text, wide_text = (
+            format_estimate(record.mean("excess")) for record in record_pairs[index]
         )
-    if told == {None}:
-        return f"{words} the excess COULD NOT BE COMPARED."
-    return f"{words} no change of the excess is resolved."
+        return (
+            f"{text} the excess goes from {narrow_text} to {wide_text}: IT DEPENDS ON THE WINDOW."
+        )
+    if changes == {None}:
+        return f"{text} the excess COULD NOT BE COMPARED."
+    return f"{text} no change of the excess is resolved."

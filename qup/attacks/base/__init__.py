@@ -12,33 +12,22 @@ class FGSM(base.Method):
 ```
 """
 
-from qup.attacks.base.checks import (
-    check_batch,
-    check_number,
-    checked_bounds,
-)
-from qup.attacks.base.loops import repeated
-from qup.attacks.base.method import (
-    Count,
-    Examples,
-    Method,
-    State,
-    clip,
-    width,
-)
-from qup.attacks.base.victim import Victim, adversarial
+from qup.attacks.base.checks import check_batch, check_number, validate_bounds
+from qup.attacks.base.loops import compile_repeated_step
+from qup.attacks.base.method import Count, Examples, Method, State, clip, get_box_width
+from qup.attacks.base.victim import QueryCounter, adversarial
 
 __all__ = (
     "Count",
     "Examples",
     "Method",
+    "QueryCounter",
     "State",
-    "Victim",
     "adversarial",
     "check_batch",
     "check_number",
-    "checked_bounds",
     "clip",
-    "repeated",
-    "width",
+    "compile_repeated_step",
+    "get_box_width",
+    "validate_bounds",
 )

@@ -11,19 +11,19 @@ import tensorflow as tf
 from qup import compilation, draws
 from qup.attacks import targets as choices
 from qup.attacks.base import checks, likeness, parts, verdict
-from qup.attacks.base.called import Call
-from qup.attacks.base.engine import Given
+from qup.attacks.base.called import FunctionAttack
+from qup.attacks.base.engine import ExampleBatch
 from qup.attacks.base.method import Method
-from qup.attacks.base.parts import Classifiers
-from qup.attacks.base.result import AttackResult, nearest
+from qup.attacks.base.parts import ClassifierPair
+from qup.attacks.base.result import AttackResult, select_closest
 from qup.core import hashing
 from qup.types import Bounds
 
-Tick = Callable[[int], None]
+ProgressCallback = Callable[[int], None]
 
 
 @dataclasses.dataclass(frozen=True)
-class Attacker:
+class AttackRunner:
     """What solves examples.
 
     Attributes:
@@ -45,14 +45,14 @@ class Attacker:
     function: Callable | None
     options: dict[str, Any]
     bounds: Bounds
-    classifiers: Classifiers
+    classifiers: ClassifierPair
     batch_size: int
     targets: Any
     epsilon: Any
     seed: int
 
     @property
-    def minimum_norm(self) -> bool:
+    def is_minimum_norm(self) -> bool:
         """Whether the attack looks for the nearest adversarial image."""
         kind = self.method and self.method.traits["kind"]
         return kind == "minimum_norm"
@@ -60,122 +60,131 @@ class Attacker:
     @property
     def stops_early(self) -> bool:
         """Whether what broke at a small budget is the answer at a larger."""
-        return (
-            self.method is not None
-            and getattr(self.method, "keep", "") != "last"
-        )
+        return self.method is not None and getattr(self.method, "keep", "") != "last"
 
     @property
-    def measured(self) -> str:
+    def distance_norm(self) -> str:
         """The norm by which the attack counts."""
         if self.method is None:
             return self.options.get("norm", "linf")
-        return self.method.measured
+        return self.method.distance_norm
 
-    def description(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
         """Returns what tells this attack from another, of JSON values."""
         options = self.options if self.method is None else vars(self.method)
-        told = {
+        description = {
             "attack": self.name,
-            "options": {key: _plain(value) for key, value in options.items()},
+            "options": {key: _to_json_value(value) for key, value in options.items()},
             "batch_size": self.batch_size,
-            "targets": _plain(self.targets),
-            "epsilon": _plain(self.epsilon),
+            "targets": _to_json_value(self.targets),
+            "epsilon": _to_json_value(self.epsilon),
         }
         if self.function is not None:
-            told["function"] = likeness.digest(self.function)
-        return json.loads(json.dumps(told, default=repr))
+            description["function"] = likeness.compute_function_digest(self.function)
+        return json.loads(json.dumps(description, default=repr))
 
-    def solve(
+    def run(
         self,
-        given: Given,
-        goals: np.ndarray | None,
-        solved: np.ndarray | None = None,
-        tick: Tick = lambda count: None,
+        examples: ExampleBatch,
+        target_labels: np.ndarray | None,
+        already_adversarial: np.ndarray | None = None,
+        on_progress: ProgressCallback = lambda count: None,
     ) -> AttackResult:
         """Attacks examples.
 
         Args:
-          given: The examples, with their true labels.
-          goals: int32 [n], targets given one by one, or None.
-          solved: bool [n], examples to leave alone; None for none.
-          tick: Called with the number of examples finished.
+          examples: The examples, with their true labels.
+          target_labels: int32 [n], targets given one by one, or None.
+          already_adversarial: bool [n], examples to leave alone; None for none.
+          on_progress: Called with the number of examples finished.
 
         Raises:
           InputError: A label that is no class, or what the attack refuses.
         """
-        if len(given.labels):
-            first = tf.constant(given.images[: self.batch_size])
-            told = checks.answers(self.classifiers.attacked, first)
-            checks.check_labels(given.labels, told.num_classes)
-            if goals is not None:
-                checks.check_labels(goals, told.num_classes, "Targets")
+        if len(examples.labels):
+            first_batch = tf.constant(examples.images[: self.batch_size])
+            classifier_info = checks.inspect_classifier(self.classifiers.surrogate, first_batch)
+            checks.check_label_range(examples.labels, classifier_info.num_classes)
+            if target_labels is not None:
+                checks.check_label_range(target_labels, classifier_info.num_classes, "Targets")
         if self.targets is None:
-            return self._once(given, solved, tick)
-        if goals is not None:
-            return self._once(given._replace(labels=goals), solved, tick)
-        logits = self._logits(given.images)
+            return self._run_once(examples, already_adversarial, on_progress)
+        if target_labels is not None:
+            return self._run_once(
+                examples._replace(labels=target_labels), already_adversarial, on_progress
+            )
+        logits = self._predict_logits(examples.images)
         if self.targets != "all":
-            keys = draws.keys(self.seed, given.ids)
-            goals = choices.choose(self.targets, logits, given.labels, keys)
-            given = given._replace(labels=goals.numpy())
-            return self._once(given, solved, tick)
-        found = []
+            keys = draws.make_keys(self.seed, examples.ids)
+            target_labels = choices.choose_targets(self.targets, logits, examples.labels, keys)
+            examples = examples._replace(labels=target_labels.numpy())
+            return self._run_once(examples, already_adversarial, on_progress)
+        results_by_rank = []
         for rank in range(1, logits.shape[1]):
-            goals = choices.ranked(logits, given.labels, rank).numpy()
-            found.append(self._once(given._replace(labels=goals), solved, tick))
-        return nearest(found, self.measured)
+            target_labels = choices.select_ranked_class(logits, examples.labels, rank).numpy()
+            results_by_rank.append(
+                self._run_once(
+                    examples._replace(labels=target_labels), already_adversarial, on_progress
+                )
+            )
+        return select_closest(results_by_rank, self.distance_norm)
 
-    def _logits(self, images: np.ndarray) -> tf.Tensor:
-        found = []
+    def _predict_logits(self, images: np.ndarray) -> tf.Tensor:
+        logits_batches = []
         for start in range(0, len(images), self.batch_size):
             rows = np.arange(start, start + self.batch_size)
             rows = np.minimum(rows, len(images) - 1)
-            logits = compilation.predict(
-                self.classifiers.deciding, images[rows]
-            )
-            found.append(logits[: len(images) - start])
-        return tf.concat(found, 0)
+            logits = compilation.predict(self.classifiers.reference, images[rows])
+            logits_batches.append(logits[: len(images) - start])
+        return tf.concat(logits_batches, 0)
 
-    def _once(self, given: Given, solved, tick: Tick) -> AttackResult:
+    def _run_once(
+        self, examples: ExampleBatch, already_adversarial, on_progress: ProgressCallback
+    ) -> AttackResult:
         if self.method is not None:
-            return parts.attack(
-                self.method, self.classifiers, given,
-                batch_size=self.batch_size, tick=tick, solved=solved,
-            )  # fmt: skip
-        return self._called(given, tick)
+            return parts.run_stages(
+                self.method,
+                self.classifiers,
+                examples,
+                batch_size=self.batch_size,
+                on_progress=on_progress,
+                already_adversarial=already_adversarial,
+            )
+        return self._run_function(examples, on_progress)
 
-    def _called(self, given: Given, tick: Tick) -> AttackResult:
+    def _run_function(self, examples: ExampleBatch, on_progress: ProgressCallback) -> AttackResult:
         """Runs a plain function, whose calls nobody counts."""
-        count = len(given.labels)
-        call = Call(
-            self.function, self.options, self.name, self.bounds,
-            self.batch_size,
-        )  # fmt: skip
-        images = call.images(self.classifiers.attacked, given, tick)
-        judged = verdict.judge(
-            self.classifiers.deciding, given.images, images, given.labels,
+        count = len(examples.labels)
+        attack = FunctionAttack(
+            self.function, self.options, self.name, self.bounds, self.batch_size
+        )
+        images = attack.run(self.classifiers.surrogate, examples, on_progress)
+        evaluation = verdict.evaluate_images(
+            self.classifiers.reference,
+            examples.images,
+            images,
+            examples.labels,
             targeted=bool(self.options.get("targeted", False)),
             batch_size=self.batch_size,
-        )  # fmt: skip
-        won = judged.within(self.measured, given.epsilon)
+        )
+        success = evaluation.succeeds_within(self.distance_norm, examples.epsilon)
         shape = [-1] + [1] * (images.ndim - 1)
         return AttackResult(
-            images=np.where(won.reshape(shape), images, given.images),
-            success=won,
+            images=np.where(success.reshape(shape), images, examples.images),
+            success=success,
             distances={
-                norm: np.where(won, far, 0.0)
-                for norm, far in judged.distances.items()
+                norm: np.where(success, distance, 0.0)
+                for norm, distance in evaluation.distances.items()
             },
             forward_calls=np.full(count, np.nan),
             gradient_calls=np.full(count, np.nan),
-            stage=np.where(won, 0, -1).astype(np.int32),
+            stage=np.where(success, 0, -1).astype(np.int32),
             stages=(self.name,),
-            epsilon=given.epsilon,
+            epsilon=examples.epsilon,
         )
 
 
-def _plain(value: Any) -> Any:
+def _to_json_value(value: Any) -> Any:
     """Returns a short JSON value that tells one value from another."""
     if isinstance(value, np.ndarray | list) or tf.is_tensor(value):
         content = np.ascontiguousarray(value)

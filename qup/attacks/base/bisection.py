@@ -57,42 +57,37 @@ def minimal_epsilon(
     integers.check_integer("halvings", halvings, least=1)
     for name in ("epsilon", "epsilons", "output"):
         if name in options:
-            raise errors.InputError(
-                f"minimal_epsilon takes no {name}: it chooses the budgets."
-            )
-    _check(attack, images)
-    images, labels = np.asarray(images), sources.checked_labels(labels)
-    ids = integers.checked_ids(ids, len(labels))
-    fails = np.zeros(len(labels), np.float32)
-    works = np.full(len(labels), high, np.float32)
+            raise errors.InputError(f"minimal_epsilon takes no {name}: it chooses the budgets.")
+    _check_can_bisect(attack, images)
+    images, labels = np.asarray(images), sources.validate_labels(labels)
+    ids = integers.validate_ids(ids, len(labels))
+    failing = np.zeros(len(labels), np.float32)
+    succeeding = np.full(len(labels), high, np.float32)
 
-    def at(budget: np.ndarray) -> AttackResult:
-        return run(
-            attack, logits_fn, images, labels, ids=ids, epsilon=budget,
-            **options,
-        )  # fmt: skip
+    def run_at(budget: np.ndarray) -> AttackResult:
+        return run(attack, logits_fn, images, labels, ids=ids, epsilon=budget, **options)
 
-    best, clean = at(works), at(fails)
-    best = _kept(best, clean, clean.success)
-    works = np.where(clean.success, 0, works)
+    best_result, clean_result = run_at(succeeding), run_at(failing)
+    best_result = _merge_better(best_result, clean_result, clean_result.success)
+    succeeding = np.where(clean_result.success, 0, succeeding)
     # Some budget between the two is the least.
-    within = best.success & ~clean.success
+    can_bisect = best_result.success & ~clean_result.success
     for _ in range(halvings):
-        middle = (fails + works) / 2
-        found = at(np.where(within, middle, works))
-        better = found.success & within
-        works = np.where(better, middle, works)
-        fails = np.where(within & ~better, middle, fails)
-        best = _kept(best, found, better)
+        midpoint = (failing + succeeding) / 2
+        result = run_at(np.where(can_bisect, midpoint, succeeding))
+        better = result.success & can_bisect
+        succeeding = np.where(better, midpoint, succeeding)
+        failing = np.where(can_bisect & ~better, midpoint, failing)
+        best_result = _merge_better(best_result, result, better)
     return dataclasses.replace(
-        best, epsilon=np.where(best.success, works, np.nan).astype(np.float32)
+        best_result, epsilon=np.where(best_result.success, succeeding, np.nan).astype(np.float32)
     )
 
 
-def _check(attack: str | Callable, images) -> None:
+def _check_can_bisect(attack: str | Callable, images) -> None:
     """Raises an InputError where there is nothing to bisect."""
-    known = isinstance(attack, str) and attacks.traits(attack)
-    if known and known["kind"] == "minimum_norm":
+    traits = isinstance(attack, str) and attacks.traits(attack)
+    if traits and traits["kind"] == "minimum_norm":
         raise errors.InputError(
             f"{attack} looks for the nearest adversarial image itself, "
             "without a budget to bisect. Take the distances of "
@@ -105,13 +100,13 @@ def _check(attack: str | Callable, images) -> None:
         )
 
 
-def _kept(
-    best: AttackResult, found: AttackResult, better: np.ndarray
+def _merge_better(
+    best_result: AttackResult, result: AttackResult, better: np.ndarray
 ) -> AttackResult:
     """Takes what was found where it is better, and adds up the calls."""
     calls = {
-        name: getattr(best, name) + getattr(found, name)
+        name: getattr(best_result, name) + getattr(result, name)
         for name in ("forward_calls", "gradient_calls")
     }
-    best = campaign.overlaid(found, best, better)
-    return dataclasses.replace(best, **calls)
+    best_result = campaign.select_results(result, best_result, better)
+    return dataclasses.replace(best_result, **calls)

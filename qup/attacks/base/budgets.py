@@ -9,7 +9,7 @@ import numpy as np
 from qup import errors
 
 
-def checked(epsilon: Any, count: int) -> Any:
+def validate_epsilon(epsilon: Any, count: int) -> Any:
     """Returns a budget as None, a float or float32 [count].
 
     Args:
@@ -21,7 +21,7 @@ def checked(epsilon: Any, count: int) -> Any:
     """
     if epsilon is None or isinstance(epsilon, numbers.Real):
         if epsilon is not None:
-            errors.check_number("epsilon", epsilon, least=0)
+            errors.check_number("epsilon", epsilon, at_least=0)
         return epsilon
     values = np.asarray(epsilon)
     if values.dtype.kind not in "fiu":
@@ -30,7 +30,7 @@ def checked(epsilon: Any, count: int) -> Any:
             f"pixels; got {epsilon!r}. Write 0.1 and not '0.1'."
         )
     if values.ndim == 0:
-        return checked(float(values), count)
+        return validate_epsilon(float(values), count)
     if values.shape != (count,):
         raise errors.InputError(
             f"epsilon must hold one value an image, {count}; got an array of "
@@ -45,7 +45,7 @@ def checked(epsilon: Any, count: int) -> Any:
     return values.astype(np.float32)
 
 
-def several(epsilons: Any) -> list[float]:
+def validate_epsilons(epsilons: Any) -> list[float]:
     """Returns several budgets as floats.
 
     Raises:
@@ -62,13 +62,13 @@ def several(epsilons: Any) -> list[float]:
     for value in values:
         if not np.ndim(value) and hasattr(value, "numpy"):
             value = value.numpy()
-        errors.check_number("Each of epsilons", value, least=0)
+        errors.check_number("Each of epsilons", value, at_least=0)
     return [float(value) for value in values]
 
 
-def folders(epsilons: Sequence[float]) -> list[str]:
+def build_epsilon_folders(epsilons: Sequence[float]) -> list[str]:
     """Returns a folder's name for each budget, another for each other."""
-    short = [f"epsilon-{value:g}" for value in epsilons]
-    if len(set(short)) == len(set(epsilons)):
-        return short
+    short_names = [f"epsilon-{value:g}" for value in epsilons]
+    if len(set(short_names)) == len(set(epsilons)):
+        return short_names
     return [f"epsilon-{value!r}" for value in epsilons]

@@ -16,16 +16,16 @@ import tensorflow as tf
 
 from qup import errors
 from qup.attacks.base import checks
-from qup.attacks.base.engine import Given
+from qup.attacks.base.engine import ExampleBatch
 from qup.types import Bounds, LogitsFn
 
 # What a function may ask for, and is not given where it does not.
-_OFFERED = ("bounds", "seed", "ids")
+_OPTIONAL_ARGUMENTS = ("bounds", "seed", "ids")
 # How far rounding may carry a pixel out of the box.
-_ROUNDING = 1e-6
+_BOUNDS_ATOL = 1e-6
 
 
-class Call(NamedTuple):
+class FunctionAttack(NamedTuple):
     """A function with its options.
 
     Attributes:
@@ -42,8 +42,8 @@ class Call(NamedTuple):
     bounds: Bounds
     batch_size: int
 
-    def images(
-        self, logits_fn: LogitsFn, given: Given, tick: Callable[[int], None]
+    def run(
+        self, logits_fn: LogitsFn, examples: ExampleBatch, on_progress: Callable[[int], None]
     ) -> np.ndarray:
         """Returns where the function ends: float32 [n, ...].
 
@@ -53,101 +53,98 @@ class Call(NamedTuple):
         Raises:
           InputError: It returns what are no images inside the box.
         """
-        images = given.images.copy()
+        images = examples.images.copy()
         if not len(images):
             return images
-        first = tf.constant(given.images[: self.batch_size])
-        call = checks.of_logits(logits_fn, checks.answers(logits_fn, first))
-        budgets = given.epsilon
+        first_batch = tf.constant(examples.images[: self.batch_size])
+        classifier = checks.get_logits_fn(
+            logits_fn, checks.inspect_classifier(logits_fn, first_batch)
+        )
+        budgets = examples.epsilon
         for budget in np.unique(budgets):
-            same = np.isnan(budgets) | (budgets == budget)
-            group = np.flatnonzero(same)
+            in_group = np.isnan(budgets) | (budgets == budget)
+            indices = np.flatnonzero(in_group)
             if budget == 0:
-                tick(len(group))
+                on_progress(len(indices))
                 continue
-            for start in range(0, len(group), self.batch_size):
-                rows = group[start : start + self.batch_size]
-                images[rows] = self._moved(call, given.rows(rows), budget)
-                tick(len(rows))
+            for start in range(0, len(indices), self.batch_size):
+                rows = indices[start : start + self.batch_size]
+                images[rows] = self._attack_batch(classifier, examples.take(rows), budget)
+                on_progress(len(rows))
         return images
 
-    def _moved(self, call: LogitsFn, given: Given, budget: np.float32):
-        count = len(given.labels)
-        full = np.minimum(np.arange(self.batch_size), count - 1)
-        padded = given.rows(full)
+    def _attack_batch(self, logits_fn: LogitsFn, examples: ExampleBatch, budget: np.float32):
+        count = len(examples.labels)
+        padded_indices = np.minimum(np.arange(self.batch_size), count - 1)
+        padded = examples.take(padded_indices)
         options = dict(self.options)
         # The budget as it was given, and not as rounded, where it is one.
         if "epsilon" in options and np.float32(options["epsilon"]) != budget:
             options["epsilon"] = float(budget)
-        if takes(self.function, "ids"):
+        if accepts_option(self.function, "ids"):
             options["ids"] = tf.constant(padded.ids)
-        moved = self.function(
-            call,
-            tf.constant(padded.images),
-            tf.constant(padded.labels),
-            **options,
+        perturbed = self.function(
+            logits_fn, tf.constant(padded.images), tf.constant(padded.labels), **options
         )
-        return self._checked(moved, padded.images)[:count]
+        return self._validate_images(perturbed, padded.images)[:count]
 
-    def _checked(self, moved, clean: np.ndarray) -> np.ndarray:
+    def _validate_images(self, perturbed, clean: np.ndarray) -> np.ndarray:
         try:
-            moved = np.asarray(moved, np.float32)
+            perturbed = np.asarray(perturbed, np.float32)
         except (TypeError, ValueError):
-            moved = np.empty(0)
-        if moved.shape != clean.shape:
+            perturbed = np.empty(0)
+        if perturbed.shape != clean.shape:
             raise errors.InputError(
                 f"The attack {self.name} must return images of shape "
-                f"{clean.shape}, as it was given; got {moved.shape}."
+                f"{clean.shape}, as it was given; got {perturbed.shape}."
             )
-        if not np.isfinite(moved).all():
+        if not np.isfinite(perturbed).all():
             raise errors.InputError(
                 f"The attack {self.name} returned NaN or infinite pixels. "
                 "Look for a division by zero, or leave such pixels as they "
                 "were."
             )
         low, high = self.bounds or (-np.inf, np.inf)
-        if moved.min() < low - _ROUNDING or moved.max() > high + _ROUNDING:
+        if perturbed.min() < low - _BOUNDS_ATOL or perturbed.max() > high + _BOUNDS_ATOL:
             raise errors.InputError(
                 f"The attack {self.name} returned pixels from "
-                f"{moved.min():.4g} to {moved.max():.4g}, outside the bounds "
+                f"{perturbed.min():.4g} to {perturbed.max():.4g}, outside the bounds "
                 f"{self.bounds}. Clip them, or pass bounds=None to run."
             )
-        return moved
+        return perturbed
 
 
-def takes(function: Callable, option: str) -> bool:
+def accepts_option(function: Callable, option: str) -> bool:
     """Whether a function has an argument of that name, or takes any."""
-    known = _parameters(function)
-    return option in known or _any(known)
+    parameters = _get_parameters(function)
+    return option in parameters or _accepts_any_option(parameters)
 
 
-def options(
-    function: Callable, given: dict[str, Any], name: str
-) -> dict[str, Any]:
+def filter_options(function: Callable, arguments: dict[str, Any], name: str) -> dict[str, Any]:
     """Leaves out bounds and seed where a function does not take them.
 
     Raises:
       InputError: It does not take another option, or needs one more.
     """
-    known = _parameters(function)
-    if _any(known):
-        return given
-    for option in given:
-        if option not in (*known, *_OFFERED):
-            raise errors.unknown(f"option of {name}", option, known)
-    for option, parameter in known.items():
-        needed = parameter.default is parameter.empty
-        needed = needed and parameter.kind is parameter.KEYWORD_ONLY
-        if needed and option not in (*given, *_OFFERED):
+    parameters = _get_parameters(function)
+    if _accepts_any_option(parameters):
+        return arguments
+    for option in arguments:
+        if option not in (*parameters, *_OPTIONAL_ARGUMENTS):
+            raise errors.make_unknown_error(f"option of {name}", option, parameters)
+    for option, parameter in parameters.items():
+        is_required = parameter.default is parameter.empty
+        is_required = is_required and parameter.kind is parameter.KEYWORD_ONLY
+        if is_required and option not in (*arguments, *_OPTIONAL_ARGUMENTS):
             raise errors.InputError(f"{name} needs {option}=...; got none.")
-    return {k: v for k, v in given.items() if k in known}
+    return {k: v for k, v in arguments.items() if k in parameters}
 
 
-def _any(known) -> bool:
-    return any(p.kind is p.VAR_KEYWORD for p in known.values())
+def _accepts_any_option(parameters) -> bool:
+    return any(p.kind is p.VAR_KEYWORD for p in parameters.values())
 
 
-def _parameters(function: Callable):
+def _get_parameters(function: Callable):
     try:
         return inspect.signature(function).parameters
     except (TypeError, ValueError) as error:

@@ -8,164 +8,178 @@ from typing import Any
 import numpy as np
 
 from qup.attacks.base import budgets, sources
-from qup.attacks.base.attacker import Attacker, Tick
-from qup.attacks.base.engine import Given
-from qup.attacks.base.result import AttackResult, joined
-from qup.attacks.base.store import Store, identity
-from qup.attacks.base.verdict import Verdict
+from qup.attacks.base.attacker import AttackRunner, ProgressCallback
+from qup.attacks.base.engine import ExampleBatch
+from qup.attacks.base.result import AttackResult, concatenate_results
+from qup.attacks.base.store import ShardStore, compute_classifier_digest
+from qup.attacks.base.verdict import AttackEvaluation
 
 
-def campaign(
-    attackers: list[Attacker],
-    pieces: Iterable[Given],
-    goals: np.ndarray | None,
+def run_sweep(
+    runners: list[AttackRunner],
+    shards: Iterable[ExampleBatch],
+    target_labels: np.ndarray | None,
     output: Any,
-    tick: Tick,
+    on_progress: ProgressCallback,
 ) -> list[AttackResult]:
     """Runs one attacker for each budget over the examples.
 
     Args:
-      attackers: Alike but for their budgets.
-      pieces: The examples.
-      goals: int32 [n], targets given one by one, or None.
+      runners: Alike but for their budgets.
+      shards: The examples.
+      target_labels: int32 [n], targets given one by one, or None.
       output: Folder for shards, or None.
-      tick: Called with the number of examples finished.
+      on_progress: Called with the number of examples finished.
 
     Returns:
       One result for each attacker.
     """
-    stores: list[Store] = []
-    found: list[list[AttackResult]] = [[] for _ in attackers]
+    stores: list[ShardStore] = []
+    results_by_runner: list[list[AttackResult]] = [[] for _ in runners]
     start = 0
-    for number, given in enumerate(pieces):
-        end = start + len(given.labels)
-        own = None if goals is None else goals[start:end]
-        budgeted = [_budgeted(a, given, start) for a in attackers]
+    for shard_number, examples in enumerate(shards):
+        end = start + len(examples.labels)
+        shard_targets = None if target_labels is None else target_labels[start:end]
+        shard_by_runner = [_set_budgets(runner, examples, start) for runner in runners]
         if output is not None and not stores:
-            stores = _stores(attackers, given, output)
-        results = _rounds(attackers, budgeted, own, stores, number, tick)
-        for column, result in zip(found, results, strict=True):
+            stores = _open_stores(runners, examples, output)
+        shard_results = _run_shard(
+            runners, shard_by_runner, shard_targets, stores, shard_number, on_progress
+        )
+        for collected, result in zip(results_by_runner, shard_results, strict=True):
             # Images that are on disk need not stay in memory.
-            kept = dataclasses.replace(result, images=()) if stores else result
-            column.append(kept)
+            stored_result = dataclasses.replace(result, images=()) if stores else result
+            collected.append(stored_result)
         start = end
     if stores:
-        return [s.result(c) for s, c in zip(stores, found, strict=True)]
+        return [
+            shard_store.combine(results_of_runner)
+            for shard_store, results_of_runner in zip(stores, results_by_runner, strict=True)
+        ]
     return [
-        joined(column, np.concatenate([part.images for part in column]))
-        for column in found
+        concatenate_results(
+            results_of_runner,
+            np.concatenate([result_of_shard.images for result_of_shard in results_of_runner]),
+        )
+        for results_of_runner in results_by_runner
     ]
 
 
-def _budgeted(attacker: Attacker, given: Given, start: int) -> Given:
-    if attacker.epsilon is None:
-        return given
-    budget = np.asarray(attacker.epsilon, np.float32)
+def _set_budgets(runner: AttackRunner, examples: ExampleBatch, start: int) -> ExampleBatch:
+    if runner.epsilon is None:
+        return examples
+    budget = np.asarray(runner.epsilon, np.float32)
     if budget.ndim:
-        budget = budget[start : start + len(given.labels)]
-    return given._replace(
-        epsilon=sources.column(budget, np.float32, len(given.labels), "epsilon")
+        budget = budget[start : start + len(examples.labels)]
+    return examples._replace(
+        epsilon=sources.broadcast_to_examples(budget, np.float32, len(examples.labels), "epsilon")
     )
 
 
-def _rounds(
-    attackers: list[Attacker],
-    budgeted: list[Given],
-    goals: np.ndarray | None,
-    stores: list[Store],
-    number: int,
-    tick: Tick,
+def _run_shard(
+    runners: list[AttackRunner],
+    examples_by_runner: list[ExampleBatch],
+    target_labels: np.ndarray | None,
+    stores: list[ShardStore],
+    shard_number: int,
+    on_progress: ProgressCallback,
 ) -> list[AttackResult]:
     """Attacks one shard at every budget, the smallest first."""
     results: dict[int, AttackResult] = {}
-    before = None
-    several = len(attackers) > 1
-    order = range(len(attackers))
-    if several:
-        order = sorted(order, key=lambda i: attackers[i].epsilon)
+    smaller_result = None
+    has_several = len(runners) > 1
+    order = range(len(runners))
+    if has_several:
+        order = sorted(order, key=lambda i: runners[i].epsilon)
     for i in order:
-        kept = stores[i].read(number, budgeted[i]) if stores else None
-        known = kept is not None
-        if known:
-            tick(len(kept))
-        elif several and attackers[i].minimum_norm:
+        result = stores[i].read(shard_number, examples_by_runner[i]) if stores else None
+        is_stored = result is not None
+        if is_stored:
+            on_progress(len(result))
+        elif has_several and runners[i].is_minimum_norm:
             # One search serves every budget.
-            if before is None:
-                free = budgeted[i]._replace(epsilon=unlimited(budgeted[i]))
-                before = attackers[i].solve(free, goals, None, tick)
-            kept = cut(before, budgeted[i], attackers[i].measured)
+            if smaller_result is None:
+                unlimited_examples = examples_by_runner[i]._replace(
+                    epsilon=make_unlimited_budgets(examples_by_runner[i])
+                )
+                smaller_result = runners[i].run(
+                    unlimited_examples, target_labels, None, on_progress
+                )
+            result = restrict_to_budgets(
+                smaller_result, examples_by_runner[i], runners[i].distance_norm
+            )
         else:
-            kept = _after(attackers[i], budgeted[i], goals, before, tick)
-        if stores and not known:
-            stores[i].write(number, budgeted[i], kept)
-        if not (several and attackers[i].minimum_norm):
-            before = kept
-        results[i] = kept
-    return [results[i] for i in range(len(attackers))]
+            result = _run_after_smaller(
+                runners[i], examples_by_runner[i], target_labels, smaller_result, on_progress
+            )
+        if stores and not is_stored:
+            stores[i].write(shard_number, examples_by_runner[i], result)
+        if not (has_several and runners[i].is_minimum_norm):
+            smaller_result = result
+        results[i] = result
+    return [results[i] for i in range(len(runners))]
 
 
-def unlimited(given: Given) -> np.ndarray:
+def make_unlimited_budgets(examples: ExampleBatch) -> np.ndarray:
     """Returns budgets that bind nobody."""
-    return np.full(len(given.labels), np.nan, np.float32)
+    return np.full(len(examples.labels), np.nan, np.float32)
 
 
-def cut(result: AttackResult, given: Given, norm: str) -> AttackResult:
-    """Counts as failures what lies beyond the budgets of `given`."""
-    judged = Verdict(result.success, result.distances)
-    won = judged.within(norm, given.epsilon)
-    shape = [-1] + [1] * (given.images.ndim - 1)
+def restrict_to_budgets(result: AttackResult, examples: ExampleBatch, norm: str) -> AttackResult:
+    """Counts as failures what lies beyond the budgets of `examples`."""
+    evaluation = AttackEvaluation(result.success, result.distances)
+    success = evaluation.succeeds_within(norm, examples.epsilon)
+    shape = [-1] + [1] * (examples.images.ndim - 1)
     return dataclasses.replace(
         result,
-        images=np.where(won.reshape(shape), result.images, given.images),
-        success=won,
-        distances={k: np.where(won, d, 0.0) for k, d in
-                   result.distances.items()},
-        stage=np.where(won, result.stage, -1).astype(np.int32),
-        epsilon=given.epsilon,
-    )  # fmt: skip
-
-
-def _after(attacker, given, goals, before, tick) -> AttackResult:
-    """Attacks at one budget, where a smaller one has not done it."""
-    if before is None or not attacker.stops_early:
-        return attacker.solve(given, goals, None, tick)
-    new = attacker.solve(given, goals, before.success, tick)
-    return dataclasses.replace(
-        overlaid(before, new, before.success), epsilon=given.epsilon
+        images=np.where(success.reshape(shape), result.images, examples.images),
+        success=success,
+        distances={k: np.where(success, d, 0.0) for k, d in result.distances.items()},
+        stage=np.where(success, result.stage, -1).astype(np.int32),
+        epsilon=examples.epsilon,
     )
 
 
-def overlaid(
-    first: AttackResult, second: AttackResult, mask: np.ndarray
+def _run_after_smaller(
+    runner, examples, target_labels, smaller_result, on_progress
 ) -> AttackResult:
+    """Attacks at one budget, where a smaller one has not done it."""
+    if smaller_result is None or not runner.stops_early:
+        return runner.run(examples, target_labels, None, on_progress)
+    new_result = runner.run(examples, target_labels, smaller_result.success, on_progress)
+    return dataclasses.replace(
+        select_results(smaller_result, new_result, smaller_result.success), epsilon=examples.epsilon
+    )
+
+
+def select_results(first: AttackResult, second: AttackResult, mask: np.ndarray) -> AttackResult:
     """Takes the rows of `first` where `mask`, else those of `second`."""
 
-    def rows(ours, theirs):
-        shape = [-1] + [1] * (np.ndim(ours) - 1)
-        return np.where(mask.reshape(shape), ours, theirs)
+    def select_column(first_values, second_values):
+        shape = [-1] + [1] * (np.ndim(first_values) - 1)
+        return np.where(mask.reshape(shape), first_values, second_values)
 
     columns = {
-        field: rows(getattr(first, field), getattr(second, field))
-        for field in ("images", "success", "stage", "forward_calls",
-                      "gradient_calls", "epsilon")
-    }  # fmt: skip
-    far = {
-        norm: rows(first.distances[norm], second.distances[norm])
+        field: select_column(getattr(first, field), getattr(second, field))
+        for field in ("images", "success", "stage", "forward_calls", "gradient_calls", "epsilon")
+    }
+    distances = {
+        norm: select_column(first.distances[norm], second.distances[norm])
         for norm in first.distances
     }
-    return dataclasses.replace(second, distances=far, **columns)
+    return dataclasses.replace(second, distances=distances, **columns)
 
 
-def _stores(
-    attackers: list[Attacker], given: Given, output: Any
-) -> list[Store]:
+def _open_stores(
+    runners: list[AttackRunner], examples: ExampleBatch, output: Any
+) -> list[ShardStore]:
     folder = pathlib.Path(output)
-    names = [""]
-    if len(attackers) > 1:
-        names = budgets.folders([a.epsilon for a in attackers])
-    first = given.images[: attackers[0].batch_size]
-    told = identity(attackers[0].classifiers.attacked, first)
+    folder_names = [""]
+    if len(runners) > 1:
+        folder_names = budgets.build_epsilon_folders([runner.epsilon for runner in runners])
+    first_batch = examples.images[: runners[0].batch_size]
+    classifier_digest = compute_classifier_digest(runners[0].classifiers.surrogate, first_batch)
     return [
-        Store(folder / name, {"classifier": told, **a.description()})
-        for a, name in zip(attackers, names, strict=True)
+        ShardStore(folder / name, {"classifier": classifier_digest, **runner.describe()})
+        for runner, name in zip(runners, folder_names, strict=True)
     ]

@@ -9,7 +9,7 @@ from qup.attacks.base import integers
 from qup.types import Bounds, LogitsFn
 
 
-def checked_bounds(bounds) -> Bounds:
+def validate_bounds(bounds) -> Bounds:
     """Returns the pixel box as a tuple, or None.
 
     Raises:
@@ -23,8 +23,7 @@ def checked_bounds(bounds) -> Bounds:
         low = high = 0.0
     if not low < high:
         raise errors.InputError(
-            "bounds must be (lowest, highest), such as (0, 1), or None; got "
-            f"{bounds!r}."
+            f"bounds must be (lowest, highest), such as (0, 1), or None; got {bounds!r}."
         )
     return low, high
 
@@ -35,7 +34,7 @@ def check_number(name: str, value, *, least: float) -> None:
     Tensors pass unread: reading one would stop a device.
     """
     if not tf.is_tensor(value):
-        errors.check_number(name, value, least=least)
+        errors.check_number(name, value, at_least=least)
 
 
 def check_batch(images, labels, bounds: Bounds) -> tuple[tf.Tensor, tf.Tensor]:
@@ -81,10 +80,10 @@ def check_values(images, labels, bounds: Bounds) -> None:
             f"Images reach from {low:.4g} to {high:.4g}, outside the bounds "
             f"{tuple(bounds)}. Rescale them, or pass bounds=None."
         )
-    integers.check_classes("Labels", labels)
+    integers.check_class_numbers("Labels", labels)
 
 
-class Answers:
+class ClassifierInfo:
     """What a classifier answers to its first batch.
 
     Attributes:
@@ -115,9 +114,7 @@ class Answers:
             )
         self.num_classes = logits.shape[1]
         self.probabilities = bool(
-            logits.min() >= 0
-            and logits.shape[1] > 1
-            and np.abs(logits.sum(1) - 1).max() < 1e-4
+            logits.min() >= 0 and logits.shape[1] > 1 and np.abs(logits.sum(1) - 1).max() < 1e-4
         )
         if self.probabilities:
             logging.warning(
@@ -127,18 +124,14 @@ class Answers:
             )
 
 
-def answers(logits_fn: LogitsFn, images: tf.Tensor) -> Answers:
+def inspect_classifier(logits_fn: LogitsFn, images: tf.Tensor) -> ClassifierInfo:
     """Returns what the classifier answers, from memory after the first call."""
-    return compilation.program(
-        logits_fn,
-        "answers",
-        lambda _: Answers(logits_fn, images),
+    return compilation.get_program(
+        logits_fn, "answers", lambda _: ClassifierInfo(logits_fn, images)
     )
 
 
-def check_labels(
-    labels: np.ndarray, num_classes: int, name: str = "Labels"
-) -> None:
+def check_label_range(labels: np.ndarray, num_classes: int, name: str = "Labels") -> None:
     """Raises an InputError where a label is no class of the classifier."""
     if labels.size and labels.max() >= num_classes:
         raise errors.InputError(
@@ -147,7 +140,7 @@ def check_labels(
         )
 
 
-def logits_of(call: LogitsFn, probabilities: bool) -> LogitsFn:
+def convert_to_logits(call: LogitsFn, probabilities: bool) -> LogitsFn:
     """Returns a function of logits where `call` gives probabilities.
 
     A logarithm has its softmax unchanged, and every loss here is one of
@@ -159,12 +152,10 @@ def logits_of(call: LogitsFn, probabilities: bool) -> LogitsFn:
     return lambda images: tf.math.log(tf.maximum(call(images), tiny))
 
 
-def of_logits(logits_fn: LogitsFn, answers: Answers) -> LogitsFn:
+def get_logits_fn(logits_fn: LogitsFn, classifier_info: ClassifierInfo) -> LogitsFn:
     """Returns a classifier of logits, the same object at every call."""
-    if not answers.probabilities:
+    if not classifier_info.probabilities:
         return logits_fn
-    return compilation.program(
-        logits_fn,
-        "logits of probabilities",
-        lambda call: logits_of(call, True),
+    return compilation.get_program(
+        logits_fn, "logits of probabilities", lambda call: convert_to_logits(call, True)
     )

@@ -16,10 +16,10 @@ from qup.attacks.base.method import Examples, Method
 from qup.attacks.base.program import Program
 
 # So many batches pay for compiling a stride beside a step.
-_PAYING = 4
+_MIN_BATCHES_TO_UNROLL = 4
 
 
-class Given(NamedTuple):
+class ExampleBatch(NamedTuple):
     """Examples on the host, one row an example.
 
     Attributes:
@@ -34,12 +34,12 @@ class Given(NamedTuple):
     ids: np.ndarray
     epsilon: np.ndarray
 
-    def rows(self, index: np.ndarray) -> "Given":
+    def take(self, index: np.ndarray) -> "ExampleBatch":
         """Returns the rows at `index`."""
-        return Given(*(column[index] for column in self))
+        return ExampleBatch(*(column[index] for column in self))
 
 
-class Ends(NamedTuple):
+class AttackOutputs(NamedTuple):
     """Where an attack ended, one row an example.
 
     Attributes:
@@ -53,145 +53,145 @@ class Ends(NamedTuple):
     gradient_calls: np.ndarray
 
 
-def solve(
+def run_program(
     program: Program,
     scalars: dict,
     method: Method,
-    part: int,
-    given: Given,
+    repeat: int,
+    examples: ExampleBatch,
     batch_size: int,
-    tick: Callable[[int], None] = lambda count: None,
-) -> Ends:
+    on_progress: Callable[[int], None] = lambda count: None,
+) -> AttackOutputs:
     """Attacks every example, `batch_size` at a time.
 
     Args:
       program: The compiled attack.
       scalars: Its scalar options.
       method: Tells whether rows leave before others.
-      part: See `Examples.part`.
-      given: The examples.
+      repeat: See `Examples.part`.
+      examples: The examples.
       batch_size: Rows a batch; a batch with fewer is padded.
-      tick: Called with the number of examples that were finished.
+      on_progress: Called with the number of examples that were finished.
 
     Returns:
-      The ends, in the order of `given`.
+      The ends, in the order of `examples`.
     """
-    slots = _Slots(program, scalars, part, given, batch_size, tick)
-    length = method.length()
-    if method.brief and len(given.labels) >= _PAYING * batch_size:
-        slots.together = programs.STRIDE
-    while slots.refill(1 if length is not None else slots.quarter):
-        slots.advance(length)
-    return slots.ends
+    batch = _DynamicBatch(program, scalars, repeat, examples, batch_size, on_progress)
+    num_steps = method.count_fixed_steps()
+    if method.cheap_step and len(examples.labels) >= _MIN_BATCHES_TO_UNROLL * batch_size:
+        batch.steps_per_call = programs.UNROLLED_STEPS
+    while batch.refill(1 if num_steps is not None else batch.min_idle_rows):
+        batch.step(num_steps)
+    return batch.outputs
 
 
-class _Slots:
+class _DynamicBatch:
     """The batch under attack: which example sits in which row.
 
     Attributes:
-      ends: What is known of the finished examples.
-      together: Steps that one call may take where few rows leave.
-      quarter: So many rows are idle before the batch is refilled.
+      outputs: What is known of the finished examples.
+      steps_per_call: Steps that one call may take where few rows leave.
+      min_idle_rows: So many rows are idle before the batch is refilled.
     """
 
-    def __init__(self, program, scalars, part, given, batch_size, tick):
-        self._program, self._scalars, self._tick = program, scalars, tick
-        self._part = tf.constant(part, tf.int32)
-        self._given = given
-        self._next, self._count = 0, len(given.labels)
-        self._row = np.full(batch_size, -1)
+    def __init__(self, program, scalars, repeat, examples, batch_size, on_progress):
+        self._program, self._scalars, self._on_progress = program, scalars, on_progress
+        self._repeat = tf.constant(repeat, tf.int32)
+        self._inputs = examples
+        self._next_example, self._num_examples = 0, len(examples.labels)
+        self._example_indices = np.full(batch_size, -1)
         self._done = np.ones(batch_size, bool)
-        self._taken = np.zeros(batch_size, np.int64)
+        self._steps_taken = np.zeros(batch_size, np.int64)
         self._state = None
-        self.together = 1
+        self.steps_per_call = 1
         # Rows that left in the last step; as none was taken, all.
-        self._leaving = float(batch_size)
-        self.quarter = max(1, batch_size // 4)
-        self.ends = Ends(
-            np.empty_like(given.images),
-            np.zeros(self._count),
-            np.zeros(self._count),
+        self._finished_per_step = float(batch_size)
+        self.min_idle_rows = max(1, batch_size // 4)
+        self.outputs = AttackOutputs(
+            np.empty_like(examples.images),
+            np.zeros(self._num_examples),
+            np.zeros(self._num_examples),
         )
 
-    def refill(self, least: int) -> bool:
+    def refill(self, min_idle: int) -> bool:
         """Takes finished rows out and puts waiting ones in.
 
         Args:
-          least: Wait until so many rows are idle, or all are.
+          min_idle: Wait until so many rows are idle, or all are.
 
         Returns:
           Whether a row is left to attack.
         """
-        idle = self._done | (self._row < 0)
-        waiting = self._next < self._count
-        if not idle.all() and (not waiting or idle.sum() < least):
+        idle = self._done | (self._example_indices < 0)
+        waiting = self._next_example < self._num_examples
+        if not idle.all() and (not waiting or idle.sum() < min_idle):
             return True
-        self._harvest(idle & (self._row >= 0))
-        free = np.flatnonzero(idle)[: self._count - self._next]
-        self._row[idle] = -1
-        if free.size:
-            self._row[free] = np.arange(self._next, self._next + free.size)
-            self._next += free.size
-            self._begin(np.isin(np.arange(len(idle)), free))
-        return bool((self._row >= 0).any())
+        self._collect_finished(idle & (self._example_indices >= 0))
+        free_rows = np.flatnonzero(idle)[: self._num_examples - self._next_example]
+        self._example_indices[idle] = -1
+        if free_rows.size:
+            self._example_indices[free_rows] = np.arange(
+                self._next_example, self._next_example + free_rows.size
+            )
+            self._next_example += free_rows.size
+            self._load_rows(np.isin(np.arange(len(idle)), free_rows))
+        return bool((self._example_indices >= 0).any())
 
-    def _begin(self, fresh: np.ndarray) -> None:
-        """Starts the rows of `fresh`; empty rows copy one that is there."""
-        seats = np.where(self._row >= 0, self._row, self._row.max())
-        rows = self._given.rows(seats)
-        self._examples = Examples(*map(tf.constant, rows), self._part)
+    def _load_rows(self, new_rows: np.ndarray) -> None:
+        """Starts the rows of `new_rows`; empty rows copy one that is there."""
+        row_indices = np.where(
+            self._example_indices >= 0, self._example_indices, self._example_indices.max()
+        )
+        rows = self._inputs.take(row_indices)
+        self._examples = Examples(*map(tf.constant, rows), self._repeat)
         state, done = self._program.init(self._examples, self._scalars)
         if self._state is not None:
-            state = programs.merged(tf.constant(fresh), state, self._state)
+            state = programs.select_rows(tf.constant(new_rows), state, self._state)
         self._state = state
-        self._done[fresh] = done.numpy()[fresh]
-        self._done[self._row < 0] = True
-        self._taken[fresh] = 0
+        self._done[new_rows] = done.numpy()[new_rows]
+        self._done[self._example_indices < 0] = True
+        self._steps_taken[new_rows] = 0
 
-    def advance(self, length: int | None) -> None:
+    def step(self, num_steps: int | None) -> None:
         """Takes a step or several, all where every row takes as many."""
-        if length is not None:
-            self._state = self._program.advanced(
-                self._examples, self._state, self._scalars, length
+        if num_steps is not None:
+            self._state = self._program.run_steps(
+                self._examples, self._state, self._scalars, num_steps
             )
-            self._taken += length
+            self._steps_taken += num_steps
             self._done[:] = True
             return
         if self._done.all():
             return
-        given = (
-            self._examples, self._state, tf.constant(self._done), self._scalars
-        )  # fmt: skip
-        before, steps = self._done.sum(), self._steps()
-        if steps > 1:
-            self._state, done, taken = self._program.settle_many(*given)
-            self._taken += taken.numpy()
+        arguments = (self._examples, self._state, tf.constant(self._done), self._scalars)
+        num_done_before, num_steps_now = self._done.sum(), self._choose_num_steps()
+        if num_steps_now > 1:
+            self._state, done, steps_taken = self._program.masked_steps(*arguments)
+            self._steps_taken += steps_taken.numpy()
         else:
-            self._taken += ~self._done
-            self._state, done = self._program.settle(*given)
+            self._steps_taken += ~self._done
+            self._state, done = self._program.masked_step(*arguments)
         self._done = done.numpy().copy()
-        self._leaving = float(self._done.sum() - before) / steps
+        self._finished_per_step = float(self._done.sum() - num_done_before) / num_steps_now
 
-    def _steps(self) -> int:
+    def _choose_num_steps(self) -> int:
         """Returns how many steps the next call takes.
 
         Several where on the way no more than half of the rows leave: those
         that wait for the end are about as many as wait for others to leave.
         """
-        few = self._leaving * self.together <= 2 * self.quarter
-        return self.together if few else 1
+        few_finish = self._finished_per_step * self.steps_per_call <= 2 * self.min_idle_rows
+        return self.steps_per_call if few_finish else 1
 
-    def _harvest(self, finished: np.ndarray) -> None:
+    def _collect_finished(self, finished: np.ndarray) -> None:
         if not finished.any():
             return
-        images = self._program.images(
-            self._examples, self._state, self._scalars
-        )
-        rows = self._row[finished]
-        self.ends.images[rows] = images.numpy()[finished]
+        images = self._program.images(self._examples, self._state, self._scalars)
+        indices = self._example_indices[finished]
+        self.outputs.images[indices] = images.numpy()[finished]
         init = self._program.calls["init"]
-        step = self._program.calls.get("step", programs.Calls(0, 0))
-        taken = self._taken[finished]
-        self.ends.forward_calls[rows] = init.forward + taken * step.forward
-        self.ends.gradient_calls[rows] = init.gradient + taken * step.gradient
-        self._tick(len(rows))
+        step = self._program.calls.get("step", programs.CallCounts(0, 0))
+        steps_taken = self._steps_taken[finished]
+        self.outputs.forward_calls[indices] = init.forward + steps_taken * step.forward
+        self.outputs.gradient_calls[indices] = init.gradient + steps_taken * step.gradient
+        self._on_progress(len(indices))

@@ -15,12 +15,12 @@ def check_integer(name: str, value, *, least: float | None = None) -> None:
     """
     if tf.is_tensor(value):
         return
-    errors.check_number(name, value, least=least)
+    errors.check_number(name, value, at_least=least)
     if not isinstance(value, numbers.Integral) or isinstance(value, bool):
         raise errors.InputError(f"{name} must be an integer; got {value!r}.")
 
 
-def checked_ids(ids, count: int) -> np.ndarray:
+def validate_ids(ids, count: int) -> np.ndarray:
     """Returns ids as int64 [count]; 0, 1, 2, ... for None.
 
     Raises:
@@ -37,15 +37,11 @@ def checked_ids(ids, count: int) -> np.ndarray:
     return ids.astype(np.int64)
 
 
-def check_classes(name: str, values: np.ndarray) -> None:
+def check_class_numbers(name: str, values: np.ndarray) -> None:
     """Raises an InputError for what no class of a classifier can be."""
     if not values.size:
         return
     if values.min() < 0:
-        raise errors.InputError(
-            f"{name} must not be negative; got {values.min()}."
-        )
+        raise errors.InputError(f"{name} must not be negative; got {values.min()}.")
     if values.max() > np.iinfo(np.int32).max:
-        raise errors.InputError(
-            f"{name} must be classes, 0, 1, 2, ...; got {values.max()}."
-        )
+        raise errors.InputError(f"{name} must be classes, 0, 1, 2, ...; got {values.max()}.")

@@ -28,10 +28,10 @@ import tensorflow as tf
 from qup import errors, model_files
 from qup.core import code, hashing, sources, syntax
 
-_PLAIN = (bool, int, float, complex, str, bytes, type(None), type(...))
+_SCALAR_TYPES = (bool, int, float, complex, str, bytes, type(None), type(...))
 
 
-def digest(function: Callable) -> str:
+def compute_function_digest(function: Callable) -> str:
     """Returns SHA-256, in hex, of a function.
 
     Of its code, its defaults, what it closes over and the globals it reads;
@@ -42,55 +42,55 @@ def digest(function: Callable) -> str:
     Raises:
       InputError: It holds something that cannot be told from another.
     """
-    package = _package(function)
-    return hashing.json_digest(_told(function, package, ()))
+    package = _get_package(function)
+    return hashing.json_digest(_describe_value(function, package, ()))
 
 
-def _package(function: Callable) -> str:
+def _get_package(function: Callable) -> str:
     return (getattr(function, "__module__", None) or "").split(".")[0]
 
 
-def _told(value: Any, package: str, above: tuple[int, ...]) -> Any:
+def _describe_value(value: Any, package: str, ancestors: tuple[int, ...]) -> Any:
     """Returns JSON values that tell `value` from another.
 
     Args:
       value: Anything.
       package: That of the function, whose own functions are looked into.
-      above: Ids of the functions that led here.
+      ancestors: Ids of the functions that led here.
     """
-    again = functools.partial(_told, package=package, above=above)
-    if isinstance(value, _PLAIN):
+    describe = functools.partial(_describe_value, package=package, ancestors=ancestors)
+    if isinstance(value, _SCALAR_TYPES):
         return repr(value)
     if isinstance(value, list | tuple):
-        return [type(value).__name__, *map(again, value)]
+        return [type(value).__name__, *map(describe, value)]
     if isinstance(value, set | frozenset):
-        return ["set", *sorted(json.dumps(again(item)) for item in value)]
+        return ["set", *sorted(json.dumps(describe(item)) for item in value)]
     if isinstance(value, Mapping):
-        pairs = [[repr(key), again(own)] for key, own in value.items()]
+        pairs = [[repr(key), describe(item)] for key, item in value.items()]
         return ["mapping", *sorted(pairs, key=lambda pair: pair[0])]
     if isinstance(value, types.ModuleType):
         # What is read of an own one, the code that reads it tells.
-        own = value.__name__.split(".")[0] == package
-        return "module" if own else value.__name__
+        code_parts = value.__name__.split(".")[0] == package
+        return "module" if code_parts else value.__name__
     if isinstance(value, type):
         return _class(value, package)
     if isinstance(value, keras.Model):
-        return model_files.digest(value)
+        return model_files.hash_weights(value)
     if isinstance(value, np.ndarray | np.generic) or tf.is_tensor(value):
         return hashing.array_digest(np.asarray(value))
     if isinstance(value, tf.Variable | keras.Variable):
         return hashing.array_digest(value.numpy())
     if isinstance(value, types.CodeType):
-        own = (value.co_names, value.co_varnames, *value.co_consts)
-        return [value.co_code.hex(), *map(again, own)]
+        code_parts = (value.co_names, value.co_varnames, *value.co_consts)
+        return [value.co_code.hex(), *map(describe, code_parts)]
     if isinstance(value, functools.partial):
-        return again([value.func, value.args, value.keywords])
+        return describe([value.func, value.args, value.keywords])
     if isinstance(value, types.MethodType):
-        return again([value.__func__, value.__self__])
+        return describe([value.__func__, value.__self__])
     if isinstance(value, types.FunctionType):
-        return _function(value, package, above)
+        return _describe_function(value, package, ancestors)
     if hasattr(value, "python_function"):  # A tf.function.
-        return again(value.python_function)
+        return describe(value.python_function)
     if callable(value) and getattr(value, "__qualname__", ""):
         return f"{value.__module__}.{value.__qualname__}"
     raise errors.InputError(
@@ -102,7 +102,7 @@ def _told(value: Any, package: str, above: tuple[int, ...]) -> Any:
 
 def _class(value: type, package: str) -> str:
     """Returns a class's tree if it is the package's own, else its name."""
-    if _package(value) == package:
+    if _get_package(value) == package:
         try:
             text = textwrap.dedent(inspect.getsource(value))
             return syntax.read(ast.parse(text).body[0]).text
@@ -124,37 +124,37 @@ def _code(value: types.FunctionType, package: str) -> str | types.CodeType:
     return syntax.read(tree).text
 
 
-def _function(
-    value: types.FunctionType, package: str, above: tuple[int, ...]
-) -> Any:
-    if id(value) in above:
+def _describe_function(value: types.FunctionType, package: str, ancestors: tuple[int, ...]) -> Any:
+    if id(value) in ancestors:
         return value.__qualname__
-    if above and _package(value) != package:
+    if ancestors and _get_package(value) != package:
         return f"{value.__module__}.{value.__qualname__}"
-    again = functools.partial(_told, package=package, above=(*above, id(value)))
-    held = [_content(cell) for cell in value.__closure__ or ()]
-    read = {
+    describe = functools.partial(
+        _describe_value, package=package, ancestors=(*ancestors, id(value))
+    )
+    closure_values = [_get_cell_contents(cell) for cell in value.__closure__ or ()]
+    global_values = {
         key: value.__globals__[key]
-        for key in _names(value.__code__)
+        for key in _collect_names(value.__code__)
         if key in value.__globals__
     }
     return [
-        again(_code(value, package)),
-        again(value.__defaults__),
-        again(value.__kwdefaults__),
-        *map(again, held),
-        again(read),
+        describe(_code(value, package)),
+        describe(value.__defaults__),
+        describe(value.__kwdefaults__),
+        *map(describe, closure_values),
+        describe(global_values),
     ]
 
 
-def _content(cell) -> Any:
+def _get_cell_contents(cell) -> Any:
     try:
         return cell.cell_contents
     except ValueError:  # Not filled yet.
         return None
 
 
-def _names(code: types.CodeType) -> set[str]:
+def _collect_names(code: types.CodeType) -> set[str]:
     """Returns the names that code reads, and the functions within it."""
-    inner = [c for c in code.co_consts if isinstance(c, types.CodeType)]
-    return set(code.co_names).union(*map(_names, inner))
+    inner_codes = [c for c in code.co_consts if isinstance(c, types.CodeType)]
+    return set(code.co_names).union(*map(_collect_names, inner_codes))

@@ -7,7 +7,7 @@ import tensorflow as tf
 from qup import compilation
 
 
-def repeated(step: Callable, xla: str) -> Callable:
+def compile_repeated_step(step: Callable, xla: str) -> Callable:
     """Compiles `step` and returns the function that repeats it.
 
     XLA compiles the loop as a whole. Without XLA the step is compiled and
@@ -21,28 +21,26 @@ def repeated(step: Callable, xla: str) -> Callable:
     Returns:
       run(images, num_steps, *rest) -> images.
     """
-    compiled = tf.function(step, autograph=False, reduce_retracing=True)
+    compiled_step = tf.function(step, autograph=False, reduce_retracing=True)
 
-    def in_graph(images, num_steps, *rest):
-        _, end = tf.while_loop(
+    def run_in_graph(images, num_steps, *rest):
+        _, result = tf.while_loop(
             lambda i, _: i < num_steps,
-            lambda i, current: (i + 1, compiled(current, *rest)),
+            lambda i, current: (i + 1, compiled_step(current, *rest)),
             (tf.constant(0), images),
             shape_invariants=(tf.TensorShape([]), images.shape),
             parallel_iterations=1,
         )
-        return end
+        return result
 
     if compilation.use_xla(xla):
-        return tf.function(
-            in_graph, autograph=False, jit_compile=True, reduce_retracing=True
-        )
+        return tf.function(run_in_graph, autograph=False, jit_compile=True, reduce_retracing=True)
 
     def run(images, num_steps, *rest):
         if not tf.executing_eagerly():
-            return in_graph(images, num_steps, *rest)
+            return run_in_graph(images, num_steps, *rest)
         for _ in range(int(num_steps)):
-            images = compiled(images, *rest)
+            images = compiled_step(images, *rest)
         return images
 
     return run

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NamedTuple, NewType, TypeAlias
 import tensorflow as tf
 
 from qup import draws, errors, norms
-from qup.attacks.base.victim import Victim
+from qup.attacks.base.victim import QueryCounter
 from qup.types import Bounds
 
 # What an attack remembers of each example: tensors [batch, ...] by name.
@@ -31,18 +31,18 @@ class Examples(NamedTuple):
         attack is targeted.
       ids: int64 [batch], the images' own numbers.
       epsilon: float32 [batch], the budgets; NaN for an attack without one.
-      part: int32 [], how many equal parts of the attack went before.
+      repeat: int32 [], how many equal parts of the attack went before.
     """
 
     images: tf.Tensor
     labels: tf.Tensor
     ids: tf.Tensor
     epsilon: tf.Tensor
-    part: tf.Tensor
+    repeat: tf.Tensor
 
     def budget(self) -> tf.Tensor:
         """Returns the budgets as float32 [batch, 1, ...]."""
-        return norms.rows(self.epsilon, self.images)
+        return norms.expand_like(self.epsilon, self.images)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,12 +69,12 @@ class Method:
     traits: ClassVar[Mapping[str, Any]] = {}
     # Whether a step is so little more than a gradient that the call that
     # takes it counts: then several are taken in one where few rows leave.
-    brief: ClassVar[bool] = False
+    cheap_step: ClassVar[bool] = False
 
     def check(self) -> None:
         """Raises an InputError for an option out of its range."""
 
-    def parts(self) -> tuple["Method", ...]:
+    def stages(self) -> tuple["Method", ...]:
         """Returns the attacks that one after the other make this one.
 
         Each runs where those before it failed (an attack of minimum norm:
@@ -83,18 +83,18 @@ class Method:
         """
         return (self,)
 
-    def length(self) -> int | None:
+    def count_fixed_steps(self) -> int | None:
         """Returns the number of steps where all rows take the same.
 
         None where a row may be done before the others.
         """
         return None
 
-    def init(self, victim: Victim, examples: Examples) -> State:
+    def init(self, classifier: QueryCounter, examples: Examples) -> State:
         """Returns the state before the first step."""
         raise NotImplementedError
 
-    def step(self, victim: Victim, examples: Examples, state: State) -> State:
+    def step(self, classifier: QueryCounter, examples: Examples, state: State) -> State:
         """Returns the state after one more step of every row."""
         raise NotImplementedError
 
@@ -106,9 +106,7 @@ class Method:
         """Returns the attacked images: float32 [batch, ...]."""
         return state["images"]
 
-    def conjugate(
-        self, victim: Victim, examples: Examples, state: State
-    ) -> tf.Tensor:
+    def conjugate(self, classifier: QueryCounter, examples: Examples, state: State) -> tf.Tensor:
         """Returns the field by which the step from `state` moves.
 
         The paper's "possible effective conjugate" (Table 4): float32
@@ -127,10 +125,10 @@ class Method:
     @property
     def width(self) -> float:
         """Width of the box, the unit of options that are shares of it."""
-        return width(self.bounds)
+        return get_box_width(self.bounds)
 
     @property
-    def aimed(self) -> bool:
+    def is_targeted(self) -> bool:
         """Whether success is the class of the label, not any other."""
         return bool(getattr(self, "targeted", False))
 
@@ -140,25 +138,25 @@ class Method:
         return getattr(self, "epsilon", None)
 
     @property
-    def measured(self) -> str:
+    def distance_norm(self) -> str:
         """The norm by which the attack counts: "linf", "l2", "l1", "l0"."""
         return getattr(self, "norm", self.traits["norms"][0])
 
     @property
-    def classes(self) -> int:
+    def min_classes(self) -> int:
         """The fewest classes that the attack can do with."""
-        least = self.traits.get("classes", 2)
+        min_classes = self.traits.get("classes", 2)
         # The ratio is one by the third logit.
-        return max(least, 3) if getattr(self, "loss", "") == "dlr" else least
+        return max(min_classes, 3) if getattr(self, "loss", "") == "dlr" else min_classes
 
-    def keys(self, examples: Examples, *words) -> tf.Tensor:
+    def keys(self, examples: Examples, *counters) -> tf.Tensor:
         """Returns the rows' keys for `draws`: uint64 [batch].
 
         Args:
           examples: Gives ids and part.
-          *words: Integers, scalar or [batch], such as the step.
+          *counters: Integers, scalar or [batch], such as the step.
         """
-        return draws.keys(self.seed, examples.ids, examples.part, *words)
+        return draws.make_keys(self.seed, examples.ids, examples.repeat, *counters)
 
 
 def clip(images: tf.Tensor, bounds: Bounds) -> tf.Tensor:
@@ -166,6 +164,6 @@ def clip(images: tf.Tensor, bounds: Bounds) -> tf.Tensor:
     return images if bounds is None else tf.clip_by_value(images, *bounds)
 
 
-def width(bounds: Bounds) -> float:
+def get_box_width(bounds: Bounds) -> float:
     """Returns the width of the box, 1 where there is none."""
     return 1.0 if bounds is None else bounds[1] - bounds[0]

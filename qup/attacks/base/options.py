@@ -12,28 +12,26 @@ from qup.attacks.base import checks, integers
 from qup.attacks.base.method import Count, Method
 
 
-def checked(method: Method) -> Method:
+def validate_method(method: Method) -> Method:
     """Returns the method with its bounds as a tuple, its options checked.
 
     Raises:
       InputError: An option out of its range.
     """
-    method = dataclasses.replace(
-        method, bounds=checks.checked_bounds(method.bounds)
-    )
+    method = dataclasses.replace(method, bounds=checks.validate_bounds(method.bounds))
     compilation.use_xla(method.xla)
     norm = getattr(method, "norm", None)
     if norm is not None:
-        norms.check(norm, method.traits["norms"])
+        norms.check_norm(norm, method.traits["norms"])
     if hasattr(method, "epsilon") and method.epsilon is not None:
         checks.check_number("epsilon", method.epsilon, least=0)
     for field in dataclasses.fields(method):
-        _check_kind(field, getattr(method, field.name))
+        _check_field_type(field, getattr(method, field.name))
     method.check()
     return method
 
 
-def _check_kind(field: dataclasses.Field, value: Any) -> None:
+def _check_field_type(field: dataclasses.Field, value: Any) -> None:
     """Raises an InputError unless a value is what its field is for."""
     if value is None and field.type in (int | None, Count | None):
         return
@@ -43,17 +41,15 @@ def _check_kind(field: dataclasses.Field, value: Any) -> None:
         least = None if field.name == "seed" else 1
         integers.check_integer(field.name, value, least=least)
     elif field.type is bool and not isinstance(value, bool | np.bool_):
-        raise errors.InputError(
-            f"{field.name} must be True or False; got {value!r}."
-        )
+        raise errors.InputError(f"{field.name} must be True or False; got {value!r}.")
 
 
-def divided(method: Method) -> tuple[Method, dict[str, Any]]:
+def split_scalars(method: Method) -> tuple[Method, dict[str, Any]]:
     """Separates what is compiled in from what is passed at every call.
 
     Returns:
       (static, scalars): the method with None for each scalar, and the
-      scalars' values. `joined` puts them together again.
+      scalars' values. `merge_scalars` puts them together again.
     """
     scalars = {
         field.name: (tf.int32 if field.type is Count else tf.float32)
@@ -62,16 +58,13 @@ def divided(method: Method) -> tuple[Method, dict[str, Any]]:
         and field.name != "epsilon"
         and getattr(method, field.name) is not None
     }
-    values = {
-        name: tf.cast(getattr(method, name), dtype)
-        for name, dtype in scalars.items()
-    }
-    blank = {name: None for name in scalars}
+    values = {name: tf.cast(getattr(method, name), dtype) for name, dtype in scalars.items()}
+    blanks = {name: None for name in scalars}
     if hasattr(method, "epsilon"):
-        blank["epsilon"] = None
-    return dataclasses.replace(method, **blank), values
+        blanks["epsilon"] = None
+    return dataclasses.replace(method, **blanks), values
 
 
-def joined(static: Method, scalars: Mapping[str, tf.Tensor]) -> Method:
+def merge_scalars(static: Method, scalars: Mapping[str, tf.Tensor]) -> Method:
     """Returns the method with its scalars as the tensors given."""
     return dataclasses.replace(static, **scalars)

@@ -8,44 +8,44 @@ import tensorflow as tf
 
 from qup.attacks.base import checks, engine, verdict
 from qup.attacks.base import program as programs
-from qup.attacks.base.engine import Ends, Given
+from qup.attacks.base.engine import AttackOutputs, ExampleBatch
 from qup.attacks.base.method import Method
 from qup.attacks.base.result import AttackResult
 from qup.types import LogitsFn
 
 
-class Classifiers(NamedTuple):
+class ClassifierPair(NamedTuple):
     """Who is attacked, and who decides.
 
     Attributes:
-      attacked: The classifier that the attack sees, perhaps a faster copy.
-      deciding: The classifier by which success counts.
+      surrogate: The classifier that the attack sees, perhaps a faster copy.
+      reference: The classifier by which success counts.
     """
 
-    attacked: LogitsFn
-    deciding: LogitsFn
+    surrogate: LogitsFn
+    reference: LogitsFn
 
 
-def numbered(method: Method) -> list[tuple[Method, int]]:
+def enumerate_repeats(method: Method) -> list[tuple[Method, int]]:
     """Returns the parts, each with the number of equal ones before it."""
-    parts = method.parts()
-    return [(part, parts[:i].count(part)) for i, part in enumerate(parts)]
+    stages = method.stages()
+    return [(stage, stages[:i].count(stage)) for i, stage in enumerate(stages)]
 
 
-def stages(method: Method) -> tuple[str, ...]:
+def get_stage_names(method: Method) -> tuple[str, ...]:
     """Returns the names of the parts; of a single one, the method's own."""
-    names = tuple(part.name for part in method.parts())
+    names = tuple(stage.name for stage in method.stages())
     return names if len(names) > 1 else (method.name,)
 
 
-def attack(
+def run_stages(
     method: Method,
-    classifiers: Classifiers,
-    given: Given,
+    classifiers: ClassifierPair,
+    examples: ExampleBatch,
     *,
     batch_size: int,
-    tick: Callable[[int], None] = lambda count: None,
-    solved: np.ndarray | None = None,
+    on_progress: Callable[[int], None] = lambda count: None,
+    already_adversarial: np.ndarray | None = None,
 ) -> AttackResult:
     """Attacks examples with every part of a method.
 
@@ -56,127 +56,142 @@ def attack(
     Args:
       method: The attack, checked.
       classifiers: Who is attacked, and who decides.
-      given: The examples.
+      examples: The examples.
       batch_size: Rows a batch.
-      tick: Called with the number of examples that a part has finished.
-      solved: bool [n], examples to leave alone; None for none.
+      on_progress: Called with the number of examples that a part has finished.
+      already_adversarial: bool [n], examples to leave alone; None for none.
 
     Returns:
       The result; of a solved example, that of no attack.
     """
-    count = len(given.labels)
-    best = _Best(method, given)
-    left = np.arange(count) if solved is None else np.flatnonzero(~solved)
-    for number, (part, repeat) in enumerate(numbered(method)):
-        if not left.size:
+    count = len(examples.labels)
+    best = _BestResults(method, examples)
+    remaining = (
+        np.arange(count) if already_adversarial is None else np.flatnonzero(~already_adversarial)
+    )
+    for stage_number, (stage, repeat) in enumerate(enumerate_repeats(method)):
+        if not remaining.size:
             break
-        rows = given.rows(left)
-        solver = _Solver(method, part, repeat, batch_size, tick)
-        ends = solver.ends(classifiers.attacked, rows)
-        judged = solver.judged(classifiers.deciding, rows, ends)
-        best.offer(number, left, ends, judged)
-        if classifiers.attacked is not classifiers.deciding:
+        rows = examples.take(remaining)
+        runner = _StageRunner(method, stage, repeat, batch_size, on_progress)
+        outputs = runner.run(classifiers.surrogate, rows)
+        evaluation = runner.evaluate(classifiers.reference, rows, outputs)
+        best.update(stage_number, remaining, outputs, evaluation)
+        if classifiers.surrogate is not classifiers.reference:
             # Where only the faster copy was fooled, the attack goes on.
-            claimed = solver.judged(classifiers.attacked, rows, ends)
-            disputed = claimed.adversarial & ~judged.adversarial
-            rows, again = rows.rows(disputed), left[disputed]
-            ends = solver.ends(classifiers.deciding, rows)
-            judged = solver.judged(classifiers.deciding, rows, ends)
-            best.offer(number, again, ends, judged)
+            surrogate_evaluation = runner.evaluate(classifiers.surrogate, rows, outputs)
+            disputed = surrogate_evaluation.adversarial & ~evaluation.adversarial
+            rows, disputed_indices = rows.take(disputed), remaining[disputed]
+            outputs = runner.run(classifiers.reference, rows)
+            evaluation = runner.evaluate(classifiers.reference, rows, outputs)
+            best.update(stage_number, disputed_indices, outputs, evaluation)
         if method.traits["kind"] == "budget":
-            left = left[~best.success[left]]
-    return best.result()
+            remaining = remaining[~best.success[remaining]]
+    return best.build_result()
 
 
-class _Solver(NamedTuple):
+class _StageRunner(NamedTuple):
     """One part of a method, at work on one classifier or another."""
 
     method: Method
-    part: Method
+    stage: Method
     repeat: int
     batch_size: int
-    tick: Callable[[int], None]
+    on_progress: Callable[[int], None]
 
-    def ends(self, logits_fn: LogitsFn, rows: Given) -> Ends:
+    def run(self, logits_fn: LogitsFn, rows: ExampleBatch) -> AttackOutputs:
         """Attacks the rows; one without any budget stays where it is."""
         count = len(rows.labels)
-        ends = Ends(rows.images.copy(), np.zeros(count), np.zeros(count))
-        moving = np.flatnonzero(rows.epsilon != 0)
-        if not moving.size:
-            self.tick(count)
-            return ends
-        first = tf.constant(rows.images[: self.batch_size])
-        answers = checks.answers(logits_fn, first)
-        checks.check_labels(rows.labels, answers.num_classes)
+        outputs = AttackOutputs(rows.images.copy(), np.zeros(count), np.zeros(count))
+        attackable = np.flatnonzero(rows.epsilon != 0)
+        if not attackable.size:
+            self.on_progress(count)
+            return outputs
+        first_batch = tf.constant(rows.images[: self.batch_size])
+        classifier_info = checks.inspect_classifier(logits_fn, first_batch)
+        checks.check_label_range(rows.labels, classifier_info.num_classes)
         # A part may need fewer classes than the whole.
-        programs.check_classes(self.method, answers)
-        program, scalars = programs.compiled(logits_fn, self.part, answers)
-        found = engine.solve(
-            program, scalars, self.part, self.repeat, rows.rows(moving),
-            self.batch_size, self.tick,
-        )  # fmt: skip
-        for column, values in zip(ends, found, strict=True):
-            column[moving] = values
-        return ends
+        programs.check_enough_classes(self.method, classifier_info)
+        program, scalars = programs.compile_attack(logits_fn, self.stage, classifier_info)
+        attack_outputs = engine.run_program(
+            program,
+            scalars,
+            self.stage,
+            self.repeat,
+            rows.take(attackable),
+            self.batch_size,
+            self.on_progress,
+        )
+        for column, values in zip(outputs, attack_outputs, strict=True):
+            column[attackable] = values
+        return outputs
 
-    def judged(self, logits_fn: LogitsFn, rows: Given, ends: Ends):
+    def evaluate(self, logits_fn: LogitsFn, rows: ExampleBatch, outputs: AttackOutputs):
         """Returns what a classifier says of the ends."""
-        return verdict.judge(
-            logits_fn, rows.images, ends.images, rows.labels,
-            targeted=self.method.aimed, batch_size=self.batch_size,
-        )  # fmt: skip
+        return verdict.evaluate_images(
+            logits_fn,
+            rows.images,
+            outputs.images,
+            rows.labels,
+            targeted=self.method.is_targeted,
+            batch_size=self.batch_size,
+        )
 
 
-class _Best:
+class _BestResults:
     """The best that the parts have found so far.
 
     Attributes:
       success: bool [n].
     """
 
-    def __init__(self, method: Method, given: Given):
-        count = len(given.labels)
-        self._method, self._given = method, given
-        self._images = given.images.copy()
-        self._far = {norm: np.zeros(count) for norm in verdict.DISTANCES}
+    def __init__(self, method: Method, examples: ExampleBatch):
+        count = len(examples.labels)
+        self._method, self._examples = method, examples
+        self._images = examples.images.copy()
+        self._distances = {norm: np.zeros(count) for norm in verdict.DISTANCE_NORMS}
         self._stage = np.full(count, -1, np.int32)
-        self._forward = np.zeros(count)
-        self._gradient = np.zeros(count)
+        self._forward_calls = np.zeros(count)
+        self._gradient_calls = np.zeros(count)
         self.success = np.zeros(count, bool)
 
-    def offer(
-        self, number: int, left: np.ndarray, ends: Ends, judged: verdict.Verdict
+    def update(
+        self,
+        stage_number: int,
+        indices: np.ndarray,
+        outputs: AttackOutputs,
+        evaluation: verdict.AttackEvaluation,
     ) -> None:
         """Keeps what a part found where it is better.
 
         Args:
-          number: Of the part.
-          left: Which examples the part saw.
-          ends: Where it ended.
-          judged: What the classifier says of it.
+          stage_number: Of the part.
+          indices: Which examples the part saw.
+          outputs: Where it ended.
+          evaluation: What the classifier says of it.
         """
-        self._forward[left] += ends.forward_calls
-        self._gradient[left] += ends.gradient_calls
-        norm = self._method.measured
-        good = judged.within(norm, self._given.epsilon[left])
-        nearer = judged.distances[norm] < self._far[norm][left]
-        better = good & (~self.success[left] | nearer)
-        rows = left[better]
-        self._images[rows] = ends.images[better]
-        self._stage[rows] = number
-        self.success[rows] = True
-        for key, values in self._far.items():
-            values[rows] = judged.distances[key][better]
+        self._forward_calls[indices] += outputs.forward_calls
+        self._gradient_calls[indices] += outputs.gradient_calls
+        norm = self._method.distance_norm
+        inside = evaluation.succeeds_within(norm, self._examples.epsilon[indices])
+        closer = evaluation.distances[norm] < self._distances[norm][indices]
+        better = inside & (~self.success[indices] | closer)
+        updated = indices[better]
+        self._images[updated] = outputs.images[better]
+        self._stage[updated] = stage_number
+        self.success[updated] = True
+        for key, values in self._distances.items():
+            values[updated] = evaluation.distances[key][better]
 
-    def result(self) -> AttackResult:
+    def build_result(self) -> AttackResult:
         """Returns everything found."""
         return AttackResult(
             images=self._images,
             success=self.success,
-            distances=self._far,
-            forward_calls=self._forward,
-            gradient_calls=self._gradient,
+            distances=self._distances,
+            forward_calls=self._forward_calls,
+            gradient_calls=self._gradient_calls,
             stage=self._stage,
-            stages=stages(self._method),
-            epsilon=self._given.epsilon,
+            stages=get_stage_names(self._method),
+            epsilon=self._examples.epsilon,
         )

@@ -12,10 +12,10 @@ from qup import compilation, errors
 from qup.types import LogitsFn
 
 NAMES = ("float32", "bfloat16")
-_LINEAR = (keras.layers.Conv2D, keras.layers.Dense)
+_LINEAR_LAYERS = (keras.layers.Conv2D, keras.layers.Dense)
 
 
-def copied(logits_fn: LogitsFn, precision: str) -> LogitsFn:
+def get_precision_copy(logits_fn: LogitsFn, precision: str) -> LogitsFn:
     """Returns the classifier itself, or its copy of another precision.
 
     A model has one copy, which takes over its weights at every call.
@@ -28,7 +28,7 @@ def copied(logits_fn: LogitsFn, precision: str) -> LogitsFn:
       InputError: An unknown precision, or no model of Keras layers.
     """
     if precision not in NAMES:
-        raise errors.unknown("precision", precision, NAMES)
+        raise errors.make_unknown_error("precision", precision, NAMES)
     if precision == "float32":
         return logits_fn
     if not isinstance(logits_fn, keras.Model):
@@ -37,14 +37,14 @@ def copied(logits_fn: LogitsFn, precision: str) -> LogitsFn:
             f"be copied; got {type(logits_fn).__name__}. Use "
             "precision='float32'."
         )
-    copy = compilation.program(
-        logits_fn, ("copy", precision), lambda _: _Copy(logits_fn)
+    copy = compilation.get_program(
+        logits_fn, ("copy", precision), lambda _: _Bfloat16Copy(logits_fn)
     )
-    copy.refresh(logits_fn)
+    copy.update_weights(logits_fn)
     return copy
 
 
-class _Nothing(keras.layers.Layer):
+class _IdentityLayer(keras.layers.Layer):
     """Stands where a normalisation was, and takes its arguments."""
 
     def call(self, inputs, mask=None):
@@ -52,13 +52,13 @@ class _Nothing(keras.layers.Layer):
         return inputs
 
 
-class _Copy:
+class _Bfloat16Copy:
     """A model of the same layers that computes in bfloat16."""
 
     def __init__(self, model: keras.Model):
         self._layers: list[tuple[keras.Layer, str, str | None]] = []
         try:
-            self._model = self._cloned(model, "")
+            self._model = self._clone_model(model, "")
         except (ValueError, TypeError, NotImplementedError) as error:
             raise errors.InputError(
                 f"The model {model.name!r} cannot be copied layer by layer: "
@@ -69,49 +69,49 @@ class _Copy:
         """Returns float32 logits."""
         return tf.cast(self._model(images, training=False), tf.float32)
 
-    def _cloned(self, model: keras.Model, prefix: str) -> keras.Model:
-        norms = _foldable(model)
+    def _clone_model(self, model: keras.Model, prefix: str) -> keras.Model:
+        batch_norms = _find_foldable_norms(model)
 
         def clone(layer: keras.Layer) -> keras.Layer:
             path = f"{prefix}{layer.name}"
             if isinstance(layer, keras.Model):
-                return self._cloned(layer, f"{path}/")
-            if layer.name in norms.values():
-                return _Nothing(name=layer.name)
+                return self._clone_model(layer, f"{path}/")
+            if layer.name in batch_norms.values():
+                return _IdentityLayer(name=layer.name)
             if not isinstance(layer, keras.Layer):
                 # One of keras.ops, which computes in what it is given.
                 return type(layer).from_config(layer.get_config())
             config = layer.get_config() | {"dtype": "mixed_bfloat16"}
-            norm = norms.get(layer.name)
-            if norm:
+            batch_norm = batch_norms.get(layer.name)
+            if batch_norm:
                 config["use_bias"] = True
-            own = type(layer).from_config(config)
-            norm = norm and f"{prefix}{norm}"
-            self._layers.append((own, path, norm))
-            return own
+            copied_layer = type(layer).from_config(config)
+            batch_norm = batch_norm and f"{prefix}{batch_norm}"
+            self._layers.append((copied_layer, path, batch_norm))
+            return copied_layer
 
         return keras.models.clone_model(model, clone_function=clone)
 
-    def refresh(self, model: keras.Model) -> None:
+    def update_weights(self, model: keras.Model) -> None:
         """Takes over the weights that `model` has now."""
-        sources = dict(_named(model, ""))
-        for own, path, norm in self._layers:
-            weights = [w.numpy() for w in sources[path].weights]
-            if norm:
-                weights = _folded(weights, sources[norm])
-            own.set_weights(weights)
+        source_layers = dict(_iterate_layers(model, ""))
+        for copied_layer, path, batch_norm in self._layers:
+            weights = [w.numpy() for w in source_layers[path].weights]
+            if batch_norm:
+                weights = _fold_batch_norm(weights, source_layers[batch_norm])
+            copied_layer.set_weights(weights)
 
 
-def _named(model: keras.Model, prefix: str):
+def _iterate_layers(model: keras.Model, prefix: str):
     for layer in model.layers:
         yield f"{prefix}{layer.name}", layer
         if isinstance(layer, keras.Model):
-            yield from _named(layer, f"{prefix}{layer.name}/")
+            yield from _iterate_layers(layer, f"{prefix}{layer.name}/")
 
 
-def _foldable(model: keras.Model) -> dict[str, str]:
+def _find_foldable_norms(model: keras.Model) -> dict[str, str]:
     """Returns the batch norm of each linear layer that feeds it alone."""
-    found = {}
+    foldable = {}
     for layer in model.layers:
         if not isinstance(layer, keras.layers.BatchNormalization):
             continue
@@ -119,24 +119,24 @@ def _foldable(model: keras.Model) -> dict[str, str]:
         source = node.input_tensors[0]._keras_history.operation
         if (
             not more
-            and isinstance(source, _LINEAR)
+            and isinstance(source, _LINEAR_LAYERS)
             and source.activation is keras.activations.linear
             and len(source._outbound_nodes) == 1
         ):
-            found[source.name] = layer.name
-    return found
+            foldable[source.name] = layer.name
+    return foldable
 
 
-def _folded(weights, norm: keras.layers.BatchNormalization):
+def _fold_batch_norm(weights, batch_norm: keras.layers.BatchNormalization):
     """Returns kernel and bias of a linear layer and its batch norm in one.
 
     gamma (W x + b - mean) / sqrt(var + eps) + beta = W' x + b'
     """
     kernel, *bias = weights
-    variance = norm.moving_variance.numpy()
-    scale = 1 / np.sqrt(variance + norm.epsilon)
-    if norm.gamma is not None:
-        scale = scale * norm.gamma.numpy()
-    shift = (bias[0] if bias else 0.0) - norm.moving_mean.numpy()
-    beta = 0.0 if norm.beta is None else norm.beta.numpy()
+    variance = batch_norm.moving_variance.numpy()
+    scale = 1 / np.sqrt(variance + batch_norm.epsilon)
+    if batch_norm.gamma is not None:
+        scale = scale * batch_norm.gamma.numpy()
+    shift = (bias[0] if bias else 0.0) - batch_norm.moving_mean.numpy()
+    beta = 0.0 if batch_norm.beta is None else batch_norm.beta.numpy()
     return [kernel * scale, scale * shift + beta]

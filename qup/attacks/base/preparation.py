@@ -1,4 +1,4 @@
-"""From what a user names to an `Attacker`, everything checked."""
+"""From what a user names to an `AttackRunner`, everything checked."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,19 +8,19 @@ import numpy as np
 from qup import attacks, errors, norms
 from qup.attacks import targets as choices
 from qup.attacks.base import called
-from qup.attacks.base.attacker import Attacker
-from qup.attacks.base.parts import Classifiers
-from qup.attacks.base.verdict import DISTANCES
+from qup.attacks.base.attacker import AttackRunner
+from qup.attacks.base.parts import ClassifierPair
+from qup.attacks.base.verdict import DISTANCE_NORMS
 
 
-def prepared(
+def build_attack_runner(
     attack: str | Callable,
-    classifiers: Classifiers,
+    classifiers: ClassifierPair,
     epsilon,
     targets,
     batch_size: int,
     options: dict[str, Any],
-) -> Attacker:
+) -> AttackRunner:
     """Prepares an attack for one budget.
 
     Args:
@@ -41,28 +41,26 @@ def prepared(
             "the targets by targets=..., integers [n], 'least_likely', "
             "'random', 'second_likely' or 'all'."
         )
-    method, function, name = _found(attack)
+    method, function, name = _resolve_attack(attack)
     if isinstance(targets, str) and targets != "all":
-        choices.check(targets)
-    given = dict(options)
-    if epsilon is not None and (function or _has(method, "epsilon")):
-        given["epsilon"] = float(np.max(epsilon, initial=0))
+        choices.check_target_choice(targets)
+    arguments = dict(options)
+    if epsilon is not None and (function or _has_option(method, "epsilon")):
+        arguments["epsilon"] = float(np.max(epsilon, initial=0))
     if targets is not None:
-        if not (function and called.takes(function, "targeted")) and not _has(
+        if not (function and called.accepts_option(function, "targeted")) and not _has_option(
             method, "targeted"
         ):
-            raise errors.InputError(
-                f"{name} takes no targets: it has no targeted form."
-            )
-        given["targeted"] = True
+            raise errors.InputError(f"{name} takes no targets: it has no targeted form.")
+        arguments["targeted"] = True
     if function is not None:
-        given = called.options(function, given, name)
-        norms.check(given.get("norm", "linf"), DISTANCES)
-    return Attacker(
+        arguments = called.filter_options(function, arguments, name)
+        norms.check_norm(arguments.get("norm", "linf"), DISTANCE_NORMS)
+    return AttackRunner(
         name=name,
-        method=method and attacks.method(name, **given),
+        method=method and attacks.build_method(name, **arguments),
         function=function,
-        options={} if method else given,
+        options={} if method else arguments,
         bounds=options["bounds"],
         classifiers=classifiers,
         batch_size=batch_size,
@@ -72,7 +70,7 @@ def prepared(
     )
 
 
-def _found(attack: str | Callable) -> tuple[type | None, Callable | None, str]:
+def _resolve_attack(attack: str | Callable) -> tuple[type | None, Callable | None, str]:
     """Returns the attack as a method or as a function, and its name."""
     if callable(attack):
         return None, attack, getattr(attack, "__name__", "function")
@@ -80,5 +78,5 @@ def _found(attack: str | Callable) -> tuple[type | None, Callable | None, str]:
     return method, None if method else attacks.get(attack), attack
 
 
-def _has(method: type | None, option: str) -> bool:
+def _has_option(method: type | None, option: str) -> bool:
     return method is not None and option in method.__dataclass_fields__

@@ -14,12 +14,12 @@ from qup.types import LogitsFn
 
 # Steps that one call takes where there are many: a call costs as much as the
 # arithmetic of an attack on a small classifier.
-STRIDE = 5
+UNROLLED_STEPS = 5
 # The least number of steps of which so many are taken together.
-_MANY = 20
+_MIN_STEPS_TO_UNROLL = 20
 
 
-class Calls(NamedTuple):
+class CallCounts(NamedTuple):
     """How often the classifier is asked for one example."""
 
     forward: float
@@ -32,9 +32,9 @@ class Program:
     Attributes:
       init: (examples, scalars) -> (state, done), before the first step.
       step: (examples, state, scalars) -> state, of every row.
-      settle: (examples, state, done, scalars) -> (state, done), one step of
+      masked_step: (examples, state, done, scalars) -> (state, done), one step of
         the rows that are not done; the others stay as they are.
-      settle_many: The same, `STRIDE` steps; and of how many of them each row
+      masked_steps: The same, `UNROLLED_STEPS` steps; and of how many of them each row
         was not done yet, int32 [batch].
       images: (examples, state, scalars) -> float32 [batch, ...].
       conjugate: (examples, state, scalars) -> float32 [batch, ...].
@@ -48,18 +48,18 @@ class Program:
           logits_fn: Image to logits.
           static: The method without its scalars, see `options.divided`.
         """
-        self.calls: dict[str, Calls] = {}
+        self.calls: dict[str, CallCounts] = {}
         self._logits_fn = logits_fn
         self._static = static
-        self.init = self._compiled(self._init)
-        self.step = self._compiled(self._step)
-        self._stride = self._compiled(self._strided)
-        self.settle = self._compiled(self._settle)
-        self.settle_many = self._compiled(self._settle_many)
-        self.images = self._compiled(self._images)
-        self.conjugate = self._compiled(self._conjugate)
+        self.init = self._compile(self._init)
+        self.step = self._compile(self._step)
+        self._unrolled_steps = self._compile(self._unroll_steps)
+        self.masked_step = self._compile(self._masked_step)
+        self.masked_steps = self._compile(self._masked_steps)
+        self.images = self._compile(self._images)
+        self.conjugate = self._compile(self._conjugate)
 
-    def _compiled(self, stage: Callable) -> Callable:
+    def _compile(self, stage: Callable) -> Callable:
         return tf.function(
             stage,
             autograph=False,
@@ -69,90 +69,81 @@ class Program:
         )
 
     @contextlib.contextmanager
-    def _counting(
-        self, stage: str, examples: Examples
-    ) -> Iterator[victims.Victim]:
-        victim = victims.Victim(self._logits_fn, examples.images.shape[0])
-        yield victim
-        self.calls[stage] = Calls(victim.forward_calls, victim.gradient_calls)
+    def _count_calls(self, stage: str, examples: Examples) -> Iterator[victims.QueryCounter]:
+        classifier = victims.QueryCounter(self._logits_fn, examples.images.shape[0])
+        yield classifier
+        self.calls[stage] = CallCounts(classifier.forward_calls, classifier.gradient_calls)
 
     def _init(self, examples: Examples, scalars) -> tuple[State, tf.Tensor]:
-        method = options.joined(self._static, scalars)
-        with self._counting("init", examples) as victim:
-            state = method.init(victim, examples)
+        method = options.merge_scalars(self._static, scalars)
+        with self._count_calls("init", examples) as classifier:
+            state = method.init(classifier, examples)
         return state, method.done(examples, state)
 
     def _step(self, examples: Examples, state: State, scalars) -> State:
-        method = options.joined(self._static, scalars)
-        with self._counting("step", examples) as victim:
-            return method.step(victim, examples, state)
+        method = options.merge_scalars(self._static, scalars)
+        with self._count_calls("step", examples) as classifier:
+            return method.step(classifier, examples, state)
 
-    def _strided(self, examples: Examples, state: State, scalars) -> State:
-        for _ in range(STRIDE):
+    def _unroll_steps(self, examples: Examples, state: State, scalars) -> State:
+        for _ in range(UNROLLED_STEPS):
             state = self._step(examples, state, scalars)
         return state
 
-    def advanced(
-        self, examples: Examples, state: State, scalars, length: int
-    ) -> State:
-        """Returns the state after `length` steps of every row."""
-        strides = length // STRIDE if length >= _MANY else 0
-        for _ in range(strides):
-            state = self._stride(examples, state, scalars)
-        for _ in range(length - strides * STRIDE):
+    def run_steps(self, examples: Examples, state: State, scalars, num_steps: int) -> State:
+        """Returns the state after `num_steps` steps of every row."""
+        num_unrolled = num_steps // UNROLLED_STEPS if num_steps >= _MIN_STEPS_TO_UNROLL else 0
+        for _ in range(num_unrolled):
+            state = self._unrolled_steps(examples, state, scalars)
+        for _ in range(num_steps - num_unrolled * UNROLLED_STEPS):
             state = self.step(examples, state, scalars)
         return state
 
-    def _settle(
+    def _masked_step(
         self, examples: Examples, state: State, done: tf.Tensor, scalars
     ) -> tuple[State, tf.Tensor]:
-        method = options.joined(self._static, scalars)
-        new = merged(done, state, self._step(examples, state, scalars))
-        return new, done | method.done(examples, new)
+        method = options.merge_scalars(self._static, scalars)
+        new_state = select_rows(done, state, self._step(examples, state, scalars))
+        return new_state, done | method.done(examples, new_state)
 
-    def _settle_many(
+    def _masked_steps(
         self, examples: Examples, state: State, done: tf.Tensor, scalars
     ) -> tuple[State, tf.Tensor, tf.Tensor]:
-        taken = tf.zeros_like(examples.labels)
-        for _ in range(STRIDE):
-            taken += tf.cast(~done, tf.int32)
-            state, done = self._settle(examples, state, done, scalars)
-        return state, done, taken
+        steps_taken = tf.zeros_like(examples.labels)
+        for _ in range(UNROLLED_STEPS):
+            steps_taken += tf.cast(~done, tf.int32)
+            state, done = self._masked_step(examples, state, done, scalars)
+        return state, done, steps_taken
 
     def _images(self, examples: Examples, state: State, scalars) -> tf.Tensor:
-        return options.joined(self._static, scalars).images(examples, state)
+        return options.merge_scalars(self._static, scalars).images(examples, state)
 
-    def _conjugate(
-        self, examples: Examples, state: State, scalars
-    ) -> tf.Tensor:
-        method = options.joined(self._static, scalars)
-        with self._counting("conjugate", examples) as victim:
-            return method.conjugate(victim, examples, state)
+    def _conjugate(self, examples: Examples, state: State, scalars) -> tf.Tensor:
+        method = options.merge_scalars(self._static, scalars)
+        with self._count_calls("conjugate", examples) as classifier:
+            return method.conjugate(classifier, examples, state)
 
 
-def merged(mask: tf.Tensor, first: State, second: State) -> State:
+def select_rows(mask: tf.Tensor, first: State, second: State) -> State:
     """Takes the rows of `first` where `mask`, else those of `second`."""
     # This `where` takes whole rows: at 32x32x3 three to five times faster
     # than one that broadcasts the mask.
-    return {
-        name: tf.compat.v1.where(mask, value, second[name])
-        for name, value in first.items()
-    }
+    return {name: tf.compat.v1.where(mask, value, second[name]) for name, value in first.items()}
 
 
-def check_classes(method: Method, answers: checks.Answers) -> None:
+def check_enough_classes(method: Method, classifier_info: checks.ClassifierInfo) -> None:
     """Raises an InputError if the attack needs more classes than there are."""
-    least = method.classes
-    if answers.num_classes < least:
+    min_classes = method.min_classes
+    if classifier_info.num_classes < min_classes:
         raise errors.InputError(
-            f"{method.name} needs at least {least} classes; the classifier "
-            f"has {answers.num_classes}. Attack it with apgd_ce, deepfool, "
+            f"{method.name} needs at least {min_classes} classes; the classifier "
+            f"has {classifier_info.num_classes}. Attack it with apgd_ce, deepfool, "
             "carlini_wagner, or pgd on another loss than dlr."
         )
 
 
-def compiled(
-    logits_fn: LogitsFn, method: Method, answers: checks.Answers
+def compile_attack(
+    logits_fn: LogitsFn, method: Method, classifier_info: checks.ClassifierInfo
 ) -> tuple[Program, dict[str, Any]]:
     """Returns the program of a method for a classifier, and its scalars.
 
@@ -162,13 +153,11 @@ def compiled(
     Raises:
       InputError: The attack needs more classes than the classifier has.
     """
-    check_classes(method, answers)
-    static, scalars = options.divided(method)
-    program = compilation.program(
+    check_enough_classes(method, classifier_info)
+    static, scalars = options.split_scalars(method)
+    program = compilation.get_program(
         logits_fn,
         ("attack", static, tuple(scalars)),
-        lambda call: Program(
-            checks.logits_of(call, answers.probabilities), static
-        ),
+        lambda call: Program(checks.convert_to_logits(call, classifier_info.probabilities), static),
     )
     return program, scalars

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from qup.attacks.base.verdict import DISTANCES
+from qup.attacks.base.verdict import DISTANCE_NORMS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,7 +14,7 @@ class AttackResult:
 
     Attributes:
       images: float32 [n, ...]; the clean image where the attack failed. An
-        array, or a `Shards` view of files where an output folder was named.
+        array, or a `ShardedImages` view of files where an output folder was named.
       success: bool [n], misclassified (or classified as the target) inside
         the budget, by the classifier in float32.
       distances: float64 [n] by norm ("l0" counts elements): of `images`.
@@ -46,63 +46,62 @@ class AttackResult:
 
     def after_stages(self) -> dict[str, float]:
         """Returns the robust accuracy in percent after each kind of stage."""
-        last = {name: i for i, name in enumerate(self.stages)}
-        broken = np.where(self.success, self.stage, len(self.stages))
+        last_index = {name: i for i, name in enumerate(self.stages)}
+        success_stage = np.where(self.success, self.stage, len(self.stages))
         return {
-            name: 100.0 * float(np.mean(broken > i)) if len(self) else 0.0
-            for name, i in last.items()
+            name: 100.0 * float(np.mean(success_stage > i)) if len(self) else 0.0
+            for name, i in last_index.items()
         }
 
     def columns(self) -> dict[str, np.ndarray]:
         """Returns every value but the images by name, for a file."""
-        fields = ("success", "forward_calls", "gradient_calls", "stage",
-                  "epsilon")  # fmt: skip
+        fields = ("success", "forward_calls", "gradient_calls", "stage", "epsilon")
         return {name: getattr(self, name) for name in fields} | self.distances
 
 
-def joined(parts: Sequence[AttackResult], images: Sequence) -> AttackResult:
+def concatenate_results(results: Sequence[AttackResult], images: Sequence) -> AttackResult:
     """Returns the results of consecutive examples as one.
 
     Args:
-      parts: At least one.
+      results: At least one.
       images: The images of all.
     """
-    columns = [part.columns() for part in parts]
-    whole = {
-        key: np.concatenate([own[key] for own in columns]) for key in columns[0]
+    columns = [result.columns() for result in results]
+    concatenated = {
+        key: np.concatenate([shard_columns[key] for shard_columns in columns]) for key in columns[0]
     }
     return AttackResult(
         images=images,
-        distances={norm: whole.pop(norm) for norm in DISTANCES},
-        stages=parts[0].stages,
-        **whole,
+        distances={norm: concatenated.pop(norm) for norm in DISTANCE_NORMS},
+        stages=results[0].stages,
+        **concatenated,
     )
 
 
-def nearest(found: list[AttackResult], norm: str) -> AttackResult:
+def select_closest(results: list[AttackResult], norm: str) -> AttackResult:
     """Takes each example's nearest success; adds the calls of all."""
-    far = np.stack([np.where(r.success, r.distances[norm], np.inf)
-                    for r in found])  # fmt: skip
-    best, rows = far.argmin(0), np.arange(far.shape[1])
+    distances = np.stack(
+        [np.where(result.success, result.distances[norm], np.inf) for result in results]
+    )
+    closest, rows = distances.argmin(0), np.arange(distances.shape[1])
 
     def pick(columns):
-        return np.stack(columns)[best, rows]
+        return np.stack(columns)[closest, rows]
 
     return dataclasses.replace(
-        found[0],
-        images=pick([r.images for r in found]),
-        success=pick([r.success for r in found]),
+        results[0],
+        images=pick([result.images for result in results]),
+        success=pick([result.success for result in results]),
         distances={
-            key: pick([r.distances[key] for r in found])
-            for key in found[0].distances
+            key: pick([result.distances[key] for result in results]) for key in results[0].distances
         },
-        stage=pick([r.stage for r in found]),
-        forward_calls=sum(r.forward_calls for r in found),
-        gradient_calls=sum(r.gradient_calls for r in found),
+        stage=pick([result.stage for result in results]),
+        forward_calls=sum(result.forward_calls for result in results),
+        gradient_calls=sum(result.gradient_calls for result in results),
     )
 
 
-class Shards(Sequence):
+class ShardedImages(Sequence):
     """Images in several .npy files, read as one array without loading it."""
 
     def __init__(self, paths: Sequence):
@@ -111,14 +110,14 @@ class Shards(Sequence):
         Args:
           paths: .npy files of float32 [n_i, ...] in their order.
         """
-        self._parts = [np.load(path, mmap_mode="r") for path in paths]
-        self._ends = np.cumsum([len(part) for part in self._parts])
-        self.shape = (len(self), *self._parts[0].shape[1:])
-        self.dtype = self._parts[0].dtype
+        self._arrays = [np.load(path, mmap_mode="r") for path in paths]
+        self._stops = np.cumsum([len(array) for array in self._arrays])
+        self.shape = (len(self), *self._arrays[0].shape[1:])
+        self.dtype = self._arrays[0].dtype
 
     def __len__(self) -> int:
         """Number of images."""
-        return int(self._ends[-1])
+        return int(self._stops[-1])
 
     def __getitem__(self, index):
         """Returns one image, or an array of those of a slice or an index."""
@@ -128,17 +127,17 @@ class Shards(Sequence):
         if index.dtype == bool:
             index = np.flatnonzero(index)
         if index.ndim == 0:
-            return self._row(int(index))
-        rows = [self._row(int(i)) for i in index]
-        return np.stack(rows) if rows else np.empty((0, *self.shape[1:]))
+            return self._load_image(int(index))
+        images = [self._load_image(int(i)) for i in index]
+        return np.stack(images) if images else np.empty((0, *self.shape[1:]))
 
-    def _row(self, index: int) -> np.ndarray:
+    def _load_image(self, index: int) -> np.ndarray:
         if not -len(self) <= index < len(self):
             raise IndexError(f"{index} of {len(self)} images")
         index %= len(self)
-        part = int(np.searchsorted(self._ends, index, side="right"))
-        return self._parts[part][index - self._ends[part]]
+        shard = int(np.searchsorted(self._stops, index, side="right"))
+        return self._arrays[shard][index - self._stops[shard]]
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
         """Returns all images in memory."""
-        return np.concatenate(self._parts).astype(dtype or self.dtype)
+        return np.concatenate(self._arrays).astype(dtype or self.dtype)

@@ -14,22 +14,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from qup import errors
-from qup.attacks.base import (
-    budgets,
-    checks,
-    integers,
-    precisions,
-    sources,
-)
-from qup.attacks.base.campaign import campaign
-from qup.attacks.base.parts import Classifiers
-from qup.attacks.base.preparation import prepared
+from qup.attacks.base import budgets, checks, integers, precisions, sources
+from qup.attacks.base.campaign import run_sweep
+from qup.attacks.base.parts import ClassifierPair
+from qup.attacks.base.preparation import build_attack_runner
 from qup.attacks.base.result import AttackResult
 from qup.types import Bounds, LogitsFn
 
 # Batches a shard: what a kill can cost, and what sits in memory. Rows that
 # leave early are replaced within a shard alone.
-_BATCHES = 4
+_BATCHES_PER_SHARD = 4
 
 
 def run(
@@ -47,7 +41,7 @@ def run(
     targets=None,
     output=None,
     precision: str = "float32",
-    tick: Callable[[int], None] = lambda count: None,
+    on_progress: Callable[[int], None] = lambda count: None,
     **options: Any,
 ) -> AttackResult | list[AttackResult]:
     """Attacks examples, and tells success, distance and cost of each.
@@ -79,7 +73,7 @@ def run(
       precision: "float32", or "bfloat16" to attack a copy of a Keras model
         that computes in it, with batch normalisations folded into the
         convolutions. Success always is by the model in float32.
-      tick: Called with the number of examples that a part has finished.
+      on_progress: Called with the number of examples that a part has finished.
       **options: The attack's own.
 
     Returns:
@@ -93,34 +87,38 @@ def run(
     integers.check_integer("batch_size", batch_size, least=1)
     integers.check_integer("seed", seed)
     if not isinstance(output, str | os.PathLike | None):
-        raise errors.InputError(
-            f"output must be a folder's path or None; got {output!r}."
-        )
-    labels = sources.checked_labels(labels)
-    several = [budgets.checked(epsilon, len(labels))]
+        raise errors.InputError(f"output must be a folder's path or None; got {output!r}.")
+    labels = sources.validate_labels(labels)
+    epsilon_values = [budgets.validate_epsilon(epsilon, len(labels))]
     if epsilons is not None:
-        several = budgets.several(epsilons)
-    bounds = checks.checked_bounds(bounds)
-    attacked = precisions.copied(logits_fn, precision)
-    attackers = [
-        prepared(
-            attack, Classifiers(attacked, logits_fn), budget, targets,
-            _rows(batch_size, len(labels)),
+        epsilon_values = budgets.validate_epsilons(epsilons)
+    bounds = checks.validate_bounds(bounds)
+    surrogate = precisions.get_precision_copy(logits_fn, precision)
+    runners = [
+        build_attack_runner(
+            attack,
+            ClassifierPair(surrogate, logits_fn),
+            epsilon_value,
+            targets,
+            _choose_batch_size(batch_size, len(labels)),
             {"bounds": bounds, "seed": seed, **options},
         )
-        for budget in several
-    ]  # fmt: skip
-    streamed = output is not None or not hasattr(images, "shape")
-    pieces = sources.shards(
-        images, labels, ids=ids, bounds=bounds,
-        size=batch_size * _BATCHES if streamed else None,
-    )  # fmt: skip
-    goals = sources.checked_targets(targets, labels)
-    found = campaign(attackers, pieces, goals, output, tick)
-    return found if epsilons is not None else found[0]
+        for epsilon_value in epsilon_values
+    ]
+    in_shards = output is not None or not hasattr(images, "shape")
+    shards = sources.iterate_shards(
+        images,
+        labels,
+        ids=ids,
+        bounds=bounds,
+        shard_size=batch_size * _BATCHES_PER_SHARD if in_shards else None,
+    )
+    target_labels = sources.validate_targets(targets, labels)
+    sweep_results = run_sweep(runners, shards, target_labels, output, on_progress)
+    return sweep_results if epsilons is not None else sweep_results[0]
 
 
-def _rows(batch_size: int, count: int) -> int:
+def _choose_batch_size(batch_size: int, count: int) -> int:
     """Returns the rows of the compiled batch: few images need no more.
 
     A power of two, so that not every number of images is compiled anew.

@@ -5,18 +5,14 @@ import tensorflow as tf
 
 from qup.attacks.base import checks, integers, parts
 from qup.attacks.base import program as programs
-from qup.attacks.base.engine import Given
+from qup.attacks.base.engine import ExampleBatch
 from qup.attacks.base.method import Examples, Method
 from qup.attacks.base.program import Program
 from qup.types import LogitsFn
 
 
-def one_batch(
-    method: Method,
-    logits_fn: LogitsFn,
-    images: tf.Tensor,
-    labels: tf.Tensor,
-    ids: tf.Tensor | None,
+def run_one_batch(
+    method: Method, logits_fn: LogitsFn, images: tf.Tensor, labels: tf.Tensor, ids: tf.Tensor | None
 ) -> tf.Tensor:
     """Attacks one batch: the attack as a function of tensors.
 
@@ -34,44 +30,36 @@ def one_batch(
     Raises:
       InputError: An argument that cannot be used.
     """
-    program, scalars, part, examples = _prepared(
-        method, logits_fn, images, labels, ids
-    )
+    program, scalars, stage, examples = _prepare_batch(method, logits_fn, images, labels, ids)
     if not len(examples.labels):
         return examples.images
-    if len(method.parts()) > 1:
-        given = Given(*(column.numpy() for column in examples[:4]))
-        both = parts.Classifiers(logits_fn, logits_fn)
-        found = parts.attack(method, both, given, batch_size=len(given.labels))
-        return tf.constant(found.images)
-    return to_the_end(program, scalars, examples, part.length())
+    if len(method.stages()) > 1:
+        batch = ExampleBatch(*(column.numpy() for column in examples[:4]))
+        classifiers = parts.ClassifierPair(logits_fn, logits_fn)
+        result = parts.run_stages(method, classifiers, batch, batch_size=len(batch.labels))
+        return tf.constant(result.images)
+    return run_to_end(program, scalars, examples, stage.count_fixed_steps())
 
 
-def conjugate(
-    method: Method,
-    logits_fn: LogitsFn,
-    images: tf.Tensor,
-    labels: tf.Tensor,
-    ids: tf.Tensor | None,
+def compute_conjugate(
+    method: Method, logits_fn: LogitsFn, images: tf.Tensor, labels: tf.Tensor, ids: tf.Tensor | None
 ) -> tf.Tensor:
-    """Returns the field of each row's last step, see `one_batch`.
+    """Returns the field of each row's last step, see `run_one_batch`.
 
     Raises:
       InputError: None is known, or an argument cannot be used.
     """
-    program, scalars, _, examples = _prepared(
-        method, logits_fn, images, labels, ids
-    )
+    program, scalars, _, examples = _prepare_batch(method, logits_fn, images, labels, ids)
     if not len(examples.labels):
         return examples.images
-    return last_field(program, scalars, examples)
+    return compute_last_conjugate(program, scalars, examples)
 
 
-def _prepared(method: Method, logits_fn, images, labels, ids):
+def _prepare_batch(method: Method, logits_fn, images, labels, ids):
     """Returns the first part's program and scalars, itself, the batch."""
     images, labels = checks.check_batch(images, labels, method.bounds)
     count = images.shape[0]
-    ids = integers.checked_ids(ids, count)
+    ids = integers.validate_ids(ids, count)
     epsilon = np.nan if method.budget is None else method.budget
     examples = Examples(
         images,
@@ -80,17 +68,17 @@ def _prepared(method: Method, logits_fn, images, labels, ids):
         tf.fill([count], tf.cast(epsilon, tf.float32)),
         tf.constant(0),
     )
-    part = method.parts()[0]
+    stage = method.stages()[0]
     if not count:
-        return None, {}, part, examples
-    answers = checks.answers(logits_fn, images)
-    checks.check_labels(labels.numpy(), answers.num_classes)
-    program, scalars = programs.compiled(logits_fn, part, answers)
-    return program, scalars, part, examples
+        return None, {}, stage, examples
+    classifier_info = checks.inspect_classifier(logits_fn, images)
+    checks.check_label_range(labels.numpy(), classifier_info.num_classes)
+    program, scalars = programs.compile_attack(logits_fn, stage, classifier_info)
+    return program, scalars, stage, examples
 
 
-def to_the_end(
-    program: Program, scalars: dict, examples: Examples, length: int | None
+def run_to_end(
+    program: Program, scalars: dict, examples: Examples, num_steps: int | None
 ) -> tf.Tensor:
     """Attacks one batch to its end.
 
@@ -98,23 +86,21 @@ def to_the_end(
       program: The compiled attack.
       scalars: Its scalar options.
       examples: The batch.
-      length: Number of steps where all rows take the same, else None.
+      num_steps: Number of steps where all rows take the same, else None.
 
     Returns:
       float32 [batch, ...].
     """
     state, done = program.init(examples, scalars)
-    if length is not None:
-        state = program.advanced(examples, state, scalars, length)
+    if num_steps is not None:
+        state = program.run_steps(examples, state, scalars, num_steps)
     else:
         while not done.numpy().all():
-            state, done = program.settle(examples, state, done, scalars)
+            state, done = program.masked_step(examples, state, done, scalars)
     return program.images(examples, state, scalars)
 
 
-def last_field(
-    program: Program, scalars: dict, examples: Examples
-) -> tf.Tensor:
+def compute_last_conjugate(program: Program, scalars: dict, examples: Examples) -> tf.Tensor:
     """Attacks one batch to its end; returns each row's last field.
 
     Args:
@@ -127,8 +113,8 @@ def last_field(
       step.
     """
     state, done = program.init(examples, scalars)
-    before = state
+    last_state = state
     while not done.numpy().all():
-        before = programs.merged(done, before, state)
-        state, done = program.settle(examples, state, done, scalars)
-    return program.conjugate(examples, before, scalars)
+        last_state = programs.select_rows(done, last_state, state)
+        state, done = program.masked_step(examples, state, done, scalars)
+    return program.conjugate(examples, last_state, scalars)

@@ -6,26 +6,25 @@ import numpy as np
 
 from qup import errors
 from qup.attacks.base import checks, integers
-from qup.attacks.base.engine import Given
+from qup.attacks.base.engine import ExampleBatch
 from qup.types import Bounds
 
 
-def column(values, dtype, count: int, name: str) -> np.ndarray:
+def broadcast_to_examples(values, dtype, count: int, name: str) -> np.ndarray:
     """Returns one value an example, from a scalar or an array."""
     values = np.asarray(values)
     if values.ndim == 0:
         values = np.full(count, values)
     if values.shape != (count,):
         raise errors.InputError(
-            f"{name} must hold one value an image, {count}; got an array of "
-            f"shape {values.shape}."
+            f"{name} must hold one value an image, {count}; got an array of shape {values.shape}."
         )
     return values.astype(dtype)
 
 
-def shards(
-    images, labels, *, ids, bounds: Bounds, size: int | None
-) -> Iterator[Given]:
+def iterate_shards(
+    images, labels, *, ids, bounds: Bounds, shard_size: int | None
+) -> Iterator[ExampleBatch]:
     """Yields the examples in pieces that fit in memory.
 
     Args:
@@ -33,7 +32,7 @@ def shards(
       labels: int [n].
       ids: int [n], or None for 0, 1, 2, ...
       bounds: What pixels must keep within.
-      size: Examples a piece; None for all in one.
+      shard_size: Examples a piece; None for all in one.
 
     Yields:
       The pieces in order, without budgets; only the last is smaller.
@@ -41,26 +40,22 @@ def shards(
     Raises:
       InputError: Something that cannot be attacked, or lengths that differ.
     """
-    labels = checked_labels(labels)
+    labels = validate_labels(labels)
     count = len(labels)
-    columns = (
-        labels,
-        integers.checked_ids(ids, count),
-        np.full(count, np.nan, np.float32),
-    )
-    _check_whole(images, count)
+    columns = (labels, integers.validate_ids(ids, count), np.full(count, np.nan, np.float32))
+    _check_not_single_images(images, count)
     start = end = 0
     if not count:
-        nothing = np.empty((0, *np.shape(images)[1:]), np.float32)
-        yield Given(nothing, labels.astype(np.int32), *columns[1:])
+        no_images = np.empty((0, *np.shape(images)[1:]), np.float32)
+        yield ExampleBatch(no_images, labels.astype(np.int32), *columns[1:])
         return
-    for piece in _pieces(images, size or max(count, 1)):
-        end = start + len(piece)
+    for images_of_shard in _iterate_chunks(images, shard_size or max(count, 1)):
+        end = start + len(images_of_shard)
         if end > count:
             break
         rows = [column[start:end] for column in columns]
-        piece, own = checks.check_batch(piece, rows[0], bounds)
-        yield Given(piece.numpy(), own.numpy(), *rows[1:])
+        images_of_shard, labels_of_shard = checks.check_batch(images_of_shard, rows[0], bounds)
+        yield ExampleBatch(images_of_shard.numpy(), labels_of_shard.numpy(), *rows[1:])
         start = end
     else:
         if start == count:
@@ -71,7 +66,7 @@ def shards(
     )
 
 
-def checked_labels(labels) -> np.ndarray:
+def validate_labels(labels) -> np.ndarray:
     """Returns labels as an array.
 
     Raises:
@@ -87,7 +82,7 @@ def checked_labels(labels) -> np.ndarray:
     return labels
 
 
-def checked_targets(targets, labels: np.ndarray) -> np.ndarray | None:
+def validate_targets(targets, labels: np.ndarray) -> np.ndarray | None:
     """Returns targets given one by one, or None.
 
     Raises:
@@ -95,23 +90,23 @@ def checked_targets(targets, labels: np.ndarray) -> np.ndarray | None:
     """
     if targets is None or isinstance(targets, str):
         return None
-    goals = np.asarray(targets)
-    if goals.shape != labels.shape or goals.dtype.kind not in "iu":
+    target_labels = np.asarray(targets)
+    if target_labels.shape != labels.shape or target_labels.dtype.kind not in "iu":
         raise errors.InputError(
             f"targets must be integers {labels.shape}, one an image; got "
-            f"{goals.dtype.name} {goals.shape}."
+            f"{target_labels.dtype.name} {target_labels.shape}."
         )
-    integers.check_classes("targets", goals)
-    same = np.flatnonzero(goals == labels)
-    if same.size:
+    integers.check_class_numbers("targets", target_labels)
+    equal_indices = np.flatnonzero(target_labels == labels)
+    if equal_indices.size:
         raise errors.InputError(
             "targets must be other classes than the labels; got the label "
-            f"itself for {same.size} images, the first at index {same[0]}."
+            f"itself for {equal_indices.size} images, the first at index {equal_indices[0]}."
         )
-    return goals.astype(np.int32)
+    return target_labels.astype(np.int32)
 
 
-def _check_whole(images, count: int) -> None:
+def _check_not_single_images(images, count: int) -> None:
     """Raises an InputError for a list of single images."""
     if not isinstance(images, list | tuple) or len(images) != count:
         return
@@ -124,26 +119,26 @@ def _check_whole(images, count: int) -> None:
         )
 
 
-def _pieces(images, size: int) -> Iterator[np.ndarray]:
-    """Cuts an array, or a stream of arrays, into arrays of `size` rows."""
+def _iterate_chunks(images, chunk_size: int) -> Iterator[np.ndarray]:
+    """Cuts an array, or a stream of arrays, into arrays of `chunk_size` rows."""
     if hasattr(images, "shape"):
-        for start in range(0, len(images), size):
-            yield np.asarray(images[start : start + size])
+        for start in range(0, len(images), chunk_size):
+            yield np.asarray(images[start : start + chunk_size])
         return
     if not isinstance(images, Iterable) or isinstance(images, str | bytes):
         raise errors.InputError(
             "Images must be an array [n, ...] or an iterable of arrays; got "
             f"{type(images).__name__}."
         )
-    kept, held = [], 0
+    pending, num_pending = [], 0
     for batch in images:
         batch = np.asarray(batch)
-        while held + len(batch) >= size:
-            cut = size - held
-            yield np.concatenate([*kept, batch[:cut]])
-            kept, held, batch = [], 0, batch[cut:]
+        while num_pending + len(batch) >= chunk_size:
+            num_missing = chunk_size - num_pending
+            yield np.concatenate([*pending, batch[:num_missing]])
+            pending, num_pending, batch = [], 0, batch[num_missing:]
         if len(batch):
-            kept.append(batch)
-            held += len(batch)
-    if kept:
-        yield np.concatenate(kept)
+            pending.append(batch)
+            num_pending += len(batch)
+    if pending:
+        yield np.concatenate(pending)

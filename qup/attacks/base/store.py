@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from qup import compilation, errors, files, model_files
-from qup.attacks.base.engine import Given
-from qup.attacks.base.result import AttackResult, Shards, joined
-from qup.attacks.base.verdict import DISTANCES
+from qup.attacks.base.engine import ExampleBatch
+from qup.attacks.base.result import AttackResult, ShardedImages, concatenate_results
+from qup.attacks.base.verdict import DISTANCE_NORMS
 from qup.core import hashing
 from qup.types import LogitsFn
 
 
-def identity(logits_fn: LogitsFn, images: np.ndarray) -> str:
+def compute_classifier_digest(logits_fn: LogitsFn, images: np.ndarray) -> str:
     """Returns a hash that tells one classifier from another.
 
     Of a Keras model its weights; of any other function its logits of
@@ -30,14 +30,14 @@ def identity(logits_fn: LogitsFn, images: np.ndarray) -> str:
       logits_fn: The classifier.
       images: float32 [batch, ...].
     """
-    weights = model_files.digest(logits_fn)
-    if weights is not None:
-        return weights
+    weights_digest = model_files.hash_weights(logits_fn)
+    if weights_digest is not None:
+        return weights_digest
     logits = compilation.predict(logits_fn, images).numpy()
     return hashing.bytes_digest(np.round(logits, 3))
 
 
-class Store:
+class ShardStore:
     """A folder of shards."""
 
     def __init__(self, folder, description: Mapping[str, Any]):
@@ -51,11 +51,11 @@ class Store:
           InputError: The folder belongs to something else.
         """
         self._folder = pathlib.Path(folder)
-        self._count = 0
+        self._num_shards = 0
         text = json.dumps(description, sort_keys=True, indent=1)
         record = self._folder / "attack.json"
         if record.exists():
-            _compare(record, json.loads(text))
+            _check_same_attack(record, json.loads(text))
         elif self._folder.is_dir() and any(self._folder.iterdir()):
             raise errors.InputError(
                 f"{self._folder} holds files but no attack.json: not results "
@@ -64,84 +64,82 @@ class Store:
         else:
             files.write_text(record, text)
 
-    def _paths(self, number: int) -> tuple[pathlib.Path, pathlib.Path]:
-        stem = f"shard-{number:05}"
+    def _get_paths(self, shard_number: int) -> tuple[pathlib.Path, pathlib.Path]:
+        stem = f"shard-{shard_number:05}"
         return self._folder / f"{stem}.npy", self._folder / f"{stem}.npz"
 
-    def read(self, number: int, given: Given) -> AttackResult | None:
+    def read(self, shard_number: int, examples: ExampleBatch) -> AttackResult | None:
         """Returns a shard that is there and whole, else None.
 
         Args:
-          number: Of the shard.
-          given: The examples it must belong to.
+          shard_number: Of the shard.
+          examples: The examples it must belong to.
 
         Raises:
           InputError: It belongs to other examples.
         """
-        self._count = max(self._count, number + 1)
-        images, columns = self._paths(number)
+        self._num_shards = max(self._num_shards, shard_number + 1)
+        images_path, columns_path = self._get_paths(shard_number)
         try:
-            with np.load(columns, allow_pickle=False) as stored:
-                found = dict(stored)
-            pixels = np.load(images, mmap_mode="r")
+            with np.load(columns_path, allow_pickle=False) as stored:
+                arrays = dict(stored)
+            pixels = np.load(images_path, mmap_mode="r")
         except FileNotFoundError:
             return None
         except (ValueError, OSError, EOFError, zipfile.BadZipFile):
             return None
-        if str(found.pop("examples")) != _digest(given):
+        if str(arrays.pop("examples")) != _compute_examples_digest(examples):
             raise errors.InputError(
-                f"{columns} belongs to other images, labels or ids. Name "
+                f"{columns_path} belongs to other images, labels or ids. Name "
                 "another output folder, or remove this one."
             )
-        if pixels.shape != given.images.shape:
+        if pixels.shape != examples.images.shape:
             return None
         return AttackResult(
             images=pixels,
-            distances={norm: found.pop(norm) for norm in DISTANCES},
-            stages=tuple(map(str, found.pop("stages"))),
-            **found,
+            distances={norm: arrays.pop(norm) for norm in DISTANCE_NORMS},
+            stages=tuple(map(str, arrays.pop("stages"))),
+            **arrays,
         )
 
-    def write(self, number: int, given: Given, result: AttackResult) -> None:
+    def write(self, shard_number: int, examples: ExampleBatch, result: AttackResult) -> None:
         """Keeps a shard.
 
         Raises:
           InputError: The disk is full or the folder forbidden.
         """
-        images, columns = self._paths(number)
-        with files.replacing(images) as partial:
-            np.save(partial, result.images)
-        with files.replacing(columns) as partial:
+        images_path, columns_path = self._get_paths(shard_number)
+        with files.atomic_write(images_path) as temporary_path:
+            np.save(temporary_path, result.images)
+        with files.atomic_write(columns_path) as temporary_path:
             np.savez(
-                partial,
-                examples=_digest(given),
+                temporary_path,
+                examples=_compute_examples_digest(examples),
                 stages=np.array(result.stages),
                 **result.columns(),
             )
 
-    def result(self, parts: list[AttackResult]) -> AttackResult:
+    def combine(self, shard_results: list[AttackResult]) -> AttackResult:
         """Returns all shards as one result whose images stay on disk."""
-        paths = [self._paths(number)[0] for number in range(self._count)]
-        return joined(parts, Shards(paths))
+        paths = [self._get_paths(shard_number)[0] for shard_number in range(self._num_shards)]
+        return concatenate_results(shard_results, ShardedImages(paths))
 
 
-def _compare(record: pathlib.Path, wanted: Mapping[str, Any]) -> None:
+def _check_same_attack(record: pathlib.Path, expected: Mapping[str, Any]) -> None:
     try:
-        found = json.loads(record.read_text())
+        stored = json.loads(record.read_text())
     except ValueError as error:
         raise errors.InputError(
             f"{record} cannot be read: {error}. Name another output folder."
         ) from error
-    for key in sorted({*found, *wanted}):
-        if found.get(key) != wanted.get(key):
+    for key in sorted({*stored, *expected}):
+        if stored.get(key) != expected.get(key):
             raise errors.InputError(
                 f"{record.parent} holds another attack's results: its {key} "
-                f"is {found.get(key)!r}, this one's {wanted.get(key)!r}. "
+                f"is {stored.get(key)!r}, this one's {expected.get(key)!r}. "
                 "Name another output folder."
             )
 
 
-def _digest(given: Given) -> str:
-    return hashing.joined_digest(
-        np.ascontiguousarray(column).tobytes() for column in given
-    )
+def _compute_examples_digest(examples: ExampleBatch) -> str:
+    return hashing.joined_digest(np.ascontiguousarray(column).tobytes() for column in examples)

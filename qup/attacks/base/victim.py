@@ -12,28 +12,28 @@ from qup import errors, gradients
 from qup.types import LogitsFn
 
 
-class Victim:
+class QueryCounter:
     """A classifier under attack.
 
     Calls are counted while a step is traced, for each example: a call on a
     batch of p times as many rows counts p.
     """
 
-    def __init__(self, logits_fn: LogitsFn, batch: int):
+    def __init__(self, logits_fn: LogitsFn, batch_size: int):
         """Makes a victim.
 
         Args:
           logits_fn: Image to logits.
-          batch: Number of examples a batch.
+          batch_size: Number of examples a batch.
         """
         self._logits_fn = logits_fn
-        self._batch = batch
+        self._batch_size = batch_size
         self.forward_calls = 0.0
         self.gradient_calls = 0.0
 
     def logits(self, images: tf.Tensor) -> tf.Tensor:
         """Returns logits, float32 [rows, classes]; one forward call."""
-        self.forward_calls += images.shape[0] / self._batch
+        self.forward_calls += images.shape[0] / self._batch_size
         return self._logits_fn(images)
 
     def gradient(
@@ -51,13 +51,13 @@ class Victim:
         Raises:
           InputError: The classifier has no gradient.
         """
-        self.gradient_calls += images.shape[0] / self._batch
-        logits, values, slopes = gradients.through_logits(
+        self.gradient_calls += images.shape[0] / self._batch_size
+        logits, values, input_gradients = gradients.differentiate_logits(
             self._logits_fn, objective, images
         )
-        if slopes is None:
-            raise no_gradient()
-        return logits, values, slopes
+        if input_gradients is None:
+            raise make_no_gradient_error()
+        return logits, values, input_gradients
 
     def jacobian(
         self, images: tf.Tensor, classes: tf.Tensor | None = None
@@ -75,19 +75,13 @@ class Victim:
         Raises:
           InputError: The classifier has no gradient.
         """
-        return self.slopes(
+        return self.gradients(
             images,
-            lambda logits: (
-                logits
-                if classes is None
-                else tf.gather(logits, classes, batch_dims=1)
-            ),
+            lambda logits: logits if classes is None else tf.gather(logits, classes, batch_dims=1),
         )
 
-    def slopes(
-        self,
-        images: tf.Tensor,
-        objectives: Callable[[tf.Tensor], tf.Tensor],
+    def gradients(
+        self, images: tf.Tensor, objectives: Callable[[tf.Tensor], tf.Tensor]
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Differentiates several objectives of the logits by the images.
 
@@ -102,16 +96,16 @@ class Victim:
         Raises:
           InputError: The classifier has no gradient.
         """
-        logits, slopes = gradients.class_jacobian(
+        logits, input_gradients = gradients.compute_class_jacobian(
             self._logits_fn, objectives, images
         )
-        if slopes is None:
-            raise no_gradient()
-        self.gradient_calls += slopes.shape[1] * images.shape[0] / self._batch
-        return logits, slopes
+        if input_gradients is None:
+            raise make_no_gradient_error()
+        self.gradient_calls += input_gradients.shape[1] * images.shape[0] / self._batch_size
+        return logits, input_gradients
 
 
-def no_gradient() -> errors.InputError:
+def make_no_gradient_error() -> errors.InputError:
     """Returns the error for a classifier that cannot be differentiated."""
     return errors.InputError(
         "The classifier gives no gradient by its input: something in it is "
@@ -120,9 +114,7 @@ def no_gradient() -> errors.InputError:
     )
 
 
-def adversarial(
-    logits: tf.Tensor, labels: tf.Tensor, targeted: bool
-) -> tf.Tensor:
+def adversarial(logits: tf.Tensor, labels: tf.Tensor, targeted: bool) -> tf.Tensor:
     """Marks the rows whose attack has succeeded.
 
     Args:
@@ -133,10 +125,10 @@ def adversarial(
     Returns:
       bool [batch]; False where the logits hold NaN, which are no class.
     """
-    hit = tf.argmax(logits, -1, tf.int32) == labels
-    return told(logits) & (hit if targeted else ~hit)
+    is_label = tf.argmax(logits, -1, tf.int32) == labels
+    return has_no_nan(logits) & (is_label if targeted else ~is_label)
 
 
-def told(logits: tf.Tensor) -> tf.Tensor:
+def has_no_nan(logits: tf.Tensor) -> tf.Tensor:
     """Marks the rows without NaN: bool [batch]."""
     return ~tf.reduce_any(tf.math.is_nan(logits), -1)

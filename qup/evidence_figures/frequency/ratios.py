@@ -17,13 +17,10 @@ from qup.errors import InputError
 from qup.evidence_figures.frequency import style
 from qup.measurements import Row
 
-_FIELDS = {
-    "delta": r"$\Delta_1$",
-    "gradient": "the gradient",
-}
+_FIELD_TITLES = {"delta": r"$\Delta_1$", "gradient": "the gradient"}
 
 
-class _Point(NamedTuple):
+class _RatioPoint(NamedTuple):
     """One network after some epochs: TA and ratio, each (mean, error)."""
 
     epochs: int
@@ -32,9 +29,7 @@ class _Point(NamedTuple):
     seeds: int
 
 
-def over_accuracy(
-    rows: Sequence[Row], *, window: str = "literal", field: str = "delta"
-) -> Figure:
+def plot_ratios(rows: Sequence[Row], *, window: str = "literal", field: str = "delta") -> Figure:
     """Draws the ratio against test accuracy, supplement Fig. 5.
 
     A panel for each dataset, a colour for each network, the epochs at its
@@ -51,50 +46,49 @@ def over_accuracy(
     Raises:
       InputError: No row of a ratio has an accuracy beside it.
     """
-    points = _points(rows, window, field)
+    points = _collect_ratio_points(rows, window, field)
     if not points:
         raise InputError(
             f"No high-frequency ratio of {field} in the {window} window has "
             "a test accuracy beside it. Give rows of both of one network."
         )
     datasets = list(dict.fromkeys(name for name, _ in points))
-    title = f"Share of high image frequencies in {_FIELDS[field]}"
+    title = f"Share of high image frequencies in {_FIELD_TITLES[field]}"
     seeds = {p.seeds for group in points.values() for p in group}
-    words = (
+    error_note = (
         "one seed, bars of one standard error over images"
         if seeds == {1}
-        else "means over seeds, bars of one standard error; of a single seed "
-        "over images"
+        else "means over seeds, bars of one standard error; of a single seed over images"
     )
-    figure = style.page(
-        (max(3.6 * len(datasets), 7), 4.2), title, f"{window} window: {words}",
+    figure = style.create_figure(
+        (max(3.6 * len(datasets), 7), 4.2),
+        title,
+        f"{window} window: {error_note}",
         "Numbers are epochs. The dashed line is white noise: a spectrum that "
         "is flat. Image frequency is not the response frequency of the "
         "F-principle.",
-    )  # fmt: skip
-    places = style.networks([model for _, model in points])
+    )
+    style_indices = style.assign_style_indices([model for _, model in points])
     for axis, dataset in zip(
-        figure.subplots(1, len(datasets), squeeze=False)[0], datasets,
-        strict=True,
-    ):  # fmt: skip
-        own = {m: p for (name, m), p in points.items() if name == dataset}
-        for model, group in own.items():
-            _network(axis, model, group, places[model])
-        _white(axis, rows, dataset, window)
+        figure.subplots(1, len(datasets), squeeze=False)[0], datasets, strict=True
+    ):
+        dataset_points = {m: p for (name, m), p in points.items() if name == dataset}
+        for model, group in dataset_points.items():
+            _plot_network_ratios(axis, model, group, style_indices[model])
+        _plot_white_noise(axis, rows, dataset, window)
         axis.set_xlabel("test accuracy in percent")
         axis.set_title(dataset, fontsize=10)
         axis.legend(
-            fontsize=8.5, frameon=False, ncols=2, loc="upper center",
-            bbox_to_anchor=(0.5, -0.17),
-        )  # fmt: skip
-        style.tidy(axis)
+            fontsize=8.5, frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.17)
+        )
+        style.tidy_axis(axis)
     figure.axes[0].set_ylabel("high-frequency ratio")
     return figure
 
 
-def _points(
+def _collect_ratio_points(
     rows: Sequence[Row], window: str, field: str
-) -> dict[tuple[str, str], list[_Point]]:
+) -> dict[tuple[str, str], list[_RatioPoint]]:
     """Returns the points of each (dataset, model)."""
     accuracies: dict[tuple, Row] = {}
     for row in rows:
@@ -103,36 +97,36 @@ def _points(
             continue
         if row.parameters.get("images") or row.classifier != "CL":
             continue
-        known = accuracies.setdefault(_key(row), row)
-        if row.n > known.n:
-            accuracies[_key(row)] = row
+        existing_row = accuracies.setdefault(_get_ratio_key(row), row)
+        if row.n > existing_row.n:
+            accuracies[_get_ratio_key(row)] = row
     pairs: dict[tuple, list[tuple[Row, Row]]] = {}
     for row in rows:
-        if _chosen(row, window, field) and _key(row) in accuracies:
+        if _is_selected_ratio(row, window, field) and _get_ratio_key(row) in accuracies:
             group = (row.dataset, row.model, row.epochs)
-            pairs.setdefault(group, []).append((accuracies[_key(row)], row))
-    found: dict[tuple[str, str], list[_Point]] = {}
+            pairs.setdefault(group, []).append((accuracies[_get_ratio_key(row)], row))
+    points: dict[tuple[str, str], list[_RatioPoint]] = {}
     for (dataset, model, epochs), group in sorted(pairs.items()):
-        ta, ratio = (_mean(side) for side in zip(*group, strict=True))
-        point = _Point(epochs, ta, ratio, len(group))
-        found.setdefault((dataset, model), []).append(point)
-    return found
+        accuracy, ratio = (_average_seeds(paired_rows) for paired_rows in zip(*group, strict=True))
+        point = _RatioPoint(epochs, accuracy, ratio, len(group))
+        points.setdefault((dataset, model), []).append(point)
+    return points
 
 
-def _key(row: Row) -> tuple:
+def _get_ratio_key(row: Row) -> tuple:
     return row.dataset, row.model, row.classifier, row.epochs, row.seed
 
 
-def _chosen(row: Row, window: str, field: str) -> bool:
-    told = row.parameters
+def _is_selected_ratio(row: Row, window: str, field: str) -> bool:
+    parameters = row.parameters
     return (
         row.measure == "high_frequency_ratio"
-        and (told.get("window"), told.get("field")) == (window, field)
-        and not told.get("control", "")
+        and (parameters.get("window"), parameters.get("field")) == (window, field)
+        and not parameters.get("control", "")
     )
 
 
-def _mean(rows: Sequence[Row]) -> tuple[float, float]:
+def _average_seeds(rows: Sequence[Row]) -> tuple[float, float]:
     """Returns the mean over seeds and its error; of one, over images."""
     values = np.array([row.value for row in rows])
     if len(values) == 1:
@@ -141,28 +135,42 @@ def _mean(rows: Sequence[Row]) -> tuple[float, float]:
     return float(values.mean()), float(error)
 
 
-def _network(
-    axis: Axes, model: str, points: Sequence[_Point], place: int
+def _plot_network_ratios(
+    axis: Axes, model: str, points: Sequence[_RatioPoint], style_index: int
 ) -> None:
     x, x_error = zip(*(p.accuracy for p in points), strict=True)
     y, y_error = zip(*(p.ratio for p in points), strict=True)
     axis.errorbar(
-        x, y, y_error, x_error, label=model, color=style.COLOURS[place],
-        marker=style.MARKERS[place], ms=5, lw=1, capsize=2,
-    )  # fmt: skip
+        x,
+        y,
+        y_error,
+        x_error,
+        label=model,
+        color=style.COLOURS[style_index],
+        marker=style.MARKERS[style_index],
+        ms=5,
+        lw=1,
+        capsize=2,
+    )
     for point in points:
         axis.annotate(
-            str(point.epochs), (point.accuracy[0], point.ratio[0]),
-            xytext=(4, 5), textcoords="offset points", fontsize=8,
-            color=style.COLOURS[place],
-        )  # fmt: skip
+            str(point.epochs),
+            (point.accuracy[0], point.ratio[0]),
+            xytext=(4, 5),
+            textcoords="offset points",
+            fontsize=8,
+            color=style.COLOURS[style_index],
+        )
 
 
-def _white(axis: Axes, rows: Sequence[Row], dataset: str, window: str) -> None:
+def _plot_white_noise(axis: Axes, rows: Sequence[Row], dataset: str, window: str) -> None:
     for row in rows:
-        if row.dataset == dataset and _chosen(row, window, "white_noise"):
+        if row.dataset == dataset and _is_selected_ratio(row, window, "white_noise"):
             axis.axhline(
-                row.value, color=style.GREY, ls="--", lw=1,
+                row.value,
+                color=style.FREQUENCY_GREY,
+                ls="--",
+                lw=1,
                 label=f"white noise, {row.value:.4f}",
-            )  # fmt: skip
+            )
             return

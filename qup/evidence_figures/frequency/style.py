@@ -14,22 +14,17 @@ from matplotlib.figure import Figure
 from qup import errors
 
 # Colour-blind safe (Okabe and Ito 2008).
-COLOURS = (
-    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9",
-    "#000000",
-)  # fmt: skip
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-LINES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.5, 1.2, 1.5)))
-GREY = "#666666"
+LINE_STYLES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.5, 1.2, 1.5)))
+FREQUENCY_GREY = "#666666"
 # The same colour for the same network in every figure.
-NETWORKS = {
-    "convnet": 0, "resnet": 1, "resnet20": 1, "googlenet": 2, "ygcnn": 3,
-}  # fmt: skip
+NETWORK_INDICES = {"convnet": 0, "resnet": 1, "resnet20": 1, "googlenet": 2, "ygcnn": 3}
 
-Arrays = Mapping[str, Any]
+FrequencyArrays = Mapping[str, Any]
 
 
-def load(path: pathlib.Path) -> dict[str, Any]:
+def load_frequency_arrays(path: pathlib.Path) -> dict[str, Any]:
     """Reads a component's arrays, "told" as what its JSON says.
 
     Raises:
@@ -40,39 +35,37 @@ def load(path: pathlib.Path) -> dict[str, Any]:
             arrays = dict(archive)
         return {**arrays, "told": json.loads(str(arrays["told"]))}
     except Exception as error:
-        raise errors.InputError(
-            f"{path} cannot be drawn: {error}. Make it anew."
-        ) from error
+        raise errors.InputError(f"{path} cannot be drawn: {error}. Make it anew.") from error
 
 
-def networks(names: Sequence[str]) -> dict[str, int]:
+def assign_style_indices(names: Sequence[str]) -> dict[str, int]:
     """Gives each network a place among colours, markers and lines."""
-    found = {name: NETWORKS[name] for name in names if name in NETWORKS}
-    free = [i for i in range(len(COLOURS)) if i not in found.values()]
-    for place, name in enumerate(dict.fromkeys(names)):
-        if name not in found:
-            found[name] = free[place % len(free)] if free else 6
-    return found
+    indices = {name: NETWORK_INDICES[name] for name in names if name in NETWORK_INDICES}
+    free_indices = [i for i in range(len(COLOURS)) if i not in indices.values()]
+    for position, name in enumerate(dict.fromkeys(names)):
+        if name not in indices:
+            indices[name] = free_indices[position % len(free_indices)] if free_indices else 6
+    return indices
 
 
-def subject(told: Mapping[str, Any]) -> str:
+def format_subject(metadata: Mapping[str, Any]) -> str:
     """Returns what arrays are of, in words."""
-    words = [f"{told['model']} on {told['dataset']}"]
-    if "epochs" in told:
-        words.append(epochs(told["epochs"]))
-    if told.get("classifier", "CL") != "CL":
-        words.append(told["classifier"])
-    split = told.get("parameters", {}).get("split", "")
-    kind = {"train": "training ", "": ""}.get(split, f"{split} ")
-    words.append(f"{told['images']:,} {kind}images")
-    return " · ".join(words)
+    phrases = [f"{metadata['model']} on {metadata['dataset']}"]
+    if "epochs" in metadata:
+        phrases.append(format_epochs(metadata["epochs"]))
+    if metadata.get("classifier", "CL") != "CL":
+        phrases.append(metadata["classifier"])
+    split = metadata.get("parameters", {}).get("split", "")
+    split_name = {"train": "training ", "": ""}.get(split, f"{split} ")
+    phrases.append(f"{metadata['images']:,} {split_name}images")
+    return " · ".join(phrases)
 
 
-def field(arrays: Arrays, key: str) -> str:
+def format_field(arrays: FrequencyArrays, key: str) -> str:
     """Returns a field's name in a figure."""
-    told = arrays["told"]["fields"][key]
-    step = told.get("step", "")
-    clip = ", in the box" if told.get("pixel_clip") else ""
+    field_metadata = arrays["told"]["fields"][key]
+    step = field_metadata.get("step", "")
+    clip = ", in the box" if field_metadata.get("pixel_clip") else ""
     return {
         "data": "clean images",
         "random_signs": "random signs",
@@ -81,17 +74,15 @@ def field(arrays: Arrays, key: str) -> str:
         "walk": rf"$\Delta_{{{step}}}${clip}",
         "translated": "$G(X_0)$",
         "error": rf"$G(X_0) - \Delta_{{{step}}}$",
-    }[told["field"]]
+    }[field_metadata["field"]]
 
 
-def epochs(count: int) -> str:
+def format_epochs(count: int) -> str:
     """Returns "1 epoch" or "5 epochs"."""
     return f"{count} epoch{'' if count == 1 else 's'}"
 
 
-def page(
-    size: tuple[float, float], title: str, subject: str, note: str = ""
-) -> Figure:
+def create_figure(size: tuple[float, float], title: str, subject: str, note: str = "") -> Figure:
     """Returns an empty figure with a title, its subject, and a note below.
 
     Args:
@@ -101,28 +92,36 @@ def page(
       note: What else has to be known.
     """
     width = size[0]
-    above = textwrap.wrap(subject, int(13 * width))
-    below = textwrap.wrap(note, int(14.5 * width))
-    head, foot = 0.36 + 0.17 * len(above), 0.1 + 0.17 * len(below)
-    height = size[1] + head + foot
+    subject_lines = textwrap.wrap(subject, int(13 * width))
+    note_lines = textwrap.wrap(note, int(14.5 * width))
+    head_height, foot_height = 0.36 + 0.17 * len(subject_lines), 0.1 + 0.17 * len(note_lines)
+    height = size[1] + head_height + foot_height
     figure = Figure((width, height), layout="constrained")
-    figure.get_layout_engine().set(rect=(0, foot / height, 1, size[1] / height))
+    figure.get_layout_engine().set(rect=(0, foot_height / height, 1, size[1] / height))
     left = 0.12 / width
+    figure.text(left, 1 - 0.08 / height, title, fontsize=12, weight="bold", va="top")
     figure.text(
-        left, 1 - 0.08 / height, title, fontsize=12, weight="bold", va="top"
+        left,
+        1 - 0.33 / height,
+        "\n".join(subject_lines),
+        fontsize=9,
+        color=FREQUENCY_GREY,
+        va="top",
+        linespacing=1.25,
     )
     figure.text(
-        left, 1 - 0.33 / height, "\n".join(above), fontsize=9, color=GREY,
-        va="top", linespacing=1.25,
-    )  # fmt: skip
-    figure.text(
-        left, 0.05 / height, "\n".join(below), fontsize=8.5, color=GREY,
-        va="bottom", linespacing=1.25,
-    )  # fmt: skip
+        left,
+        0.05 / height,
+        "\n".join(note_lines),
+        fontsize=8.5,
+        color=FREQUENCY_GREY,
+        va="bottom",
+        linespacing=1.25,
+    )
     return figure
 
 
-def tidy(axis: Axes) -> None:
+def tidy_axis(axis: Axes) -> None:
     """Takes away what does not inform."""
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(color="#E8E8E8", linewidth=0.7)
@@ -130,24 +129,22 @@ def tidy(axis: Axes) -> None:
     axis.tick_params(labelsize=9)
 
 
-def curve(
-    axis: Axes, x: np.ndarray, arrays: Arrays, name: str, **how: Any
+def plot_mean_curve(
+    axis: Axes, x: np.ndarray, arrays: FrequencyArrays, name: str, **line_options: Any
 ) -> None:
     """Draws a mean over images with a band of two standard errors."""
     mean, error = arrays[name], arrays[f"{name}_stderr"]
-    axis.plot(x, mean, lw=1.5, **how)
+    axis.plot(x, mean, lw=1.5, **line_options)
     low = np.maximum(mean - 2 * error, mean * 1e-2)
-    axis.fill_between(
-        x, low, mean + 2 * error, color=how["color"], alpha=0.2, lw=0
-    )
+    axis.fill_between(x, low, mean + 2 * error, color=line_options["color"], alpha=0.2, lw=0)
 
 
-def shade(share: float) -> tuple[float, ...]:
+def get_shade(share: float) -> tuple[float, ...]:
     """Returns a colour between dark blue and yellow, for 0 to 1."""
     return colormaps["viridis"](0.88 * share)
 
 
-def extent(shape: tuple[int, int]) -> tuple[float, float, float, float]:
+def compute_extent(shape: tuple[int, int]) -> tuple[float, float, float, float]:
     """Returns where imshow puts a plane of frequencies, in cycles."""
     low = [-(size // 2) - 0.5 for size in shape]
     return (low[1], low[1] + shape[1], low[0] + shape[0], low[0])

@@ -13,37 +13,42 @@ The F-principle, by which section S4 explains Fig. 5, is about others: those
 of the network as a function of its input, see qup/measures/response.py.
 """
 
-from qup.measures.spectrum.averages import Average, Averages, Ratio, ratio
+from qup.measures.spectrum.averages import (
+    RatioEstimate,
+    SpectrumAccumulator,
+    SpectrumAverage,
+    compute_ratio,
+)
 from qup.measures.spectrum.bands import (
-    high_share,
-    over_cutoff,
-    white_share,
-    window,
-    words,
+    compute_cutoff_shares,
+    compute_high_share,
+    compute_white_share,
+    compute_window,
+    format_window,
 )
 from qup.measures.spectrum.plane import (
-    GREY,
-    frequencies,
-    grey,
-    power,
-    radial,
-    radial_bins,
+    GREY_WEIGHTS,
+    compute_frequencies,
+    compute_power,
+    compute_radial_bins,
+    compute_radial_mean,
+    convert_to_grey,
 )
 
 __all__ = (
-    "GREY",
-    "Average",
-    "Averages",
-    "Ratio",
-    "frequencies",
-    "grey",
-    "high_share",
-    "over_cutoff",
-    "power",
-    "radial",
-    "radial_bins",
-    "ratio",
-    "white_share",
-    "window",
-    "words",
+    "GREY_WEIGHTS",
+    "RatioEstimate",
+    "SpectrumAccumulator",
+    "SpectrumAverage",
+    "compute_cutoff_shares",
+    "compute_frequencies",
+    "compute_high_share",
+    "compute_power",
+    "compute_radial_bins",
+    "compute_radial_mean",
+    "compute_ratio",
+    "compute_white_share",
+    "compute_window",
+    "convert_to_grey",
+    "format_window",
 )

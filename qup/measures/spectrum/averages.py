@@ -9,10 +9,10 @@ from qup.measures.spectrum import bands, plane
 
 # Powers below this share of an image's mean count as that share, so that
 # logarithms are finite.
-_FLOOR = 1e-12
+_EPS = 1e-12
 
 
-class Average(NamedTuple):
+class SpectrumAverage(NamedTuple):
     """A mean over images.
 
     Attributes:
@@ -35,24 +35,24 @@ class _Moments:
         self._squares = self._squares + (values**2).sum(0)
         self._n += len(values)
 
-    def average(self) -> Average:
+    def compute_average(self) -> SpectrumAverage:
         with np.errstate(invalid="ignore", divide="ignore"):
             mean = np.divide(self._sum, self._n)
             spread = np.maximum(self._squares / self._n - mean**2, 0.0)
             stderr = np.sqrt(spread / np.float64(self._n - 1))
         if self._n < 2:
             stderr = np.full_like(mean, np.nan)
-        return Average(mean, stderr, self._n)
+        return SpectrumAverage(mean, stderr, self._n)
 
 
-class Averages:
+class SpectrumAccumulator:
     """What is told of one kind of field, memory of one batch at a time.
 
     Images whose field is 0 everywhere have no spectrum: they are counted and
     left out of all but `power`.
 
     Attributes:
-      zeros: How many there were.
+      num_zero_fields: How many there were.
     """
 
     def __init__(self, windows: Mapping[str, bands.Window], grey: str = "luma"):
@@ -62,7 +62,7 @@ class Averages:
           windows: Name to window, for the ratio of high frequencies.
           grey: See `plane.grey`.
         """
-        self.zeros = 0
+        self.num_zero_fields = 0
         self._windows, self._grey = dict(windows), grey
         names = ("power", "relative", "log", "cutoff")
         self._moments = {name: _Moments() for name in names}
@@ -77,25 +77,25 @@ class Averages:
         Returns:
           Their powers, float64 [n, height, width].
         """
-        powers = plane.power(plane.grey(fields, self._grey))
-        self._moments["power"].add(plane.radial(powers))
+        powers = plane.compute_power(plane.convert_to_grey(fields, self._grey))
+        self._moments["power"].add(plane.compute_radial_mean(powers))
         means = powers.mean((1, 2), keepdims=True)
-        some = means[:, 0, 0] > 0
-        self.zeros += int((~some).sum())
-        relative = powers[some] / means[some]
-        self._moments["relative"].add(plane.radial(relative))
-        self._moments["log"].add(np.log10(np.maximum(relative, _FLOOR)))
-        sizes = np.sqrt(relative)
-        self._moments["cutoff"].add(bands.over_cutoff(sizes))
+        is_nonzero = means[:, 0, 0] > 0
+        self.num_zero_fields += int((~is_nonzero).sum())
+        relative = powers[is_nonzero] / means[is_nonzero]
+        self._moments["relative"].add(plane.compute_radial_mean(relative))
+        self._moments["log"].add(np.log10(np.maximum(relative, _EPS)))
+        magnitudes = np.sqrt(relative)
+        self._moments["cutoff"].add(bands.compute_cutoff_shares(magnitudes))
         for name, window in self._windows.items():
-            self._ratios[name].add(bands.high_share(sizes, window))
+            self._ratios[name].add(bands.compute_high_share(magnitudes, window))
         return powers
 
-    def high_frequency_ratio(self, window: str) -> Average:
+    def get_high_frequency_ratio(self, window: str) -> SpectrumAverage:
         """Returns the mean of the images' ratios, supplement Fig. 5."""
-        return self._ratios[window].average()
+        return self._ratios[window].compute_average()
 
-    def arrays(self) -> dict[str, np.ndarray]:
+    def to_arrays(self) -> dict[str, np.ndarray]:
         """Returns the means, and their standard errors as name_stderr.
 
         "power" [bins], the radial mean in squared pixel units; "relative"
@@ -103,16 +103,16 @@ class Averages:
         white noise; "cutoff" [cut-offs], see `bands.over_cutoff`; and
         "log" [height, width], the mean of log10 of relative power.
         """
-        found = {}
+        arrays = {}
         for name, moments in self._moments.items():
-            average = moments.average()
-            found[name] = average.mean
+            average = moments.compute_average()
+            arrays[name] = average.mean
             if name != "log":
-                found[f"{name}_stderr"] = average.stderr
-        return found
+                arrays[f"{name}_stderr"] = average.stderr
+        return arrays
 
 
-class Ratio(NamedTuple):
+class RatioEstimate(NamedTuple):
     """The root of a ratio of two sums over images, its error, and n."""
 
     value: float
@@ -120,7 +120,7 @@ class Ratio(NamedTuple):
     n: int
 
 
-def ratio(part: np.ndarray, whole: np.ndarray) -> Ratio:
+def compute_ratio(part: np.ndarray, whole: np.ndarray) -> RatioEstimate:
     """Returns sqrt(sum part / sum whole): an error relative to a size.
 
     Args:
@@ -134,10 +134,10 @@ def ratio(part: np.ndarray, whole: np.ndarray) -> Ratio:
     part, whole = (np.asarray(x, np.float64) for x in (part, whole))
     count, total = len(part), whole.sum()
     if not total > 0:
-        return Ratio(float("nan"), None, count)
-    square = part.sum() / total
-    if count < 2 or square == 0:
-        return Ratio(float(np.sqrt(square)), None, count)
-    spread = np.std(part - square * whole, ddof=1) / np.sqrt(count)
-    error = spread / whole.mean() / (2.0 * np.sqrt(square))
-    return Ratio(float(np.sqrt(square)), float(error), count)
+        return RatioEstimate(float("nan"), None, count)
+    squared_ratio = part.sum() / total
+    if count < 2 or squared_ratio == 0:
+        return RatioEstimate(float(np.sqrt(squared_ratio)), None, count)
+    spread = np.std(part - squared_ratio * whole, ddof=1) / np.sqrt(count)
+    error = spread / whole.mean() / (2.0 * np.sqrt(squared_ratio))
+    return RatioEstimate(float(np.sqrt(squared_ratio)), float(error), count)

@@ -14,14 +14,14 @@ import numpy as np
 from qup import errors
 from qup.measures.spectrum import plane
 
-_KINDS = ("literal", "symmetric")
+_WINDOW_KINDS = ("literal", "symmetric")
 # Pixels of a side: the highest frequency that the paper calls low.
-_REACH = {28: 3, 32: 2}
+_LOW_FREQUENCY_REACH = {28: 3, 32: 2}
 
 Window = tuple[slice, slice]
 
 
-def window(shape: tuple[int, int], kind: str = "literal") -> Window:
+def compute_window(shape: tuple[int, int], kind: str = "literal") -> Window:
     """Returns where low frequencies stand in a shifted spectrum.
 
     Args:
@@ -32,50 +32,50 @@ def window(shape: tuple[int, int], kind: str = "literal") -> Window:
     Raises:
       InputError: Another kind, or an image of less than 3 pixels.
     """
-    if kind not in _KINDS:
-        raise errors.unknown("window", kind, _KINDS)
+    if kind not in _WINDOW_KINDS:
+        raise errors.make_unknown_error("window", kind, _WINDOW_KINDS)
     if min(shape) < 3:
         raise errors.InputError(
             "A window needs images of at least 3 x 3 pixels; got "
             f"{tuple(shape)}. Choose larger images."
         )
-    return tuple(_side(size, kind) for size in shape)
+    return tuple(_build_side_slice(size, kind) for size in shape)
 
 
-def _side(size: int, kind: str) -> slice:
-    reach = _REACH.get(size, max(1, round(3 * size / 28)))
+def _build_side_slice(size: int, kind: str) -> slice:
+    reach = _LOW_FREQUENCY_REACH.get(size, max(1, round(3 * size / 28)))
     middle = size // 2
     before = reach - 1 if kind == "literal" else reach
     return slice(middle - before, middle + reach + 1)
 
 
-def words(of: Window) -> str:
+def format_window(low_window: Window) -> str:
     """Returns a window as the paper prints it: "12:18,12:18"."""
-    return ",".join(f"{side.start}:{side.stop}" for side in of)
+    return ",".join(f"{side.start}:{side.stop}" for side in low_window)
 
 
-def high_share(sizes: np.ndarray, of: Window) -> np.ndarray:
+def compute_high_share(magnitudes: np.ndarray, low_window: Window) -> np.ndarray:
     """Returns the share that lies outside of a window.
 
     Args:
-      sizes: At least 0, [n, height, width], zero frequency in the middle:
+      magnitudes: At least 0, [n, height, width], zero frequency in the middle:
         magnitudes for supplement Fig. 5 (powers give another number).
-      of: The window.
+      low_window: The window.
 
     Returns:
       float64 [n], NaN where everything is 0.
     """
-    total = sizes.sum((1, 2))
-    low = sizes[:, of[0], of[1]].sum((1, 2))
-    return _share(total - low, total)
+    total = magnitudes.sum((1, 2))
+    low = magnitudes[:, low_window[0], low_window[1]].sum((1, 2))
+    return _compute_share(total - low, total)
 
 
-def _share(part: np.ndarray, total: np.ndarray) -> np.ndarray:
-    known = total > 0
-    return np.where(known, part / np.where(known, total, 1.0), np.nan)
+def _compute_share(part: np.ndarray, total: np.ndarray) -> np.ndarray:
+    is_positive = total > 0
+    return np.where(is_positive, part / np.where(is_positive, total, 1.0), np.nan)
 
 
-def white_share(shape: tuple[int, int], of: Window) -> float:
+def compute_white_share(shape: tuple[int, int], low_window: Window) -> float:
     """Returns the ratio of a flat spectrum: the share of frequencies outside.
 
     White noise has it, but for the four frequencies that are real numbers,
@@ -83,23 +83,23 @@ def white_share(shape: tuple[int, int], of: Window) -> float:
     literal window of 28 x 28 pixels.
     """
     inside = np.zeros(shape)
-    inside[of] = 1.0
+    inside[low_window] = 1.0
     return float(1.0 - inside.mean())
 
 
-def over_cutoff(sizes: np.ndarray) -> np.ndarray:
+def compute_cutoff_shares(magnitudes: np.ndarray) -> np.ndarray:
     """Returns the ratio of high frequencies for every symmetric window.
 
     Args:
-      sizes: As `high_share` takes them.
+      magnitudes: As `compute_high_share` takes them.
 
     Returns:
       float64 [n, (shorter side + 1) // 2]: at index r the share of
       frequencies of which one of the two is more than r cycles per image.
     """
-    rows, columns = plane.frequencies(sizes.shape[1:])
+    rows, columns = plane.compute_frequencies(magnitudes.shape[1:])
     reach = np.maximum(np.abs(rows), np.abs(columns)).ravel()
-    cutoffs = np.arange((min(sizes.shape[1:]) + 1) // 2)
-    above = (reach[:, None] > cutoffs).astype(np.float64)
-    flat = sizes.reshape(len(sizes), reach.size)
-    return _share(flat @ above, flat.sum(1, keepdims=True))
+    cutoffs = np.arange((min(magnitudes.shape[1:]) + 1) // 2)
+    is_above = (reach[:, None] > cutoffs).astype(np.float64)
+    flat = magnitudes.reshape(len(magnitudes), reach.size)
+    return _compute_share(flat @ is_above, flat.sum(1, keepdims=True))

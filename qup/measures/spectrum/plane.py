@@ -10,24 +10,24 @@ import numpy as np
 from qup import errors
 
 # Weights of red, green and blue: of the luma of ITU-R BT.601, and even ones.
-GREY = {"luma": (0.299, 0.587, 0.114), "mean": (1 / 3, 1 / 3, 1 / 3)}
+GREY_WEIGHTS = {"luma": (0.299, 0.587, 0.114), "mean": (1 / 3, 1 / 3, 1 / 3)}
 
 
-def grey(fields: np.ndarray, how: str = "luma") -> np.ndarray:
+def convert_to_grey(fields: np.ndarray, weighting: str = "luma") -> np.ndarray:
     """Turns fields of one or three channels into grey ones.
 
     Args:
       fields: Finite numbers [n, height, width, channels].
-      how: A key of `GREY`; of no effect where there is one channel.
+      weighting: A key of `GREY_WEIGHTS`; of no effect where there is one channel.
 
     Returns:
       float64 [n, height, width].
 
     Raises:
-      InputError: Another `how`, another shape, or numbers not finite.
+      InputError: Another `weighting`, another shape, or numbers not finite.
     """
-    if how not in GREY:
-        raise errors.unknown("way to grey", how, GREY)
+    if weighting not in GREY_WEIGHTS:
+        raise errors.make_unknown_error("way to grey", weighting, GREY_WEIGHTS)
     fields = np.asarray(fields, np.float64)
     if fields.ndim != 4 or fields.shape[-1] not in (1, 3):
         raise errors.InputError(
@@ -41,10 +41,10 @@ def grey(fields: np.ndarray, how: str = "luma") -> np.ndarray:
         )
     if fields.shape[-1] == 1:
         return fields[..., 0]
-    return fields @ np.array(GREY[how])
+    return fields @ np.array(GREY_WEIGHTS[weighting])
 
 
-def power(planes: np.ndarray) -> np.ndarray:
+def compute_power(planes: np.ndarray) -> np.ndarray:
     """Returns |F|^2 of the unitary discrete Fourier transform.
 
     Unitary: sum_k |F_k|^2 = sum_x field(x)^2 (Parseval), so that the mean
@@ -56,38 +56,38 @@ def power(planes: np.ndarray) -> np.ndarray:
     Returns:
       float64 [..., height, width], zero frequency in the middle.
     """
-    spectrum = np.fft.fft2(planes, norm="ortho")
-    return np.fft.fftshift(np.abs(spectrum) ** 2, axes=(-2, -1))
+    transform = np.fft.fft2(planes, norm="ortho")
+    return np.fft.fftshift(np.abs(transform) ** 2, axes=(-2, -1))
 
 
-def frequencies(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def compute_frequencies(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Returns cycles per image along both axes: [height, 1], [1, width]."""
     rows, columns = (np.arange(size) - size // 2 for size in shape)
     return rows[:, None], columns[None, :]
 
 
-def radial_bins(shape: tuple[int, int]) -> np.ndarray:
+def compute_radial_bins(shape: tuple[int, int]) -> np.ndarray:
     """Returns each frequency's length, rounded: int64 [height, width].
 
     In cycles over the shorter side; the longest are those of the corners,
     beyond the shorter side's Nyquist frequency of half its pixels.
     """
-    rows, columns = frequencies(shape)
+    rows, columns = compute_frequencies(shape)
     squares = (rows / shape[0]) ** 2 + (columns / shape[1]) ** 2
     return np.rint(min(shape) * np.sqrt(squares)).astype(np.int64)
 
 
-def radial(powers: np.ndarray) -> np.ndarray:
+def compute_radial_mean(powers: np.ndarray) -> np.ndarray:
     """Averages power over all frequencies of about the same length.
 
     Args:
-      powers: float64 [n, height, width], see `power`.
+      powers: float64 [n, height, width], see `compute_power`.
 
     Returns:
       float64 [n, bins]: at index k the mean over the ring that is k cycles
-      over the shorter side away from zero, see `radial_bins`.
+      over the shorter side away from zero, see `compute_radial_bins`.
     """
-    bins = radial_bins(powers.shape[1:]).ravel()
+    bins = compute_radial_bins(powers.shape[1:]).ravel()
     rings = (bins[:, None] == np.arange(bins.max() + 1)).astype(np.float64)
     flat = powers.reshape(len(powers), bins.size)
     return flat @ (rings / rings.sum(0))

@@ -28,12 +28,7 @@ from qup.measures.uncertainty import (
 )
 from qup.measures.uncertainty.domains import Box, GaussianWindow, SineWindow
 from qup.measures.uncertainty.mixing import TooFewError
-from qup.measures.uncertainty.packets import (
-    Packet,
-    of_classifier,
-    of_function,
-    of_translator,
-)
+from qup.measures.uncertainty.packets import Packet, of_classifier, of_function, of_translator
 from qup.measures.uncertainty.relation import MEASURES, Relation
 from qup.measures.uncertainty.slices import on_slice
 from qup.measures.uncertainty.sums import Estimate

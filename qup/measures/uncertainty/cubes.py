@@ -10,14 +10,14 @@ import tensorflow as tf
 from qup import draws
 
 
-def typed(value, dtype) -> tf.Tensor:
+def as_tensor(value, dtype) -> tf.Tensor:
     """Returns a number or a tensor in a type, without a way by float32."""
     if tf.is_tensor(value):
         return tf.cast(value, dtype)
     return tf.constant(value, dtype)
 
 
-class _Cube:
+class _BoxDomain:
     """What lives between two faces in every coordinate."""
 
     lower: Any
@@ -32,14 +32,14 @@ class _Cube:
         """Returns where quadrature integrates, a pair a coordinate."""
         return [(float(self.lower), float(self.upper))] * dimensions
 
-    def reference(self, size: int) -> tf.Tensor:
+    def reference_point(self, size: int) -> tf.Tensor:
         """Returns the point from which moments are counted: [size]."""
-        middle = typed((self.lower + self.upper) / 2, tf.float64)
+        middle = as_tensor((self.lower + self.upper) / 2, tf.float64)
         return tf.fill((size,), middle)
 
 
 @dataclasses.dataclass(frozen=True)
-class Box(_Cube):
+class Box(_BoxDomain):
     """The box [lower, upper]^M, without a window."""
 
     lower: Any = 0.0
@@ -47,28 +47,28 @@ class Box(_Cube):
     vanishes = False
     name = "box"
 
-    def sample(self, rows: tf.Tensor, size: int, dtype) -> tf.Tensor:
+    def sample(self, keys: tf.Tensor, size: int, dtype) -> tf.Tensor:
         """Draws from q, one point for each key: [n, size]."""
-        unit = tf.cast(draws.uniform(rows, (size,)), dtype)
+        unit = tf.cast(draws.uniform(keys, (size,)), dtype)
         return self.lower + self.side * unit
 
     def log_window(self, points: tf.Tensor) -> tf.Tensor:
         """Returns ln w: [n]."""
         return tf.zeros_like(points[:, 0])
 
-    def slope(self, points: tf.Tensor) -> tf.Tensor:
+    def window_gradient(self, points: tf.Tensor) -> tf.Tensor:
         """Returns the gradient of ln w: [n, size]."""
         return tf.zeros_like(points)
 
-    def curvature(self, points: tf.Tensor, project: Callable) -> tf.Tensor:
+    def window_curvature(self, points: tf.Tensor, project: Callable) -> tf.Tensor:
         """Returns (u.grad)^2 w / w along every axis u: [n, axes]."""
         return tf.zeros_like(project(points))
 
-    def start(self, rows: tf.Tensor, size: int, dtype) -> tf.Tensor:
+    def sample_start(self, keys: tf.Tensor, size: int, dtype) -> tf.Tensor:
         """Draws free coordinates, their points of q: [n, k]."""
-        return self.sample(rows, size, dtype)
+        return self.sample(keys, size, dtype)
 
-    def _phase(self, free: tf.Tensor) -> tf.Tensor:
+    def _fold_phase(self, free: tf.Tensor) -> tf.Tensor:
         return tf.math.floormod((free - self.lower) / self.side, 2.0)
 
     def fold(self, free: tf.Tensor) -> tf.Tensor:
@@ -77,29 +77,29 @@ class Box(_Cube):
         By the triangle wave of period 2 sides: rho(fold(u)) is rho
         reflected at its faces.
         """
-        return self.lower + self.side * (1.0 - tf.abs(self._phase(free) - 1.0))
+        return self.lower + self.side * (1.0 - tf.abs(self._fold_phase(free) - 1.0))
 
     def log_measure(self, free: tf.Tensor) -> tf.Tensor:
         """Returns the log density of free coordinates without l^2: [n]."""
         return tf.zeros_like(free[:, 0])
 
-    def packet_slope(self, free: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
+    def packet_gradient(self, free: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
         """Returns grad ln l at the points: [n, size].
 
         Args:
           free: [n, k].
           gradient: Of 2 ln l(fold(free)) + `log_measure(free)`, [n, k].
         """
-        rising = self._phase(free) < 1.0
-        return tf.where(rising, 0.5 * gradient, -0.5 * gradient)
+        is_rising = self._fold_phase(free) < 1.0
+        return tf.where(is_rising, 0.5 * gradient, -0.5 * gradient)
 
-    def spread(self, free: tf.Tensor) -> tf.Tensor:
+    def mean_deviation(self, free: tf.Tensor) -> tf.Tensor:
         """Returns the mean deviation over n of what chains walk on: []."""
         return tf.reduce_mean(tf.math.reduce_std(self.fold(free), 0))
 
 
 @dataclasses.dataclass(frozen=True)
-class SineWindow(_Cube):
+class SineWindow(_BoxDomain):
     """prod sin(pi (x_i - lower) / side): zero on the faces of the box."""
 
     lower: Any = 0.0
@@ -107,62 +107,62 @@ class SineWindow(_Cube):
     vanishes = True
     name = "sine"
 
-    def sample(self, rows: tf.Tensor, size: int, dtype) -> tf.Tensor:
+    def sample(self, keys: tf.Tensor, size: int, dtype) -> tf.Tensor:
         """Draws from q, the product of 2 sin^2."""
-        both = tf.cast(draws.uniform(rows, (2, size)), dtype)
-        unit, coin = both[:, 0], both[:, 1]
+        uniform_pairs = tf.cast(draws.uniform(keys, (2, size)), dtype)
+        unit, coin = uniform_pairs[:, 0], uniform_pairs[:, 1]
         # Where u is refused, u + 1/2 mod 1 has sin^2 = cos^2 of u.
-        kept = coin < tf.sin(math.pi * unit) ** 2
-        other = tf.math.floormod(unit + 0.5, 1.0)
-        return self.lower + self.side * tf.where(kept, unit, other)
+        accepted = coin < tf.sin(math.pi * unit) ** 2
+        shifted = tf.math.floormod(unit + 0.5, 1.0)
+        return self.lower + self.side * tf.where(accepted, unit, shifted)
 
     def _angle(self, points: tf.Tensor) -> tf.Tensor:
         return math.pi * (points - self.lower) / self.side
 
     def log_window(self, points: tf.Tensor) -> tf.Tensor:
         """Returns ln w: [n]."""
-        tiny = tf.constant(1e-30, points.dtype)
-        height = tf.maximum(tf.abs(tf.sin(self._angle(points))), tiny)
-        return tf.reduce_sum(tf.math.log(height), 1)
+        eps = tf.constant(1e-30, points.dtype)
+        window = tf.maximum(tf.abs(tf.sin(self._angle(points))), eps)
+        return tf.reduce_sum(tf.math.log(window), 1)
 
-    def slope(self, points: tf.Tensor) -> tf.Tensor:
+    def window_gradient(self, points: tf.Tensor) -> tf.Tensor:
         """Returns (pi / side) cot of the angle."""
         return math.pi / self.side / tf.tan(self._angle(points))
 
-    def curvature(self, points: tf.Tensor, project: Callable) -> tf.Tensor:
+    def window_curvature(self, points: tf.Tensor, project: Callable) -> tf.Tensor:
         """Returns (u.t)^2 - sum u_i^2 t_i^2 - (pi / side)^2, t = grad ln w.
 
         `project` is asked for the squares by the squared axes.
         """
-        slope = self.slope(points)
-        squares = project(slope**2, squared=True)
-        return project(slope) ** 2 - squares - (math.pi / self.side) ** 2
+        gradient = self.window_gradient(points)
+        squared_terms = project(gradient**2, squared=True)
+        return project(gradient) ** 2 - squared_terms - (math.pi / self.side) ** 2
 
     # 2 sin^2 is the density of the angle between a vector of R^4, of any
     # direction alike, and the first axis. So a vector z stands for each
     # coordinate, its angle: steps have no zero of the density before them. On
     # the coordinate itself they are refused near a face, and chains stick.
 
-    def start(self, rows: tf.Tensor, size: int, dtype) -> tf.Tensor:
+    def sample_start(self, keys: tf.Tensor, size: int, dtype) -> tf.Tensor:
         """Draws the vectors, one after another: [n, 4 size]."""
-        normal = tf.cast(draws.normal(rows, (size, 4)), dtype)
+        normal = tf.cast(draws.normal(keys, (size, 4)), dtype)
         scaled = math.sqrt(12.0) * tf.linalg.l2_normalize(normal, -1)
         return tf.reshape(scaled, (-1, 4 * size))
 
     def _vectors(self, free: tf.Tensor) -> tf.Tensor:
         return tf.reshape(free, (-1, free.shape[1] // 4, 4))
 
-    def _polar(self, free: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    def _split_polar(self, free: tf.Tensor) -> tuple[tf.Tensor, ...]:
         """Returns z's part along the axis, the rest, the rest's length."""
         vectors = self._vectors(free)
         along, rest = vectors[..., 0], vectors[..., 1:]
-        tiny = tf.constant(1e-30, free.dtype)
-        return along, rest, tf.sqrt(tf.reduce_sum(rest**2, -1) + tiny)
+        eps = tf.constant(1e-30, free.dtype)
+        return along, rest, tf.sqrt(tf.reduce_sum(rest**2, -1) + eps)
 
     def fold(self, free: tf.Tensor) -> tf.Tensor:
         """Returns each vector's polar angle, as a part of the side."""
-        along, _, away = self._polar(free)
-        return self.lower + self.side / math.pi * tf.atan2(away, along)
+        along, _, rest_length = self._split_polar(free)
+        return self.lower + self.side / math.pi * tf.atan2(rest_length, along)
 
     def log_measure(self, free: tf.Tensor) -> tf.Tensor:
         """Returns the log density of vectors as long as 12 normal numbers.
@@ -170,19 +170,19 @@ class SineWindow(_Cube):
         An angle's density is the same for any law of the length; this one
         keeps it from 0, where an angle's gradient has no bound.
         """
-        squares = tf.reduce_sum(self._vectors(free) ** 2, -1)
-        tiny = tf.constant(1e-30, free.dtype)
-        lengths = 4.0 * tf.math.log(squares + tiny) - 0.5 * squares
-        return tf.reduce_sum(lengths, 1)
+        squared_lengths = tf.reduce_sum(self._vectors(free) ** 2, -1)
+        eps = tf.constant(1e-30, free.dtype)
+        log_densities = 4.0 * tf.math.log(squared_lengths + eps) - 0.5 * squared_lengths
+        return tf.reduce_sum(log_densities, 1)
 
-    def packet_slope(self, free: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
+    def packet_gradient(self, free: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
         """Returns half the gradient along the circle of the angle."""
-        along, rest, away = self._polar(free)
+        along, rest, rest_length = self._split_polar(free)
         vectors = self._vectors(gradient)
         radial = tf.reduce_sum(vectors[..., 1:] * rest, -1)
-        turned = along * radial / away - away * vectors[..., 0]
-        return 0.5 * math.pi / self.side * turned
+        tangential = along * radial / rest_length - rest_length * vectors[..., 0]
+        return 0.5 * math.pi / self.side * tangential
 
-    def spread(self, free: tf.Tensor) -> tf.Tensor:
+    def mean_deviation(self, free: tf.Tensor) -> tf.Tensor:
         """Returns the mean deviation of the vectors' components."""
         return tf.reduce_mean(tf.math.reduce_std(free, 0))

@@ -24,10 +24,10 @@ from typing import Any
 import tensorflow as tf
 
 from qup import draws
-from qup.measures.uncertainty.cubes import Box, SineWindow, typed
+from qup.measures.uncertainty.cubes import Box, SineWindow, as_tensor
 
 # A Gaussian's density is below 1e-35 of its height beyond this many widths.
-_WIDTHS = 9.0
+_LIMIT_WIDTHS = 9.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,35 +44,35 @@ class GaussianWindow:
     vanishes = True
     name = "window"
 
-    def sample(self, rows: tf.Tensor, size: int, dtype) -> tf.Tensor:
+    def sample(self, keys: tf.Tensor, size: int, dtype) -> tf.Tensor:
         """Draws from q = N(x0, s^2 / 2)."""
-        noise = tf.cast(draws.normal(rows, (size,)), dtype)
-        spread = typed(self.width, dtype) * math.sqrt(0.5)
-        return typed(self.centre, dtype) + spread * noise
+        noise = tf.cast(draws.normal(keys, (size,)), dtype)
+        deviation = as_tensor(self.width, dtype) * math.sqrt(0.5)
+        return as_tensor(self.centre, dtype) + deviation * noise
 
-    def _away(self, points: tf.Tensor) -> tf.Tensor:
-        return points - typed(self.centre, points.dtype)
+    def _displacement(self, points: tf.Tensor) -> tf.Tensor:
+        return points - as_tensor(self.centre, points.dtype)
 
-    def _square(self, points: tf.Tensor) -> tf.Tensor:
-        return typed(self.width, points.dtype) ** 2
+    def _width_squared(self, points: tf.Tensor) -> tf.Tensor:
+        return as_tensor(self.width, points.dtype) ** 2
 
     def log_window(self, points: tf.Tensor) -> tf.Tensor:
         """Returns ln w: [n]."""
-        far = tf.reduce_sum(self._away(points) ** 2, 1)
-        return -0.5 * far / self._square(points)
+        squared_distance = tf.reduce_sum(self._displacement(points) ** 2, 1)
+        return -0.5 * squared_distance / self._width_squared(points)
 
-    def slope(self, points: tf.Tensor) -> tf.Tensor:
+    def window_gradient(self, points: tf.Tensor) -> tf.Tensor:
         """Returns -(x - x0) / s^2."""
-        return -self._away(points) / self._square(points)
+        return -self._displacement(points) / self._width_squared(points)
 
-    def curvature(self, points: tf.Tensor, project: Callable) -> tf.Tensor:
+    def window_curvature(self, points: tf.Tensor, project: Callable) -> tf.Tensor:
         """Returns (u.(x - x0))^2 / s^4 - 1 / s^2, for unit vectors u."""
-        square = self._square(points)
-        return project(self._away(points)) ** 2 / square**2 - 1.0 / square
+        width_squared = self._width_squared(points)
+        return project(self._displacement(points)) ** 2 / width_squared**2 - 1.0 / width_squared
 
-    def start(self, rows: tf.Tensor, size: int, dtype) -> tf.Tensor:
+    def sample_start(self, keys: tf.Tensor, size: int, dtype) -> tf.Tensor:
         """Draws points of q."""
-        return self.sample(rows, size, dtype)
+        return self.sample(keys, size, dtype)
 
     def fold(self, free: tf.Tensor) -> tf.Tensor:
         """Returns the points themselves."""
@@ -82,31 +82,28 @@ class GaussianWindow:
         """Returns ln q, up to a constant."""
         return 2.0 * self.log_window(free)
 
-    def packet_slope(self, free: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
+    def packet_gradient(self, free: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
         """Returns half the gradient, without the window's part."""
-        return 0.5 * gradient - self.slope(free)
+        return 0.5 * gradient - self.window_gradient(free)
 
-    def spread(self, free: tf.Tensor) -> tf.Tensor:
+    def mean_deviation(self, free: tf.Tensor) -> tf.Tensor:
         """Returns the mean deviation of the points."""
         return tf.reduce_mean(tf.math.reduce_std(free, 0))
 
     def limits(self, dimensions: int) -> list[tuple[float, float]]:
         """Returns x0 - 9 s and x0 + 9 s."""
-        reach = _WIDTHS * float(self.width)
+        reach = _LIMIT_WIDTHS * float(self.width)
         centre = [float(c) for c in self.centre]
         return [(c - reach, c + reach) for c in centre]
 
-    def reference(self, size: int) -> tf.Tensor:
+    def reference_point(self, size: int) -> tf.Tensor:
         """Returns x0."""
-        return typed(self.centre, tf.float64)
+        return as_tensor(self.centre, tf.float64)
 
 
 Domain = Box | GaussianWindow | SineWindow
 
 
-def tensors(domain: Domain, dtype=tf.float64) -> tuple[tf.Tensor, ...]:
+def to_tensors(domain: Domain, dtype=tf.float64) -> tuple[tf.Tensor, ...]:
     """Returns a domain's fields as tensors, for a program's arguments."""
-    return tuple(
-        tf.convert_to_tensor(value, dtype)
-        for value in dataclasses.astuple(domain)
-    )
+    return tuple(tf.convert_to_tensor(value, dtype) for value in dataclasses.astuple(domain))

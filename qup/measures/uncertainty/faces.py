@@ -23,11 +23,11 @@ from qup.measures.uncertainty.sums import Estimate
 # Nodes of the integral along one line.
 _PANELS, _ORDER = 4, 5
 # Points the packet is given at a time.
-_CHUNK = 2048
+_CHUNK_SIZE = 2048
 
 
-def by_conditionals(
-    packet: Packet, domain: Domain, found: Relation, names: Sequence[str]
+def estimate_by_conditionals(
+    packet: Packet, domain: Domain, relation: Relation, names: Sequence[str]
 ) -> Estimate:
     """Estimates u^T B u from the density along u at each sample.
 
@@ -40,8 +40,8 @@ def by_conditionals(
 
     Args:
       packet: The packet.
-      domain: The box that `found` was estimated on.
-      found: By importance sampling or MCMC.
+      domain: The box that `relation` was estimated on.
+      relation: By importance sampling or MCMC.
       names: Of some of its axes.
 
     Returns:
@@ -50,89 +50,91 @@ def by_conditionals(
     Raises:
       InputError: Another domain, no samples, or an axis that there is not.
     """
-    _check(domain)
-    if found.kept is None:
+    _check_domain(domain)
+    if relation.retained_samples is None:
         raise errors.InputError(
-            f"The estimator {found.estimator!r} keeps no samples; see "
-            "faces.by_quadrature."
+            f"The estimator {relation.estimator!r} keeps no samples; see faces.by_quadrature."
         )
-    vectors = found.axes.vectors(packet.size)[_places(found, names)]
-    parts = np.stack(
-        [_parts(packet, domain, found.kept.points, u) for u in vectors], 1
+    vectors = relation.axes.unit_vectors(packet.size)[_find_axes(relation, names)]
+    line_terms = np.stack(
+        [_compute_line_terms(packet, domain, relation.retained_samples.points, u) for u in vectors],
+        1,
     )
-    groups = sums.Groups(int(found.kept.groups.max()) + 1)
-    for group, weight, part in zip(
-        found.kept.groups, found.kept.weights, parts, strict=True
+    groups = sums.GroupSums(int(relation.retained_samples.groups.max()) + 1)
+    for group, weight, terms in zip(
+        relation.retained_samples.groups, relation.retained_samples.weights, line_terms, strict=True
     ):
-        groups.add(group, {"weight": weight, "parts": weight * part})
+        groups.add(group, {"weight": weight, "parts": weight * terms})
 
-    def statistics(told: sums.Sums) -> dict[str, np.ndarray]:
-        means = told["parts"] / told["weight"][..., None, None]
-        mean, ends, slope = np.moveaxis(means, -1, 0)
-        return {"b": ends - mean * slope}
+    def statistics(group_sums: sums.Sums) -> dict[str, np.ndarray]:
+        means = group_sums["parts"] / group_sums["weight"][..., None, None]
+        mean, end_terms, end_differences = np.moveaxis(means, -1, 0)
+        return {"b": end_terms - mean * end_differences}
 
-    return sums.jackknife(groups.sums(), statistics)["b"]
+    return sums.jackknife(groups.as_arrays(), statistics)["b"]
 
 
-def _places(found: Relation, names: Sequence[str]) -> list[int]:
+def _find_axes(relation: Relation, names: Sequence[str]) -> list[int]:
     for name in names:
-        if name not in found.axes.names:
+        if name not in relation.axes.names:
             raise errors.InputError(
                 f"The relation has no axis {name!r}; it has "
-                f"{len(found.axes)}, such as {found.axes.names[0]!r}. Give "
+                f"{len(relation.axes)}, such as {relation.axes.names[0]!r}. Give "
                 "names of found.axes.names."
             )
-    return [found.axes.names.index(name) for name in names]
+    return [relation.axes.names.index(name) for name in names]
 
 
-def _parts(
-    packet: Packet, domain: Box, kept: np.ndarray, u: np.ndarray
+def _compute_line_terms(
+    packet: Packet, domain: Box, samples: np.ndarray, u: np.ndarray
 ) -> np.ndarray:
     """Returns what each sample's line along u adds to B.
 
     Args:
       packet: The packet.
       domain: The box.
-      kept: Samples, [m, size].
+      samples: Samples, [m, size].
       u: The direction, [size].
 
     Returns:
       float64 [m, 3]: the mean of u.x on the line; with the densities at its
       ends b rho(b) - a rho(a), and rho(b) - rho(a).
     """
-    kept = kept.astype(float)
-    start, length = _chords(domain, kept, u)
-    nodes, volumes = quadrature.nodes(0.0, 1.0, _PANELS, _ORDER, ())
+    samples = samples.astype(float)
+    start, length = _compute_chords(domain, samples, u)
+    nodes, volumes = quadrature.compute_nodes(0.0, 1.0, _PANELS, _ORDER, ())
     # t u leads from the sample to the nodes, and to a and b.
     t = start[:, None] + length[:, None] * np.append(nodes, [0.0, 1.0])
-    points = (kept[:, None] + t[..., None] * u).reshape(-1, len(u))
-    values = np.concatenate([
-        packet.values(points[first : first + _CHUNK])
-        for first in range(0, len(points), _CHUNK)
-    ]).reshape(t.shape)  # fmt: skip
-    heights = np.exp(2 * (values - values.max(1, keepdims=True)))
-    along = (kept @ u)[:, None] + t
-    beta = heights[:, :-2] @ volumes
-    mean = (heights * along)[:, :-2] @ volumes / beta
-    low, high = (heights[:, -2:] / (length * beta)[:, None]).T
+    points = (samples[:, None] + t[..., None] * u).reshape(-1, len(u))
+    values = np.concatenate(
+        [
+            packet.compute_values(points[first : first + _CHUNK_SIZE])
+            for first in range(0, len(points), _CHUNK_SIZE)
+        ]
+    ).reshape(t.shape)
+    densities = np.exp(2 * (values - values.max(1, keepdims=True)))
+    along = (samples @ u)[:, None] + t
+    beta = densities[:, :-2] @ volumes
+    mean = (densities * along)[:, :-2] @ volumes / beta
+    low, high = (densities[:, -2:] / (length * beta)[:, None]).T
     low_x, high_x = along[:, -2:].T
     return np.column_stack([mean, high_x * high - low_x * low, high - low])
 
 
-def _chords(
-    domain: Box, kept: np.ndarray, u: np.ndarray
+def _compute_chords(
+    domain: Box, samples: np.ndarray, u: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns where lines x + t u enter the box, and how long they are."""
     low, high = domain.limits(1)[0]
-    moving = u != 0
-    inside, steps = np.clip(kept[:, moving], low, high), u[moving]
-    ways = np.stack([(low - inside) / steps, (high - inside) / steps])
-    start, end = ways.min(0).max(1), ways.max(0).min(1)
+    is_moving = u != 0
+    clipped, steps = np.clip(samples[:, is_moving], low, high), u[is_moving]
+    crossings = np.stack([(low - clipped) / steps, (high - clipped) / steps])
+    start, end = crossings.min(0).max(1), crossings.max(0).min(1)
     # Of a sample on an edge the line may be a point.
     return start, np.maximum(end - start, 1e-9)
 
 
-def by_quadrature(
+def integrate_faces(
     packet: Packet, domain: Domain, *, panels: int = 64, order: int = 8
 ) -> np.ndarray:
     """Integrates B_ij over the faces of a line or a square.
@@ -143,37 +145,37 @@ def by_quadrature(
     Raises:
       InputError: Another domain, or more than two coordinates.
     """
-    _check(domain)
-    points, volumes = quadrature.grid(packet, domain, panels, order)
-    values = packet.values(points)
-    top = values.max()
-    weights = np.exp(2 * (values - top)) * volumes
+    _check_domain(domain)
+    points, volumes = quadrature.build_grid(packet, domain, panels, order)
+    values = packet.compute_values(points)
+    largest = values.max()
+    weights = np.exp(2 * (values - largest)) * volumes
     beta, size = weights.sum(), packet.size
     mean = weights @ points / beta
-    found = np.zeros((size, size))
+    boundary = np.zeros((size, size))
     low, high = domain.limits(1)[0]
     for j in range(size):
-        for place, sign in ((low, -1.0), (high, 1.0)):
-            face, areas = _face(packet, domain, j, place, panels, order)
-            dense = np.exp(2 * (packet.values(face) - top)) * areas / beta
+        for face_position, sign in ((low, -1.0), (high, 1.0)):
+            face, areas = _build_face(packet, domain, j, face_position, panels, order)
+            densities = np.exp(2 * (packet.compute_values(face) - largest)) * areas / beta
             # oint (x_i - mean_i) rho n_j dS
-            found[:, j] += sign * (dense @ (face - mean))
-    return found
+            boundary[:, j] += sign * (densities @ (face - mean))
+    return boundary
 
 
-def _face(
-    packet: Packet, domain: Domain, j: int, place: float, panels, order
+def _build_face(
+    packet: Packet, domain: Domain, j: int, face_position: float, panels, order
 ) -> tuple[np.ndarray, np.ndarray]:
     if packet.size == 1:
-        return np.array([[place]]), np.ones(1)
+        return np.array([[face_position]]), np.ones(1)
     low, high = domain.limits(1)[0]
-    along, areas = quadrature.nodes(low, high, panels, order, ())
-    face = np.full((len(along), 2), place)
-    face[:, 1 - j] = along
+    nodes, areas = quadrature.compute_nodes(low, high, panels, order, ())
+    face = np.full((len(nodes), 2), face_position)
+    face[:, 1 - j] = nodes
     return face, areas
 
 
-def _check(domain: Domain) -> None:
+def _check_domain(domain: Domain) -> None:
     if domain.vanishes:
         raise errors.InputError(
             f"On the domain {domain.name!r} the packet vanishes at the "

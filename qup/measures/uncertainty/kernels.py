@@ -10,43 +10,41 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from qup.measures.uncertainty import axes as lines
-from qup.measures.uncertainty import sums
+from qup.measures.uncertainty import axes as axes_module
 from qup.measures.uncertainty.domains import Domain
 
 # Steps of a chain in one call of the program.
-STRETCH = 25
+CHUNK_STEPS = 25
 # Leapfrog steps while the step size is adapted.
-FIRST_LEAPS = 4
-_ACCEPTANCE = 0.8
+BURN_IN_LEAPFROG_STEPS = 4
+_TARGET_ACCEPTANCE = 0.8
 
 
-class _Sums(tfp.experimental.mcmc.Reducer):
+class _SumReducer(tfp.experimental.mcmc.Reducer):
     """Adds a state to the sums of its chain."""
 
-    def __init__(self, given: Callable):
-        self._given = given
+    def __init__(self, compute_increments: Callable):
+        self._compute_increments = compute_increments
 
     def initialize(self, initial_chain_state, initial_kernel_results=None):
         """Returns empty sums."""
-        found = self._given(initial_chain_state, initial_kernel_results)
-        return {name: tf.zeros_like(part) for name, part in found.items()}
+        increments = self._compute_increments(initial_chain_state, initial_kernel_results)
+        return {name: tf.zeros_like(increment) for name, increment in increments.items()}
 
     def one_step(
-        self, new_chain_state, current_reducer_state,
-        previous_kernel_results=None, axis=None,
-    ):  # fmt: skip
+        self, new_chain_state, current_reducer_state, previous_kernel_results=None, axis=None
+    ):
         """Returns the sums with one state more."""
-        found = self._given(new_chain_state, previous_kernel_results)
-        held = current_reducer_state
-        return {name: held[name] + part for name, part in found.items()}
+        increments = self._compute_increments(new_chain_state, previous_kernel_results)
+        sums = current_reducer_state
+        return {name: sums[name] + increment for name, increment in increments.items()}
 
     def finalize(self, final_reducer_state):
         """Returns the sums."""
         return final_reducer_state
 
 
-def _target(log_amplitude: Callable, domain: Domain, parameters) -> Callable:
+def _build_log_density(log_amplitude: Callable, domain: Domain, parameters) -> Callable:
     def log_density(free: tf.Tensor) -> tf.Tensor:
         values = log_amplitude(domain.fold(free), parameters)
         return 2.0 * values + domain.log_measure(free)
@@ -54,20 +52,18 @@ def _target(log_amplitude: Callable, domain: Domain, parameters) -> Callable:
     return log_density
 
 
-def _hmc(target: Callable, step_size, leaps) -> Any:
+def _build_hmc_kernel(log_density: Callable, step_size, leapfrog_steps) -> Any:
     return tfp.mcmc.HamiltonianMonteCarlo(
-        target_log_prob_fn=target,
-        step_size=step_size,
-        num_leapfrog_steps=leaps,
+        target_log_prob_fn=log_density, step_size=step_size, num_leapfrog_steps=leapfrog_steps
     )
 
 
-def _with_step_size(results: Any, size: tf.Tensor) -> Any:
+def _set_step_size(results: Any, size: tf.Tensor) -> Any:
     accepted = results.accepted_results._replace(step_size=size)
     return results._replace(accepted_results=accepted)
 
 
-def build_burn_in(log_amplitude: Callable, kind: type) -> Callable:
+def build_burn_in_program(log_amplitude: Callable, kind: type) -> Callable:
     """Returns a program that adapts the step size.
 
     Args:
@@ -81,17 +77,17 @@ def build_burn_in(log_amplitude: Callable, kind: type) -> Callable:
 
     @tf.function(autograph=False, reduce_retracing=True)
     def run(state, parameters, fields, sizes, count, seed):
-        first, longest = tf.unstack(sizes)
-        target = _target(log_amplitude, kind(*fields), parameters)
+        first_size, longest_size = tf.unstack(sizes)
+        log_density = _build_log_density(log_amplitude, kind(*fields), parameters)
         kernel = tfp.mcmc.DualAveragingStepSizeAdaptation(
-            _hmc(target, first, FIRST_LEAPS),
+            _build_hmc_kernel(log_density, first_size, BURN_IN_LEAPFROG_STEPS),
             num_adaptation_steps=int(0.9 * count),
-            step_size_setter_fn=lambda results, size: _with_step_size(
-                results, tf.minimum(size, longest)
+            step_size_setter_fn=lambda results, size: _set_step_size(
+                results, tf.minimum(size, longest_size)
             ),
-            target_accept_prob=tf.constant(_ACCEPTANCE, state.dtype),
+            target_accept_prob=tf.constant(_TARGET_ACCEPTANCE, state.dtype),
         )
-        states, tried = tfp.mcmc.sample_chain(
+        states, step_sizes = tfp.mcmc.sample_chain(
             num_results=1,
             num_burnin_steps=count - 1,
             current_state=state,
@@ -99,18 +95,18 @@ def build_burn_in(log_amplitude: Callable, kind: type) -> Callable:
             trace_fn=lambda _, results: results.new_step_size,
             seed=seed,
         )
-        return states[-1], tf.minimum(tried[-1], longest)
+        return states[-1], tf.minimum(step_sizes[-1], longest_size)
 
     return run
 
 
-def build_walk(log_amplitude: Callable, kind: type, whole: bool) -> Callable:
-    """Returns a program that walks `STRETCH` steps.
+def build_chunk_program(log_amplitude: Callable, kind: type, covers_all_pixels: bool) -> Callable:
+    """Returns a program that walks `CHUNK_STEPS` steps.
 
     Args:
       log_amplitude: See `Packet.program`.
       kind: Class of the domain, rebuilt of its fields.
-      whole: See `axes.projection`.
+      covers_all_pixels: See `axes.projection`.
 
     Returns:
       (state, parameters, fields, along, step_size, leaps, seed) -> (sums of
@@ -118,36 +114,36 @@ def build_walk(log_amplitude: Callable, kind: type, whole: bool) -> Callable:
     """
 
     @tf.function(autograph=False, reduce_retracing=True)
-    def run(state, parameters, fields, along, step_size, leaps, seed):
+    def run(state, parameters, fields, axis_tensors, step_size, leapfrog_steps, seed):
         domain = kind(*fields)
-        project = lines.projection(*along, whole)
+        project = axes_module.build_projection(*axis_tensors, covers_all_pixels)
         size = domain.fold(state).shape[1]
-        origin = tf.cast(domain.reference(size), state.dtype)
-        directions = along[1].shape[0]
+        origin = tf.cast(domain.reference_point(size), state.dtype)
+        num_directions = axis_tensors[1].shape[0]
 
-        def given(free, results):
+        def compute_increments(free, results):
             points = domain.fold(free)
             gradient = results.accepted_results.grads_target_log_prob[0]
-            window = domain.slope(points)
-            found = sums.columns(
+            window_gradient = domain.window_gradient(points)
+            columns = sums.compute_columns(
                 project(points - origin),
-                project(domain.packet_slope(free, gradient)),
-                project(window),
-                domain.curvature(points, project),
+                project(domain.packet_gradient(free, gradient)),
+                project(window_gradient),
+                domain.window_curvature(points, project),
             )
-            rate = tf.cast(results.is_accepted, tf.float64)
-            added = sums.of_chains(found, directions)
-            return {**added, "accepted": rate}
+            accepted = tf.cast(results.is_accepted, tf.float64)
+            increments = sums.compute_chain_increments(columns, num_directions)
+            return {**increments, "accepted": accepted}
 
-        target = _target(log_amplitude, domain, parameters)
-        found, state, _ = tfp.experimental.mcmc.sample_fold(
-            num_steps=STRETCH,
+        log_density = _build_log_density(log_amplitude, domain, parameters)
+        sums, state, _ = tfp.experimental.mcmc.sample_fold(
+            num_steps=CHUNK_STEPS,
             current_state=state,
-            kernel=_hmc(target, step_size, leaps),
-            reducer=_Sums(given),
+            kernel=_build_hmc_kernel(log_density, step_size, leapfrog_steps),
+            reducer=_SumReducer(compute_increments),
             seed=seed,
         )
-        rate = tf.reduce_mean(found.pop("accepted")) / STRETCH
-        return found, state, rate, target(state)
+        acceptance = tf.reduce_mean(sums.pop("accepted")) / CHUNK_STEPS
+        return sums, state, acceptance, log_density(state)
 
     return run

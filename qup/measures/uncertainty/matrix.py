@@ -45,7 +45,7 @@ class MatrixForm:
     least_vanishing: Estimate
 
 
-def form(found: Relation) -> MatrixForm:
+def compute_matrix_form(relation: Relation) -> MatrixForm:
     """Returns the matrix form between the directions of a relation.
 
     A direction that has no values leaves NaN in every matrix.
@@ -53,49 +53,44 @@ def form(found: Relation) -> MatrixForm:
     Raises:
       InputError: The relation has no directions.
     """
-    if "matrix_yy" not in found.groups:
-        raise errors.InputError(
-            "The matrix form is between directions; give two or more."
-        )
-    vectors = found.axes.directions
-    count = found.groups["matrix_yy"].shape[-1]
+    if "matrix_yy" not in relation.groups:
+        raise errors.InputError("The matrix form is between directions; give two or more.")
+    vectors = relation.axes.directions
+    count = relation.groups["matrix_yy"].shape[-1]
     # Quadrature without directions counts between the coordinates.
     gram = vectors @ vectors.T if len(vectors) else np.eye(count)
 
     def statistics(groups: Sums) -> dict[str, np.ndarray]:
-        return _matrices(groups, gram)
+        return _compute_matrices(groups, gram)
 
-    if len(found.groups["weight"]) > 1:
-        told = sums.jackknife(found.groups, statistics)
-        known = np.isfinite(found["sigma_x"].value[-count:])
+    if len(relation.groups["weight"]) > 1:
+        matrices = sums.jackknife(relation.groups, statistics)
+        is_known = np.isfinite(relation["sigma_x"].value[-count:])
         return MatrixForm(
-            **{k: _known(part, known) for k, part in told.items()}
+            **{name: _mask_unknown(estimate, is_known) for name, estimate in matrices.items()}
         )
-    told = statistics(sums.total(found.groups))
-    return MatrixForm(**{name: Estimate(part) for name, part in told.items()})
+    matrices = statistics(sums.sum_groups(relation.groups))
+    return MatrixForm(**{name: Estimate(estimate) for name, estimate in matrices.items()})
 
 
-def _known(of: Estimate, known: np.ndarray) -> Estimate:
+def _mask_unknown(estimate: Estimate, is_known: np.ndarray) -> Estimate:
     """Returns NaN between directions of which one is not known."""
-    both = known[:, None] & known if of.value.ndim else known.all()
+    is_pair_known = is_known[:, None] & is_known if estimate.value.ndim else is_known.all()
     return Estimate(
-        *(np.where(both, part, np.nan) for part in (of.value, of.stderr))
+        *(np.where(is_pair_known, array, np.nan) for array in (estimate.value, estimate.stderr))
     )
 
 
-def _matrices(groups: Sums, gram: np.ndarray) -> dict[str, np.ndarray]:
+def _compute_matrices(groups: Sums, gram: np.ndarray) -> dict[str, np.ndarray]:
     count = gram.shape[0]
     weight = groups["weight"][..., None]
     y, s = (groups[name][..., -count:] / weight for name in "ys")
-    yy, ss, ys = (
-        groups[f"matrix_{name}"] / weight[..., None]
-        for name in ("yy", "ss", "ys")
-    )
+    yy, ss, ys = (groups[f"matrix_{name}"] / weight[..., None] for name in ("yy", "ss", "ys"))
     sigma = yy - y[..., :, None] * y[..., None, :]
     momentum = ss - s[..., :, None] * s[..., None, :]
     cross = ys - y[..., :, None] * s[..., None, :]
     inverse = np.linalg.pinv(momentum, hermitian=True)
-    rest = sigma - cross @ inverse @ np.swapaxes(cross, -1, -2)
+    residual = sigma - cross @ inverse @ np.swapaxes(cross, -1, -2)
     bound = 0.25 * gram @ np.linalg.pinv(ss, hermitian=True) @ gram
     return {
         "sigma": sigma,
@@ -103,12 +98,10 @@ def _matrices(groups: Sums, gram: np.ndarray) -> dict[str, np.ndarray]:
         "cross": cross,
         "boundary": gram + 2.0 * cross,
         "fisher": 4.0 * ss,
-        "least": np.linalg.eigvalsh(_symmetric(rest))[..., 0],
-        "least_vanishing": np.linalg.eigvalsh(_symmetric(sigma - bound))[
-            ..., 0
-        ],
+        "least": np.linalg.eigvalsh(_symmetrize(residual))[..., 0],
+        "least_vanishing": np.linalg.eigvalsh(_symmetrize(sigma - bound))[..., 0],
     }
 
 
-def _symmetric(matrix: np.ndarray) -> np.ndarray:
+def _symmetrize(matrix: np.ndarray) -> np.ndarray:
     return 0.5 * (matrix + np.swapaxes(matrix, -1, -2))

@@ -12,7 +12,7 @@ from qup import errors
 from qup.measures.uncertainty.sums import Estimate, Sums
 
 # That of all axes one is thought too poor by chance.
-_CHANCE = 0.0027
+_FALSE_ALARM_RATE = 0.0027
 
 
 class TooFewError(errors.InputError):
@@ -29,12 +29,12 @@ class TooFewError(errors.InputError):
         self.size, self.count = size, count
 
 
-def r_hat(groups: Sums) -> np.ndarray:
+def compute_r_hat(groups: Sums) -> np.ndarray:
     """Returns the larger split R-hat of x and s along every axis: [axes]."""
-    return np.maximum(*(_r_hat(groups, name) for name in "ys"))
+    return np.maximum(*(_compute_r_hat(groups, name) for name in "ys"))
 
 
-def _r_hat(groups: Sums, name: str) -> np.ndarray:
+def _compute_r_hat(groups: Sums, name: str) -> np.ndarray:
     """Compares the variance between half chains with that within them."""
     count = groups["weight"][:, None]
     means = groups[name] / count
@@ -48,62 +48,65 @@ def _r_hat(groups: Sums, name: str) -> np.ndarray:
     return np.sqrt((length - 1) / length + ratio)
 
 
-def effective(estimates: Mapping[str, Estimate]) -> np.ndarray:
+def compute_effective_sizes(estimates: Mapping[str, Estimate]) -> np.ndarray:
     """Returns sigma_x^2 / stderr(mean_x)^2 along every axis: [axes]."""
     errors_of_mean = np.maximum(estimates["mean_x"].stderr, 1e-300)
     return (estimates["sigma_x"].value / errors_of_mean) ** 2
 
 
-def check(
-    sizes: np.ndarray, furthest: float, steps: int, chains: int, least: float
+def check_effective_size(
+    sizes: np.ndarray, largest_r_hat: float, steps: int, chains: int, min_effective_samples: float
 ) -> None:
     """Raises a TooFewError where states are worth too few samples.
 
     Args:
-      sizes: See `effective`.
-      furthest: The largest R-hat.
+      sizes: See `compute_effective_sizes`.
+      largest_r_hat: The largest R-hat.
       steps: Of each chain.
       chains: How many there are.
-      least: How many effective samples the median of the axes needs.
+      min_effective_samples: How many effective samples the median of the axes needs.
     """
-    middle = float(np.median(sizes))
-    if middle >= least:
+    median_size = float(np.median(sizes))
+    if median_size >= min_effective_samples:
         return
-    more = int(np.ceil(1.3 * steps * least / max(middle, 1.0)))
+    suggested_steps = int(np.ceil(1.3 * steps * min_effective_samples / max(median_size, 1.0)))
     raise TooFewError(
         f"{steps * chains} states of {chains} chains weigh as much as "
-        f"{max(middle, 0.0):.0f} independent ones, fewer than the {least:.0f} "
-        f"an error bar needs; the largest R-hat is {furthest:.3f}. Take more "
-        f"steps (num_steps of about {more:,}) or more chains; where R-hat "
+        f"{max(median_size, 0.0):.0f} independent ones, fewer than the {min_effective_samples:.0f} "
+        f"an error bar needs; the largest R-hat is {largest_r_hat:.3f}. Take more "
+        f"steps (num_steps of about {suggested_steps:,}) or more chains; where R-hat "
         "stays large they do not meet: take a narrower window.",
-        size=max(middle, 0.0), count=steps * chains,
-    )  # fmt: skip
+        size=max(median_size, 0.0),
+        count=steps * chains,
+    )
 
 
-def known(
+def mask_unknown(
     estimates: Mapping[str, Estimate],
     sizes: np.ndarray,
-    freedom: int,
-    least: float,
+    degrees_of_freedom: int,
+    min_effective_samples: float,
 ) -> dict[str, Estimate]:
-    """Returns NaN along axes whose effective size is surely below `least`.
+    """Returns NaN along axes whose effective size is surely below `min_effective_samples`.
 
     Args:
       estimates: Arrays [axes].
-      sizes: See `effective`.
-      freedom: Degrees of freedom of their errors.
-      least: See `check`.
+      sizes: See `compute_effective_sizes`.
+      degrees_of_freedom: Degrees of freedom of their errors.
+      min_effective_samples: See `check_effective_size`.
 
     Returns:
       The estimates; what has no error is exact and stays.
     """
     # The square of an error is known as well as chi-square is.
-    most = stats.chi2.isf(_CHANCE / len(sizes), freedom) / freedom
-    lost = sizes * most < least
-    found = {}
-    for name, of in estimates.items():
-        blank = lost & (of.stderr > 0)
-        found[name] = Estimate(
-            *(np.where(blank, np.nan, part) for part in (of.value, of.stderr))
+    max_ratio = (
+        stats.chi2.isf(_FALSE_ALARM_RATE / len(sizes), degrees_of_freedom) / degrees_of_freedom
+    )
+    is_unknown = sizes * max_ratio < min_effective_samples
+    masked = {}
+    for name, estimate in estimates.items():
+        is_masked = is_unknown & (estimate.stderr > 0)
+        masked[name] = Estimate(
+            *(np.where(is_masked, np.nan, array) for array in (estimate.value, estimate.stderr))
         )
-    return found
+    return masked

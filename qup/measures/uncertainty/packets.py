@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from qup import compilation, errors, gradients
-from qup.measures.uncertainty.amplitudes import AMPLITUDES, KINDS
+from qup.measures.uncertainty.amplitudes import LOG_AMPLITUDES, PACKET_KINDS
 from qup.types import LogitsFn
 
 
@@ -29,7 +29,7 @@ class Packet:
     Attributes:
       owner: The function or Keras model that l is made of; programs are
         compiled once for it.
-      kind: How l is made of its outputs: a name of `KINDS`, "l1" or
+      kind: How l is made of its outputs: a name of `PACKET_KINDS`, "l1" or
         "function".
       parameters: What else l depends on: tensors, so that another label or
         temperature does not compile again.
@@ -48,7 +48,7 @@ class Packet:
         """Number of coordinates of one point."""
         return math.prod(self.shape)
 
-    def program(self, key: tuple, build: Callable) -> Callable:
+    def compile_program(self, key: tuple, build: Callable) -> Callable:
         """Returns build(log_amplitude), compiled once for owner and key.
 
         Args:
@@ -58,46 +58,42 @@ class Packet:
         """
         kind, shape = self.kind, self.shape
 
-        def built(call):
+        def build_for_model(model):
             def log_amplitude(points, parameters):
-                outputs = call(tf.reshape(points, (-1, *shape)))
-                return AMPLITUDES[kind](outputs, *parameters)
+                outputs = model(tf.reshape(points, (-1, *shape)))
+                return LOG_AMPLITUDES[kind](outputs, *parameters)
 
             return build(log_amplitude)
 
-        return compilation.program(
-            self.owner, ("packet", kind, shape, *key), built
-        )
+        return compilation.get_program(self.owner, ("packet", kind, shape, *key), build_for_model)
 
-    def gradient(self) -> Callable:
+    def build_gradient_fn(self) -> Callable:
         """Returns the compiled (points, parameters) -> ln l, grad ln l."""
-        return self.program(("slopes",), _slopes)
+        return self.compile_program(("slopes",), _build_gradient_program)
 
-    def values(self, points) -> np.ndarray:
+    def compute_values(self, points) -> np.ndarray:
         """Returns ln l: float64 [n], of points [n, size]."""
-        run = self.program(("values",), _values)
-        return run(self._cast(points), self.parameters).numpy().astype(float)
+        program = self.compile_program(("values",), _build_value_program)
+        return program(self._cast(points), self.parameters).numpy().astype(float)
 
-    def slopes(self, points) -> tuple[np.ndarray, np.ndarray]:
+    def value_and_gradient(self, points) -> tuple[np.ndarray, np.ndarray]:
         """Returns ln l, float64 [n], and its gradient, float64 [n, size]."""
-        found = self.gradient()(self._cast(points), self.parameters)
-        values, slopes = (part.numpy().astype(float) for part in found)
-        return values, slopes
+        outputs = self.build_gradient_fn()(self._cast(points), self.parameters)
+        values, gradients = (output.numpy().astype(float) for output in outputs)
+        return values, gradients
 
     def _cast(self, points) -> tf.Tensor:
         return tf.cast(tf.convert_to_tensor(points), self.dtype)
 
 
-def _values(log_amplitude: Callable) -> Callable:
+def _build_value_program(log_amplitude: Callable) -> Callable:
     return tf.function(log_amplitude, autograph=False, reduce_retracing=True)
 
 
-def _slopes(log_amplitude: Callable) -> Callable:
+def _build_gradient_program(log_amplitude: Callable) -> Callable:
     @tf.function(autograph=False, reduce_retracing=True)
     def run(points, parameters):
-        return gradients.input_gradient(
-            lambda x: log_amplitude(x, parameters), points
-        )
+        return gradients.compute_input_gradient(lambda x: log_amplitude(x, parameters), points)
 
     return run
 
@@ -127,20 +123,16 @@ def of_classifier(
       InputError: Another kind, a label out of range, a temperature of 0 or
         less, logits that are none.
     """
-    if kind not in KINDS:
-        raise errors.unknown("packet", kind, KINDS)
+    if kind not in PACKET_KINDS:
+        raise errors.make_unknown_error("packet", kind, PACKET_KINDS)
     errors.check_number("temperature", temperature, above=0)
     if num_classes is None:
-        blank = tf.zeros((1, *shape), tf.float32)
-        num_classes = compilation.predict(logits_fn, blank).shape[-1]
+        blank_image = tf.zeros((1, *shape), tf.float32)
+        num_classes = compilation.predict(logits_fn, blank_image).shape[-1]
     if num_classes < 2:
-        raise errors.InputError(
-            f"A packet needs logits of two classes or more; got {num_classes}."
-        )
+        raise errors.InputError(f"A packet needs logits of two classes or more; got {num_classes}.")
     if not 0 <= label < num_classes:
-        raise errors.InputError(
-            f"label must be one of 0 to {num_classes - 1}; got {label}."
-        )
+        raise errors.InputError(f"label must be one of 0 to {num_classes - 1}; got {label}.")
     parameters = (tf.constant(label, tf.int32), tf.constant(temperature))
     return Packet(logits_fn, kind, parameters, tuple(shape))
 
@@ -158,9 +150,7 @@ def of_translator(translator: Callable, target) -> Packet:
     return Packet(translator, "l1", (target[None],), tuple(target.shape))
 
 
-def of_function(
-    log_amplitude: Callable[[tf.Tensor], tf.Tensor], dimensions: int
-) -> Packet:
+def of_function(log_amplitude: Callable[[tf.Tensor], tf.Tensor], dimensions: int) -> Packet:
     """Returns the packet of a function given by its logarithm.
 
     Args:
@@ -170,18 +160,18 @@ def of_function(
     return Packet(log_amplitude, "function", (), (dimensions,), tf.float64)
 
 
-def check(values: np.ndarray, slopes: np.ndarray) -> None:
+def check_finite(values: np.ndarray, gradients: np.ndarray) -> None:
     """Raises an InputError for a packet that cannot be measured."""
     if np.isneginf(values).all():
         raise errors.InputError(
             "The packet is zero at every point that was looked at, so it has "
             "no normalised form. Choose another label, centre or packet."
         )
-    bad = np.isnan(values) | np.isposinf(values)
-    alive = ~np.isneginf(values)
-    bad |= alive & ~np.isfinite(slopes).all(1)
-    if bad.any():
+    is_bad = np.isnan(values) | np.isposinf(values)
+    is_nonzero = ~np.isneginf(values)
+    is_bad |= is_nonzero & ~np.isfinite(gradients).all(1)
+    if is_bad.any():
         raise errors.InputError(
-            f"The packet or its gradient is not finite at {bad.sum()} of "
-            f"{len(bad)} points. Look at the network's layers and weights."
+            f"The packet or its gradient is not finite at {is_bad.sum()} of "
+            f"{len(is_bad)} points. Look at the network's layers and weights."
         )

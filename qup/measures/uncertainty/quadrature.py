@@ -13,27 +13,27 @@ import numpy as np
 import tensorflow as tf
 
 from qup import errors
-from qup.measures.uncertainty import axes as lines
+from qup.measures.uncertainty import axes as axes_module
 from qup.measures.uncertainty import packets, sums
 from qup.measures.uncertainty.axes import Axes
 from qup.measures.uncertainty.domains import Domain
 from qup.measures.uncertainty.packets import Packet
-from qup.measures.uncertainty.relation import Relation, estimated
+from qup.measures.uncertainty.relation import Relation, estimate_measures
 
 # Points the packet is given at a time.
-_CHUNK = 8192
+_CHUNK_SIZE = 8192
 
 
-def nodes(
+def compute_nodes(
     low: float, high: float, panels: int, order: int, breaks: Sequence[float]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns abscissae and weights on [low, high], split at `breaks`."""
-    cuts = np.linspace(low, high, panels + 1)
-    inside = [b for b in breaks if low < b < high]
-    cuts = np.unique(np.concatenate([cuts, inside]))
-    unit, weights = np.polynomial.legendre.leggauss(order)
-    half, middle = np.diff(cuts)[:, None] / 2, (cuts[1:] + cuts[:-1])[:, None]
-    return (middle / 2 + half * unit).ravel(), (half * weights).ravel()
+    edges = np.linspace(low, high, panels + 1)
+    inner_breaks = [b for b in breaks if low < b < high]
+    edges = np.unique(np.concatenate([edges, inner_breaks]))
+    unit_nodes, weights = np.polynomial.legendre.leggauss(order)
+    half_widths, edge_sums = np.diff(edges)[:, None] / 2, (edges[1:] + edges[:-1])[:, None]
+    return (edge_sums / 2 + half_widths * unit_nodes).ravel(), (half_widths * weights).ravel()
 
 
 def relation(
@@ -69,70 +69,74 @@ def relation(
             f"Quadrature is for one or two coordinates; got {packet.size}. "
             "Take a slice of the packet, or estimate by importance sampling."
         )
-    axes = axes or lines.axes(packet.size)
+    axes = axes or axes_module.build_axes(packet.size)
     fine, coarse = (
-        _integrated(packet, domain, axes, count, order, breaks)
+        _integrate(packet, domain, axes, count, order, breaks)
         for count in (panels, max(1, panels // 2))
     )
-    reference = (
-        axes.vectors(packet.size) @ domain.reference(packet.size).numpy()
-    )
+    reference = axes.unit_vectors(packet.size) @ domain.reference_point(packet.size).numpy()
     groups = {name: np.asarray(value)[None] for name, value in fine[0].items()}
-    found = estimated(groups, domain.vanishes, reference)
-    rough = {name: np.asarray(value)[None] for name, value in coarse[0].items()}
-    again = estimated(rough, domain.vanishes, reference)
-    change = [
-        np.nanmax(np.abs(found[m].value - again[m].value), initial=0.0)
-        for m in ("uncertainty_product", "covariance")
+    estimates = estimate_measures(groups, domain.vanishes, reference)
+    coarse_groups = {name: np.asarray(value)[None] for name, value in coarse[0].items()}
+    coarse_estimates = estimate_measures(coarse_groups, domain.vanishes, reference)
+    changes = [
+        np.nanmax(np.abs(estimates[measure].value - coarse_estimates[measure].value), initial=0.0)
+        for measure in ("uncertainty_product", "covariance")
     ]
     return Relation(
-        axes=axes, estimates=found, estimator="quadrature",
-        domain=domain.name, vanishes=domain.vanishes, n=fine[1],
-        gradient_calls=fine[1] + coarse[1], effective_sample_size=None,
-        groups=groups, diagnostics={"resolution": float(max(change))},
-    )  # fmt: skip
+        axes=axes,
+        estimates=estimates,
+        estimator="quadrature",
+        domain=domain.name,
+        vanishes=domain.vanishes,
+        n=fine[1],
+        gradient_calls=fine[1] + coarse[1],
+        effective_sample_size=None,
+        groups=groups,
+        diagnostics={"resolution": float(max(changes))},
+    )
 
 
-def grid(
+def build_grid(
     packet: Packet, domain: Domain, panels: int, order: int, breaks=()
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns points [n, size] and the weights of their volumes [n]."""
     limits = domain.limits(packet.size)
     breaks = breaks or [()] * packet.size
-    each = [
-        nodes(*limit, panels, order, splits)
-        for limit, splits in zip(limits, breaks, strict=True)
+    nodes_by_axis = [
+        compute_nodes(*limit, panels, order, axis_breaks)
+        for limit, axis_breaks in zip(limits, breaks, strict=True)
     ]
-    points = np.array(list(itertools.product(*(x for x, _ in each))))
-    weights = np.array(list(itertools.product(*(w for _, w in each))))
+    points = np.array(list(itertools.product(*(nodes for nodes, _ in nodes_by_axis))))
+    weights = np.array(
+        list(itertools.product(*(node_weights for _, node_weights in nodes_by_axis)))
+    )
     return points, weights.prod(1)
 
 
-def _integrated(
+def _integrate(
     packet: Packet, domain: Domain, axes: Axes, panels, order, breaks
 ) -> tuple[dict[str, np.ndarray], int]:
-    points, volumes = grid(packet, domain, panels, order, breaks)
-    parts = [
-        packet.slopes(points[start : start + _CHUNK])
-        for start in range(0, len(points), _CHUNK)
+    points, volumes = build_grid(packet, domain, panels, order, breaks)
+    chunks = [
+        packet.value_and_gradient(points[start : start + _CHUNK_SIZE])
+        for start in range(0, len(points), _CHUNK_SIZE)
     ]
-    values = np.concatenate([part[0] for part in parts])
-    slopes = np.concatenate([part[1] for part in parts])
+    values = np.concatenate([chunk[0] for chunk in chunks])
+    gradients = np.concatenate([chunk[1] for chunk in chunks])
     values = values + domain.log_window(tf.constant(points)).numpy()
-    packets.check(values, slopes)
+    packets.check_finite(values, gradients)
     # A point where l is 0 weighs 0, whatever its slope.
-    slopes = np.where(np.isneginf(values)[:, None], 0.0, slopes)
+    gradients = np.where(np.isneginf(values)[:, None], 0.0, gradients)
     # l^2 w^2, with 1 as the largest
     weights = np.exp(2 * (values - values.max())) * volumes
-    project = lines.projection(*axes.tensors(tf.float64))
+    project = axes_module.build_projection(*axes.to_tensors(tf.float64))
     x = tf.constant(points)
-    columns = sums.columns(
-        project(x - domain.reference(packet.size)),
-        project(tf.constant(slopes)),
-        project(domain.slope(x)),
-        domain.curvature(x, project),
+    columns = sums.compute_columns(
+        project(x - domain.reference_point(packet.size)),
+        project(tf.constant(gradients)),
+        project(domain.window_gradient(x)),
+        domain.window_curvature(x, project),
     )
-    found = sums.of_batch(
-        tf.constant(weights), columns, len(axes.directions) or len(axes)
-    )
-    return {name: part.numpy() for name, part in found.items()}, len(points)
+    totals = sums.sum_batch(tf.constant(weights), columns, len(axes.directions) or len(axes))
+    return {name: chunk.numpy() for name, chunk in totals.items()}, len(points)

@@ -18,46 +18,46 @@ from qup.measures.uncertainty import pairing
 from qup.measures.uncertainty.relation import MEASURES, Relation
 
 
-def save(path: pathlib.Path, found: Relation, **more: Any) -> None:
+def save(path: pathlib.Path, relation: Relation, **more_metadata: Any) -> None:
     """Writes a relation.
 
     Args:
       path: A file name that ends in .npz.
-      found: The relation.
-      **more: JSON values to be told beside it, such as image_shape.
+      relation: The relation.
+      **more_metadata: JSON values to be told beside it, such as image_shape.
     """
-    arrays: dict[str, np.ndarray] = {"axes": np.array(found.axes.names)}
+    arrays: dict[str, np.ndarray] = {"axes": np.array(relation.axes.names)}
     for measure in MEASURES:
-        estimate = found[measure]
+        estimate = relation[measure]
         arrays[measure] = estimate.value
         error = estimate.stderr
         arrays[f"{measure}_stderr"] = (
             np.full_like(estimate.value, np.nan) if error is None else error
         )
-    for name, column in found.by_axis.items():
+    for name, column in relation.by_axis.items():
         arrays[f"axis_{name}"] = column
-    if found.estimator == "importance":
-        for measure, means in pairing.means(found).items():
-            arrays[f"left_{measure}"] = means
-    for name, trace in found.traces.items():
+    if relation.estimator == "importance":
+        for measure, values in pairing.leave_one_out_means(relation).items():
+            arrays[f"left_{measure}"] = values
+    for name, trace in relation.traces.items():
         arrays[f"trace_{name}"] = trace
-    told = {
-        "estimator": found.estimator,
-        "domain": found.domain,
-        "vanishes": found.vanishes,
-        "n": found.n,
-        "freedom": found.freedom,
-        "gradient_calls": found.gradient_calls,
-        "effective_sample_size": found.effective_sample_size,
-        "diagnostics": dict(found.diagnostics),
-        **more,
+    metadata = {
+        "estimator": relation.estimator,
+        "domain": relation.domain,
+        "vanishes": relation.vanishes,
+        "n": relation.n,
+        "freedom": relation.degrees_of_freedom,
+        "gradient_calls": relation.gradient_calls,
+        "effective_sample_size": relation.effective_sample_size,
+        "diagnostics": dict(relation.diagnostics),
+        **more_metadata,
     }
-    arrays["told"] = np.array(json.dumps(told, sort_keys=True))
+    arrays["told"] = np.array(json.dumps(metadata, sort_keys=True))
     np.savez(path, **arrays)
 
 
 def load(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Returns the arrays, and what was told beside them."""
-    with np.load(path, allow_pickle=False) as held:
-        arrays = {name: held[name] for name in held.files}
+    with np.load(path, allow_pickle=False) as archive:
+        arrays = {name: archive[name] for name in archive.files}
     return arrays, json.loads(str(arrays.pop("told")))

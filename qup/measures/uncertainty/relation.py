@@ -38,7 +38,7 @@ MEASURES = (
 )
 
 
-class Kept(NamedTuple):
+class SampleSubset(NamedTuple):
     """A few samples of an estimator.
 
     Attributes:
@@ -67,7 +67,7 @@ class Relation:
       effective_sample_size: Of the samples; the median of the axes' for
         "mcmc"; None for "quadrature".
       groups: The sums behind it.
-      kept: A few of the samples, for the faces; None for "quadrature".
+      retained_samples: A few of the samples, for the faces; None for "quadrature".
       by_axis: Arrays [axes]: "effective_sample_size", how many independent
         samples the mean along an axis is worth, and of "mcmc" "r_hat".
       diagnostics: Further numbers of the estimator.
@@ -83,7 +83,7 @@ class Relation:
     gradient_calls: int
     effective_sample_size: float | None
     groups: Sums
-    kept: Kept | None = None
+    retained_samples: SampleSubset | None = None
     by_axis: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     diagnostics: Mapping[str, float] = dataclasses.field(default_factory=dict)
     traces: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
@@ -92,82 +92,78 @@ class Relation:
         return self.estimates[measure]
 
     @property
-    def freedom(self) -> int:
+    def degrees_of_freedom(self) -> int:
         """Degrees of freedom of an error bar: groups less one."""
         return len(self.groups["weight"]) - 1
 
 
-def statistics(found: Sums, vanishes: bool) -> dict[str, np.ndarray]:
+def compute_measures(sums: Sums, vanishes: bool) -> dict[str, np.ndarray]:
     """Returns the measures of `MEASURES` but mean_x's origin.
 
     Args:
-      found: Sums, with any leading axes.
+      sums: Sums, with any leading axes.
       vanishes: Whether psi is 0 at the boundary: then B = 0, m = 0 and the
         bound is 1/2, exactly.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
-        return _statistics(found, vanishes)
+        return _compute_measures(sums, vanishes)
 
 
-def _statistics(found: Sums, vanishes: bool) -> dict[str, np.ndarray]:
-    weight = found["weight"][..., None]
+def _compute_measures(sums: Sums, vanishes: bool) -> dict[str, np.ndarray]:
+    weight = sums["weight"][..., None]
     y, yy, s, ss, ys, ll, h = (
-        found[name] / weight for name in ("y", "yy", "s", "ss", "ys", "ll", "h")
+        sums[name] / weight for name in ("y", "yy", "s", "ss", "ys", "ll", "h")
     )
     variance_x = np.maximum(yy - y**2, 0.0)
     covariance = ys - y * s
     # <p^2> = E[(u.grad ln l)^2] - E[(u.grad)^2 w / w]
-    raw = ll - h
-    variance_p = raw if vanishes else raw - s**2
-    sigma_x, sigma_p = np.sqrt(variance_x), _root(variance_p)
+    raw_variance_p = ll - h
+    variance_p = raw_variance_p if vanishes else raw_variance_p - s**2
+    sigma_x, sigma_p = np.sqrt(variance_x), _safe_sqrt(variance_p)
     centred = np.maximum(ss - s**2, 0.0)
     return {
         "sigma_x": sigma_x,
         "sigma_p": sigma_p,
         "uncertainty_product": sigma_x * sigma_p,
         # 1/2 |1 - B|, and 1 - B = -2 Cov(x, s)
-        "uncertainty_bound": np.full_like(covariance, 0.5)
-        if vanishes
-        else np.abs(covariance),
+        "uncertainty_bound": np.full_like(covariance, 0.5) if vanishes else np.abs(covariance),
         "boundary_term": 1.0 + 2.0 * covariance,
         "covariance": covariance,
         "mean_x": y,
         "mean_p": s,
-        "sigma_p_raw": _root(raw),
+        "sigma_p_raw": _safe_sqrt(raw_variance_p),
         "sigma_p_direct": np.sqrt(centred),
         # 1/2 / |corr(x, s)|: the identity Cov = -1/2 takes most noise away
-        "product_by_correlation": 0.5
-        * np.sqrt(variance_x * centred)
-        / np.abs(covariance),
-        "fisher_information": 4.0 * raw,
+        "product_by_correlation": 0.5 * np.sqrt(variance_x * centred) / np.abs(covariance),
+        "fisher_information": 4.0 * raw_variance_p,
     }
 
 
-def _root(square: np.ndarray) -> np.ndarray:
+def _safe_sqrt(square: np.ndarray) -> np.ndarray:
     """Returns the root; 0 for the dust of rounding, NaN for what is none."""
-    dust = -1e-12 * np.max(np.abs(square), initial=1.0)
-    return np.sqrt(np.where(square >= dust, np.maximum(square, 0.0), np.nan))
+    tolerance = -1e-12 * np.max(np.abs(square), initial=1.0)
+    return np.sqrt(np.where(square >= tolerance, np.maximum(square, 0.0), np.nan))
 
 
-def estimated(
-    groups: Sums, vanishes: bool, reference: np.ndarray
-) -> dict[str, Estimate]:
+def estimate_measures(groups: Sums, vanishes: bool, reference: np.ndarray) -> dict[str, Estimate]:
     """Returns the estimates of all groups, with errors where there are two.
 
     Args:
       groups: Sums whose first axis is the group.
-      vanishes: See `statistics`.
+      vanishes: See `compute_measures`.
       reference: [axes], the point from which y is counted.
     """
     if len(groups["weight"]) > 1:
-        found = sums_of.jackknife(groups, lambda g: statistics(g, vanishes))
+        estimates = sums_of.jackknife(
+            groups, lambda group_sums: compute_measures(group_sums, vanishes)
+        )
     else:
-        told = statistics(sums_of.total(groups), vanishes)
-        found = {name: Estimate(value) for name, value in told.items()}
-    mean = found["mean_x"]
-    found["mean_x"] = Estimate(mean.value + reference, mean.stderr)
+        values = compute_measures(sums_of.sum_groups(groups), vanishes)
+        estimates = {name: Estimate(value) for name, value in values.items()}
+    mean_x = estimates["mean_x"]
+    estimates["mean_x"] = Estimate(mean_x.value + reference, mean_x.stderr)
     if not vanishes:
         # Outside of a vanishing domain corr(x, s) has no such meaning.
-        nothing = np.full_like(mean.value, np.nan)
-        found["product_by_correlation"] = Estimate(nothing, nothing)
-    return found
+        unknown = np.full_like(mean_x.value, np.nan)
+        estimates["product_by_correlation"] = Estimate(unknown, unknown)
+    return estimates

@@ -24,10 +24,10 @@ def on_slice(packet: Packet, origin, basis) -> Packet:
     """
     origin = tf.convert_to_tensor(np.reshape(origin, -1), packet.dtype)
     basis = tf.convert_to_tensor(basis, packet.dtype)
-    inner = packet.program(("slice",), lambda log_amplitude: log_amplitude)
+    inner_program = packet.compile_program(("slice",), lambda log_amplitude: log_amplitude)
 
     def log_amplitude(points):
-        full = origin + tf.linalg.matmul(tf.cast(points, packet.dtype), basis)
-        return tf.cast(inner(full, packet.parameters), tf.float64)
+        full_points = origin + tf.linalg.matmul(tf.cast(points, packet.dtype), basis)
+        return tf.cast(inner_program(full_points, packet.parameters), tf.float64)
 
     return of_function(log_amplitude, basis.shape[0])

@@ -21,91 +21,90 @@ import tensorflow as tf
 Sums = Mapping[str, np.ndarray]
 
 
-def columns(
-    away: tf.Tensor,
-    packet_slope: tf.Tensor,
-    window_slope: tf.Tensor,
+def compute_columns(
+    displacement: tf.Tensor,
+    packet_gradient: tf.Tensor,
+    window_gradient: tf.Tensor,
     curvature: tf.Tensor,
 ) -> dict[str, tf.Tensor]:
     """Returns what is summed along axes: float64 [n, axes] of each name.
 
     Args:
-      away: x_u - reference, [n, axes].
-      packet_slope: u.grad ln l.
-      window_slope: u.grad ln w.
+      displacement: x_u - reference, [n, axes].
+      packet_gradient: u.grad ln l.
+      window_gradient: u.grad ln w.
       curvature: (u.grad)^2 w / w.
     """
     y, sl, t, h = (
-        tf.cast(part, tf.float64)
-        for part in (away, packet_slope, window_slope, curvature)
+        tf.cast(column, tf.float64)
+        for column in (displacement, packet_gradient, window_gradient, curvature)
     )
     s = sl + t
-    return {"y": y, "yy": y * y, "s": s, "ss": s * s, "ys": y * s,
-            "ll": sl * sl, "h": h}  # fmt: skip
+    return {"y": y, "yy": y * y, "s": s, "ss": s * s, "ys": y * s, "ll": sl * sl, "h": h}
 
 
-def of_batch(
-    weights: tf.Tensor, found: Mapping[str, tf.Tensor], directions: int
+def sum_batch(
+    weights: tf.Tensor, columns: Mapping[str, tf.Tensor], num_directions: int
 ) -> dict[str, tf.Tensor]:
     """Returns the sums of one batch.
 
     Args:
       weights: float64 [n].
-      found: See `columns`.
-      directions: The last that many axes enter the matrices.
+      columns: See `compute_columns`.
+      num_directions: The last that many axes enter the matrices.
     """
-    reduced = {
+    sums = {
         name: tf.linalg.matvec(column, weights, transpose_a=True)
-        for name, column in found.items()
+        for name, column in columns.items()
     }
-    reduced["weight"] = tf.reduce_sum(weights)
-    reduced["weight_squared"] = tf.reduce_sum(weights**2)
-    if directions:
-        y, s = (found[name][:, -directions:] for name in "ys")
-        heavy_y, heavy_s = weights[:, None] * y, weights[:, None] * s
-        reduced["matrix_yy"] = tf.matmul(heavy_y, y, transpose_a=True)
-        reduced["matrix_ys"] = tf.matmul(heavy_y, s, transpose_a=True)
-        reduced["matrix_ss"] = tf.matmul(heavy_s, s, transpose_a=True)
-    return reduced
+    sums["weight"] = tf.reduce_sum(weights)
+    sums["weight_squared"] = tf.reduce_sum(weights**2)
+    if num_directions:
+        y, s = (columns[name][:, -num_directions:] for name in "ys")
+        weighted_y, weighted_s = weights[:, None] * y, weights[:, None] * s
+        sums["matrix_yy"] = tf.matmul(weighted_y, y, transpose_a=True)
+        sums["matrix_ys"] = tf.matmul(weighted_y, s, transpose_a=True)
+        sums["matrix_ss"] = tf.matmul(weighted_s, s, transpose_a=True)
+    return sums
 
 
-def of_chains(
-    found: Mapping[str, tf.Tensor], directions: int
+def compute_chain_increments(
+    columns: Mapping[str, tf.Tensor], num_directions: int
 ) -> dict[str, tf.Tensor]:
     """Returns what one step adds to each chain's sums, with weights of 1.
 
     Args:
-      found: See `columns`; the first axis is the chain.
-      directions: See `of_batch`.
+      columns: See `compute_columns`; the first axis is the chain.
+      num_directions: See `sum_batch`.
     """
-    one = tf.ones_like(found["y"][:, 0])
-    reduced = {**found, "weight": one, "weight_squared": one}
-    if directions:
-        y, s = (found[name][:, -directions:] for name in "ys")
-        for name, left, right in (("yy", y, y), ("ys", y, s), ("ss", s, s)):
-            reduced[f"matrix_{name}"] = left[:, :, None] * right[:, None]
-    return reduced
+    ones = tf.ones_like(columns["y"][:, 0])
+    increments = {**columns, "weight": ones, "weight_squared": ones}
+    if num_directions:
+        y, s = (columns[name][:, -num_directions:] for name in "ys")
+        for name, first, second in (("yy", y, y), ("ys", y, s), ("ss", s, s)):
+            increments[f"matrix_{name}"] = first[:, :, None] * second[:, None]
+    return increments
 
 
-class Groups:
+class GroupSums:
     """Sums of every group, added to batch by batch."""
 
     def __init__(self, count: int):
         """Makes `count` empty groups."""
         self._count = count
-        self._sums: dict[str, np.ndarray] = {}
+        self._arrays: dict[str, np.ndarray] = {}
 
-    def add(self, group: int, found: Mapping[str, np.ndarray]) -> None:
+    def add(self, group: int, sums: Mapping[str, np.ndarray]) -> None:
         """Adds the sums of one batch to a group."""
-        for name, value in found.items():
+        for name, value in sums.items():
             value = np.asarray(value)
-            if name not in self._sums:
-                self._sums[name] = np.zeros((self._count, *value.shape))
-            self._sums[name][group] += value
+            if name not in self._arrays:
+                self._arrays[name] = np.zeros((self._count, *value.shape))
+            self._arrays[name][group] += value
 
-    def sums(self) -> dict[str, np.ndarray]:
+    def as_arrays(self) -> dict[str, np.ndarray]:
         """Returns arrays whose first axis is the group."""
-        return dict(self._sums)
+        return dict(self._arrays)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,15 +124,13 @@ class Estimate:
         return Estimate(self.value[index], error)
 
 
-def total(groups: Sums) -> dict[str, np.ndarray]:
+def sum_groups(groups: Sums) -> dict[str, np.ndarray]:
     """Returns the sums of all groups together."""
-    return {name: each.sum(0) for name, each in groups.items()}
+    return {name: sums.sum(0) for name, sums in groups.items()}
 
 
 def jackknife(
-    groups: Sums,
-    statistics: Callable[[Sums], dict[str, np.ndarray]],
-    averaged: int = 1,
+    groups: Sums, statistics: Callable[[Sums], dict[str, np.ndarray]], num_averaged: int = 1
 ) -> dict[str, Estimate]:
     """Estimates ratios of sums, their errors and the bias of first order.
 
@@ -145,47 +142,45 @@ def jackknife(
     Args:
       groups: Arrays whose first axis is the group, two groups or more.
       statistics: Sums -> named arrays; leading axes pass through.
-      averaged: Of how many axes each value is a mean, whose terms of second
+      num_averaged: Of how many axes each value is a mean, whose terms of second
         order are not alike.
 
     Returns:
       Of each: value - bias, and the standard error.
     """
-    plain, without = left_out(groups, statistics)
+    values, without = leave_one_out(groups, statistics)
     return {
-        name: of_left_out(value, without[name], averaged)
-        for name, value in plain.items()
+        name: jackknife_estimate(value, without[name], num_averaged)
+        for name, value in values.items()
     }
 
 
-def left_out(
+def leave_one_out(
     groups: Sums, statistics: Callable[[Sums], dict[str, np.ndarray]]
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Returns statistics of all groups, and those without each of them."""
-    every = total(groups)
-    without = {name: every[name] - groups[name] for name in every}
-    return statistics(every), statistics(without)
+    totals = sum_groups(groups)
+    without = {name: totals[name] - groups[name] for name in totals}
+    return statistics(totals), statistics(without)
 
 
-def of_left_out(
-    value: np.ndarray, without: np.ndarray, averaged: int = 1
-) -> Estimate:
+def jackknife_estimate(value: np.ndarray, without: np.ndarray, num_averaged: int = 1) -> Estimate:
     """Returns the jackknife's estimate.
 
     Args:
       value: Of all groups.
       without: The same without each of them: [groups, ...].
-      averaged: See `jackknife`.
+      num_averaged: See `jackknife`.
     """
     count, mean = len(without), without.mean(0)
     variance = ((without - mean) ** 2).mean(0) * (count - 1)
     bias = (count - 1) * (mean - value)
-    return Estimate(value - bias, np.sqrt(variance + 2 * bias**2 / averaged))
+    return Estimate(value - bias, np.sqrt(variance + 2 * bias**2 / num_averaged))
 
 
-def effective_sample_size(groups: Sums) -> float:
+def compute_effective_size(groups: Sums) -> float:
     """Returns (sum v)^2 / sum v^2 (Kish 1965)."""
-    every = total(groups)
-    if every["weight_squared"] <= 0:
+    totals = sum_groups(groups)
+    if totals["weight_squared"] <= 0:
         return 0.0
-    return float(every["weight"] ** 2 / every["weight_squared"])
+    return float(totals["weight"] ** 2 / totals["weight_squared"])

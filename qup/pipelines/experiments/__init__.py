@@ -24,4 +24,4 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(_registry.names(), key=lambda n: traits(n)["order"]))
 
 
-Lab = lab.Lab
+ExperimentBuilder = lab.ExperimentBuilder

@@ -29,157 +29,191 @@ from qup.components.walk_evaluator import WalkEvaluator
 from qup.orchestration import Channel
 from qup.pipelines import experiments, robustly, settings
 from qup.pipelines.experiments import predictors, uncertainty
-from qup.pipelines.lab import Lab, Trained
-from qup.scales import Network
+from qup.pipelines.lab import ExperimentBuilder, NetworkHandle
+from qup.scales import NetworkPreset
 
-TEMPERATURES = (0.25, 4.0)
+CONTROL_TEMPERATURES = (0.25, 4.0)
 
 
 @experiments.register(order=60)
-def controls(lab: Lab, seeds: Iterable[int]) -> None:
+def controls(builder: ExperimentBuilder, seeds: Iterable[int]) -> None:
     """Asks for every control."""
-    table = lab.scale.tables["table2"]
+    table = builder.scale.tables["table2"]
     network, epochs = table.networks[0], table.epochs[0]
-    if not lab.wanted(network, epochs):
+    if not builder.is_selected(network, epochs):
         return
     for seed in seeds:
-        trained = lab.classifier(network, epochs, seed)
-        lab.attacked(trained)
-        lab.strongly(trained)
-        _temperatures(lab, trained)
-        _leaks(lab, trained)
-        predictors.measured(lab, trained)
+        handle = builder.add_classifier(network, epochs, seed)
+        builder.add_evaluation(handle)
+        builder.add_strong_attacks(handle)
+        _add_temperatures(builder, handle)
+        _add_leakage_controls(builder, handle)
+        predictors.add_predictors(builder, handle)
         for method in METHODS:
-            for number in lab.scale.robust_epochs:
-                robust = robustly.trained(lab, network, number, seed, method)
-                lab.attacked(robust)
-                lab.strongly(robust)
-                predictors.measured(lab, robust)
-        _sizes(lab, trained)
+            for number in builder.scale.robust_epochs:
+                robust_handle = robustly.add_robust_classifier(
+                    builder, network, number, seed, method
+                )
+                builder.add_evaluation(robust_handle)
+                builder.add_strong_attacks(robust_handle)
+                predictors.add_predictors(builder, robust_handle)
+        _add_translator_variants(builder, handle)
         # The strong attacks on a U-Net take the longest of all.
-        _plain(lab, trained)
+        _add_plain_unet(builder, handle)
 
 
-def _temperatures(lab: Lab, of: Trained) -> None:
-    for heat in TEMPERATURES:
-        uncertainty.tempered(lab, of, heat)
+def _add_temperatures(builder: ExperimentBuilder, handle: NetworkHandle) -> None:
+    for temperature in CONTROL_TEMPERATURES:
+        uncertainty.add_accuracy_at_temperature(builder, handle, temperature)
     # sigma_p moves with the temperature, and TA does not.
-    for heat in (1.0, *TEMPERATURES):
-        uncertainty.measured(lab, of, "box", heat)
+    for temperature in (1.0, *CONTROL_TEMPERATURES):
+        uncertainty.add_uncertainty(builder, handle, "box", temperature)
 
 
-def _leaks(lab: Lab, of: Trained) -> None:
+def _add_leakage_controls(builder: ExperimentBuilder, handle: NetworkHandle) -> None:
     """Asks whose knowledge the pair's accuracies are."""
-    walk = lab.walk(of)
-    deltas = walk.outputs["deltas"]
-    translator = lab.translator(of, deltas).outputs["translator"]
-    pair = lab.augmented(of, translator)
-    lab.attacked(pair)
-    _metered(lab, of, translator, deltas)
-    _own_relation(lab, of, translator, deltas)
-    alone = lab.augmented(of, translator, "classifier", through="classifier")
-    lab.attacked(alone)
-    attack = settings.attack(of.given.config)
-    common = {"attack": attack, "num_images": None, "seed": of.seed}
-    lab.node(
-        TransferAnalyzer, f"TransferAnalyzer.{of.name}", **of.images,
-        augmented=pair.model, **common,
-    )  # fmt: skip
-    lab.node(
-        ImpliedClassMeter, f"ImpliedClassMeter.{of.name}", **of.images,
-        translator=translator, deltas=deltas, augmented=pair.model, **common,
-    )  # fmt: skip
-    lab.node(
-        WalkEvaluator, f"WalkEvaluator.{of.name}", **of.images,
-        walk=of.given.walk()["walk"], walked_with=["true", "predicted"],
-        **common,
-    )  # fmt: skip
-    shuffled = lab.node(
-        LabelShuffler, f"LabelShuffler.{of.network.dataset}.seed-{of.seed}",
-        examples=of.examples, seed=of.seed,
-    ).outputs["shuffled"]  # fmt: skip
-    predicted = lab.node(
-        LabelPredictor, f"LabelPredictor.{of.name}", **of.images
+    deltas_node = builder.add_deltas(handle)
+    deltas = deltas_node.outputs["deltas"]
+    translator = builder.add_translator(handle, deltas).outputs["translator"]
+    pair = builder.add_augmented_classifier(handle, translator)
+    builder.add_evaluation(pair)
+    _add_translator_errors(builder, handle, translator, deltas)
+    _add_translator_relation(builder, handle, translator, deltas)
+    classifier_only_pair = builder.add_augmented_classifier(
+        handle, translator, "classifier", through="classifier"
+    )
+    builder.add_evaluation(classifier_only_pair)
+    attack = settings.get_attack_options(handle.arguments.config)
+    shared_arguments = {"attack": attack, "num_images": None, "seed": handle.seed}
+    builder.add_node(
+        TransferAnalyzer,
+        f"TransferAnalyzer.{handle.name}",
+        **handle.inputs,
+        augmented=pair.model,
+        **shared_arguments,
+    )
+    builder.add_node(
+        ImpliedClassMeter,
+        f"ImpliedClassMeter.{handle.name}",
+        **handle.inputs,
+        translator=translator,
+        deltas=deltas,
+        augmented=pair.model,
+        **shared_arguments,
+    )
+    builder.add_node(
+        WalkEvaluator,
+        f"WalkEvaluator.{handle.name}",
+        **handle.inputs,
+        walk=handle.arguments.build_delta_gen_kwargs()["walk"],
+        walked_with=["true", "predicted"],
+        **shared_arguments,
+    )
+    shuffled = builder.add_node(
+        LabelShuffler,
+        f"LabelShuffler.{handle.network.dataset}.seed-{handle.seed}",
+        examples=handle.examples,
+        seed=handle.seed,
+    ).outputs["shuffled"]
+    predicted = builder.add_node(
+        LabelPredictor, f"LabelPredictor.{handle.name}", **handle.inputs
     ).outputs["predicted"]
-    _other_labels(lab, of, shuffled, "permuted_labels")
-    _other_labels(lab, of, predicted, "predicted_labels")
-    templates = lab.node(
-        TemplateDeltaGen, f"TemplateDeltaGen.{of.name}",
-        examples=of.examples, deltas=deltas,
-    ).outputs["templates"]  # fmt: skip
-    _pair(lab, of, templates, "class_template")
+    _add_other_labels(builder, handle, shuffled, "permuted_labels")
+    _add_other_labels(builder, handle, predicted, "predicted_labels")
+    templates = builder.add_node(
+        TemplateDeltaGen, f"TemplateDeltaGen.{handle.name}", examples=handle.examples, deltas=deltas
+    ).outputs["templates"]
+    _add_control_pair(builder, handle, templates, "class_template")
 
 
-def _own_relation(
-    lab: Lab, of: Trained, translator: Channel, deltas: Channel
+def _add_translator_relation(
+    builder: ExperimentBuilder, handle: NetworkHandle, translator: Channel, deltas: Channel
 ) -> None:
     """Asks for the relation of a translator's loss for the first image."""
-    given = of.given.combination()["row_parameters"]
-    for domain in uncertainty.DOMAINS:
-        place = domain.replace(":", "-")
-        lab.node(
-            TranslatorAnalyzer, f"TranslatorAnalyzer.{place}.{of.name}",
-            **of.images, translator=translator, deltas=deltas, domain=domain,
-            image=0, sizes=dict(lab.scale.uncertainty), seed=of.seed,
-            row_parameters=given,
-        )  # fmt: skip
+    row_parameters = handle.arguments.build_combiner_kwargs()["row_parameters"]
+    for domain in uncertainty.UNCERTAINTY_DOMAINS:
+        domain_label = domain.replace(":", "-")
+        builder.add_node(
+            TranslatorAnalyzer,
+            f"TranslatorAnalyzer.{domain_label}.{handle.name}",
+            **handle.inputs,
+            translator=translator,
+            deltas=deltas,
+            domain=domain,
+            image=0,
+            sizes=dict(builder.scale.uncertainty),
+            seed=handle.seed,
+            row_parameters=row_parameters,
+        )
 
 
-def _other_labels(
-    lab: Lab, of: Trained, examples: Channel, control: str
+def _add_other_labels(
+    builder: ExperimentBuilder, handle: NetworkHandle, examples: Channel, control: str
 ) -> None:
     """Walks with other labels, and measures with the true ones."""
-    walked = dataclasses.replace(of, examples=examples)
-    _pair(lab, of, lab.walk(walked, control).outputs["deltas"], control)
+    relabelled_handle = dataclasses.replace(handle, examples=examples)
+    _add_control_pair(
+        builder, handle, builder.add_deltas(relabelled_handle, control).outputs["deltas"], control
+    )
 
 
-def _pair(
-    lab: Lab, of: Trained, deltas: Channel, control: str, **changes: int
+def _add_control_pair(
+    builder: ExperimentBuilder, handle: NetworkHandle, deltas: Channel, control: str, **changes: int
 ) -> None:
     """Teaches a translator other deltas, and attacks the pair."""
-    translator = lab.translator(of, deltas, control, **changes)
-    channel = translator.outputs["translator"]
-    rows = {f"translator_{key}": value for key, value in changes.items()}
-    pair = lab.augmented(of, channel, control, control=control, **rows)
-    lab.attacked(pair)
-    _metered(lab, of, channel, deltas, control=control, **rows)
+    translator_node = builder.add_translator(handle, deltas, control, **changes)
+    translator_channel = translator_node.outputs["translator"]
+    row_parameters = {f"translator_{key}": value for key, value in changes.items()}
+    pair = builder.add_augmented_classifier(
+        handle, translator_channel, control, control=control, **row_parameters
+    )
+    builder.add_evaluation(pair)
+    _add_translator_errors(
+        builder, handle, translator_channel, deltas, control=control, **row_parameters
+    )
 
 
-def _metered(
-    lab: Lab, of: Trained, translator: Channel, deltas: Channel, **rows: Any
+def _add_translator_errors(
+    builder: ExperimentBuilder,
+    handle: NetworkHandle,
+    translator: Channel,
+    deltas: Channel,
+    **row_parameters: Any,
 ) -> None:
     """Asks how much of Delta a translator gives."""
-    given = of.given.combination()["row_parameters"]
-    names = (rows.get("control"), of.name)
-    lab.node(
-        TranslatorMeter, ".".join(("TranslatorMeter", *filter(None, names))),
-        **of.images, translator=translator, deltas=deltas,
-        row_parameters={**given, **rows},
-    )  # fmt: skip
+    common_parameters = handle.arguments.build_combiner_kwargs()["row_parameters"]
+    names = (row_parameters.get("control"), handle.name)
+    builder.add_node(
+        TranslatorMeter,
+        ".".join(("TranslatorMeter", *filter(None, names))),
+        **handle.inputs,
+        translator=translator,
+        deltas=deltas,
+        row_parameters={**common_parameters, **row_parameters},
+    )
 
 
-def _plain(lab: Lab, of: Trained) -> None:
+def _add_plain_unet(builder: ExperimentBuilder, handle: NetworkHandle) -> None:
     """Trains a classifier of the translator's network."""
     # Its width 1 has the channels of a translator of width 16.
-    width = of.given.config.translator.width / 16
-    network = Network(
-        of.network.dataset, "unet_classifier", "U-Net as classifier",
-        {"width": width}, True,
-    )  # fmt: skip
-    plain = lab.classifier(
-        network, max(1, of.given.config.translator.epochs), of.seed
+    width = handle.arguments.config.translator.width / 16
+    network = NetworkPreset(
+        handle.network.dataset, "unet_classifier", "U-Net as classifier", {"width": width}, True
     )
-    lab.attacked(plain)
-    lab.strongly(plain)
+    unet_handle = builder.add_classifier(
+        network, max(1, handle.arguments.config.translator.epochs), handle.seed
+    )
+    builder.add_evaluation(unet_handle)
+    builder.add_strong_attacks(unet_handle)
 
 
-def _sizes(lab: Lab, of: Trained) -> None:
+def _add_translator_variants(builder: ExperimentBuilder, handle: NetworkHandle) -> None:
     """Teaches one step instead of N, and translators of other widths."""
-    walk = of.given.walk()["walk"]
-    far = walk["num_steps"] * walk["step_size"]
-    one = lab.walk(of, "delta_1", num_steps=1, step_size=far)
-    _pair(lab, of, one.outputs["deltas"], "delta_1")
-    for width in lab.scale.widths:
-        if width != of.given.config.translator.width:
-            deltas = lab.walk(of).outputs["deltas"]
-            _pair(lab, of, deltas, f"width_{width}", width=width)
+    walk_options = handle.arguments.build_delta_gen_kwargs()["walk"]
+    total_step_size = walk_options["num_steps"] * walk_options["step_size"]
+    delta_1_node = builder.add_deltas(handle, "delta_1", num_steps=1, step_size=total_step_size)
+    _add_control_pair(builder, handle, delta_1_node.outputs["deltas"], "delta_1")
+    for width in builder.scale.widths:
+        if width != handle.arguments.config.translator.width:
+            deltas = builder.add_deltas(handle).outputs["deltas"]
+            _add_control_pair(builder, handle, deltas, f"width_{width}", width=width)

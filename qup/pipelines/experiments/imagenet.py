@@ -10,9 +10,9 @@ from qup import errors, imagenet_folder
 from qup.components.imagenet_analyzer import ImageNetAnalyzer
 from qup.imagenet import building, networks
 from qup.pipelines import experiments
-from qup.pipelines.lab import Lab
+from qup.pipelines.lab import ExperimentBuilder
 
-_SMOKE = {
+_SMOKE_OPTIONS = {
     "labels": "predicted",
     "targets": "second_likely",
     "batch_size": 4,
@@ -20,17 +20,17 @@ _SMOKE = {
     "carlini_wagner": {"num_steps": 10, "learning_rate": 0.1},
     "clever": {"num_batches": 6, "num_samples": 4},
 }
-_SYNTHETIC = 4
+_NUM_SYNTHETIC_IMAGES = 4
 
 
 @experiments.register(order=110, needs="images_dir")
-def fig3_imagenet(lab: Lab, seeds: Iterable[int]) -> None:
+def fig3_imagenet(builder: ExperimentBuilder, seeds: Iterable[int]) -> None:
     """Asks for the three distortions of every network."""
     seed = next(iter(seeds))
-    if lab.scale.name == "smoke":
-        _smoke(lab, seed)
+    if builder.scale.name == "smoke":
+        _add_smoke_model(builder, seed)
         return
-    images, weights = (lab.places.get(k) for k in ("images_dir", "weights_dir"))
+    images, weights = (builder.folders.get(key) for key in ("images_dir", "weights_dir"))
     if not (images and weights):
         raise errors.InputError(
             "fig3_imagenet needs --images_dir (ImageNet's validation images) "
@@ -38,29 +38,39 @@ def fig3_imagenet(lab: Lab, seeds: Iterable[int]) -> None:
             f"received {images!r} and {weights!r}. docs/imagenet.md tells what "
             "to put there."
         )
-    digest = imagenet_folder.digest(images, limit=1000)
-    for name in networks.names(available=True):
-        lab.node(
-            ImageNetAnalyzer, f"ImageNetAnalyzer.{_slug(name)}",
-            network=name, images=digest, images_dir=str(images),
-            weights=building.weights_digest(name, weights),
-            weights_dir=str(weights), seed=seed,
-            measuring={"num_clever": lab.scale.few_images},
-        )  # fmt: skip
+    digest = imagenet_folder.digest(images, max_images=1000)
+    for name in networks.list_names(available=True):
+        builder.add_node(
+            ImageNetAnalyzer,
+            f"ImageNetAnalyzer.{_format_node_label(name)}",
+            network=name,
+            images=digest,
+            images_dir=str(images),
+            weights=building.compute_weights_digest(name, weights),
+            weights_dir=str(weights),
+            seed=seed,
+            measuring={"num_clever": builder.scale.few_images},
+        )
 
 
-def _smoke(lab: Lab, seed: int) -> None:
-    folder = lab.scratch / "images"
+def _add_smoke_model(builder: ExperimentBuilder, seed: int) -> None:
+    folder = builder.scratch_dir / "images"
     if not folder.exists():
-        imagenet_folder.write_synthetic(folder, num_images=_SYNTHETIC)
+        imagenet_folder.write_synthetic(folder, num_images=_NUM_SYNTHETIC_IMAGES)
     name = "MobileNet-0.25-128"
-    lab.node(
-        ImageNetAnalyzer, f"ImageNetAnalyzer.{_slug(name)}", network=name,
-        images=imagenet_folder.digest(folder, limit=_SYNTHETIC),
-        images_dir=str(folder), weights="random", num_images=_SYNTHETIC,
-        image_size=32, measuring=_SMOKE, seed=seed,
-    )  # fmt: skip
+    builder.add_node(
+        ImageNetAnalyzer,
+        f"ImageNetAnalyzer.{_format_node_label(name)}",
+        network=name,
+        images=imagenet_folder.digest(folder, max_images=_NUM_SYNTHETIC_IMAGES),
+        images_dir=str(folder),
+        weights="random",
+        num_images=_NUM_SYNTHETIC_IMAGES,
+        image_size=32,
+        measuring=_SMOKE_OPTIONS,
+        seed=seed,
+    )
 
 
-def _slug(name: str) -> str:
+def _format_node_label(name: str) -> str:
     return name.replace(" ", "-")

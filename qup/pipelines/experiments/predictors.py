@@ -12,38 +12,42 @@ from qup.adversarial_training import METHODS
 from qup.components.predictor_analyzer import PredictorAnalyzer
 from qup.pipelines import experiments, robustly
 from qup.pipelines.experiments import uncertainty
-from qup.pipelines.lab import Lab, Trained
+from qup.pipelines.lab import ExperimentBuilder, NetworkHandle
 
 
 @experiments.register(order=105)
-def predictors(lab: Lab, seeds: Iterable[int]) -> None:
+def predictors(builder: ExperimentBuilder, seeds: Iterable[int]) -> None:
     """Asks for the candidates and for RA of every network."""
     for seed in seeds:
-        for of in _networks(lab, seed):
-            lab.attacked(of)
-            lab.strongly(of)
-            measured(lab, of)
-            uncertainty.measured(lab, of, "box")
+        for handle in _add_predictor_networks(builder, seed):
+            builder.add_evaluation(handle)
+            builder.add_strong_attacks(handle)
+            add_predictors(builder, handle)
+            uncertainty.add_uncertainty(builder, handle, "box")
 
 
-def _networks(lab: Lab, seed: int) -> Iterator[Trained]:
-    for table in lab.scale.tables.values():
+def _add_predictor_networks(builder: ExperimentBuilder, seed: int) -> Iterator[NetworkHandle]:
+    for table in builder.scale.tables.values():
         for network in table.networks:
             for epochs in table.epochs:
-                if lab.wanted(network, epochs):
-                    yield lab.classifier(network, epochs, seed)
-    table = lab.scale.tables["table2"]
+                if builder.is_selected(network, epochs):
+                    yield builder.add_classifier(network, epochs, seed)
+    table = builder.scale.tables["table2"]
     network = table.networks[0]
-    if lab.wanted(network, table.epochs[0]):
+    if builder.is_selected(network, table.epochs[0]):
         for method in METHODS:
-            for epochs in lab.scale.robust_epochs:
-                yield robustly.trained(lab, network, epochs, seed, method)
+            for epochs in builder.scale.robust_epochs:
+                yield robustly.add_robust_classifier(builder, network, epochs, seed, method)
 
 
-def measured(lab: Lab, of: Trained) -> None:
+def add_predictors(builder: ExperimentBuilder, handle: NetworkHandle) -> None:
     """Asks for gradients, margins and CLEVER of one network."""
-    sampling = {"num_images": lab.scale.few_images, **lab.scale.clever}
-    lab.node(
-        PredictorAnalyzer, f"PredictorAnalyzer.{of.name}", **of.images,
-        num_images=lab.scale.strong_images, clever=sampling, seed=of.seed,
-    )  # fmt: skip
+    sampling = {"num_images": builder.scale.few_images, **builder.scale.clever}
+    builder.add_node(
+        PredictorAnalyzer,
+        f"PredictorAnalyzer.{handle.name}",
+        **handle.inputs,
+        num_images=builder.scale.strong_images,
+        clever=sampling,
+        seed=handle.seed,
+    )

@@ -4,20 +4,23 @@ from collections.abc import Iterable
 
 from qup.components.step_analyzer import StepAnalyzer
 from qup.pipelines import experiments
-from qup.pipelines.lab import Lab
+from qup.pipelines.lab import ExperimentBuilder
 
 
 @experiments.register(order=70)
-def eq21(lab: Lab, seeds: Iterable[int]) -> None:
+def eq21(builder: ExperimentBuilder, seeds: Iterable[int]) -> None:
     """Asks for steps by sign and by gradient of the tables' networks."""
     for seed in seeds:
-        for table in lab.scale.tables.values():
+        for table in builder.scale.tables.values():
             network, epochs = table.networks[0], table.epochs[0]
-            if not lab.wanted(network, epochs):
+            if not builder.is_selected(network, epochs):
                 continue
-            of = lab.classifier(network, epochs, seed)
-            lab.node(
-                StepAnalyzer, f"StepAnalyzer.{of.name}", **of.images,
-                epsilons=[of.epsilon * x for x in (0.25, 0.5, 1.0, 2.0)],
-                num_steps=[1, 4], num_images=lab.scale.strong_images,
-            )  # fmt: skip
+            handle = builder.add_classifier(network, epochs, seed)
+            builder.add_node(
+                StepAnalyzer,
+                f"StepAnalyzer.{handle.name}",
+                **handle.inputs,
+                epsilons=[handle.epsilon * x for x in (0.25, 0.5, 1.0, 2.0)],
+                num_steps=[1, 4],
+                num_images=builder.scale.strong_images,
+            )

@@ -8,28 +8,30 @@ stand PGD of 100 steps with 5 restarts and AutoAttack, both on the same first
 from collections.abc import Iterable
 
 from qup.pipelines import experiments
-from qup.pipelines.lab import Lab
-from qup.scales import Table
+from qup.pipelines.lab import ExperimentBuilder
+from qup.scales import TablePreset
 
 
 @experiments.register(order=10)
-def table2(lab: Lab, seeds: Iterable[int]) -> None:
+def table2(builder: ExperimentBuilder, seeds: Iterable[int]) -> None:
     """Asks for Table 2, MNIST."""
-    _table(lab, lab.scale.tables["table2"], seeds)
+    _add_accuracy_table(builder, builder.scale.tables["table2"], seeds)
 
 
 @experiments.register(order=20)
-def table3(lab: Lab, seeds: Iterable[int]) -> None:
+def table3(builder: ExperimentBuilder, seeds: Iterable[int]) -> None:
     """Asks for Table 3, CIFAR-10."""
-    _table(lab, lab.scale.tables["table3"], seeds)
+    _add_accuracy_table(builder, builder.scale.tables["table3"], seeds)
 
 
-def _table(lab: Lab, table: Table, seeds: Iterable[int]) -> None:
+def _add_accuracy_table(
+    builder: ExperimentBuilder, table: TablePreset, seeds: Iterable[int]
+) -> None:
     for seed in seeds:
         for network in table.networks:
             for epochs in table.epochs:
-                if not lab.wanted(network, epochs):
+                if not builder.is_selected(network, epochs):
                     continue
-                trained = lab.classifier(network, epochs, seed)
-                lab.attacked(trained)
-                lab.strongly(trained)
+                handle = builder.add_classifier(network, epochs, seed)
+                builder.add_evaluation(handle)
+                builder.add_strong_attacks(handle)

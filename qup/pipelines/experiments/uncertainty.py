@@ -6,56 +6,71 @@ from qup import versions
 from qup.components.accuracy_meter import AccuracyMeter
 from qup.components.uncertainty_analyzer import UncertaintyAnalyzer
 from qup.pipelines import experiments, settings
-from qup.pipelines.lab import Lab, Trained
+from qup.pipelines.lab import ExperimentBuilder, NetworkHandle
 
-DOMAINS = ("box", "window:0.1")
+UNCERTAINTY_DOMAINS = ("box", "window:0.1")
 # The newest network's logits divided by it: TA stays, the deviations move.
-TEMPERATURE = 0.25
+LAST_TEMPERATURE = 0.25
 
 
 @experiments.register(order=100)
-def uncertainty(lab: Lab, seeds: Iterable[int]) -> None:
+def uncertainty(builder: ExperimentBuilder, seeds: Iterable[int]) -> None:
     """Asks for the relation of the first network of Table 2."""
-    table = lab.scale.tables["table2"]
+    table = builder.scale.tables["table2"]
     network = table.networks[0]
     for seed in seeds:
-        shown = [
-            lab.classifier(network, epochs, seed)
+        handles = [
+            builder.add_classifier(network, epochs, seed)
             for epochs in table.epochs
-            if lab.wanted(network, epochs)
+            if builder.is_selected(network, epochs)
         ]
-        for of in shown:
-            lab.attacked(of)
-            for domain in DOMAINS:
-                measured(lab, of, domain)
-        if shown:
-            tempered(lab, shown[-1], TEMPERATURE)
-            for domain in DOMAINS:
-                measured(lab, shown[-1], domain, TEMPERATURE)
+        for handle in handles:
+            builder.add_evaluation(handle)
+            for domain in UNCERTAINTY_DOMAINS:
+                add_uncertainty(builder, handle, domain)
+        if handles:
+            add_accuracy_at_temperature(builder, handles[-1], LAST_TEMPERATURE)
+            for domain in UNCERTAINTY_DOMAINS:
+                add_uncertainty(builder, handles[-1], domain, LAST_TEMPERATURE)
 
 
-def tempered(lab: Lab, of: Trained, temperature: float) -> None:
+def add_accuracy_at_temperature(
+    builder: ExperimentBuilder, handle: NetworkHandle, temperature: float
+) -> None:
     """Asks for TA and RA of one network at another temperature."""
-    lab.node(
-        AccuracyMeter, f"AccuracyMeter.{of.name}.temperature-{temperature:g}",
-        **of.images, attack=settings.attack(of.given.config),
-        temperature=temperature, seed=of.seed,
-    )  # fmt: skip
+    builder.add_node(
+        AccuracyMeter,
+        f"AccuracyMeter.{handle.name}.temperature-{temperature:g}",
+        **handle.inputs,
+        attack=settings.get_attack_options(handle.arguments.config),
+        temperature=temperature,
+        seed=handle.seed,
+    )
 
 
-def measured(
-    lab: Lab, of: Trained, domain: str, temperature: float = 1.0
+def add_uncertainty(
+    builder: ExperimentBuilder, handle: NetworkHandle, domain: str, temperature: float = 1.0
 ) -> None:
     """Asks for the relation of one network."""
     setting = {
-        "packet": "loss", "label": lab.scale.label, "temperature": temperature,
-        "domain": domain, "centre": "mean", "control": "",
-    }  # fmt: skip
-    heat = "" if temperature == 1 else f".temperature-{temperature:g}"
-    place = domain.replace(":", "-")
-    lab.node(
-        UncertaintyAnalyzer, f"UncertaintyAnalyzer.{place}.{of.name}{heat}",
-        **of.images, setting=setting, estimators=["importance"],
-        sizes=dict(lab.scale.uncertainty), directions={}, required=False,
-        sampler=versions.installed()["tensorflow-probability"], seed=of.seed,
-    )  # fmt: skip
+        "packet": "loss",
+        "label": builder.scale.label,
+        "temperature": temperature,
+        "domain": domain,
+        "centre": "mean",
+        "control": "",
+    }
+    temperature_suffix = "" if temperature == 1 else f".temperature-{temperature:g}"
+    domain_label = domain.replace(":", "-")
+    builder.add_node(
+        UncertaintyAnalyzer,
+        f"UncertaintyAnalyzer.{domain_label}.{handle.name}{temperature_suffix}",
+        **handle.inputs,
+        setting=setting,
+        estimators=["importance"],
+        sizes=dict(builder.scale.uncertainty),
+        directions={},
+        required=False,
+        sampler=versions.collect_versions()["tensorflow-probability"],
+        seed=handle.seed,
+    )

@@ -1,8 +1,8 @@
 """The paper's claims as rules: which rows are read, what decides.
 
-Each rule says what was known when it was written: `SEEN` where one network
-had been measured, `CHANGED` where it took its form after the runs over seeds.
-A rule returns a `Verdict`; what no row speaks of is "not run".
+Each rule says what was known when it was written: `POST_HOC_ONE_NETWORK` where one network
+had been measured, `POST_HOC` where it took its form after the runs over seeds.
+A rule returns a `ClaimResult`; what no row speaks of is "not run".
 """
 
 import dataclasses
@@ -11,10 +11,10 @@ from collections.abc import Callable
 
 from qup.measurements import Row
 from qup.registry import Registry
-from qup.report.material import Material
+from qup.report.material import ReportData
 
-SEEN = " (Written after one network had been measured.)"
-CHANGED = " (Given this form after the results had been seen.)"
+POST_HOC_ONE_NETWORK = " (Written after one network had been measured.)"
+POST_HOC = " (Given this form after the results had been seen.)"
 
 
 class Outcome(enum.Enum):
@@ -28,27 +28,27 @@ class Outcome(enum.Enum):
 
 
 @dataclasses.dataclass(frozen=True)
-class Verdict:
+class ClaimResult:
     """What became of a claim.
 
     Attributes:
       outcome: See `Outcome`.
-      words: Why, with the numbers.
+      text: Why, with the numbers.
       rows: What was read.
-      switch: Under which other setting the outcome is another one; "" where
+      sensitivity: Under which other setting the outcome is another one; "" where
         none was found.
       scope: How much of what the claim speaks of was measured.
     """
 
     outcome: Outcome
-    words: str
+    text: str
     rows: tuple[Row, ...] = ()
-    switch: str = ""
+    sensitivity: str = ""
     scope: str = ""
 
 
-NOT_RUN = Verdict(Outcome.NOT_RUN, "No measurement speaks of it yet.")
-Rule = Callable[[Material], Verdict]
+NOT_RUN_RESULT = ClaimResult(Outcome.NOT_RUN, "No measurement speaks of it yet.")
+Rule = Callable[[ReportData], ClaimResult]
 
 _registry = Registry("qup.report.claims", "claim")
 register = _registry.register
@@ -61,42 +61,42 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(_registry.names(), key=lambda n: traits(n)["order"]))
 
 
-def lines(material: Material) -> int:
+def count_table_rows(data: ReportData) -> int:
     """Returns how many lines Tables 2 and 3 have: networks at their epochs."""
-    tables = material.scale.tables.values()
+    tables = data.scale.tables.values()
     return sum(len(table.networks) * len(table.epochs) for table in tables)
 
 
-def tally(outcomes: list[Outcome], asked: int, what: str) -> str:
+def format_tally(outcomes: list[Outcome], num_total: int, noun: str) -> str:
     """Returns "networks: 2 supported, 1 undecided, 1 not run".
 
     Args:
       outcomes: One each of those that were run.
-      asked: How many the claim speaks of.
-      what: What they are, in the plural.
+      num_total: How many the claim speaks of.
+      noun: What they are, in the plural.
     """
-    every = outcomes + [Outcome.NOT_RUN] * (asked - len(outcomes))
-    counts = {outcome: every.count(outcome) for outcome in Outcome}
-    told = (f"{n} {outcome.value}" for outcome, n in counts.items() if n)
-    return f"{what}: {', '.join(told)}"
+    all_outcomes = outcomes + [Outcome.NOT_RUN] * (num_total - len(outcomes))
+    counts = {outcome: all_outcomes.count(outcome) for outcome in Outcome}
+    counts_texts = (f"{n} {outcome.value}" for outcome, n in counts.items() if n)
+    return f"{noun}: {', '.join(counts_texts)}"
 
 
-def every(outcomes: list[Outcome]) -> Outcome:
+def combine_unanimously(outcomes: list[Outcome]) -> Outcome:
     """Returns what all say together: supported only where each says so.
 
     Contradicted where one is and none is supported; "mixed" where they
     differ.
     """
-    found = set(outcomes)
-    if {Outcome.SUPPORTED, Outcome.CONTRADICTED} <= found:
+    distinct = set(outcomes)
+    if {Outcome.SUPPORTED, Outcome.CONTRADICTED} <= distinct:
         return Outcome.MIXED
     for outcome in (Outcome.CONTRADICTED, Outcome.UNDECIDED):
-        if outcome in found:
+        if outcome in distinct:
             return outcome
-    return Outcome.SUPPORTED if found else Outcome.NOT_RUN
+    return Outcome.SUPPORTED if distinct else Outcome.NOT_RUN
 
 
-def combined(outcomes: list[Outcome]) -> Outcome:
+def combine_by_majority(outcomes: list[Outcome]) -> Outcome:
     """Returns what several networks say together.
 
     Supported or contradicted only where none says the opposite and no more
@@ -104,17 +104,15 @@ def combined(outcomes: list[Outcome]) -> Outcome:
     """
     if not outcomes:
         return Outcome.NOT_RUN
-    open_ = outcomes.count(Outcome.UNDECIDED)
+    num_undecided = outcomes.count(Outcome.UNDECIDED)
     resolved = set(outcomes) - {Outcome.UNDECIDED}
     if len(resolved) > 1:
         return Outcome.MIXED
-    if not resolved or 2 * open_ > len(outcomes):
+    if not resolved or 2 * num_undecided > len(outcomes):
         return Outcome.UNDECIDED
     return resolved.pop()
 
 
-def of_sign(sign: int) -> Outcome:
+def judge_sign(sign: int) -> Outcome:
     """Returns what a change says that a claim wants to be positive."""
-    return {
-        1: Outcome.SUPPORTED, -1: Outcome.CONTRADICTED, 0: Outcome.UNDECIDED
-    }[sign]  # fmt: skip
+    return {1: Outcome.SUPPORTED, -1: Outcome.CONTRADICTED, 0: Outcome.UNDECIDED}[sign]

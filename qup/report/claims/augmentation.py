@@ -1,115 +1,120 @@
 """Claims of the supplement: what augmentation does, and whose work it is."""
 
 from qup.report import claims, numbers
-from qup.report.claims import NOT_RUN, Outcome, Verdict, switches
-from qup.report.estimates import Estimate, change
-from qup.report.material import Material
-from qup.report.selection import Look, rows
-from qup.scales import Network
+from qup.report.claims import NOT_RUN_RESULT, ClaimResult, Outcome, switches
+from qup.report.estimates import IntervalEstimate, compute_change
+from qup.report.material import ReportData
+from qup.report.selection import AccuracyKind, find_accuracy_rows
+from qup.scales import NetworkPreset
 
 # Points of TA that a robust network may lack and still count as accurate.
-_LACK = 1.0
-_TRAININGS = {"pgd_at": "PGD-AT", "trades": "TRADES"}
+_ACCURACY_MARGIN = 1.0
+_METHOD_TITLES = {"pgd_at": "PGD-AT", "trades": "TRADES"}
 
 
 @claims.register(
     order=80,
-    quote="it is possible for us to increase both its TA and RA, as is "
-    "illustrated by the ConvNet",
+    quote="it is possible for us to increase both its TA and RA, as is illustrated by the ConvNet",
     where="supplement, section 3 on Table 1",
     threshold="for every network and number of epochs run, the 95 % intervals "
     "of ACL's TA and RA (PGD-4, clipped) less CL's both lie above 0; "
     "contradicted where one lies below; mixed where networks differ. The "
     "walk's N and step were chosen on held-out images to come near the "
-    "paper's TA and RA." + claims.CHANGED,
+    "paper's TA and RA." + claims.POST_HOC,
 )
-def augmentation_raises_robustness(material: Material) -> Verdict:
+def augmentation_raises_robustness(data: ReportData) -> ClaimResult:
     """Judges the pair against the classifier."""
-    outcomes, told, used = [], [], ()
-    others: dict[Look, list[Outcome]] = {look: [] for look in switches.OTHERS}
-    for table in material.scale.tables.values():
+    outcomes, texts, used_rows = [], [], ()
+    alternatives: dict[AccuracyKind, list[Outcome]] = {
+        kind: [] for kind in switches.ALTERNATIVE_ATTACKS
+    }
+    for table in data.scale.tables.values():
         for network in table.networks:
             for epochs in table.epochs:
                 gains = {
-                    look: change(
-                        rows(material, network, "CL", epochs, look),
-                        rows(material, network, "ACL", epochs, look),
+                    kind: compute_change(
+                        find_accuracy_rows(data, network, "CL", epochs, kind),
+                        find_accuracy_rows(data, network, "ACL", epochs, kind),
                     )
-                    for look in (Look.CLEAN, Look.CLIP, *switches.OTHERS)
+                    for kind in (
+                        AccuracyKind.CLEAN,
+                        AccuracyKind.PGD4_CLIPPED,
+                        *switches.ALTERNATIVE_ATTACKS,
+                    )
                 }
-                clean, found = gains.pop(Look.CLEAN), gains.pop(Look.CLIP)
-                if clean is None or found is None:
+                clean, robust = gains.pop(AccuracyKind.CLEAN), gains.pop(AccuracyKind.PGD4_CLIPPED)
+                if clean is None or robust is None:
                     continue
-                outcomes.append(_both(clean, found))
-                used += clean.rows + found.rows
-                told.append(
+                outcomes.append(_judge_both_gains(clean, robust))
+                used_rows += clean.rows + robust.rows
+                texts.append(
                     f"{network.dataset} {network.title} {epochs}: TA "
-                    f"{numbers.text(clean)}, RA {numbers.text(found)}"
+                    f"{numbers.format_estimate(clean)}, RA {numbers.format_estimate(robust)}"
                 )
-                for look, gain in gains.items():
+                for kind, gain in gains.items():
                     if gain is not None:
-                        others[look].append(_both(clean, gain))
+                        alternatives[kind].append(_judge_both_gains(clean, gain))
     if not outcomes:
-        return NOT_RUN
-    outcome = claims.every(outcomes)
-    switch = switches.told(material, outcome, others, claims.every)
-    words = f"ACL less CL, in points: {'; '.join(told)}."
-    asked = claims.lines(material)
-    scope = claims.tally(outcomes, asked, "networks at their epochs")
-    return Verdict(outcome, words, used, switch, scope)
+        return NOT_RUN_RESULT
+    outcome = claims.combine_unanimously(outcomes)
+    sensitivity = switches.format_sensitivity(
+        data, outcome, alternatives, claims.combine_unanimously
+    )
+    text = f"ACL less CL, in points: {'; '.join(texts)}."
+    num_total = claims.count_table_rows(data)
+    scope = claims.format_tally(outcomes, num_total, "networks at their epochs")
+    return ClaimResult(outcome, text, used_rows, sensitivity, scope)
 
 
 @claims.register(
     order=90,
     quote="Delta_N can be seen as a conjugate of the raw image X_0",
-    where="supplement, section 2, read as: Delta_N tells the translator more "
-    "than the class",
+    where="supplement, section 2, read as: Delta_N tells the translator more than the class",
     threshold="supported where the pair taught Delta_N has a higher TA than "
     "one taught a single fixed pattern for each class, beyond the 95 % "
     "interval; contradicted where the fixed pattern has the higher TA: then "
     "the gain is the translator's knowledge of the class. Whether Delta_N is "
     "a conjugate in any other sense is not tested.",
 )
-def more_than_a_class_template(material: Material) -> Verdict:
+def more_than_a_class_template(data: ReportData) -> ClaimResult:
     """Judges the pair against a pattern that holds nothing but the class."""
-    table = material.scale.tables["table2"]
+    table = data.scale.tables["table2"]
     network, epochs = table.networks[0], table.epochs[0]
-    template, walk = (
-        rows(material, network, "ACL", epochs, Look.CLEAN, control=control)
+    template, delta_n = (
+        find_accuracy_rows(data, network, "ACL", epochs, AccuracyKind.CLEAN, control=control)
         for control in ("class_template", None)
     )
-    found = change(template, walk)
-    if found is None:
-        return NOT_RUN
-    words = (
+    gain = compute_change(template, delta_n)
+    if gain is None:
+        return NOT_RUN_RESULT
+    text = (
         f"TA of Delta_N less TA of class templates, {network.title}, "
-        f"{numbers.count(epochs, 'epoch')}: {numbers.text(found)} points."
+        f"{numbers.format_count(epochs, 'epoch')}: {numbers.format_estimate(gain)} points."
     )
     shares = [
-        gained
-        for name, look in (("TA", Look.CLEAN), ("RA", Look.CLIP))
-        if (gained := _gained(material, network, epochs, name, look))
+        share
+        for name, kind in (("TA", AccuracyKind.CLEAN), ("RA", AccuracyKind.PGD4_CLIPPED))
+        if (share := _format_template_share(data, network, epochs, name, kind))
     ]
     if shares:
-        words += f" Of what the pair gains, templates give {', '.join(shares)}."
-    scope = _alone(network)
-    outcome = claims.of_sign(found.sign)
-    return Verdict(outcome, words, found.rows, scope=scope)
+        text += f" Of what the pair gains, templates give {', '.join(shares)}."
+    scope = _format_scope(network)
+    outcome = claims.judge_sign(gain.sign)
+    return ClaimResult(outcome, text, gain.rows, scope=scope)
 
 
-def _alone(network: Network) -> str:
+def _format_scope(network: NetworkPreset) -> str:
     return f"{network.title} on {network.dataset} alone"
 
 
-def _gained(
-    material: Material, network: Network, epochs: int, name: str, look: Look
+def _format_template_share(
+    data: ReportData, network: NetworkPreset, epochs: int, name: str, kind: AccuracyKind
 ) -> str | None:
     """Returns "1.9 of 2.2 points of TA"; None of what was not run."""
-    alone = rows(material, network, "CL", epochs, look)
+    classifier_rows = find_accuracy_rows(data, network, "CL", epochs, kind)
     gains = [
-        change(
-            alone,
-            rows(material, network, "ACL", epochs, look, control=control),
+        compute_change(
+            classifier_rows, find_accuracy_rows(data, network, "ACL", epochs, kind, control=control)
         )
         for control in ("class_template", None)
     ]
@@ -127,61 +132,62 @@ def _gained(
     threshold="contradicted where a network of the same architecture, trained "
     "on attacked images, has a higher RA under the strongest attack run than "
     "the longest trained standard one, beyond the 95 % interval, and the "
-    f"interval of its TA less the other's lies above -{_LACK:g} point; "
-    "supported where for every such network it lies below" + claims.CHANGED,
+    f"interval of its TA less the other's lies above -{_ACCURACY_MARGIN:g} point; "
+    "supported where for every such network it lies below" + claims.POST_HOC,
 )
-def accurate_and_robust_exclude(material: Material) -> Verdict:
+def accurate_and_robust_exclude(data: ReportData) -> ClaimResult:
     """Judges by counter-example: PGD-AT and TRADES."""
-    table = material.scale.tables["table2"]
+    table = data.scale.tables["table2"]
     network = table.networks[0]
-    run = [
-        n for n in table.epochs
-        if rows(material, network, "CL", n, Look.WORST)
-    ]  # fmt: skip
-    if not run:
-        return NOT_RUN
+    measured_epochs = [
+        n
+        for n in table.epochs
+        if find_accuracy_rows(data, network, "CL", n, AccuracyKind.WORST_CASE)
+    ]
+    if not measured_epochs:
+        return NOT_RUN_RESULT
     # The most trained is the most accurate: the hardest to be compared with.
-    start = run[-1]
-    outcomes, told, used, least = [], [], (), []
-    for method in _TRAININGS:
-        for epochs in material.scale.robust_epochs:
+    most_epochs = measured_epochs[-1]
+    outcomes, texts, used_rows, accuracy_losses = [], [], (), []
+    for method in _METHOD_TITLES:
+        for epochs in data.scale.robust_epochs:
             changes = [
-                change(
-                    rows(material, network, "CL", start, look),
-                    rows(material, network, "CL", epochs, look, method=method),
+                compute_change(
+                    find_accuracy_rows(data, network, "CL", most_epochs, kind),
+                    find_accuracy_rows(data, network, "CL", epochs, kind, method=method),
                 )
-                for look in (Look.CLEAN, Look.WORST)
+                for kind in (AccuracyKind.CLEAN, AccuracyKind.WORST_CASE)
             ]
             if None in changes:
                 continue
             clean, robust = changes
-            used += clean.rows + robust.rows
-            told.append(
-                f"{_TRAININGS[method]}, {numbers.count(epochs, 'epoch')}, less "
-                f"the standard network of {start}: TA {numbers.text(clean)}, "
-                f"RA {numbers.text(robust)}"
+            used_rows += clean.rows + robust.rows
+            texts.append(
+                f"{_METHOD_TITLES[method]}, {numbers.format_count(epochs, 'epoch')}, less "
+                f"the standard network of {most_epochs}: TA {numbers.format_estimate(clean)}, "
+                f"RA {numbers.format_estimate(robust)}"
             )
-            if robust.sign == 1 and clean.low > -_LACK:
+            if robust.sign == 1 and clean.low > -_ACCURACY_MARGIN:
                 outcomes.append(Outcome.CONTRADICTED)
-                least.append(-clean.low)
-            elif clean.high < -_LACK:
+                accuracy_losses.append(-clean.low)
+            elif clean.high < -_ACCURACY_MARGIN:
                 outcomes.append(Outcome.SUPPORTED)
             else:
                 outcomes.append(Outcome.UNDECIDED)
     if not outcomes:
-        return NOT_RUN
-    outcome = claims.combined(outcomes)
+        return NOT_RUN_RESULT
+    outcome = claims.combine_by_majority(outcomes)
     # One counter-example is enough.
     if Outcome.CONTRADICTED in outcomes:
         outcome = Outcome.CONTRADICTED
-    switch = ""
-    if least and min(least) > 0:
-        switch = f"a loss of at most {min(least):.2f} points: undecided"
-    words = f"{'; '.join(told)}."
-    return Verdict(outcome, words, used, switch, _alone(network))
+    sensitivity = ""
+    if accuracy_losses and min(accuracy_losses) > 0:
+        sensitivity = f"a loss of at most {min(accuracy_losses):.2f} points: undecided"
+    text = f"{'; '.join(texts)}."
+    return ClaimResult(outcome, text, used_rows, sensitivity, _format_scope(network))
 
 
-def _both(clean: Estimate, robust: Estimate) -> Outcome:
+def _judge_both_gains(clean: IntervalEstimate, robust: IntervalEstimate) -> Outcome:
     signs = {clean.sign, robust.sign}
     if -1 in signs:
         return Outcome.CONTRADICTED

@@ -2,82 +2,81 @@
 
 from qup.measurements import Row
 from qup.report import claims, numbers
-from qup.report.claims import NOT_RUN, Outcome, Verdict
-from qup.report.estimates import Estimate, change
-from qup.report.material import Material
-from qup.scales import Network
+from qup.report.claims import NOT_RUN_RESULT, ClaimResult, Outcome
+from qup.report.estimates import IntervalEstimate, compute_change
+from qup.report.material import ReportData
+from qup.scales import NetworkPreset
 
-_WEAK = 20.0
+_ACCURACY_LOSS = 20.0
 # The direction that decides, and one that is as large in another norm.
-_DIRECTION, _OTHER = "raw_l2", "raw_linf"
+_DECISIVE_DIRECTION, _ALTERNATIVE_DIRECTION = "raw_l2", "raw_linf"
 
 
 @claims.register(
     order=130,
-    quote="even without the 'Sign' of the FGSM, a successful attack can also "
-    "be achieved",
+    quote="even without the 'Sign' of the FGSM, a successful attack can also be achieved",
     where="section 3.3, Eq. 21, after its reference 40",
     threshold="supported where a single step along the gradient, as long in "
     "L2 as the sign's at the paper's epsilon, takes away more than "
-    f"{_WEAK:g} points of the TA of the same images, beyond the 95 % "
-    "interval (cross-entropy); contradicted where it takes away fewer"
-    + claims.CHANGED,
+    f"{_ACCURACY_LOSS:g} points of the TA of the same images, beyond the 95 % "
+    "interval (cross-entropy); contradicted where it takes away fewer" + claims.POST_HOC,
 )
-def gradient_instead_of_sign(material: Material) -> Verdict:
+def gradient_instead_of_sign(data: ReportData) -> ClaimResult:
     """Judges the step without the sign."""
-    outcomes, told, used, others = [], [], (), []
-    for table in material.scale.tables.values():
+    outcomes, texts, used_rows, alternatives = [], [], (), []
+    for table in data.scale.tables.values():
         network, epochs = table.networks[0], table.epochs[0]
-        found = _lost(material, network, epochs, _DIRECTION)
-        if found is None:
+        lost = _estimate_accuracy_loss(data, network, epochs, _DECISIVE_DIRECTION)
+        if lost is None:
             continue
-        used += found.rows
-        outcomes.append(_outcome(found))
-        attacked = found.rows[0]
-        words = (
+        used_rows += lost.rows
+        outcomes.append(_judge_accuracy_loss(lost))
+        attacked_row = lost.rows[0]
+        text = (
             f"{network.dataset} {network.title}, epsilon "
-            f"{attacked.epsilon:.3g}: {numbers.text(found)} points, to RA "
-            f"{attacked.value:.1f}"
+            f"{attacked_row.epsilon:.3g}: {numbers.format_estimate(lost)} points, to RA "
+            f"{attacked_row.value:.1f}"
         )
-        other = _lost(material, network, epochs, _OTHER)
-        if other is not None:
-            others.append(_outcome(other))
-            words += f" (as large in L-inf: {numbers.text(other)} points)"
-        told.append(words)
+        alternative = _estimate_accuracy_loss(data, network, epochs, _ALTERNATIVE_DIRECTION)
+        if alternative is not None:
+            alternatives.append(_judge_accuracy_loss(alternative))
+            text += f" (as large in L-inf: {numbers.format_estimate(alternative)} points)"
+        texts.append(text)
     if not outcomes:
-        return NOT_RUN
-    outcome = claims.combined(outcomes)
-    switch = ""
-    if others and claims.combined(others) is not outcome:
-        same = claims.combined(others).value
-        switch = f"a step as large in L-inf as the sign's: {same}"
-    words = f"A step along the gradient takes away: {'; '.join(told)}."
-    return Verdict(outcome, words, used, switch)
+        return NOT_RUN_RESULT
+    outcome = claims.combine_by_majority(outcomes)
+    sensitivity = ""
+    if alternatives and claims.combine_by_majority(alternatives) is not outcome:
+        alternative_outcome = claims.combine_by_majority(alternatives).value
+        sensitivity = f"a step as large in L-inf as the sign's: {alternative_outcome}"
+    text = f"A step along the gradient takes away: {'; '.join(texts)}."
+    return ClaimResult(outcome, text, used_rows, sensitivity)
 
 
-def _outcome(lost: Estimate) -> Outcome:
-    if lost.low > _WEAK:
+def _judge_accuracy_loss(lost: IntervalEstimate) -> Outcome:
+    if lost.low > _ACCURACY_LOSS:
         return Outcome.SUPPORTED
-    return Outcome.CONTRADICTED if lost.high < _WEAK else Outcome.UNDECIDED
+    return Outcome.CONTRADICTED if lost.high < _ACCURACY_LOSS else Outcome.UNDECIDED
 
 
-def _lost(
-    material: Material, network: Network, epochs: int, direction: str
-) -> Estimate | None:
+def _estimate_accuracy_loss(
+    data: ReportData, network: NetworkPreset, epochs: int, direction: str
+) -> IntervalEstimate | None:
     """Returns the points of TA that a step at the paper's epsilon costs."""
-    common = {
-        "dataset": network.dataset, "model": network.model, "epochs": epochs,
+    filters = {
+        "dataset": network.dataset,
+        "model": network.model,
+        "epochs": epochs,
         "evaluation": "gradient_steps",
-    }  # fmt: skip
-    attacked: list[Row] = material.find(
-        measure="robust_accuracy", loss="cross_entropy", num_steps=1,
-        direction=direction, **common,
-    )  # fmt: skip
-    if not attacked:
+    }
+    attacked_rows: list[Row] = data.find(
+        measure="robust_accuracy", loss="cross_entropy", num_steps=1, direction=direction, **filters
+    )
+    if not attacked_rows:
         return None
-    sizes = sorted({row.epsilon for row in attacked})
+    epsilons = sorted({row.epsilon for row in attacked_rows})
     # The paper's epsilon is the third of the four.
-    size = sizes[min(2, len(sizes) - 1)]
-    at_size = [row for row in attacked if row.epsilon == size]
-    clean = material.find(measure="test_accuracy", **common)
-    return change(at_size, clean)
+    epsilon = epsilons[min(2, len(epsilons) - 1)]
+    epsilon_rows = [row for row in attacked_rows if row.epsilon == epsilon]
+    clean = data.find(measure="test_accuracy", **filters)
+    return compute_change(epsilon_rows, clean)

@@ -1,19 +1,19 @@
 """Claims of section 3: the uncertainty relation itself."""
 
 from qup.report import claims, numbers
-from qup.report.claims import NOT_RUN, Outcome, Verdict, switches
-from qup.report.estimates import Estimate, change
-from qup.report.material import Material
+from qup.report.claims import NOT_RUN_RESULT, ClaimResult, Outcome, switches
+from qup.report.estimates import IntervalEstimate, compute_change
+from qup.report.material import ReportData
 from qup.report.sections import generators, uncertainty
-from qup.report.selection import Look, accuracy, rows
-from qup.scales import Network
+from qup.report.selection import AccuracyKind, estimate_accuracy, find_accuracy_rows
+from qup.scales import NetworkPreset
 
-_PRINTED = 0.5
+_PRINTED_BOUND = 0.5
 # How far an interval may reach below it, and still be said to keep it.
-_SHORT = 1e-3
+_BOUND_TOLERANCE = 1e-3
 _DEVIATIONS = ("sigma_x", "sigma_p")
 # Signs of the changes that the exchange of both asks for.
-_WANTED = {"TA": 1, "sigma_x": -1, "sigma_p": 1, "RA": -1}
+_EXPECTED_SIGNS = {"TA": 1, "sigma_x": -1, "sigma_p": 1, "RA": -1}
 
 
 @claims.register(
@@ -22,12 +22,15 @@ _WANTED = {"TA": 1, "sigma_x": -1, "sigma_p": 1, "RA": -1}
     where="Theorem 1, Eqs. 14 and 19, on the images' own box [0, 1]^M",
     threshold="contradicted where, at every number of epochs, the 95 % "
     "interval of the mean product over pixels lies below 1/2; supported where "
-    "it lies above .499" + claims.CHANGED,
+    "it lies above .499" + claims.POST_HOC,
 )
-def product_on_the_box(material: Material) -> Verdict:
+def product_on_the_box(data: ReportData) -> ClaimResult:
     """Judges the printed bound where images live."""
-    return _product(material, "box", "in a Gaussian window, at whose edge the "
-                    "packet vanishes, the bound of 1/2 is exact")  # fmt: skip
+    return _judge_product(
+        data,
+        "box",
+        "in a Gaussian window, at whose edge the packet vanishes, the bound of 1/2 is exact",
+    )
 
 
 @claims.register(
@@ -37,75 +40,74 @@ def product_on_the_box(material: Material) -> Verdict:
     threshold="supported where, at every number of epochs, the 95 % interval "
     "of the mean product lies above .499; contradicted where it lies below "
     "1/2. There the inequality is a theorem that every network keeps: it "
-    "says nothing of TA and RA." + claims.CHANGED,
+    "says nothing of TA and RA." + claims.POST_HOC,
 )
-def product_in_a_window(material: Material) -> Verdict:
+def product_in_a_window(data: ReportData) -> ClaimResult:
     """Judges the bound where it is a theorem."""
-    windows = [d for d in uncertainty.domains(material) if d != "box"]
+    windows = [d for d in uncertainty.list_domains(data) if d != "box"]
     if not windows:
-        return NOT_RUN
-    return _product(material, windows[0], "")
+        return NOT_RUN_RESULT
+    return _judge_product(data, windows[0], "")
 
 
 @claims.register(
     order=105,
-    quote="the uncertainty principle should be a common result for general "
-    "neural networks",
+    quote="the uncertainty principle should be a common result for general neural networks",
     where="supplement, section 3, on the translator's own L1 loss",
     threshold="the bound of 1/2 as for a classifier: supported where the 95 % "
     "interval of the mean product lies above .499 in the Gaussian window and "
     "on the box, contradicted where it lies below 1/2 on both, mixed where "
     "they differ",
 )
-def product_of_a_generator(material: Material) -> Verdict:
+def product_of_a_generator(data: ReportData) -> ClaimResult:
     """Judges the printed bound for a network that is no classifier."""
-    outcomes, told, used = [], [], ()
-    domains = generators.domains(material)
+    outcomes, texts, used_rows = [], [], ()
+    domains = generators.list_generator_domains(data)
     for domain in domains:
-        found = generators.found(material, "uncertainty_product", domain)
-        if found is None:
+        estimate = generators.estimate_generator(data, "uncertainty_product", domain)
+        if estimate is None:
             continue
-        used += found.rows
-        told.append(f"{domain}: {numbers.text(found, 5)}")
-        outcomes.append(_reached(found))
+        used_rows += estimate.rows
+        texts.append(f"{domain}: {numbers.format_estimate(estimate, 5)}")
+        outcomes.append(_judge_bound(estimate))
     if not outcomes:
-        return NOT_RUN
-    words = f"Product of the translator's packet: {'; '.join(told)}."
-    outcome = claims.combined(outcomes)
+        return NOT_RUN_RESULT
+    text = f"Product of the translator's packet: {'; '.join(texts)}."
+    outcome = claims.combine_by_majority(outcomes)
     if len(outcomes) < 2 or Outcome.UNDECIDED in outcomes:
         outcome = Outcome.UNDECIDED
-    return Verdict(outcome, words, used)
+    return ClaimResult(outcome, text, used_rows)
 
 
-def _reached(found: Estimate) -> Outcome:
+def _judge_bound(estimate: IntervalEstimate) -> Outcome:
     """Says whether a product reaches the printed bound."""
-    if found.high < _PRINTED:
+    if estimate.high < _PRINTED_BOUND:
         return Outcome.CONTRADICTED
-    if found.low >= _PRINTED - _SHORT:
+    if estimate.low >= _PRINTED_BOUND - _BOUND_TOLERANCE:
         return Outcome.SUPPORTED
     return Outcome.UNDECIDED
 
 
-def _product(material: Material, domain: str, switch: str) -> Verdict:
-    table = material.scale.tables["table2"]
-    network, outcomes, told, used = table.networks[0], [], [], ()
+def _judge_product(data: ReportData, domain: str, sensitivity: str) -> ClaimResult:
+    table = data.scale.tables["table2"]
+    network, outcomes, texts, used_rows = table.networks[0], [], [], ()
     for epochs in table.epochs:
-        found = uncertainty.found(
-            material, network, epochs, "uncertainty_product", domain
+        estimate = uncertainty.estimate_uncertainty(
+            data, network, epochs, "uncertainty_product", domain
         )
-        if found is None:
+        if estimate is None:
             continue
-        used += found.rows
-        told.append(
-            f"{numbers.count(epochs, 'epoch')}: {numbers.text(found, 5)}"
+        used_rows += estimate.rows
+        texts.append(
+            f"{numbers.format_count(epochs, 'epoch')}: {numbers.format_estimate(estimate, 5)}"
         )
-        outcomes.append(_reached(found))
+        outcomes.append(_judge_bound(estimate))
     if not outcomes:
-        return NOT_RUN
-    outcome = claims.combined(outcomes)
-    words = f"Product on {domain}, {network.title}: {'; '.join(told)}."
-    other = switch if outcome is Outcome.CONTRADICTED else ""
-    return Verdict(outcome, words, used, other)
+        return NOT_RUN_RESULT
+    outcome = claims.combine_by_majority(outcomes)
+    text = f"Product on {domain}, {network.title}: {'; '.join(texts)}."
+    stated_sensitivity = sensitivity if outcome is Outcome.CONTRADICTED else ""
+    return ClaimResult(outcome, text, used_rows, stated_sensitivity)
 
 
 @claims.register(
@@ -116,65 +118,68 @@ def _product(material: Material, domain: str, switch: str) -> Verdict:
     threshold="from the fewest to the most epochs, on the box: TA rises, "
     "sigma_x falls, sigma_p rises and RA (PGD-4, clipped) falls, each beyond "
     "its 95 % interval; contradicted where TA rises and any of the others "
-    "goes the other way" + claims.SEEN,
+    "goes the other way" + claims.POST_HOC_ONE_NETWORK,
 )
-def smaller_x_larger_p(material: Material) -> Verdict:
+def smaller_x_larger_p(data: ReportData) -> ClaimResult:
     """Judges the exchange of the deviations."""
-    found = _exchange(material, Look.CLIP)
-    if found is None:
-        return NOT_RUN
-    network, ends, changes = found
-    outcome = _exchanged(changes)
-    others = {}
-    for look in switches.OTHERS:
-        seen = _exchange(material, look)
-        others[look] = [_exchanged(seen[2])] if seen else []
-    told = ", ".join(
-        f"{name} {numbers.text(moved, 4 if name in _DEVIATIONS else 2)}"
-        for name, moved in changes.items()
+    exchange = _compute_exchange(data, AccuracyKind.PGD4_CLIPPED)
+    if exchange is None:
+        return NOT_RUN_RESULT
+    network, first_and_last, changes = exchange
+    outcome = _judge_exchange(changes)
+    alternatives = {}
+    for kind in switches.ALTERNATIVE_ATTACKS:
+        alternative = _compute_exchange(data, kind)
+        alternatives[kind] = [_judge_exchange(alternative[2])] if alternative else []
+    changes_text = ", ".join(
+        f"{name} {numbers.format_estimate(difference, 4 if name in _DEVIATIONS else 2)}"
+        for name, difference in changes.items()
     )
-    used = sum((moved.rows for moved in changes.values()), ())
-    words = (
-        f"{network.title}, epochs {ends[0]} to {ends[1]}: {told}. (sigma_x of "
+    used_rows = sum((difference.rows for difference in changes.values()), ())
+    text = (
+        f"{network.title}, epochs {first_and_last[0]} to {first_and_last[1]}: {changes_text}. (sigma_x of "
         "a uniform density is .2887, and hardly less here.)"
     )
-    switch = switches.told(material, outcome, others)
-    return Verdict(outcome, words, used, switch)
+    sensitivity = switches.format_sensitivity(data, outcome, alternatives)
+    return ClaimResult(outcome, text, used_rows, sensitivity)
 
 
-def _exchange(
-    material: Material, look: Look
-) -> tuple[Network, tuple[int, int], dict[str, Estimate]] | None:
+def _compute_exchange(
+    data: ReportData, kind: AccuracyKind
+) -> tuple[NetworkPreset, tuple[int, int], dict[str, IntervalEstimate]] | None:
     """Returns what changes from the fewest to the most epochs."""
-    table = material.scale.tables["table2"]
+    table = data.scale.tables["table2"]
     network = table.networks[0]
-    run = [
-        n for n in table.epochs
-        if accuracy(material, network, "CL", n, look)
-        and uncertainty.found(material, network, n, "sigma_p", "box")
-    ]  # fmt: skip
-    if len(run) < 2:
+    measured_epochs = [
+        n
+        for n in table.epochs
+        if estimate_accuracy(data, network, "CL", n, kind)
+        and uncertainty.estimate_uncertainty(data, network, n, "sigma_p", "box")
+    ]
+    if len(measured_epochs) < 2:
         return None
-    ends = (run[0], run[-1])
+    first_and_last = (measured_epochs[0], measured_epochs[-1])
     changes = {}
-    for name in _WANTED:
+    for name in _EXPECTED_SIGNS:
         if name in _DEVIATIONS:
             pair = [
-                uncertainty.found(material, network, n, name, "box").rows
-                for n in ends
+                uncertainty.estimate_uncertainty(data, network, n, name, "box").rows
+                for n in first_and_last
             ]
         else:
-            seen = look if name == "RA" else Look.CLEAN
-            pair = [rows(material, network, "CL", n, seen) for n in ends]
-        changes[name] = change(*pair)
-    return None if None in changes.values() else (network, ends, changes)
+            measure_kind = kind if name == "RA" else AccuracyKind.CLEAN
+            pair = [
+                find_accuracy_rows(data, network, "CL", n, measure_kind) for n in first_and_last
+            ]
+        changes[name] = compute_change(*pair)
+    return None if None in changes.values() else (network, first_and_last, changes)
 
 
-def _exchanged(changes: dict[str, Estimate]) -> Outcome:
-    signs = {name: found.sign for name, found in changes.items()}
-    if signs == _WANTED:
+def _judge_exchange(changes: dict[str, IntervalEstimate]) -> Outcome:
+    signs = {name: difference.sign for name, difference in changes.items()}
+    if signs == _EXPECTED_SIGNS:
         return Outcome.SUPPORTED
-    opposite = any(signs[name] == -_WANTED[name] for name in _WANTED)
+    opposite = any(signs[name] == -_EXPECTED_SIGNS[name] for name in _EXPECTED_SIGNS)
     if signs["TA"] == 1 and opposite:
         return Outcome.CONTRADICTED
     return Outcome.UNDECIDED

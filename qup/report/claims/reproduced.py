@@ -15,24 +15,20 @@ from scipy import stats
 
 from qup import paper
 from qup.report import claims
-from qup.report.claims import NOT_RUN, Outcome, Verdict
-from qup.report.estimates import LEVEL, Estimate
-from qup.report.material import Material
-from qup.report.selection import Look, accuracy
-from qup.scales import Network
+from qup.report.claims import NOT_RUN_RESULT, ClaimResult, Outcome
+from qup.report.estimates import CONFIDENCE_LEVEL, IntervalEstimate
+from qup.report.material import ReportData
+from qup.report.selection import AccuracyKind, estimate_accuracy
+from qup.scales import NetworkPreset
 
-_ROBUST = 5.0
-_SHARES = (
-    "supported where at least three quarters are, contradicted where at most "
-    "a quarter is"
-)
-_ONE_MORE = (
-    "or within the 95 % interval of one network more, mean ± t s sqrt(1 + "
-    "1/n) over our seeds"
+_ROBUST_TOLERANCE = 5.0
+_SHARE_RULE = "supported where at least three quarters are, contradicted where at most a quarter is"
+_PREDICTION_RULE = (
+    "or within the 95 % interval of one network more, mean ± t s sqrt(1 + 1/n) over our seeds"
 )
 
 
-def _clean(network: Network, epochs: int) -> float:
+def _get_clean_tolerance(network: NetworkPreset, epochs: int) -> float:
     return 4.0 if network.dataset == "cifar10" and epochs == 1 else 2.0
 
 
@@ -41,11 +37,11 @@ def _clean(network: Network, epochs: int) -> float:
     quote="Test accuracies for different classifiers",
     where="Tables 2 and 3, TA",
     threshold="each number of the paper within 2 points of our mean (4 on "
-    f"CIFAR-10 after one epoch), {_ONE_MORE}: {_SHARES}" + claims.CHANGED,
+    f"CIFAR-10 after one epoch), {_PREDICTION_RULE}: {_SHARE_RULE}" + claims.POST_HOC,
 )
-def same_test_accuracies(material: Material) -> Verdict:
+def same_test_accuracies(data: ReportData) -> ClaimResult:
     """Judges TA."""
-    return _judge(material, (Look.CLEAN,), 0, _clean)
+    return _judge_reproduction(data, (AccuracyKind.CLEAN,), 0, _get_clean_tolerance)
 
 
 @claims.register(
@@ -53,84 +49,80 @@ def same_test_accuracies(material: Material) -> Verdict:
     quote="Robust accuracies for different classifiers",
     where="Tables 2 and 3, RA under 4 steps of PGD",
     threshold="each number of the paper within 5 points of our mean, "
-    f"{_ONE_MORE}, with the clip or without it, whichever fits more of them: "
-    f"{_SHARES}" + claims.CHANGED,
+    f"{_PREDICTION_RULE}, with the clip or without it, whichever fits more of them: "
+    f"{_SHARE_RULE}" + claims.POST_HOC,
 )
-def same_robust_accuracies(material: Material) -> Verdict:
+def same_robust_accuracies(data: ReportData) -> ClaimResult:
     """Judges RA."""
-    looks = (Look.CLIP, Look.FREE)
-    return _judge(material, looks, 1, lambda network, epochs: _ROBUST)
+    kinds = (AccuracyKind.PGD4_CLIPPED, AccuracyKind.PGD4_UNCLIPPED)
+    return _judge_reproduction(data, kinds, 1, lambda network, epochs: _ROBUST_TOLERANCE)
 
 
-def _judge(
-    material: Material,
-    looks: tuple[Look, ...],
-    place: int,
-    tolerance: Callable[[Network, int], float],
-) -> Verdict:
-    tried = [_compared(material, look, place, tolerance) for look in looks]
-    within, told, used = max(tried, key=lambda found: sum(found[0]))
-    if not within:
-        return NOT_RUN
-    look = looks[tried.index((within, told, used))]
-    share = sum(within) / len(within)
+def _judge_reproduction(
+    data: ReportData,
+    kinds: tuple[AccuracyKind, ...],
+    column: int,
+    tolerance: Callable[[NetworkPreset, int], float],
+) -> ClaimResult:
+    comparisons = [_compare_with_paper(data, kind, column, tolerance) for kind in kinds]
+    is_within, texts, used_rows = max(comparisons, key=lambda comparison: sum(comparison[0]))
+    if not is_within:
+        return NOT_RUN_RESULT
+    kind = kinds[comparisons.index((is_within, texts, used_rows))]
+    share = sum(is_within) / len(is_within)
     outcome = Outcome.MIXED
     if share >= 0.75:
         outcome = Outcome.SUPPORTED
     elif share <= 0.25:
         outcome = Outcome.CONTRADICTED
-    words = (
-        f"{sum(within)} of {len(within)} ({look.value}; * those that are "
-        f"not). Ours minus the paper's, in points: {'; '.join(told)}."
+    text = (
+        f"{sum(is_within)} of {len(is_within)} ({kind.value}; * those that are "
+        f"not). Ours minus the paper's, in points: {'; '.join(texts)}."
     )
-    scope = f"{len(within)} of {claims.lines(material)} numbers compared"
-    return Verdict(outcome, words, used, scope=scope)
+    scope = f"{len(is_within)} of {claims.count_table_rows(data)} numbers compared"
+    return ClaimResult(outcome, text, used_rows, scope=scope)
 
 
-def _compared(
-    material: Material,
-    look: Look,
-    place: int,
-    tolerance: Callable[[Network, int], float],
+def _compare_with_paper(
+    data: ReportData,
+    kind: AccuracyKind,
+    column: int,
+    tolerance: Callable[[NetworkPreset, int], float],
 ) -> tuple[list[bool], list[str], tuple]:
     """Returns which numbers are the same, each difference, and the rows."""
-    within, told, used = [], [], ()
-    for table in material.scale.tables.values():
+    is_within, texts, used_rows = [], [], ()
+    for table in data.scale.tables.values():
         for network in table.networks:
             for epochs in table.epochs:
-                found = _pair(material, network, epochs, look, place)
-                if found is None:
+                pair = _pair_with_published(data, network, epochs, kind, column)
+                if pair is None:
                     continue
-                ours, theirs = found
-                off = ours.value - theirs
-                limit = max(tolerance(network, epochs), _one_more(ours))
-                within.append(abs(off) <= limit)
-                used += ours.rows
-                mark = "" if within[-1] else "*"
-                told.append(
-                    f"{network.dataset} {network.title} {epochs}: {off:+.1f} "
+                ours, published = pair
+                difference = ours.value - published
+                limit = max(tolerance(network, epochs), _prediction_half_width(ours))
+                is_within.append(abs(difference) <= limit)
+                used_rows += ours.rows
+                mark = "" if is_within[-1] else "*"
+                texts.append(
+                    f"{network.dataset} {network.title} {epochs}: {difference:+.1f} "
                     f"of {limit:.1f} allowed{mark}"
                 )
-    return within, told, used
+    return is_within, texts, used_rows
 
 
-def _one_more(ours: Estimate) -> float:
+def _prediction_half_width(ours: IntervalEstimate) -> float:
     """Returns half the interval in which one network more would lie."""
-    if ours.seeds < 2:
+    if ours.num_seeds < 2:
         return 0.0
-    far = stats.t.ppf((1 + LEVEL) / 2, ours.seeds - 1)
-    return float(far * ours.spread * math.sqrt(1 + 1 / ours.seeds))
+    quantile = stats.t.ppf((1 + CONFIDENCE_LEVEL) / 2, ours.num_seeds - 1)
+    return float(quantile * ours.seed_std * math.sqrt(1 + 1 / ours.num_seeds))
 
 
-def _pair(
-    material: Material,
-    network: Network,
-    epochs: int,
-    look: Look,
-    place: int,
-) -> tuple[Estimate, float] | None:
-    known = paper.published(network.dataset, network.model, "CL", epochs)
-    ours = accuracy(material, network, "CL", epochs, look)
-    if known is None or network.compact or ours is None:
+def _pair_with_published(
+    data: ReportData, network: NetworkPreset, epochs: int, kind: AccuracyKind, column: int
+) -> tuple[IntervalEstimate, float] | None:
+    published = paper.find_published_accuracy(network.dataset, network.model, "CL", epochs)
+    ours = estimate_accuracy(data, network, "CL", epochs, kind)
+    if published is None or network.compact or ours is None:
         return None
-    return ours, known[place]
+    return ours, published[column]

@@ -4,29 +4,33 @@ from collections.abc import Callable, Mapping, Sequence
 
 from qup.report import claims
 from qup.report.claims import Outcome
-from qup.report.material import Material
-from qup.report.selection import Look
+from qup.report.material import ReportData
+from qup.report.selection import AccuracyKind
 
 # Beside the paper's attack, clipped: the strongest first.
-OTHERS = (Look.WORST, Look.CLIMB, Look.FREE)
+ALTERNATIVE_ATTACKS = (
+    AccuracyKind.WORST_CASE,
+    AccuracyKind.PGD_STRONG,
+    AccuracyKind.PGD4_UNCLIPPED,
+)
 
 
-def told(
-    material: Material,
+def format_sensitivity(
+    data: ReportData,
     outcome: Outcome,
-    others: Mapping[Look, Sequence[Outcome]],
-    together: Callable[[list[Outcome]], Outcome] = claims.combined,
+    alternatives: Mapping[AccuracyKind, Sequence[Outcome]],
+    combine: Callable[[list[Outcome]], Outcome] = claims.combine_by_majority,
 ) -> str:
     """Returns "RA, AutoAttack: contradicted; ..."; "" where none differs.
 
     Args:
-      material: Everything.
+      data: Everything.
       outcome: Under the paper's attack.
-      others: What each network says under another one.
-      together: How what they say is put together.
+      alternatives: What each network says under another one.
+      combine: How what they say is put together.
     """
     return "; ".join(
-        f"{look.title(material)}: {other.value}"
-        for look, seen in others.items()
-        if seen and (other := together(list(seen))) is not outcome
+        f"{kind.format_title(data)}: {combined.value}"
+        for kind, outcomes in alternatives.items()
+        if outcomes and (combined := combine(list(outcomes))) is not outcome
     )

@@ -6,25 +6,25 @@ from collections.abc import Iterator
 from qup import figures, paper
 from qup.measurements import Row
 from qup.report import numbers, sections
-from qup.report.blocks import (
-    Block,
-    Cell,
-    Picture,
-    Points,
-    Section,
-    Table,
-    Words,
+from qup.report.blocks import Block, BulletList, Cell, Paragraph, ReportFigure, Section, Table
+from qup.report.material import ReportData
+from qup.report.selection import (
+    TABLE_FILTERS,
+    AccuracyKind,
+    estimate_accuracy,
+    find_trajectory_rows,
 )
-from qup.report.material import Material
-from qup.report.selection import PLAIN, Look, accuracy, walked
-from qup.scales import Network
-from qup.scales import Table as Asked
+from qup.scales import NetworkPreset
+from qup.scales import TablePreset as TablePreset
 
-_HEAD = (
-    "network", "epochs", "", "paper: TA", "ours: TA", "paper: RA",
-)  # fmt: skip
-_ROBUST = (Look.CLIP, Look.FREE, Look.CLIMB, Look.WORST)
-_WORDS = (
+_AUGMENTATION_COLUMNS = ("network", "epochs", "", "paper: TA", "ours: TA", "paper: RA")
+_ROBUST_KINDS = (
+    AccuracyKind.PGD4_CLIPPED,
+    AccuracyKind.PGD4_UNCLIPPED,
+    AccuracyKind.PGD_STRONG,
+    AccuracyKind.WORST_CASE,
+)
+_AUGMENTATION_INTRO = (
     "A Pix2Pix network is taught the way that N opposite-FGSM steps take "
     "each training image (towards its true class), and is put before the "
     "classifier: CL is the classifier alone, ACL the pair. Attacks go through "
@@ -35,121 +35,120 @@ _WORDS = (
 
 
 @sections.register(order=40)
-def supp_table1(material: Material) -> Section:
+def supp_table1(data: ReportData) -> Section:
     """Returns the supplement's Table 1."""
-    return _section(
-        material, "table2", "supp_table1",
-        "Supplement, Table 1: augmentation on MNIST",
-    )  # fmt: skip
+    return _build_pair_section(
+        data, "table2", "supp_table1", "Supplement, Table 1: augmentation on MNIST"
+    )
 
 
 @sections.register(order=50)
-def supp_fig4(material: Material) -> Section:
+def supp_fig4(data: ReportData) -> Section:
     """Returns the supplement's Fig. 4."""
-    return _section(
-        material, "table3", "supp_fig4",
-        "Supplement, Fig. 4: augmentation on CIFAR-10",
-    )  # fmt: skip
+    return _build_pair_section(
+        data, "table3", "supp_fig4", "Supplement, Fig. 4: augmentation on CIFAR-10"
+    )
 
 
-def _section(material: Material, table: str, name: str, title: str) -> Section:
-    asked = material.scale.tables[table]
-    blocks: list[Block] = [Words(_WORDS), _table(material, asked)]
-    for network in asked.networks:
-        for epochs in asked.epochs:
-            blocks += _looked(material, network, epochs)
+def _build_pair_section(data: ReportData, table: str, name: str, title: str) -> Section:
+    preset = data.scale.tables[table]
+    blocks: list[Block] = [Paragraph(_AUGMENTATION_INTRO), _build_augmentation_table(data, preset)]
+    for network in preset.networks:
+        for epochs in preset.epochs:
+            blocks += _iter_network_blocks(data, network, epochs)
     return Section(name, title, tuple(blocks))
 
 
-def _table(material: Material, asked: Asked) -> Table:
-    head = (*_HEAD, *(f"ours: {look.title(material)}" for look in _ROBUST))
+def _build_augmentation_table(data: ReportData, preset: TablePreset) -> Table:
+    head = (*_AUGMENTATION_COLUMNS, *(f"ours: {kind.format_title(data)}" for kind in _ROBUST_KINDS))
     body = tuple(
-        _line(material, network, epochs, kind)
-        for network in asked.networks
-        for epochs in asked.epochs
-        for kind in ("CL", "ACL")
+        _build_augmentation_cells(data, network, epochs, classifier)
+        for network in preset.networks
+        for epochs in preset.epochs
+        for classifier in ("CL", "ACL")
     )
-    return Table(head, body, f"Percent. {numbers.KEY}")
+    return Table(head, body, f"Percent. {numbers.INTERVAL_NOTE}")
 
 
-def _line(
-    material: Material, network: Network, epochs: int, kind: str
+def _build_augmentation_cells(
+    data: ReportData, network: NetworkPreset, epochs: int, classifier: str
 ) -> tuple[Cell, ...]:
-    known = paper.published(network.dataset, network.model, kind, epochs)
-    found = {
-        look: accuracy(material, network, kind, epochs, look) for look in Look
+    published = paper.find_published_accuracy(network.dataset, network.model, classifier, epochs)
+    estimates = {
+        kind: estimate_accuracy(data, network, classifier, epochs, kind) for kind in AccuracyKind
     }
     return (
-        Cell(network.title), Cell(str(epochs)), Cell(kind),
-        numbers.published(known and known.test_accuracy),
-        numbers.cell(found[Look.CLEAN]),
-        numbers.published(known and known.robust_accuracy),
-        *(numbers.cell(found[look]) for look in _ROBUST),
-    )  # fmt: skip
+        Cell(network.title),
+        Cell(str(epochs)),
+        Cell(classifier),
+        numbers.format_published(published and published.test_accuracy),
+        numbers.format_cell(estimates[AccuracyKind.CLEAN]),
+        numbers.format_published(published and published.robust_accuracy),
+        *(numbers.format_cell(estimates[kind]) for kind in _ROBUST_KINDS),
+    )
 
 
-def _looked(
-    material: Material, network: Network, epochs: int
-) -> Iterator[Block]:
+def _iter_network_blocks(data: ReportData, network: NetworkPreset, epochs: int) -> Iterator[Block]:
     """Yields the walk's images and the checks of one network."""
-    found = walked(material, network, epochs)
-    if not found:
+    trajectory_rows = find_trajectory_rows(data, network, epochs)
+    if not trajectory_rows:
         return
     name = f"{network.dataset}-{network.model}-{epochs}"
-    title = numbers.named(network.title, network.dataset, epochs)
-    first = min(found, key=lambda row: (not row.artifact, row.seed))
-    arrays = material.arrays(first)
+    title = numbers.format_network(network.title, network.dataset, epochs)
+    first_row = min(trajectory_rows, key=lambda row: (not row.artifact, row.seed))
+    arrays = data.load_arrays(first_row)
     if arrays:
-        yield Picture(
-            f"images-{name}", figures.sheet(figures.stages(arrays)),
-            "Rows of images: X_0, Delta_N, X_N, G(X_0), X_0 + G(X_0), and "
-            "X_0 attacked.",
+        yield ReportFigure(
+            f"images-{name}",
+            figures.plot_stage_images(figures.build_stage_images(arrays)),
+            "Rows of images: X_0, Delta_N, X_N, G(X_0), X_0 + G(X_0), and X_0 attacked.",
             "The first test images, their Delta_N and X_N, what the "
             "translator makes of them, and the images under attack "
-            f"({title}, seed {first.seed}; deltas around grey).",
+            f"({title}, seed {first_row.seed}; deltas around grey).",
             raster=True,
-        )  # fmt: skip
-    yield from _checks(material, network, epochs)
+        )
+    yield from _iter_masking_blocks(data, network, epochs)
 
 
-def _checks(
-    material: Material, network: Network, epochs: int
-) -> Iterator[Block]:
+def _iter_masking_blocks(data: ReportData, network: NetworkPreset, epochs: int) -> Iterator[Block]:
     """Yields what the checks for masked gradients say of the pair."""
-    rows = material.find(
-        dataset=network.dataset, model=network.model, classifier="ACL",
-        epochs=epochs, measure="masking", **PLAIN,
-    )  # fmt: skip
+    rows = data.find(
+        dataset=network.dataset,
+        model=network.model,
+        classifier="ACL",
+        epochs=epochs,
+        measure="masking",
+        **TABLE_FILTERS,
+    )
     if not rows:
-        yield Words(
+        yield Paragraph(
             f"Whether the gradients of {network.title} after "
-            f"{numbers.count(epochs, 'epoch')} are masked behind its "
+            f"{numbers.format_count(epochs, 'epoch')} are masked behind its "
             "translator was not checked."
         )
         return
-    first = min(row.seed for row in rows)
-    rows = [row for row in rows if row.seed == first]
-    flagged = [row for row in rows if row.value == 1]
-    open_ = [row for row in rows if math.isnan(row.value)]
-    yield Words(
+    first_seed = min(row.seed for row in rows)
+    rows = [row for row in rows if row.seed == first_seed]
+    flagged_rows = [row for row in rows if row.value == 1]
+    undecided_rows = [row for row in rows if math.isnan(row.value)]
+    yield Paragraph(
         f"Checks for masked gradients of ACL, {network.title}, "
-        f"{numbers.count(epochs, 'epoch')}, seed {first}: {len(flagged)} of "
-        f"{len(rows)} flagged, {len(open_)} not decided. What was flagged:"
+        f"{numbers.format_count(epochs, 'epoch')}, seed {first_seed}: {len(flagged_rows)} of "
+        f"{len(rows)} flagged, {len(undecided_rows)} not decided. What was flagged:"
     )
-    words = _said(material, rows)
-    yield Points(
+    check_texts = _load_check_texts(data, rows)
+    yield BulletList(
         tuple(
             f"{row.parameters['check']}: "
-            f"{words.get(row.parameters['check'], 'no words kept')}"
-            for row in flagged
+            f"{check_texts.get(row.parameters['check'], 'no words kept')}"
+            for row in flagged_rows
         )
         or ("nothing.",)
     )
 
 
-def _said(material: Material, rows: list[Row]) -> dict[str, str]:
-    arrays = material.arrays(rows[0])
+def _load_check_texts(data: ReportData, rows: list[Row]) -> dict[str, str]:
+    arrays = data.load_arrays(rows[0])
     if not arrays:
         return {}
-    return dict(zip(arrays["names"].tolist(), arrays["words"].tolist(),
-                    strict=True))  # fmt: skip
+    return dict(zip(arrays["names"].tolist(), arrays["words"].tolist(), strict=True))

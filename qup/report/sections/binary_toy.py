@@ -10,11 +10,11 @@ from qup.binary_toy import portraits
 from qup.binary_toy import seeds as toy_seeds
 from qup.measurements import Row
 from qup.report import numbers, sections
-from qup.report.blocks import Block, Cell, Picture, Section, Table, Words
-from qup.report.estimates import Estimate, change, over_seeds
-from qup.report.material import Material
+from qup.report.blocks import Block, Cell, Paragraph, ReportFigure, Section, Table
+from qup.report.estimates import IntervalEstimate, average_over_seeds, compute_change
+from qup.report.material import ReportData
 
-_WORDS = (
+_PACKETS_INTRO = (
     "The paper's Fig. 2 is a drawing: a network of higher accuracy has "
     "packets that are narrow and apart in X, and wide and overlapping in P. "
     "Here are the packets of real networks, whose images are points of the "
@@ -28,171 +28,211 @@ _WORDS = (
     "classes are two noisy arcs (n in the rows), the network two layers of "
     "32 tanh."
 )
-_MEASURES = {
-    "sigma_x": "sigma x", "sigma_p": "sigma p",
-    "uncertainty_product": "product", "uncertainty_bound": "bound",
-    "overlap_x": "overlap in X", "overlap_p": "overlap in P",
+_PACKET_MEASURE_TITLES = {
+    "sigma_x": "sigma x",
+    "sigma_p": "sigma p",
+    "uncertainty_product": "product",
+    "uncertainty_bound": "bound",
+    "overlap_x": "overlap in X",
+    "overlap_p": "overlap in P",
     "own_share": "own share",
-}  # fmt: skip
+}
 # What Fig. 2 draws of the network of higher accuracy.
-DRAWN = {
-    "sigma_x": "smaller", "sigma_p": "larger", "overlap_x": "smaller",
+PAPER_TRENDS = {
+    "sigma_x": "smaller",
+    "sigma_p": "larger",
+    "overlap_x": "smaller",
     "overlap_p": "larger",
-}  # fmt: skip
+}
 
 
 @sections.register(order=105)
-def fig2(material: Material) -> Section:
+def fig2(data: ReportData) -> Section:
     """Returns Fig. 2."""
-    rows = material.find(figure="fig2")
-    blocks: list[Block] = [Words(_WORDS)]
+    rows = data.find(figure="fig2")
+    blocks: list[Block] = [Paragraph(_PACKETS_INTRO)]
     if rows:
-        blocks += _packets(material, rows)
-        blocks += _portraits(material, rows)
+        blocks += _iter_packet_tables(data, rows)
+        blocks += _iter_density_figures(data, rows)
     else:
-        blocks.append(Words(f"It was {numbers.NOT_RUN}."))
+        blocks.append(Paragraph(f"It was {numbers.NOT_RUN}."))
     title = "Fig. 2: packets of two classes in X and in P"
     return Section("fig2", title, tuple(blocks))
 
 
-def _packets(material: Material, rows: list[Row]) -> Iterator[Table]:
+def _iter_packet_tables(data: ReportData, rows: list[Row]) -> Iterator[Table]:
     """Yields TA and RA, all numbers of packets, and how they differ."""
-    every = sorted({row.epochs for row in rows})
+    all_epochs = sorted({row.epochs for row in rows})
     epsilons = sorted({r.epsilon for r in rows if r.epsilon is not None})
-    heads = [("test_accuracy", None)]
-    heads += [("robust_accuracy", epsilon) for epsilon in epsilons]
+    accuracy_columns = [("test_accuracy", None)]
+    accuracy_columns += [("robust_accuracy", epsilon) for epsilon in epsilons]
     body = [
-        (Cell(str(n)), *(numbers.cell(over_seeds(
-            [r for r in rows if (r.measure, r.epochs, r.epsilon)
-             == (measure, n, epsilon)]
-        )) for measure, epsilon in heads))
-        for n in every
-    ]  # fmt: skip
+        (
+            Cell(str(n)),
+            *(
+                numbers.format_cell(
+                    average_over_seeds(
+                        [
+                            r
+                            for r in rows
+                            if (r.measure, r.epochs, r.epsilon) == (measure, n, epsilon)
+                        ]
+                    )
+                )
+                for measure, epsilon in accuracy_columns
+            ),
+        )
+        for n in all_epochs
+    ]
     head = ("epochs", "TA", *(f"RA, epsilon {e:g}" for e in epsilons))
     attack = "RA: PGD of 40 steps within an L-inf ball, in units of the side."
-    yield Table(head, tuple(body), f"Percent. {attack} {numbers.KEY}")
+    yield Table(head, tuple(body), f"Percent. {attack} {numbers.INTERVAL_NOTE}")
     kinds = [
-        (kind, domain)
-        for kind in portraits.KINDS
+        (packet_type, domain)
+        for packet_type in portraits.DRAWN_KINDS
         for domain in binary_toy.SPANS
     ]
-    lines = [
-        (Cell(kind), Cell(domain), Cell(toy_seeds.name(*network)), *(
-            _cell(rows, measure, kind, domain, *network)
-            for measure in _MEASURES
-        ))
-        for kind, domain in kinds
-        for network in toy_seeds.networks(rows)
-    ]  # fmt: skip
+    packet_rows = [
+        (
+            Cell(packet_type),
+            Cell(domain),
+            Cell(toy_seeds.format_network_name(*network)),
+            *(
+                _build_packet_cell(rows, measure, packet_type, domain, *network)
+                for measure in _PACKET_MEASURE_TITLES
+            ),
+        )
+        for packet_type, domain in kinds
+        for network in toy_seeds.list_networks(rows)
+    ]
     yield Table(
-        ("packet", "domain", "network", *_MEASURES.values()), tuple(lines),
-        f"Means over both labels and both coordinates. {numbers.KEY}",
-    )  # fmt: skip
-    if len(every) > 1:
-        yield _changes(material, kinds, every)
+        ("packet", "domain", "network", *_PACKET_MEASURE_TITLES.values()),
+        tuple(packet_rows),
+        f"Means over both labels and both coordinates. {numbers.INTERVAL_NOTE}",
+    )
+    if len(all_epochs) > 1:
+        yield _build_changes_table(data, kinds, all_epochs)
 
 
-def _of(rows: list[Row], measure: str, kind: str, domain: str, epochs: int,
-        temperature: float = 1.0) -> list[Row]:  # fmt: skip
+def _find_packet_rows(
+    rows: list[Row],
+    measure: str,
+    packet_type: str,
+    domain: str,
+    epochs: int,
+    temperature: float = 1.0,
+) -> list[Row]:
     """Returns a row for each seed: none of a single label or axis."""
-    told = {"packet": kind, "domain": domain, "temperature": temperature}
+    filters = {"packet": packet_type, "domain": domain, "temperature": temperature}
     return [
-        row for row in rows
+        row
+        for row in rows
         if (row.measure, row.epochs) == (measure, epochs)
         and not {"label", "axis"} & row.parameters.keys()
-        and all(row.parameters.get(k) == v for k, v in told.items())
-    ]  # fmt: skip
+        and all(row.parameters.get(k) == v for k, v in filters.items())
+    ]
 
 
-def _cell(rows: list[Row], measure: str, kind: str, domain: str,
-          *network) -> Cell:  # fmt: skip
-    found = over_seeds(_of(rows, measure, kind, domain, *network))
-    if found is None and measure == "uncertainty_bound":
+def _build_packet_cell(
+    rows: list[Row], measure: str, packet_type: str, domain: str, *network
+) -> Cell:
+    estimate = average_over_seeds(_find_packet_rows(rows, measure, packet_type, domain, *network))
+    if estimate is None and measure == "uncertainty_bound":
         # Where the packet vanishes at the edge.
         return Cell("1/2")
-    return numbers.cell(found, 3)
+    return numbers.format_cell(estimate, 3)
 
 
-def changes(
-    material: Material, kind: str, domain: str
-) -> dict[str, Estimate | None]:
+def compute_packet_changes(
+    data: ReportData, packet_type: str, domain: str
+) -> dict[str, IntervalEstimate | None]:
     """Returns what more training changes in a packet, paired by seed.
 
     Args:
-      material: Everything measured.
-      kind: Of the packet, "loss" being the paper's.
+      data: Everything measured.
+      packet_type: Of the packet, "loss" being the paper's.
       domain: "box" or another that was measured.
 
     Returns:
-      The measures of `DRAWN`, most less fewest epochs; None where they were
+      The measures of `PAPER_TRENDS`, most less fewest epochs; None where they were
       not measured for both.
     """
-    rows = material.find(figure="fig2")
-    every = sorted({row.epochs for row in rows})
+    rows = data.find(figure="fig2")
+    all_epochs = sorted({row.epochs for row in rows})
     return {
-        measure: change(*(
-            _of(rows, measure, kind, domain, n)
-            for n in (every[0], every[-1])
-        )) if len(every) > 1 else None
-        for measure in DRAWN
-    }  # fmt: skip
+        measure: compute_change(
+            *(
+                _find_packet_rows(rows, measure, packet_type, domain, n)
+                for n in (all_epochs[0], all_epochs[-1])
+            )
+        )
+        if len(all_epochs) > 1
+        else None
+        for measure in PAPER_TRENDS
+    }
 
 
-def _changes(material: Material, kinds: list[tuple[str, str]],
-             every: list[int]) -> Table:  # fmt: skip
-    drawn = (Cell("as the paper draws it"), Cell("", tone="muted"), *(
-        Cell(words, tone="paper") for words in DRAWN.values()
-    ))  # fmt: skip
-    body = [drawn]
-    for kind, domain in kinds:
+def _build_changes_table(
+    data: ReportData, kinds: list[tuple[str, str]], all_epochs: list[int]
+) -> Table:
+    paper_row = (
+        Cell("as the paper draws it"),
+        Cell("", tone="muted"),
+        *(Cell(trend, tone="paper") for trend in PAPER_TRENDS.values()),
+    )
+    body = [paper_row]
+    for packet_type, domain in kinds:
         cells = []
-        for measure, found in changes(material, kind, domain).items():
-            wanted = 1 if DRAWN[measure] == "larger" else -1
-            tone = {wanted: "good", -wanted: "bad"}
-            cell, sign = numbers.cell(found, 3), found.sign if found else 0
-            words = {wanted: ", as drawn", -wanted: ", the other way"}
-            text = cell.text + words.get(sign, "")
+        for measure, difference in compute_packet_changes(data, packet_type, domain).items():
+            expected_sign = 1 if PAPER_TRENDS[measure] == "larger" else -1
+            tone = {expected_sign: "good", -expected_sign: "bad"}
+            cell, sign = numbers.format_cell(difference, 3), difference.sign if difference else 0
+            suffixes = {expected_sign: ", as drawn", -expected_sign: ", the other way"}
+            text = cell.text + suffixes.get(sign, "")
             cells.append(Cell(text, cell.rows, tone.get(sign, "")))
-        body.append((Cell(kind), Cell(domain), *cells))
-    ends = (every[-1], every[0])
-    names = " less ".join(numbers.count(n, "epoch") for n in ends)
-    head = ("packet", "domain", *(_MEASURES[m] for m in DRAWN))
+        body.append((Cell(packet_type), Cell(domain), *cells))
+    most_and_fewest = (all_epochs[-1], all_epochs[0])
+    names = " less ".join(numbers.format_count(n, "epoch") for n in most_and_fewest)
+    head = ("packet", "domain", *(_PACKET_MEASURE_TITLES[m] for m in PAPER_TRENDS))
     return Table(
-        head, tuple(body),
-        f"{names}, paired by seed. As drawn, the other way: beyond chance. "
-        f"{numbers.KEY}",
-    )  # fmt: skip
+        head,
+        tuple(body),
+        f"{names}, paired by seed. As drawn, the other way: beyond chance. {numbers.INTERVAL_NOTE}",
+    )
 
 
-def _portraits(material: Material, rows: list[Row]) -> Iterator[Picture]:
-    first = min(rows, key=lambda row: row.seed)
-    arrays = material.arrays(first)
+def _iter_density_figures(data: ReportData, rows: list[Row]) -> Iterator[ReportFigure]:
+    first_row = min(rows, key=lambda row: row.seed)
+    arrays = data.load_arrays(first_row)
     if arrays is None:
         return
-    own = [row for row in rows if row.seed == first.seed]
+    seed_rows = [row for row in rows if row.seed == first_row.seed]
     few, *_, many = arrays["epochs"].tolist()
     for domain in arrays["drawn"].tolist():
-        shown = [
-            portraits.portrait(
-                _part(arrays, f"{epochs}_{domain}_"), epochs, own, domain,
-                arrays["points"], arrays["labels"],
+        panels = [
+            portraits.build_panel(
+                _select_prefixed(arrays, f"{epochs}_{domain}_"),
+                epochs,
+                seed_rows,
+                domain,
+                arrays["points"],
+                arrays["labels"],
             )
             for epochs in (many, few)
-        ]  # fmt: skip
-        mark = domain.partition(":")[0]
-        yield Picture(
-            f"fig2-{mark}", toy_figures.packets(shown, domain),
+        ]
+        domain_name = domain.partition(":")[0]
+        yield ReportFigure(
+            f"fig2-{domain_name}",
+            toy_figures.plot_packets(panels, domain),
             "Densities of both packets in X and in P, of the network of "
             "higher accuracy above, of lower accuracy below.",
             f"Packets after {many} epochs (above) and {few} (below), domain "
-            f"{domain}, seed {first.seed}.",
+            f"{domain}, seed {first_row.seed}.",
             raster=True,
-        )  # fmt: skip
+        )
 
 
-def _part(arrays: Mapping[str, np.ndarray], start: str) -> dict:
+def _select_prefixed(arrays: Mapping[str, np.ndarray], prefix: str) -> dict:
     return {
-        key.removeprefix(start): value
-        for key, value in arrays.items()
-        if key.startswith(start)
+        key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)
     }

@@ -2,14 +2,14 @@
 
 from qup.evidence_figures import capacity as drawing
 from qup.report import numbers, sections, translators
-from qup.report.blocks import Block, Cell, Picture, Section, Table, Words
-from qup.report.estimates import Estimate, change, over_seeds
-from qup.report.material import Material
-from qup.report.selection import Look, accuracy
-from qup.report.translators import Translator
-from qup.scales import Network
+from qup.report.blocks import Block, Cell, Paragraph, ReportFigure, Section, Table
+from qup.report.estimates import IntervalEstimate, average_over_seeds, compute_change
+from qup.report.material import ReportData
+from qup.report.selection import AccuracyKind, estimate_accuracy
+from qup.report.translators import TranslatorResults
+from qup.scales import NetworkPreset
 
-_WORDS = (
+_CAPACITY_INTRO = (
     "The supplement holds that no Pix2Pix learns Delta_N. Here is the mean "
     "error of Delta on test images, as a share of the mean |Delta|: 1 is what "
     "no translation at all would miss. The line of the class template is a "
@@ -19,133 +19,149 @@ _WORDS = (
     "target, and no principle; if the accuracies do not follow the error, "
     "they are made of something else."
 )
-_HEAD = (
-    "translator", "parameters", "error of Delta", "of the class template",
-    "ACL: TA", f"ACL: {Look.CLIP.value}", "images",
-)  # fmt: skip
-_TITLE = "Capacity: translators of other sizes, and Delta_1"
+_CAPACITY_COLUMNS = (
+    "translator",
+    "parameters",
+    "error of Delta",
+    "of the class template",
+    "ACL: TA",
+    f"ACL: {AccuracyKind.PGD4_CLIPPED.value}",
+    "images",
+)
+_CAPACITY_TITLE = "Capacity: translators of other sizes, and Delta_1"
 
 
 @sections.register(order=66)
-def capacity(material: Material) -> Section:
+def capacity(data: ReportData) -> Section:
     """Returns the section."""
-    table = material.scale.tables["table2"]
+    table = data.scale.tables["table2"]
     network, epochs = table.networks[0], table.epochs[0]
-    blocks: list[Block] = [Words(_WORDS)]
-    found = translators.swept_and_one(material, network, epochs)
-    if not found:
-        blocks.append(Words(f"It was {numbers.NOT_RUN}."))
-        return Section("capacity", _TITLE, tuple(blocks))
-    body = tuple(_line(material, network, epochs, of) for of in found)
-    title = numbers.named(network.title, network.dataset, epochs)
+    blocks: list[Block] = [Paragraph(_CAPACITY_INTRO)]
+    sizes = translators.find_translators_by_size(data, network, epochs)
+    if not sizes:
+        blocks.append(Paragraph(f"It was {numbers.NOT_RUN}."))
+        return Section("capacity", _CAPACITY_TITLE, tuple(blocks))
+    body = tuple(_build_capacity_cells(data, network, epochs, translator) for translator in sizes)
+    title = numbers.format_network(network.title, network.dataset, epochs)
     caption = (
         f"Errors as shares of the mean |Delta|, accuracies in percent: {title}."
-        f" {numbers.KEY}"
+        f" {numbers.INTERVAL_NOTE}"
     )
     blocks += [
-        Table(_HEAD, body, caption),
-        Words(_told(found)),
-        _picture(material, network, epochs, found),
+        Table(_CAPACITY_COLUMNS, body, caption),
+        Paragraph(_describe_size_effect(sizes)),
+        _build_capacity_figure(data, network, epochs, sizes),
     ]
-    return Section("capacity", _TITLE, tuple(blocks))
+    return Section("capacity", _CAPACITY_TITLE, tuple(blocks))
 
 
-def _pair(
-    material: Material, network: Network, epochs: int, of: Translator,
-    look: Look,
-) -> Estimate | None:  # fmt: skip
-    return accuracy(material, network, "ACL", epochs, look, control=of.control)
+def _estimate_pair(
+    data: ReportData,
+    network: NetworkPreset,
+    epochs: int,
+    translator: TranslatorResults,
+    kind: AccuracyKind,
+) -> IntervalEstimate | None:
+    return estimate_accuracy(data, network, "ACL", epochs, kind, control=translator.control)
 
 
-def _line(
-    material: Material, network: Network, epochs: int, of: Translator
+def _build_capacity_cells(
+    data: ReportData, network: NetworkPreset, epochs: int, translator: TranslatorResults
 ) -> tuple[Cell, ...]:
-    found = over_seeds(of.errors)
-    template = over_seeds(
-        translators.errors(
-            material, network, epochs, of.control, "class_template"
+    error = average_over_seeds(translator.error_rows)
+    template = average_over_seeds(
+        translators.find_translation_errors(
+            data, network, epochs, translator.control, "class_template"
         )
     )
     return (
-        Cell(of.title), Cell(f"{of.parameters:,}"), numbers.cell(found, 4),
-        numbers.cell(template, 4),
-        *(numbers.cell(_pair(material, network, epochs, of, look))
-          for look in (Look.CLEAN, Look.CLIP)),
-        Cell(f"{found.n:,}"),
-    )  # fmt: skip
+        Cell(translator.title),
+        Cell(f"{translator.num_parameters:,}"),
+        numbers.format_cell(error, 4),
+        numbers.format_cell(template, 4),
+        *(
+            numbers.format_cell(_estimate_pair(data, network, epochs, translator, kind))
+            for kind in (AccuracyKind.CLEAN, AccuracyKind.PGD4_CLIPPED)
+        ),
+        Cell(f"{error.n:,}"),
+    )
 
 
-def _told(found: list[Translator]) -> str:
+def _describe_size_effect(sizes: list[TranslatorResults]) -> str:
     """Says whether the error falls with the size, and for Delta_1."""
-    swept = [of for of in found if of.swept]
-    words = f"Sizes of Delta_N: {len(swept)}. "
+    delta_n_sizes = [translator for translator in sizes if translator.predicts_delta_n]
+    text = f"Sizes of Delta_N: {len(delta_n_sizes)}. "
     gain = None
-    if len(swept) > 1:
-        gain = change(swept[0].errors, swept[-1].errors)
+    if len(delta_n_sizes) > 1:
+        gain = compute_change(delta_n_sizes[0].error_rows, delta_n_sizes[-1].error_rows)
     if gain is None:
-        words += "Whether the error falls with the size is undecided: at "
-        words += "least two sizes of the same seeds are needed."
+        text += "Whether the error falls with the size is undecided: at "
+        text += "least two sizes of the same seeds are needed."
     else:
-        kind = {
+        conclusion = {
             -1: "the error falls with the size",
             0: "no change with the size can be told from chance",
             1: "the error grows with the size",
         }[gain.sign]
-        words += (
-            f"From {swept[0].parameters:,} to {swept[-1].parameters:,} "
-            f"parameters the error changes by {numbers.text(gain, 4)}: {kind}."
+        text += (
+            f"From {delta_n_sizes[0].num_parameters:,} to {delta_n_sizes[-1].num_parameters:,} "
+            f"parameters the error changes by {numbers.format_estimate(gain, 4)}: {conclusion}."
         )
-    one = next((of for of in found if of.control == "delta_1"), None)
-    own = next((of for of in found if of.control is None), None)
-    if one is None or own is None:
-        return f"{words} Delta_1 against Delta_N: {numbers.NOT_RUN}."
-    gain = change(own.errors, one.errors)
+    delta_1 = next((translator for translator in sizes if translator.control == "delta_1"), None)
+    delta_n = next((translator for translator in sizes if translator.control is None), None)
+    if delta_1 is None or delta_n is None:
+        return f"{text} Delta_1 against Delta_N: {numbers.NOT_RUN}."
+    gain = compute_change(delta_n.error_rows, delta_1.error_rows)
     if gain is None:
-        return f"{words} Delta_1 against Delta_N: no seed has both."
-    kind = {
-        -1: "Delta_1 is learnt better", 1: "Delta_1 is learnt worse",
+        return f"{text} Delta_1 against Delta_N: no seed has both."
+    conclusion = {
+        -1: "Delta_1 is learnt better",
+        1: "Delta_1 is learnt worse",
         0: "which is learnt better is undecided",
-    }[gain.sign]  # fmt: skip
+    }[gain.sign]
     return (
-        f"{words} Error of Delta_1 less that of Delta_N, by translators of "
-        f"one size: {numbers.text(gain, 4)}: {kind}."
+        f"{text} Error of Delta_1 less that of Delta_N, by translators of "
+        f"one size: {numbers.format_estimate(gain, 4)}: {conclusion}."
     )
 
 
-def _picture(
-    material: Material, network: Network, epochs: int, found: list[Translator]
-) -> Picture:
+def _build_capacity_figure(
+    data: ReportData, network: NetworkPreset, epochs: int, sizes: list[TranslatorResults]
+) -> ReportFigure:
     series: dict[str, dict[int, tuple]] = {}
     accuracies: dict[str, dict[int, tuple]] = {}
-    for of in found:
-        name = "Delta_N" if of.swept else "Delta_1"
-        error = over_seeds(of.errors)
-        series.setdefault(name, {})[of.parameters] = error.point
-        for look in (Look.CLEAN, Look.CLIP):
-            seen = _pair(material, network, epochs, of, look)
-            if seen is not None and of.swept:
-                line = accuracies.setdefault(f"ACL, {look.value}", {})
-                line[of.parameters] = seen.point
+    for translator in sizes:
+        name = "Delta_N" if translator.predicts_delta_n else "Delta_1"
+        error = average_over_seeds(translator.error_rows)
+        series.setdefault(name, {})[translator.num_parameters] = error.point
+        for kind in (AccuracyKind.CLEAN, AccuracyKind.PGD4_CLIPPED):
+            estimate = _estimate_pair(data, network, epochs, translator, kind)
+            if estimate is not None and translator.predicts_delta_n:
+                curve = accuracies.setdefault(f"ACL, {kind.value}", {})
+                curve[translator.num_parameters] = estimate.point
     references = {
-        f"CL, {look.value}": x.point
-        for look in (Look.CLEAN, Look.CLIP)
-        if (x := accuracy(material, network, "CL", epochs, look))
+        f"CL, {kind.value}": x.point
+        for kind in (AccuracyKind.CLEAN, AccuracyKind.PGD4_CLIPPED)
+        if (x := estimate_accuracy(data, network, "CL", epochs, kind))
     }
-    own = next((of for of in found if of.swept), found[0])
-    floor = over_seeds(
-        translators.errors(
-            material, network, epochs, own.control, "class_template"
+    reference = next((translator for translator in sizes if translator.predicts_delta_n), sizes[0])
+    template_error = average_over_seeds(
+        translators.find_translation_errors(
+            data, network, epochs, reference.control, "class_template"
         )
     )
-    title = numbers.named(network.title, network.dataset, epochs)
-    return Picture(
+    title = numbers.format_network(network.title, network.dataset, epochs)
+    return ReportFigure(
         "capacity",
-        drawing.over_parameters(
-            series, accuracies, references, title=title,
-            floor=floor and floor.point,
+        drawing.plot_capacity(
+            series,
+            accuracies,
+            references,
+            title=title,
+            template_error=template_error and template_error.point,
         ),
         "Error of Delta, and TA and RA of the pair, over the number of "
         f"parameters of the translator: {title}.",
         "Above: the error of Delta on test images; below: TA and RA of the "
         f"pairs, and of the classifier alone across: {title}.",
-    )  # fmt: skip
+    )

@@ -2,20 +2,20 @@
 
 from qup.measurements import Row
 from qup.report import numbers
-from qup.report.blocks import Block, Cell, Table, Words
-from qup.report.estimates import change, over_seeds
-from qup.report.material import Material
-from qup.report.selection import Look, of_network, rows
-from qup.scales import Network
+from qup.report.blocks import Block, Cell, Paragraph, Table
+from qup.report.estimates import average_over_seeds, compute_change
+from qup.report.material import ReportData
+from qup.report.selection import AccuracyKind, build_network_filters, find_accuracy_rows
+from qup.scales import NetworkPreset
 
-_CARRIED = (
+_TRANSFER_INTRO = (
     "Images that were attacked on one network are shown to the other. An "
     "attack through both networks knows everything of the pair, so no attack "
     "that knows less should break more of its images: where one does, the "
     "gradient through the translator misleads, and the pair's RA says little."
 )
 # (evaluated on, made on): what a line is called.
-_WAYS = {
+_TRANSFER_TITLES = {
     ("CL", "CL"): "CL, attacked itself",
     ("CL", "ACL"): "CL, images attacked through the pair",
     ("ACL", "ACL"): "ACL, attacked through both networks",
@@ -24,76 +24,94 @@ _WAYS = {
 }
 
 
-def blocks(material: Material, network: Network, epochs: int) -> list[Block]:
+def build_transfer_blocks(data: ReportData, network: NetworkPreset, epochs: int) -> list[Block]:
     """Returns words, and a table of RA by where the images were made."""
-    held = {
-        way: _made(material, network, epochs, *way, "robust_accuracy")
-        for way in _WAYS
+    rows_by_transfer = {
+        transfer: _find_transfer_rows(data, network, epochs, *transfer, "robust_accuracy")
+        for transfer in _TRANSFER_TITLES
     }
-    if not any(held.values()):
-        told = f"Attacks carried over were {numbers.NOT_RUN}."
-        return [Words(_CARRIED), Words(told)]
+    if not any(rows_by_transfer.values()):
+        note = f"Attacks carried over were {numbers.NOT_RUN}."
+        return [Paragraph(_TRANSFER_INTRO), Paragraph(note)]
     body = []
-    for way, title in _WAYS.items():
-        alone = _made(
-            material, network, epochs, *way, "broken_by_transfer_alone"
+    for transfer, title in _TRANSFER_TITLES.items():
+        transfer_only_rows = _find_transfer_rows(
+            data, network, epochs, *transfer, "broken_by_transfer_alone"
         )
-        found = over_seeds(held[way])
+        estimate = average_over_seeds(rows_by_transfer[transfer])
         # An attack on the network itself is no transfer.
-        own = way[0] == way[1] or way[1] == "through"
-        body.append((
-            Cell(title), numbers.cell(found),
-            Cell("-", tone="muted") if own else numbers.cell(over_seeds(alone)),
-            Cell(f"{found.n:,}" if found else "-"),
-        ))  # fmt: skip
-    head = ("", Look.CLIP.value, "broken by these images alone", "n")
-    of = numbers.named(network.title, network.dataset, epochs)
+        is_own_attack = transfer[0] == transfer[1] or transfer[1] == "through"
+        body.append(
+            (
+                Cell(title),
+                numbers.format_cell(estimate),
+                Cell("-", tone="muted")
+                if is_own_attack
+                else numbers.format_cell(average_over_seeds(transfer_only_rows)),
+                Cell(f"{estimate.n:,}" if estimate else "-"),
+            )
+        )
+    head = ("", AccuracyKind.PGD4_CLIPPED.value, "broken by these images alone", "n")
+    network_title = numbers.format_network(network.title, network.dataset, epochs)
     caption = (
-        f'Percent: {of}. "Broken by these images alone": right before, and '
-        f"under the attack on the network itself. {numbers.KEY}"
+        f'Percent: {network_title}. "Broken by these images alone": right before, and '
+        f"under the attack on the network itself. {numbers.INTERVAL_NOTE}"
     )
     return [
-        Words(_CARRIED),
+        Paragraph(_TRANSFER_INTRO),
         Table(head, tuple(body), caption),
-        Words(_compared(held)),
+        Paragraph(_describe_transfers(rows_by_transfer)),
     ]
 
 
-def _made(
-    material: Material, network: Network, epochs: int, on: str, made: str,
+def _find_transfer_rows(
+    data: ReportData,
+    network: NetworkPreset,
+    epochs: int,
+    classifier: str,
+    made_on: str,
     measure: str,
-) -> list[Row]:  # fmt: skip
+) -> list[Row]:
     """Returns rows of one network by where the images were made."""
-    if made == "through":
+    if made_on == "through":
         if measure != "robust_accuracy":
             return []
-        look = {"through": "classifier"}
-        return rows(material, network, on, epochs, Look.CLIP, **look)
-    return material.find(
-        classifier=on, measure=measure, made_on=made, pixel_clip=True,
-        control=None, **of_network(network, epochs),
-    )  # fmt: skip
+        filters = {"through": "classifier"}
+        return find_accuracy_rows(
+            data, network, classifier, epochs, AccuracyKind.PGD4_CLIPPED, **filters
+        )
+    return data.find(
+        classifier=classifier,
+        measure=measure,
+        made_on=made_on,
+        pixel_clip=True,
+        control=None,
+        **build_network_filters(network, epochs),
+    )
 
 
-def _compared(held: dict[tuple[str, str], list[Row]]) -> str:
+def _describe_transfers(rows_by_transfer: dict[tuple[str, str], list[Row]]) -> str:
     """Says whether an attack that knows less breaks more of the pair."""
-    told = []
-    for made in ("through", "CL"):
-        found = change(held["ACL", "ACL"], held["ACL", made])
-        words = _WAYS["ACL", made].removeprefix("ACL, ")
-        if found is None:
-            told.append(f"{words}: {numbers.NOT_RUN} on the same seeds")
+    sentences = []
+    for made_on in ("through", "CL"):
+        difference = compute_change(
+            rows_by_transfer["ACL", "ACL"], rows_by_transfer["ACL", made_on]
+        )
+        attack_title = _TRANSFER_TITLES["ACL", made_on].removeprefix("ACL, ")
+        if difference is None:
+            sentences.append(f"{attack_title}: {numbers.NOT_RUN} on the same seeds")
             continue
-        verdict = {
+        conclusion = {
             -1: "breaks more than the attack through both, which it should "
             "not: the gradient through the translator misleads",
-            0: "cannot be told from the attack through both at this number "
-            "of images and seeds",
+            0: "cannot be told from the attack through both at this number of images and seeds",
             1: "breaks fewer than the attack through both, as it should",
-        }[found.sign]
-        told.append(f"{words}: RA differs by {numbers.text(found)}; {verdict}")
-    return f"RA of ACL less that under the attack through both. {_join(told)}"
+        }[difference.sign]
+        sentences.append(
+            f"{attack_title}: RA differs by {numbers.format_estimate(difference)}; {conclusion}"
+        )
+    return f"RA of ACL less that under the attack through both. {_join_sentences(sentences)}"
 
 
-def _join(sentences: list[str]) -> str:
+def _join_sentences(sentences: list[str]) -> str:
     return " ".join(f"{text[0].upper()}{text[1:]}." for text in sentences)

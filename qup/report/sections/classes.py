@@ -5,93 +5,96 @@ from collections.abc import Iterator
 from qup.evidence_figures import controls as drawing
 from qup.evidence_figures.controls import Control
 from qup.report import numbers, per_class, sections
-from qup.report.blocks import Block, Cell, Picture, Section, Table, Words
-from qup.report.estimates import Estimate, over_seeds
-from qup.report.material import Material
-from qup.report.selection import Look, rows
-from qup.scales import Network
-from qup.scales import Table as Asked
+from qup.report.blocks import Block, Cell, Paragraph, ReportFigure, Section, Table
+from qup.report.estimates import IntervalEstimate, average_over_seeds
+from qup.report.material import ReportData
+from qup.report.selection import AccuracyKind, find_accuracy_rows
+from qup.scales import NetworkPreset
+from qup.scales import TablePreset as TablePreset
 
-_WORDS = (
+_CLASSES_INTRODUCTION = (
     "A mean hides which classes an attack breaks. Here both accuracies are of "
     "the images of one class, among the first test images that the attack saw, "
     "of each network after the most epochs that were run."
 )
 # Label to TA and RA.
-_Found = dict[int, tuple[Estimate, Estimate]]
+_ClassEstimates = dict[int, tuple[IntervalEstimate, IntervalEstimate]]
 
 
 @sections.register(order=35)
-def classes(material: Material) -> Section:
+def classes(data: ReportData) -> Section:
     """Returns the section."""
-    blocks: list[Block] = [Words(_WORDS)]
-    for name, asked in material.scale.tables.items():
-        blocks += _of_table(material, name, asked)
+    blocks: list[Block] = [Paragraph(_CLASSES_INTRODUCTION)]
+    for name, preset in data.scale.tables.items():
+        blocks += _iter_class_blocks(data, name, preset)
     if len(blocks) == 1:
-        blocks.append(Words(f"It was {numbers.NOT_RUN}."))
+        blocks.append(Paragraph(f"It was {numbers.NOT_RUN}."))
     return Section("classes", "Each class by itself", tuple(blocks))
 
 
-def _of_table(material: Material, name: str, asked: Asked) -> Iterator[Block]:
-    found: dict[str, _Found] = {}
-    for network in asked.networks:
-        for epochs in reversed(asked.epochs):
-            held = _counted(material, network, epochs)
-            if held:
-                title = f"{network.title}, {numbers.count(epochs, 'epoch')}"
-                found[title] = held
+def _iter_class_blocks(data: ReportData, name: str, preset: TablePreset) -> Iterator[Block]:
+    estimates: dict[str, _ClassEstimates] = {}
+    for network in preset.networks:
+        for epochs in reversed(preset.epochs):
+            class_estimates = _estimate_per_class(data, network, epochs)
+            if class_estimates:
+                title = f"{network.title}, {numbers.format_count(epochs, 'epoch')}"
+                estimates[title] = class_estimates
                 break
-    if not found:
+    if not estimates:
         return
-    dataset = asked.networks[0].dataset
-    robust = Look.WORST.title(material)
-    labels = sorted({label for held in found.values() for label in held})
-    head = ("class", *(f"{title}: {look}" for title in found
-                       for look in ("TA", robust)), "images")  # fmt: skip
+    dataset = preset.networks[0].dataset
+    robust = AccuracyKind.WORST_CASE.format_title(data)
+    labels = sorted({label for class_estimates in estimates.values() for label in class_estimates})
+    head = (
+        "class",
+        *(f"{title}: {measure}" for title in estimates for measure in ("TA", robust)),
+        "images",
+    )
     body = tuple(
-        _line(found, label, material.class_name(dataset, label))
+        _build_class_cells(estimates, label, data.get_class_name(dataset, label))
         for label in labels
     )
-    yield Table(
-        head, body, f"Percent of each class of {dataset}. {numbers.KEY}"
-    )
-    title, held = next(iter(found.items()))
-    shown = [
+    yield Table(head, body, f"Percent of each class of {dataset}. {numbers.INTERVAL_NOTE}")
+    title, class_estimates = next(iter(estimates.items()))
+    controls = [
         Control(
-            material.class_name(dataset, label),
-            {"TA": held[label][0].point, robust: held[label][1].point},
+            data.get_class_name(dataset, label),
+            {"TA": class_estimates[label][0].point, robust: class_estimates[label][1].point},
         )
-        for label in sorted(held)
+        for label in sorted(class_estimates)
     ]
-    yield Picture(
+    yield ReportFigure(
         f"classes-{name}",
-        drawing.side_by_side(shown, title=f"{title}, {dataset}"),
+        drawing.plot_controls(controls, title=f"{title}, {dataset}"),
         f"TA and RA of each class of {dataset}: {title}.",
         f"TA and RA of each class: {title} on {dataset}. Bars: 95 % intervals.",
-    )  # fmt: skip
+    )
 
 
-def _counted(material: Material, network: Network, epochs: int) -> _Found:
-    held: dict[int, tuple[list, list]] = {}
-    for row in rows(material, network, "CL", epochs, Look.WORST):
-        arrays = material.arrays(row)
+def _estimate_per_class(data: ReportData, network: NetworkPreset, epochs: int) -> _ClassEstimates:
+    rows_by_label: dict[int, tuple[list, list]] = {}
+    for row in find_accuracy_rows(data, network, "CL", epochs, AccuracyKind.WORST_CASE):
+        arrays = data.load_arrays(row)
         if arrays is None or "robust" not in arrays:
             continue
-        pair = (per_class.shares(row, arrays, n) for n in ("right", "robust"))
-        for place, shares in enumerate(pair):
-            for label, own in shares.items():
-                held.setdefault(label, ([], []))[place].append(own)
+        pair = (per_class.build_class_rows(row, arrays, n) for n in ("right", "robust"))
+        for index, shares in enumerate(pair):
+            for label, class_row in shares.items():
+                rows_by_label.setdefault(label, ([], []))[index].append(class_row)
     return {
-        label: (over_seeds(clean), over_seeds(robust))
-        for label, (clean, robust) in held.items()
+        label: (average_over_seeds(clean), average_over_seeds(robust))
+        for label, (clean, robust) in rows_by_label.items()
     }
 
 
-def _line(found: dict[str, _Found], label: int, name: str) -> tuple[Cell, ...]:
+def _build_class_cells(
+    estimates: dict[str, _ClassEstimates], label: int, name: str
+) -> tuple[Cell, ...]:
     cells: list[Cell] = [Cell(name)]
     counts = set()
-    for held in found.values():
-        pair = held.get(label, (None, None))
-        cells += [numbers.cell(estimate) for estimate in pair]
+    for class_estimates in estimates.values():
+        pair = class_estimates.get(label, (None, None))
+        cells += [numbers.format_cell(estimate) for estimate in pair]
         counts |= {estimate.n for estimate in pair if estimate}
     return (*cells, Cell(f"{min(counts):,}"))

@@ -4,15 +4,15 @@ from collections.abc import Iterator
 
 from qup.measurements import Row
 from qup.report import numbers, sections
-from qup.report.blocks import Block, Cell, Section, Table, Words
-from qup.report.estimates import Estimate, over_seeds
-from qup.report.material import Material
-from qup.report.selection import of_network
+from qup.report.blocks import Block, Cell, Paragraph, Section, Table
+from qup.report.estimates import IntervalEstimate, average_over_seeds
+from qup.report.material import ReportData
+from qup.report.selection import build_network_filters
 
 # What rows of `TranslatorAnalyzer` tell.
-PACKET, CONTROL = "l1", "translator"
-_MEASURES = ("sigma_x", "sigma_p", "uncertainty_product", "uncertainty_bound")
-_WORDS = (
+GENERATOR_PACKET, GENERATOR_CONTROL = "l1", "translator"
+_GENERATOR_MEASURES = ("sigma_x", "sigma_p", "uncertainty_product", "uncertainty_bound")
+_GENERATOR_INTRO = (
     "The supplement extends the theorem to generators. The translator G is "
     "one: its loss is the L1 distance of its output to Delta_N(x), here of "
     "the first test image x, and its packet psi(X) ~ mean |G(X) - "
@@ -24,47 +24,53 @@ _WORDS = (
 )
 
 
-def found(material: Material, measure: str, domain: str) -> Estimate | None:
+def estimate_generator(data: ReportData, measure: str, domain: str) -> IntervalEstimate | None:
     """Returns a mean over pixels and seeds; None where it was not run."""
-    return over_seeds([
-        row for row in _rows(material)
-        if (row.measure, row.parameters["domain"]) == (measure, domain)
-        and row.parameters.get("statistic") == "mean"
-    ])  # fmt: skip
+    return average_over_seeds(
+        [
+            row
+            for row in _find_generator_rows(data)
+            if (row.measure, row.parameters["domain"]) == (measure, domain)
+            and row.parameters.get("statistic") == "mean"
+        ]
+    )
 
 
-def domains(material: Material) -> list[str]:
+def list_generator_domains(data: ReportData) -> list[str]:
     """Returns the domains that were measured."""
-    return sorted({str(r.parameters["domain"]) for r in _rows(material)})
+    return sorted({str(r.parameters["domain"]) for r in _find_generator_rows(data)})
 
 
-def _rows(material: Material) -> list[Row]:
-    table = material.scale.tables["table2"]
-    network = of_network(table.networks[0], table.epochs[0])
-    return material.find(packet=PACKET, control=CONTROL, **network)
+def _find_generator_rows(data: ReportData) -> list[Row]:
+    table = data.scale.tables["table2"]
+    filters = build_network_filters(table.networks[0], table.epochs[0])
+    return data.find(packet=GENERATOR_PACKET, control=GENERATOR_CONTROL, **filters)
 
 
 @sections.register(order=102)
-def generators(material: Material) -> Section:
+def generators(data: ReportData) -> Section:
     """Returns the section."""
-    blocks: list[Block] = [Words(_WORDS)]
-    body = tuple(_lines(material))
+    blocks: list[Block] = [Paragraph(_GENERATOR_INTRO)]
+    body = tuple(_iter_generator_cells(data))
     if body:
-        table = material.scale.tables["table2"]
+        table = data.scale.tables["table2"]
         network, epochs = table.networks[0], table.epochs[0]
-        named = numbers.named(network.title, network.dataset, epochs)
-        head = ("domain", *(m.replace("_", " ") for m in _MEASURES))
-        caption = f"Translator before {named}; means over pixels."
-        blocks.append(Table(head, body, f"{caption} {numbers.KEY}"))
+        network_title = numbers.format_network(network.title, network.dataset, epochs)
+        head = ("domain", *(m.replace("_", " ") for m in _GENERATOR_MEASURES))
+        caption = f"Translator before {network_title}; means over pixels."
+        blocks.append(Table(head, body, f"{caption} {numbers.INTERVAL_NOTE}"))
     else:
-        blocks.append(Words(f"It was {numbers.NOT_RUN}."))
+        blocks.append(Paragraph(f"It was {numbers.NOT_RUN}."))
     title = "The uncertainty relation of the translator"
     return Section("generators", title, tuple(blocks))
 
 
-def _lines(material: Material) -> Iterator[tuple[Cell, ...]]:
-    for domain in domains(material):
-        yield (Cell(domain), *(
-            numbers.cell(found(material, measure, domain), 5)
-            for measure in _MEASURES
-        ))  # fmt: skip
+def _iter_generator_cells(data: ReportData) -> Iterator[tuple[Cell, ...]]:
+    for domain in list_generator_domains(data):
+        yield (
+            Cell(domain),
+            *(
+                numbers.format_cell(estimate_generator(data, measure, domain), 5)
+                for measure in _GENERATOR_MEASURES
+            ),
+        )

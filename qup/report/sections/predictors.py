@@ -4,15 +4,15 @@ import math
 from collections.abc import Iterable, Iterator
 
 from qup.evidence_figures import predicting
-from qup.evidence_figures.predicting import Candidate
-from qup.rank_correlations import FEWEST, INTERVAL_FROM, Correlation
+from qup.evidence_figures.predicting import Predictor
+from qup.rank_correlations import MIN_INTERVAL_NETWORKS, MIN_NETWORKS, RankCorrelation
 from qup.report import candidates, correlations, numbers, sections
-from qup.report.blocks import Block, Cell, Picture, Section, Table, Words
-from qup.report.candidates import Candidates
-from qup.report.material import Material
-from qup.report.selection import Look
+from qup.report.blocks import Block, Cell, Paragraph, ReportFigure, Section, Table
+from qup.report.candidates import NetworkScores
+from qup.report.material import ReportData
+from qup.report.selection import AccuracyKind
 
-_WORDS = (
+_PREDICTORS_INTRO = (
     "Section 3.3 of the paper explains a low RA by a large sigma_p. Here it "
     "stands beside what is simpler: TA, the gradient of the loss at the test "
     "images, their margin over its gradient (to first order the distance to "
@@ -23,9 +23,9 @@ _WORDS = (
     "training are kin, so p is too small rather than too large. sigma_x, "
     "sigma_p and their product are of one label, RA is of all."
 )
-_LEVEL = 0.05
+_SIGNIFICANCE_LEVEL = 0.05
 # Name: title, axis, logarithmic.
-_KINDS = {
+_PREDICTOR_AXES = {
     "test_accuracy": ("TA", "percent", False),
     "gradient_l1": ("input gradient", "mean |dl/dX|, summed over X", True),
     "margin_ratio": ("margin ratio", "mean m / |dm/dX|, of [0, 1]", True),
@@ -34,156 +34,175 @@ _KINDS = {
     "sigma_p": ("sigma_p, box", "mean over pixels", True),
     "uncertainty_product": ("product, box", "mean over pixels", True),
 }
-_FIXED = ("margin_ratio", "gradient_l1")
-_HEAD = (
-    "candidate", "networks", "rank correlation with RA", "p",
-    "given margin ratio", "given input gradient", "verdict",
-)  # fmt: skip
+_COVARIATES = ("margin_ratio", "gradient_l1")
+_PREDICTOR_COLUMNS = (
+    "candidate",
+    "networks",
+    "rank correlation with RA",
+    "p",
+    "given margin ratio",
+    "given input gradient",
+    "verdict",
+)
 
 
 @sections.register(order=105)
-def predictors(material: Material) -> Section:
+def predictors(data: ReportData) -> Section:
     """Returns the section."""
-    blocks: list[Block] = [Words(_WORDS)]
-    names = dict.fromkeys(
-        network.dataset
-        for table in material.scale.tables.values()
-        for network in table.networks
+    blocks: list[Block] = [Paragraph(_PREDICTORS_INTRO)]
+    dataset_names = dict.fromkeys(
+        network.dataset for table in data.scale.tables.values() for network in table.networks
     )
-    for dataset in names:
-        blocks += _of_dataset(material, dataset)
+    for dataset in dataset_names:
+        blocks += _iter_predictor_blocks(data, dataset)
     if len(blocks) == 1:
-        blocks.append(Words(f"It was {numbers.NOT_RUN}."))
+        blocks.append(Paragraph(f"It was {numbers.NOT_RUN}."))
     return Section("predictors", "What predicts robustness", tuple(blocks))
 
 
-def _of_dataset(material: Material, dataset: str) -> Iterator[Block]:
-    networks = candidates.measured(material, dataset)
-    look = candidates.attack(networks)
-    if look is None:
+def _iter_predictor_blocks(data: ReportData, dataset: str) -> Iterator[Block]:
+    networks = candidates.collect_network_scores(data, dataset)
+    kind = candidates.choose_attack_kind(networks)
+    if kind is None:
         return
-    networks = [of for of in networks if look in of.robust]
-    if len(networks) < FEWEST:
-        yield Words(
-            f"{dataset}: {numbers.count(len(networks), 'network')}, too few "
-            "to correlate."
+    networks = [network for network in networks if kind in network.robust]
+    if len(networks) < MIN_NETWORKS:
+        yield Paragraph(
+            f"{dataset}: {numbers.format_count(len(networks), 'network')}, too few to correlate."
         )
         return
-    found = {
-        name: correlations.correlated(networks, look, name) for name in _KINDS
+    correlations_by_name = {
+        name: correlations.correlate_with_robustness(networks, kind, name)
+        for name in _PREDICTOR_AXES
     }
-    title = look.title(material)
-    counted = numbers.count(len(networks), "network")
-    seeds = min(of.robust[look].seeds for of in networks)
-    yield Words(
-        f"{dataset}: {counted} with {title}, each of at least "
-        f"{numbers.count(seeds, 'seed')}: "
-        f"{'; '.join(of.title for of in networks)}. "
-        f"{candidates.sampling(networks)}"
+    title = kind.format_title(data)
+    networks_text = numbers.format_count(len(networks), "network")
+    seeds = min(network.robust[kind].num_seeds for network in networks)
+    yield Paragraph(
+        f"{dataset}: {networks_text} with {title}, each of at least "
+        f"{numbers.format_count(seeds, 'seed')}: "
+        f"{'; '.join(network.title for network in networks)}. "
+        f"{candidates.format_clever_sampling(networks)}"
     )
-    tried = sum(x is not None for x in found.values())
-    many = len(networks) >= INTERVAL_FROM
+    num_tests = sum(x is not None for x in correlations_by_name.values())
+    has_intervals = len(networks) >= MIN_INTERVAL_NETWORKS
     body = tuple(
-        _line(networks, look, name, found[name], tried) for name in _KINDS
+        _build_predictor_cells(networks, kind, name, correlations_by_name[name], num_tests)
+        for name in _PREDICTOR_AXES
     )
     yield Table(
-        _HEAD, body,
+        _PREDICTOR_COLUMNS,
+        body,
         f"{dataset}, {title}: Spearman's correlation"
-        f"{', with its 95 % interval' if many else ''}. A "
-        f"verdict needs p below {_LEVEL} / {max(tried, 1)}, for as many were "
-        f"tried. {_least(found.values())}",
-    )  # fmt: skip
-    yield _picture(networks, look, found, dataset, title)
+        f"{', with its 95 % interval' if has_intervals else ''}. A "
+        f"verdict needs p below {_SIGNIFICANCE_LEVEL} / {max(num_tests, 1)}, for as many were "
+        f"tried. {_describe_least_p_value(correlations_by_name.values())}",
+    )
+    yield _build_predictor_figure(networks, kind, correlations_by_name, dataset, title)
 
 
-def _least(found: Iterable[Correlation | None]) -> str:
+def _describe_least_p_value(tested: Iterable[RankCorrelation | None]) -> str:
     """Says where so few networks cannot have a verdict at all."""
-    held = [of for of in found if of is not None]
-    if not held:
+    computed = [correlation for correlation in tested if correlation is not None]
+    if not computed:
         return ""
-    most = max(of.n for of in held)
-    least = 2 / math.factorial(most)
-    if least < _LEVEL / len(held):
+    most_networks = max(correlation.n for correlation in computed)
+    least_p_value = 2 / math.factorial(most_networks)
+    if least_p_value < _SIGNIFICANCE_LEVEL / len(computed):
         return ""
-    return (
-        f"Of {most} networks p cannot be below {least:.2g}: none can have it."
-    )
+    return f"Of {most_networks} networks p cannot be below {least_p_value:.2g}: none can have it."
 
 
-def _line(
-    networks: list[Candidates],
-    look: Look,
+def _build_predictor_cells(
+    networks: list[NetworkScores],
+    kind: AccuracyKind,
     name: str,
-    found: Correlation | None,
-    tried: int,
+    correlation: RankCorrelation | None,
+    num_tests: int,
 ) -> tuple[Cell, ...]:
-    own = [of for of in networks if correlations.known(of, name)]
+    scored_networks = [
+        network for network in networks if correlations.has_finite_score(network, name)
+    ]
     rows = tuple(
-        row for of in own for row in correlations.value_of(of, name).rows
+        row for network in scored_networks for row in correlations.get_score(network, name).rows
     )
-    if not own:
+    if not scored_networks:
         empty = (Cell(numbers.NOT_RUN, tone="muted"),)
-        return (Cell(_KINDS[name][0]), Cell("0"), *(5 * empty))
+        return (Cell(_PREDICTOR_AXES[name][0]), Cell("0"), *(5 * empty))
     partial = (
         Cell("-", tone="muted")
-        if fixed == name
-        else _told(correlations.correlated(networks, look, name, fixed))
-        for fixed in _FIXED
+        if covariate == name
+        else _format_correlation(
+            correlations.correlate_with_robustness(networks, kind, name, covariate)
+        )
+        for covariate in _COVARIATES
     )
     return (
-        Cell(_KINDS[name][0]), Cell(str(len(own))),
-        _told(found, rows), Cell(f"{found.p_value:.2g}" if found else "-"),
-        *partial, _verdict(found, tried),
-    )  # fmt: skip
+        Cell(_PREDICTOR_AXES[name][0]),
+        Cell(str(len(scored_networks))),
+        _format_correlation(correlation, rows),
+        Cell(f"{correlation.p_value:.2g}" if correlation else "-"),
+        *partial,
+        _judge_correlation(correlation, num_tests),
+    )
 
 
-def _told(found: Correlation | None, rows: tuple = ()) -> Cell:
-    if found is None:
+def _format_correlation(correlation: RankCorrelation | None, rows: tuple = ()) -> Cell:
+    if correlation is None:
         return Cell("too few that differ", tone="muted")
-    text = f"{found.value:+.2f}"
-    if found.interval:
-        text += f" [{found.interval[0]:+.2f}, {found.interval[1]:+.2f}]"
+    text = f"{correlation.value:+.2f}"
+    if correlation.interval:
+        text += f" [{correlation.interval[0]:+.2f}, {correlation.interval[1]:+.2f}]"
     return Cell(text, rows)
 
 
-def _verdict(found: Correlation | None, tried: int) -> Cell:
-    if found is None:
+def _judge_correlation(correlation: RankCorrelation | None, num_tests: int) -> Cell:
+    if correlation is None:
         return Cell("undecided: too few that differ", tone="muted")
-    if found.p_value >= _LEVEL / tried:
-        return Cell(f"undecided at n = {found.n}", tone="muted")
-    way = "rises" if found.value > 0 else "falls"
-    return Cell(f"RA {way} with it")
+    if correlation.p_value >= _SIGNIFICANCE_LEVEL / num_tests:
+        return Cell(f"undecided at n = {correlation.n}", tone="muted")
+    direction = "rises" if correlation.value > 0 else "falls"
+    return Cell(f"RA {direction} with it")
 
 
-def _picture(
-    networks: list[Candidates],
-    look: Look,
-    found: dict[str, Correlation | None],
+def _build_predictor_figure(
+    networks: list[NetworkScores],
+    kind: AccuracyKind,
+    correlations_by_name: dict[str, RankCorrelation | None],
     dataset: str,
     title: str,
-) -> Picture:
-    shown = []
-    for name, (words, label, logarithmic) in _KINDS.items():
+) -> ReportFigure:
+    drawn_predictors = []
+    for name, (predictor_title, label, logarithmic) in _PREDICTOR_AXES.items():
         values = {
-            of.title: correlations.value_of(of, name).point
-            for of in networks
-            if correlations.known(of, name)
+            network.title: correlations.get_score(network, name).point
+            for network in networks
+            if correlations.has_finite_score(network, name)
         }
         positive = all(point[0] > 0 for point in values.values())
         if values:
-            shown.append(
-                Candidate(
-                    words, label, values, found[name], logarithmic and positive
+            drawn_predictors.append(
+                Predictor(
+                    predictor_title,
+                    label,
+                    values,
+                    correlations_by_name[name],
+                    logarithmic and positive,
                 )
             )
-    looks = {of.title: (of.look, of.robust[look].point) for of in networks}
-    return Picture(
+    drawn_networks = {
+        network.title: (network.style, network.robust[kind].point) for network in networks
+    }
+    return ReportFigure(
         f"predictors-{dataset}",
-        predicting.draw(
-            shown, looks, title=dataset, attack=title.removeprefix("RA, "),
+        predicting.plot_predictors(
+            drawn_predictors,
+            drawn_networks,
+            title=dataset,
+            attack=title.removeprefix("RA, "),
             note="Bars: 95 % intervals.",
         ),
-        f"RA of {numbers.count(len(networks), 'network')} on {dataset} over "
+        f"RA of {numbers.format_count(len(networks), 'network')} on {dataset} over "
         "every candidate.",
         f"{title} of every network on {dataset} over what might predict it.",
-    )  # fmt: skip
+    )

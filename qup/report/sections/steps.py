@@ -1,17 +1,17 @@
 """Eqs. 21 and 22: RA by sign steps and by gradient steps."""
 
 from qup.evidence_figures import steps
-from qup.evidence_figures.steps import Curve
+from qup.evidence_figures.steps import StepCurve
 from qup.measurements import Row
 from qup.report import numbers, sections
-from qup.report.blocks import Block, Cell, Picture, Section, Table, Words
-from qup.report.estimates import over_seeds
-from qup.report.material import Material
-from qup.scales import Network
+from qup.report.blocks import Block, Cell, Paragraph, ReportFigure, Section, Table
+from qup.report.estimates import average_over_seeds
+from qup.report.material import ReportData
+from qup.scales import NetworkPreset
 
-ATTACK = "gradient_steps"
-LOSSES = ("cross_entropy", "squared", "margin")
-_WORDS = (
+STEP_EVALUATION = "gradient_steps"
+STEP_LOSSES = ("cross_entropy", "squared", "margin")
+_STEPS_INTRO = (
     "Eq. 21 replaces the sign of the gradient by the gradient itself. Here "
     "steps along both have the same length, in L2 or in L-inf, image by "
     "image; the cosine between a gradient and its sign would be 0.798 for "
@@ -22,61 +22,66 @@ _WORDS = (
 
 
 @sections.register(order=70)
-def eq21(material: Material) -> Section:
+def eq21(data: ReportData) -> Section:
     """Returns the section."""
-    blocks: list[Block] = [Words(_WORDS)]
-    head = ("network", "epochs", *(f"cosine, {loss}" for loss in LOSSES))
+    blocks: list[Block] = [Paragraph(_STEPS_INTRO)]
+    head = ("network", "epochs", *(f"cosine, {loss}" for loss in STEP_LOSSES))
     body = []
-    for table in material.scale.tables.values():
+    for table in data.scale.tables.values():
         network = table.networks[0]
         for epochs in table.epochs:
-            rows = material.find(
-                dataset=network.dataset, model=network.model, epochs=epochs,
-                evaluation=ATTACK,
-            )  # fmt: skip
+            rows = data.find(
+                dataset=network.dataset,
+                model=network.model,
+                epochs=epochs,
+                evaluation=STEP_EVALUATION,
+            )
             if rows:
-                body.append(_cosines(network, epochs, rows))
-                blocks.append(_picture(network, epochs, rows))
+                body.append(_build_cosine_cells(network, epochs, rows))
+                blocks.append(_build_steps_figure(network, epochs, rows))
     if not body:
-        blocks.append(Words(f"It was {numbers.NOT_RUN}."))
+        blocks.append(Paragraph(f"It was {numbers.NOT_RUN}."))
     else:
-        blocks.insert(1, Table(head, tuple(body), numbers.KEY))
+        blocks.insert(1, Table(head, tuple(body), numbers.INTERVAL_NOTE))
     return Section("eq21", "Eqs. 21 and 22: sign or gradient", tuple(blocks))
 
 
-def _cosines(network: Network, epochs: int, rows: list[Row]) -> tuple:
+def _build_cosine_cells(network: NetworkPreset, epochs: int, rows: list[Row]) -> tuple:
     cells = [
-        numbers.cell(
-            over_seeds([
-                row for row in rows
-                if row.measure == "gradient_sign_cosine"
-                and row.parameters["loss"] == loss
-            ]), 3,
+        numbers.format_cell(
+            average_over_seeds(
+                [
+                    row
+                    for row in rows
+                    if row.measure == "gradient_sign_cosine" and row.parameters["loss"] == loss
+                ]
+            ),
+            3,
         )
-        for loss in LOSSES
-    ]  # fmt: skip
+        for loss in STEP_LOSSES
+    ]
     title = f"{network.title}, {network.dataset}"
     return (Cell(title), Cell(str(epochs)), *cells)
 
 
-def _picture(network: Network, epochs: int, rows: list[Row]) -> Picture:
-    held: dict[tuple, dict[float, list[Row]]] = {}
+def _build_steps_figure(network: NetworkPreset, epochs: int, rows: list[Row]) -> ReportFigure:
+    rows_by_curve: dict[tuple, dict[float, list[Row]]] = {}
     for row in rows:
         if row.measure == "robust_accuracy":
-            told = row.parameters
-            key = (told["direction"], told["loss"], told["num_steps"])
-            held.setdefault(key, {}).setdefault(row.epsilon, []).append(row)
+            parameters = row.parameters
+            key = (parameters["direction"], parameters["loss"], parameters["num_steps"])
+            rows_by_curve.setdefault(key, {}).setdefault(row.epsilon, []).append(row)
     curves = []
-    for key, by_epsilon in held.items():
+    for key, by_epsilon in rows_by_curve.items():
         points = {}
-        for epsilon, own in by_epsilon.items():
-            found = over_seeds(own)
-            points[epsilon] = (found.value, found.low, found.high)
-        curves.append(Curve(*key, points))
-    title = numbers.named(network.title, network.dataset, epochs)
-    return Picture(
+        for epsilon, epsilon_rows in by_epsilon.items():
+            estimate = average_over_seeds(epsilon_rows)
+            points[epsilon] = (estimate.value, estimate.low, estimate.high)
+        curves.append(StepCurve(*key, points))
+    title = numbers.format_network(network.title, network.dataset, epochs)
+    return ReportFigure(
         f"eq21-{network.dataset}-{network.model}-{epochs}",
-        steps.by_epsilon(curves, title=title, note="bars: 95 % intervals"),
+        steps.plot_gradient_steps(curves, title=title, note="bars: 95 % intervals"),
         f"Robust accuracy over epsilon by direction and loss: {title}.",
         f"RA by steps along the sign and along the gradient: {title}.",
     )

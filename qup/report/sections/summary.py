@@ -4,14 +4,13 @@ from collections import Counter
 from collections.abc import Iterator
 
 from qup.report import claims, numbers, sections
-from qup.report.blocks import Block, Cell, Points, Section, Table, Words
-from qup.report.claims import Outcome, Verdict, trade_off
-from qup.report.material import Material
-from qup.report.selection import Look, accuracy
+from qup.report.blocks import Block, BulletList, Cell, Paragraph, Section, Table
+from qup.report.claims import ClaimResult, Outcome, trade_off
+from qup.report.material import ReportData
+from qup.report.selection import AccuracyKind, estimate_accuracy
 
-_DIFFICULT = (
-    "What was easy: data sets, architectures and the attack's four steps are "
-    "standard.",
+_DIFFICULTIES = (
+    "What was easy: data sets, architectures and the attack's four steps are standard.",
     "What was difficult: the paper gives no seeds, recipes, pixel clip, step "
     "of the walk beside its N, or translator training. Seed and clip alone "
     "move RA by more than most changes over epochs that it reports on MNIST. "
@@ -39,18 +38,18 @@ _GLOSSARY = (
 
 
 @sections.register(order=0)
-def summary(material: Material) -> Section:
+def summary(data: ReportData) -> Section:
     """Returns the summary."""
-    judged = [claims.get(name)(material) for name in claims.names()]
-    counted = Counter(verdict.outcome for verdict in judged)
-    told = ", ".join(
-        f"{counted[outcome]} {outcome.value}"
+    results = [claims.get(name)(data) for name in claims.names()]
+    outcome_counts = Counter(result.outcome for result in results)
+    counts_text = ", ".join(
+        f"{outcome_counts[outcome]} {outcome.value}"
         for outcome in Outcome
-        if counted[outcome]
+        if outcome_counts[outcome]
     )
-    small = material.scale.name == "smoke"
+    is_smoke = data.scale.name == "smoke"
     blocks: list[Block] = [
-        Words(
+        Paragraph(
             "Scope: the paper (Zhang, Zhang, Chen, Pang and Meng, arXiv "
             "2205.01493 v3 and supplement) holds that a network cannot be "
             "both accurate and robust, because pixel and attack obey an "
@@ -58,88 +57,86 @@ def summary(material: Material) -> Section:
             "and equations anew, over seeds, with its weak attack and with "
             "strong ones, and adds the controls that could refute it."
         ),
-        Words(
+        Paragraph(
             "Methodology: our own implementation on TensorFlow and Keras; "
-            f"scale {material.scale.name}; each claim is a rule with a "
+            f"scale {data.scale.name}; each claim is a rule with a "
             "threshold, which tells what was known when it was written."
-            + (" Numbers of the smoke scale mean nothing." if small else "")
+            + (" Numbers of the smoke scale mean nothing." if is_smoke else "")
         ),
-        Words(
-            f"Results: of {len(judged)} claims, {told}.{_elsewhere(judged)} "
+        Paragraph(
+            f"Results: of {len(results)} claims, {counts_text}.{_format_sensitive_count(results)} "
             "One of them, the bound in a window, is a theorem that says "
             "nothing of accuracy."
         ),
-        *_answers(material),
-        _table(material),
-        Points(_DIFFICULT),
-        Words("What the words mean:"),
-        Points(_GLOSSARY),
+        *_iter_main_results(data),
+        _build_extremes_table(data),
+        BulletList(_DIFFICULTIES),
+        Paragraph("What the words mean:"),
+        BulletList(_GLOSSARY),
     ]
     return Section("summary", "Summary", tuple(blocks))
 
 
-def _elsewhere(judged: list[Verdict]) -> str:
+def _format_sensitive_count(results: list[ClaimResult]) -> str:
     """Returns how many outcomes do not hold in general."""
-    held = [v for v in judged if v.outcome is Outcome.SUPPORTED]
-    moved = sum(1 for verdict in held if verdict.switch)
-    if not moved:
+    supported = [v for v in results if v.outcome is Outcome.SUPPORTED]
+    num_sensitive = sum(1 for result in supported if result.sensitivity)
+    if not num_sensitive:
         return ""
     return (
-        f" Of the {len(held)} supported, {moved} would have another outcome "
+        f" Of the {len(supported)} supported, {num_sensitive} would have another outcome "
         "under another attack, norm or domain that the table of verdicts names."
     )
 
 
-def _answers(material: Material) -> Iterator[Block]:
+def _iter_main_results(data: ReportData) -> Iterator[Block]:
     """Yields what the title asks, as far as it was measured."""
-    attack = Look.WORST.title(material).removeprefix("RA, ")
-    usual = []
-    for table in material.scale.tables.values():
+    attack = AccuracyKind.WORST_CASE.format_title(data).removeprefix("RA, ")
+    texts = []
+    for table in data.scale.tables.values():
         for network in table.networks:
-            found = trade_off.changes(material, network, Look.WORST)
-            if found is not None:
-                clean, robust, (first, last) = found
-                usual.append(
+            changes = trade_off.compute_epoch_changes(data, network, AccuracyKind.WORST_CASE)
+            if changes is not None:
+                clean, robust, (first, last) = changes
+                texts.append(
                     f"{network.title} on {network.dataset}, {first} to {last} "
-                    f"epochs: TA {trade_off.signed(clean)}, RA "
-                    f"{trade_off.signed(robust)}"
+                    f"epochs: TA {trade_off.format_signed(clean)}, RA "
+                    f"{trade_off.format_signed(robust)}"
                 )
-    if usual:
-        yield Words(
+    if texts:
+        yield Paragraph(
             "Do accuracy and robustness exclude each other? Over the epochs "
             f"of a usual training, in points, RA under {attack}:"
         )
-        yield Points(tuple(usual))
-    counter = claims.get("accurate_and_robust_exclude")(material)
-    if counter.outcome is not Outcome.NOT_RUN:
-        yield Words(
+        yield BulletList(tuple(texts))
+    counter_example = claims.get("accurate_and_robust_exclude")(data)
+    if counter_example.outcome is not Outcome.NOT_RUN:
+        yield Paragraph(
             "Trained on attacked images instead, in points, RA under "
-            f"{attack} ({counter.scope}):"
+            f"{attack} ({counter_example.scope}):"
         )
-        yield Points(tuple(counter.words.rstrip(".").split("; ")))
+        yield BulletList(tuple(counter_example.text.rstrip(".").split("; ")))
 
 
-def _table(material: Material) -> Table:
+def _build_extremes_table(data: ReportData) -> Table:
     """Returns the least and the most trained of each network that was run."""
-    looks = (Look.CLEAN, Look.CLIP, Look.WORST)
+    kinds = (AccuracyKind.CLEAN, AccuracyKind.PGD4_CLIPPED, AccuracyKind.WORST_CASE)
     body = []
-    for table in material.scale.tables.values():
+    for table in data.scale.tables.values():
         for network in table.networks:
-            run = [
-                n for n in table.epochs
-                if accuracy(material, network, "CL", n, Look.CLEAN)
-            ]  # fmt: skip
-            for epochs in dict.fromkeys([*run[:1], *run[-1:]]):
-                found = [
-                    accuracy(material, network, "CL", epochs, look)
-                    for look in looks
-                ]
-                body.append((
-                    Cell(f"{network.title}, {network.dataset}"),
-                    Cell(str(epochs)), *(numbers.cell(x) for x in found),
-                ))  # fmt: skip
-    head = ("network", "epochs", *(look.title(material) for look in looks))
-    return Table(
-        head, tuple(body),
-        f"The classifiers alone, in percent. {numbers.KEY}",
-    )  # fmt: skip
+            measured_epochs = [
+                n
+                for n in table.epochs
+                if estimate_accuracy(data, network, "CL", n, AccuracyKind.CLEAN)
+            ]
+            for epochs in dict.fromkeys([*measured_epochs[:1], *measured_epochs[-1:]]):
+                estimates = [estimate_accuracy(data, network, "CL", epochs, kind) for kind in kinds]
+                body.append(
+                    (
+                        Cell(f"{network.title}, {network.dataset}"),
+                        Cell(str(epochs)),
+                        *(numbers.format_cell(x) for x in estimates),
+                    )
+                )
+    head = ("network", "epochs", *(kind.format_title(data) for kind in kinds))
+    return Table(head, tuple(body), f"The classifiers alone, in percent. {numbers.INTERVAL_NOTE}")

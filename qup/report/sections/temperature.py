@@ -4,14 +4,14 @@ from collections.abc import Iterator
 
 from qup.evidence_figures import temperatures
 from qup.report import heated, numbers, sections
-from qup.report.blocks import Block, Cell, Picture, Section, Table, Words
-from qup.report.estimates import Estimate, change, over_seeds
-from qup.report.material import Material
+from qup.report.blocks import Block, Cell, Paragraph, ReportFigure, Section, Table
+from qup.report.estimates import IntervalEstimate, average_over_seeds, compute_change
+from qup.report.material import ReportData
 from qup.report.sections import uncertainty
-from qup.report.selection import Look
-from qup.scales import Network
+from qup.report.selection import AccuracyKind
+from qup.scales import NetworkPreset
 
-_WORDS = (
+_TEMPERATURE_INTRO = (
     "Logits divided by a temperature T decide every image as before, so TA is "
     "the same to the last image, and so is every adversarial image: RA under "
     "an attack that finds them all cannot move. sigma_p is of the loss, and "
@@ -20,134 +20,151 @@ _WORDS = (
     "rounded to zero where the network is sure: then the attack is weaker, "
     "and not the network more robust."
 )
-_TITLE = "Temperature: same decisions, another sigma_p"
-_LOOKS = (Look.CLEAN, Look.CLIP)
-_HEAD = ("epochs", "T", "TA", Look.CLIP.value)
+_TEMPERATURE_TITLE = "Temperature: same decisions, another sigma_p"
+_TEMPERATURE_KINDS = (AccuracyKind.CLEAN, AccuracyKind.PGD4_CLIPPED)
+_TEMPERATURE_COLUMNS = ("epochs", "T", "TA", AccuracyKind.PGD4_CLIPPED.value)
 
 
 @sections.register(order=64)
-def temperature(material: Material) -> Section:
+def temperature(data: ReportData) -> Section:
     """Returns the section."""
-    network = material.scale.tables["table2"].networks[0]
-    blocks: list[Block] = [Words(_WORDS)]
-    domains = uncertainty.domains(material)
-    body, more = [], []
-    for epochs in material.scale.tables["table2"].epochs:
-        heats = sorted(heated.seeds(material, network, epochs))
-        for heat in heats:
-            body.append(_line(material, network, epochs, heat, domains))
-        if heats:
-            more += _shown(material, network, epochs, heats)
+    network = data.scale.tables["table2"].networks[0]
+    blocks: list[Block] = [Paragraph(_TEMPERATURE_INTRO)]
+    domains = uncertainty.list_domains(data)
+    body, details = [], []
+    for epochs in data.scale.tables["table2"].epochs:
+        temperature_values = sorted(heated.find_comparable_seeds(data, network, epochs))
+        for temperature_value in temperature_values:
+            body.append(_build_temperature_cells(data, network, epochs, temperature_value, domains))
+        if temperature_values:
+            details += _iter_temperature_blocks(data, network, epochs, temperature_values)
     if not body:
-        blocks.append(Words(f"It was {numbers.NOT_RUN}."))
-        return Section("temperature", _TITLE, tuple(blocks))
-    head = (*_HEAD, *(f"sigma_p, {domain}" for domain in domains))
-    caption = f"{network.title} on {network.dataset}, percent. {numbers.KEY}"
-    blocks += [Table(head, tuple(body), caption), *more]
-    return Section("temperature", _TITLE, tuple(blocks))
+        blocks.append(Paragraph(f"It was {numbers.NOT_RUN}."))
+        return Section("temperature", _TEMPERATURE_TITLE, tuple(blocks))
+    head = (*_TEMPERATURE_COLUMNS, *(f"sigma_p, {domain}" for domain in domains))
+    caption = f"{network.title} on {network.dataset}, percent. {numbers.INTERVAL_NOTE}"
+    blocks += [Table(head, tuple(body), caption), *details]
+    return Section("temperature", _TEMPERATURE_TITLE, tuple(blocks))
 
 
-def _line(
-    material: Material, network: Network, epochs: int, heat: float,
+def _build_temperature_cells(
+    data: ReportData,
+    network: NetworkPreset,
+    epochs: int,
+    temperature_value: float,
     domains: list[str],
-) -> tuple[Cell, ...]:  # fmt: skip
-    looked = (
-        over_seeds(heated.tempered(material, network, epochs, look, heat))
-        for look in _LOOKS
+) -> tuple[Cell, ...]:
+    accuracies = (
+        average_over_seeds(
+            heated.find_rows_at_temperature(data, network, epochs, kind, temperature_value)
+        )
+        for kind in _TEMPERATURE_KINDS
     )
     deviations = (
-        _deviation(material, network, epochs, domain, heat)
-        for domain in domains
+        _format_sigma_p(data, network, epochs, domain, temperature_value) for domain in domains
     )
     return (
-        Cell(str(epochs)), Cell(f"{heat:g}"),
-        *(numbers.cell(x) for x in looked),
+        Cell(str(epochs)),
+        Cell(f"{temperature_value:g}"),
+        *(numbers.format_cell(x) for x in accuracies),
         *deviations,
-    )  # fmt: skip
+    )
 
 
-def _deviation(
-    material: Material, network: Network, epochs: int, domain: str, heat: float
+def _format_sigma_p(
+    data: ReportData, network: NetworkPreset, epochs: int, domain: str, temperature_value: float
 ) -> Cell:
-    given = (material, network, epochs, domain, heat)
-    found = heated.deviation(*given)
-    if found is None and uncertainty.refused(*given):
+    arguments = (data, network, epochs, domain, temperature_value)
+    estimate = heated.estimate_sigma_p(*arguments)
+    if estimate is None and uncertainty.find_refused_rows(*arguments):
         return Cell("refused", tone="muted")
-    return numbers.cell(found, 5)
+    return numbers.format_cell(estimate, 5)
 
 
-def _shown(
-    material: Material, network: Network, epochs: int, heats: list[float]
+def _iter_temperature_blocks(
+    data: ReportData, network: NetworkPreset, epochs: int, temperature_values: list[float]
 ) -> Iterator[Block]:
     """Yields what moved, in words, and the figure."""
-    title = numbers.named(network.title, network.dataset, epochs)
+    title = numbers.format_network(network.title, network.dataset, epochs)
     accuracies = {
-        look.value: _points({
-            heat: over_seeds(
-                heated.tempered(material, network, epochs, look, heat)
-            )
-            for heat in heats
-        })
-        for look in _LOOKS
-    }  # fmt: skip
+        kind.value: _collect_points(
+            {
+                temperature_value: average_over_seeds(
+                    heated.find_rows_at_temperature(data, network, epochs, kind, temperature_value)
+                )
+                for temperature_value in temperature_values
+            }
+        )
+        for kind in _TEMPERATURE_KINDS
+    }
     deviations = {
-        domain: _points({
-            heat: heated.deviation(material, network, epochs, domain, heat)
-            for heat in heats
-        })
-        for domain in uncertainty.domains(material)
-    }  # fmt: skip
-    told = " ".join(
-        _moved(material, network, epochs, heat) for heat in heats if heat != 1
+        domain: _collect_points(
+            {
+                temperature_value: heated.estimate_sigma_p(
+                    data, network, epochs, domain, temperature_value
+                )
+                for temperature_value in temperature_values
+            }
+        )
+        for domain in uncertainty.list_domains(data)
+    }
+    changes_text = " ".join(
+        _describe_changes(data, network, epochs, temperature_value)
+        for temperature_value in temperature_values
+        if temperature_value != 1
     )
-    yield Words(f"{title}, against T = 1. {told}")
-    yield Picture(
+    yield Paragraph(f"{title}, against T = 1. {changes_text}")
+    yield ReportFigure(
         f"temperature-{network.dataset}-{network.model}-{epochs}",
-        temperatures.draw(accuracies, deviations, title),
+        temperatures.plot_temperatures(accuracies, deviations, title),
         f"TA, RA and sigma_p over the temperature of the logits: {title}.",
         "Left: TA and RA under the paper's attack; right: sigma_p, where it "
         f"was measured: {title}.",
-    )  # fmt: skip
+    )
 
 
-def _points(
-    found: dict[float, Estimate | None],
+def _collect_points(
+    estimates: dict[float, IntervalEstimate | None],
 ) -> dict[float, tuple[float, float, float]]:
-    return {heat: x.point for heat, x in found.items() if x is not None}
+    return {
+        temperature_value: x.point for temperature_value, x in estimates.items() if x is not None
+    }
 
 
-def _moved(
-    material: Material, network: Network, epochs: int, heat: float
+def _describe_changes(
+    data: ReportData, network: NetworkPreset, epochs: int, temperature_value: float
 ) -> str:
     """Returns "T = 4: TA differs by 0.00 ± 0.00 (5) points, ..."."""
-    told = []
-    for look in _LOOKS:
+    texts = []
+    for kind in _TEMPERATURE_KINDS:
         before, after = (
-            heated.tempered(material, network, epochs, look, t)
-            for t in (1.0, heat)
+            heated.find_rows_at_temperature(data, network, epochs, kind, t)
+            for t in (1.0, temperature_value)
         )
-        if look is Look.CLEAN:
-            counted = numbers.count(len(after), "seed")
-            told.append(
-                f"TA is the same within {heated.TIES:g} points, of {counted}"
+        if kind is AccuracyKind.CLEAN:
+            seeds_text = numbers.format_count(len(after), "seed")
+            texts.append(
+                f"TA is the same within {heated.ACCURACY_TOLERANCE:g} points, of {seeds_text}"
             )
             continue
-        found = change(before, after)
-        words = numbers.NOT_RUN
-        if found is not None:
-            words = f"differs by {numbers.text(found)} points"
-        told.append(f"{look.value} {words}")
-    for domain in uncertainty.domains(material):
-        ratio = heated.ratio(*(
-            heated.deviation(material, network, epochs, domain, t)
-            for t in (1.0, heat)
-        ))  # fmt: skip
-        words = f"was {numbers.NOT_RUN}"
-        if ratio is None and uncertainty.refused(
-            material, network, epochs, domain, heat
+        difference = compute_change(before, after)
+        text = numbers.NOT_RUN
+        if difference is not None:
+            text = f"differs by {numbers.format_estimate(difference)} points"
+        texts.append(f"{kind.value} {text}")
+    for domain in uncertainty.list_domains(data):
+        ratio = heated.compute_mean_ratio(
+            *(
+                heated.estimate_sigma_p(data, network, epochs, domain, t)
+                for t in (1.0, temperature_value)
+            )
+        )
+        text = f"was {numbers.NOT_RUN}"
+        if ratio is None and uncertainty.find_refused_rows(
+            data, network, epochs, domain, temperature_value
         ):
-            words = "was refused"
+            text = "was refused"
         if ratio is not None:
-            words = f"is {ratio:.2f} times as large"
-        told.append(f"sigma_p ({domain}) {words}")
-    return f"T = {heat:g}: {'; '.join(told)}."
+            text = f"is {ratio:.2f} times as large"
+        texts.append(f"sigma_p ({domain}) {text}")
+    return f"T = {temperature_value:g}: {'; '.join(texts)}."

@@ -1,31 +1,39 @@
 """The verdict page: each claim, its rule, and what the rows say."""
 
 from qup.report import claims, sections
-from qup.report.blocks import Cell, Section, Table, Words
+from qup.report.blocks import Cell, Paragraph, Section, Table
 from qup.report.claims import Outcome
-from qup.report.material import Material
+from qup.report.material import ReportData
 
-_TONES = {Outcome.SUPPORTED: "good", Outcome.CONTRADICTED: "bad"}
-_HEAD = (
-    "claim", "where", "outcome", "what was measured", "another outcome under",
+_OUTCOME_TONES = {Outcome.SUPPORTED: "good", Outcome.CONTRADICTED: "bad"}
+_VERDICT_COLUMNS = (
+    "claim",
+    "where",
+    "outcome",
+    "what was measured",
+    "another outcome under",
     "rule",
-)  # fmt: skip
+)
 
 
 @sections.register(order=10)
-def verdicts(material: Material) -> Section:
+def verdicts(data: ReportData) -> Section:
     """Returns the table of verdicts."""
     body = []
     for name in claims.names():
-        told, verdict = claims.traits(name), claims.get(name)(material)
-        tone = _TONES.get(verdict.outcome, "muted")
-        body.append((
-            Cell(f'"{told["quote"]}"'), Cell(told["where"]),
-            Cell(_outcome(verdict), verdict.rows, tone),
-            Cell(verdict.words), Cell(verdict.switch or "-"),
-            Cell(told["threshold"]),
-        ))  # fmt: skip
-    words = Words(
+        traits, result = claims.traits(name), claims.get(name)(data)
+        tone = _OUTCOME_TONES.get(result.outcome, "muted")
+        body.append(
+            (
+                Cell(f'"{traits["quote"]}"'),
+                Cell(traits["where"]),
+                Cell(_format_outcome(result), result.rows, tone),
+                Cell(result.text),
+                Cell(result.sensitivity or "-"),
+                Cell(traits["threshold"]),
+            )
+        )
+    introduction = Paragraph(
         "Each claim of the paper is a rule with a threshold. Rules stood in "
         "the code before the runs over seeds, some of them after one network "
         "had been measured, and some took their form after the results had "
@@ -36,9 +44,9 @@ def verdicts(material: Material) -> Section:
         "were run, where none has the opposite one; mixed where they differ. "
         "Brackets count them, those that were not run too."
     )
-    return Section("verdicts", "Verdicts", (words, Table(_HEAD, tuple(body))))
+    return Section("verdicts", "Verdicts", (introduction, Table(_VERDICT_COLUMNS, tuple(body))))
 
 
-def _outcome(verdict: claims.Verdict) -> str:
-    scope = f" ({verdict.scope})" if verdict.scope else ""
-    return f"{verdict.outcome.value}{scope}"
+def _format_outcome(result: claims.ClaimResult) -> str:
+    scope = f" ({result.scope})" if result.scope else ""
+    return f"{result.outcome.value}{scope}"
