@@ -22,6 +22,6 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=[*find_packages(include=["qup", "qup.*"]), "bin", "configs"],
-    package_data={"qup.imagenet": ["published.csv"]},
+    package_data={"qup.reproduction.imagenet": ["published.csv"]},
     install_requires=[line for line in _REQUIREMENTS if not line.startswith(_DEVELOPMENT)],
 )

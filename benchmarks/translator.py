@@ -15,7 +15,7 @@ import tensorflow as tf
 from absl import app, flags
 
 from benchmarks import timing
-from qup import pix2pix, unet
+from qup.models import pix2pix
 
 _WIDTH = flags.DEFINE_integer("width", 16, "Channels of the first block.")
 _BATCH = flags.DEFINE_integer("batch", 64, "Pairs a step.")
@@ -44,7 +44,7 @@ def main(_) -> None:
     plain = keras.layers.BatchNormalization
     with (
         mock.patch.object(pix2pix, "BatchNormalization", plain),
-        mock.patch.object(unet, "BatchNormalization", plain),
+        mock.patch.object(pix2pix, "BatchNormalization", plain),
     ):
         composed = _training()
     seconds, ratios = timing.compare({"composed": composed, "fused": fused}, rounds=_ROUNDS.value)

@@ -20,8 +20,8 @@ from absl import app, flags
 
 from benchmarks import timing
 from benchmarks.attacks import networks
-from qup.measures import uncertainty
-from qup.measures.uncertainty import Packet, importance, markov
+from qup import uncertainty
+from qup.uncertainty import Packet, importance, mcmc
 
 _SAMPLES = flags.DEFINE_integer("samples", 20_000, "By importance sampling.")
 _STEPS = flags.DEFINE_integer("steps", 1000, "Of each of 32 chains.")
@@ -86,7 +86,7 @@ def _rates(packet: Packet, window, batch: int) -> list[str]:
     calls = []
 
     def walked() -> None:
-        found = markov.relation(packet, window, num_steps=100, num_burn_in=50)
+        found = mcmc.relation(packet, window, num_steps=100, num_burn_in=50)
         calls.append(found.gradient_calls // _CHAINS)
 
     walked()
@@ -125,7 +125,7 @@ def main(argv: list[str]) -> None:
         f"{_peak() - peak:.1f} MiB more at the peak"
     )
     found, seconds = _timed(
-        lambda: markov.relation(packet, window, num_chains=_CHAINS, num_steps=_STEPS.value)
+        lambda: mcmc.relation(packet, window, num_chains=_CHAINS, num_steps=_STEPS.value)
     )
     told = found.diagnostics
     print(

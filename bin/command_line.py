@@ -12,11 +12,13 @@ import re
 from absl import flags
 from ml_collections import config_dict, config_flags
 
+import qup
 from configs import defaults
-from qup import errors, nesting
+from qup.core import config as nested_config
+from qup.core import errors, registry
 
 _CONFIGS = pathlib.Path(defaults.__file__).parent
-_MODELS = pathlib.Path(nesting.__file__).parent / "models"
+_MODELS = registry.find_registered_names(pathlib.Path(qup.__file__).parent / "models")
 
 # Short flag -> the setting it is an alias of.
 ALIASES = {
@@ -35,8 +37,8 @@ ALIASES = {
 
 def define_flags() -> None:
     """Defines the flags every program takes; `run` defines --config."""
-    for name, folder in (("dataset", _CONFIGS), ("model", _MODELS)):
-        flags.DEFINE_string(name, None, "One of: " + ", ".join(_list_names(folder)))
+    for name, choices in (("dataset", _list_names(_CONFIGS)), ("model", _MODELS)):
+        flags.DEFINE_string(name, None, "One of: " + ", ".join(choices))
     flags.DEFINE_list("epochs", None, "Epochs of the classifier; a list (1,30,50) runs each.")
     flags.DEFINE_string("workdir", None, "Folder of the run's files.")
     flags.DEFINE_string("pipeline_root", None, "Folder of the artifacts; several may share it.")
@@ -116,7 +118,7 @@ def parse(argv: list[str]) -> list[str]:
       flags.Error: A flag, a setting or a value that is none.
     """
     path = _choose_settings_file(argv)
-    known = list(nesting.flatten(_load_settings(path)))
+    known = list(nested_config.flatten(_load_settings(path)))
     for argument in argv[1:]:
         match = re.match(r"--?(?:no)?config\.([^=]*)", argument)
         if match and match[1] not in known:

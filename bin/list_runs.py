@@ -17,11 +17,11 @@ from typing import Any
 from absl import flags
 
 from bin import reading
-from qup import nesting
-from qup.lineage import phrases, roots
+from qup.core import config, hashing
 from qup.orchestration import OrchestrationError
 from qup.orchestration.executions import Run, State
-from qup.orchestration.parameters import canonical
+from qup.orchestration.lineage import graph
+from qup.orchestration.lineage import text as lineage_text
 
 _FORMAT = flags.DEFINE_enum(
     "format", "text", ["text", "csv"], "A table to read, or one to compute on."
@@ -34,9 +34,9 @@ RunRows = list[tuple[Run, int, int, dict[str, Any]]]
 def main(path: str) -> str:
     """Returns the table of the runs in `path`."""
     tables, problems = {}, []
-    for database in roots.find_databases_below(path):
+    for database in graph.find_databases_below(path):
         try:
-            tables[database.parent] = _load_rows(roots.ReadOnlyMetadata(database))
+            tables[database.parent] = _load_rows(graph.ReadOnlyMetadata(database))
         except OrchestrationError as error:
             problems.append(str(error))
     text = (_format_csv if _FORMAT.value == "csv" else _format_text)(tables)
@@ -47,9 +47,9 @@ def main(path: str) -> str:
     return text
 
 
-def _load_rows(metadata: roots.ReadOnlyMetadata) -> RunRows:
+def _load_rows(metadata: graph.ReadOnlyMetadata) -> RunRows:
     runs, counts = metadata.list_runs(), metadata.count_executions()
-    differing = _select_differing([nesting.flatten(run.parameters) for run in runs])
+    differing = _select_differing([config.flatten(run.parameters) for run in runs])
     return [
         (run, *counts.get(run.id, (0, 0)), parameters)
         for run, parameters in zip(runs, differing, strict=True)
@@ -61,7 +61,7 @@ def _select_differing(settings: list[dict[str, Any]]) -> list[dict[str, Any]]:
     values: dict[str, set[str]] = {}
     for parameters in settings:
         for name, value in parameters.items():
-            values.setdefault(name, set()).add(canonical(value))
+            values.setdefault(name, set()).add(hashing.canonical(value))
     common = {
         name
         for name, texts in values.items()
@@ -79,14 +79,14 @@ def _format_text(tables: Mapping[pathlib.Path, RunRows]) -> str:
         head = "run pipeline state started duration executed reused differing"
         lines = [head.split()]
         for run, executed, reused, parameters in rows:
-            differing = phrases.format_settings(parameters)
-            facts = (run.id, run.pipeline, phrases.format_state(run))
-            started = phrases.format_time(run.created)
+            differing = lineage_text.format_settings(parameters)
+            facts = (run.id, run.pipeline, lineage_text.format_state(run))
+            started = lineage_text.format_time(run.created)
             counts = (str(executed), str(reused))
-            lines.append([*facts, started, phrases.format_elapsed(run), *counts, differing])
+            lines.append([*facts, started, lineage_text.format_elapsed(run), *counts, differing])
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         aligned = ("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
-        blocks.append("\n".join([phrases.to_printable(f"{root}:"), *aligned]))
+        blocks.append("\n".join([lineage_text.to_printable(f"{root}:"), *aligned]))
     return "\n\n".join(blocks)
 
 
@@ -100,10 +100,10 @@ def _format_csv(tables: Mapping[pathlib.Path, RunRows]) -> str:
             seconds = (run.updated - run.created) / 1000
             if run.state is State.RUNNING:
                 seconds = ""
-            facts = (root, run.id, run.pipeline, phrases.format_state(run))
-            started = phrases.format_time(run.created)
+            facts = (root, run.id, run.pipeline, lineage_text.format_state(run))
+            started = lineage_text.format_time(run.created)
             counts = (executed, reused)
-            differing = canonical(parameters)
+            differing = hashing.canonical(parameters)
             writer.writerow([*facts, started, seconds, *counts, differing])
     return file.getvalue().rstrip("\n")
 

@@ -12,8 +12,8 @@ import pathlib
 from absl import flags
 
 from bin import reading, starting
-from qup import errors
-from qup.interruption import SignalGuard
+from qup.core import errors
+from qup.core.interruption import SignalGuard
 
 _OUTPUT = flags.DEFINE_string("output", None, "The folder; required.")
 
@@ -24,7 +24,7 @@ def main(path: str) -> str:
         raise flags.Error("Name the folder to copy to: --output=DIR.")
     starting.start_tensorflow()
     with SignalGuard():
-        from qup.pipelines import publishing
+        from qup.reproduction import publishing
 
     try:
         pages = publishing.publish(pathlib.Path(path), pathlib.Path(_OUTPUT.value))

@@ -12,8 +12,8 @@ import pathlib
 from absl import flags
 
 from bin import reading, starting
-from qup import errors
-from qup.interruption import SignalGuard
+from qup.core import errors
+from qup.core.interruption import SignalGuard
 
 _OUTPUT = flags.DEFINE_string(
     "output", None, "Folder of the report. Default: report/ in the folder."
@@ -24,8 +24,8 @@ def main(path: str) -> str:
     """Writes the report of the folder `path`; returns where it is."""
     starting.start_tensorflow()
     with SignalGuard():
-        from qup.report import writing
-        from qup.report.material import ReportData
+        from qup.reproduction.report import render as writing
+        from qup.reproduction.report.data import ReportData
 
     folder = pathlib.Path(path)
     target = pathlib.Path(_OUTPUT.value or folder / "report")

@@ -17,13 +17,15 @@ from typing import Any
 from absl import flags
 
 from bin import starting
-from qup.interruption import SignalGuard
-from qup.scales import SCALES, get_scale
+from qup.core.interruption import SignalGuard
+from qup.reproduction.presets import SCALES, get_scale
 
 _EXPERIMENTS = flags.DEFINE_list(
     "experiments", ["all"], "Which; a wrong name tells all that there are."
 )
-_SCALE = flags.DEFINE_enum("scale", "cpu", list(SCALES), "How much is computed: qup/scales.py.")
+_SCALE = flags.DEFINE_enum(
+    "scale", "cpu", list(SCALES), "How much is computed: qup/reproduction/presets.py."
+)
 _SEEDS = flags.DEFINE_list("seeds", [], "How many (5), or which (0,3,7). Default: the scale's.")
 _MODELS = flags.DEFINE_list("models", [], "Only these architectures.")
 _EPOCHS = flags.DEFINE_list("epochs", [], "Only these numbers of epochs.")
@@ -56,7 +58,7 @@ def load_settings(dataset: str) -> Any:
 def main(locations: dict[str, Any]) -> str:
     """Runs the experiments; returns where everything lies."""
     with SignalGuard():
-        from qup.pipelines import reproduce
+        from qup.reproduction import runner as reproduce
 
     request = reproduce.ReproductionRequest(
         workdir=pathlib.Path(_WORKDIR.value or f"runs/reproduce-{_SCALE.value}"),

@@ -14,7 +14,7 @@ Further settings: --config.group.key=value; configs/defaults.py tells all.
 from absl import flags
 
 from bin import command_line, starting
-from qup.interruption import SignalGuard
+from qup.core.interruption import SignalGuard
 
 command_line.define_flags()
 flags.adopt_module_key_flags(command_line)

@@ -16,8 +16,8 @@ from absl import flags
 from absl import logging as absl_logging
 
 from bin import reading, starting
-from qup import errors
-from qup.interruption import SignalGuard
+from qup.core import errors
+from qup.core.interruption import SignalGuard
 
 _WORKDIR = flags.DEFINE_string("workdir", "runs/binary-toy", "Folder of the table and the figures.")
 _SEEDS = flags.DEFINE_integer("seeds", 5, "Number of networks.", lower_bound=1)
@@ -29,7 +29,7 @@ def main(path: str) -> str:
     _configure_logging()
     starting.start_tensorflow()
     with SignalGuard():
-        from qup.pipelines import binary_toy
+        from qup.reproduction.binary_toy import pipeline as binary_toy
 
     sizes = binary_toy.SMOKE_SIZES if _SMOKE.value else binary_toy.ToySizes()
     try:

@@ -12,7 +12,7 @@ numbers mean.
 The classifier is the one that the workdir holds, or is trained. A model of
 --model_path is a program: load only one that you trust. A translator's own
 L1 loss is measured by `bin.reproduce --experiments=controls`, and in Python by
-qup.measures.uncertainty.of_translator.
+qup.uncertainty.of_translator.
 
 Further settings: --config.group.key=value; configs/defaults.py tells all.
 """
@@ -20,7 +20,7 @@ Further settings: --config.group.key=value; configs/defaults.py tells all.
 from absl import flags
 
 from bin import command_line, starting
-from qup.interruption import SignalGuard
+from qup.core.interruption import SignalGuard
 
 command_line.define_flags()
 flags.adopt_module_key_flags(command_line)

@@ -18,7 +18,8 @@ import shutil
 from absl import flags
 
 from bin import reading
-from qup.lineage import ancestry, outline, roots, web
+from qup.orchestration.lineage import graph, page
+from qup.orchestration.lineage import text as lineage_text
 
 _ROOT = flags.DEFINE_string("pipeline_root", None, "The same as PATH.")
 _ARTIFACT = flags.DEFINE_string(
@@ -34,13 +35,13 @@ def main(path: str) -> str:
     """Returns the lineage of what `path` names, or where its page is."""
     if _ROOT.value is not None and path != _ROOT.value:
         raise flags.Error(f"--pipeline_root={_ROOT.value} and {path!r}: give one of them.")
-    metadata = roots.ReadOnlyMetadata(roots.find_database(path))
+    metadata = graph.ReadOnlyMetadata(graph.find_database(path))
     lineage = _load_lineage(path, metadata)
     if _HTML.value is None:
         width = shutil.get_terminal_size((100, 0)).columns
-        return outline.format_tree(lineage, width)
+        return lineage_text.format_tree(lineage, width)
     target = _check_target(_HTML.value, metadata)
-    _write_file(target, web.format_page(lineage))
+    _write_file(target, page.format_page(lineage))
     return f"Wrote {_HTML.value}; any browser opens it."
 
 
@@ -49,31 +50,31 @@ def _get_default_path() -> str | None:
     return _ARTIFACT.value if _ROOT.value is None else _ROOT.value
 
 
-def _load_lineage(path: str, metadata: roots.ReadOnlyMetadata) -> ancestry.Lineage:
+def _load_lineage(path: str, metadata: graph.ReadOnlyMetadata) -> graph.Lineage:
     root, artifact = metadata.path.parent, _ARTIFACT.value
     if artifact is not None:
         if _RUN.value is not None:
             raise flags.Error("--artifact and --run: give one of them.")
         is_id = artifact.isascii() and artifact.isdecimal()
-        return ancestry.trace_artifact(metadata, int(artifact) if is_id else artifact)
-    if roots.resolve_path(path) not in (metadata.path, root, root.parent):
+        return graph.trace_artifact(metadata, int(artifact) if is_id else artifact)
+    if graph.resolve_path(path) not in (metadata.path, root, root.parent):
         if _RUN.value is None:
-            return ancestry.trace_artifact(metadata, path)
+            return graph.trace_artifact(metadata, path)
         raise flags.Error(
             f"--run needs a working directory; received {path!r}, which is "
             f"within one. Name {str(root)!r}."
         )
     if _RUN.value is not None:
-        return ancestry.trace_run(metadata, _RUN.value)
+        return graph.trace_run(metadata, _RUN.value)
     runs = metadata.list_runs()
     if not runs:
         raise flags.Error(f"No pipeline has run in {path!r} yet. Run one.")
-    return ancestry.trace_run(metadata, runs[-1].id)
+    return graph.trace_run(metadata, runs[-1].id)
 
 
-def _check_target(name: str, metadata: roots.ReadOnlyMetadata) -> pathlib.Path:
+def _check_target(name: str, metadata: graph.ReadOnlyMetadata) -> pathlib.Path:
     """Returns where to write, if that replaces nothing but a page."""
-    path = roots.resolve_path(name)
+    path = graph.resolve_path(name)
     if path.suffix not in (".html", ".htm"):
         raise flags.Error(f"--html must name a file that ends in .html; received {name!r}.")
     if metadata.find_artifact(path):

@@ -12,11 +12,13 @@ from typing import Any
 from absl import app, flags
 from absl import logging as absl_logging
 
+import qup
 from bin import command_line, stopping
-from qup import errors, orchestration
-from qup.interruption import SignalGuard
+from qup import orchestration
+from qup.core import errors
+from qup.core.interruption import SignalGuard
 
-_PACKAGE = os.path.dirname(errors.__file__) + os.sep
+_PACKAGE = os.path.dirname(qup.__file__) + os.sep
 
 
 @contextlib.contextmanager

@@ -36,7 +36,7 @@ from absl import app, flags, logging
 from benchmarks import timing
 from benchmarks.attacks import figure, nearest, networks, pgd, rows, whole
 from benchmarks.attacks.rows import Row
-from qup import errors
+from qup.core import errors
 
 _ONLY = flags.DEFINE_list("parts", [], "Which parts; empty: all.")
 _MODELS = flags.DEFINE_list("models", [], "Networks of pgd and bfloat16.")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from benchmarks.attacks import rows as texts
+from benchmarks.attacks import rows as attacks_rows
 from benchmarks.attacks.rows import Row
 
 # By verdict; colour-blind safe (Okabe and Ito 2008).
@@ -57,7 +57,7 @@ def _bar(axis: Axes, place: float, row: Row) -> None:
                 solid_capstyle="butt",
             )
     text = axis.annotate(
-        texts.shown(row.measured),
+        attacks_rows.shown(row.measured),
         (max(1, row.measured, row.target or 1), place),
         fontsize=9,
         weight="bold",

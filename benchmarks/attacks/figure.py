@@ -10,9 +10,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from benchmarks.attacks import bars
-from benchmarks.attacks import rows as texts
+from benchmarks.attacks import rows as attacks_rows
 from benchmarks.attacks.rows import Row
-from qup import files
+from qup.core import files
 
 # In inches.
 _WIDTH, _ROW, _HEAD, _FOOT = 9.6, 0.27, 0.75, 0.45
@@ -29,8 +29,8 @@ def draw(rows: Sequence[Row], path: pathlib.Path, circumstances: Mapping[str, st
       circumstances: Written below.
     """
     pgd = [row for row in rows if row.part == "pgd"]
-    ratios = [r for r in rows if r.unit == texts.TIMES and r not in pgd]
-    others = [r for r in rows if r.unit != texts.TIMES]
+    ratios = [r for r in rows if r.unit == attacks_rows.TIMES and r not in pgd]
+    others = [r for r in rows if r.unit != attacks_rows.TIMES]
     races = _grouped(pgd)
     lines = -(-len(races) // _COLUMNS)
     below = 2.0 + len(_grouped(ratios)) + len(ratios)
@@ -136,7 +136,7 @@ def _write_others(axis: Axes, rows: Sequence[Row]) -> None:
     for place, row in enumerate(rows):
         colour = bars.COLOURS.get(row.verdict, bars.COLOURS[""])
         axis.plot(0, place, "s", color=colour, markersize=7, clip_on=False)
-        text = f"{texts.shown(row.measured)} {row.unit}"
+        text = f"{attacks_rows.shown(row.measured)} {row.unit}"
         if row.bound:
             text += f" ({row.bound})"
         axis.text(0.04, place - 0.2, row.what, va="center", fontsize=8.5)

@@ -6,8 +6,9 @@ import functools
 import keras
 import numpy as np
 
-from qup import compilation, datasets, errors, models, training
-from qup.datasets import source
+from qup import datasets, models, training
+from qup.core import compilation, errors
+from qup.datasets import dataset as datasets_dataset
 
 # Title, dataset, and the budget that leaves some images whole.
 _SETTINGS = {
@@ -114,7 +115,7 @@ def _framed(digits: datasets.Dataset) -> datasets.Dataset:
     for split in ("train", "test"):
         images, labels, _ = digits.get_arrays(split)
         images = np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0)))
-        splits[split] = source.build_split(images.repeat(3, -1), labels)
+        splits[split] = datasets_dataset.build_split(images.repeat(3, -1), labels)
     return datasets.Dataset(
         "framed digits",
         datasets.Source(

@@ -10,7 +10,8 @@ from benchmarks.attacks import contest, rivals
 from benchmarks.attacks.contest import Contestant
 from benchmarks.attacks.networks import Subject
 from benchmarks.attacks.rows import Row
-from qup import attacks, opposite_fgsm
+from qup import attacks
+from qup.augmentation import opposite_fgsm
 
 STEPS = 40
 # How many times as fast ours should be, least; 1.0 is as fast.

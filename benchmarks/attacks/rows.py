@@ -6,7 +6,7 @@ import math
 import pathlib
 from collections.abc import Mapping, Sequence
 
-from qup import files
+from qup.core import files
 
 TIMES = "times as fast"
 

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from qup import attacks, models, types
+from qup import attacks, models
+from qup.core import types
 
 _BATCH = 128
 _SHAPE = (28, 28, 1)

@@ -1,124 +1,62 @@
-"""Attacks: one file each, `name(logits_fn, images, labels, *, ...)`.
+"""Adversarial attacks: `name(logits_fn, images, labels, *, ...)`, one family a file.
 
 ```python
 images = attacks.get("pgd")(classifier, images, labels, epsilon=0.1)
-attack = attacks.bind("pgd", epsilon=0.1)  # for evaluation.attacked
+attack = attacks.bind("pgd", epsilon=0.1)  # for evaluation.evaluate_attack
 result = attacks.run(
     "deepfool", classifier, images, labels, batch_size=128
 )  # an AttackResult: images, success, distances, calls
 ```
+
+An attack is made of `init`, `step` and `done`:
+
+```python
+@attacks.register("fgsm", kind="budget", norms=("linf",))
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FGSM(attacks.Method):
+    epsilon: float
+
+    def init(self, classifier, examples): ...
+    def step(self, classifier, examples, state): ...
+    def done(self, examples, state): ...
+```
 """
 
-import inspect
-from collections.abc import Callable
-from typing import Any
+from qup.attacks.inputs import check_batch, check_number, validate_bounds
+from qup.attacks.method import (
+    Count,
+    Examples,
+    Method,
+    QueryCounter,
+    State,
+    adversarial,
+    clip,
+    compile_repeated_step,
+    get_box_width,
+)
+from qup.attacks.registry import bind, build_method, conjugate, get, names, register, traits
+from qup.attacks.runner import minimal_epsilon, run
 
-import tensorflow as tf
-
-from qup import errors
-from qup.attacks.base import function as functions
-from qup.attacks.base import single
-from qup.attacks.base.bisection import minimal_epsilon as minimal_epsilon
-from qup.attacks.base.method import Method
-from qup.attacks.base.running import run as run
-from qup.registry import Registry
-from qup.types import Attack, LogitsFn
-
-_registry = Registry("qup.attacks", "attack")
-names = _registry.names
-get = _registry.get
-traits = _registry.traits
-
-
-def register(name: str, **traits: Any) -> Callable:
-    """Registers a `base.Method`, or an attack that is a plain function.
-
-    Args:
-      name: The attack's name.
-      **traits: What is known of it: `kind` ("budget", held inside epsilon,
-        or "minimum_norm", as near as it can), `norms` (what it measures
-        by), `gradients` (whether it needs them), `classes` (the fewest it
-        can attack, 2 unless said).
-
-    Returns:
-      A decorator that returns what it decorates.
-    """
-
-    def decorate(attack):
-        method = attack if isinstance(attack, type) else None
-        function = attack
-        if method:
-            method.name, method.traits = name, traits
-            function = functions.build_function(method)
-        options = inspect.signature(function).parameters
-        _registry.register(function, method=method, targeted="targeted" in options, **traits)
-        return attack
-
-    return decorate
-
-
-def build_method(name: str, **options: Any) -> Method:
-    """Returns an attack of init, step and done, its options checked.
-
-    Raises:
-      InputError: Unknown attack or option, or an option out of its range.
-    """
-    method_class = traits(name)["method"]
-    if method_class is None:
-        raise errors.InputError(f"{name} is a plain function without init, step and done.")
-    return functions.create_method(method_class, options)
-
-
-def conjugate(
-    name: str, logits_fn: LogitsFn, images, labels, *, ids=None, **options: Any
-) -> tf.Tensor:
-    """Returns the field by which an attack's last step moves.
-
-    The "possible effective conjugates" of the paper's Table 4.
-
-    Args:
-      name: An attack for which one is known.
-      logits_fn: The classifier.
-      images: float [batch, ...] inside the bounds.
-      labels: int [batch], true classes or targets.
-      ids: int64 [batch], or None for 0, 1, 2, ...
-      **options: The attack's own.
-
-    Returns:
-      float32 [batch, ...]; where no step was taken, as from an image that
-      is misclassified already, the field at the image.
-
-    Raises:
-      InputError: None is known, or an argument cannot be used.
-    """
-    return single.compute_conjugate(build_method(name, **options), logits_fn, images, labels, ids)
-
-
-def bind(name: str, **options: Any) -> Attack:
-    """Fixes an attack's options, for those who run it over many batches.
-
-    Args:
-      name: A registered attack.
-      **options: Its keyword arguments (epsilon, num_steps, seed, ...).
-
-    Returns:
-      attack(logits_fn, images, labels, *, ids) -> images, where ids int64
-      [batch] reach the attack.
-
-    Raises:
-      InputError: Unknown attack or option.
-    """
-    function = get(name)
-    known_options = list(inspect.signature(function).parameters)[3:]
-    for option in options:
-        if option not in known_options:
-            raise errors.make_unknown_error(f"option of {name}", option, known_options)
-
-    def attack(
-        logits_fn: LogitsFn, images: tf.Tensor, labels: tf.Tensor, *, ids: tf.Tensor
-    ) -> tf.Tensor:
-        return function(logits_fn, images, labels, ids=ids, **options)
-
-    # What it is, for those who keep what it made.
-    attack.__name__ = f"{name}({sorted(options.items())})"
-    return attack
+__all__ = (
+    "Count",
+    "Examples",
+    "Method",
+    "QueryCounter",
+    "State",
+    "adversarial",
+    "bind",
+    "build_method",
+    "check_batch",
+    "check_number",
+    "clip",
+    "compile_repeated_step",
+    "conjugate",
+    "get",
+    "get_box_width",
+    "minimal_epsilon",
+    "names",
+    "register",
+    "run",
+    "traits",
+    "validate_bounds",
+)

@@ -13,14 +13,12 @@ print(result.robust_accuracy, result.after_stages())
 
 import dataclasses
 
-from qup import attacks, errors, norms
-from qup.attacks import base
-from qup.attacks.apgd_ce import APGDCE
-from qup.attacks.apgd_dlr import APGDDLR
-from qup.attacks.apgd_t import APGDT
-from qup.attacks.fab import FAB
-from qup.attacks.fab_t import FABT
+from qup import attacks
+from qup.attacks import method
+from qup.attacks.apgd import APGDCE, APGDDLR, APGDT
+from qup.attacks.fab import FAB, FABT
 from qup.attacks.square import Square
+from qup.core import errors, norms
 
 _STEPS = {"num_steps": 100}
 _QUERIES = {"num_queries": 5000, "p_init": 0.8, "rescale_schedule": False, "loss": "margin"}
@@ -50,7 +48,7 @@ _VERSIONS = {"standard": _STANDARD, "plus": _PLUS, "rand": _RAND}
 
 @attacks.register("autoattack", kind="budget", norms=norms.NAMES, gradients=True, classes=4)
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class AutoAttack(base.Method):
+class AutoAttack(method.Method):
     """Runs APGD on two losses, FAB and Square with the published options.
 
     Attributes:

@@ -9,8 +9,9 @@ import dataclasses
 
 import tensorflow as tf
 
-from qup import attacks, errors, norms
-from qup.attacks import base
+from qup import attacks
+from qup.attacks import inputs, method
+from qup.core import errors, norms
 
 # The norm of a slope that turns a difference of logits into a distance.
 _DUAL_NORM = {"l2": "l2", "linf": "l1"}
@@ -20,7 +21,7 @@ _MARGIN = 1e-4
 
 @attacks.register("deepfool", kind="minimum_norm", norms=("l2", "linf"), gradients=True)
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DeepFool(base.Method):
+class DeepFool(method.Method):
     """Steps to the nearest of the linearised boundaries until across one.
 
     Every step ends inside `bounds`. The authors' program never clips;
@@ -40,13 +41,13 @@ class DeepFool(base.Method):
 
     norm: str = "l2"
     num_classes: int = 10
-    num_steps: base.Count = 50
+    num_steps: method.Count = 50
     overshoot: float = 0.02
 
     def check(self):
         """Raises an InputError for an option out of its range."""
         check_num_classes(self.num_classes)
-        base.check_number("overshoot", self.overshoot, least=0)
+        inputs.check_number("overshoot", self.overshoot, least=0)
 
     def init(self, classifier, examples):
         """Starts at the image."""
@@ -55,7 +56,7 @@ class DeepFool(base.Method):
             "images": examples.images,
             "total": tf.zeros_like(examples.images),
             "classes": select_likely_classes(logits, examples.labels, self.num_classes),
-            "found": base.adversarial(logits, examples.labels, False),
+            "found": method.adversarial(logits, examples.labels, False),
             "step": tf.zeros_like(examples.labels),
         }
 
@@ -66,17 +67,17 @@ class DeepFool(base.Method):
         update = compute_step(distance, gradient, self.norm, self.width * _MARGIN)
         clean = examples.images
         total = clean + state["total"] + update
-        total = base.clip(total, self.bounds) - clean
+        total = method.clip(total, self.bounds) - clean
         # x = x_0 + (1 + overshoot) sum_i r_i
         images = clean + (1 + self.overshoot) * total
-        images = base.clip(images, self.bounds)
+        images = method.clip(images, self.bounds)
         logits = classifier.logits(images)
         # A row that did not move would not move again.
         is_unmoved = are_rows_equal(total, state["total"])
         return state | {
             "images": images,
             "total": total,
-            "found": base.adversarial(logits, examples.labels, False),
+            "found": method.adversarial(logits, examples.labels, False),
             "step": tf.where(is_unmoved, self.num_steps, state["step"] + 1),
         }
 

@@ -9,13 +9,14 @@ import dataclasses
 
 import tensorflow as tf
 
-from qup import attacks, norms
-from qup.attacks import base, losses
+from qup import attacks
+from qup.attacks import losses, method
+from qup.core import norms
 
 
 @attacks.register("fgsm", kind="budget", norms=norms.NAMES, gradients=True)
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class FGSM(base.Method):
+class FGSM(method.Method):
     """Takes one step of length `epsilon` up the loss.
 
     Attributes:
@@ -52,7 +53,7 @@ class FGSM(base.Method):
         _, _, gradient = classifier.gradient(objective, examples.images)
         # X = X_0 + epsilon sign(grad_X l(f(X), Y*)) at X = X_0     (Eq. 1)
         perturbed = examples.images + examples.budget() * norms.normalise(gradient, self.norm)
-        return {"images": base.clip(perturbed, self.bounds), "step": state["step"] + 1}
+        return {"images": method.clip(perturbed, self.bounds), "step": state["step"] + 1}
 
     def done(self, examples, state):
         """After the one step."""

@@ -10,13 +10,14 @@ import dataclasses
 
 import tensorflow as tf
 
-from qup import attacks, errors, norms
-from qup.attacks import base, losses
+from qup import attacks
+from qup.attacks import inputs, losses, method
+from qup.core import errors, norms
 
 
 @attacks.register("momentum", kind="budget", norms=("linf", "l2"), gradients=True)
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Momentum(base.Method):
+class Momentum(method.Method):
     """Climbs along a decaying sum of normalised gradients.
 
     Attributes:
@@ -34,7 +35,7 @@ class Momentum(base.Method):
     """
 
     epsilon: float
-    num_steps: base.Count = 10
+    num_steps: method.Count = 10
     step_size: float | None = None
     decay: float = 1.0
     norm: str = "linf"
@@ -44,7 +45,7 @@ class Momentum(base.Method):
     def check(self):
         """Raises an InputError for an option out of its range."""
         losses.get(self.loss)
-        base.check_number("decay", self.decay, least=0)
+        inputs.check_number("decay", self.decay, least=0)
         if self.step_size is not None:
             errors.check_number("step_size", self.step_size, at_least=0)
 
@@ -75,7 +76,7 @@ class Momentum(base.Method):
         perturbed = state["images"] + step_size * norms.normalise(total, self.norm)
         delta = norms.project(perturbed - examples.images, examples.budget(), self.norm)
         return {
-            "images": base.clip(examples.images + delta, self.bounds),
+            "images": method.clip(examples.images + delta, self.bounds),
             "sum": total,
             "step": state["step"] + 1,
         }

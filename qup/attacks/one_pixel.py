@@ -1,11 +1,10 @@
-"""The one-pixel attack: differential evolution over places and colours.
+"""Differential evolution, one population an example: who breeds with whom.
 
-Not an attack of the paper: the nearest adversarial image in L0, found by
-queries alone.
+Populations are tensors [batch, population, ...]; `members` are int32
+[batch, k], those of each row that have their turn.
 
-```python
-attacked = attacks.get("one_pixel")(classifier, images, labels)
-```
+Reference: Storn and Price 1997, doi:10.1023/A:1008202821328, Eq. 2
+(DE/rand/1).
 """
 
 import dataclasses
@@ -13,9 +12,78 @@ import numbers
 
 import tensorflow as tf
 
-from qup import attacks, draws, errors, norms
-from qup.attacks import base, differential_evolution, losses
-from qup.attacks.differential_evolution import gather_members, scatter_members
+from qup import attacks
+from qup.attacks import inputs, losses, method
+from qup.core import errors, norms, prng
+
+
+def build_mutants(
+    population: tf.Tensor, members: tf.Tensor, weight: float | tf.Tensor, keys: tf.Tensor
+) -> tf.Tensor:
+    """Returns one mutant for each member.
+
+    Args:
+      population: float32 [batch, population, ...], at least four.
+      members: int32 [batch, k].
+      weight: F.
+      keys: uint64 [batch].
+
+    Returns:
+      float32 [batch, k, ...].
+    """
+    partner_members = sample_partners(keys, members, population.shape[1])
+    first, second, third = (
+        gather_members(population, partner) for partner in tf.unstack(partner_members, axis=-1)
+    )
+    # v_i = x_r1 + F (x_r2 - x_r3)
+    return first + weight * (second - third)
+
+
+def sample_partners(keys: tf.Tensor, members: tf.Tensor, size: int) -> tf.Tensor:
+    """Draws three for each member: different from it and from one another.
+
+    Args:
+      keys: uint64 [batch].
+      members: int32 [batch, k].
+      size: Of the population.
+
+    Returns:
+      int32 [batch, k, 3].
+    """
+    limits = tf.constant([size - 1, size - 2, size - 3])
+    sampled = prng.integers(keys, (members.shape[1], 3), limits)
+    excluded = members[..., None]
+    for i in range(3):
+        # The n-th of those that are not out: count past each that is.
+        member = sampled[..., i]
+        for excluded_member in tf.unstack(tf.sort(excluded), axis=-1):
+            member += tf.cast(member >= excluded_member, tf.int32)
+        excluded = tf.concat([excluded, member[..., None]], -1)
+    return excluded[..., 1:]
+
+
+def gather_members(population: tf.Tensor, members: tf.Tensor) -> tf.Tensor:
+    """Returns the members: [batch, k, ...]."""
+    return tf.gather(population, members, batch_dims=1)
+
+
+def scatter_members(population: tf.Tensor, members: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+    """Returns the population with `values` [batch, k, ...] for members."""
+    batch, count = members.shape
+    rows = tf.broadcast_to(tf.range(batch)[:, None], (batch, count))
+    indices = tf.stack([rows, members], -1)
+    return tf.tensor_scatter_nd_update(population, indices, values)
+
+
+# The one-pixel attack: differential evolution over places and colours.
+#
+# Not an attack of the paper: the nearest adversarial image in L0, found by
+# queries alone.
+#
+# ```python
+# attacked = attacks.get("one_pixel")(classifier, images, labels)
+# ```
+
 
 # Candidates asked about at once: all 400 for each image of a batch may not
 # fit into memory.
@@ -24,7 +92,7 @@ _CANDIDATES_PER_QUERY = 25
 
 @attacks.register("one_pixel", kind="minimum_norm", norms=("l0",), gradients=False)
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class OnePixel(base.Method):
+class OnePixel(method.Method):
     """Breeds candidates (place, colour) until one is adversarial.
 
     A pixel is one element of images of rank 1 or 2, and all channels (the
@@ -43,7 +111,7 @@ class OnePixel(base.Method):
 
     num_pixels: int = 1
     population: int = 400
-    num_steps: base.Count = 75
+    num_steps: method.Count = 75
     mutation: float = 0.5
     targeted: bool = False
 
@@ -54,7 +122,7 @@ class OnePixel(base.Method):
             errors.check_number(name, value, at_least=least)
             if not isinstance(value, numbers.Integral):
                 raise errors.InputError(f"{name} must be an integer; got {value!r}.")
-        base.check_number("mutation", self.mutation, least=0)
+        inputs.check_number("mutation", self.mutation, least=0)
 
     def init(self, classifier, examples):
         """Draws the first generation; asks about the image alone."""
@@ -62,14 +130,14 @@ class OnePixel(base.Method):
         axis_lengths, channels = _get_layout(images)
         shape = (self.population, self.num_pixels)
         # Places are uniform, colours of 0, ..., 255 normal: N(128, 127).
-        places = draws.uniform(draws.make_keys(1, keys), (*shape, len(axis_lengths)))
-        colours = draws.normal(draws.make_keys(2, keys), (*shape, channels))
+        places = prng.uniform(prng.make_keys(1, keys), (*shape, len(axis_lengths)))
+        colours = prng.normal(prng.make_keys(2, keys), (*shape, channels))
         colours = tf.clip_by_value((128 + 127 * colours) / 255, 0.0, 1.0)
         sampled = tf.concat([places, colours], -1)
         logits = classifier.logits(images)
         return {
             "images": images,
-            "found": base.adversarial(logits, examples.labels, self.targeted),
+            "found": method.adversarial(logits, examples.labels, self.targeted),
             "turn": tf.zeros_like(examples.labels),
             "parents": sampled,
             "children": sampled,
@@ -132,15 +200,13 @@ class OnePixel(base.Method):
         """Returns the members of the first generation, mutants after it."""
         parents, turn = state["parents"], state["turn"]
         keys = self.keys(examples, turn)
-        mutants = differential_evolution.build_mutants(
-            parents, members, self.mutation, draws.make_keys(1, keys)
-        )
+        mutants = build_mutants(parents, members, self.mutation, prng.make_keys(1, keys))
         num_axes = len(_get_layout(examples.images)[0])
         places, colours = mutants[..., :num_axes], mutants[..., num_axes:]
         # Places outside the image are drawn anew: clipped they would pile up
         # at its border.
         is_outside = (places < 0) | (places >= 1)
-        redrawn = draws.uniform(draws.make_keys(2, keys), places.shape[1:])
+        redrawn = prng.uniform(prng.make_keys(2, keys), places.shape[1:])
         places = tf.where(is_outside, redrawn, places)
         mutants = tf.concat([places, tf.clip_by_value(colours, 0.0, 1.0)], -1)
         is_first_generation = norms.expand_like(turn < self._num_turns, mutants)
@@ -162,7 +228,7 @@ class OnePixel(base.Method):
                 index = tf.cast(pixel[..., i] * length, tf.int32)
                 pixel_index = pixel_index * length + index
             colour = low + (high - low) * pixel[..., len(axis_lengths) :]
-            colour = base.clip(colour, self.bounds)[:, :, None]
+            colour = method.clip(colour, self.bounds)[:, :, None]
             is_pixel = pixel_indices == pixel_index[..., None]
             flat_images = tf.where(is_pixel[..., None], colour, flat_images)
         return tf.reshape(flat_images, (*candidates.shape[:2], *images.shape[1:]))
@@ -176,7 +242,7 @@ class OnePixel(base.Method):
         num_candidates = images.shape[1]
         labels = tf.repeat(examples.labels, num_candidates)
         logits = classifier.logits(tf.reshape(images, (-1, *images.shape[2:])))
-        is_adversarial = base.adversarial(logits, labels, self.targeted)
+        is_adversarial = method.adversarial(logits, labels, self.targeted)
         fitness = losses.build_objective("log_odds", labels, self.targeted)(logits)
         return tf.reshape(is_adversarial, (-1, num_candidates)), tf.reshape(
             fitness, (-1, num_candidates)

@@ -13,15 +13,16 @@ import dataclasses
 
 import tensorflow as tf
 
-from qup import attacks, errors, norms
-from qup.attacks import base, losses
+from qup import attacks
+from qup.attacks import inputs, losses, method
+from qup.core import errors, norms
 
 _KEEP_CHOICES = ("last", "first_adversarial")
 
 
 @attacks.register("pgd", kind="budget", norms=("linf", "l2"), gradients=True)
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PGD(base.Method):
+class PGD(method.Method):
     """Climbs the loss in steps, each projected into the ball and the box.
 
     Attributes:
@@ -44,7 +45,7 @@ class PGD(base.Method):
     cheap_step = True
 
     epsilon: float
-    num_steps: base.Count = 4
+    num_steps: method.Count = 4
     step_size: float | None = None
     norm: str = "linf"
     random_start: bool = False
@@ -58,7 +59,7 @@ class PGD(base.Method):
         losses.get(self.loss)
         errors.check_number("restarts", self.restarts, at_least=1)
         if self.step_size is not None:
-            base.check_number("step_size", self.step_size, least=0)
+            inputs.check_number("step_size", self.step_size, least=0)
         if self.keep not in _KEEP_CHOICES:
             raise errors.make_unknown_error("keep", self.keep, _KEEP_CHOICES)
         if self.restarts > 1 and not self.random_start:
@@ -89,10 +90,10 @@ class PGD(base.Method):
         logits, update = self._compute_update(classifier, examples, images)
         # X_{n+1} = Clip{X_n + alpha sign(grad_X l(f(X_n), Y*))}     (Eq. 23)
         perturbed = images + update
-        perturbed = self._project(base.clip(perturbed, self.bounds), examples)
+        perturbed = self._project(method.clip(perturbed, self.bounds), examples)
         step = state["step"] + 1
         if self.keep == "first_adversarial":
-            success = base.adversarial(logits, examples.labels, self.targeted)
+            success = method.adversarial(logits, examples.labels, self.targeted)
             perturbed = tf.where(norms.expand_like(success, images), images, perturbed)
             step = tf.where(success, self.num_steps, step)
         return {"images": perturbed, "step": step}
@@ -117,4 +118,4 @@ class PGD(base.Method):
     def _project(self, images, examples):
         delta = images - examples.images
         delta = norms.project(delta, examples.budget(), self.norm)
-        return base.clip(examples.images + delta, self.bounds)
+        return method.clip(examples.images + delta, self.bounds)

@@ -1,7 +1,7 @@
-"""SparseFool: few pixels, by a plane in place of the boundary (Table 4).
+"""The linear solver of SparseFool: across a plane by few elements.
 
 ```python
-attacked = attacks.get("sparsefool")(classifier, images, labels)
+moved = solve(images, normal, offset, bounds=(0.0, 1.0))
 ```
 """
 
@@ -9,8 +9,80 @@ import dataclasses
 
 import tensorflow as tf
 
-from qup import attacks, norms
-from qup.attacks import base, deepfool, linear_solver
+from qup import attacks
+from qup.attacks import deepfool, inputs, method
+from qup.core import norms
+from qup.core.types import Bounds
+
+# As shares of the box's width: the least that an element moves, and how far
+# beyond the plane the last one aims.
+_MIN_MOVE = 1e-4
+_PLANE_MARGIN = 1e-3
+
+
+def cross_plane(
+    images: tf.Tensor, normal: tf.Tensor, offset: tf.Tensor, bounds: Bounds
+) -> tf.Tensor:
+    """Crosses the plane through x_B of normal n.
+
+    In the order of falling |n_d|, elements move by
+    max((|n.(x - x_B)| + 1e-3) / |n_d|, 1e-4) up the normal, or to the end of
+    the box, until n.(x - x_B) >= 0. All but the last reach the end, so it is
+    the first at which what they add to n.x sums up to enough.
+
+    Args:
+      images: float32 [batch, ...], x, in the box.
+      normal: float32 [batch, ...], n, of any length.
+      offset: float32 [batch, ...], x_B - x, with n.(x_B - x) >= 0.
+      bounds: The box, or None.
+
+    Returns:
+      float32 [batch, ...], in the box; `images` where n is zero.
+
+    Reference: Modas, Moosavi-Dezfooli, Frossard 2019, arXiv 1811.02248,
+    Algorithm 1.
+    """
+    x, unit_normal, flat_offset = (
+        tf.reshape(values, (images.shape[0], -1)) for values in (images, normal, offset)
+    )
+    normal_norm = norms.compute_norm(unit_normal, "l2")[:, None]
+    unit_normal /= tf.where(normal_norm > 0, normal_norm, 1.0)
+    low, high = (-float("inf"), float("inf")) if bounds is None else bounds
+    box_ends, magnitudes = tf.where(unit_normal > 0, high, low), tf.abs(unit_normal)
+    # What each element can add to n.x, and all those before it.
+    gain = tf.where(magnitudes > 0, magnitudes * tf.abs(box_ends - x), 0.0)
+    order = tf.argsort(magnitudes, direction="DESCENDING", stable=True)
+    gain = tf.gather(gain, order, batch_dims=1)
+    gain_before = tf.cumsum(gain, 1, exclusive=True)
+    required_gain = tf.reduce_sum(unit_normal * flat_offset, 1, keepdims=True)
+    is_enough = gain_before + gain >= required_gain
+    is_reached = tf.reduce_any(is_enough, 1, keepdims=True)
+    rank = tf.argmax(tf.cast(is_enough, tf.int32), 1)[:, None]
+    last_index = tf.gather(order, rank, batch_dims=1)
+    last_magnitude = tf.gather(magnitudes, last_index, batch_dims=1)
+    remaining_gain = required_gain - tf.gather(gain_before, rank, batch_dims=1)
+    box_width = method.get_box_width(bounds)
+    move = (remaining_gain + box_width * _PLANE_MARGIN) / tf.where(
+        last_magnitude > 0, last_magnitude, 1.0
+    )
+    perturbed = x + tf.maximum(move, box_width * _MIN_MOVE) * tf.sign(unit_normal)
+    # Equal elements go in the order of their places.
+    indices = tf.range(magnitudes.shape[1])[None]
+    is_earlier = (magnitudes > last_magnitude) | (
+        (magnitudes == last_magnitude) & (indices < last_index)
+    )
+    is_last = is_reached & (indices == last_index)
+    x = tf.where(is_last & (magnitudes > 0), method.clip(perturbed, bounds), x)
+    moves_to_end = (is_earlier | ~is_reached) & (magnitudes > 0)
+    return tf.reshape(tf.where(moves_to_end, box_ends, x), images.shape)
+
+
+# SparseFool: few pixels, by a plane in place of the boundary (Table 4).
+#
+# ```python
+# attacked = attacks.get("sparsefool")(classifier, images, labels)
+# ```
+
 
 # The least length of a step of the search, as a share of the box's width.
 _MIN_STEP = 1e-4
@@ -20,7 +92,7 @@ _MAX_SEARCH_STEPS = 50
 
 @attacks.register("sparsefool", kind="minimum_norm", norms=("l0",), gradients=True)
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SparseFool(base.Method):
+class SparseFool(method.Method):
     """Crosses planes near the boundary, one element after the other.
 
     DeepFool searches the boundary; the plane that touches it there is
@@ -43,14 +115,14 @@ class SparseFool(base.Method):
 
     lambda_: float = 3.0
     num_classes: int = 10
-    num_steps: base.Count = 20
+    num_steps: method.Count = 20
     overshoot: float = 0.02
 
     def check(self):
         """Raises an InputError for an option out of its range."""
         deepfool.check_num_classes(self.num_classes)
-        base.check_number("lambda_", self.lambda_, least=1)
-        base.check_number("overshoot", self.overshoot, least=0)
+        inputs.check_number("lambda_", self.lambda_, least=1)
+        inputs.check_number("overshoot", self.overshoot, least=0)
 
     def init(self, classifier, examples):
         """Starts a search at the image."""
@@ -65,7 +137,7 @@ class SparseFool(base.Method):
             "class": classes[:, 0],
             "crossed": tf.zeros_like(labels, tf.bool),
             "search": tf.zeros_like(labels),
-            "found": base.adversarial(logits, labels, False),
+            "found": method.adversarial(logits, labels, False),
             "step": tf.zeros_like(labels),
         }
 
@@ -76,7 +148,7 @@ class SparseFool(base.Method):
         total, searched_image = self._search_boundary(state, distance, gradient)
         point, crossed_image = self._cross_plane(examples, state, gradient)
         logits = classifier.logits(tf.where(is_crossing, crossed_image, searched_image))
-        success = base.adversarial(logits, examples.labels, False)
+        success = method.adversarial(logits, examples.labels, False)
         search_stopped = deepfool.are_rows_equal(total, state["total"])
         crossing_stopped = deepfool.are_rows_equal(point, state["point"])
         crossed, search = state["crossed"], state["search"] + 1
@@ -149,7 +221,7 @@ class SparseFool(base.Method):
         axes = list(range(1, total.shape.rank))
         # A slope that leads back, or nowhere, is no normal: the way here is.
         leads_ahead = tf.reduce_sum(gradient * total, axes, keepdims=True) > 0
-        point = linear_solver.cross_plane(
+        point = cross_plane(
             state["point"],
             tf.where(leads_ahead, gradient, total),
             self.lambda_ * total,
@@ -157,4 +229,4 @@ class SparseFool(base.Method):
         )
         clean = examples.images
         images = clean + (1 + self.overshoot) * (point - clean)
-        return point, base.clip(images, self.bounds)
+        return point, method.clip(images, self.bounds)

@@ -13,8 +13,9 @@ import math
 
 import tensorflow as tf
 
-from qup import attacks, draws, errors, norms
-from qup.attacks import base, losses
+from qup import attacks
+from qup.attacks import losses, method
+from qup.core import errors, norms, prng
 
 # Pairs of samples that are asked about at once: more of a batch of 128 may
 # not fit into memory. A power of two for each keeps a draw within 31 bits.
@@ -25,7 +26,7 @@ _ADAM_DECAY, _ADAM_SQUARE_DECAY, _ADAM_EPSILON = 0.9, 0.999, 1e-7
 
 @attacks.register("spsa", kind="budget", norms=("linf", "l2"), gradients=False)
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SPSA(base.Method):
+class SPSA(method.Method):
     """Climbs an estimated gradient with Adam, projected into ball and box.
 
     Starts at a uniform point of the ball; a row stops when misclassified.
@@ -49,7 +50,7 @@ class SPSA(base.Method):
 
     epsilon: float
     norm: str = "linf"
-    num_steps: base.Count = 100
+    num_steps: method.Count = 100
     num_samples: int = 128
     learning_rate: float | None = None
     delta: float | None = None
@@ -121,7 +122,7 @@ class SPSA(base.Method):
         return 0.01 * self.width
 
     def _find_success(self, logits, labels):
-        return base.adversarial(logits, labels, self.targeted)
+        return method.adversarial(logits, labels, self.targeted)
 
     def _estimate_gradient(self, classifier, examples, images, query):
         """Asks about the images and pairs of samples around each.
@@ -133,7 +134,7 @@ class SPSA(base.Method):
         shape, delta = images.shape, self._resolve_length(self.delta)
         keys = self.keys(examples, query)
         # A bit of a random number for each direction: signs of all pairs.
-        bits = draws.integers(keys, shape[1:], 2**self._num_pairs)[:, None]
+        bits = prng.integers(keys, shape[1:], 2**self._num_pairs)[:, None]
         bit_positions = tf.reshape(tf.range(self._num_pairs), [-1] + [1] * (len(shape) - 1))
         sampled_bits = tf.bitwise.right_shift(bits, bit_positions) & 1
         signs = 2.0 * tf.cast(sampled_bits, tf.float32) - 1.0
@@ -177,4 +178,4 @@ class SPSA(base.Method):
     def _project(self, images, examples):
         delta = images - examples.images
         delta = norms.project(delta, examples.budget(), self.norm)
-        return base.clip(examples.images + delta, self.bounds)
+        return method.clip(examples.images + delta, self.bounds)

@@ -26,25 +26,428 @@ such as from a file, must look into `names()` of the registry. Nothing can be
 seen of modules and attributes whose names are computed otherwise.
 """
 
+import abc
 import ast
 import contextlib
+import dataclasses
 import functools
 import gc
 import inspect
 import pathlib
 import re
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
+from typing import Any, NamedTuple
 
-from qup.core import graphs, hashing, meanings, syntax
-from qup.core.meanings import Key, chain_of
-from qup.core.modules import CodeError, Finder, Module, Statement, below
-from qup.core.syntax import Chain, Import
+from qup.core import hashing, syntax
+from qup.core.syntax import Chain, CodeError, Finder, Import, Module, Statement, below
+
+# Digests of the nodes of a graph with cycles, by all that they lead to.
+#
+# Two nodes have the same digest if their texts are the same, and edges of the
+# same labels lead to nodes of the same digests. Their keys do not count.
+
+
+@dataclasses.dataclass
+class Node:
+    """A node.
+
+    Attributes:
+      text: Its own content.
+      edges: (label, key or text) of all that its digest depends on.
+      links: Keys of what it leads to beside that.
+      facts: What holds of whatever leads to it.
+    """
+
+    text: str
+    edges: list[tuple[str, Any]] = dataclasses.field(default_factory=list)
+    links: list[Hashable] = dataclasses.field(default_factory=list)
+    facts: list[Hashable] = dataclasses.field(default_factory=list)
+
+
+class Graph(abc.ABC):
+    """A graph whose nodes are made when they are first reached."""
+
+    def __init__(self):
+        """Knows no node yet."""
+        self._nodes: dict[Hashable, Node] = {}
+        self._digests: dict[Hashable, str] = {}
+        # Sets of facts as the bits of integers.
+        self._bits: dict[Hashable, int] = {}
+        self._facts: dict[Hashable, int] = {}
+
+    @abc.abstractmethod
+    def node(self, key: Hashable) -> Node:
+        """Returns the node of a key; called once for each."""
+
+    def enter(self, key: Hashable, node: Node) -> None:
+        """Enters a node that `node` does not know; a second time is none."""
+        self._nodes.setdefault(key, node)
+
+    def digest_of(self, key: Hashable) -> str:
+        """Returns the digest of a node."""
+        if key not in self._digests:
+            for part in _components(key, self._targets, self._digests):
+                self._digests.update(self._refined(part))
+        return self._digests[key]
+
+    def facts_of(self, keys: Iterable[Hashable]) -> set[Hashable]:
+        """Returns the facts of all that keys lead to."""
+        whole = 0
+        for key in keys:
+            if key not in self._facts:
+                for part in _components(key, self._led_to, self._facts):
+                    self._gather(part)
+            whole |= self._facts[key]
+        names = list(self._bits)
+        found = set()
+        while whole:
+            lowest = whole & -whole
+            found.add(names[lowest.bit_length() - 1])
+            whole ^= lowest
+        return found
+
+    def closure(self, keys: Iterable[Hashable]) -> set[Hashable]:
+        """Returns keys and all that they lead to."""
+        pending = list(keys)
+        found = set(pending)
+        while pending:
+            new = set(self._led_to(pending.pop())) - found
+            found |= new
+            pending += new
+        return found
+
+    def _at(self, key: Hashable) -> Node:
+        if key not in self._nodes:
+            self._nodes[key] = self.node(key)
+        return self._nodes[key]
+
+    def _targets(self, key: Hashable) -> list[Hashable]:
+        edges = self._at(key).edges
+        return [target for _, target in edges if not isinstance(target, str)]
+
+    def _led_to(self, key: Hashable) -> list[Hashable]:
+        return [*self._targets(key), *self._at(key).links]
+
+    def _gather(self, part: list[Hashable]) -> None:
+        whole = 0
+        for key in part:
+            for fact in self._at(key).facts:
+                whole |= 1 << self._bits.setdefault(fact, len(self._bits))
+            for target in self._led_to(key):
+                whole |= self._facts.get(target, 0)
+        self._facts.update(dict.fromkeys(part, whole))
+
+    def _refined(self, part: list[Hashable]) -> dict[Hashable, str]:
+        """Returns the digests of nodes that all lead to one another.
+
+        They are told apart by what they lead to in ever more steps, until
+        one more step tells no more of them apart.
+        """
+        colours: dict[Hashable, str] = dict.fromkeys(part, "")
+        if len(part) == 1 and part[0] not in self._targets(part[0]):
+            return {part[0]: self._coloured(part[0], colours)}
+        classes = 0
+        while True:
+            colours = {key: self._coloured(key, colours) for key in part}
+            if len(set(colours.values())) == classes:
+                return colours
+            classes = len(set(colours.values()))
+
+    def _coloured(self, key: Hashable, colours: dict[Hashable, str]) -> str:
+        node = self._at(key)
+        parts = {
+            f"{label}\0{target}"
+            if isinstance(target, str)
+            else f"{label}\1{colours.get(target) or self._digests.get(target)}"
+            for label, target in node.edges
+        }
+        return hashing.text_digest("\n".join([colours[key], node.text, *sorted(parts)]))
+
+
+def _components(
+    start: Hashable, targets: Callable[[Hashable], list[Hashable]], done: dict[Hashable, Any]
+) -> Iterable[list[Hashable]]:
+    """Yields groups of nodes that lead to one another, inner ones first.
+
+    By Tarjan 1972, doi 10.1137/0201010, without recursion.
+
+    Args:
+      start: Where to begin.
+      targets: Returns what a node leads to.
+      done: Nodes that need no visit; the caller enters those yielded.
+    """
+    order: dict[Hashable, int] = {}
+    lowest: dict[Hashable, int] = {}
+    stack: list[Hashable] = []
+    waiting: set[Hashable] = set()
+    calls = []
+
+    def enter(key: Hashable) -> None:
+        order[key] = lowest[key] = len(order)
+        stack.append(key)
+        waiting.add(key)
+        calls.append((key, iter(targets(key))))
+
+    enter(start)
+    while calls:
+        key, left = calls[-1]
+        for target in left:
+            if target in done:
+                continue
+            if target not in order:
+                enter(target)
+                break
+            if target in waiting:
+                lowest[key] = min(lowest[key], order[target])
+        else:
+            calls.pop()
+            if calls:
+                above = calls[-1][0]
+                lowest[above] = min(lowest[above], lowest[key])
+            if lowest[key] == order[key]:
+                part = []
+                while not part or part[-1] != key:
+                    part.append(stack.pop())
+                    waiting.discard(part[-1])
+                yield part
+
+
+# What the names that code reads mean: definitions, modules, registries.
+
+
+# Attributes of a registry that name what they take, or look up nothing.
+_BY_NAME, _ENTRY = ("get", "traits"), "register"
+
+
+class Key(NamedTuple):
+    """A node: a "definition", "root", "effects", "whole", "below", ..."""
+
+    kind: str
+    module: str = ""
+    place: int = 0
+
+
+class Meanings:
+    """Looks names up in modules, through imports, without running any."""
+
+    def __init__(self, finder: Finder, without: tuple[str, ...]):
+        """Looks nothing up yet.
+
+        Args:
+          finder: Finds the modules that count.
+          without: Modules of and below these do not count all the same.
+        """
+        super().__init__()
+        self.finder = finder
+        self._without = without
+        self._registered: dict[str, dict[str, set[Key]]] = {}
+        self._knows: dict[str, bool] = {}
+        self._resolving: set[tuple] = set()
+        self._registries: dict[Statement, str | None] = {}
+
+    def statement(self, key: Key) -> Statement:
+        """Returns the statement of a definition."""
+        module = self.finder.module(key.module)
+        return module.outline.statements[key.place]
+
+    def known(self, name: str) -> bool:
+        """Returns whether there is a module of this name that counts."""
+        if name not in self._knows:
+            self._knows[name] = (
+                self.finder.counts(name)
+                and not below(name, self._without)
+                and self.finder.module(name) is not None
+            )
+        return self._knows[name]
+
+    def of_name(self, module: Module, chain: Chain) -> list[Key | str]:
+        """Returns what a name of a module and its attributes may mean."""
+        asked = (module.name, chain)
+        if asked in self._resolving:
+            return []
+        self._resolving.add(asked)
+        try:
+            found = []
+            for held in module.bindings.get(chain[0], ()):
+                if isinstance(held, Statement):
+                    found += self.of_statement(module, held, chain[1:])
+                else:
+                    found += self.of_import(module, held, chain[1:])
+            return found
+        finally:
+            self._resolving.discard(asked)
+
+    def of_statement(
+        self, module: Module, statement: Statement, attributes: Chain, quiet: bool = False
+    ) -> list[Key | str]:
+        """Returns what attributes of a statement's value may mean.
+
+        Args:
+          module: Where it stands.
+          statement: What gives the value.
+          attributes: Those taken of it.
+          quiet: Look nothing up, should it be a registry.
+        """
+        found = [Key("touch", module.name)]
+        if statement.effect:
+            return [*found, Key("effects", module.name)]
+        found.append(Key("definition", module.name, statement.place))
+        package = self.registry(module, statement)
+        if package and not quiet and attributes[:1] != (_ENTRY,):
+            every = attributes[:1] not in [(name,) for name in _BY_NAME]
+            found.append(Key("registry", package, int(every)))
+        return found
+
+    def of_import(self, module: Module, imported: Import, attributes: Chain) -> list[Key | str]:
+        """Returns what attributes of something imported may mean."""
+        base = module.absolute(imported)
+        if imported.name is None or imported.name == "*":
+            return self.of_module(base, attributes)
+        return self.of_module(base, (imported.name, *attributes))
+
+    def of_module(self, name: str, attributes: Chain) -> list[Key | str]:
+        """Returns what attributes of a module may mean."""
+        if below(name, self._without):
+            return [f"left out {'.'.join(attributes[:1])}"]
+        if not self.known(name):
+            deeper = f"{name}.{attributes[0]}" if attributes else ""
+            if self.finder.counts(deeper) and not self.finder.counts(name):
+                return self.of_module(deeper, attributes[1:])
+            return [f"from {name} {'.'.join(attributes[:1])}"]
+        module = self.finder.module(name)
+        touch = Key("touch", name)
+        if not attributes:
+            return [touch, Key("whole", name)]
+        first, rest = attributes[0], attributes[1:]
+        if first in module.bindings:
+            return [touch, *self.of_name(module, attributes)]
+        deeper = f"{name}.{first}"
+        if below(deeper, self._without) or self.known(deeper):
+            return [touch, *self.of_module(deeper, rest)]
+        if first in ("__name__", "__file__", "__doc__", "__version__"):
+            return [touch]
+        return [touch, Key("whole", name)]
+
+    def run_by(self, module: Module, imported: Import) -> list[Key | str]:
+        """Returns the modules that an import runs."""
+        base = module.absolute(imported)
+        names = [base]
+        if imported.name not in (None, "*"):
+            names.append(f"{base}.{imported.name}")
+        found = [Key("touch", name) for name in names if self.known(name)]
+        return found or [base]
+
+    def entries(self, package: str) -> dict[str, set[Key]]:
+        """Returns what is registered in a package, by name.
+
+        Under "" is what is registered by no decorator: it always counts.
+        """
+        if package in self._registered:
+            return self._registered[package]
+        found: dict[str, set[Key]] = {}
+        module = self.finder.module(package)
+        for name in self.finder.inside(module):
+            module = self.finder.module(name)
+            for statement in module.outline.statements:
+                if statement.defines and not statement.effect:
+                    key = Key("definition", name, statement.place)
+                    for entered in self._entered(module, statement, package):
+                        found.setdefault(entered, set()).add(key)
+                elif (
+                    any(self.registers(module, chain, package) for chain in statement.reading.names)
+                    and name != package
+                ):
+                    found.setdefault("", set()).add(Key("touch", name))
+        return self._registered.setdefault(package, found)
+
+    def _entered(self, module: Module, statement: Statement, package: str) -> set[str]:
+        """Returns the names under which decorators register a definition."""
+        names = set()
+        for decorator in statement.tree.decorator_list:
+            call = isinstance(decorator, ast.Call)
+            chain = chain_of(decorator.func if call else decorator)
+            if chain and self.registers(module, chain, package):
+                names.add(statement.tree.name)
+                given = decorator.args[:1] if call else []
+                given += [
+                    one.value for one in (decorator.keywords if call else ()) if one.arg == "name"
+                ]
+                names |= {
+                    one.value
+                    for one in given
+                    if isinstance(one, ast.Constant) and isinstance(one.value, str)
+                }
+        return names
+
+    def registers(self, module: Module, chain: Chain, package: str) -> bool:
+        """Returns whether a chain registers in a package's registry."""
+        if chain[-1] == _ENTRY and self._is_registry(module, chain[:-1], package):
+            return True
+        for key in self.of_name(module, chain):
+            if not isinstance(key, Key) or key.kind != "definition":
+                continue
+            statement = self.statement(key)
+            other = self.finder.module(key.module)
+            if self.registry(other, statement) is None and any(
+                inner[-1] == _ENTRY and self._is_registry(other, inner[:-1], package)
+                for inner in statement.reading.names
+            ):
+                return True
+        return False
+
+    def _is_registry(self, module: Module, chain: Chain, package: str) -> bool:
+        return bool(chain) and any(
+            key.kind == "definition"
+            and self.registry(self.finder.module(key.module), self.statement(key)) == package
+            for key in self.of_name(module, chain)
+            if isinstance(key, Key)
+        )
+
+    def registry(self, module: Module, statement: Statement) -> str | None:
+        """Returns the package of a statement that makes a registry."""
+        if statement not in self._registries:
+            self._registries[statement] = None
+            self._registries[statement] = self._made(module, statement)
+        return self._registries[statement]
+
+    def _made(self, module: Module, statement: Statement) -> str | None:
+        call = getattr(statement.tree, "value", None)
+        if not (statement.assigns and isinstance(call, ast.Call) and call.args):
+            return None
+        package = getattr(call.args[0], "value", None)
+        chain = chain_of(call.func)
+        if not (isinstance(package, str) and chain and self.known(package)):
+            return None
+        for key in self.of_name(module, chain):
+            if isinstance(key, Key) and key.kind == "definition":
+                tree = self.statement(key).tree
+                methods = {getattr(own, "name", "") for own in getattr(tree, "body", ())}
+                if isinstance(tree, ast.ClassDef) and {_ENTRY, "get"} <= methods:
+                    return package
+        return None
+
+
+def chain_of(node: ast.AST) -> Chain | None:
+    """Returns a name and its attributes; None of any other expression."""
+    names = []
+    while isinstance(node, ast.Attribute):
+        names.append(node.attr)
+        node = node.value
+    if not isinstance(node, ast.Name):
+        return None
+    return (node.id, *reversed(names))
+
 
 _NAMES = re.compile(r"\w+([\s,;|:/+]+\w+)*")
 
 
 _graphs: dict[tuple, "_Code"] = {}
+
+
+def clear_cache() -> None:
+    """Forgets all code that was read, as a new process would."""
+    _graphs.clear()
 
 
 def identity(
@@ -131,7 +534,7 @@ def _origin(function: Callable) -> tuple[str, pathlib.Path]:
     return (spec.name if spec else name), path
 
 
-class _Code(meanings.Meanings, graphs.Graph):
+class _Code(Meanings, Graph):
     """The definitions of some packages, as a graph."""
 
     def digest(self, roots: list[Key]) -> str:
@@ -202,18 +605,18 @@ class _Code(meanings.Meanings, graphs.Graph):
             wanted = known.keys()
         return {key for name in {*wanted, ""} for key in known.get(name, ())}
 
-    def node(self, key: Key) -> graphs.Node:
+    def node(self, key: Key) -> Node:
         """Returns a node's text, and what it leads to."""
         if key.kind == "registry":
-            return graphs.Node(f"registry {key.place}", facts=[key])
+            return Node(f"registry {key.place}", facts=[key])
         module = self.finder.module(key.module)
         if key.kind in ("definition", "root"):
             return self._definition(module, key)
         if key.kind == "effects":
             return self._effects(module, key)
         if key.kind == "touch":
-            return graphs.Node("", links=[*self._touched(module)])
-        found = graphs.Node("whole", links=[Key("touch", module.name)])
+            return Node("", links=[*self._touched(module)])
+        found = Node("whole", links=[Key("touch", module.name)])
         if key.kind == "below":
             for name in self.finder.inside(module):
                 found.edges.append(("", Key("whole", name)))
@@ -238,7 +641,7 @@ class _Code(meanings.Meanings, graphs.Graph):
             return True
         return module.folder is not None and below(base, [module.name])
 
-    def _definition(self, module: Module, key: Key) -> graphs.Node:
+    def _definition(self, module: Module, key: Key) -> Node:
         statement = module.outline.statements[key.place]
         reading = statement.reading
         if key.kind == "root":
@@ -250,7 +653,7 @@ class _Code(meanings.Meanings, graphs.Graph):
 
     def _node(
         self, module: Module, reading: syntax.Reading, statement: Statement | None = None
-    ) -> graphs.Node:
+    ) -> Node:
         text = reading.text
         edges = []
         links = [Key("touch", module.name)]
@@ -287,11 +690,11 @@ class _Code(meanings.Meanings, graphs.Graph):
         links += [key for _, key in edges if _is_link(key)]
         edges = [edge for edge in edges if not _is_link(edge[1])]
         names = [word for word in reading.words if _NAMES.fullmatch(word)]
-        return graphs.Node(text, edges, links, names)
+        return Node(text, edges, links, names)
 
-    def _effects(self, module: Module, key: Key) -> graphs.Node:
+    def _effects(self, module: Module, key: Key) -> Node:
         """Returns what a module does beyond defining, in its order."""
-        found = graphs.Node("effects", facts=[key])
+        found = Node("effects", facts=[key])
         mentioned = module.mentioned
         told = []
         for statement in module.outline.statements:

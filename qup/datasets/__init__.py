@@ -13,10 +13,9 @@ arguments are those of `load` that it has a use for.
 import inspect
 import os
 
-from qup.datasets.dataset import Dataset
-from qup.datasets.source import Source, Split
-from qup.errors import InputError
-from qup.registry import Registry
+from qup.core.errors import InputError
+from qup.core.registry import Registry
+from qup.datasets.dataset import Dataset, Source, Split
 
 __all__ = ["Dataset", "Source", "Split", "get", "load", "names", "register"]
 

@@ -1,23 +1,237 @@
-"""A dataset cut into batches that every part of `qup` understands.
+"""Rows of a split as the batches of `qup.core.types`."""
 
-```python
-data = Dataset("digits", datasets.get("digits")(), validation_size=200)
-data.info.sizes  # {"train": 1237, "test": 360, "validation": 200}
-```
-"""
-
+import dataclasses
 import functools
-from collections.abc import Iterator
+import pathlib
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import tensorflow as tf
 
-from qup import errors
-from qup.core import hashing
-from qup.datasets import batching
-from qup.datasets.source import Source, Split, compute_file_digest, take_first
-from qup.errors import InputError
-from qup.types import DatasetInfo
+from qup.core import errors, hashing
+from qup.core.errors import InputError
+from qup.core.types import DatasetInfo
+
+# What a dataset's file returns: where its images come from.
+#
+# ```python
+# Source((28, 28, 1), ("0", "1"), "drawn by hand", {"train": Split(...)})
+# ```
+
+
+_READ_SIZE = 512
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """The images of one split, decoded once and then kept in memory.
+
+    Attributes:
+      elements: (image uint8 [height, width, channels], label int32 []), in
+        a fixed order; the place in it is the image's id.
+      size: Number of elements.
+      explain: Turns the reason why `elements` cannot be read into the error
+        for the user, naming the file.
+      arrays: Images, labels and ids, instead of `elements`; they may be
+        mapped files, read when first used.
+    """
+
+    elements: tf.data.Dataset | None
+    size: int
+    explain: Callable[[str], InputError] = InputError
+    arrays: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+
+    @functools.cached_property
+    def ids(self) -> np.ndarray:
+        """Number of each image, int64 [size], whatever part is used."""
+        if self.arrays is None:
+            return np.arange(self.size, dtype=np.int64)
+        return np.array(self.arrays[2][: self.size])
+
+    def take(self, size: int) -> "Split":
+        """Returns the first `size` images; no other is decoded."""
+        return dataclasses.replace(self, size=size)
+
+    @functools.cached_property
+    def rows(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """All images and labels, in the host's memory.
+
+        Returns:
+          Images, uint8 [size, height, width, channels], and labels, int32
+          [size].
+
+        Raises:
+          InputError: A file cannot be read, or images are missing.
+        """
+        with tf.device("CPU:0"):
+            if self.arrays is not None:
+                images, labels, _ = self.arrays
+                return (
+                    tf.constant(images[: self.size], tf.uint8),
+                    tf.constant(labels[: self.size], tf.int32),
+                )
+            try:
+                return self._read()
+            except tf.errors.OpError as error:
+                raise self.explain(error.message) from error
+
+    def _read(self) -> tuple[tf.Tensor, tf.Tensor]:
+        # Filled in place: collecting first would hold everything twice.
+        shape = (self.size, *self.elements.element_spec[0].shape)
+        images = tf.Variable(tf.zeros(shape, tf.uint8))
+        labels = tf.Variable(tf.zeros(self.size, tf.int32))
+        num_read = 0
+        for image, label in self.elements.take(self.size).batch(_READ_SIZE):
+            ids = tf.range(num_read, num_read + len(label))
+            images.scatter_update(tf.IndexedSlices(image, ids))
+            labels.scatter_update(tf.IndexedSlices(label, ids))
+            num_read += len(label)
+        if num_read != self.size:
+            raise self.explain(f"expected {self.size} images, got {num_read}")
+        return images.read_value(), labels.read_value()
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A whole dataset before any of it is chosen or batched.
+
+    Attributes:
+      image_shape: (height, width, channels).
+      class_names: One name a class, in the order of the labels.
+      origin: Source and licence, one line.
+      splits: At least "train" and "test".
+      files: What the images are read from, by a name that does not depend
+        on the place; empty where there are no files.
+    """
+
+    image_shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
+    origin: str
+    splits: Mapping[str, Split]
+    files: Mapping[str, pathlib.Path] = dataclasses.field(default_factory=dict)
+
+
+def build_split(images: np.ndarray, labels: np.ndarray, ids: np.ndarray | None = None) -> Split:
+    """Returns a split of images that are in memory already.
+
+    Args:
+      images: Whole numbers in [0, 255], [size, height, width, channels].
+      labels: Whole numbers, [size].
+      ids: int64 [size]; None for their places.
+
+    Returns:
+      The split, in the order given.
+    """
+    if ids is None:
+        ids = np.arange(len(labels), dtype=np.int64)
+    arrays = (images.astype(np.uint8, copy=False), labels.astype(np.int32, copy=False), ids)
+    return Split(None, len(labels), arrays=arrays)
+
+
+def resize(images: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
+    """Resizes bilinearly, without aliasing, and rounds to whole numbers.
+
+    Args:
+      images: [..., height, width, channels], values in [0, 255].
+      image_size: New (height, width).
+
+    Returns:
+      uint8, values in [0, 255].
+    """
+    resized = tf.image.resize(images, image_size, antialias=True)
+    return tf.saturate_cast(tf.round(resized), tf.uint8)
+
+
+def check_image_size(image_size: tuple[int, int]) -> tuple[int, int]:
+    """Returns `image_size` if it is two whole numbers of at least 1.
+
+    Raises:
+      InputError: It is not.
+    """
+    size = tuple(image_size)
+    if len(size) != 2 or not all(type(n) is int and n >= 1 for n in size):
+        raise InputError(
+            "image_size must be (height, width), two whole numbers of at "
+            f"least 1; got {image_size!r}."
+        )
+    return size
+
+
+def take_first(name: str, split: str, images: Split, size: int | None) -> Split:
+    """Returns the first `size` images of a split; all of them for None.
+
+    Raises:
+      InputError: It has not as many.
+    """
+    if size is None:
+        return images
+    if not 1 <= size <= images.size:
+        raise InputError(
+            f"{split}_size must be from 1 to {images.size}, the {split} "
+            f"images of {name}; got {size}."
+        )
+    return images.take(size)
+
+
+def compute_file_digest(path: pathlib.Path) -> str:
+    """Returns SHA-256, in hex, of a file, or raises an InputError."""
+    try:
+        return hashing.file_digest(path)
+    except OSError as error:
+        raise InputError(f"Cannot read {path}: {error.strerror}.") from error
+
+
+_PREFETCH = 4
+
+
+def build_batches(
+    split: Split, indices: np.ndarray, weights: np.ndarray, batch_size: int
+) -> tf.data.Dataset:
+    """Returns batches of the images at some places of a split.
+
+    Args:
+      split: The images.
+      indices: int64 [n], n a multiple of `batch_size`.
+      weights: [n].
+      batch_size: Images a batch.
+    """
+    images, labels = split.rows
+
+    def gather(indices, ids, weights):
+        pixels = tf.cast(tf.gather(images, indices), tf.float32)
+        return {
+            "image": pixels / 255.0,
+            "label": tf.gather(labels, indices),
+            "weight": weights,
+            "id": ids,
+        }
+
+    with tf.device("CPU:0"):
+        rows = tf.data.Dataset.from_tensor_slices(
+            (
+                indices.reshape(-1, batch_size),
+                split.ids[indices].reshape(-1, batch_size),
+                weights.reshape(-1, batch_size).astype(np.float32),
+            )
+        )
+        batches = rows.map(gather, num_parallel_calls=2).prefetch(_PREFETCH)
+        return batches.with_options(_keep_images_shared())
+
+
+def _keep_images_shared() -> tf.data.Options:
+    # Rewriting the pipeline would copy all the images into its graph.
+    options = tf.data.Options()
+    options.experimental_optimization.apply_default_optimizations = False
+    return options
+
+
+# A dataset cut into batches that every part of `qup` understands.
+#
+# ```python
+# data = Dataset("digits", datasets.get("digits")(), validation_size=200)
+# data.info.sizes  # {"train": 1237, "test": 360, "validation": 200}
+# ```
+
 
 # The first word of a generator's seed: what the numbers are drawn for.
 _SHUFFLE, _VALIDATION = 1, 2
@@ -26,7 +240,7 @@ _SHUFFLE, _VALIDATION = 1, 2
 class Dataset:
     """Splits of a source, as batches of a fixed size.
 
-    A batch is the `Batch` of `qup.types`. An id is the image's place in the
+    A batch is the `Batch` of `qup.core.types`. An id is the image's place in the
     source's own split, so it stays the same whatever part of it is used
     (ids of "validation" are places in the source's "train").
 
@@ -164,7 +378,7 @@ class Dataset:
         size = min(batch_size, len(indices))
         indices = indices[_sample_permutation(len(indices), _SHUFFLE, seed, epoch)]
         indices = indices[: len(indices) // size * size]
-        return batching.build_batches(split, indices, np.ones(len(indices)), size)
+        return build_batches(split, indices, np.ones(len(indices)), size)
 
     def evaluation_batches(
         self, split: str, batch_size: int, *, max_images: int | None = None
@@ -190,7 +404,7 @@ class Dataset:
         padding = -len(indices) % batch_size
         weights = np.pad(np.ones(len(indices)), (0, padding))
         indices = np.pad(indices, (0, padding), mode="edge")
-        return batching.build_batches(source_split, indices, weights, batch_size)
+        return build_batches(source_split, indices, weights, batch_size)
 
 
 def _sample_permutation(size: int, purpose: int, *seeds: int) -> np.ndarray:

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from qup.datasets import source
+from qup.core.errors import InputError
+from qup.datasets import dataset as datasets_dataset
 from qup.datasets.dataset import Dataset
-from qup.errors import InputError
 
 _ARRAYS = ("images", "labels", "ids")
 
@@ -69,7 +69,7 @@ def read(folder: pathlib.Path) -> Dataset:
     description = _read_description(folder)
     try:
         splits = {
-            split: source.build_split(
+            split: datasets_dataset.build_split(
                 *(
                     np.load(folder / f"Split-{split}" / f"{name}.npy", mmap_mode="r")
                     for name in _ARRAYS
@@ -81,7 +81,7 @@ def read(folder: pathlib.Path) -> Dataset:
         raise _build_read_error(folder, error) from error
     return Dataset(
         description["name"],
-        source.Source(
+        datasets_dataset.Source(
             image_shape=tuple(description["image_shape"]),
             class_names=tuple(description["class_names"]),
             origin=description["origin"],

@@ -15,8 +15,8 @@ import numpy as np
 import tensorflow as tf
 
 from qup import datasets
-from qup.datasets import source
-from qup.errors import InputError
+from qup.core.errors import InputError
+from qup.datasets import dataset
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
 _ORDER_SEED = 0
@@ -25,7 +25,7 @@ _ORDER_SEED = 0
 @datasets.register
 def image_folder(
     *, data_dir: str | os.PathLike | None = None, image_size: tuple[int, int] | None = None
-) -> source.Source:
+) -> dataset.Source:
     """Returns the images of a folder, decoded when first read.
 
     PNG, JPEG, BMP and GIF (the first frame) of any size and kind become 3
@@ -44,12 +44,12 @@ def image_folder(
       InputError: A folder is missing, empty or in one split only. A file
         that is no image is named when the images are read.
     """
-    size = source.check_image_size(image_size or (32, 32))
+    size = dataset.check_image_size(image_size or (32, 32))
     folder = _resolve_data_dir(data_dir)
     classes = _list_classes(folder / "train")
     if _list_classes(folder / "test") != classes:
         raise _build_classes_error(folder, classes)
-    return source.Source(
+    return dataset.Source(
         image_shape=(*size, 3),
         class_names=tuple(classes),
         origin="a folder of images",
@@ -115,7 +115,7 @@ def list_images(folder: pathlib.Path) -> list[str]:
 
 def _build_folder_split(
     folder: pathlib.Path, classes: list[str], image_size: tuple[int, int]
-) -> source.Split:
+) -> dataset.Split:
     files = [list_images(folder / name) for name in classes]
     labels = np.repeat(np.arange(len(classes)), [len(f) for f in files])
     order = np.random.default_rng(_ORDER_SEED).permutation(len(labels))
@@ -126,13 +126,13 @@ def _build_folder_split(
             num_parallel_calls=tf.data.AUTOTUNE,
         )
     explain = functools.partial(_find_decode_error, paths, image_size)
-    return source.Split(elements, len(paths), explain)
+    return dataset.Split(elements, len(paths), explain)
 
 
 def _decode_image(path: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
     image = tf.io.decode_image(tf.io.read_file(path), channels=3, expand_animations=False)
     image.set_shape([None, None, 3])
-    return source.resize(image, image_size)
+    return dataset.resize(image, image_size)
 
 
 def _find_decode_error(paths: list[str], image_size: tuple[int, int], reason: str) -> InputError:

@@ -11,9 +11,9 @@ from typing import Any
 
 import keras
 
-from qup import errors
-from qup.registry import Registry
-from qup.types import DatasetInfo, Recipe
+from qup.core import errors
+from qup.core.registry import Registry
+from qup.core.types import DatasetInfo, Recipe
 
 _registry = Registry("qup.models", "model")
 register = _registry.register

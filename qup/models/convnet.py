@@ -20,8 +20,8 @@ classifier = models.build("convnet", data.info)
 import keras
 from keras import layers
 
+from qup.core.types import DatasetInfo, Recipe
 from qup.models import build_input, register, scale_channels
-from qup.types import DatasetInfo, Recipe
 
 
 def _choose_padding(size: int, min_size: int) -> str:

@@ -19,8 +19,8 @@ classifier = models.build("googlenet", data.info, width=0.25)
 import keras
 from keras import layers
 
+from qup.core.types import DatasetInfo, Recipe
 from qup.models import build_input, register, scale_channels
-from qup.types import DatasetInfo, Recipe
 
 # Channels of a block's four branches: 1x1; 3x3, after a 1x1; 5x5 as two 3x3,
 # after a 1x1; 1x1 after pooling. A block a row, a stage between poolings.

@@ -23,9 +23,9 @@ from collections.abc import Callable
 import keras
 from keras import layers
 
-from qup import errors
+from qup.core import errors
+from qup.core.types import DatasetInfo, Recipe
 from qup.models import build_input, register, scale_channels
-from qup.types import DatasetInfo, Recipe
 
 # Depths 6n + 2 of three stages of n blocks, 16 to 64 channels.
 _NARROW = (20, 32, 44, 56, 110)

@@ -3,7 +3,7 @@
 Delta_N is made with the true labels (supplement, Eq. 1), so a translator
 that learns it learns to classify, and the accuracy of the pair may be the
 translator's. This is what the same network reaches when it is taught the
-labels themselves: the U-Net of qup/unet.py up to its last layer, then the
+labels themselves: the U-Net of qup/models/pix2pix.py up to its last layer, then the
 mean over the pixels and a dense layer.
 
 Trainable parameters, on 28x28x1 images of 10 classes: 1,942,442 at width 1
@@ -18,9 +18,8 @@ classifier = models.build("unet_classifier", data.info)
 import keras
 from keras import layers
 
-from qup import unet
-from qup.models import build_input, register, scale_channels
-from qup.types import DatasetInfo, Recipe
+from qup.core.types import DatasetInfo, Recipe
+from qup.models import build_input, pix2pix, register, scale_channels
 
 # Channels of the first block of a translator that is compared with width 1.
 _CHANNELS = 16
@@ -54,9 +53,9 @@ def unet_classifier(
       biomedical image segmentation", arXiv 1505.04597.
     """
     image, x = build_input(info, mean=mean, std=std)
-    padding = unet.compute_padding(info.image_shape)
+    padding = pix2pix.compute_padding(info.image_shape)
     x = layers.ZeroPadding2D(padding)(x)
-    x = unet.build_features(x, scale_channels(_CHANNELS, width), momentum=0.9)
+    x = pix2pix.build_features(x, scale_channels(_CHANNELS, width), momentum=0.9)
     x = layers.Cropping2D(padding)(x)
     x = layers.GlobalAveragePooling2D()(x)
     logits = layers.Dense(info.num_classes, dtype="float32", name="logits")(x)

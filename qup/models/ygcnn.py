@@ -19,8 +19,8 @@ classifier = models.build("ygcnn", data.info)
 import keras
 from keras import layers
 
+from qup.core.types import DatasetInfo, Recipe
 from qup.models import build_input, register, scale_channels
-from qup.types import DatasetInfo, Recipe
 
 
 def _apply_stage(images, channels: int, size: int):

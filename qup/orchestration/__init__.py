@@ -30,14 +30,12 @@ print(done["Adder"].outputs["total"][0].properties)
 A second start of the same says that both are reused.
 """
 
-from qup.orchestration.annotations import In, Location, Out, StatefulDir
 from qup.orchestration.artifacts import Artifact, ArtifactState, Channel
 from qup.orchestration.code import Code
-from qup.orchestration.components import Component, Node, component
+from qup.orchestration.components import Component, In, Location, Node, Out, StatefulDir, component
 from qup.orchestration.errors import MetadataError, OrchestrationError, PipelineError, StorageError
 from qup.orchestration.executions import Execution, NodeEvent, Run, State
-from qup.orchestration.metadata import Metadata
-from qup.orchestration.reading import MetadataReader
+from qup.orchestration.metadata import Metadata, MetadataReader
 from qup.orchestration.runner import LocalRunner
 
 __all__ = [

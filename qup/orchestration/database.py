@@ -1,7 +1,9 @@
-"""The SQLite file of the metadata: opened, checked, written safely.
+"""ML Metadata's SQLite schema, version 10.
 
-Rollback journal, synchronous=FULL, BEGIN IMMEDIATE, and a connection for
-each transaction, so nothing is shared between threads or forked processes.
+The names of the tables, columns and indexes, the numbers and the nine simple
+types are a file format (ML Metadata, Apache License 2.0,
+https://github.com/google/ml-metadata): with them its own tools read our
+database.
 """
 
 import contextlib
@@ -9,10 +11,315 @@ import os
 import pathlib
 import shlex
 import sqlite3
+import time
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
-from qup.orchestration import errors, schema
+from qup.orchestration import errors
+
+SCHEMA_VERSION = 10
+
+# Type.type_kind.
+EXECUTION, ARTIFACT, CONTEXT = 0, 1, 2
+# Event.type.
+INPUT_EVENT, OUTPUT_EVENT = 3, 4
+# TypeProperty.data_type.
+_INT_TYPE, _STRING_TYPE = 1, 3
+
+# What every type of a kind declares; all else is a custom property.
+_OWNER_PROPERTIES = {"host": _STRING_TYPE, "process": _INT_TYPE, "process_start": _STRING_TYPE}
+DECLARED_PROPERTIES = {
+    EXECUTION: {
+        "node": _STRING_TYPE,
+        "fingerprint": _STRING_TYPE,
+        "code": _STRING_TYPE,
+        "parameters": _STRING_TYPE,
+        "error": _STRING_TYPE,
+        **_OWNER_PROPERTIES,
+    },
+    ARTIFACT: {"digest": _STRING_TYPE, "manifest": _STRING_TYPE, "damage": _STRING_TYPE},
+    CONTEXT: {
+        "pipeline": _STRING_TYPE,
+        "state": _INT_TYPE,
+        "parameters": _STRING_TYPE,
+        **_OWNER_PROPERTIES,
+    },
+}
+
+_SIMPLE_TYPES = {
+    ARTIFACT: ("Dataset", "Model", "Metrics", "Statistics"),
+    EXECUTION: ("Train", "Transform", "Process", "Evaluate", "Deploy"),
+}
+
+_ID = "id INTEGER PRIMARY KEY AUTOINCREMENT"
+_NAME = "name VARCHAR(255)"
+_EXTERNAL = "external_id VARCHAR(255) UNIQUE"
+_TIMESTAMP_COLUMNS = ("create_time_since_epoch", "last_update_time_since_epoch")
+_DATED = f"""{_EXTERNAL},
+    {_TIMESTAMP_COLUMNS[0]} INT NOT NULL DEFAULT 0,
+    {_TIMESTAMP_COLUMNS[1]} INT NOT NULL DEFAULT 0,
+    UNIQUE (type_id, name)"""
+
+_TABLE_COLUMNS = {
+    "MLMDEnv": "schema_version INTEGER PRIMARY KEY",
+    "Type": f"""{_ID}, {_NAME} NOT NULL, version VARCHAR(255),
+    type_kind TINYINT(1) NOT NULL, description TEXT, input_type TEXT,
+    output_type TEXT, {_EXTERNAL}""",
+    "ParentType": """type_id INT NOT NULL, parent_type_id INT NOT NULL,
+    PRIMARY KEY (type_id, parent_type_id)""",
+    "TypeProperty": f"""type_id INT NOT NULL, {_NAME} NOT NULL, data_type INT,
+    PRIMARY KEY (type_id, name)""",
+    "Artifact": f"""{_ID}, type_id INT NOT NULL, uri TEXT, state INT, {_NAME},
+    {_DATED}""",
+    "Execution": f"""{_ID}, type_id INT NOT NULL, last_known_state INT,
+    {_NAME}, {_DATED}""",
+    "Context": f"{_ID}, type_id INT NOT NULL, {_NAME} NOT NULL, {_DATED}",
+    "ParentContext": """context_id INT NOT NULL,
+    parent_context_id INT NOT NULL,
+    PRIMARY KEY (context_id, parent_context_id)""",
+    "Event": f"""{_ID}, artifact_id INT NOT NULL, execution_id INT NOT NULL,
+    type INT NOT NULL, milliseconds_since_epoch INT,
+    UNIQUE (artifact_id, execution_id, type)""",
+    "EventPath": """event_id INT NOT NULL, is_index_step TINYINT(1) NOT NULL,
+    step_index INT, step_key TEXT""",
+    "Association": f"""{_ID}, context_id INT NOT NULL,
+    execution_id INT NOT NULL, UNIQUE (context_id, execution_id)""",
+    "Attribution": f"""{_ID}, context_id INT NOT NULL,
+    artifact_id INT NOT NULL, UNIQUE (context_id, artifact_id)""",
+}
+_PROPERTY = f"""{{0}}_id INT NOT NULL, {_NAME} NOT NULL,
+    is_custom_property TINYINT(1) NOT NULL, int_value INT,
+    double_value DOUBLE, string_value TEXT, byte_value BLOB,
+    proto_value BLOB, bool_value BOOLEAN,
+    PRIMARY KEY ({{0}}_id, name, is_custom_property)"""
+# Indexes are called idx_TABLE_COLUMN.
+_INDEXES = {
+    "Artifact": ("uri", "external_id", *_TIMESTAMP_COLUMNS),
+    "Execution": ("external_id", *_TIMESTAMP_COLUMNS),
+    "Context": ("external_id", *_TIMESTAMP_COLUMNS),
+    "Event": ("execution_id",),
+    "EventPath": ("event_id",),
+    "ParentContext": ("parent_context_id",),
+    "Type": ("name", "external_id"),
+}
+
+
+def build_schema_statements() -> list[str]:
+    """Returns the SQL that makes an empty database."""
+    statements = [f"CREATE TABLE {table} ({sql})" for table, sql in _TABLE_COLUMNS.items()]
+    for table, columns in _INDEXES.items():
+        for column in columns:
+            name = f"idx_{table}_{column}".lower()
+            statements.append(f"CREATE INDEX {name} ON {table} ({column})")
+    for owner in ("artifact", "execution", "context"):
+        table = f"{owner.capitalize()}Property"
+        statements.append(f"CREATE TABLE {table} ({_PROPERTY.format(owner)})")
+        for kind in ("int", "double", "string"):
+            statements.append(
+                f"CREATE INDEX idx_{owner}_property_{kind} ON {table} "
+                f"(name, is_custom_property, {kind}_value) "
+                f"WHERE {kind}_value IS NOT NULL"
+            )
+    statements.append(f"INSERT INTO MLMDEnv VALUES ({SCHEMA_VERSION})")
+    for kind, names in _SIMPLE_TYPES.items():
+        for name in names:
+            values = f"('mlmd.{name}', {kind})"
+            statements.append(f"INSERT INTO Type (name, type_kind) VALUES {values}")
+    return statements
+
+
+# Rows of ML Metadata's tables, within a transaction of the caller.
+#
+# `kind` is `schema.EXECUTION`, `schema.ARTIFACT` or `schema.CONTEXT`.
+
+
+_TABLES = ("Execution", "Artifact", "Context")
+_VALUE_COLUMNS = {bool: "bool_value", int: "int_value", float: "double_value"}
+_EMPTY: Mapping[str, Any] = {}
+
+
+def insert_record(
+    cursor: sqlite3.Cursor,
+    kind: int,
+    type_name: str,
+    columns: Mapping[str, Any],
+    declared: Mapping[str, Any] = _EMPTY,
+    custom: Mapping[str, Any] = _EMPTY,
+) -> int:
+    """Adds what `kind` says with its properties, and returns its id.
+
+    Args:
+      cursor: Of the transaction.
+      kind: What to add.
+      type_name: Its type, which is made if it is new.
+      columns: Values of its own table.
+      declared: Properties in `schema.PROPERTIES`.
+      custom: Other properties; what is no scalar is left out.
+    """
+    values = {
+        "type_id": _get_or_create_type(cursor, kind, type_name),
+        "create_time_since_epoch": _get_time_ms(),
+        **columns,
+    }
+    cursor.execute(
+        f"INSERT INTO {_TABLES[kind]} ({', '.join(values)}) "
+        f"VALUES ({', '.join('?' * len(values))})",
+        tuple(values.values()),
+    )
+    record_id = cursor.lastrowid
+    update_record(cursor, kind, record_id, declared=declared)
+    _write_properties(cursor, kind, record_id, custom, custom=True)
+    return record_id
+
+
+def update_record(
+    cursor: sqlite3.Cursor,
+    kind: int,
+    record_id: int,
+    columns: Mapping[str, Any] = _EMPTY,
+    declared: Mapping[str, Any] = _EMPTY,
+) -> None:
+    """Sets columns and declared properties of what was added before."""
+    values = {"last_update_time_since_epoch": _get_time_ms(), **columns}
+    cursor.execute(
+        f"UPDATE {_TABLES[kind]} SET {' = ?, '.join(values)} = ? WHERE id = ?",
+        (*values.values(), record_id),
+    )
+    _write_properties(cursor, kind, record_id, declared)
+
+
+def read_properties(
+    cursor: sqlite3.Cursor, kind: int, record_id: int
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Returns (declared, custom) properties."""
+    table, by_custom = _TABLES[kind], ({}, {})
+    for name, custom, flag, *values in cursor.execute(
+        "SELECT name, is_custom_property, bool_value, int_value, "
+        f"double_value, string_value FROM {table}Property "
+        f"WHERE {table}_id = ?",
+        (record_id,),
+    ):
+        values.append(None if flag is None else bool(flag))
+        by_custom[custom][name] = next((v for v in values if v is not None), None)
+    return by_custom
+
+
+def get_or_create_context(cursor: sqlite3.Cursor, type_name: str, name: str) -> int:
+    """Returns the id of a context, which is made if it is new."""
+    row = cursor.execute(
+        "SELECT id FROM Context WHERE type_id = ? AND name = ?",
+        (_get_or_create_type(cursor, CONTEXT, type_name), name),
+    ).fetchone()
+    if row:
+        return row[0]
+    return insert_record(cursor, CONTEXT, type_name, {"name": name})
+
+
+def link_contexts(
+    cursor: sqlite3.Cursor, kind: int, contexts: Iterable[int], record_id: int
+) -> None:
+    """Puts an execution or an artifact into contexts."""
+    table = "Association" if kind == EXECUTION else "Attribution"
+    cursor.executemany(
+        f"INSERT OR IGNORE INTO {table} (context_id, {_TABLES[kind]}_id) VALUES (?, ?)",
+        [(context_id, record_id) for context_id in contexts],
+    )
+
+
+def insert_events(
+    cursor: sqlite3.Cursor, execution: int, direction: int, artifacts: Mapping[str, list[int]]
+) -> None:
+    """Connects an execution with artifacts.
+
+    Args:
+      cursor: Of the transaction.
+      execution: Its id.
+      direction: `schema.INPUT` or `schema.OUTPUT`.
+      artifacts: Ids by key. One under several keys or indexes has one event
+        with a longer path.
+    """
+    paths: dict[int, list[tuple]] = {}
+    for key, numbers in artifacts.items():
+        for index, number in enumerate(numbers):
+            steps = ((False, None, key), (True, index, None))
+            paths.setdefault(number, []).extend(steps)
+    for number, path in paths.items():
+        cursor.execute(
+            "INSERT INTO Event (artifact_id, execution_id, type, "
+            "milliseconds_since_epoch) VALUES (?, ?, ?, ?)",
+            (number, execution, direction, _get_time_ms()),
+        )
+        event = cursor.lastrowid
+        cursor.executemany(
+            "INSERT INTO EventPath VALUES (?, ?, ?, ?)", [(event, *step) for step in path]
+        )
+
+
+def read_events(cursor: sqlite3.Cursor, execution: int, direction: int) -> dict[str, list[int]]:
+    """Returns the ids of an execution's artifacts by key, in order."""
+    steps = cursor.execute(
+        "SELECT artifact_id, step_key, step_index FROM Event "
+        "JOIN EventPath ON event_id = Event.id "
+        "WHERE execution_id = ? AND type = ? "
+        "ORDER BY event_id, EventPath.rowid",
+        (execution, direction),
+    ).fetchall()
+    # Steps come in pairs: a key, then an index.
+    pairs = zip(steps[::2], steps[1::2], strict=True)
+    ids_by_key: dict[str, list[int]] = {}
+    for key, _, artifact in sorted((k[1], i[2], k[0]) for k, i in pairs):
+        ids_by_key.setdefault(key, []).append(artifact)
+    return ids_by_key
+
+
+def _get_time_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _get_or_create_type(cursor: sqlite3.Cursor, kind: int, name: str) -> int:
+    row = cursor.execute(
+        "SELECT id FROM Type WHERE name = ? AND type_kind = ?", (name, kind)
+    ).fetchone()
+    if row:
+        return row[0]
+    cursor.execute("INSERT INTO Type (name, type_kind) VALUES (?, ?)", (name, kind))
+    type_id = cursor.lastrowid
+    cursor.executemany(
+        "INSERT INTO TypeProperty VALUES (?, ?, ?)",
+        [(type_id, key, data) for key, data in DECLARED_PROPERTIES[kind].items()],
+    )
+    return type_id
+
+
+def _write_properties(
+    cursor: sqlite3.Cursor,
+    kind: int,
+    record_id: int,
+    values: Mapping[str, Any],
+    *,
+    custom: bool = False,
+) -> None:
+    table = _TABLES[kind]
+    for name, value in values.items():
+        if not isinstance(value, bool | int | float | str):
+            continue
+        column = _VALUE_COLUMNS.get(type(value), "string_value")
+        if column == "int_value" and abs(value) >= 2**63:
+            column, value = "string_value", str(value)
+        cursor.execute(
+            f"INSERT OR REPLACE INTO {table}Property "
+            f"({table}_id, name, is_custom_property, {column}) "
+            "VALUES (?, ?, ?, ?)",
+            (record_id, name, custom, value),
+        )
+
+
+# The SQLite file of the metadata: opened, checked, written safely.
+#
+# Rollback journal, synchronous=FULL, BEGIN IMMEDIATE, and a connection for
+# each transaction, so nothing is shared between threads or forked processes.
+
 
 _TIMEOUT_S = 60
 _CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -146,7 +453,7 @@ class Database:
             for (name,) in cursor.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
         }
         if create and not tables:
-            for statement in schema.build_schema_statements():
+            for statement in build_schema_statements():
                 cursor.execute(statement)
             return
         version = (
@@ -154,11 +461,11 @@ class Database:
             if "MLMDEnv" in tables
             else None
         )
-        if version != (schema.SCHEMA_VERSION,):
+        if version != (SCHEMA_VERSION,):
             received = f"version {version[0]}" if version else "something else"
             raise errors.MetadataError(
                 f"{self.path} must hold ML Metadata's schema version "
-                f"{schema.SCHEMA_VERSION}; it holds {received}. Name another file, "
+                f"{SCHEMA_VERSION}; it holds {received}. Name another file, "
                 "or let ml-metadata 1.17.1 upgrade it."
             )
 

@@ -1,7 +1,6 @@
 """Training that goes on after a kill: classifiers, and the loop of all."""
 
-from qup.training.adversary import Adversary
-from qup.training.classifier import fit_classifier
+from qup.training.classifier import Adversary, fit_classifier
 from qup.training.history import History
 from qup.training.loop import EpochHook
 

@@ -1,21 +1,73 @@
-"""Training a classifier: step 1 of the pipeline (supplement, Fig. 3).
+"""Who stands between the images of a step and the classifier.
 
-```python
-fit_classifier(classifier, data, epochs=1, recipe=models.recipe("convnet"))
-```
+Those of the literature are in qup/training/adversarial.py.
 """
 
 import pathlib
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 import keras
 import tensorflow as tf
 
-from qup import compilation
+from qup.core import compilation
+from qup.core.types import Batch, Recipe
 from qup.datasets import Dataset
-from qup.training.adversary import Adversary, StandardTraining
 from qup.training.loop import EpochHook, TrainingLoop
-from qup.types import Recipe
+
+
+class Adversary(Protocol):
+    """Moves the images of every step, and says what is to become small."""
+
+    def perturb(
+        self, classifier: keras.Model, images: tf.Tensor, batch: Batch, step: tf.Tensor
+    ) -> tf.Tensor:
+        """Returns the moved images, float32 [batch, ...].
+
+        Args:
+          classifier: As the step finds it.
+          images: float32 [batch, ...], the batch's own, augmented.
+          batch: Gives "label" and "id".
+          step: Integer scalar, the number of steps taken before.
+        """
+
+    def loss(
+        self, classifier: keras.Model, images: tf.Tensor, labels: tf.Tensor, perturbed: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns a loss an image, float32 [batch], and the logits it tells.
+
+        Args:
+          classifier: To be run in training mode.
+          images: float32 [batch, ...], unmoved.
+          labels: int32 [batch].
+          perturbed: float32 [batch, ...], from `perturbed`.
+
+        Returns:
+          (losses, logits): the latter, float32 [batch, classes], are those
+          whose accuracy the training's curve shows.
+        """
+
+
+class StandardTraining:
+    """Leaves the images alone: cross-entropy, the paper's training."""
+
+    def perturb(self, classifier, images, batch, step):
+        """Returns the images."""
+        return images
+
+    def loss(self, classifier, images, labels, perturbed):
+        """Returns cross-entropy, and the logits of the images."""
+        logits = classifier(images, training=True)
+        loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+        return loss, logits
+
+
+# Training a classifier: step 1 of the pipeline (supplement, Fig. 3).
+#
+# ```python
+# fit_classifier(classifier, data, epochs=1, recipe=models.recipe("convnet"))
+# ```
+
 
 # Where Plateau stops halving.
 _LOWEST_RATE = 1e-5

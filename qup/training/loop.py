@@ -1,23 +1,97 @@
-"""The loop under every training: epochs, checkpoints, progress, NaN.
+"""Checkpoints that survive a kill at any moment.
 
-A kill at any moment loses the work of about a minute, SIGTERM and Ctrl-C
-that of no step: the loop's place within the epoch, the sums of its metrics,
-weights, optimizers and dropout generators are all in the checkpoint, and the
-order of an epoch's batches depends on (seed, epoch) alone, so the continued
-run takes the very steps that an uninterrupted one takes.
+`tf.train.CheckpointManager` writes beside and renames, so that the newest
+complete checkpoint is always there. Keras leaves the state of its dropout
+generators out of every format, so they are added here.
 """
 
 import pathlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from qup import checkpoints, errors, progress
-from qup.interruption import SignalGuard
+from qup.core import errors, files, progress
+from qup.core.interruption import SignalGuard
+
+
+def collect_generator_states(layers: Iterable[keras.Layer]) -> list[tf.Variable]:
+    """Returns the variables of all random generators within `layers`."""
+    return [
+        variable.value
+        for layer in layers
+        for variable in layer.variables
+        if "seed_generator" in variable.path
+    ]
+
+
+class Checkpoint:
+    """The newest state of a training, in one folder.
+
+    Attributes:
+      resumed: Whether a state was found and restored.
+    """
+
+    def __init__(
+        self, directory: pathlib.Path, objects: Mapping[str, Any], layers: Iterable[keras.Layer]
+    ):
+        """Restores the newest state, if there is one.
+
+        Args:
+          directory: Folder of the checkpoints.
+          objects: Models, built optimizers and variables by name.
+          layers: Those whose random generators belong to the state.
+
+        Raises:
+          InputError: A checkpoint is there that does not fit `objects`.
+        """
+        state = tf.train.Checkpoint(**objects, generators=collect_generator_states(layers))
+        directory = pathlib.Path(directory)
+        for temporary in directory.glob("*_temp*"):
+            files.remove_path(temporary)
+        try:
+            self._manager = tf.train.CheckpointManager(state, str(directory), max_to_keep=1)
+        except ValueError as error:
+            raise errors.InputError(
+                f"The list of checkpoints in {directory} is damaged: {error}. "
+                "Remove the folder to train anew."
+            ) from error
+        latest = self._manager.latest_checkpoint
+        self.resumed = latest is not None
+        if self.resumed:
+            _restore_checkpoint(state, latest)
+
+    def save(self) -> None:
+        """Writes the state; an older one stays until the new is whole.
+
+        Raises:
+          InputError: The disk is full or the folder cannot be written.
+        """
+        with files.wrap_os_errors(pathlib.Path(self._manager.directory)):
+            self._manager.save()
+
+
+def _restore_checkpoint(state: tf.train.Checkpoint, path: str) -> None:
+    try:
+        state.restore(path).assert_consumed()
+    except Exception as error:
+        raise errors.InputError(
+            f"The checkpoint {path} does not fit this run: "
+            f"{str(error).splitlines()[0]}. Remove its folder to train anew."
+        ) from error
+
+
+# The loop under every training: epochs, checkpoints, progress, NaN.
+#
+# A kill at any moment loses the work of about a minute, SIGTERM and Ctrl-C
+# that of no step: the loop's place within the epoch, the sums of its metrics,
+# weights, optimizers and dropout generators are all in the checkpoint, and the
+# order of an epoch's batches depends on (seed, epoch) alone, so the continued
+# run takes the very steps that an uninterrupted one takes.
+
 
 # Called at the end of an epoch with its number (from 1) and mean metrics.
 EpochHook = Callable[[int, dict[str, float]], None]
@@ -60,7 +134,7 @@ class TrainingLoop:
         self._sums = tf.Variable(tf.zeros(len(learner.metrics)))
         self._checkpoint = None
         if directory is not None:
-            self._checkpoint = checkpoints.Checkpoint(
+            self._checkpoint = Checkpoint(
                 directory,
                 {**learner.objects, "epoch": self._epoch, "step": self._step, "sums": self._sums},
                 learner.layers,

@@ -1,0 +1,60 @@
+"""The opposite of FGSM, iterated: Eq. 1 of the supplement.
+
+FGSM steps up the loss of the true label; this steps down.
+
+```python
+moved = walk(classifier, images, labels, num_steps=20, step_size=0.02)
+```
+"""
+
+import tensorflow as tf
+
+from qup import attacks
+from qup.attacks import losses
+from qup.core import compilation, gradients
+from qup.core.types import Bounds, LogitsFn
+
+
+def iterate(
+    logits_fn: LogitsFn,
+    images: tf.Tensor,
+    labels: tf.Tensor,
+    *,
+    num_steps: int,
+    step_size: float,
+    bounds: Bounds = (0.0, 1.0),
+    loss: str = "log_odds",
+) -> tf.Tensor:
+    """Takes opposite-FGSM steps, down the loss of the true label.
+
+    Args:
+      logits_fn: The classifier.
+      images: float32 [batch, ...], X_n.
+      labels: int32 [batch], the true labels Y*.
+      num_steps: Number of steps.
+      step_size: The supplement's epsilon, in units of [0, 1].
+      bounds: Clips each X_n; None walks unclipped, as Eq. 1 is printed.
+      loss: "log_odds" (cross-entropy's sign without its underflow, see
+        attacks.losses) or "cross_entropy".
+
+    Returns:
+      float32 of the shape of `images`, X_{n + num_steps}.
+    """
+    bounds = attacks.validate_bounds(bounds)
+    run = compilation.get_program(
+        logits_fn,
+        ("walk", bounds, loss),
+        lambda call: _build_iterate(call, bounds, losses.get(loss)),
+    )
+    return run(images, tf.constant(num_steps, tf.int32), labels, tf.constant(step_size, tf.float32))
+
+
+def _build_iterate(call, bounds: Bounds, loss_fn):
+    def step(images, labels, step_size):
+        _, gradient = gradients.compute_input_gradient(
+            lambda inputs: loss_fn(call(inputs), labels), images
+        )
+        # X_{n+1} = X_n - epsilon sign(grad_X l(f(X_n), Y*))       (S, Eq. 1)
+        return attacks.clip(images - step_size * tf.sign(gradient), bounds)
+
+    return attacks.compile_repeated_step(step, "auto")

@@ -1,0 +1,249 @@
+"""The measurement row: one format for every number, table and figure.
+
+```python
+row = Row("mnist", "convnet", "CL", "pgd", 0.1, "robust_accuracy", 41.44,
+          0.49, 10000, 1, 0, parameters={"num_steps": 4})
+write(path, [row])
+```
+"""
+
+import csv
+import dataclasses
+import io
+import json
+import logging
+import math
+import pathlib
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from qup.core import errors, files
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One measured value and everything that tells it from others.
+
+    Attributes:
+      dataset: Name of the dataset.
+      model: Name of the architecture.
+      classifier: "CL" (alone) or "ACL" (behind a translator).
+      attack: Name of the attack; "" where the measure has none.
+      epsilon: Its budget in units of [0, 1]; None where it has none.
+      measure: "test_accuracy", "robust_accuracy", ...
+      value: In percent for accuracies.
+      stderr: Binomial standard error, in the unit of `value`.
+      n: Number of images.
+      epochs: Epochs of the classifier.
+      seed: The run's seed.
+      artifact: Path of an .npz, relative to the working directory, or "".
+      parameters: Everything else the value depends on.
+    """
+
+    dataset: str
+    model: str
+    classifier: str
+    attack: str
+    epsilon: float | None
+    measure: str
+    value: float
+    stderr: float | None
+    n: int
+    epochs: int
+    seed: int
+    artifact: str = ""
+    parameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def key(self) -> tuple:
+        """Returns all columns but value, stderr and artifact."""
+        record = _format_record(self)
+        return tuple(record[name] for name in HEADER if name not in ("value", "stderr", "artifact"))
+
+
+HEADER = tuple(field.name for field in dataclasses.fields(Row))
+
+
+def _format_record(row: Row) -> dict[str, Any]:
+    record = {name: getattr(row, name) for name in HEADER}
+    record["parameters"] = json.dumps(dict(row.parameters), sort_keys=True, separators=(",", ":"))
+    return {k: "" if v is None else v for k, v in record.items()}
+
+
+def write_rows(path: pathlib.Path, rows: Iterable[Row]) -> None:
+    """Writes rows as CSV with a header, whole or not at all.
+
+    Raises:
+      ValueError: Two rows have the same key.
+    """
+    rows = list(rows)
+    if len({row.key() for row in rows}) < len(rows):
+        raise ValueError(f"Two rows of {path} have the same key.")
+    text = io.StringIO()
+    writer = csv.DictWriter(text, HEADER, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(_format_record(row) for row in rows)
+    files.write_text(path, text.getvalue())
+
+
+def read_rows(path: pathlib.Path) -> list[Row]:
+    """Reads what `write_rows` wrote.
+
+    Raises:
+      InputError: The file is missing, damaged, or no table of measurements.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            header = tuple(reader.fieldnames or ())
+            if header == HEADER:
+                return [_parse_row(record) for record in reader]
+    except OSError as error:
+        raise errors.InputError(f"Cannot read {path}: {error}.") from error
+    except (ValueError, TypeError, KeyError, csv.Error) as error:
+        raise errors.InputError(f"{path} is damaged: {error}.") from error
+    raise errors.InputError(
+        f"{path} is no table of measurements: expected the header "
+        f"{','.join(HEADER)}, received {','.join(header)}."
+    )
+
+
+def _parse_row(record: Mapping[str, str]) -> Row:
+    def parse_number(text: str) -> float | None:
+        return float(text) if text else None
+
+    return Row(
+        **{
+            **record,
+            "epsilon": parse_number(record["epsilon"]),
+            "value": float(record["value"]),
+            "stderr": parse_number(record["stderr"]),
+            "n": int(record["n"]),
+            "epochs": int(record["epochs"]),
+            "seed": int(record["seed"]),
+            "parameters": json.loads(record["parameters"]),
+        }
+    )
+
+
+class Accuracy(NamedTuple):
+    """An accuracy in percent, its binomial standard error, and n."""
+
+    value: float
+    stderr: float | None
+    n: int
+
+
+def compute_accuracy(correct: float, n: float) -> Accuracy:
+    """Returns the accuracy of `correct` images out of `n`.
+
+    The standard error is 100 sqrt(p (1 - p) / n).
+    """
+    fraction = correct / n
+    return Accuracy(100 * fraction, 100 * math.sqrt(fraction * (1 - fraction) / n), int(n))
+
+
+# What is measured, and the rows that come of it.
+#
+# A subject travels with the classifier that it describes (`write_model_info`, `read_model_info`),
+# so that whoever measures it needs no settings.
+
+
+_log = logging.getLogger("qup")
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelInfo:
+    """A classifier, and what all of its rows have in common.
+
+    Attributes:
+      dataset: Name of the dataset.
+      model: Name of the architecture.
+      classifier: "CL" (alone) or "ACL" (behind a translator).
+      epochs: Epochs of the classifier.
+      seed: The run's seed.
+      parameters: What else the measurements depend on; JSON values.
+    """
+
+    dataset: str
+    model: str
+    classifier: str
+    epochs: int
+    seed: int
+    parameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def with_parameters(self, **parameters: Any) -> "ModelInfo":
+        """Returns the subject with further parameters."""
+        merged = {**self.parameters, **parameters}
+        return dataclasses.replace(self, parameters=merged)
+
+    def build_row(
+        self, measure: str, accuracy: Accuracy, attack: Mapping[str, Any] | None = None
+    ) -> Row:
+        """Returns one row.
+
+        Args:
+          measure: "test_accuracy", ...
+          accuracy: The value.
+          attack: The attack's name, epsilon and further options; None for a
+            measure without.
+        """
+        options = dict(attack or {})
+        return Row(
+            dataset=self.dataset,
+            model=self.model,
+            classifier=self.classifier,
+            attack=options.pop("name", ""),
+            epsilon=options.pop("epsilon", None),
+            measure=measure,
+            value=accuracy.value,
+            stderr=accuracy.stderr,
+            n=accuracy.n,
+            epochs=self.epochs,
+            seed=self.seed,
+            parameters={**self.parameters, **options},
+        )
+
+    def build_rows(
+        self, clean: Accuracy, attacked: Mapping[str, Accuracy], attack: Mapping[str, Any]
+    ) -> list[Row]:
+        """Returns the rows of one look.
+
+        A robust accuracy above the clean one, the sign of a broken attack,
+        is warned of and becomes a row of its own.
+
+        Args:
+          clean: TA.
+          attacked: Measure to its value under attack; "robust_accuracy" is
+            one.
+          attack: See `row`.
+        """
+        rows = [self.build_row("test_accuracy", clean)]
+        rows += [self.build_row(m, a, attack) for m, a in attacked.items()]
+        robust = attacked["robust_accuracy"]
+        if robust.value > clean.value:
+            _log.warning(
+                "%s: robust accuracy %.2f is above test accuracy %.2f: the "
+                "attack is broken or its gradients are masked. (%s)",
+                self.classifier,
+                robust.value,
+                clean.value,
+                {**self.parameters, **attack},
+            )
+            excess = robust._replace(value=robust.value - clean.value, stderr=None)
+            rows.append(self.build_row("robust_accuracy_excess", excess, attack))
+        return rows
+
+
+def write_model_info(model_info: ModelInfo, path: pathlib.Path) -> None:
+    """Writes a subject as JSON."""
+    text = json.dumps(dataclasses.asdict(model_info), indent=1, sort_keys=True)
+    files.write_text(path, text)
+
+
+def read_model_info(path: pathlib.Path) -> ModelInfo:
+    """Reads what `write_model_info` wrote, or raises an InputError."""
+    try:
+        return ModelInfo(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        message = f"{path} describes no classifier: {error}."
+        raise errors.InputError(message) from error

@@ -1,0 +1,325 @@
+"""Lineage: all that an artifact, or a run, came from.
+
+```python
+records = roots.Records(roots.find("runs/mnist"))
+print(outline.tree(of_run(records, records.runs()[-1].id)))
+```
+"""
+
+import collections
+import contextlib
+import dataclasses
+import difflib
+import os
+import pathlib
+import sqlite3
+from collections.abc import Iterable, Iterator
+
+from qup.orchestration import errors
+from qup.orchestration import metadata as orchestration_metadata
+from qup.orchestration.artifacts import Artifact
+from qup.orchestration.executions import Execution, Run, State
+from qup.orchestration.metadata import MetadataReader
+
+
+@dataclasses.dataclass(frozen=True)
+class Event:
+    """That an execution read or made an artifact.
+
+    Attributes:
+      execution: Id of the execution.
+      artifact: Id of the artifact.
+      keys: The names of the inputs or outputs it has there.
+      output: Whether it was made, not read.
+    """
+
+    execution: int
+    artifact: int
+    keys: tuple[str, ...]
+    output: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Lineage:
+    """A graph of artifacts and of the executions that made them.
+
+    Attributes:
+      root: Folder of the database; paths are told relative to it.
+      artifacts: By id, nearest first.
+      executions: By id, nearest first; none is only a reuse of another.
+      results: Ids of the artifacts that the graph leads to.
+      run: The run that was asked for, if it was one.
+      executed: Ids of the executions that took place in that run.
+      reused: Ids of those whose results it reused.
+    """
+
+    root: pathlib.Path
+    artifacts: dict[int, Artifact]
+    executions: dict[int, Execution]
+    results: tuple[int, ...]
+    run: Run | None = None
+    executed: frozenset[int] = frozenset()
+    reused: frozenset[int] = frozenset()
+
+    def get_path(self, artifact: Artifact) -> str:
+        """Returns where an artifact lies, relative to the root if inside."""
+        inside = artifact.path.is_relative_to(self.root)
+        path = artifact.path
+        return str(path.relative_to(self.root) if inside else path)
+
+    def list_events(self) -> list[Event]:
+        """Returns what was read and made by which execution."""
+        return [
+            Event(execution.id, number, keys, output)
+            for execution in self.executions.values()
+            for output in (False, True)
+            for number, keys in _get_keys_by_artifact(execution, output).items()
+            if number in self.artifacts
+        ]
+
+    def find_producers(self) -> dict[int, Execution]:
+        """Returns the execution that made each artifact, by its id."""
+        return {
+            event.artifact: self.executions[event.execution]
+            for event in self.list_events()
+            if event.output
+        }
+
+
+def trace_artifact(metadata: MetadataReader, artifact: int | str | os.PathLike) -> Lineage:
+    """Returns the whole ancestry of an artifact, back to the sources.
+
+    Args:
+      metadata: Where to look.
+      artifact: Its id, its folder, or a path within it.
+
+    Raises:
+      MetadataError: There is none.
+    """
+    by_id = isinstance(artifact, int)
+    target = (metadata.get_artifact if by_id else metadata.find_artifact)(artifact)
+    if target is None:
+        raise errors.MetadataError(
+            f"{str(artifact)!r} belongs to no published artifact of the "
+            f"pipeline root {metadata.path.parent}. "
+            + _suggest_artifact(metadata, pathlib.Path(artifact).resolve())
+        )
+    graph = _trace_back(metadata, [], [target])
+    return Lineage(metadata.path.parent, *graph, results=(target.id,))
+
+
+def trace_run(metadata: MetadataReader, run: str) -> Lineage:
+    """Returns all that a run made or reused, back to the sources.
+
+    Raises:
+      MetadataError: There is none of that id.
+    """
+    runs = {recorded.id: recorded for recorded in metadata.list_runs()}
+    if run not in runs:
+        closest = difflib.get_close_matches(run, runs, n=1, cutoff=0)
+        raise errors.MetadataError(
+            f"Unknown run {run!r}; {len(runs)} are recorded."
+            + "".join(f" The nearest is {name!r}." for name in closest)
+        )
+    executed, reused, results = [], set(), []
+    for execution in metadata.list_executions(run):
+        outputs = _list_artifacts(execution.outputs)
+        if execution.state is State.CACHED:
+            producers = (metadata.find_producer(a.id) for a in outputs)
+            reused.update(producer.id for producer in producers if producer)
+        else:
+            executed.append(execution)
+        results += outputs
+    artifacts, executions = _trace_back(metadata, executed, results)
+    input_ids = {a.id for e in executions.values() for a in _list_artifacts(e.inputs)}
+    return Lineage(
+        root=metadata.path.parent,
+        artifacts=artifacts,
+        executions=executions,
+        results=tuple(number for number in artifacts if number not in input_ids),
+        run=runs[run],
+        executed=(made := frozenset(execution.id for execution in executed)),
+        reused=frozenset(reused - made),
+    )
+
+
+def _trace_back(
+    metadata: MetadataReader, started: Iterable[Execution], results: Iterable[Artifact]
+) -> tuple[dict[int, Artifact], dict[int, Execution]]:
+    """Goes back, breadth first, from what is given to the sources."""
+    artifacts: dict[int, Artifact] = {}
+    executions: dict[int, Execution] = {}
+    output_ids: set[int] = set()
+    queue = collections.deque(results)
+
+    def add_execution(execution: Execution) -> None:
+        executions[execution.id] = execution
+        output_ids.update(artifact.id for artifact in _list_artifacts(execution.outputs))
+        queue.extend(_list_artifacts(execution.inputs))
+
+    for execution in started:
+        add_execution(execution)
+    while queue:
+        artifact = queue.popleft()
+        if artifact.id in artifacts:
+            continue
+        artifacts[artifact.id] = artifact
+        if artifact.id in output_ids:
+            continue
+        if execution := metadata.find_producer(artifact.id):
+            add_execution(execution)
+    return artifacts, executions
+
+
+def _list_artifacts(channels: dict[str, list[Artifact]]) -> list[Artifact]:
+    return [artifact for artifacts in channels.values() for artifact in artifacts]
+
+
+def _get_keys_by_artifact(execution: Execution, output: bool) -> dict[int, tuple[str, ...]]:
+    """Returns the names of inputs or outputs by the artifact's id."""
+    keys: dict[int, tuple[str, ...]] = {}
+    channels = execution.outputs if output else execution.inputs
+    for key, artifacts in channels.items():
+        for number in dict.fromkeys(artifact.id for artifact in artifacts):
+            keys[number] = (*keys.get(number, ()), key)
+    return keys
+
+
+def _suggest_artifact(metadata: MetadataReader, path: pathlib.Path) -> str:
+    """Returns the advice to name an artifact: the latest in `path`, if any."""
+    published = [
+        artifact
+        for run in metadata.list_runs()
+        for execution in metadata.list_executions(run.id)
+        for artifact in _list_artifacts(execution.outputs)
+    ]
+    inside = [a for a in published if a.path.is_relative_to(path)]
+    if not published:
+        return "It has published none yet."
+    return f"Name one, such as {str((inside or published)[-1].path)!r}."
+
+
+# Pipeline roots: found from any path within, read, never changed.
+#
+# ```python
+# records = Records(find("runs/mnist"))
+# records.runs()[-1].parameters
+# ```
+
+
+_DB_NAME = "metadata.sqlite"
+_ROOT_NAME = "pipeline"
+_ROOT_PATTERNS = (".", _ROOT_NAME, "*", f"*/{_ROOT_NAME}", f"*/*/{_ROOT_NAME}")
+
+
+def resolve_path(path: str | os.PathLike) -> pathlib.Path:
+    """Returns the path without links, whether or not anything is there.
+
+    Raises:
+      MetadataError: The links lead in a circle.
+    """
+    try:
+        return pathlib.Path(path).resolve()
+    except RuntimeError as error:
+        raise errors.MetadataError(
+            f"The links of {str(path)!r} lead in a circle. Name another path."
+        ) from error
+
+
+def find_database(path: str | os.PathLike) -> pathlib.Path:
+    """Returns the metadata database that a path belongs to.
+
+    Args:
+      path: A working directory, a pipeline root, or something in one.
+
+    Raises:
+      MetadataError: There is none.
+    """
+    start = resolve_path(path)
+    for folder in (start, *start.parents):
+        for candidate in (folder, folder / _ROOT_NAME):
+            if (candidate / _DB_NAME).is_file():
+                return candidate / _DB_NAME
+    fault = f"There is no file or folder {str(path)!r}."
+    if start.exists():
+        fault = (
+            f"There is no {_DB_NAME} in {str(path)!r}, in its {_ROOT_NAME!r} folder or above it."
+        )
+    raise errors.MetadataError(
+        f"{fault} Name a working directory, or a file that a pipeline has made."
+    )
+
+
+def find_databases_below(path: str | os.PathLike) -> list[pathlib.Path]:
+    """Returns the databases in a folder and in the working directories in it.
+
+    Raises:
+      MetadataError: There is none.
+    """
+    folder = pathlib.Path(path)
+    databases = {
+        database.resolve(): database
+        for pattern in _ROOT_PATTERNS
+        for database in sorted(folder.glob(f"{pattern}/{_DB_NAME}"))
+        if database.is_file()
+    }
+    if not databases:
+        fault = "no pipeline in" if folder.is_dir() else "no folder"
+        raise errors.MetadataError(
+            f"There is {fault} {str(path)!r}. Name a working directory, or a folder of them."
+        )
+    return sorted(databases.values())
+
+
+class ReadOnlyMetadata(orchestration_metadata.MetadataReader):
+    """An ML Metadata database, opened so that it cannot be written."""
+
+    def count_executions(self) -> dict[str, tuple[int, int]]:
+        """Returns (executed, reused) executions of every run, by its id."""
+        with self.transaction() as cursor:
+            rows = cursor.execute(
+                "SELECT Context.name, sum(last_known_state != ?1), "
+                "sum(last_known_state = ?1) FROM Type "
+                "JOIN Context ON Context.type_id = Type.id "
+                "JOIN Association ON context_id = Context.id "
+                "JOIN Execution ON execution_id = Execution.id "
+                "WHERE Type.name = 'pipeline_run' GROUP BY Context.id",
+                (int(State.CACHED),),
+            )
+            return {run: (new, old) for run, new, old in rows}
+
+    @contextlib.contextmanager
+    def transaction(self, *, write: bool = False) -> Iterator[sqlite3.Cursor]:
+        """Runs one transaction that reads; see `Database`.
+
+        Raises:
+          MetadataError: The database cannot be read, or another program
+            than this one has filled it.
+        """
+        with super().transaction(write=False) as cursor:
+            try:
+                yield cursor
+            except (KeyError, TypeError, ValueError) as error:
+                if isinstance(error, errors.OrchestrationError):
+                    raise
+                raise errors.MetadataError(
+                    f"{self.path} holds records that this program did not "
+                    f"write ({type(error).__name__}: {error}). Name the "
+                    "folder of one of its pipelines."
+                ) from error
+
+    @contextlib.contextmanager
+    def _connect(self, mode: str) -> Iterator[sqlite3.Connection]:
+        with super()._connect("ro") as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def _wrap_sqlite_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise errors.MetadataError(
+                f"Cannot read the metadata database {self.path}: {error}. "
+                "Give access, or let its pipeline run once more: that mends "
+                "what a killed process has left."
+            ) from error

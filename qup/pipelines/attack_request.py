@@ -1,0 +1,295 @@
+"""What is asked of `bin.run_attack`, checked."""
+
+import ast
+import dataclasses
+import inspect
+import logging
+import math
+import pathlib
+from collections.abc import Iterable
+from typing import Any, get_args
+
+from qup import attacks
+from qup.attacks import losses
+from qup.core import errors, hashing, norms
+
+# Options of attacks as texts, read by the types that the attacks declare.
+#
+# ```python
+# read(("pgd.num_steps=100", "pgd.random_start=true"))
+# # {"pgd": {"num_steps": 100, "random_start": True}}
+# ```
+
+
+# What an option may be called that is set for all attacks alike.
+_GLOBAL_OPTIONS = {"seed": "--seed", "ids": "the images' places in their split"}
+_BOOLS = {"true": True, "false": False}
+_TARGETS = (*losses.TARGET_CHOICES, "all")
+
+
+def parse_options(texts: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Returns the options of each attack.
+
+    Args:
+      texts: Of the form attack.option=value.
+
+    Raises:
+      InputError: No such attack, option or value.
+    """
+    options: dict[str, dict[str, Any]] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        name, dot, option = key.strip().partition(".")
+        if not (equals and dot and option):
+            raise errors.InputError(
+                f"--options takes attack.option=value, such as pgd.num_steps=100; got {text!r}."
+            )
+        option_type = _get_option_type(name, option)
+        value = _parse_value(f"{name}.{option}", value.strip(), option_type)
+        options.setdefault(name, {})[option] = value
+    return options
+
+
+def check_options(name: str, options: dict[str, Any]) -> None:
+    """Raises an InputError where the attack cannot take its options."""
+    keyword_options = {key: value for key, value in options.items() if key != "targets"}
+    attacks.bind(name, **keyword_options)
+    if attacks.traits(name)["method"]:
+        attacks.build_method(name, **keyword_options)
+        return
+    if "norm" in keyword_options:
+        norms.check_norm(keyword_options["norm"], attacks.traits(name)["norms"])
+    if "epsilon" in keyword_options:
+        errors.check_number("epsilon", keyword_options["epsilon"], at_least=0)
+    for option, value in keyword_options.items():
+        if option.startswith("num_"):
+            errors.check_number(f"{name}.{option}", value, at_least=1)
+
+
+def get_attack_norm(name: str, options: dict[str, Any]) -> str:
+    """Returns the norm that an attack's epsilon is measured in."""
+    declared = inspect.signature(attacks.get(name)).parameters.get("norm")
+    default = attacks.traits(name)["norms"][0]
+    if declared is not None:
+        default = declared.default
+    return options.get("norm", default)
+
+
+def _get_option_type(name: str, option: str) -> Any:
+    """Returns the type that an attack declares for an option."""
+    known = dict(inspect.signature(attacks.get(name)).parameters)
+    is_targeted = attacks.traits(name)["targeted"]
+    if option in _GLOBAL_OPTIONS:
+        raise errors.InputError(
+            f"--options={name}.{option}: this is no attack's own. It is set "
+            f"for all of them by {_GLOBAL_OPTIONS[option]}."
+        )
+    if option == "targeted" and is_targeted:
+        raise errors.InputError(
+            f"--options={name}.targeted: the labels are the true classes, "
+            f"and would be taken for targets. Set {name}.targets to one of: "
+            f"{', '.join(_TARGETS)}."
+        )
+    if option == "targets":
+        if not is_targeted:
+            raise errors.InputError(
+                f"--options={name}.targets: {name} takes no targets, it has "
+                f"no targeted form. With one: {', '.join(_list_targeted())}."
+            )
+        return _TARGETS
+    if option not in list(known)[3:]:
+        raise errors.make_unknown_error(f"option of {name}", option, list(known)[3:])
+    return known[option].annotation
+
+
+def _list_targeted() -> list[str]:
+    names = attacks.names()
+    return [name for name in names if attacks.traits(name)["targeted"]]
+
+
+def _parse_value(key: str, text: str, option_type: Any) -> Any:
+    """Returns what a text says, as a value of a type."""
+    if option_type is _TARGETS:
+        if text not in _TARGETS:
+            raise errors.make_unknown_error(key, text, _TARGETS)
+        return text
+    literal = _parse_literal(text)
+    if option_type is str:
+        return literal if isinstance(literal, str) else text
+    if option_type is bool:
+        literal = _BOOLS.get(text.lower(), literal)
+        _require(isinstance(literal, bool), key, "true or false", text)
+        return literal
+    option_types = get_args(option_type) or (option_type,)
+    if literal is None and type(None) in option_types:
+        return None
+    is_number = isinstance(literal, int | float) and not isinstance(literal, bool)
+    is_number = is_number and math.isfinite(literal)
+    if int in option_types or attacks.Count in option_types:
+        is_integer = is_number and literal == int(literal)
+        _require(is_integer, key, "an integer", text)
+        return int(literal)
+    if float in option_types:
+        _require(is_number, key, "a finite number", text)
+        return float(literal)
+    return literal
+
+
+def _parse_literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def _require(condition: bool, key: str, expected: str, text: str) -> None:
+    if not condition:
+        raise errors.InputError(f"--options={key} must be {expected}; got {text!r}.")
+
+
+_log = logging.getLogger("qup")
+
+
+@dataclasses.dataclass(frozen=True)
+class AttackRequest:
+    """Which attacks, on which classifier.
+
+    Attributes:
+      attacks: Their names.
+      options: Texts attack.option=value.
+      epsilon: Budget; None for the settings' own.
+      num_images: How many images; 0 for all.
+      model_path: A .keras file to attack, or None.
+      saved_model: A SavedModel to attack, or None.
+      batch_size: Images a batch.
+      precision: "float32" or "bfloat16".
+      save_images: Keep the attacked images.
+      conjugates: Draw the paper's Table 4.
+      diagnose: Look for signs of masked gradients.
+    """
+
+    attacks: tuple[str, ...]
+    options: tuple[str, ...] = ()
+    epsilon: float | None = None
+    num_images: int = 1000
+    model_path: str | None = None
+    saved_model: str | None = None
+    batch_size: int = 128
+    precision: str = "float32"
+    save_images: bool = False
+    conjugates: bool = False
+    diagnose: bool = False
+
+    def check(self) -> None:
+        """Raises an InputError for a request that cannot be met."""
+        if not (self.attacks or self.conjugates or self.diagnose):
+            raise errors.InputError(
+                "Name one or more attacks: --attack=NAME[,NAME...]. Known: "
+                f"{', '.join(attacks.names())}."
+            )
+        if len(set(self.attacks)) < len(self.attacks):
+            raise errors.InputError(f"--attack={','.join(self.attacks)} names an attack twice.")
+        if self.model_path and self.saved_model:
+            raise errors.InputError("Give --model_path or --saved_model, not both.")
+        errors.check_number("num_images", self.num_images, at_least=0)
+        errors.check_number("batch_size", self.batch_size, at_least=1)
+
+    def build_attack_specs(self, epsilon: float, norm: str = "linf") -> list[dict[str, Any]]:
+        """Returns name, epsilon and options of each attack.
+
+        Args:
+          epsilon: The budget where the request names none.
+          norm: What that budget is measured in.
+
+        Raises:
+          InputError: An attack, an option or a value that is none.
+        """
+        options_by_attack = parse_options(self.options)
+        attack_specs = []
+        for name in self.attacks:
+            options = options_by_attack.pop(name, {})
+            if attacks.traits(name)["kind"] == "budget":
+                options = self._add_budget(name, options, epsilon, norm)
+            check_options(name, options)
+            attack_specs.append({"name": name, **options})
+        for name in options_by_attack:
+            raise errors.InputError(
+                f"--options sets an option of {name}, which is not among "
+                f"--attack={','.join(self.attacks)}."
+            )
+        self._check_epsilon_use()
+        return attack_specs
+
+    def _add_budget(
+        self, name: str, options: dict[str, Any], epsilon: float, norm: str
+    ) -> dict[str, Any]:
+        """Returns the options with a budget in the attack's own norm."""
+        attack_norm = get_attack_norm(name, options)
+        norms.check_norm(attack_norm, attacks.traits(name)["norms"])
+        if self.epsilon is not None:
+            epsilon, norm = self.epsilon, attack_norm
+        if "epsilon" not in options and attack_norm != norm:
+            raise errors.InputError(
+                f"{name} in {attack_norm} needs a budget of its own: the default, "
+                f"{epsilon:g}, is one in {norm}. Give --epsilon=NUMBER or "
+                f"--options={name}.epsilon=NUMBER."
+            )
+        options = {"epsilon": epsilon, **options}
+        if attack_norm == "linf" and options["epsilon"] > 1:
+            raise errors.InputError(
+                f"{name}: epsilon must be in units of [0, 1], the pixels' "
+                f"range; got {options['epsilon']:g}. Divide by 255 what is "
+                "meant in steps of bytes."
+            )
+        return options
+
+    def _check_epsilon_use(self) -> None:
+        """Refuses an epsilon that nobody takes, tells who does not."""
+        if self.epsilon is None:
+            return
+        errors.check_number("epsilon", self.epsilon, at_least=0)
+        idle = [n for n in self.attacks if attacks.traits(n)["kind"] != "budget"]
+        if not idle:
+            return
+        message = (
+            f"--epsilon={self.epsilon:g} is no budget of {', '.join(idle)}: "
+            "they look for the nearest adversarial image."
+        )
+        if len(idle) < len(self.attacks) or self.conjugates or self.diagnose:
+            _log.warning("%s", message)
+            return
+        raise errors.InputError(
+            f"{message} Leave it out, or, for fab and fab_t, set what counts "
+            "as broken with --options=fab.epsilon=NUMBER."
+        )
+
+    def check_model_source(self) -> pathlib.Path | None:
+        """Returns the file or folder of a user's own model, or None.
+
+        Raises:
+          InputError: It is not there, or of another kind.
+        """
+        path = self.model_path or self.saved_model
+        if path is None:
+            return None
+        path = pathlib.Path(path).expanduser()
+        if self.model_path and not (path.is_file() and path.suffix == ".keras"):
+            raise errors.InputError(
+                f"--model_path={path} must be a .keras file that exists. A "
+                "SavedModel's folder goes to --saved_model."
+            )
+        if self.saved_model and not (path / "saved_model.pb").is_file():
+            raise errors.InputError(
+                f"--saved_model={path} must be a folder with saved_model.pb in it."
+            )
+        return path
+
+
+def hash_model_files(path: pathlib.Path) -> str:
+    """Returns SHA-256, in hex, of a file, or of all in a folder."""
+    file_paths = sorted(p for p in path.rglob("*") if p.is_file()) or [path]
+    told: list[str | bytes] = []
+    for file_path in file_paths:
+        told.append(file_path.relative_to(path).as_posix())
+        told.append(bytes.fromhex(hashing.file_digest(file_path)))
+    return hashing.joined_digest(told)

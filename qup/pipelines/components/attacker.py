@@ -1,0 +1,314 @@
+"""An attack on a classifier, image by image: records, rows, pictures."""
+
+import dataclasses
+import json
+import logging
+import math
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from qup import attacks
+from qup.attacks.results import AttackResult
+from qup.core import compilation, hashing, measurements, progress
+from qup.core.measurements import Accuracy, ModelInfo
+from qup.core.tensorboard import SummaryWriter
+from qup.core.types import LogitsFn
+from qup.datasets import examples as example_files
+from qup.orchestration import In, Location, Out, StatefulDir, component
+from qup.pipelines.components import artifacts
+from qup.pipelines.components.artifacts import (
+    AttackRecords,
+    Diagnosis,
+    Examples,
+    Model,
+    ModelEvaluation,
+)
+from qup.robustness import evaluation as robustness_evaluation
+from qup.robustness import masking
+from qup.robustness.masking import case
+from qup.robustness.masking.case import CheckResult
+
+# Images in TensorBoard.
+_NUM_SHOWN_IMAGES = 8
+
+
+@component
+def Attacker(
+    examples: In[Examples],
+    model: In[Model],
+    evaluation: Out[ModelEvaluation],
+    records: Out[AttackRecords],
+    shards: StatefulDir,
+    *,
+    attack: dict[str, Any],
+    num_images: int | None = None,
+    split: str = "test",
+    batch_size: int = 128,
+    seed: int = 0,
+    precision: str = "float32",
+    save_images: bool = False,
+    log_dir: Location[str | None] = None,
+) -> None:
+    """Attacks the first images of a split, and keeps what came of each.
+
+    Args:
+      examples: The images.
+      model: The classifier.
+      evaluation: Its rows, see `robustness.rows_of`; with `save_images` also
+        "disagreements", the share of attacked images that the classifier
+        puts into another class when it is asked in batches of another size.
+      records: records.npz, and images.npy where `save_images`.
+      shards: Of an unfinished attack.
+      attack: Name and options of the attack.
+      num_images: How many images; None for all.
+      split: The images to attack.
+      batch_size: Images a batch.
+      seed: Of everything random.
+      precision: See `attacks.run`.
+      save_images: Keep the attacked images.
+      log_dir: TensorBoard's folder.
+    """
+    data = example_files.read(examples.path)
+    images, labels, ids = (a[:num_images] for a in data.get_arrays(split))
+    classifier = artifacts.load_classifier(model.path)
+    options = dict(attack)
+    name = options.pop("name")
+    with _create_progress_counter(attack, len(labels)) as on_progress:
+        result = attacks.run(
+            name,
+            classifier,
+            _iterate_pixel_batches(images, batch_size),
+            labels,
+            ids=ids,
+            batch_size=batch_size,
+            seed=seed,
+            precision=precision,
+            output=shards / "shards",
+            on_progress=on_progress,
+            **options,
+        )
+    is_correct = _predict_classes(classifier, images, batch_size) == labels
+    model_info = artifacts.load_model_info(model.path).with_parameters(split=split)
+    attack_parameters = _resolve_attack_parameters(attack) | {"images": len(labels)}
+    if precision != "float32":
+        attack_parameters["precision"] = precision
+    rows = robustness_evaluation.build_attack_rows(
+        model_info, result, is_correct, attack_parameters
+    )
+    if save_images:
+        _save_images(records.path / "images.npy", result.images, batch_size)
+        disagreement_rate = _compute_disagreement_rate(classifier, result.images, batch_size)
+        rows.append(model_info.build_row("disagreements", disagreement_rate, attack_parameters))
+    measurements.write_rows(evaluation.path / "measurements.csv", rows)
+    np.savez(
+        records.path / "records.npz",
+        id=ids,
+        label=labels,
+        right=is_correct,
+        stages=np.array(result.stages),
+        **result.columns(),
+    )
+    if log_dir:
+        run = f"{_format_attack_label(attack_parameters)}/epoch-{model_info.epochs}"
+        _write_attacked_images(SummaryWriter(log_dir), run, model_info.epochs, images, result)
+
+
+def _create_progress_counter(attack: dict[str, Any], count: int):
+    """Returns a bar; without an end, where not all parts see all images."""
+    name, options = attack["name"], {k: v for k, v in attack.items() if k != "name"}
+    targets = options.pop("targets", None)
+    method = attacks.traits(name)["method"]
+    has_several_stages = method and len(attacks.build_method(name, **options).stages()) > 1
+    if has_several_stages or targets == "all":
+        return progress.open_counter(f"{name}, images in all parts", None, "image")
+    return progress.open_counter(name, count, "image")
+
+
+def _save_images(path: pathlib.Path, images: Sequence, batch_size: int) -> None:
+    """Writes images as .npy, a batch in memory at a time."""
+    shape = (len(images), *images.shape[1:])
+    file = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+    for start in range(0, len(images), batch_size):
+        end = min(start + batch_size, len(images))
+        file[start:end] = images[start:end]
+    file.flush()
+
+
+def _compute_disagreement_rate(
+    classifier: LogitsFn, images, batch_size: int
+) -> measurements.Accuracy:
+    """Returns the share of images whose class depends on the batch size."""
+    classes, other_classes = (
+        _predict_classes(classifier, images, size) for size in (batch_size, max(1, batch_size // 3))
+    )
+    return measurements.compute_accuracy(float((classes != other_classes).sum()), len(classes))
+
+
+def _resolve_attack_parameters(attack: dict[str, Any]) -> dict[str, Any]:
+    """Returns name, epsilon and every option as the attack took it."""
+    options = dict(attack)
+    name, targets = options.pop("name"), options.pop("targets", None)
+    if attacks.traits(name)["method"]:
+        options = dict(vars(attacks.build_method(name, **options)))
+    for option in ("seed", "xla"):
+        options.pop(option, None)
+    bounds = options.pop("bounds", (0.0, 1.0))
+    attack_parameters = {"name": name, "epsilon": None, **options}
+    if targets is not None:
+        attack_parameters |= {"targeted": True, "targets": targets}
+    return attack_parameters | {"pixel_clip": bounds is not None}
+
+
+def _iterate_pixel_batches(images, batch_size: int) -> Iterator[np.ndarray]:
+    """Yields batches of float32 in [0, 1], of bytes or of floats."""
+    for start in range(0, len(images), batch_size):
+        batch = images[start : start + batch_size]
+        if batch.dtype == np.uint8:
+            batch = batch / np.float32(255)
+        yield batch
+
+
+def _predict_classes(classifier: LogitsFn, images, batch_size: int) -> np.ndarray:
+    classes = []
+    for batch in _iterate_pixel_batches(images, batch_size):
+        padding = np.repeat(batch[-1:], batch_size - len(batch), 0)
+        logits = compilation.predict(classifier, tf.constant(np.concatenate([batch, padding])))
+        classes.append(logits.numpy()[: len(batch)].argmax(-1))
+    return np.concatenate(classes)
+
+
+def _format_attack_label(attack_parameters: dict[str, Any]) -> str:
+    """Returns an attack's folder: other options are another one."""
+    label_fields = [
+        attack_parameters["name"],
+        attack_parameters.get("norm"),
+        attack_parameters["epsilon"],
+    ]
+    label = "-".join(str(part) for part in label_fields if part is not None)
+    text = json.dumps(attack_parameters, sort_keys=True, default=repr)
+    return f"{label}-{hashing.text_digest(text)[:6]}"
+
+
+def _write_attacked_images(
+    board: SummaryWriter, run: str, epochs: int, images, result: AttackResult
+) -> None:
+    """Shows the first images that were broken, before and after."""
+    rows = np.flatnonzero(result.success & (result.distances["l2"] > 0))
+    rows = rows[:_NUM_SHOWN_IMAGES]
+    if not rows.size:
+        return
+    clean = next(_iterate_pixel_batches(images[rows], len(rows)))
+    attacked_images = np.asarray(result.images[rows])
+    delta = attacked_images - clean
+    scale = np.maximum(np.abs(delta).max((1, 2, 3), keepdims=True), 1e-12)
+    run = f"attacks/{run}"
+    board.clear(run)
+    board.write_images(
+        run,
+        epochs,
+        {
+            "1_clean": tf.constant(clean),
+            "2_attacked": tf.constant(attacked_images),
+            "3_perturbation_scaled": tf.constant(0.5 + delta / scale / 2),
+        },
+        sheet_tag="0_all",
+    )
+
+
+# Whether a classifier's robustness is real: the checks of qup/masking.
+
+
+_log = logging.getLogger("qup")
+_STATUS_VALUES = {case.PASSED: 0.0, case.FLAGGED: 1.0, case.NOT_CHECKED: math.nan}
+
+
+@component
+def Diagnoser(
+    examples: In[Examples],
+    model: In[Model],
+    diagnosis: Out[Diagnosis],
+    evaluation: Out[ModelEvaluation],
+    *,
+    epsilon: float,
+    num_images: int = 200,
+    split: str = "test",
+    batch_size: int = 128,
+    seed: int = 0,
+) -> None:
+    """Makes every check of masking on the first images of a split.
+
+    Args:
+      examples: The images.
+      model: The classifier.
+      diagnosis: findings.json, and the curves in arrays.npz.
+      evaluation: A row a check, "masking": 1 flagged, 0 passed, NaN not
+        checked; names and words of all in masking.npz.
+      epsilon: Budget in L-inf.
+      num_images: How many images.
+      split: Where they are from.
+      batch_size: Images a batch.
+      seed: Of everything random.
+    """
+    data = example_files.read(examples.path)
+    images, labels, _ = (a[:num_images] for a in data.get_arrays(split))
+    check_results = masking.diagnose(
+        artifacts.load_classifier(model.path),
+        images / np.float32(255),
+        labels,
+        epsilon=epsilon,
+        batch_size=batch_size,
+        seed=seed,
+        on_progress=lambda result: _log.info("%s: %s", result.name, result.status),
+    )
+    result_records = [
+        {
+            "name": result.name,
+            "status": result.status,
+            "words": result.message,
+            "values": {key: float(x) for key, x in result.values.items()},
+            "n": result.n,
+        }
+        for result in check_results
+    ]
+    text = json.dumps({"epsilon": epsilon, "findings": result_records}, indent=1)
+    (diagnosis.path / "findings.json").write_text(text, encoding="utf-8")
+    arrays = {
+        f"{result.name}_{key}": value
+        for result in check_results
+        for key, value in result.arrays.items()
+    }
+    np.savez(diagnosis.path / "arrays.npz", **arrays)
+    _write_check_rows(
+        artifacts.load_model_info(model.path), split, epsilon, check_results, evaluation
+    )
+
+
+def _write_check_rows(
+    model_info: ModelInfo,
+    split: str,
+    epsilon: float,
+    check_results: Sequence[CheckResult],
+    evaluation: ModelEvaluation,
+) -> None:
+    """Writes the findings as rows, their words beside them."""
+    model_info = model_info.with_parameters(split=split, evaluation="masking")
+    rows = [
+        dataclasses.replace(
+            model_info.with_parameters(check=result.name).build_row(
+                "masking", Accuracy(_STATUS_VALUES[result.status], None, result.n)
+            ),
+            epsilon=epsilon,
+            artifact="masking.npz",
+        )
+        for result in check_results
+    ]
+    measurements.write_rows(evaluation.path / "measurements.csv", rows)
+    np.savez(
+        evaluation.path / "masking.npz",
+        names=np.array([result.name for result in check_results]),
+        words=np.array([result.message for result in check_results]),
+    )

@@ -1,0 +1,118 @@
+"""Step 1: the images, chosen once and written down."""
+
+import pathlib
+import shutil
+
+import numpy as np
+
+from qup import datasets
+from qup.core.errors import InputError
+from qup.core.measurements import ModelInfo
+from qup.datasets import examples as example_files
+from qup.models import saving
+from qup.orchestration import In, Location, Out, component
+from qup.pipelines.components import artifacts
+from qup.pipelines.components.artifacts import Examples, Model
+
+
+@component
+def ExampleGen(
+    examples: Out[Examples],
+    *,
+    dataset: str,
+    source: str,
+    image_size: tuple[int, int] | None = None,
+    train_size: int | None = None,
+    test_size: int | None = None,
+    validation_size: int = 0,
+    seed: int = 0,
+    data_dir: Location[str | None] = None,
+    manual_dir: Location[str | None] = None,
+    scratch_dir: Location[str | None] = None,
+) -> None:
+    """Writes the chosen images of a dataset.
+
+    Args:
+      examples: The images.
+      dataset: Its registered name.
+      source: Digest of the files that it is read from: other files are
+        other examples.
+      image_size: See `datasets.load`, as all that follow.
+      train_size: See there.
+      test_size: See there.
+      validation_size: See there.
+      seed: See there.
+      data_dir: See there.
+      manual_dir: See there.
+      scratch_dir: See there.
+    """
+    data = datasets.load(
+        dataset,
+        data_dir=data_dir,
+        manual_dir=manual_dir,
+        scratch_dir=scratch_dir,
+        image_size=image_size,
+        train_size=train_size,
+        test_size=test_size,
+        validation_size=validation_size,
+        seed=seed,
+    )
+    example_files.write(data, examples.path)
+    if data.compute_source_digest() != source:
+        raise InputError(f"The files of {dataset} changed while they were read. Start again.")
+    for split, size in data.info.sizes.items():
+        examples.properties[f"{split}_size"] = size
+
+
+# A control: the same images, with training labels that mean nothing.
+
+
+@component
+def LabelShuffler(examples: In[Examples], shuffled: Out[Examples], *, seed: int = 0) -> None:
+    """Permutes the labels of the training images; each class keeps its size.
+
+    Args:
+      examples: The images.
+      shuffled: The same; the other splits keep their labels.
+      seed: Of the permutation.
+    """
+    shutil.copytree(examples.path, shuffled.path, dirs_exist_ok=True)
+    path = shuffled.path / "Split-train" / "labels.npy"
+    labels = np.load(path)
+    np.save(path, np.random.default_rng([seed, len(labels)]).permutation(labels))
+    shuffled.properties.update(examples.properties)
+
+
+# A user's own classifier, taken into the pipeline root as it is.
+
+
+@component
+def ModelImporter(
+    model: Out[Model],
+    *,
+    content: str,
+    dataset: str,
+    name: str,
+    image_shape: list[int] | None = None,
+    num_classes: int | None = None,
+    source: Location[str],
+) -> None:
+    """Copies a .keras file or a SavedModel.
+
+    Args:
+      model: The classifier.
+      content: Digest of its files: other files are another model.
+      dataset: Name of the dataset that it is measured on.
+      name: What it is called in rows.
+      image_shape: (height, width, channels) of that dataset, which the
+        model must take; None leaves it unasked.
+      num_classes: How many classes it must tell apart at least.
+      source: The file or the folder.
+    """
+    model_info = ModelInfo(dataset, name, "CL", 0, 0, {"imported": content[:16]})
+    path = pathlib.Path(source)
+    artifacts.import_classifier(path, model_info, model)
+    if image_shape is not None:
+        classifier = artifacts.load_classifier(model.path)
+        saving.check_model(classifier, path, image_shape, num_classes or 1)
+    model.properties["content"] = content

@@ -1,0 +1,131 @@
+"""The binary toy: networks of several seeds, their rows, three figures.
+
+```python
+print(run(pathlib.Path("runs/binary-toy"), seeds=5))
+```
+"""
+
+import io
+import logging
+import pathlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import keras
+from matplotlib.figure import Figure
+
+from qup.core import errors, files, measurements
+from qup.core.measurements import Row
+from qup.pipelines.run import Workdir
+from qup.reproduction import binary_toy
+from qup.reproduction.binary_toy import figures, packets, text
+from qup.reproduction.binary_toy.packets import Grids
+
+_log = logging.getLogger("qup")
+# Points that are shown, and opposite steps that they take.
+NUM_SHOWN_POINTS, NUM_OPPOSITE_STEPS = 300, 4
+
+
+class ToySizes(NamedTuple):
+    """How much is computed.
+
+    Attributes:
+      epochs: When networks are looked at, growing.
+      train: Training points.
+      test: Points held out.
+      grids: See `Grids`.
+      drawn: Domains, names of `binary_toy.SPANS`.
+    """
+
+    epochs: tuple[int, ...] = (1, 50)
+    train: int = 1000
+    test: int = 2000
+    grids: Grids = Grids()
+    drawn: tuple[str, ...] = tuple(binary_toy.SPANS)
+
+
+FULL_SIZES = ToySizes()
+SMOKE_SIZES = ToySizes((1, 2), 200, 200, Grids(panels=6, cells=81, padding=3), drawn=("sine",))
+
+
+def run(folder: pathlib.Path, *, seeds: int = 5, sizes: ToySizes = FULL_SIZES) -> str:
+    """Trains, measures, draws.
+
+    Args:
+      folder: For binary-toy.csv and figures; an empty or a new one, or that
+        of an earlier run.
+      seeds: How many networks; they are 0, 1, ...
+      sizes: How much is computed.
+
+    Returns:
+      Tables and where everything lies, as text.
+
+    Raises:
+      InputError: No seeds, or a folder that cannot be used.
+    """
+    errors.check_number("seeds", seeds, at_least=1)
+    workdir = Workdir(folder)
+    with workdir.lock("to write its results"):
+        rows: list[Row] = []
+        for seed in reversed(range(seeds)):
+            networks = binary_toy.train_networks(seed, sizes.epochs, sizes.train)
+            seed_rows = packets.measure_networks(
+                networks, packets.build_model_info(0, seed), count=sizes.test, grids=sizes.grids
+            )
+            rows = seed_rows + rows
+            _log.info("seed %d: trained and measured", seed)
+        workdir.write_config({"program": "binary_toy", "seeds": seeds, "sizes": sizes._asdict()})
+        csv_path = workdir.path / "binary-toy.csv"
+        measurements.write_rows(csv_path, rows)
+        # The networks and rows of seed 0, the last one.
+        figures_by_name = _draw_figures(networks, seed_rows, sizes)
+        for name, figure in figures_by_name.items():
+            _save_figure(figure, workdir.path / "figures" / name)
+    figure_paths = [str(workdir.path / "figures" / name) for name in figures_by_name]
+    return "\n".join(
+        [
+            text.format_report(rows),
+            "",
+            f"Measurements  {csv_path}",
+            *(f"Figure        {figure_path}" for figure_path in figure_paths),
+        ]
+    )
+
+
+def _draw_figures(
+    networks: dict[int, keras.Model], rows: Sequence[Row], sizes: ToySizes
+) -> dict[str, Figure]:
+    """Returns the figures of seed 0 by name."""
+    figures_by_name = {}
+    least_epochs, *_, most_epochs = sizes.epochs
+    points, labels = binary_toy.sample_held_out(0, NUM_SHOWN_POINTS)
+    for domain in sizes.drawn:
+        panels = [
+            figures.build_panel(
+                packets.compute_panel_arrays(networks[epochs], domain),
+                epochs,
+                rows,
+                domain,
+                points,
+                labels,
+            )
+            for epochs in (most_epochs, least_epochs)
+        ]
+        name = f"packets-{domain.partition(':')[0]}.png"
+        figures_by_name[name] = figures.plot_packets(panels, domain)
+    trajectories = figures.compute_trajectories(
+        networks[most_epochs],
+        points,
+        labels,
+        epsilon=packets.EPSILONS[0],
+        num_steps=NUM_OPPOSITE_STEPS,
+    )
+    title = f"The network after {most_epochs} epochs"
+    figures_by_name["fgsm.png"] = figures.plot_trajectories(trajectories, title)
+    return figures_by_name
+
+
+def _save_figure(figure: Figure, path: pathlib.Path) -> None:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    files.write_bytes(path, buffer.getvalue())

@@ -1,0 +1,1 @@
+"""Pipeline components that only the reproduction uses."""

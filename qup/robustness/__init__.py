@@ -1,0 +1,11 @@
+"""Measures of a classifier that no attack gives.
+
+```python
+result = measures.clever(classifier, images, labels, norm="l2")
+result.untargeted  # float64 [n], estimated distances to the boundary
+```
+"""
+
+from qup.robustness.clever import CleverResult, clever
+
+__all__ = ("CleverResult", "clever")

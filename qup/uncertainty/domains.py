@@ -1,0 +1,289 @@
+"""Where a packet lives, and the window that it is multiplied with.
+
+A domain gives the window w, by ln w and its derivatives, and a density
+q = w^2 / norm that can be sampled exactly: with it every mean over
+rho = psi^2 = l^2 w^2 / norm is a mean over q with weights l^2.
+
+| domain | w | vanishes at its boundary |
+| --- | --- | --- |
+| `Box` | 1 on [lower, upper]^M | no |
+| `GaussianWindow` | exp(-|x - x0|^2 / 2 s^2) on R^M | yes |
+| `SineWindow` | prod sin(pi (x_i - lower) / side) | yes |
+
+Chains walk in free coordinates, R^k, where no wall and no zero of w is in
+their way: `start`, `fold`, `log_measure`, `packet_slope` and `spread`.
+
+Fields may be tensors, so that a domain can be rebuilt inside a program.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from qup.core import prng
+
+# Domains between two faces in every coordinate: see `domains`.
+
+
+def as_tensor(value, dtype) -> tf.Tensor:
+    """Returns a number or a tensor in a type, without a way by float32."""
+    if tf.is_tensor(value):
+        return tf.cast(value, dtype)
+    return tf.constant(value, dtype)
+
+
+class _BoxDomain:
+    """What lives between two faces in every coordinate."""
+
+    lower: Any
+    upper: Any
+
+    @property
+    def side(self):
+        """Length of an edge."""
+        return self.upper - self.lower
+
+    def limits(self, dimensions: int) -> list[tuple[float, float]]:
+        """Returns where quadrature integrates, a pair a coordinate."""
+        return [(float(self.lower), float(self.upper))] * dimensions
+
+    def reference_point(self, size: int) -> tf.Tensor:
+        """Returns the point from which moments are counted: [size]."""
+        middle = as_tensor((self.lower + self.upper) / 2, tf.float64)
+        return tf.fill((size,), middle)
+
+
+@dataclasses.dataclass(frozen=True)
+class Box(_BoxDomain):
+    """The box [lower, upper]^M, without a window."""
+
+    lower: Any = 0.0
+    upper: Any = 1.0
+    vanishes = False
+    name = "box"
+
+    def sample(self, keys: tf.Tensor, size: int, dtype) -> tf.Tensor:
+        """Draws from q, one point for each key: [n, size]."""
+        unit = tf.cast(prng.uniform(keys, (size,)), dtype)
+        return self.lower + self.side * unit
+
+    def log_window(self, points: tf.Tensor) -> tf.Tensor:
+        """Returns ln w: [n]."""
+        return tf.zeros_like(points[:, 0])
+
+    def window_gradient(self, points: tf.Tensor) -> tf.Tensor:
+        """Returns the gradient of ln w: [n, size]."""
+        return tf.zeros_like(points)
+
+    def window_curvature(self, points: tf.Tensor, project: Callable) -> tf.Tensor:
+        """Returns (u.grad)^2 w / w along every axis u: [n, axes]."""
+        return tf.zeros_like(project(points))
+
+    def sample_start(self, keys: tf.Tensor, size: int, dtype) -> tf.Tensor:
+        """Draws free coordinates, their points of q: [n, k]."""
+        return self.sample(keys, size, dtype)
+
+    def _fold_phase(self, free: tf.Tensor) -> tf.Tensor:
+        return tf.math.floormod((free - self.lower) / self.side, 2.0)
+
+    def fold(self, free: tf.Tensor) -> tf.Tensor:
+        """Returns the points of free coordinates: [n, size].
+
+        By the triangle wave of period 2 sides: rho(fold(u)) is rho
+        reflected at its faces.
+        """
+        return self.lower + self.side * (1.0 - tf.abs(self._fold_phase(free) - 1.0))
+
+    def log_measure(self, free: tf.Tensor) -> tf.Tensor:
+        """Returns the log density of free coordinates without l^2: [n]."""
+        return tf.zeros_like(free[:, 0])
+
+    def packet_gradient(self, free: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
+        """Returns grad ln l at the points: [n, size].
+
+        Args:
+          free: [n, k].
+          gradient: Of 2 ln l(fold(free)) + `log_measure(free)`, [n, k].
+        """
+        is_rising = self._fold_phase(free) < 1.0
+        return tf.where(is_rising, 0.5 * gradient, -0.5 * gradient)
+
+    def mean_deviation(self, free: tf.Tensor) -> tf.Tensor:
+        """Returns the mean deviation over n of what chains walk on: []."""
+        return tf.reduce_mean(tf.math.reduce_std(self.fold(free), 0))
+
+
+@dataclasses.dataclass(frozen=True)
+class SineWindow(_BoxDomain):
+    """prod sin(pi (x_i - lower) / side): zero on the faces of the box."""
+
+    lower: Any = 0.0
+    upper: Any = 1.0
+    vanishes = True
+    name = "sine"
+
+    def sample(self, keys: tf.Tensor, size: int, dtype) -> tf.Tensor:
+        """Draws from q, the product of 2 sin^2."""
+        uniform_pairs = tf.cast(prng.uniform(keys, (2, size)), dtype)
+        unit, coin = uniform_pairs[:, 0], uniform_pairs[:, 1]
+        # Where u is refused, u + 1/2 mod 1 has sin^2 = cos^2 of u.
+        accepted = coin < tf.sin(math.pi * unit) ** 2
+        shifted = tf.math.floormod(unit + 0.5, 1.0)
+        return self.lower + self.side * tf.where(accepted, unit, shifted)
+
+    def _angle(self, points: tf.Tensor) -> tf.Tensor:
+        return math.pi * (points - self.lower) / self.side
+
+    def log_window(self, points: tf.Tensor) -> tf.Tensor:
+        """Returns ln w: [n]."""
+        eps = tf.constant(1e-30, points.dtype)
+        window = tf.maximum(tf.abs(tf.sin(self._angle(points))), eps)
+        return tf.reduce_sum(tf.math.log(window), 1)
+
+    def window_gradient(self, points: tf.Tensor) -> tf.Tensor:
+        """Returns (pi / side) cot of the angle."""
+        return math.pi / self.side / tf.tan(self._angle(points))
+
+    def window_curvature(self, points: tf.Tensor, project: Callable) -> tf.Tensor:
+        """Returns (u.t)^2 - sum u_i^2 t_i^2 - (pi / side)^2, t = grad ln w.
+
+        `project` is asked for the squares by the squared axes.
+        """
+        gradient = self.window_gradient(points)
+        squared_terms = project(gradient**2, squared=True)
+        return project(gradient) ** 2 - squared_terms - (math.pi / self.side) ** 2
+
+    # 2 sin^2 is the density of the angle between a vector of R^4, of any
+    # direction alike, and the first axis. So a vector z stands for each
+    # coordinate, its angle: steps have no zero of the density before them. On
+    # the coordinate itself they are refused near a face, and chains stick.
+
+    def sample_start(self, keys: tf.Tensor, size: int, dtype) -> tf.Tensor:
+        """Draws the vectors, one after another: [n, 4 size]."""
+        normal = tf.cast(prng.normal(keys, (size, 4)), dtype)
+        scaled = math.sqrt(12.0) * tf.linalg.l2_normalize(normal, -1)
+        return tf.reshape(scaled, (-1, 4 * size))
+
+    def _vectors(self, free: tf.Tensor) -> tf.Tensor:
+        return tf.reshape(free, (-1, free.shape[1] // 4, 4))
+
+    def _split_polar(self, free: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """Returns z's part along the axis, the rest, the rest's length."""
+        vectors = self._vectors(free)
+        along, rest = vectors[..., 0], vectors[..., 1:]
+        eps = tf.constant(1e-30, free.dtype)
+        return along, rest, tf.sqrt(tf.reduce_sum(rest**2, -1) + eps)
+
+    def fold(self, free: tf.Tensor) -> tf.Tensor:
+        """Returns each vector's polar angle, as a part of the side."""
+        along, _, rest_length = self._split_polar(free)
+        return self.lower + self.side / math.pi * tf.atan2(rest_length, along)
+
+    def log_measure(self, free: tf.Tensor) -> tf.Tensor:
+        """Returns the log density of vectors as long as 12 normal numbers.
+
+        An angle's density is the same for any law of the length; this one
+        keeps it from 0, where an angle's gradient has no bound.
+        """
+        squared_lengths = tf.reduce_sum(self._vectors(free) ** 2, -1)
+        eps = tf.constant(1e-30, free.dtype)
+        log_densities = 4.0 * tf.math.log(squared_lengths + eps) - 0.5 * squared_lengths
+        return tf.reduce_sum(log_densities, 1)
+
+    def packet_gradient(self, free: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
+        """Returns half the gradient along the circle of the angle."""
+        along, rest, rest_length = self._split_polar(free)
+        vectors = self._vectors(gradient)
+        radial = tf.reduce_sum(vectors[..., 1:] * rest, -1)
+        tangential = along * radial / rest_length - rest_length * vectors[..., 0]
+        return 0.5 * math.pi / self.side * tangential
+
+    def mean_deviation(self, free: tf.Tensor) -> tf.Tensor:
+        """Returns the mean deviation of the vectors' components."""
+        return tf.reduce_mean(tf.math.reduce_std(free, 0))
+
+
+# A Gaussian's density is below 1e-35 of its height beyond this many widths.
+_LIMIT_WIDTHS = 9.0
+
+
+@dataclasses.dataclass(frozen=True)
+class GaussianWindow:
+    """exp(-|x - x0|^2 / 2 s^2) on all of R^M, outside of [0, 1] as well.
+
+    Attributes:
+      centre: x0, [size].
+      width: s; |psi|^2 of a constant loss has the deviation s / sqrt(2).
+    """
+
+    centre: Any
+    width: Any
+    vanishes = True
+    name = "window"
+
+    def sample(self, keys: tf.Tensor, size: int, dtype) -> tf.Tensor:
+        """Draws from q = N(x0, s^2 / 2)."""
+        noise = tf.cast(prng.normal(keys, (size,)), dtype)
+        deviation = as_tensor(self.width, dtype) * math.sqrt(0.5)
+        return as_tensor(self.centre, dtype) + deviation * noise
+
+    def _displacement(self, points: tf.Tensor) -> tf.Tensor:
+        return points - as_tensor(self.centre, points.dtype)
+
+    def _width_squared(self, points: tf.Tensor) -> tf.Tensor:
+        return as_tensor(self.width, points.dtype) ** 2
+
+    def log_window(self, points: tf.Tensor) -> tf.Tensor:
+        """Returns ln w: [n]."""
+        squared_distance = tf.reduce_sum(self._displacement(points) ** 2, 1)
+        return -0.5 * squared_distance / self._width_squared(points)
+
+    def window_gradient(self, points: tf.Tensor) -> tf.Tensor:
+        """Returns -(x - x0) / s^2."""
+        return -self._displacement(points) / self._width_squared(points)
+
+    def window_curvature(self, points: tf.Tensor, project: Callable) -> tf.Tensor:
+        """Returns (u.(x - x0))^2 / s^4 - 1 / s^2, for unit vectors u."""
+        width_squared = self._width_squared(points)
+        return project(self._displacement(points)) ** 2 / width_squared**2 - 1.0 / width_squared
+
+    def sample_start(self, keys: tf.Tensor, size: int, dtype) -> tf.Tensor:
+        """Draws points of q."""
+        return self.sample(keys, size, dtype)
+
+    def fold(self, free: tf.Tensor) -> tf.Tensor:
+        """Returns the points themselves."""
+        return free
+
+    def log_measure(self, free: tf.Tensor) -> tf.Tensor:
+        """Returns ln q, up to a constant."""
+        return 2.0 * self.log_window(free)
+
+    def packet_gradient(self, free: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
+        """Returns half the gradient, without the window's part."""
+        return 0.5 * gradient - self.window_gradient(free)
+
+    def mean_deviation(self, free: tf.Tensor) -> tf.Tensor:
+        """Returns the mean deviation of the points."""
+        return tf.reduce_mean(tf.math.reduce_std(free, 0))
+
+    def limits(self, dimensions: int) -> list[tuple[float, float]]:
+        """Returns x0 - 9 s and x0 + 9 s."""
+        reach = _LIMIT_WIDTHS * float(self.width)
+        centre = [float(c) for c in self.centre]
+        return [(c - reach, c + reach) for c in centre]
+
+    def reference_point(self, size: int) -> tf.Tensor:
+        """Returns x0."""
+        return as_tensor(self.centre, tf.float64)
+
+
+Domain = Box | GaussianWindow | SineWindow
+
+
+def to_tensors(domain: Domain, dtype=tf.float64) -> tuple[tf.Tensor, ...]:
+    """Returns a domain's fields as tensors, for a program's arguments."""
+    return tuple(tf.convert_to_tensor(value, dtype) for value in dataclasses.astuple(domain))

@@ -1,0 +1,275 @@
+"""Checks that can fail: two ways to one number, side by side."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from qup.uncertainty import records as uncertainty_records
+from qup.uncertainty import selection
+from qup.uncertainty.figures import style as figures_style
+from qup.uncertainty.figures.style import Series
+from qup.uncertainty.records import RelationRecord
+
+# Panels of one number against itself, measured in another way.
+
+
+_PRODUCT = "uncertainty_product"
+
+
+def draw_faces(axis: Axes, records: Sequence[RelationRecord], series: Series) -> None:
+    """Draws B by the faces of the box against B by covariance."""
+    for record in records:
+        faces_record = record["faces"]
+        by_covariance = [record.axis_value("boundary_term", name) for name in faces_record["axes"]]
+        by_faces = np.array([faces_record["value"], faces_record["stderr"]], float)
+        _draw_against(
+            axis,
+            _stack_estimates(by_covariance),
+            by_faces,
+            series.marker_style(record),
+            find_allowed(record, "faces"),
+        )
+    axis.set_xlabel("B by covariance, 1 + 2 Cov(x, s)", fontsize=9.5)
+    axis.set_ylabel("B by the faces", fontsize=9.5)
+    _draw_diagonal(axis)
+
+
+def pair_estimators(
+    records: Sequence[RelationRecord],
+) -> list[tuple[RelationRecord, RelationRecord]]:
+    """Returns (importance, mcmc) of everything that was measured by both."""
+    names = ("label", "domain_text", "epochs", "control", "temperature", "centre", "model")
+
+    def build_key(record: RelationRecord) -> tuple:
+        return tuple(record[name] for name in names)
+
+    importance_records = {
+        build_key(record): record for record in records if record["estimator"] == "importance"
+    }
+    return [
+        (importance_records[build_key(record)], record)
+        for record in records
+        if record["estimator"] == "mcmc" and build_key(record) in importance_records
+    ]
+
+
+def draw_estimators(
+    axis: Axes, record_pairs: Sequence[tuple[RelationRecord, RelationRecord]], series: Series
+) -> None:
+    """Draws the product by MCMC against that by importance sampling."""
+    for first, second in record_pairs:
+        names = [name for name in first.names if name in second.names]
+        products = [
+            _stack_estimates([record.axis_value(_PRODUCT, name) for name in names])
+            for record in (first, second)
+        ]
+        _draw_against(
+            axis, *products, series.marker_style(first), find_allowed(second, "estimators")
+        )
+    estimator_names = (
+        selection.format_estimator(record["estimator"]) for record in record_pairs[0]
+    )
+    axis.set_xlabel(f"product by {next(estimator_names)}", fontsize=9.5)
+    axis.set_ylabel(f"product by {next(estimator_names)}", fontsize=9.5)
+    _draw_diagonal(axis)
+
+
+def find_allowed(record: RelationRecord, name: str) -> float:
+    """Returns how many standard errors a check of a record allows."""
+    allowed_values = [check["allowed"] for check in record["checks"] if check["name"] == name]
+    return allowed_values[0] if allowed_values else uncertainty_records.Z_THRESHOLD
+
+
+def draw_rings(axis: Axes, x: np.ndarray, y: np.ndarray) -> None:
+    """Draws a ring around points."""
+    axis.plot(
+        x,
+        y,
+        "o",
+        markersize=11,
+        markerfacecolor="none",
+        zorder=5,
+        markeredgecolor=figures_style.FLAGGED,
+        markeredgewidth=1.6,
+    )
+
+
+def _stack_estimates(estimates: Sequence[uncertainty_records.MeanEstimate]) -> np.ndarray:
+    """Returns values and errors: [2, n]."""
+    return np.array([[estimate.value for estimate in estimates], [p.stderr for p in estimates]])
+
+
+def _draw_against(
+    axis: Axes, first: np.ndarray, second: np.ndarray, style: dict, max_z_score: float
+) -> None:
+    """Draws [values, errors], and rings around those too far from y = x."""
+    x, y = first[0], second[0]
+    axis.errorbar(
+        x, y, second[1], first[1], linestyle="", markersize=4, elinewidth=0.8, alpha=0.75, **style
+    )
+    error = np.maximum(np.hypot(first[1], second[1]), 1e-6)
+    is_far = np.abs(x - y) > max_z_score * error
+    draw_rings(axis, x[is_far], y[is_far])
+
+
+def _draw_diagonal(axis: Axes) -> None:
+    """Makes both axes alike and draws the diagonal."""
+    limits = np.array([axis.get_xlim(), axis.get_ylim()])
+    low, high = limits.min(), limits.max()
+    axis.plot([low, high], [low, high], color=figures_style.GREY, lw=0.9, zorder=0)
+    axis.set(xlim=(low, high), ylim=(low, high), aspect="equal")
+    for side in (axis.xaxis, axis.yaxis):
+        side.set_major_locator(MaxNLocator(4))
+
+
+# What is further off than so many times the allowed is drawn there.
+_MAX_RATIO = 2.0
+_CHECK_TITLES = {
+    "covariance": "Cov(x, s) = $-$½",
+    "momentum": "mean momentum = 0",
+    "forms": r"two forms of $\sigma_p$",
+    "faces": "B two ways",
+    "chains": "R-hat of chains",
+    "estimators": "two estimators",
+}
+
+
+def plot_checks(records: Sequence[RelationRecord]) -> Figure | None:
+    """Draws what can be compared of one packet in one kind of domain.
+
+    Args:
+      records: All widths of a window together.
+
+    Returns:
+      The figure; None where nothing can be.
+    """
+    panels = [
+        (draw_panel, panel_records)
+        for draw_panel, panel_records in (
+            (draw_faces, [record for record in records if record["faces"]]),
+            (_draw_covariance, _select_worst(records)),
+            (draw_estimators, pair_estimators(records)),
+            (_draw_widths, _select_windows(records)),
+            (_draw_check_ratios, [record for record in records if record["checks"]]),
+        )
+        if panel_records
+    ]
+    if not panels:
+        return None
+    columns = min(2, len(panels))
+    num_rows = -(-len(panels) // columns)
+    series = Series(records)
+    figure, body = figures_style.build_page(
+        (4.7 * columns, 3.6 * num_rows),
+        "Two ways to one number",
+        figures_style.format_subject(records),
+        handles=series.build_handles(),
+        note="Bars are one standard error. Orange rings and diamonds: further "
+        "apart than chance allows.",
+    )
+    axes = body.subplots(num_rows, columns, squeeze=False)
+    for axis in axes.flat[len(panels) :]:
+        axis.set_visible(False)
+    for axis, (draw_panel, panel_records) in zip(axes.flat, panels, strict=False):
+        draw_panel(axis, panel_records, series)
+        figures_style.style_axes(axis, "both")
+    return figure
+
+
+def _select_worst(records: Sequence[RelationRecord]) -> list[RelationRecord]:
+    """Returns the relation whose covariance is furthest from -1/2."""
+    candidates = [
+        record for record in selection.select_final_records(records) if record["vanishes"]
+    ]
+    candidates = [
+        record for record in candidates if np.isfinite(record.pixel_values("covariance")[0]).any()
+    ]
+
+    def max_z_score(record: RelationRecord) -> float:
+        value, error = record.pixel_values("covariance")
+        return float(np.nanmax(np.abs(value + 0.5) / np.maximum(error, 1e-6)))
+
+    return [max(candidates, key=max_z_score)] if candidates else []
+
+
+def _draw_covariance(axis: Axes, records: Sequence[RelationRecord], series: Series) -> None:
+    (record,) = records
+    value, error = record.pixel_values("covariance")
+    positions = record.pixels if record.pixels.size else np.arange(len(value))
+    style = {**series.marker_style(record), "linestyle": "", "markersize": 2.5}
+    pale_colour = to_rgba(style["color"], 0.3)
+    axis.errorbar(positions, value, error, elinewidth=0.7, ecolor=pale_colour, **style)
+    axis.axhline(-0.5, color="black", linewidth=1.0, zorder=4)
+    is_far = np.abs(value + 0.5) > find_allowed(record, "covariance") * error
+    draw_rings(axis, positions[is_far], value[is_far])
+    title = [selection.format_labels([record]), selection.format_estimator(record["estimator"])]
+    title = ", ".join(phrase for phrase in title if phrase)
+    axis.set_title(f"Furthest from $-$½: {title}", fontsize=9.5, loc="left")
+    axis.set_xlabel(record.unit.removesuffix("s"), fontsize=9.5)
+    axis.set_ylabel("Cov(x, s)", fontsize=9.5)
+
+
+def _select_windows(records: Sequence[RelationRecord]) -> list[RelationRecord]:
+    """Returns one network in its windows, where there are several widths."""
+    window_records = [
+        record for record in selection.select_final_records(records) if np.isfinite(record.width)
+    ]
+    return window_records if len({record.width for record in window_records}) > 1 else []
+
+
+def _draw_widths(axis: Axes, records: Sequence[RelationRecord], series: Series) -> None:
+    widths = sorted({record.width for record in records})
+    for record in records:
+        x = figures_style.shift_position(record.width, widths, series.compute_offset(record))
+        product = record.mean("uncertainty_product")
+        figures_style.draw_point(axis, x, product, **series.marker_style(record))
+    figures_style.draw_reference(axis, records, "uncertainty_product")
+    figures_style.set_ticks(axis, widths)
+    network_name = selection.format_network(records[0])
+    axis.set_title(f"Window by window: {network_name}", fontsize=9.5, loc="left")
+    axis.set_xlabel("width s of the window", fontsize=9.5)
+    axis.set_ylabel(f"mean product over {records[0].unit}", fontsize=9.5)
+
+
+def _draw_check_ratios(axis: Axes, records: Sequence[RelationRecord], series: Series) -> None:
+    """Draws every check's furthest difference over what it may be."""
+    all_checks = [check for record in records for check in record["checks"]]
+    names = list(dict.fromkeys(check["name"] for check in all_checks))
+    for index, name in enumerate(names):
+        named_checks = [check for check in all_checks if check["name"] == name]
+        is_failed = np.array([not check["agrees"] for check in named_checks])
+        ratios = np.array([_compute_ratio(check) for check in named_checks])
+        ratios = np.clip(np.nan_to_num(ratios, nan=_MAX_RATIO), 0, _MAX_RATIO)
+        positions = index + np.linspace(-0.25, 0.25, len(named_checks)) * (len(named_checks) > 1)
+        axis.plot(
+            ratios[~is_failed],
+            positions[~is_failed],
+            "o",
+            color=figures_style.GREY,
+            ms=3.5,
+            alpha=0.7,
+        )
+        axis.plot(ratios[is_failed], positions[is_failed], "D", color=figures_style.FLAGGED, ms=6)
+    axis.axvline(1.0, color="black", linewidth=1.0)
+    axis.set_yticks(range(len(names)), [_CHECK_TITLES.get(name, name) for name in names])
+    axis.set_ylim(len(names) - 0.4, -0.6)
+    axis.set_xlim(0, 1.05 * _MAX_RATIO)
+    axis.set_xticks([0, 0.5, 1, 1.5, _MAX_RATIO], ["0", "½", "1", "1½", "2 or more"])
+    num_failed = sum(not check["agrees"] for check in all_checks)
+    title = f"All {len(all_checks)} checks agree"
+    if num_failed:
+        title = f"{num_failed} of {len(all_checks)} checks DISAGREE"
+    axis.set_title(
+        title, fontsize=9.5, loc="left", color=figures_style.FLAGGED if num_failed else "black"
+    )
+    axis.set_xlabel("furthest difference / allowed difference", fontsize=9.5)
+
+
+def _compute_ratio(check: dict) -> float:
+    """Returns a difference over the allowed one; of R-hat that from 1."""
+    start = 1.0 if check["name"] == "chains" else 0.0
+    return (check["furthest"] - start) / (check["allowed"] - start)

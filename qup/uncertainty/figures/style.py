@@ -1,0 +1,367 @@
+"""How the figures of one report look alike."""
+
+import textwrap
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, ScalarFormatter
+
+from qup.core.measurements import Row
+from qup.uncertainty import selection
+from qup.uncertainty.records import ATOL, MeanEstimate, RelationRecord
+
+# Colour-blind safe (Okabe and Ito 2008).
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31", "#000000")
+GREY, PALE, FLAGGED = "#666666", "#F4F4F4", "#D55E00"
+MEASURE_TITLES = {
+    "sigma_x": r"$\sigma_x$",
+    "sigma_p": r"$\sigma_p$",
+    "uncertainty_product": r"$\sigma_x\,\sigma_p$",
+    "uncertainty_bound": r"bound $\frac{1}{2}|1-B|$",
+    "excess": r"excess over $\frac{1}{2}$",
+}
+ACCURACY_STYLES = {
+    "test_accuracy": ("TA", "#009E73", "o"),
+    "robust_accuracy": ("RA", "#CC79A7", "D"),
+}
+_EXCESS_NOTE = (
+    " The excess is that of ½ / |corr(x, s)|, which the identity Cov(x, s) = "
+    "$-$½ frees of most noise."
+)
+# In inches: of a page, and of an entry of a legend.
+_MIN_PAGE_WIDTH, _LEGEND_WIDTH = 6.4, 1.25
+
+
+def style_axes(axis: Axes, grid: str = "y") -> None:
+    """Takes away what does not inform."""
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.spines[["left", "bottom"]].set_color("#999999")
+    axis.tick_params(labelsize=9, color="#999999")
+    axis.grid(axis=grid, color="#E8E8E8", linewidth=0.7)
+    axis.set_axisbelow(True)
+    for side in (axis.xaxis, axis.yaxis):
+        # 0.50001, not 1 of 1e-5 + 0.5.
+        if isinstance(side.get_major_formatter(), ScalarFormatter):
+            side.get_major_formatter().set_useOffset(False)
+
+
+def build_page(
+    size: tuple[float, float], title: str, subject: str, *, handles: Sequence = (), note: str = ""
+) -> tuple[Figure, SubFigure]:
+    """Returns an empty figure with its words, and the room for its panels.
+
+    Args:
+      size: Of that room, in inches.
+      title: What is shown.
+      subject: Of what.
+      handles: Of a legend below.
+      note: What else has to be known, below.
+    """
+    width, height = max(size[0], _MIN_PAGE_WIDTH), size[1]
+    subject_lines = textwrap.wrap(subject, int(14 * width))
+    note_lines = textwrap.wrap(note, int(15.5 * width))
+    head_height = 0.42 + 0.18 * len(subject_lines)
+    columns = max(1, min(len(handles), int(width / _LEGEND_WIDTH)))
+    rows = -(-len(handles) // columns)
+    foot_height = 0.08 + 0.24 * rows + 0.17 * len(note_lines)
+    figure = Figure((width, head_height + height + foot_height), layout="constrained")
+    figure.get_layout_engine().set(h_pad=0.07, w_pad=0.06)
+    subfigures = figure.subfigures(3, 1, height_ratios=(head_height, height, foot_height))
+    left = 0.12 / width
+    subfigures[0].text(left, 1 - 0.09 / head_height, title, fontsize=12.5, weight="bold", va="top")
+    subfigures[0].text(
+        left,
+        1 - 0.36 / head_height,
+        "\n".join(subject_lines),
+        fontsize=9.5,
+        color=GREY,
+        va="top",
+        linespacing=1.3,
+    )
+    subfigures[2].text(
+        left,
+        0.06 / foot_height,
+        "\n".join(note_lines),
+        fontsize=8.5,
+        color=GREY,
+        va="bottom",
+        linespacing=1.25,
+    )
+    if handles:
+        subfigures[2].legend(
+            handles=handles,
+            loc="upper center",
+            ncols=columns,
+            frameon=False,
+            fontsize=9,
+            borderaxespad=0,
+        )
+    return figure, subfigures[1]
+
+
+def format_subject(records: Sequence[RelationRecord], *, epochs: bool = False) -> str:
+    """Returns what the records share, in words.
+
+    Args:
+      records: At least one.
+      epochs: Whether the first one's epochs are told.
+    """
+    first = records[0]
+    phrases = [f"{first['model']} on {first['dataset']}".removesuffix(" on ")]
+    phrases += [f"{first['packet']} packet", selection.format_domain(records)]
+    phrases += [selection.format_labels(records)]
+    phrases += [selection.format_network(first)] if epochs else []
+    return " · ".join(phrase for phrase in phrases if phrase)
+
+
+def describe_means(records: Sequence[RelationRecord]) -> str:
+    """Says what a point and its bar are."""
+    bars = "one standard error"
+    if not all(record.means for record in records):
+        bars = f"an upper limit of {bars}, as they share their samples"
+    text = f"Points are means over {records[0].unit}, bars {bars}."
+    return text + (_EXCESS_NOTE if "excess" in choose_measures(records) else "")
+
+
+def choose_measures(records: Sequence[RelationRecord]) -> tuple[str, ...]:
+    """Returns what is drawn of a relation, from above to below."""
+    excess = ("excess",) if records[0].use_correlation_estimator else ()
+    return ("uncertainty_product", *excess, "sigma_x", "sigma_p")
+
+
+def interpolate_colour(share: float) -> tuple[float, ...]:
+    """Returns a colour between dark blue and yellow, for 0 to 1."""
+    return colormaps["viridis"](0.92 * share)
+
+
+def draw_reference(
+    axis: Axes, records: Sequence[RelationRecord], measure: str, horizontal: bool = False
+) -> None:
+    """Draws the bound where it is 1/2; makes the excess logarithmic.
+
+    Args:
+      axis: The panel.
+      records: What it shows.
+      measure: Of what.
+      horizontal: Whether values go from left to right.
+    """
+    if measure == "uncertainty_product" and records[0]["vanishes"]:
+        draw_line = axis.axvline if horizontal else axis.axhline
+        draw_line(0.5, color=GREY, linewidth=0.9, linestyle="--", zorder=1)
+    if measure != "excess":
+        return
+    if horizontal:
+        axis.set_xscale("symlog", linthresh=ATOL)
+        axis.set_xlim(left=-0.3 * ATOL)
+        axis.set_xticks([0, 1e-5, 1e-3])
+    else:
+        axis.set_yscale("symlog", linthresh=ATOL)
+        axis.set_ylim(bottom=-0.3 * ATOL)
+
+
+def shift_position(x: float, positions: Sequence[float], shift: float) -> float:
+    """Moves a point aside by a share of the room between two places."""
+    neighbours = list(pairwise(sorted(positions)))
+    if not _is_wide_range(positions):
+        room = min((b - a for a, b in neighbours), default=1.0)
+        return x + 0.24 * shift * room
+    return x * min(b / a for a, b in neighbours) ** (0.24 * shift)
+
+
+def set_ticks(axis: Axes, positions: Sequence[float]) -> None:
+    """Puts a tick at every place, on a logarithmic axis where they spread."""
+    if _is_wide_range(positions):
+        axis.set_xscale("log")
+    axis.xaxis.set_major_locator(FixedLocator(sorted(positions)))
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+
+
+def _is_wide_range(positions: Sequence[float]) -> bool:
+    return min(positions) > 0 and max(positions) >= 4 * min(positions)
+
+
+# A colour for each label, a marker for each estimator.
+
+
+_MARKERS = {"importance": "o", "mcmc": "s"}
+
+
+class Series:
+    """Those of one figure."""
+
+    def __init__(self, records: Iterable[RelationRecord]):
+        """Takes the records that the figure shows."""
+        keys = {series_key(record) for record in records}
+        self._labels = sorted({label for label, _ in keys}, key=_label_order)
+        self._estimators = sorted({estimator for _, estimator in keys})
+        self.keys = [
+            (label, estimator)
+            for label in self._labels
+            for estimator in self._estimators
+            if (label, estimator) in keys
+        ]
+
+    def compute_offset(self, record: RelationRecord) -> float:
+        """Returns a number in [-1/2, 1/2] to put points side by side."""
+        middle = (len(self.keys) - 1) / 2
+        return (self.keys.index(series_key(record)) - middle) / len(self.keys)
+
+    def marker_style(self, record: RelationRecord) -> dict:
+        """Returns colour and marker; all but importance's are hollow."""
+        label, estimator = series_key(record)
+        colour = self._choose_colour(label)
+        return {
+            "color": colour,
+            "marker": _MARKERS.get(estimator, "^"),
+            "markerfacecolor": colour if estimator == "importance" else "white",
+        }
+
+    def _choose_colour(self, label):
+        index = self._labels.index(label)
+        if len(self._labels) <= len(COLOURS):
+            return COLOURS[index]
+        return interpolate_colour(index / (len(self._labels) - 1))
+
+    def build_handles(self) -> list[Line2D]:
+        """Returns what a legend shows; nothing for a single series."""
+        handles = []
+        if len(self._labels) > 1:
+            handles += [
+                Line2D(
+                    [], [], color=self._choose_colour(label), linewidth=3, label=f"label {label}"
+                )
+                for label in self._labels
+            ]
+        if len(self._estimators) > 1:
+            handles += [
+                Line2D(
+                    [],
+                    [],
+                    linestyle="",
+                    marker=_MARKERS.get(estimator, "^"),
+                    color=GREY,
+                    label=selection.format_estimator(estimator),
+                    markerfacecolor=GREY if estimator == "importance" else "white",
+                )
+                for estimator in self._estimators
+            ]
+        return handles
+
+
+def series_key(record: RelationRecord) -> tuple:
+    """Returns label and estimator."""
+    return record["label"], record["estimator"]
+
+
+def _label_order(label) -> tuple:
+    return (str(type(label)), label)
+
+
+def draw_point(axis: Axes, x: float, mean: MeanEstimate, **style) -> None:
+    """Draws a value with its error; a grey cross where it is unknown."""
+    style = {"markersize": 5, "capsize": 2, "elinewidth": 1.1, **style}
+    if np.isfinite(mean.value):
+        axis.errorbar(x, mean.value, mean.stderr, **style)
+    else:
+        axis.plot(
+            x,
+            0.05,
+            "x",
+            color=GREY,
+            markersize=7,
+            markeredgewidth=2,
+            transform=axis.get_xaxis_transform(),
+            clip_on=False,
+        )
+
+
+def draw_dot(axis: Axes, y: float, mean: MeanEstimate, **style) -> None:
+    """Draws the same from left to right."""
+    style = {"markersize": 5, "capsize": 2, "elinewidth": 1.1, **style}
+    if np.isfinite(mean.value):
+        axis.errorbar(mean.value, y, xerr=mean.stderr, **style)
+    else:
+        axis.plot(
+            0.03,
+            y,
+            "x",
+            color=GREY,
+            markersize=7,
+            markeredgewidth=2,
+            transform=axis.get_yaxis_transform(),
+            clip_on=False,
+        )
+
+
+# TA and RA beside what is measured.
+
+
+def draw_accuracy_curves(
+    axis: Axes, records: Sequence[RelationRecord], key: str, rows: Sequence[Row]
+) -> None:
+    """Draws TA and RA against `key`, such as "epochs"."""
+    rows_by_key = {record[key]: selection.find_accuracy_rows(rows, record) for record in records}
+    for measure, (name, colour, marker) in ACCURACY_STYLES.items():
+        xs = sorted(x for x, accuracy_rows in rows_by_key.items() if measure in accuracy_rows)
+        if not xs:
+            continue
+        curve_rows = [rows_by_key[x][measure] for x in xs]
+        axis.errorbar(
+            xs,
+            [row.value for row in curve_rows],
+            [row.stderr or 0.0 for row in curve_rows],
+            color=colour,
+            marker=marker,
+            markersize=5,
+            linewidth=1.1,
+            capsize=2,
+        )
+        axis.annotate(
+            name + selection.format_attack(curve_rows[-1]),
+            (xs[-1], curve_rows[-1].value),
+            xytext=(0, 6),
+            textcoords="offset points",
+            ha="right" if len(xs) > 1 else "left",
+            fontsize=9,
+            color=colour,
+            weight="bold",
+        )
+    axis.set_ylabel("percent", fontsize=10)
+    axis.set_ylim(-6, 122)
+    axis.set_yticks([0, 50, 100])
+    style_axes(axis)
+
+
+def draw_accuracies(axis: Axes, x: float, accuracy_rows: dict[str, Row]) -> None:
+    """Draws the accuracies of one network above x."""
+    for measure, row in accuracy_rows.items():
+        _, colour, marker = ACCURACY_STYLES[measure]
+        axis.errorbar(
+            x, row.value, row.stderr or 0.0, color=colour, marker=marker, markersize=5, capsize=2
+        )
+
+
+def draw_accuracies_across(axis: Axes, accuracies: Sequence[dict[str, Row]]) -> None:
+    """Draws the accuracies of networks, one to a line."""
+    for index, accuracy_rows in enumerate(accuracies):
+        for measure, row in accuracy_rows.items():
+            _, colour, marker = ACCURACY_STYLES[measure]
+            axis.errorbar(
+                row.value,
+                index,
+                xerr=row.stderr or 0.0,
+                color=colour,
+                marker=marker,
+                markersize=5,
+                capsize=2,
+            )
+    axis.set_title("accuracy, percent", fontsize=10.5)
+    axis.set_xlim(-4, 104)
+    axis.set_xticks([0, 50, 100])
+    style_axes(axis, "both")

@@ -1,0 +1,173 @@
+"""A measured uncertainty relation as rows: means and medians over pixels.
+
+Pixels share their samples, so the error of their mean is a jackknife of that
+very mean. A median has none: it is the median of noisy numbers, and near
+the bound, where their noise is lopsided, not the number without the noise.
+
+Where psi does not vanish at the boundary the bound is |Cov(x, s)|, and noise
+alone makes it larger than 0: "uncertainty_bound_resolved" is the percentage
+of pixels at which it is more than that.
+
+Between directions "matrix_least_eigenvalue" is that of Sigma - C P_c^-1 C^T,
+0 where a combination of them is at its bound; and, where psi does not vanish
+at the boundary, "matrix_least_eigenvalue_without_b" that of Sigma - P^-1 / 4,
+less than 0 where a combination breaks the bound of 1/2.
+
+```python
+rows = of_relation(subject.such(packet="loss", label=3), found)
+```
+"""
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from qup.core.measurements import Accuracy, ModelInfo, Row
+from qup.uncertainty import matrix
+from qup.uncertainty import relation as uncertainty_relation
+from qup.uncertainty.mixing import TooFewError
+from qup.uncertainty.relation import Estimate, Relation, compute_measures
+
+# Value of the parameter "evaluation" of these rows.
+EVALUATION = "uncertainty"
+ROW_MEASURES = (
+    "sigma_x",
+    "sigma_p",
+    "uncertainty_product",
+    "uncertainty_bound",
+    "boundary_term",
+    "covariance",
+)
+BOUND_RESOLVED = "uncertainty_bound_resolved"
+_UNKNOWN_ESTIMATE = Estimate(np.array(np.nan))
+# Standard errors from which on a covariance is told from 0.
+_Z_THRESHOLD = 2.0
+
+
+def build_relation_rows(
+    subject: ModelInfo, relation: Relation, *, named_axes: Sequence[str] = (), artifact: str = ""
+) -> list[Row]:
+    """Returns the rows of one relation.
+
+    Args:
+      subject: The network; its parameters tell packet, domain, label, ...
+      relation: By importance sampling or MCMC.
+      named_axes: Names of axes that have rows of their own.
+      artifact: Path of the .npz of all axes.
+
+    Returns:
+      Of each of `ROW_MEASURES` the mean and the median over the pixels
+      ({"over":"pixels","statistic":"mean"}) and the value along each of
+      `named_axes` ({"over":"axis","axis":"pca:0"}); of two directions or more the
+      eigenvalues of the matrix form ({"over":"directions"});
+      effective_sample_size and, of chains, the worst of all axes: r_hat and
+      least_effective_sample_size. A value that could not be estimated is
+      NaN, an error that could not be, None.
+    """
+    subject = subject.with_parameters(evaluation=EVALUATION, estimator=relation.estimator)
+    rows = _build_pixel_rows(subject, relation) if len(relation.axes.pixels) else []
+    rows += _build_axis_rows(subject, relation, named_axes) + _build_matrix_rows(subject, relation)
+    sizes = {"effective_sample_size": relation.effective_sample_size}
+    worst_measures = ("r_hat", "least_effective_sample_size")
+    sizes |= {name: value for name, value in relation.diagnostics.items() if name in worst_measures}
+    rows += [
+        subject.build_row(measure, Accuracy(float(value), None, relation.n))
+        for measure, value in sizes.items()
+    ]
+    return [dataclasses.replace(row, artifact=artifact) for row in rows]
+
+
+def build_refusal_row(subject: ModelInfo, estimator: str, error: TooFewError) -> Row:
+    """Returns the row of an estimate that was refused: its effective size.
+
+    Args:
+      subject: See `build_relation_rows`.
+      estimator: "importance" or "mcmc".
+      error: Why.
+
+    Returns:
+      "effective_sample_size", with {"refused": True}.
+    """
+    refused_subject = subject.with_parameters(
+        evaluation=EVALUATION, estimator=estimator, refused=True
+    )
+    size = Accuracy(error.size, None, error.count)
+    return refused_subject.build_row("effective_sample_size", size)
+
+
+def _list_measures(relation: Relation) -> tuple[str, ...]:
+    """Returns what is told; 1/2 / |corr(x, s)| where it has its meaning."""
+    extra = ("product_by_correlation",) if relation.vanishes else ()
+    return ROW_MEASURES + extra
+
+
+def _build_pixel_rows(subject: ModelInfo, relation: Relation) -> list[Row]:
+    count, measures = len(relation.axes.pixels), _list_measures(relation)
+
+    def over_pixels(groups: uncertainty_relation.Sums) -> dict[str, np.ndarray]:
+        values = compute_measures(groups, relation.vanishes)
+        return {name: values[name][..., :count].mean(-1) for name in measures}
+
+    means = uncertainty_relation.jackknife(relation.groups, over_pixels, num_averaged=count)
+    rows = []
+    for measure in measures:
+        mean_subject = subject.with_parameters(over="pixels", statistic="mean")
+        pixel_values = relation[measure].value[:count]
+        # A mean of pixels that have no value has none.
+        mean_estimate = means[measure] if np.isfinite(pixel_values).all() else _UNKNOWN_ESTIMATE
+        rows.append(mean_subject.build_row(measure, _to_accuracy(mean_estimate, relation.n)))
+        median_estimate = Estimate(np.median(pixel_values))
+        median_subject = subject.with_parameters(over="pixels", statistic="median")
+        rows.append(median_subject.build_row(measure, _to_accuracy(median_estimate, relation.n)))
+    if not relation.vanishes:
+        pixel_subject = subject.with_parameters(over="pixels")
+        share = Accuracy(
+            _compute_resolved_percent(relation["covariance"][:count]), None, relation.n
+        )
+        rows.append(pixel_subject.build_row(BOUND_RESOLVED, share))
+    return rows
+
+
+def _compute_resolved_percent(covariance: Estimate) -> float:
+    """Returns at how many percent of the axes |Cov(x, s)| is not noise."""
+    value, error = np.abs(covariance.value), covariance.stderr
+    return float(100 * np.mean(value > _Z_THRESHOLD * error))
+
+
+def _build_axis_rows(
+    subject: ModelInfo, relation: Relation, named_axes: Iterable[str]
+) -> list[Row]:
+    rows = []
+    for name in named_axes:
+        index = relation.axes.names.index(name)
+        axis_subject = subject.with_parameters(over="axis", axis=name)
+        rows += [
+            axis_subject.build_row(measure, _to_accuracy(relation[measure][index], relation.n))
+            for measure in _list_measures(relation)
+        ]
+    return rows
+
+
+def _build_matrix_rows(subject: ModelInfo, relation: Relation) -> list[Row]:
+    """Returns the rows of the matrix form, where there is one."""
+    if len(relation.axes.directions) < 2:
+        return []
+    form, direction_subject = (
+        matrix.compute_matrix_form(relation),
+        subject.with_parameters(over="directions"),
+    )
+    eigenvalues = {"matrix_least_eigenvalue": form.least}
+    if not relation.vanishes:
+        # Elsewhere noise alone makes it negative.
+        eigenvalues["matrix_least_eigenvalue_without_b"] = form.least_vanishing
+    return [
+        direction_subject.build_row(measure, _to_accuracy(estimate, relation.n))
+        for measure, estimate in eigenvalues.items()
+    ]
+
+
+def _to_accuracy(estimate: Estimate, n: int) -> Accuracy:
+    error = np.nan if estimate.stderr is None else float(estimate.stderr)
+    is_known = np.isfinite(error)
+    return Accuracy(float(estimate.value), error if is_known else None, n)

@@ -1,0 +1,112 @@
+"""How well chains have mixed, along every axis.
+
+Split R-hat: Gelman et al. 2013, Bayesian Data Analysis, section 11.4.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+from scipy import stats
+
+from qup.core import errors
+from qup.uncertainty.relation import Estimate, Sums
+
+# That of all axes one is thought too poor by chance.
+_FALSE_ALARM_RATE = 0.0027
+
+
+class TooFewError(errors.InputError):
+    """Too few effective samples for an error bar.
+
+    Attributes:
+      size: How many there are.
+      count: Of how many points or states.
+    """
+
+    def __init__(self, message: str, *, size: float, count: int):
+        """Takes the message for the user, and what was found."""
+        super().__init__(message)
+        self.size, self.count = size, count
+
+
+def compute_r_hat(groups: Sums) -> np.ndarray:
+    """Returns the larger split R-hat of x and s along every axis: [axes]."""
+    return np.maximum(*(_compute_r_hat(groups, name) for name in "ys"))
+
+
+def _compute_r_hat(groups: Sums, name: str) -> np.ndarray:
+    """Compares the variance between half chains with that within them."""
+    count = groups["weight"][:, None]
+    means = groups[name] / count
+    squares = groups[2 * name] / count - means**2
+    within = (squares * count / np.maximum(count - 1, 1)).mean(0)
+    between = means.var(0, ddof=1)
+    length = count.mean()
+    # Chains that stand still agree only where they stand together.
+    ratio = np.where(between > 0, np.inf, 0.0)
+    np.divide(between, within, out=ratio, where=within > 0)
+    return np.sqrt((length - 1) / length + ratio)
+
+
+def compute_effective_sizes(estimates: Mapping[str, Estimate]) -> np.ndarray:
+    """Returns sigma_x^2 / stderr(mean_x)^2 along every axis: [axes]."""
+    errors_of_mean = np.maximum(estimates["mean_x"].stderr, 1e-300)
+    return (estimates["sigma_x"].value / errors_of_mean) ** 2
+
+
+def check_effective_size(
+    sizes: np.ndarray, largest_r_hat: float, steps: int, chains: int, min_effective_samples: float
+) -> None:
+    """Raises a TooFewError where states are worth too few samples.
+
+    Args:
+      sizes: See `compute_effective_sizes`.
+      largest_r_hat: The largest R-hat.
+      steps: Of each chain.
+      chains: How many there are.
+      min_effective_samples: How many effective samples the median of the axes needs.
+    """
+    median_size = float(np.median(sizes))
+    if median_size >= min_effective_samples:
+        return
+    suggested_steps = int(np.ceil(1.3 * steps * min_effective_samples / max(median_size, 1.0)))
+    raise TooFewError(
+        f"{steps * chains} states of {chains} chains weigh as much as "
+        f"{max(median_size, 0.0):.0f} independent ones, fewer than the {min_effective_samples:.0f} "
+        f"an error bar needs; the largest R-hat is {largest_r_hat:.3f}. Take more "
+        f"steps (num_steps of about {suggested_steps:,}) or more chains; where R-hat "
+        "stays large they do not meet: take a narrower window.",
+        size=max(median_size, 0.0),
+        count=steps * chains,
+    )
+
+
+def mask_unknown(
+    estimates: Mapping[str, Estimate],
+    sizes: np.ndarray,
+    degrees_of_freedom: int,
+    min_effective_samples: float,
+) -> dict[str, Estimate]:
+    """Returns NaN along axes whose effective size is surely below `min_effective_samples`.
+
+    Args:
+      estimates: Arrays [axes].
+      sizes: See `compute_effective_sizes`.
+      degrees_of_freedom: Degrees of freedom of their errors.
+      min_effective_samples: See `check_effective_size`.
+
+    Returns:
+      The estimates; what has no error is exact and stays.
+    """
+    # The square of an error is known as well as chi-square is.
+    max_ratio = (
+        stats.chi2.isf(_FALSE_ALARM_RATE / len(sizes), degrees_of_freedom) / degrees_of_freedom
+    )
+    is_unknown = sizes * max_ratio < min_effective_samples
+    masked = {}
+    for name, estimate in estimates.items():
+        is_masked = is_unknown & (estimate.stderr > 0)
+        masked[name] = Estimate(
+            *(np.where(is_masked, np.nan, array) for array in (estimate.value, estimate.stderr))
+        )
+    return masked

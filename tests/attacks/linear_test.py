@@ -1,0 +1,88 @@
+"""Attacks with a budget on linear classifiers: where they must end."""
+
+import numpy as np
+import pytest
+
+from qup import attacks
+from tests.attacks.linear_distances import Linear
+
+shapes = pytest.mark.parametrize("shape", [(8,), (4, 6), (5, 7, 3)])
+_EPSILON = 8 / 255
+
+
+@shapes
+@pytest.mark.parametrize(
+    "name,norm",
+    [
+        ("basic_iterative", "linf"),
+        ("fgsm", "linf"),
+        ("fgsm", "l2"),
+        ("iterative_least_likely_class", "linf"),
+        ("momentum", "linf"),
+        ("momentum", "l2"),
+        ("one_step_target_class", "linf"),
+        ("pgd", "linf"),
+        ("pgd", "l2"),
+    ],
+)
+def test_two_classes_give_the_dual_norm_optimum(name, norm, shape):
+    model = Linear(shape, classes=2, count=3)
+    slope = model.weights[:, 1] - model.weights[:, 0]
+    away = np.where(model.labels == 0, 1, -1)[:, None] * slope
+    best = {"linf": np.sign(away), "l2": away / np.linalg.norm(slope)}[norm]
+    options = {} if "class" in name or "basic" in name else {"norm": norm}
+    moved = attacks.get(name)(
+        model, model.images, model.labels, epsilon=0.3, bounds=None, **options
+    )
+    delta = np.reshape(moved - model.images, best.shape)
+    np.testing.assert_allclose(delta, 0.3 * best, atol=1e-5)
+
+
+def _walked(model, image, goal, way, size, steps, decay):
+    """An attack of signs on one image in [0, 1], in float64."""
+    start = image.ravel().astype(float)
+    x, total = start, np.zeros_like(start)
+    for _ in range(steps):
+        odds = np.exp(x @ model.weights)
+        # Cross-entropy falls by W (softmax(x W) - 1_goal).
+        slope = model.weights @ (odds / odds.sum() - np.eye(len(odds))[goal])
+        total = decay * total + slope / np.abs(slope).mean()
+        x = x + way * size * np.sign(total)
+        x = np.clip(x, start - _EPSILON, start + _EPSILON).clip(0, 1)
+    return x.reshape(image.shape)
+
+
+# Eight grey levels take min(8 + 4, 1.25 * 8) = 10 steps of one.
+_KURAKIN = {"size": 1 / 255, "steps": 10}
+_ONE = {"size": _EPSILON, "steps": 1}
+
+
+@shapes
+@pytest.mark.parametrize(
+    "name,options,walk",
+    [
+        ("basic_iterative", {}, _KURAKIN),
+        ("fgsm", {}, _ONE),
+        ("iterative_least_likely_class", {}, _KURAKIN),
+        (
+            "momentum",
+            {"num_steps": 6, "decay": 0.7},
+            {"size": _EPSILON / 6, "steps": 6, "decay": 0.7},
+        ),
+        ("one_step_target_class", {}, _ONE),
+        ("pgd", {"num_steps": 7, "step_size": 0.01}, {"size": 0.01, "steps": 7}),
+    ],
+)
+def test_four_classes_give_the_naive_walk(name, options, walk, shape):
+    model = Linear(shape, classes=4, count=8)
+    # Some pixels are at the box already.
+    model.images[:, ::2] = np.round(model.images[:, ::2])
+    model.labels = np.argmax(model.logits(), 1)
+    goals, way = model.labels, 1
+    if "class" in name:
+        # Down the loss of the least likely class.
+        goals, way = np.argmin(model.logits(), 1), -1
+    moved = attacks.get(name)(model, model.images, model.labels, epsilon=_EPSILON, **options)
+    for row, image, goal in zip(moved, model.images, goals, strict=True):
+        naive = _walked(model, image, goal, way, **{"decay": 0, **walk})
+        np.testing.assert_allclose(row, naive, atol=2e-6)

@@ -1,0 +1,158 @@
+"""What bin.run_attack leaves behind, of our own models and of a user's."""
+
+import csv
+import json
+import logging
+import subprocess
+import sys
+import types
+
+import keras
+import numpy as np
+import pytest
+
+from bin import starting
+from configs import synthetic
+from qup.attacks.results import ShardedImages
+from qup.core import errors, progress
+from qup.core.measurements import Accuracy, ModelInfo
+from qup.pipelines import attack
+from qup.pipelines.attack_request import AttackRequest
+from qup.pipelines.components import attacker
+
+
+def _request(tmp_path, *names, **given):
+    config = synthetic.get_config()
+    config.workdir = str(tmp_path / "run")
+    given = {"num_images": 40, "batch_size": 16, **given}
+    return attack.run(config, AttackRequest(attacks=names, **given))
+
+
+def _model(path, seed=0, activation="softmax"):
+    keras.utils.set_random_seed(seed)
+    side = synthetic.get_config().dataset.image_size
+    layers = [
+        keras.Input((side, side, 1)),
+        keras.layers.Flatten(),
+        keras.layers.Dense(10, activation=activation),
+    ]
+    keras.Sequential(layers).save(path)
+    return str(path)
+
+
+def _boards(tmp_path):
+    return list((tmp_path / "run" / "tensorboard").rglob("*tfevents*"))
+
+
+def test_attacks_a_users_model(tmp_path, caplog):
+    path = _model(tmp_path / "mine.keras")
+    text = _request(tmp_path, "fgsm", model_path=path)
+    assert text.startswith("mine on synthetic, 40 images")
+    assert any("probabilities" in r.getMessage() for r in caplog.records)
+    told = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert told["model"]["name"] == "mine"
+
+
+def test_every_model_and_norm_keeps_its_pictures(tmp_path):
+    for seed, name in enumerate(("one", "two")):
+        path = _model(tmp_path / f"{name}.keras", seed, None)
+        _request(tmp_path, "fgsm", model_path=path)
+        assert len(_boards(tmp_path)) == seed + 1
+    given = {"options": ("fgsm.norm=l2", "fgsm.epsilon=3")}
+    _request(tmp_path, "fgsm", model_path=path, **given)
+    assert len(_boards(tmp_path)) == 3
+    folders = {p.name for p in (tmp_path / "run" / "tensorboard").iterdir()}
+    assert {name.partition("-")[0] for name in folders} == {"one", "two"}
+
+
+def test_aims_at_targets(tmp_path):
+    path = _model(tmp_path / "mine.keras", activation=None)
+    text = _request(
+        tmp_path, "pgd", model_path=path, epsilon=0.5, options=("pgd.targets=least_likely",)
+    )
+    assert "pgd linf least_likely" in text
+    with open(tmp_path / "run" / "measurements.csv", newline="") as file:
+        rows = {row["measure"]: row for row in csv.DictReader(file)}
+    assert "success_rate" in rows and "robust_accuracy" not in rows
+    told = json.loads(rows["success_rate"]["parameters"])
+    assert told["targets"] == "least_likely" and told["targeted"] is True
+
+
+def test_a_damaged_model_is_told(tmp_path):
+    path = tmp_path / "mine.keras"
+    path.write_bytes(b"no model")
+    with pytest.raises(errors.InputError, match=r"mine\.keras"):
+        _request(tmp_path, "fgsm", model_path=str(path))
+
+
+@pytest.mark.slow
+def test_probabilities_are_warned_of_once_on_a_command_line(tmp_path):
+    path = _model(tmp_path / "mine.keras")
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "bin.run_attack",
+            "--dataset=synthetic",
+            f"--workdir={tmp_path / 'run'}",
+            "--attack=fgsm,pgd",
+            "--num_images=20",
+            f"--model_path={path}",
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("answers probabilities") == 1
+
+
+def test_of_other_libraries_only_errors_are_shown():
+    shown = starting._LogFilter()
+
+    def record(level):
+        return logging.LogRecord("absl", level, "/keras/a.py", 1, "x", (), None)
+
+    assert not shown.filter(record(logging.WARNING))
+    assert shown.filter(record(logging.ERROR))
+
+
+def test_without_an_attack_figures_are_named_and_no_legend(tmp_path):
+    run = types.SimpleNamespace(
+        pipeline_root=tmp_path, path=lambda *parts: tmp_path.joinpath(*parts)
+    )
+    figure = tmp_path / "conjugates.png"
+    text = attack.format_attack_table(run, [], {}, [figure])
+    assert f"Figure        {figure}" in text
+    assert "robust:" not in text and "measurements.csv" not in text
+    # Nor where only the checks for masking have rows.
+    row = ModelInfo("synthetic", "convnet", "CL", 2, 0).build_row(
+        "masking", Accuracy(1.0, None, 16)
+    )
+    text = attack.format_attack_table(run, [row], {}, [figure])
+    assert "robust:" not in text and "measurements.csv" in text
+
+
+def test_saved_images_are_never_all_in_memory(tmp_path, monkeypatch):
+    images = np.random.default_rng(0).random((10, 4, 4, 1), np.float32)
+    for i in range(2):
+        np.save(tmp_path / f"{i}.npy", images[5 * i : 5 * i + 5])
+    shards = ShardedImages([tmp_path / "0.npy", tmp_path / "1.npy"])
+    monkeypatch.delattr(ShardedImages, "__array__")
+    attacker._save_images(tmp_path / "all.npy", shards, 3)
+    assert np.array_equal(np.load(tmp_path / "all.npy"), images)
+
+
+@pytest.mark.parametrize(
+    "told,total",
+    [
+        ({"name": "pgd", "epsilon": 0.1}, 7),
+        ({"name": "autoattack", "epsilon": 0.1}, None),
+        ({"name": "pgd", "epsilon": 0.1, "targets": "all"}, None),
+        ({"name": "cleverhans_fgsm", "epsilon": 0.1}, 7),
+    ],
+)
+def test_a_bar_ends_only_where_its_end_is_known(told, total, monkeypatch):
+    seen = []
+    monkeypatch.setattr(progress, "open_counter", lambda *given: seen.append(given))
+    attacker._create_progress_counter(told, 7)
+    assert [count for _, count, _ in seen] == [total]

@@ -1,0 +1,450 @@
+"""bin.run_uncertainty: tables, rows and refusals, on real small runs."""
+
+import math
+import pathlib
+import re
+import subprocess
+import sys
+import types
+
+import keras
+import numpy as np
+import pytest
+
+from configs import synthetic
+from qup.core import errors, measurements
+from qup.core.types import DatasetInfo
+from qup.datasets import examples
+from qup.pipelines import uncertainty, uncertainty_request
+from qup.pipelines.components import artifacts
+from qup.pipelines.components.artifacts import Examples
+from qup.pipelines.components.examples import LabelShuffler
+from qup.pipelines.uncertainty import UncertaintyRequest
+from qup.uncertainty import estimation, records
+
+_ROOT = pathlib.Path(__file__).parents[2]
+_SMALL = {"num_samples": 1200, "num_chains": 32, "num_steps": 200, "smoke": True}
+_NETWORKS = {"", "mine", "untrained", "constant", "random_labels"}
+
+
+def _run(workdir, **given):
+    config = synthetic.get_config("smoke")
+    config.dataset.image_size = 8
+    config.workdir = str(workdir)
+    return uncertainty.run(config, UncertaintyRequest(**{**_SMALL, **given}))
+
+
+def _network(path, layers, shape=(8, 8, 1)):
+    image = keras.Input(shape)
+    keras.Model(image, layers(image)).save(path)
+    return str(path)
+
+
+def _constant(image, bias):
+    logits = keras.layers.Dense(4, kernel_initializer="zeros")
+    found = logits(keras.layers.Flatten()(image))
+    logits.bias.assign(bias)
+    return found
+
+
+def _rows(workdir, measure, **wanted):
+    return [
+        row
+        for row in measurements.read_rows(workdir / "measurements.csv")
+        if row.measure == measure and all(row.parameters.get(k) == v for k, v in wanted.items())
+    ]
+
+
+def _mean(workdir, measure, **wanted):
+    (row,) = _rows(workdir, measure, statistic="mean", **wanted)
+    return row
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("uncertainty")
+    directions = np.random.default_rng(0).normal(size=(2, 8, 8, 1))
+    np.save(folder / "directions.npy", directions)
+    mine = _network(
+        folder / "mine.keras", lambda image: keras.layers.Dense(4)(keras.layers.Flatten()(image))
+    )
+    given = {
+        "labels": ("3",),
+        "estimator": "both",
+        "directions": (
+            "pca:2",
+            "pixel:7",
+            "random:1",
+            "sign_gradient",
+            f"file:{folder / 'directions.npy'}",
+        ),
+        "model_paths": (mine,),
+    }
+    workdir = folder / "run"
+    return workdir, _run(workdir, **given), given
+
+
+def test_table_words_and_figures(done):
+    workdir, text, _ = done
+    assert text.startswith("convnet on synthetic, label 3, packet loss, window")
+    for name in (
+        "trained",
+        "trained, T = 0.25",
+        "trained, window:0.05",
+        "trained, window:0.2",
+        "random labels",
+        "mine",
+    ):
+        assert re.search(rf"^{re.escape(name)}  ", text, re.M), name
+    for axis in ("pixel:7", "pca:1", "file:0"):
+        assert re.search(rf"^{axis} +IS .* \+- ", text, re.M), axis
+    words = (workdir / "uncertainty-loss-window-0.1.md").read_text()
+    assert len(words) > 500
+    assert "Of the 6 directions together the smallest eigenvalue" in words
+    assert " ".join(words.split()) in " ".join(text.split())
+    figures = list((workdir / "figures").glob("uncertainty-loss-window-0.1-*"))
+    assert figures and all(path.stat().st_size > 5000 for path in figures)
+    (board,) = (workdir / "tensorboard").iterdir()
+    shown = board / "uncertainty" / "loss-window-0.1"
+    assert list(shown.glob("*tfevents*"))
+    assert list((shown / "label-3").glob("*tfevents*"))
+
+
+def test_every_network_has_its_rows(done):
+    workdir, _, _ = done
+    for measure in (
+        "sigma_x",
+        "sigma_p",
+        "uncertainty_product",
+        "uncertainty_bound",
+        "boundary_term",
+    ):
+        rows = _rows(workdir, measure, statistic="mean", domain="window:0.1")
+        assert {row.parameters["control"] for row in rows} == _NETWORKS
+        assert all(row.stderr is not None for row in rows)
+    sizes = _rows(workdir, "effective_sample_size", estimator="importance")
+    assert all(500 < row.value <= 1200 for row in sizes)
+    for measure in ("test_accuracy", "robust_accuracy"):
+        rows = _rows(workdir, measure, temperature=1.0)
+        assert {row.parameters["control"] for row in rows} == _NETWORKS
+    (walked,) = _rows(workdir, "r_hat", control="", temperature=1.0)
+    assert walked.parameters["estimator"] == "mcmc"
+    (least,) = _rows(workdir, "least_effective_sample_size", control="")
+    (middle,) = _rows(workdir, "effective_sample_size", estimator="mcmc", control="")
+    assert 0 < least.value < middle.value and middle.value > 500
+
+
+def test_constant_network_has_the_window_s_own_widths(done):
+    workdir, _, _ = done
+    for measure, truth in (
+        ("sigma_x", 0.1 / math.sqrt(2)),
+        ("sigma_p", 1 / (0.1 * math.sqrt(2))),
+        ("uncertainty_product", 0.5),
+    ):
+        row = _mean(workdir, measure, control="constant")
+        assert abs(row.value - truth) < 4 * row.stderr, measure
+    half = _mean(workdir, "sigma_x", domain="window:0.05")
+    assert abs(half.value - 0.05 / math.sqrt(2)) < 1e-3
+
+
+def test_temperature_leaves_ta_and_moves_the_widths(done):
+    workdir, _, _ = done
+    rows = _rows(workdir, "test_accuracy", control="", evaluation="uncertainty")
+    assert {row.parameters["temperature"] for row in rows} == {0.25, 1.0, 4.0}
+    assert len({row.value for row in rows}) == 1
+    widths = [
+        _mean(
+            workdir,
+            "sigma_p",
+            control="",
+            estimator="importance",
+            domain="window:0.1",
+            temperature=heat,
+        ).value
+        for heat in (0.25, 4.0)
+    ]
+    assert widths[0] != widths[1]
+
+
+def test_records_are_where_the_rows_say(done):
+    workdir, _, _ = done
+    row = _mean(
+        workdir, "sigma_x", control="", temperature=1.0, domain="window:0.1", estimator="importance"
+    )
+    arrays, told = records.load(workdir / row.artifact)
+    pixels = [name.startswith("pixel:") for name in arrays["axes"]]
+    assert sum(pixels) == 64
+    assert abs(arrays["sigma_x"][pixels].mean() - row.value) < row.stderr
+    assert told["image_shape"] == [8, 8, 1] and told["label"] == 3
+    assert {check["name"] for check in told["checks"]} == {"covariance", "momentum", "forms"}
+    folder = (workdir / row.artifact).parent
+    _, walked = records.load(folder / "mcmc.npz")
+    names = {check["name"] for check in walked["checks"]}
+    assert names > {"chains", "estimators"}
+    names = {f"{name}:0" for name in ("pca", "random", "sign_gradient", "file")}
+    names |= {"pca:1", "file:1"}
+    with np.load(folder / "matrices" / "mcmc.npz") as matrices:
+        assert set(matrices["axes"]) == names
+        assert matrices["sigma"].shape == (6, 6)
+        assert matrices["least"] > -1e-9
+        least = float(matrices["least"])
+    assert walked["matrix"]["count"] == 6
+    (row,) = _rows(workdir, "matrix_least_eigenvalue", estimator="mcmc", control="")
+    assert row.value == walked["matrix"]["least"][0] == least
+    own = _rows(
+        workdir,
+        "uncertainty_product",
+        control="",
+        over="axis",
+        temperature=1.0,
+        domain="window:0.1",
+        estimator="mcmc",
+    )
+    assert {row.parameters["axis"] for row in own} == {*names, "pixel:7"}
+
+
+def test_a_second_start_only_looks_up(done, caplog):
+    workdir, text, given = done
+    with caplog.at_level("INFO", logger="qup"):
+        assert _run(workdir, **given) == text
+    told = [record.getMessage() for record in caplog.records]
+    assert any("reused" in line for line in told)
+    assert not any("complete in" in line for line in told)
+
+
+def test_another_packet_on_the_box_in_the_same_workdir(done, caplog):
+    workdir, _, _ = done
+    before = len(_rows(workdir, "sigma_x"))
+    given = {
+        "packet": "prob",
+        "domain": "box",
+        "temperatures": ("0.001",),
+        "directions": ("random:1",),
+    }
+    with caplog.at_level("INFO", logger="qup"):
+        text = _run(workdir, labels=("3",), **given)
+    assert "Trainer.epoch-2: complete" not in caplog.text
+    assert len(_rows(workdir, "sigma_x")) > before
+    assert "trained, window" not in text
+    row = _mean(workdir, "uncertainty_product", domain="box", control="")
+    assert 0 < row.value < 0.1
+    _, told = records.load(workdir / row.artifact)
+    assert [check["name"] for check in told["checks"]] == ["faces"]
+    names = ["pixel:16", "pixel:48", "random:0"]
+    assert told["faces"]["axes"] == names
+    for measure, truth in (("boundary_term", 1), ("uncertainty_product", 0)):
+        row = _mean(workdir, measure, domain="box", control="constant")
+        assert row.value == pytest.approx(truth, abs=1e-9)
+    # The probability is nearly 0 or 1: too few points are of the class.
+    line = re.search(r"^trained, T = 0.001 .*$", text, re.M)[0]
+    assert line.rstrip().endswith("not estimated")
+    assert "num_samples of about" in text or "no number would do" in text
+    assert not _rows(workdir, "sigma_x", temperature=0.001)
+    for row in _rows(workdir, "effective_sample_size", temperature=0.001):
+        assert row.parameters["refused"] is True and 0 < row.value < 500
+    assert _rows(workdir, "test_accuracy", temperature=0.001)
+    # What was drawn of the window stays.
+    assert list((workdir / "figures").glob("uncertainty-loss-window-0.1-*"))
+
+
+def test_too_few_effective_samples_are_refused(done):
+    workdir, _, _ = done
+    with pytest.raises(errors.InputError, match=r"narrower window, or MCMC"):
+        _run(workdir, domain="window:300", packet="prob", controls=False)
+
+
+def _nan(image):
+    return _constant(image, [np.nan] * 4)
+
+
+def _kinked(image):
+    # Finite at every image, but its slope is 0 times infinity below 0.
+    root = keras.ops.sqrt(keras.ops.relu(image))
+    return keras.layers.Dense(4)(keras.layers.Flatten()(root))
+
+
+def _zero(image):
+    return _constant(image, [3e38] + [-3e38] * 3)
+
+
+@pytest.mark.parametrize(
+    "layers,message",
+    [
+        (_nan, "NaN or infinite logits"),
+        (_kinked, "gradient is not finite at"),
+        (_zero, "zero at every point"),
+    ],
+)
+def test_networks_that_cannot_be_measured(done, tmp_path, layers, message):
+    workdir, _, _ = done
+    path = _network(tmp_path / "bad.keras", layers)
+    with pytest.raises(errors.InputError, match=message):
+        _run(workdir, model_paths=(path,), controls=False)
+
+
+@pytest.mark.parametrize(
+    "given,message",
+    [
+        ({"packet": "los"}, "Did you mean 'loss'"),
+        ({"domain": "windwo:0.1"}, "Did you mean 'window'"),
+        ({"domain": "window"}, "such as window:0.1"),
+        ({"domain": "window:-1"}, "above 0"),
+        ({"domain": "window:0.00009"}, "cannot resolve .* narrower than"),
+        ({"domain": "box:1"}, "takes no width"),
+        ({"estimator": "hmc"}, "Known: both, importance, mcmc"),
+        ({"labels": ("4",)}, "whole number from 0 to 3; got 4"),
+        ({"labels": ("1.5",)}, "whole number from 0 to 3"),
+        ({"labels": ("one",)}, "whole numbers, or all"),
+        ({"labels": ("nan",)}, "from 0 to 3; got nan"),
+        ({"labels": ("inf",)}, "from 0 to 3; got inf"),
+        ({"labels": ("1e400",)}, "from 0 to 3; got 1e400"),
+        ({"labels": ()}, "empty"),
+        ({"centre": "image:100000"}, "number of a test image"),
+        ({"centre": "image:" + "9" * 5000}, "number of a test image"),
+        ({"centre": "median"}, "must be mean, or image:N"),
+        ({"directions": ("pixel:64",)}, "from 0 to 63"),
+        ({"directions": ("pixel:" + "9" * 5000,)}, "from 0 to 63"),
+        ({"directions": ("pca",)}, "whole number from 1 to 64"),
+        ({"directions": ("pcs:3",)}, "Did you mean 'pca'"),
+        ({"directions": ("pca:2", "pca:3")}, "twice"),
+        ({"directions": ("sign_gradient:2",)}, "takes no number"),
+        ({"directions": ("file:absent.npy",)}, "cannot be read"),
+        ({"temperatures": ("0",)}, "temperature must be"),
+        ({"temperatures": ("0.25", "0.2500000001")}, "equal to 6 digits"),
+        ({"temperatures": ("1.0000001",)}, "1.0 it has the network itself"),
+        ({"temperatures": ("warm",)}, "numbers, such as"),
+        ({"num_samples": 100}, "at least 500"),
+        ({"num_chains": 3}, "at least 4"),
+        ({"num_steps": 0}, "at least 50"),
+        ({"num_images": -1}, "num_images"),
+        ({"model_paths": ("absent.keras",)}, "exists"),
+        ({"model_paths": ("",)}, "got an empty name"),
+    ],
+)
+def test_bad_requests_are_told_before_any_work(given, message, tmp_path):
+    with pytest.raises(errors.InputError, match=message):
+        _run(tmp_path / "run", **given)
+    assert not (tmp_path / "run" / "pipeline" / "metadata.sqlite").exists()
+
+
+@pytest.mark.parametrize(
+    "array,message",
+    [
+        (np.ones((2, 63)), r"\[k, 64\]"),
+        (np.ones(64), r"\[k, 64\]"),
+        (np.zeros((1, 64)), "longer than 0"),
+        (np.full((1, 8, 8, 1), np.inf), "finite"),
+        (np.ones((0, 64)), r"is empty; got the shape \[0, 64\]"),
+        (np.array(["north"]), "must be real numbers"),
+        (np.ones((1, 64), complex), "real numbers.* got the dtype complex128"),
+        (np.ones((1, 64), "M8[D]"), "real numbers"),
+        (np.ones((1, 64), [("x", float)]), "real numbers"),
+    ],
+)
+def test_directions_of_a_file_must_fit(array, message, tmp_path):
+    np.save(tmp_path / "u.npy", array)
+    with pytest.raises(errors.InputError, match=message):
+        _run(tmp_path / "run", directions=(f"file:{tmp_path / 'u.npy'}",))
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\3\4", b"\x93NUMPY\1\0\1\0("])
+def test_a_file_that_holds_no_directions(content, tmp_path):
+    path = tmp_path / "u.npy"
+    path.write_bytes(content)
+    with pytest.raises(errors.InputError, match=r"cannot be read.*npy file"):
+        _run(tmp_path / "run", directions=(f"file:{path}",))
+
+
+def test_directions_of_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    np.save(tmp_path / "u.npy", np.eye(2, 64, dtype=np.int32))
+    info = DatasetInfo("mine", (8, 8, 1), ("a", "b"), {"test": 10})
+    request = UncertaintyRequest(directions=("file:~/u.npy",))
+    given, file = uncertainty_request.parse_directions(request, info)
+    packet = types.SimpleNamespace(size=64)
+    _, named = estimation.choose_axes(packet, None, given, directions_file=file, seed=0)
+    assert named == ["file:0", "file:1"]
+
+
+def test_a_window_is_told_to_its_last_digit():
+    texts = {"0.123456789": "0.123456789", "1.0": "1", "1e-4": "0.0001"}
+    for given, told in texts.items():
+        assert UncertaintyRequest(domain=f"window:{given}").format_domain() == f"window:{told}"
+
+
+def test_temperatures_are_told_once():
+    request = UncertaintyRequest(temperatures=("4", "1", "0.25", "4.0"))
+    assert request.parse_temperatures() == [4, 0.25]
+
+
+@pytest.mark.parametrize(
+    "shape,classes,message",
+    [
+        ((4, 4, 1), 4, r"float32 images 8 x 8 x 1 .* it takes \(None, 4, 4, 1"),
+        ((8, 8, 1), 3, r"float32 \[batch, 4\]; it gives \[2, 3\]"),
+        ((8, 8, 1), 1, r"float32 \[batch, 4\]; it gives \[2, 1\]"),
+    ],
+)
+def test_networks_of_other_images_are_told_first(tmp_path, shape, classes, message, caplog):
+    path = _network(
+        tmp_path / "other.keras",
+        lambda image: keras.layers.Dense(classes)(keras.layers.Flatten()(image)),
+        shape,
+    )
+    with (
+        pytest.raises(errors.InputError, match=f"other.keras .*{message}"),
+        caplog.at_level("INFO", logger="qup"),
+    ):
+        _run(tmp_path / "run", model_paths=(path,))
+    # Nothing was trained, nor measured.
+    assert "complete" not in caplog.text
+
+
+def test_two_networks_of_one_name_are_refused(tmp_path):
+    paths = [tmp_path / name / "twin.keras" for name in ("a", "b")]
+    for path in paths:
+        path.parent.mkdir()
+        path.touch()
+    with pytest.raises(errors.InputError, match="Rename the file"):
+        _run(tmp_path / "run", model_paths=tuple(map(str, paths)))
+
+
+def test_shuffled_labels_are_the_same_labels_elsewhere(done, tmp_path):
+    workdir, _, _ = done
+    (true,) = (workdir / "pipeline").glob("ExampleGen/examples/*")
+    shuffled = Examples(uri=str(tmp_path / "shuffled"))
+    shuffled.path.mkdir()
+    LabelShuffler.fn(Examples(uri=str(true)), shuffled, seed=1)
+    one, other = (examples.read(p) for p in (true, shuffled.path))
+    for split in ("train", "test"):
+        for name, a, b in zip(
+            ("images", "labels", "ids"), one.get_arrays(split), other.get_arrays(split), strict=True
+        ):
+            moved = (split, name) == ("train", "labels")
+            assert np.array_equal(a, b) != moved
+            assert np.array_equal(np.sort(a, 0), np.sort(b, 0)) or not moved
+
+
+def test_untrained_control_is_where_the_training_begins(done):
+    workdir, _, _ = done
+    (folder,) = (workdir / "pipeline").glob("ControlBuilder.untrained/model/*")
+    subject = artifacts.load_model_info(folder)
+    assert (subject.epochs, subject.model) == (0, "convnet")
+    network = artifacts.load_network(folder)
+    assert not network.get_layer("logits").bias.numpy().any()
+
+
+def test_the_program_prints_one_line_for_a_mistake(tmp_path):
+    flags = ("--dataset=synthetic", "--labels=0,12", "--smoke", f"--workdir={tmp_path / 'run'}")
+    done = subprocess.run(
+        [sys.executable, "-m", "bin.run_uncertainty", *flags],
+        cwd=_ROOT,
+        text=True,
+        capture_output=True,
+        timeout=900,
+        check=False,
+    )
+    assert done.returncode == 1 and not done.stdout
+    assert done.stderr == (
+        "Error: --labels: a label of synthetic is a whole number from 0 to 3; got 12.\n"
+    )

@@ -1,0 +1,92 @@
+"""Two networks on the same samples: their difference and its error."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from qup import uncertainty
+from qup.core import errors
+from qup.uncertainty import importance, relation, summary
+from qup.uncertainty import records as uncertainty_records
+from qup.uncertainty.records import RelationRecord, build_records
+from tests.uncertainty.synthetic import record
+
+_WINDOW = uncertainty.GaussianWindow(np.full(4, 0.5), 0.2)
+_SIZES = {"num_samples": 4000, "batch_size": 100}
+
+
+def _packet(curvature):
+    """Of rho a Gaussian whose sigma_x is known."""
+    return uncertainty.of_function(lambda x: -0.5 * curvature * tf.reduce_sum((x - 0.5) ** 2, 1), 4)
+
+
+def _sigma_x(curvature):
+    return (2 * (curvature + 1 / 0.2**2)) ** -0.5
+
+
+def _found(curvature, **options):
+    packet = _packet(curvature)
+    return importance.relation(packet, _WINDOW, **{**_SIZES, **options})
+
+
+@pytest.mark.slow
+def test_an_error_of_the_difference_itself():
+    truth, scores = _sigma_x(3.0) - _sigma_x(2.5), []
+    for seed in range(40):
+        one, other = (_found(k, seed=seed) for k in (2.5, 3.0))
+        told = relation.compute_differences(one, other)["sigma_x"]
+        scores.append((told.value - truth) / told.stderr)
+    apart = np.hypot(one["sigma_x"].stderr, other["sigma_x"].stderr)
+    # What chance gives to both is left out.
+    assert (told.stderr < apart / 10).all()
+    np.testing.assert_allclose(told.value, other["sigma_x"].value - one["sigma_x"].value)
+    # 152 of 160 are expected.
+    assert np.sum(np.abs(scores) < 2.02) >= 140
+
+
+def test_a_network_does_not_differ_from_itself():
+    one, same = (_found(2.0) for _ in range(2))
+    for measure, told in relation.compute_differences(one, same).items():
+        assert not told.value.any() and not told.stderr.any(), measure
+
+
+@pytest.mark.parametrize("options", [{"seed": 1}, {"num_samples": 8000}, {"num_groups": 20}])
+def test_other_samples_are_no_pair(options):
+    with pytest.raises(errors.InputError, match="on the same points can"):
+        relation.compute_differences(_found(2.0), _found(2.0, **options))
+
+
+def _saved(folder, curvature, **told):
+    path = folder / "importance.npz"
+    uncertainty_records.save(
+        path, _found(curvature, seed=told["seed"]), label=3, domain_text="window:0.2", **told
+    )
+    return uncertainty_records.load(path)
+
+
+def test_words_resolve_what_pairs_do(tmp_path):
+    records = [
+        _saved(tmp_path, curvature, epochs=epochs, seed=0)
+        for curvature, epochs in ((2.5, 1), (2.6, 5))
+    ]
+    one, other = build_records(records)
+    assert uncertainty_records.have_same_samples(one, other)
+    told = uncertainty_records.compute_difference(one, other, "sigma_x")
+    assert abs(told.value - (_sigma_x(2.6) - _sigma_x(2.5))) < 4 * told.stderr
+    words = summary.format_summary(records, [])
+    assert "sigma_x falls from" in words
+    assert "on the same samples)" in words
+    # With other samples the same difference is not resolved.
+    records[1] = _saved(tmp_path, 2.6, epochs=5, seed=1)
+    assert not uncertainty_records.have_same_samples(*build_records(records))
+    words = summary.format_summary(records, [])
+    assert "on the same samples" not in words
+    assert "sigma_x falls" not in words
+
+
+def test_records_without_left_out_means_are_no_pair():
+    one, other = (RelationRecord(*record(epochs=e, seed=0)) for e in (1, 5))
+    assert not uncertainty_records.have_same_samples(one, other)
+    told = uncertainty_records.compute_difference(one, other, "excess")
+    assert (told.value, told.n) == (0.0, 16)
+    assert told.stderr == pytest.approx(2**0.5 * 1e-5)
