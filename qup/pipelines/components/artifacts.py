@@ -1,7 +1,9 @@
 """What the components give each other, under TFX's names where it has one."""
 
+import dataclasses
 import pathlib
 import shutil
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -105,7 +107,7 @@ def save_unexported_classifier(
     measurements.write_model_info(model_info, model.path / _MODEL_INFO_FILE)
     model_info_bytes = (model.path / _MODEL_INFO_FILE).read_bytes()
     content = f"{model.properties['content']}\0".encode() + model_info_bytes
-    model.properties["content"] = hashing.bytes_digest(content)
+    model.properties["content"] = hashing.hash_bytes(content)
 
 
 def save_network(network: keras.Model, model: Model) -> None:
@@ -146,3 +148,18 @@ def import_classifier(
 def load_model_info(folder: pathlib.Path) -> measurements.ModelInfo:
     """Returns what the classifier of a `Model` is."""
     return measurements.read_model_info(folder / _MODEL_INFO_FILE)
+
+
+def write_rows(
+    evaluation: Artifact, rows: Iterable[measurements.Row], *, arrays_file: str = ""
+) -> None:
+    """Writes measurements.csv of an artifact.
+
+    Args:
+      evaluation: The artifact.
+      rows: Its rows.
+      arrays_file: The .npz in the artifact that the rows refer to; "" for none.
+    """
+    if arrays_file:
+        rows = [dataclasses.replace(row, artifact=arrays_file) for row in rows]
+    measurements.write_rows(evaluation.path / "measurements.csv", rows)

@@ -12,7 +12,7 @@ from qup.core import errors
 from qup.reproduction import experiments
 from qup.reproduction.binary_toy import pipeline
 from qup.reproduction.binary_toy.packets import EPSILONS
-from qup.reproduction.builder import ExperimentBuilder
+from qup.reproduction.builder import ExperimentBuilder, NetworkHandle
 from qup.reproduction.components.frequency import FourierSensitivity, SpectrumAnalyzer
 from qup.reproduction.components.response import ResponseAnalyzer
 from qup.reproduction.components.studies import BinaryToyAnalyzer, BinaryToyMover, ImageNetAnalyzer
@@ -77,16 +77,16 @@ def frequency(builder: ExperimentBuilder, seeds: Iterable[int]) -> None:
             _add_walk_spectrum(builder, handles[0])
 
 
-def _add_walk_spectrum(builder: ExperimentBuilder, handle) -> None:
+def _add_walk_spectrum(builder: ExperimentBuilder, handle: NetworkHandle) -> None:
     deltas_node = builder.add_deltas(handle)
     deltas = deltas_node.outputs["deltas"]
     translator = builder.add_translator(handle, deltas).outputs["translator"]
-    row_parameters = handle.arguments.combination()["row_parameters"]
-    num_steps = handle.arguments.walk()["walk"]["num_steps"]
+    row_parameters = handle.arguments.build_combiner_kwargs()["row_parameters"]
+    num_steps = handle.arguments.build_delta_gen_kwargs()["walk"]["num_steps"]
     builder.add_node(
         SpectrumAnalyzer,
         f"SpectrumAnalyzer.walk.{handle.name}",
-        **handle.images,
+        **handle.inputs,
         deltas=deltas,
         translator=translator,
         steps=[num_steps],
