@@ -88,7 +88,7 @@ _ROW_COLUMNS = set(measurements.HEADER) - {"parameters"}
 def compute_row_digest(row: Row) -> str:
     """Returns a short name of a row, made of its key."""
     text = json.dumps(row.key(), default=str)
-    return hashing.text_digest(text)[:12]
+    return hashing.hash_text(text)[:12]
 
 
 @dataclasses.dataclass(frozen=True)

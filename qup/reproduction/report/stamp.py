@@ -29,8 +29,8 @@ def _hash_files(root: pathlib.Path, names: Iterable[str]) -> str:
     for name in names:
         path = root / name
         content = path.read_bytes() if path.is_file() else b"missing"
-        parts.append(f"{name} {hashing.bytes_digest(content)}\n")
-    return hashing.joined_digest(parts)
+        parts.append(f"{name} {hashing.hash_bytes(content)}\n")
+    return hashing.hash_parts(parts)
 
 
 def _hash_code() -> str:
@@ -75,5 +75,5 @@ def _compute_digests(data: ReportData, folder: pathlib.Path) -> dict[str, str]:
         "material": _hash_files(data.folder, input_files),
         "code": _CODE_DIGEST,
         **{name: metadata.version(name) for name in _HASHED_PACKAGES},
-        "written": hashing.tree_digest(folder),
+        "written": hashing.hash_tree(folder),
     }

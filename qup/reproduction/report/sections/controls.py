@@ -116,7 +116,7 @@ def _build_controls_figure(
         Control(
             title,
             {
-                kind.title(data): (x.value, x.low, x.high)
+                kind.format_title(data): (x.value, x.low, x.high)
                 for kind, x in estimates.items()
                 if x is not None and kind is not AccuracyKind.PGD4_UNCLIPPED
             },
