@@ -21,7 +21,7 @@ import tensorflow as tf
 
 from qup.attacks.inputs import ExampleBatch
 from qup.attacks.results import DISTANCE_NORMS, AttackResult, ShardedImages, concatenate_results
-from qup.core import code, compilation, errors, files, hashing, identity, syntax
+from qup.core import code, compilation, errors, files, hashing, syntax
 from qup.core.types import LogitsFn
 
 
@@ -35,11 +35,11 @@ def compute_classifier_digest(logits_fn: LogitsFn, images: np.ndarray) -> str:
       logits_fn: The classifier.
       images: float32 [batch, ...].
     """
-    weights_digest = identity.hash_weights(logits_fn)
+    weights_digest = hashing.hash_weights(logits_fn)
     if weights_digest is not None:
         return weights_digest
     logits = compilation.predict(logits_fn, images).numpy()
-    return hashing.bytes_digest(np.round(logits, 3))
+    return hashing.hash_bytes(np.round(logits, 3))
 
 
 class ShardStore:
@@ -147,7 +147,7 @@ def _check_same_attack(record: pathlib.Path, expected: Mapping[str, Any]) -> Non
 
 
 def _compute_examples_digest(examples: ExampleBatch) -> str:
-    return hashing.joined_digest(np.ascontiguousarray(column).tobytes() for column in examples)
+    return hashing.hash_parts(np.ascontiguousarray(column).tobytes() for column in examples)
 
 
 # What tells one function from another: its code and all that it holds.
@@ -179,7 +179,7 @@ def compute_function_digest(function: Callable) -> str:
       InputError: It holds something that cannot be told from another.
     """
     package = _get_package(function)
-    return hashing.json_digest(_describe_value(function, package, ()))
+    return hashing.hash_json(_describe_value(function, package, ()))
 
 
 def _get_package(function: Callable) -> str:
@@ -211,11 +211,11 @@ def _describe_value(value: Any, package: str, ancestors: tuple[int, ...]) -> Any
     if isinstance(value, type):
         return _class(value, package)
     if isinstance(value, keras.Model):
-        return identity.hash_weights(value)
+        return hashing.hash_weights(value)
     if isinstance(value, np.ndarray | np.generic) or tf.is_tensor(value):
-        return hashing.array_digest(np.asarray(value))
+        return hashing.hash_array(np.asarray(value))
     if isinstance(value, tf.Variable | keras.Variable):
-        return hashing.array_digest(value.numpy())
+        return hashing.hash_array(value.numpy())
     if isinstance(value, types.CodeType):
         code_parts = (value.co_names, value.co_varnames, *value.co_consts)
         return [value.co_code.hex(), *map(describe, code_parts)]

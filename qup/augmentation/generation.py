@@ -21,7 +21,7 @@ import tensorflow as tf
 
 from qup.augmentation import opposite_fgsm
 from qup.augmentation.deltas import DeltaDataset
-from qup.core import errors, identity, progress
+from qup.core import errors, hashing, progress
 from qup.core.types import Attack, Batch, Bounds, LogitsFn
 from qup.datasets import Dataset
 from qup.robustness import evaluation
@@ -79,7 +79,7 @@ def compute_deltas(
             "num_images": count,
             "num_shards": math.ceil(count / batch_size),
             "batch_size": batch_size,
-            "classifier": identity.hash_weights(logits_fn),
+            "classifier": hashing.hash_weights(logits_fn),
             "dataset": dataset.fingerprint,
         },
         {"points": points, "attack": getattr(attack, "__name__", None)},

@@ -162,7 +162,7 @@ class Graph(abc.ABC):
             else f"{label}\1{colours.get(target) or self._digests.get(target)}"
             for label, target in node.edges
         }
-        return hashing.text_digest("\n".join([colours[key], node.text, *sorted(parts)]))
+        return hashing.hash_text("\n".join([colours[key], node.text, *sorted(parts)]))
 
 
 def _components(
@@ -544,7 +544,7 @@ class _Code(Meanings, Graph):
         told = [self.digest_of(roots[0])]
         for keys in (roots[1:], (k for k in effects if k.kind == "effects")):
             told.append(sorted({self.digest_of(key) for key in keys}))
-        return hashing.json_digest(told)
+        return hashing.hash_json(told)
 
     def names(self, roots: list[Key]) -> set[tuple[str, str]]:
         """Returns (module, name) of the definitions that roots lead to."""
@@ -574,7 +574,7 @@ class _Code(Meanings, Graph):
         ] or [Key("whole", name)]
         if tree is not None:
             reading = syntax.read(tree)
-            key = Key(f"tree {hashing.text_digest(reading.text)}", name)
+            key = Key(f"tree {hashing.hash_text(reading.text)}", name)
             self.enter(key, self._node(module, reading))
             roots = [key]
         named = {part for word in words for part in re.findall(r"\w+", word)}

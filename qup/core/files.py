@@ -1,6 +1,6 @@
-"""Files that are whole or absent, however the process ends.
+"""Files that are complete or absent, however the process ends; locks and processes.
 
-Written beside their final place, flushed to the disk, then renamed.
+This module does not import TensorFlow, so that a command line can use it before TensorFlow loads.
 """
 
 import contextlib
@@ -9,69 +9,80 @@ import pathlib
 import platform
 import re
 import shutil
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 
-import tensorflow as tf
+import filelock
+import psutil
 
 from qup.core import errors
+
+# The clocks of psutil agree within this many seconds.
+_START_TIME_TOLERANCE = 1.0
+# Temporary paths that this process is writing.
+_active_temporaries: set[pathlib.Path] = set()
+
+
+def _get_write_errors() -> tuple[type[BaseException], ...]:
+    tensorflow = sys.modules.get("tensorflow")
+    return (OSError, tensorflow.errors.OpError) if tensorflow else (OSError,)
 
 
 @contextlib.contextmanager
 def wrap_os_errors(path: pathlib.Path) -> Iterator[None]:
-    """Turns a full disk or a folder closed to us into an `InputError`.
+    """Turns an error of the file system, or of TensorFlow's, into an `InputError`.
 
     Args:
-      path: What is being written, for the message.
+      path: The file or folder that is being written.
     """
     try:
         yield
-    except (OSError, tf.errors.OpError) as error:
+    except _get_write_errors() as error:
         reason = getattr(error, "strerror", None) or str(error)
-        # TensorFlow names its operation before and after the reason.
+        # TensorFlow writes its operation before and after the reason.
         reason = re.sub(r"\{\{.*?\}\} | \[Op:.*", "", reason).split("\n")[0]
         if re.search("space|quota", reason):
-            remedy = "Free some space; a second start goes on from here."
+            remedy = "Free some space, then run the same command to resume."
         else:
-            remedy = "Choose a folder that you may write to, or clear the place."
+            remedy = "Choose a folder that you can write to, or remove what is at this path."
         raise errors.InputError(f"Cannot write {path}: {reason}. {remedy}") from error
 
 
 @contextlib.contextmanager
 def atomic_write(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Yields a temporary path of the same suffix, then renames it.
+    """Yields a temporary path with the same suffix, flushes it to disk, then renames it to `path`.
 
     Args:
-      path: The final path of a file or a folder; its folder is made. A
-        folder that is already there is replaced.
+      path: The final path of a file or a folder. Its parent folder is created.
+        An existing folder at `path` is replaced.
 
     Yields:
-      The path to write to. If the block fails, it is removed and whatever
-      stood at `path` stays.
+      The path to write to. If the block raises, it is removed and `path` stays as it is.
 
     Raises:
-      InputError: The disk is full or the folder forbidden.
+      InputError: The disk is full, or the folder cannot be written.
     """
     path = pathlib.Path(path)
-    partial = path.with_name(f"{get_temporary_prefix()}{path.name}")
+    temporary = path.with_name(f"{get_temporary_prefix()}{path.name}")
     with wrap_os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_stale_temporaries(path.parent)
-        _active_temporaries.add(partial)
+        _active_temporaries.add(temporary)
         try:
-            yield partial
-            _flush_to_disk(partial)
+            yield temporary
+            _flush_to_disk(temporary)
             if path.is_dir():
-                if not partial.is_dir():
-                    raise IsADirectoryError(None, "a folder stands there")
+                if not temporary.is_dir():
+                    raise IsADirectoryError(None, "a folder has this path")
                 shutil.rmtree(path)
-            os.replace(partial, path)
+            os.replace(temporary, path)
         finally:
-            remove_path(partial)
-            _active_temporaries.discard(partial)
+            remove_path(temporary)
+            _active_temporaries.discard(temporary)
 
 
 def _flush_to_disk(path: pathlib.Path) -> None:
-    """Forces a file, or every file below a folder, onto the disk."""
+    """Flushes a file, or every file below a folder."""
     file_paths = [p for p in path.rglob("*") if p.is_file()] or [path]
     for file_path in file_paths:
         descriptor = os.open(file_path, os.O_RDONLY)
@@ -81,45 +92,78 @@ def _flush_to_disk(path: pathlib.Path) -> None:
             os.close(descriptor)
 
 
-# Temporary paths that this very process is writing.
-_active_temporaries: set[pathlib.Path] = set()
-
-
 def get_temporary_prefix() -> str:
-    """Returns how names of this process's temporary files begin."""
+    """Returns the first characters of the names of this process's temporary files."""
     return f".{platform.node()}-{os.getpid()}-"
 
 
 def remove_stale_temporaries(folder: pathlib.Path) -> None:
-    """Removes what killed processes of this host left unfinished."""
+    """Removes temporary files of processes of this host that no longer run."""
     host = re.escape(platform.node())
     for path in folder.iterdir():
         match = re.match(rf"\.{host}-(\d+)-", path.name)
-        if match and path not in _active_temporaries and not _is_running(int(match[1])):
-            # Another process may be sweeping the same.
+        if not match or path in _active_temporaries:
+            continue
+        # A container gives a new process the number of the one before: a file with our number
+        # that we are not writing is stale.
+        pid = int(match[1])
+        if pid == os.getpid() or not is_process_alive(pid):
+            # Another process may remove the same file.
             with contextlib.suppress(FileNotFoundError):
                 remove_path(path)
 
 
-def _is_running(process_id: int) -> bool:
-    """Says whether another process of that number runs.
+def is_process_alive(pid: int, create_time: float | None = None) -> bool:
+    """Returns whether a process of this host runs; a zombie does not.
 
-    One with our own number is gone: we are its successor, as happens in
-    containers.
+    Args:
+      pid: Its number.
+      create_time: Its start, as `psutil.Process(pid).create_time()` in seconds. A process with
+        the same number and another start is a different one. None compares the number alone.
     """
-    if process_id == os.getpid():
-        return False
     try:
-        os.kill(process_id, 0)
-    except (ProcessLookupError, OverflowError):
+        process = psutil.Process(pid)
+        if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
+            return False
+        start = process.create_time()
+    except (psutil.NoSuchProcess, ValueError, OverflowError):
         return False
-    except PermissionError:
+    except psutil.AccessDenied:
         return True
-    return True
+    return create_time is None or abs(start - create_time) <= _START_TIME_TOLERANCE
+
+
+@contextlib.contextmanager
+def lock_file(path: pathlib.Path, on_wait: Callable[[], None] | None = None) -> Iterator[bool]:
+    """Holds an exclusive lock between processes; the system releases it when the process ends.
+
+    Args:
+      path: The lock file. It is created, and stays.
+      on_wait: Called once if another process holds the lock; then the call waits. None: the
+        call does not wait.
+
+    Yields:
+      Whether the lock is held; always True with `on_wait`.
+
+    Raises:
+      InputError: The lock file cannot be created.
+    """
+    lock = filelock.FileLock(path)
+    with wrap_os_errors(path):
+        try:
+            lock.acquire(blocking=False)
+        except filelock.Timeout:
+            if on_wait is not None:
+                on_wait()
+                lock.acquire()
+    try:
+        yield lock.is_locked
+    finally:
+        lock.release()
 
 
 def remove_path(path: pathlib.Path) -> None:
-    """Removes a file or a folder, if it is there."""
+    """Removes a file or a folder, if it exists."""
     if path.is_dir():
         shutil.rmtree(path)
     else:
@@ -127,18 +171,18 @@ def remove_path(path: pathlib.Path) -> None:
 
 
 def write_bytes(path: pathlib.Path, content: bytes) -> None:
-    """Writes `content` to `path`, whole or not at all."""
-    with atomic_write(path) as partial:
-        partial.write_bytes(content)
+    """Writes a file by `atomic_write`."""
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
-    """Writes `text` to `path` in UTF-8, whole or not at all."""
+    """Writes a UTF-8 file by `atomic_write`."""
     write_bytes(path, text.encode())
 
 
 def link_or_copy(source: pathlib.Path, target: pathlib.Path) -> None:
-    """Makes `target` another name of a file; a copy where that cannot be."""
+    """Makes a hard link `target` to the file `source`, or a copy where links are not possible."""
     with wrap_os_errors(target):
         try:
             os.link(source, target)

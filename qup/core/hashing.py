@@ -1,13 +1,13 @@
-"""SHA-256 of texts, JSON values, arrays, files and folders, in hexadecimal.
+"""SHA-256, in hexadecimal, of texts, JSON values, arrays, files and folders.
 
 ```python
-json_digest({"epochs": 3})  # whatever the order of the keys
-file_digest("model.keras")
-tree_digest("saved_model")  # names, sizes and bytes of all in it
+hash_json({"epochs": 3})  # the same for every order of the keys
+hash_file("model.keras")
+hash_tree("saved_model")  # names, sizes and bytes of every file
 ```
 
-Only the standard library is needed: arrays are whatever has `dtype`, `shape`
-and `tobytes`.
+This module needs the standard library only: an array is any object with `dtype`, `shape` and
+`tobytes`.
 """
 
 import hashlib
@@ -15,107 +15,104 @@ import json
 import os
 import pathlib
 import stat
+import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 
-def canonical(value: Any) -> str:
-    """Returns the one JSON text of a JSON value: sorted keys, no spaces.
+def dump_canonical_json(value: Any) -> str:
+    """Returns the one JSON text of a value: sorted keys, no spaces.
 
     Raises:
-      TypeError: JSON cannot express it.
-      ValueError: It holds a number that is not finite.
+      TypeError: JSON has no form for the value.
+      ValueError: A number is not finite.
     """
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def json_digest(value: Any) -> str:
-    """Returns the digest of a JSON value, see `canonical`."""
-    return text_digest(canonical(value))
+def hash_json(value: Any) -> str:
+    """Hashes a JSON value, see `dump_canonical_json`."""
+    return hash_text(dump_canonical_json(value))
 
 
-def text_digest(text: str) -> str:
-    """Returns the digest of a text in UTF-8."""
-    return bytes_digest(text.encode(errors="surrogatepass"))
+def hash_text(text: str) -> str:
+    """Hashes a text in UTF-8."""
+    return hash_bytes(text.encode(errors="surrogatepass"))
 
 
-def bytes_digest(content: Any) -> str:
-    """Returns the digest of bytes, or of an array that is C-contiguous."""
+def hash_bytes(content: Any) -> str:
+    """Hashes bytes, or a C-contiguous array."""
     return hashlib.sha256(content).hexdigest()
 
 
-def joined_digest(parts: Iterable[Any]) -> str:
-    """Returns the digest of parts one behind the other.
-
-    Args:
-      parts: Texts, bytes, or C-contiguous arrays; nothing separates them.
-    """
-    whole = hashlib.sha256()
+def hash_parts(parts: Iterable[Any]) -> str:
+    """Hashes the concatenation of texts, bytes and C-contiguous arrays, without separators."""
+    digest = hashlib.sha256()
     for part in parts:
-        whole.update(part.encode() if isinstance(part, str) else part)
-    return whole.hexdigest()
+        digest.update(part.encode() if isinstance(part, str) else part)
+    return digest.hexdigest()
 
 
-def array_digest(array: Any) -> str:
-    """Returns the digest of an array's type, shape and content.
-
-    Args:
-      array: Of any shape; it need not be contiguous.
-    """
-    described = f"{array.dtype} {tuple(array.shape)} "
-    return joined_digest([described, array.tobytes()])
+def hash_array(array: Any) -> str:
+    """Hashes an array's type, shape and content; it need not be contiguous."""
+    return hash_parts([f"{array.dtype} {tuple(array.shape)} ", array.tobytes()])
 
 
-def file_digest(path: str | os.PathLike) -> str:
-    """Returns the digest of a file's bytes.
+def hash_weights(logits_fn: Any) -> str | None:
+    """Hashes the weights of a Keras model, in their order; None for any other classifier."""
+    # A Keras model exists only after Keras was imported; this module does not import it.
+    keras = sys.modules.get("keras")
+    if keras is None or not isinstance(logits_fn, keras.Model):
+        return None
+    return hash_parts(weight.numpy().tobytes() for weight in logits_fn.weights)
 
-    Raises:
-      OSError: It cannot be read.
-    """
+
+def hash_file(path: str | os.PathLike) -> str:
+    """Hashes a file's bytes; raises OSError if it cannot be read."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def tree_digest(path: str | os.PathLike) -> str:
-    """Returns the digest of a file, or of every file of a folder.
+def hash_tree(path: str | os.PathLike) -> str:
+    """Hashes a file, or the names, sizes and bytes of every file of a folder.
 
     Args:
-      path: The file or folder; links are followed. Where it lies, and when
-        it was written, does not count.
+      path: The file or folder. Links are followed. The path itself and the times of writing do
+        not count.
 
     Raises:
-      OSError: Something cannot be read, or is neither file nor folder.
+      OSError: An entry cannot be read, or is neither a file nor a folder.
     """
-    return rows_digest(
+    return hash_file_table(
         (name, 0, "")
         if status is None
-        else (name, status.st_size, file_digest(pathlib.Path(path, name)))
-        for name, status in walk(str(path))
+        else (name, status.st_size, hash_file(pathlib.Path(path, name)))
+        for name, status in list_tree(str(path))
     )
 
 
-def rows_digest(rows: Iterable[tuple[str, int, str]]) -> str:
-    """Returns the digest of (name, size, digest) of each file of a folder."""
-    return text_digest(json.dumps(sorted(rows)))
+def hash_file_table(rows: Iterable[tuple[str, int, str]]) -> str:
+    """Hashes (name, size, hash) of each file of a folder, in any order."""
+    return hash_text(json.dumps(sorted(rows)))
 
 
-def walk(path: str, name: str = "") -> Iterator[tuple[str, os.stat_result | None]]:
-    """Yields (relative name, status); a folder's is "x/" and None.
+def list_tree(path: str, name: str = "") -> Iterator[tuple[str, os.stat_result | None]]:
+    """Yields (relative name, status) of each file, and ("x/", None) of each folder.
 
     Args:
-      path: A file, whose name is "", or a folder, which is left out itself.
-      name: What stands before the names.
+      path: A file, whose relative name is "", or a folder, which is not yielded itself.
+      name: Prefix of the relative names.
 
     Raises:
-      OSError: Something cannot be read, or is neither file nor folder.
+      OSError: An entry cannot be read, or is neither a file nor a folder.
     """
     status = os.stat(path)
     if stat.S_ISDIR(status.st_mode):
         if name:
             yield f"{name}/", None
         for child in sorted(os.listdir(path)):
-            below = f"{name}/{child}" if name else child
-            yield from walk(os.path.join(path, child), below)
+            child_name = f"{name}/{child}" if name else child
+            yield from list_tree(os.path.join(path, child), child_name)
     elif stat.S_ISREG(status.st_mode):
         yield name, status
     else:

@@ -125,7 +125,7 @@ def _parse_row(record: Mapping[str, str]) -> Row:
     )
 
 
-class Accuracy(NamedTuple):
+class Measurement(NamedTuple):
     """An accuracy in percent, its binomial standard error, and n."""
 
     value: float
@@ -133,13 +133,13 @@ class Accuracy(NamedTuple):
     n: int
 
 
-def compute_accuracy(correct: float, n: float) -> Accuracy:
+def compute_accuracy(correct: float, n: float) -> Measurement:
     """Returns the accuracy of `correct` images out of `n`.
 
     The standard error is 100 sqrt(p (1 - p) / n).
     """
     fraction = correct / n
-    return Accuracy(100 * fraction, 100 * math.sqrt(fraction * (1 - fraction) / n), int(n))
+    return Measurement(100 * fraction, 100 * math.sqrt(fraction * (1 - fraction) / n), int(n))
 
 
 # What is measured, and the rows that come of it.
@@ -177,7 +177,7 @@ class ModelInfo:
         return dataclasses.replace(self, parameters=merged)
 
     def build_row(
-        self, measure: str, accuracy: Accuracy, attack: Mapping[str, Any] | None = None
+        self, measure: str, accuracy: Measurement, attack: Mapping[str, Any] | None = None
     ) -> Row:
         """Returns one row.
 
@@ -204,7 +204,7 @@ class ModelInfo:
         )
 
     def build_rows(
-        self, clean: Accuracy, attacked: Mapping[str, Accuracy], attack: Mapping[str, Any]
+        self, clean: Measurement, attacked: Mapping[str, Measurement], attack: Mapping[str, Any]
     ) -> list[Row]:
         """Returns the rows of one look.
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from qup.core import hashing, identity, measurements
+from qup.core import hashing, measurements
 from qup.core.types import LogitsFn
 from qup.models import saving
 from qup.orchestration import Artifact
@@ -113,7 +113,7 @@ def save_unexported_classifier(
 def save_network(network: keras.Model, model: Model) -> None:
     """Writes a network that is no classifier."""
     saving.save_model(network, model.path / _MODEL_FILE)
-    model.properties["content"] = identity.hash_weights(network)
+    model.properties["content"] = hashing.hash_weights(network)
 
 
 def load_network(folder: pathlib.Path) -> keras.Model:
