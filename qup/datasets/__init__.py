@@ -1,4 +1,4 @@
-"""Labelled images, ready to train on and to attack: one file each.
+"""Labelled images for training and attacks, one registered function per dataset.
 
 ```python
 data = datasets.load("mnist", validation_size=5000)
@@ -6,8 +6,7 @@ for batch in data.training_batches(128, seed=0, epoch=0): ...
 for batch in data.evaluation_batches("test", 100): ...
 ```
 
-A dataset's file registers one function that returns a `Source`; its keyword
-arguments are those of `load` that it has a use for.
+A dataset's function returns a `Source`. Its keyword arguments are a subset of those of `load`.
 """
 
 import inspect
@@ -37,36 +36,35 @@ def load(
     validation_size: int = 0,
     seed: int = 0,
 ) -> Dataset:
-    """Loads a dataset; images are decoded when first read.
+    """Loads a dataset; images are decoded at the first use.
 
     Args:
       name: A registered dataset.
-      data_dir: The class folders of `image_folder`, or a directory of
-        tensorflow-datasets (default: TFDS_DATA_DIR in the environment, else
-        ~/tensorflow_datasets). Others ignore it and the next two.
-      manual_dir: Original files, fetched by hand, to prepare the data from.
-      scratch_dir: Where to prepare it when `data_dir` cannot be written.
+      data_dir: The class folders of `image_folder`, or a directory of tensorflow-datasets (default:
+        TFDS_DATA_DIR in the environment, else ~/tensorflow_datasets). Other datasets ignore it and
+        the next two.
+      manual_dir: Original files that the user downloaded, to prepare the dataset from.
+      scratch_dir: Where to prepare it when `data_dir` is not writable.
       image_size: (height, width) in pixels, for datasets that resize.
-      train_size: Use only the first that many training images.
-      test_size: Use only the first that many test images.
-      validation_size: Hold out that many of the training images (after
-        `train_size`) as the split "validation".
-      seed: Chooses validation images, and what `synthetic` draws.
+      train_size: Use only the first `train_size` training images.
+      test_size: Use only the first `test_size` test images.
+      validation_size: Hold out that many of the training images (after `train_size`) as the split
+        "validation".
+      seed: Selects the validation images; seed of `synthetic`.
 
     Returns:
-      The dataset, with the splits "train", "test" and, unless
-      `validation_size` is 0, "validation".
+      The dataset, with the splits "train", "test" and, unless `validation_size` is 0, "validation".
 
     Raises:
-      InputError: Unknown name, a size out of its range, or data that is
-        missing, broken or not to be had; the message says what to do.
+      InputError: Unknown name, a size out of its range, or data that is missing, damaged or
+        unavailable; the message says what to do.
     """
     function = get(name)
     parameters = inspect.signature(function).parameters
     if image_size is not None and "image_size" not in parameters:
         raise InputError(
-            f"The images of {name} have one size; image_size="
-            f"{tuple(image_size)} cannot be used. Leave it out."
+            f"The images of {name} have a fixed size; got image_size={tuple(image_size)}. Omit "
+            "image_size."
         )
     if seed < 0:
         raise InputError(f"seed must be at least 0; got {seed}.")

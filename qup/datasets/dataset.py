@@ -1,4 +1,11 @@
-"""Rows of a split as the batches of `qup.core.types`."""
+"""Labelled images of one source, cut into the batches of `qup.core.types`.
+
+```python
+source = datasets.get("digits")()
+data = Dataset("digits", source, validation_size=200)
+data.info.sizes  # {"train": 1237, "test": 360, "validation": 200}
+```
+"""
 
 import dataclasses
 import functools
@@ -12,28 +19,22 @@ from qup.core import errors, hashing
 from qup.core.errors import InputError
 from qup.core.types import DatasetInfo
 
-# What a dataset's file returns: where its images come from.
-#
-# ```python
-# Source((28, 28, 1), ("0", "1"), "drawn by hand", {"train": Split(...)})
-# ```
-
-
 _READ_SIZE = 512
+_PREFETCH = 4
+# The first element of a generator's seed: the purpose of its numbers.
+_SHUFFLE, _VALIDATION = 1, 2
 
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """The images of one split, decoded once and then kept in memory.
+    """The images of one split, decoded at the first use and then kept in memory.
 
     Attributes:
-      elements: (image uint8 [height, width, channels], label int32 []), in
-        a fixed order; the place in it is the image's id.
+      elements: (image uint8 [height, width, channels], label int32 []) in a fixed order. The
+        position in it is the image's id.
       size: Number of elements.
-      explain: Turns the reason why `elements` cannot be read into the error
-        for the user, naming the file.
-      arrays: Images, labels and ids, instead of `elements`; they may be
-        mapped files, read when first used.
+      explain: Reason why `elements` cannot be read -> the error for the user, with the file's name.
+      arrays: Images, labels and ids, instead of `elements`. They may be memory-mapped files.
     """
 
     elements: tf.data.Dataset | None
@@ -43,22 +44,14 @@ class Split:
 
     @functools.cached_property
     def ids(self) -> np.ndarray:
-        """Number of each image, int64 [size], whatever part is used."""
+        """int64 [size]; they do not depend on `size`."""
         if self.arrays is None:
             return np.arange(self.size, dtype=np.int64)
         return np.array(self.arrays[2][: self.size])
 
-    def take(self, size: int) -> "Split":
-        """Returns the first `size` images; no other is decoded."""
-        return dataclasses.replace(self, size=size)
-
     @functools.cached_property
     def rows(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """All images and labels, in the host's memory.
-
-        Returns:
-          Images, uint8 [size, height, width, channels], and labels, int32
-          [size].
+        """Images, uint8 [size, height, width, channels], and labels, int32 [size], on the host.
 
         Raises:
           InputError: A file cannot be read, or images are missing.
@@ -71,12 +64,12 @@ class Split:
                     tf.constant(labels[: self.size], tf.int32),
                 )
             try:
-                return self._read()
+                return self._read_elements()
             except tf.errors.OpError as error:
                 raise self.explain(error.message) from error
 
-    def _read(self) -> tuple[tf.Tensor, tf.Tensor]:
-        # Filled in place: collecting first would hold everything twice.
+    def _read_elements(self) -> tuple[tf.Tensor, tf.Tensor]:
+        # Filled in place: a list of batches would need the memory twice.
         shape = (self.size, *self.elements.element_spec[0].shape)
         images = tf.Variable(tf.zeros(shape, tf.uint8))
         labels = tf.Variable(tf.zeros(self.size, tf.int32))
@@ -87,21 +80,20 @@ class Split:
             labels.scatter_update(tf.IndexedSlices(label, ids))
             num_read += len(label)
         if num_read != self.size:
-            raise self.explain(f"expected {self.size} images, got {num_read}")
+            raise self.explain(f"expected {self.size} images, received {num_read}")
         return images.read_value(), labels.read_value()
 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A whole dataset before any of it is chosen or batched.
+    """A whole dataset, before images are selected.
 
     Attributes:
       image_shape: (height, width, channels).
-      class_names: One name a class, in the order of the labels.
+      class_names: One name per class, in the order of the labels.
       origin: Source and licence, one line.
       splits: At least "train" and "test".
-      files: What the images are read from, by a name that does not depend
-        on the place; empty where there are no files.
+      files: The files that hold the images, by names that do not depend on the folder.
     """
 
     image_shape: tuple[int, int, int]
@@ -112,15 +104,12 @@ class Source:
 
 
 def build_split(images: np.ndarray, labels: np.ndarray, ids: np.ndarray | None = None) -> Split:
-    """Returns a split of images that are in memory already.
+    """Returns a split of images in memory.
 
     Args:
-      images: Whole numbers in [0, 255], [size, height, width, channels].
-      labels: Whole numbers, [size].
-      ids: int64 [size]; None for their places.
-
-    Returns:
-      The split, in the order given.
+      images: Integers in [0, 255], [size, height, width, channels].
+      labels: Integers [size].
+      ids: int64 [size]; None means 0, 1, 2, ...
     """
     if ids is None:
         ids = np.arange(len(labels), dtype=np.int64)
@@ -129,7 +118,7 @@ def build_split(images: np.ndarray, labels: np.ndarray, ids: np.ndarray | None =
 
 
 def resize(images: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
-    """Resizes bilinearly, without aliasing, and rounds to whole numbers.
+    """Resizes bilinearly, with antialiasing, and rounds to integers.
 
     Args:
       images: [..., height, width, channels], values in [0, 255].
@@ -143,106 +132,28 @@ def resize(images: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
 
 
 def check_image_size(image_size: tuple[int, int]) -> tuple[int, int]:
-    """Returns `image_size` if it is two whole numbers of at least 1.
-
-    Raises:
-      InputError: It is not.
-    """
+    """Returns `image_size`; InputError unless it is two integers of at least 1."""
     size = tuple(image_size)
     if len(size) != 2 or not all(type(n) is int and n >= 1 for n in size):
         raise InputError(
-            "image_size must be (height, width), two whole numbers of at "
-            f"least 1; got {image_size!r}."
+            f"image_size must be (height, width), two integers of at least 1; got {image_size!r}."
         )
     return size
 
 
-def take_first(name: str, split: str, images: Split, size: int | None) -> Split:
-    """Returns the first `size` images of a split; all of them for None.
-
-    Raises:
-      InputError: It has not as many.
-    """
-    if size is None:
-        return images
-    if not 1 <= size <= images.size:
-        raise InputError(
-            f"{split}_size must be from 1 to {images.size}, the {split} "
-            f"images of {name}; got {size}."
-        )
-    return images.take(size)
-
-
 def compute_file_digest(path: pathlib.Path) -> str:
-    """Returns SHA-256, in hex, of a file, or raises an InputError."""
+    """Returns the SHA-256 of a file, in hex; InputError if it cannot be read."""
     try:
-        return hashing.file_digest(path)
+        return hashing.hash_file(path)
     except OSError as error:
         raise InputError(f"Cannot read {path}: {error.strerror}.") from error
-
-
-_PREFETCH = 4
-
-
-def build_batches(
-    split: Split, indices: np.ndarray, weights: np.ndarray, batch_size: int
-) -> tf.data.Dataset:
-    """Returns batches of the images at some places of a split.
-
-    Args:
-      split: The images.
-      indices: int64 [n], n a multiple of `batch_size`.
-      weights: [n].
-      batch_size: Images a batch.
-    """
-    images, labels = split.rows
-
-    def gather(indices, ids, weights):
-        pixels = tf.cast(tf.gather(images, indices), tf.float32)
-        return {
-            "image": pixels / 255.0,
-            "label": tf.gather(labels, indices),
-            "weight": weights,
-            "id": ids,
-        }
-
-    with tf.device("CPU:0"):
-        rows = tf.data.Dataset.from_tensor_slices(
-            (
-                indices.reshape(-1, batch_size),
-                split.ids[indices].reshape(-1, batch_size),
-                weights.reshape(-1, batch_size).astype(np.float32),
-            )
-        )
-        batches = rows.map(gather, num_parallel_calls=2).prefetch(_PREFETCH)
-        return batches.with_options(_keep_images_shared())
-
-
-def _keep_images_shared() -> tf.data.Options:
-    # Rewriting the pipeline would copy all the images into its graph.
-    options = tf.data.Options()
-    options.experimental_optimization.apply_default_optimizations = False
-    return options
-
-
-# A dataset cut into batches that every part of `qup` understands.
-#
-# ```python
-# data = Dataset("digits", datasets.get("digits")(), validation_size=200)
-# data.info.sizes  # {"train": 1237, "test": 360, "validation": 200}
-# ```
-
-
-# The first word of a generator's seed: what the numbers are drawn for.
-_SHUFFLE, _VALIDATION = 1, 2
 
 
 class Dataset:
     """Splits of a source, as batches of a fixed size.
 
-    A batch is the `Batch` of `qup.core.types`. An id is the image's place in the
-    source's own split, so it stays the same whatever part of it is used
-    (ids of "validation" are places in the source's "train").
+    A batch is the `Batch` of `qup.core.types`. An id is the image's position in the source's split,
+    so it does not depend on the selected part (ids of "validation" are positions in "train").
 
     Attributes:
       info: Name, shape, classes, origin, and the size of each split.
@@ -258,41 +169,31 @@ class Dataset:
         validation_size: int = 0,
         seed: int = 0,
     ):
-        """Chooses the images to use; reads none of them.
-
-        Args:
-          name: The dataset's name.
-          source: Its images.
-          train_size: Use only the first that many training images.
-          test_size: Use only the first that many test images.
-          validation_size: Hold out that many of those training images.
-          seed: Chooses which; at least 0.
+        """Selects images, see `datasets.load`; reads none of them.
 
         Raises:
           InputError: A size or the seed is out of its range.
         """
         if len(source.class_names) < 2:
             raise InputError(
-                f"{name} has one class, {source.class_names[0]!r}; there is "
-                "nothing to tell apart. Give images of at least two classes."
+                f"{name} has one class, {source.class_names[0]!r}. A classifier needs images of at "
+                "least two classes."
             )
-        train = take_first(name, "train", source.splits["train"], train_size)
-        test = take_first(name, "test", source.splits["test"], test_size)
+        train = _take_first(name, "train", source.splits["train"], train_size)
+        test = _take_first(name, "test", source.splits["test"], test_size)
         if not 0 <= validation_size < train.size:
             raise InputError(
-                f"validation_size must be from 0 to {train.size - 1}, to "
-                f"leave a training image of the {train.size} of {name}; got "
-                f"{validation_size}."
+                f"validation_size must be from 0 to {train.size - 1}, to leave a training image of "
+                f"the {train.size} of {name}; got {validation_size}."
             )
         order = _sample_permutation(train.size, _VALIDATION, seed)
-        # The places of each split's images within `Split.rows`.
+        # The positions of each split's images within `Split.rows`.
         self._split_indices: dict[str, tuple[Split, np.ndarray]] = {
             "train": (train, np.sort(order[validation_size:])),
             "test": (test, np.arange(test.size)),
         }
         if validation_size:
-            held_out = np.sort(order[:validation_size])
-            self._split_indices["validation"] = (train, held_out)
+            self._split_indices["validation"] = (train, np.sort(order[:validation_size]))
         elif "validation" in source.splits:
             validation = source.splits["validation"]
             self._split_indices["validation"] = (validation, np.arange(validation.size))
@@ -307,10 +208,10 @@ class Dataset:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """SHA-256, in hex, of the class names, images and labels used."""
-        return hashing.joined_digest(self._content())
+        """SHA-256, in hex, of the class names and of the selected images and labels."""
+        return hashing.hash_parts(self._iterate_content())
 
-    def _content(self) -> Iterator[str | np.ndarray]:
+    def _iterate_content(self) -> Iterator[str | np.ndarray]:
         yield repr(self.info.class_names)
         for name in sorted(self._split_indices):
             for array in self.get_arrays(name):
@@ -318,28 +219,25 @@ class Dataset:
                 yield np.ascontiguousarray(array)
 
     def compute_source_digest(self) -> str:
-        """Returns SHA-256, in hex, of the files that it is read from, now.
+        """Returns the SHA-256, in hex, of the source's files as they are now.
 
-        Where there are none, the fingerprint.
+        Without files it is the fingerprint.
 
         Raises:
           InputError: A file cannot be read.
         """
         if not self._files:
             return self.fingerprint
-        return hashing.joined_digest(
+        return hashing.hash_parts(
             f"{name}\0{compute_file_digest(path)}\n" for name, path in sorted(self._files.items())
         )
 
     def get_arrays(self, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Returns a whole split.
-
-        Args:
-          split: "train", "test" or "validation".
+        """Returns a whole split ("train", "test" or "validation").
 
         Returns:
-          Images, uint8 [size, height, width, channels], labels, int32
-          [size], and ids, int64 [size].
+          Images, uint8 [size, height, width, channels], labels, int32 [size], and ids, int64
+          [size].
 
         Raises:
           InputError: Unknown split, or the images cannot be read.
@@ -356,47 +254,31 @@ class Dataset:
         return self._split_indices[name]
 
     def training_batches(self, batch_size: int, *, seed: int, epoch: int) -> tf.data.Dataset:
-        """Returns one epoch of the training images, shuffled as a whole.
+        """Returns one epoch of the shuffled training images; all weights are 1.
 
-        The order depends on `seed` and `epoch` alone. What does not fill a
-        batch is left out; a different rest in each epoch.
-
-        Args:
-          batch_size: Images a batch; reduced to the size of the split.
-          seed: Of the shuffle, at least 0.
-          epoch: Number of the epoch, from 0.
-
-        Returns:
-          Batches with the weights all 1.
+        The order depends on `seed` and `epoch` (from 0) alone. `batch_size` is reduced to the size
+        of the split where that is smaller. An incomplete last batch is dropped.
 
         Raises:
-          InputError: An argument is out of its range, or the images cannot
-            be read.
+          InputError: An argument is out of its range, or the images cannot be read.
         """
         split, indices = self._split_indices["train"]
         errors.check_number("batch_size", batch_size, at_least=1)
         size = min(batch_size, len(indices))
         indices = indices[_sample_permutation(len(indices), _SHUFFLE, seed, epoch)]
         indices = indices[: len(indices) // size * size]
-        return build_batches(split, indices, np.ones(len(indices)), size)
+        return _build_batches(split, indices, np.ones(len(indices)), size)
 
     def evaluation_batches(
         self, split: str, batch_size: int, *, max_images: int | None = None
     ) -> tf.data.Dataset:
         """Returns the images of a split once, in the order of their ids.
 
-        Args:
-          split: "train", "test" or "validation".
-          batch_size: Images a batch. The last batch is filled with repeats
-            of its last image, of weight 0.
-          max_images: Only the first that many images.
-
-        Returns:
-          Batches of exactly `batch_size` images.
+        Every batch has exactly `batch_size` rows. The last one is padded by repeats of its last
+        image, with weight 0. With `max_images`, only the first ones are returned.
 
         Raises:
-          InputError: Unknown split, batch size out of its range, or the
-            images cannot be read.
+          InputError: Unknown split, batch size out of its range, or the images cannot be read.
         """
         source_split, indices = self._get_split(split)
         indices = indices[:max_images]
@@ -404,10 +286,52 @@ class Dataset:
         padding = -len(indices) % batch_size
         weights = np.pad(np.ones(len(indices)), (0, padding))
         indices = np.pad(indices, (0, padding), mode="edge")
-        return build_batches(source_split, indices, weights, batch_size)
+        return _build_batches(source_split, indices, weights, batch_size)
+
+
+def _take_first(name: str, split: str, images: Split, size: int | None) -> Split:
+    """Returns the first `size` images of a split, without decoding any."""
+    if size is None:
+        return images
+    if not 1 <= size <= images.size:
+        raise InputError(
+            f"{split}_size must be from 1 to {images.size}, the number of {split} images of "
+            f"{name}; got {size}."
+        )
+    return dataclasses.replace(images, size=size)
 
 
 def _sample_permutation(size: int, purpose: int, *seeds: int) -> np.ndarray:
     if min(seeds) < 0:
         raise InputError(f"seed and epoch must be at least 0; got {seeds}.")
     return np.random.default_rng([purpose, *seeds]).permutation(size)
+
+
+def _build_batches(
+    split: Split, indices: np.ndarray, weights: np.ndarray, batch_size: int
+) -> tf.data.Dataset:
+    """Returns batches of the rows `indices`, int64 [n], n a multiple of `batch_size`."""
+    images, labels = split.rows
+
+    def gather(indices, ids, weights):
+        pixels = tf.cast(tf.gather(images, indices), tf.float32)
+        return {
+            "image": pixels / 255.0,
+            "label": tf.gather(labels, indices),
+            "weight": weights,
+            "id": ids,
+        }
+
+    # The default rewriting of the pipeline would copy all images into its graph.
+    options = tf.data.Options()
+    options.experimental_optimization.apply_default_optimizations = False
+    with tf.device("CPU:0"):
+        rows = tf.data.Dataset.from_tensor_slices(
+            (
+                indices.reshape(-1, batch_size),
+                split.ids[indices].reshape(-1, batch_size),
+                weights.reshape(-1, batch_size).astype(np.float32),
+            )
+        )
+        batches = rows.map(gather, num_parallel_calls=2).prefetch(_PREFETCH)
+        return batches.with_options(options)

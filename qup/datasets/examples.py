@@ -1,8 +1,7 @@
-"""A dataset's chosen images as plain files: what later steps read.
+"""The selected images of a dataset as plain files, the input of later pipeline steps.
 
-`description.json`, and of each split a folder `Split-<name>` with
-`images.npy` (uint8 [size, height, width, channels]), `labels.npy` (int32
-[size]) and `ids.npy` (int64 [size]).
+`description.json`, and per split a folder `Split-<name>` with `images.npy` (uint8 [size, height,
+width, channels]), `labels.npy` (int32 [size]) and `ids.npy` (int64 [size]).
 
 ```python
 examples.write(data, folder)
@@ -12,23 +11,21 @@ data = examples.read(folder)  # the same batches
 
 import json
 import pathlib
-from typing import Any
 
 import numpy as np
 
 from qup.core.errors import InputError
-from qup.datasets import dataset as datasets_dataset
-from qup.datasets.dataset import Dataset
+from qup.datasets.dataset import Dataset, Source, build_split
 
 _ARRAYS = ("images", "labels", "ids")
 
 
 def write(dataset: Dataset, folder: pathlib.Path) -> None:
-    """Writes every split of a dataset into a folder that exists.
+    """Writes every split of a dataset into an existing folder.
 
     Raises:
       InputError: The images cannot be read.
-      OSError: The folder cannot be written.
+      OSError: The folder is not writable.
     """
     for split in dataset.info.sizes:
         split_dir = folder / f"Split-{split}"
@@ -47,29 +44,16 @@ def write(dataset: Dataset, folder: pathlib.Path) -> None:
     (folder / "description.json").write_text(text, encoding="utf-8")
 
 
-def _read_description(folder: pathlib.Path) -> dict[str, Any]:
-    """Returns name, image_shape, class_names, splits and origin.
-
-    Raises:
-      InputError: The folder holds no examples.
-    """
-    try:
-        text = (folder / "description.json").read_text(encoding="utf-8")
-        return json.loads(text)
-    except (OSError, ValueError) as error:
-        raise _build_read_error(folder, error) from error
-
-
 def read(folder: pathlib.Path) -> Dataset:
     """Returns the dataset that `write` wrote.
 
     Raises:
       InputError: A file is missing or damaged.
     """
-    description = _read_description(folder)
     try:
+        description = json.loads((folder / "description.json").read_text(encoding="utf-8"))
         splits = {
-            split: datasets_dataset.build_split(
+            split: build_split(
                 *(
                     np.load(folder / f"Split-{split}" / f"{name}.npy", mmap_mode="r")
                     for name in _ARRAYS
@@ -78,20 +62,16 @@ def read(folder: pathlib.Path) -> Dataset:
             for split in description["splits"]
         }
     except (OSError, ValueError) as error:
-        raise _build_read_error(folder, error) from error
+        raise InputError(
+            f"The examples in {folder} cannot be read: {error}. Remove the folder and run the same "
+            "command again: it writes them again."
+        ) from error
     return Dataset(
         description["name"],
-        datasets_dataset.Source(
+        Source(
             image_shape=tuple(description["image_shape"]),
             class_names=tuple(description["class_names"]),
             origin=description["origin"],
             splits=splits,
         ),
-    )
-
-
-def _build_read_error(folder: pathlib.Path, error: Exception) -> InputError:
-    return InputError(
-        f"The examples in {folder} cannot be read: {error}. Remove the "
-        "folder, and the next start writes them again."
     )

@@ -1,4 +1,4 @@
-"""Your own images, one folder a class.
+"""The user's images, one folder per class.
 
 ```
 data_dir/train/<class>/*.png
@@ -26,29 +26,35 @@ _ORDER_SEED = 0
 def image_folder(
     *, data_dir: str | os.PathLike | None = None, image_size: tuple[int, int] | None = None
 ) -> dataset.Source:
-    """Returns the images of a folder, decoded when first read.
+    """Returns the images of a folder, decoded at the first use.
 
-    PNG, JPEG, BMP and GIF (the first frame) of any size and kind become 3
-    channels of 8 bits: grey is repeated, transparency dropped; 8-bit BMP is
-    taken for grey. Other files and hidden ones are left alone. The order is
-    a fixed shuffle, so that the first n are a fair sample.
+    PNG, JPEG, BMP and GIF (the first frame) of any size become 3 channels of 8 bits. Grey is
+    repeated, transparency is dropped, 8-bit BMP counts as grey. Other files and hidden ones are
+    ignored. The order is a fixed shuffle, so that the first n are a random sample.
 
     Args:
       data_dir: Holds train/ and test/, each with the same class folders.
       image_size: (height, width) to resize to, (32, 32) by default.
 
     Returns:
-      The classes are the folders' names, sorted.
+      The source; its classes are the folders' names, sorted.
 
     Raises:
-      InputError: A folder is missing, empty or in one split only. A file
-        that is no image is named when the images are read.
+      InputError: A folder is missing, empty or in one split only. A file that is no image raises it
+        when the images are read.
     """
     size = dataset.check_image_size(image_size or (32, 32))
-    folder = _resolve_data_dir(data_dir)
-    classes = _list_classes(folder / "train")
-    if _list_classes(folder / "test") != classes:
-        raise _build_classes_error(folder, classes)
+    if not data_dir:
+        raise InputError(
+            "image_folder needs data_dir, a folder with train/<class>/ and test/<class>/ in it."
+        )
+    folder = pathlib.Path(data_dir).expanduser()
+    classes, test_classes = (_list_classes(folder / split) for split in ("train", "test"))
+    if test_classes != classes:
+        raise InputError(
+            f"train/ and test/ of {folder} must hold the same class folders; these are in one of "
+            f"them only: {', '.join(sorted(set(classes) ^ set(test_classes)))}."
+        )
     return dataset.Source(
         image_shape=(*size, 3),
         class_names=tuple(classes),
@@ -65,16 +71,8 @@ def image_folder(
     )
 
 
-def _resolve_data_dir(data_dir: str | os.PathLike | None) -> pathlib.Path:
-    if not data_dir:
-        raise InputError(
-            "image_folder needs data_dir, a folder with train/<class>/ and test/<class>/ in it."
-        )
-    return pathlib.Path(data_dir).expanduser()
-
-
 def list_visible(folder: pathlib.Path) -> list[pathlib.Path]:
-    """Returns what is in a folder, sorted, but for hidden entries."""
+    """Returns the entries of a folder, sorted, without hidden ones."""
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
@@ -95,14 +93,6 @@ def _list_classes(folder: pathlib.Path) -> list[str]:
     if not names:
         raise InputError(f"{folder} has no class folders in it.")
     return names
-
-
-def _build_classes_error(folder: pathlib.Path, train_classes: list[str]) -> InputError:
-    odd = sorted(set(train_classes) ^ set(_list_classes(folder / "test")))
-    return InputError(
-        f"train/ and test/ of {folder} must hold the same class folders; in "
-        f"one of them only: {', '.join(odd)}."
-    )
 
 
 def list_images(folder: pathlib.Path) -> list[str]:
@@ -136,11 +126,11 @@ def _decode_image(path: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
 
 
 def _find_decode_error(paths: list[str], image_size: tuple[int, int], reason: str) -> InputError:
-    """Names the first file that cannot be decoded, by trying each again."""
+    """Decodes each file again to name the first one that fails."""
     for path in paths:
         try:
             _decode_image(tf.constant(path), image_size)
         except tf.errors.OpError as error:
             detail = re.sub(r"\{\{.*?\}\} ?| ?\[Op:\w+\]", "", error.message)
-            return InputError(f"Cannot read the image {path}: {detail}. Mend or remove it.")
+            return InputError(f"Cannot read the image {path}: {detail}. Repair or remove it.")
     return InputError(f"Cannot read the images: {reason}.")

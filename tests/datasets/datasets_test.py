@@ -169,7 +169,7 @@ def test_sizes_out_of_range_are_refused(options, message):
 
 
 def test_images_of_one_size_refuse_another():
-    with pytest.raises(InputError, match="digits have one size"):
+    with pytest.raises(InputError, match="digits have a fixed size"):
         datasets.load("digits", image_size=(8, 8))
 
 

@@ -42,7 +42,7 @@ def test_a_name_look_up_that_hangs_is_given_up(monkeypatch):
 
     monkeypatch.setattr(socket, "getaddrinfo", hang)
     start = time.monotonic()
-    reason = tfds.find_obstacle("https://data.invalid/", seconds=0.2)
+    reason = tfds.find_connection_error("https://data.invalid/", seconds=0.2)
     assert "no answer" in reason
     assert time.monotonic() - start < 1.5
 
@@ -52,7 +52,7 @@ def test_an_answer_that_never_comes_is_given_up(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         url = f"http://127.0.0.1:{port}/"
-        assert tfds.find_obstacle(url, seconds=0.3) == "ReadTimeout"
+        assert tfds.find_connection_error(url, seconds=0.3) == "ReadTimeout"
 
 
 def test_missing_originals_are_named(tmp_path):

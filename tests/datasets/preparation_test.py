@@ -159,12 +159,12 @@ def test_a_failed_preparation_leaves_nothing_to_find(manual, tmp_path, monkeypat
 
 _KILLED = """
 import os
-from tests.datasets.preparation_test import TinyDark, np, tfds_source
+from tests.datasets.preparation_test import TinyDark, np, datasets_tfds
 def die(self, count, grey):
     yield 0, {"image": np.zeros((2, 2, 1), np.uint8), "label": 0}
     os.kill(os.getpid(), 9)
 TinyDark._generate_examples = die
-tfds_source.load("tiny_dark", origin="", data_dir=DATA, manual_dir=MANUAL)
+datasets_tfds.load_prepared("tiny_dark", origin="", data_dir=DATA, manual_dir=MANUAL)
 """
 
 

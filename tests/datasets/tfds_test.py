@@ -18,7 +18,7 @@ _TFDS_NAMES = ("cifar10", "fashion_mnist", "mnist", "svhn_cropped")
 
 @pytest.fixture(autouse=True)
 def _no_network(monkeypatch):
-    monkeypatch.setattr(datasets_tfds, "find_obstacle", lambda _: "no network")
+    monkeypatch.setattr(datasets_tfds, "find_connection_error", lambda _: "no network")
 
 
 def _store(name, root):
