@@ -16,12 +16,10 @@ import time
 from absl import flags
 
 from benchmarks import timing
-from bin import command_line, starting
 from qup import orchestration
+from qup.cli import settings
 from qup.core import code, errors
 
-command_line.define_flags()
-flags.adopt_module_key_flags(command_line)
 _EXECUTIONS = 10_000
 
 
@@ -100,4 +98,6 @@ def _look_up() -> float:
 
 
 if __name__ == "__main__":
-    starting.run(main)
+    settings.define_flags()
+    flags.adopt_module_key_flags(settings)
+    settings.run(main)

@@ -1,1 +1,1 @@
-"""Programs: `python -m bin.run_ifa --help`."""
+"""Programs of the checkout; their code is in qup/cli, and a wheel has none of them."""

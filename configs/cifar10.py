@@ -6,7 +6,7 @@ Seed 0, two cores: CL TA 46.59 after 1 epoch and 56.52 after 5, RA (PGD-4)
 4.64 and 1.24. The whole road has not been run at full size.
 """
 
-from configs import defaults
+from qup.pipelines import defaults
 
 
 def get_config(size: str = "full"):

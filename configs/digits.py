@@ -7,7 +7,7 @@ CL TA 96.11, RA (PGD-4) 23.61; ACL TA 98.33, RA 64.17, but 9.17 under 40
 steps from a random start.
 """
 
-from configs import defaults
+from qup.pipelines import defaults
 
 
 def get_config(size: str = "full"):

@@ -3,7 +3,7 @@
 python -m bin.run_ifa --dataset=image_folder --data_dir=FOLDER
 """
 
-from configs import defaults
+from qup.pipelines import defaults
 
 
 def get_config(size: str = "full"):

@@ -6,7 +6,7 @@ Seed 0, two cores of an AMD EPYC, 23 minutes, 2 GiB: CL TA 96.96, RA
 (PGD-4) 62.01; ACL TA 99.19, RA 90.88.
 """
 
-from configs import defaults
+from qup.pipelines import defaults
 
 
 def get_config(size: str = "full"):
@@ -14,7 +14,7 @@ def get_config(size: str = "full"):
     config = defaults.get_config()
     config.dataset.name = "mnist"
     config.attack.check_size = 5_000
-    # N, step and clip are those of configs/defaults.py: of the grid in the
+    # N, step and clip are those of qup/pipelines/defaults.py: of the grid in the
     # README they come nearest to the supplement's Table 1.
     config.translator.epochs = 3
     if size == "smoke":

@@ -3,7 +3,7 @@
 python -m bin.run_ifa --dataset=svhn_cropped
 """
 
-from configs import defaults
+from qup.pipelines import defaults
 
 
 def get_config(size: str = "full"):

@@ -3,7 +3,7 @@
 python -m bin.run_ifa --dataset=synthetic
 """
 
-from configs import defaults
+from qup.pipelines import defaults
 
 
 def get_config(size: str = "full"):

@@ -22,6 +22,6 @@ def test_every_attack_that_takes_targets_is_named():
 
 
 def test_every_flag_is_told():
-    program = _TEXT.parents[1] / "bin" / "run_attack.py"
+    program = _TEXT.parents[1] / "qup" / "cli" / "attack.py"
     for flag in re.findall(r'DEFINE_\w+\(\s*"(\w+)"', program.read_text()):
         assert f"--{flag}" in _TEXT.read_text("utf-8"), flag

@@ -58,20 +58,20 @@ def test_a_damaged_history_is_told(tmp_path, damage):
 
 _DESTRUCTOR = """
 import signal, sys, time
-from bin import stopping
+from qup.cli import program
 
 class Held:
     def __del__(self):
         signal.raise_signal(signal.{name})
         sum(range(3))
 
-stopping.listen()
+program.install_signal_handlers()
 try:
     held = Held()
     del held
     print("lost", flush=True)
     time.sleep(60)
-except (KeyboardInterrupt, stopping.Terminated) as error:
+except (KeyboardInterrupt, program.Terminated) as error:
     print(type(error).__name__)
     sys.exit(3)
 """

@@ -771,7 +771,7 @@ def test_they_start_at_once_and_end_quietly(workdir):
         assert time.perf_counter() - start < 3
         assert flag in done.stdout and "Traceback" not in done.stderr
     code = (
-        "import sys, bin.show_lineage, bin.list_runs\n"
+        "import sys, qup.cli.lineage, qup.cli.runs\n"
         "print(*({'tensorflow', 'numpy', 'ml_collections'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=_ROOT, text=True, capture_output=True)

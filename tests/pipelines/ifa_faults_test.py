@@ -120,14 +120,14 @@ def test_kills_at_any_moment_cost_a_step_each(whole, count, tmp_path):
 
 def _check_told(end, code, last):
     lines = end[2].splitlines()
-    told = [x for x in lines if re.match("Error:|Stopped|Traceback", x)]
+    told = [x for x in lines if re.match("Error:|Interrupted|Traceback", x)]
     assert (end[0], told) == (code, lines[-1:]) and re.match(last, told[0]), end
 
 
 def _stop(workdir, number, what):
     """Stops a training; asserts a checkpoint from within its second epoch."""
     end = _run(workdir, number, f"{what}: epoch 1:")
-    _check_told(end, 128 + number, "Stopped; the same command goes on.$")
+    _check_told(end, 128 + number, "Interrupted. Run the same command to resume.$")
     assert f"{what}: epoch 2:" not in end[2]
     assert len([*workdir.glob("**/stateful_*/*/*/ckpt-2.index")]) == 1
 
@@ -136,7 +136,7 @@ def _stop(workdir, number, what):
 def test_a_stop_within_an_epoch_is_quiet_and_costs_nothing(tmp_path):
     _stop(tmp_path, _TERM, "classifier")
     end = _run(tmp_path, _INT, "Trainer.epoch-2: complete")
-    _check_told(end, 128 + _INT, "Stopped")
+    _check_told(end, 128 + _INT, "Interrupted")
     assert re.findall("^classifier: epoch (.):", end[2], re.M) == ["2"]
 
 

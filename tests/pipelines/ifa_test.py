@@ -150,7 +150,7 @@ def _names(folder):
         (["--epochs=1,x"], "whole numbers"),
         (["--seed=1", "--config.seed=2"], "differ"),
         (["--config=nowhere.py"], "no file 'nowhere.py'"),
-        (["--config=README.md"], "is no file of settings"),
+        (["--config=README.md"], "is not a file of settings"),
         (["extra"], "Not a flag"),
     ],
 )
@@ -280,10 +280,10 @@ def test_a_diverging_training_is_told(tmp_path):
 
 def _parsed(*given):
     code = (
-        "import json, sys; from bin import command_line as c;"
+        "import json, sys; from qup.cli import settings as c;"
         "from qup.core import config;"
         "c.define_flags(); c.parse(sys.argv);"
-        "print(json.dumps(nesting.flatten(c.resolve())))"
+        "print(json.dumps(config.flatten(c.resolve())))"
     )
     out = subprocess.run(
         [sys.executable, "-c", code, *given], cwd=_ROOT, text=True, capture_output=True, check=True

@@ -11,11 +11,11 @@ import keras
 import numpy as np
 import pytest
 
-from bin import starting
+from qup.cli import program
 from configs import synthetic
 from qup.attacks.results import ShardedImages
 from qup.core import errors, progress
-from qup.core.measurements import Accuracy, ModelInfo
+from qup.core.measurements import Measurement, ModelInfo
 from qup.pipelines import attack
 from qup.pipelines.attack_request import AttackRequest
 from qup.pipelines.components import attacker
@@ -107,7 +107,7 @@ def test_probabilities_are_warned_of_once_on_a_command_line(tmp_path):
 
 
 def test_of_other_libraries_only_errors_are_shown():
-    shown = starting._LogFilter()
+    shown = program._LogFilter()
 
     def record(level):
         return logging.LogRecord("absl", level, "/keras/a.py", 1, "x", (), None)
@@ -126,7 +126,7 @@ def test_without_an_attack_figures_are_named_and_no_legend(tmp_path):
     assert "robust:" not in text and "measurements.csv" not in text
     # Nor where only the checks for masking have rows.
     row = ModelInfo("synthetic", "convnet", "CL", 2, 0).build_row(
-        "masking", Accuracy(1.0, None, 16)
+        "masking", Measurement(1.0, None, 16)
     )
     text = attack.format_attack_table(run, [row], {}, [figure])
     assert "robust:" not in text and "measurements.csv" in text

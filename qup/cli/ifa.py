@@ -1,0 +1,37 @@
+"""Iterative FGSM Augmentation, from images to a table of accuracies.
+
+Trains a classifier, attacks it, moves its training images down the loss by
+opposite FGSM, trains a Pix2Pix network to predict these perturbations, puts
+it before the classifier and attacks the pair (arXiv 2205.01493, supplement,
+Fig. 3).
+
+    qup ifa
+    qup ifa --dataset=mnist --epochs=1,30,50
+
+Further settings: --config.group.key=value; qup/pipelines/defaults.py lists all.
+"""
+
+from absl import flags
+
+from qup.cli import settings
+from qup.core import extras
+from qup.core.interruption import SignalGuard
+
+
+def define_flags() -> None:
+    """Defines the flags of the settings."""
+    settings.define_flags()
+    flags.adopt_module_key_flags(settings)
+
+
+def main(config) -> str:
+    """Runs the pipeline with the settings `config`; returns the table."""
+    with SignalGuard(), extras.explain_missing("qup ifa"):
+        from qup.pipelines import ifa
+
+    return ifa.run(config)
+
+
+def run() -> None:
+    """Runs the command."""
+    settings.run(main)

@@ -1,0 +1,111 @@
+"""What a file came from: every step before it, back to the data.
+
+    qup lineage runs/mnist
+    qup lineage runs/mnist/pipeline/Reporter/report/9
+    qup lineage --pipeline_root=runs/mnist/pipeline --artifact=7
+    qup lineage runs/mnist --html=lineage.html
+
+PATH is something a pipeline has made (a folder NODE/OUTPUT/NUMBER of a
+pipeline root, or a file in one), or else a working directory or a pipeline
+root, of which the latest run is shown.
+"""
+
+import os
+import pathlib
+import secrets
+import shutil
+
+from absl import flags
+
+from qup.cli import program
+from qup.orchestration.lineage import graph, page
+from qup.orchestration.lineage import text as lineage_text
+
+
+def define_flags() -> None:
+    """Defines all flags."""
+    flags.DEFINE_string("pipeline_root", None, "The same as PATH.")
+    flags.DEFINE_string("artifact", None, "Id or path of an artifact; default: a whole run.")
+    flags.DEFINE_string("run", None, "Id of a run; qup runs lists them. Default: the latest.")
+    flags.DEFINE_string("html", None, "File of a web page to write, instead of a text.")
+
+
+def main(path: str) -> str:
+    """Returns the lineage of what `path` names, or where its page is."""
+    root = flags.FLAGS.pipeline_root
+    if root is not None and path != root:
+        raise flags.Error(f"--pipeline_root={root} and {path!r}: give one of them.")
+    metadata = graph.ReadOnlyMetadata(graph.find_database(path))
+    lineage = _load_lineage(path, metadata)
+    if flags.FLAGS.html is None:
+        width = shutil.get_terminal_size((100, 0)).columns
+        return lineage_text.format_tree(lineage, width)
+    target = _check_target(flags.FLAGS.html, metadata)
+    _write_file(target, page.format_page(lineage))
+    return f"Wrote {flags.FLAGS.html}; any browser opens it."
+
+
+def _get_default_path() -> str | None:
+    """Returns what stands for PATH where none is given."""
+    return flags.FLAGS.artifact if flags.FLAGS.pipeline_root is None else flags.FLAGS.pipeline_root
+
+
+def _load_lineage(path: str, metadata: graph.ReadOnlyMetadata) -> graph.Lineage:
+    root, artifact = metadata.path.parent, flags.FLAGS.artifact
+    if artifact is not None:
+        if flags.FLAGS.run is not None:
+            raise flags.Error("--artifact and --run: give one of them.")
+        is_id = artifact.isascii() and artifact.isdecimal()
+        return graph.trace_artifact(metadata, int(artifact) if is_id else artifact)
+    if graph.resolve_path(path) not in (metadata.path, root, root.parent):
+        if flags.FLAGS.run is None:
+            return graph.trace_artifact(metadata, path)
+        raise flags.Error(
+            f"--run needs a working directory; received {path!r}, which is "
+            f"within one. Name {str(root)!r}."
+        )
+    if flags.FLAGS.run is not None:
+        return graph.trace_run(metadata, flags.FLAGS.run)
+    runs = metadata.list_runs()
+    if not runs:
+        raise flags.Error(f"No pipeline has run in {path!r} yet. Run one.")
+    return graph.trace_run(metadata, runs[-1].id)
+
+
+def _check_target(name: str, metadata: graph.ReadOnlyMetadata) -> pathlib.Path:
+    """Returns where to write, if that replaces nothing but a page."""
+    path = graph.resolve_path(name)
+    if path.suffix not in (".html", ".htm"):
+        raise flags.Error(f"--html must name a file that ends in .html; received {name!r}.")
+    if metadata.find_artifact(path):
+        raise flags.Error(
+            f"--html={name} is within a published artifact, which must not "
+            "change. Choose another folder."
+        )
+    if path.exists() and not path.is_file():
+        raise flags.Error(f"--html={name} is no file. Choose another name.")
+    return path
+
+
+def _write_file(path: pathlib.Path, text: str) -> None:
+    """Writes a file whole or not at all."""
+    partial = path.with_name(f".{secrets.token_hex(8)}.partial")
+    try:
+        try:
+            with open(partial, "x", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise flags.Error(
+            f"Cannot write {str(path)!r}: {error.strerror}. Choose a folder "
+            "that exists, has room, and that you may write to."
+        ) from error
+
+
+def run() -> None:
+    """Runs the command."""
+    program.run_query(main, _get_default_path)

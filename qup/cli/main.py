@@ -1,0 +1,90 @@
+"""The console script `qup`: chooses a command and starts it.
+
+    qup ifa --dataset=mnist --epochs=1,30,50
+    qup attack --help
+    qup --version
+
+From a checkout, `python -m bin.run_ifa` starts the same code as `qup ifa`.
+"""
+
+import importlib
+import sys
+
+from absl import flags
+
+import qup
+from qup.core import errors, extras
+
+# Command -> the file of bin/ that starts it in a checkout, the extra of
+# setup.py that it needs, and its line in `qup --help`.
+COMMANDS = {
+    "attack": ("run_attack", "pipelines", "Attack a classifier; one result per image."),
+    "ifa": ("run_ifa", "pipelines", "Iterative FGSM Augmentation, from images to a table."),
+    "uncertainty": ("run_uncertainty", "all", "Measure the uncertainty relation."),
+    "reproduce": ("reproduce", "all", "Reproduce the paper's tables and figures."),
+    "report": ("report", "reproduction", "Write a reproduction's report again."),
+    "publish": ("publish", "reproduction", "Copy a reproduction's results to a folder."),
+    "toy": ("run_binary_toy", "all", "The paper's Fig. 2 with small networks."),
+    "runs": ("list_runs", "pipelines", "List the runs of pipelines."),
+    "lineage": ("show_lineage", "pipelines", "Show what a file was made from."),
+}
+
+
+def main() -> None:
+    """Runs `qup COMMAND [flags]`."""
+    name, *rest = sys.argv[1:] or ["--help"]
+    if name in COMMANDS:
+        sys.argv = [f"qup {name}", *rest]
+        _start(name)
+    elif name in ("--help", "-h", "-help", "help"):
+        print(_format_help())
+    elif name in ("--version", "-version"):
+        print(f"qup {qup.__version__}")
+    else:
+        error = errors.make_unknown_error("command", name, COMMANDS)
+        sys.exit(f"Error: {error} See qup --help.")
+
+
+def run_from_checkout(name: str) -> None:
+    """Runs a command as `python -m bin.FILE [flags]`."""
+    _start(name, f"python -m bin.{COMMANDS[name][0]}")
+
+
+def _start(name: str, program: str = "") -> None:
+    """Imports the module of a command and runs it as the main program.
+
+    absl prints the docstring and the key flags of the main module for --help:
+    they are those of the command's module.
+
+    Args:
+      name: The command.
+      program: How the user called it, for the examples of --help; default:
+        "qup NAME".
+    """
+    try:
+        with extras.explain_missing(f"qup {name}", COMMANDS[name][1]):
+            module = importlib.import_module(f"qup.cli.{name}")
+    except extras.MissingExtraError as error:
+        sys.exit(f"Error: {error}")
+    help_text = module.__doc__
+    if program:
+        for command, (file, *_) in COMMANDS.items():
+            help_text = help_text.replace(f"qup {command}", f"python -m bin.{file}")
+    sys.modules["__main__"].__doc__ = help_text
+    module.define_flags()
+    for flag in flags.FLAGS.get_key_flags_for_module(module):
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
+    module.run()
+
+
+def _format_help() -> str:
+    width = max(map(len, COMMANDS))
+    return "\n".join(
+        [
+            "Usage: qup COMMAND [flags]",
+            "",
+            *(f"  {name:{width}}  {text}" for name, (_, _, text) in COMMANDS.items()),
+            "",
+            "qup COMMAND --help lists the flags of a command; qup --version prints the version.",
+        ]
+    )

@@ -1,0 +1,96 @@
+"""Measures the uncertainty relation of a classifier, with error bars.
+
+Both sides of sigma_x sigma_p >= 1/2 |1 - B|, the paper's Eqs. 14 and 19 with
+the boundary term B that they leave out, beside test and robust accuracy; and
+the same of networks to compare with. docs/uncertainty.md says what the
+numbers mean.
+
+    qup uncertainty --dataset=mnist --epochs=1,10,50
+    qup uncertainty --dataset=mnist --domain=box --labels=0,3 \
+        --directions=pca:10,sign_gradient,pixel:350
+
+The classifier is the one that the workdir holds, or is trained. A model of
+--model_path is a program: load only one that you trust. A translator's own
+L1 loss is measured by `qup reproduce --experiments=controls`, and in Python by
+qup.uncertainty.of_translator.
+
+Further settings: --config.group.key=value; qup/pipelines/defaults.py lists all.
+"""
+
+from absl import flags
+
+from qup.cli import settings
+from qup.core import extras
+from qup.core.interruption import SignalGuard
+
+
+def define_flags() -> None:
+    """Defines the flags of the settings and of the measurement."""
+    settings.define_flags()
+    flags.adopt_module_key_flags(settings)
+    flags.DEFINE_string("packet", "loss", "psi: loss (the paper's), sqrt_prob or prob.")
+    flags.DEFINE_string("domain", "window:0.1", "box, sine, or window:S, a Gaussian of width S.")
+    flags.DEFINE_string(
+        "centre",
+        "mean",
+        "Of the window: mean, of the label's training images, "
+        "or image:N, the test image of that number.",
+    )
+    flags.DEFINE_string(
+        "estimator",
+        None,
+        "importance, mcmc, or both, which are then compared; "
+        "default: both, of a smoke test importance.",
+    )
+    flags.DEFINE_list("labels", ["0"], "Labels Y of packets, or all.")
+    flags.DEFINE_list(
+        "directions",
+        [],
+        "Beside all pixels: pca:K, of the label's training "
+        "images; random:K; sign_gradient, at the centre; file:FILE.npy; pixel:I, "
+        "to tell one pixel by itself.",
+    )
+    flags.DEFINE_integer("num_samples", None, "Of importance sampling; default: 20,000.")
+    flags.DEFINE_integer("num_chains", None, "Of MCMC; default: 32.")
+    flags.DEFINE_integer("num_steps", None, "Of each chain; default: 1000.")
+    flags.DEFINE_bool(
+        "controls",
+        True,
+        "Measure an untrained network, a constant one, one of "
+        "random labels, and the network at other temperatures and widths.",
+    )
+    flags.DEFINE_list("temperatures", ["0.25", "4"], "By which logits are divided, as a control.")
+    flags.DEFINE_bool("stability", True, "Measure half and twice the window's width, too.")
+    flags.DEFINE_list("model_path", [], "Further networks, .keras files: adversarially trained.")
+    flags.DEFINE_integer("num_images", 1000, "TA and RA are of that many test images; 0 for all.")
+
+
+def main(config) -> str:
+    """Measures with the settings `config`; returns table and findings."""
+    with SignalGuard(), extras.explain_missing("qup uncertainty", "all"):
+        from qup.pipelines import uncertainty
+
+    values = flags.FLAGS
+    request = uncertainty.UncertaintyRequest(
+        packet=values.packet,
+        domain=values.domain,
+        centre=values.centre,
+        estimator=values.estimator,
+        labels=tuple(values.labels),
+        directions=tuple(values.directions),
+        num_samples=values.num_samples,
+        num_chains=values.num_chains,
+        num_steps=values.num_steps,
+        controls=values.controls,
+        temperatures=tuple(values.temperatures),
+        stability=values.stability,
+        model_paths=tuple(values.model_path),
+        num_images=values.num_images,
+        smoke=values.smoke,
+    )
+    return uncertainty.run(config, request)
+
+
+def run() -> None:
+    """Runs the command."""
+    settings.run(main)
