@@ -25,12 +25,12 @@ from qup.pipelines.components.artifacts import (
 )
 from qup.pipelines.components.augmentation import DeltaGen
 from qup.pipelines.components.examples import ExampleGen
-from qup.reproduction.components.analysis import TranslatorAnalyzer
 from qup.reproduction.components.controls import (
     ImpliedClassMeter,
     LabelPredictor,
     TemplateDeltaGen,
     TransferAnalyzer,
+    TranslatorAnalyzer,
     TranslatorMeter,
     WalkEvaluator,
 )

@@ -223,7 +223,7 @@ def test_a_network_that_does_not_look_is_infinitely_far():
 
 def _nearest_mean(data):
     """A linear classifier: x . mean_c - |mean_c|^2 / 2."""
-    images, labels, _ = data.arrays("train")
+    images, labels, _ = data.get_arrays("train")
     flat = images.reshape(len(images), -1) / 255
     classes = range(data.info.num_classes)
     means = np.stack([flat[labels == c].mean(0) for c in classes], 1)

@@ -191,5 +191,5 @@ def test_shares_alone_are_worth_nothing_once_they_are_taken_out(make, snapshots)
 def test_snapshots_of_one_epoch_are_refused(make, snapshots):
     examples, models = snapshots
     evaluation = make(ModelEvaluation, "evaluation")
-    with pytest.raises(errors.InputError, match="of another epoch"):
+    with pytest.raises(errors.InputError, match="at different epochs"):
         ResponseAnalyzer.fn(examples, [models[0], models[0]], evaluation)

@@ -1,4 +1,4 @@
-"""A control: in the place of every Delta_N the mean one of its class."""
+"""Controls of Iterative FGSM Augmentation: what a translator contributes, and from where."""
 
 import dataclasses
 import json
@@ -10,59 +10,71 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from qup.augmentation import templates as augmentation_templates
-from qup.augmentation import trajectories
-from qup.augmentation import translator as augmentation_translator
-from qup.augmentation.deltas import DeltaDataset as Pairs
-from qup.augmentation.templates import LabelReader
-from qup.augmentation.trajectories import TrajectoryPoint, evaluate_trajectory
-from qup.core import compilation, measurements
-from qup.core.measurements import ModelInfo, Row
+from qup import uncertainty
+from qup.augmentation import opposite_fgsm
+from qup.augmentation.deltas import DeltaDataset
+from qup.augmentation.templates import (
+    build_label_readers,
+    compute_class_means,
+    evaluate_label_readers,
+    find_nearest_template,
+    load_labels_by_id,
+    write_template_deltas,
+)
+from qup.augmentation.trajectories import build_trajectory_rows, evaluate_trajectory
+from qup.augmentation.translator import build_target_fn, compute_l1_errors
+from qup.core import compilation, errors
 from qup.core.types import Attack, Batch
+from qup.datasets import Dataset
 from qup.datasets import examples as example_files
 from qup.orchestration import In, Out, StatefulDir, component
 from qup.pipelines.components import artifacts
-from qup.pipelines.components.artifacts import Deltas, Examples, Model, ModelEvaluation, Trajectory
-from qup.robustness import evaluation as robustness_evaluation
+from qup.pipelines.components.artifacts import (
+    Deltas,
+    Examples,
+    Model,
+    ModelEvaluation,
+    Trajectory,
+    UncertaintyMap,
+)
+from qup.robustness.evaluation import bind_attack, build_attack_options, build_trajectory_options
 from qup.robustness.transfer import evaluate_transfer
+from qup.uncertainty import estimation
+from qup.uncertainty import measurements as uncertainty_measurements
+from qup.uncertainty.estimation import EstimationTask, PacketLocation
+
+_PREDICTION_BATCH_SIZE = 500
+_TEMPLATES_FILE = "templates.npz"
+_TRANSLATOR_ESTIMATOR = "importance"
 
 
 @component
 def TemplateDeltaGen(
     examples: In[Examples], deltas: In[Deltas], templates: Out[Deltas], shards: StatefulDir
 ) -> None:
-    """Replaces a walk by one fixed pattern a class.
+    """Replaces every Delta_N by the mean Delta_N of its class.
 
     Args:
-      examples: The images that were walked, with the labels that count.
-      deltas: Their walk.
-      templates: Pairs that a translator learns as those of a walk.
-      shards: Of an unfinished replacement.
+      examples: The images of `deltas`, with the labels that define the classes.
+      deltas: The pairs (X_0, Delta_N).
+      templates: The pairs (X_0, class mean).
+      shards: State of an interrupted replacement.
     """
     data = example_files.read(examples.path)
-    pairs, labels = Pairs.open(deltas.path), augmentation_templates.load_labels_by_id(data)
-    means = augmentation_templates.compute_class_means(pairs, labels, data.info.num_classes)
-    template_deltas = augmentation_templates.write_template_deltas(pairs, means, labels, shards)
-    template_deltas.link(templates.path)
-
-
-# A control: the same images, with the labels that a classifier gives.
-
-
-_PREDICTION_BATCH_SIZE = 500
+    pairs, labels = DeltaDataset.open(deltas.path), load_labels_by_id(data)
+    means = compute_class_means(pairs, labels, data.info.num_classes)
+    write_template_deltas(pairs, means, labels, shards).link(templates.path)
 
 
 @component
 def LabelPredictor(examples: In[Examples], model: In[Model], predicted: Out[Examples]) -> None:
-    """Replaces the labels of the training images by predicted ones.
+    """Replaces the labels of the training images by the classifier's predictions.
 
-    What is walked with them knows nothing of the true labels but what the
-    classifier learnt.
+    Opposite-FGSM iterates of these images know of the true labels only what the classifier
+    learned.
 
     Args:
-      examples: The images.
-      model: The classifier.
-      predicted: The same images; the other splits keep their labels.
+      predicted: The same images; the labels of the other splits do not change.
     """
     classifier = artifacts.load_network(model.path)
     data = example_files.read(examples.path)
@@ -76,12 +88,6 @@ def LabelPredictor(examples: In[Examples], model: In[Model], predicted: Out[Exam
     path = predicted.path / "Split-train" / "labels.npy"
     np.save(path, classes[: data.info.sizes["train"]].astype(np.int32))
     predicted.properties.update(examples.properties)
-
-
-# A control: the class that a translator tells by its Delta.
-
-
-_TEMPLATES_FILE = "templates.npz"
 
 
 @component
@@ -98,63 +104,41 @@ def ImpliedClassMeter(
     split: str = "test",
     seed: int = 0,
 ) -> None:
-    """Measures what accuracy a translator has by itself, and what RA.
+    """Measures the TA and the RA of a translator as a classifier of its own.
 
     Args:
-      examples: The images, with true labels.
-      model: The classifier.
-      translator: Image to Delta.
-      deltas: What it learnt: a walk, or the templates of one.
-      augmented: The pair of both, which the attack is made on.
-      evaluation: Its rows: "implied_class_accuracy" by "read_by" and
-        "images", see qup/augmentation/templates.py, and by the Delta that should
-        be given, "delta_of_true_label"; of clean images, and with the
-        columns of the attack of attacked ones. Also templates.npz:
-        "templates" float32 [num_classes, height, width, channels].
-      attack: The group `attack` of the settings, see qup/robustness/evaluation.py.
-      num_images: How many images; None for all.
-      split: The images to measure on.
-      seed: Of random starts.
+      augmented: The network that is attacked.
+      evaluation: "implied_class_accuracy" by "read_by" and "images", see
+        qup/augmentation/templates.py, and by the correct Delta_N, "delta_of_true_label"; of clean
+        images, and with the columns of the attack of attacked images. templates.npz: "templates"
+        float32 [num_classes, height, width, channels].
     """
-    data, pairs = example_files.read(examples.path), Pairs.open(deltas.path)
+    data, pairs = example_files.read(examples.path), DeltaDataset.open(deltas.path)
     classifier = artifacts.load_network(model.path)
-    templates = augmentation_templates.compute_class_means(
-        pairs, augmentation_templates.load_labels_by_id(data), data.info.num_classes
-    )
-    np.savez(evaluation.path / _TEMPLATES_FILE, templates=templates)
     translator_network = artifacts.load_network(translator.path)
-    label_readers = _build_label_readers(classifier, translator_network, pairs, templates)
-    options = robustness_evaluation.build_attack_options(attack)
+    class_means = compute_class_means(pairs, load_labels_by_id(data), data.info.num_classes)
+    np.savez(evaluation.path / _TEMPLATES_FILE, templates=class_means)
+    compute_target = build_target_fn(classifier, pairs, class_means)
+    label_readers = {
+        **build_label_readers(classifier, translator_network, class_means),
+        "delta_of_true_label": lambda batch: find_nearest_template(
+            compute_target(batch), class_means
+        ),
+    }
+    options = build_attack_options(attack)
     size = min(attack["batch_size"], num_images or data.info.sizes[split])
-    clean = data.evaluation_batches(split, size, max_images=num_images)
+    clean_batches = data.evaluation_batches(split, size, max_images=num_images)
     attacked_batches = _iterate_attacked_batches(
-        artifacts.load_network(augmented.path),
-        clean,
-        robustness_evaluation.bind_attack(options, seed=seed),
+        artifacts.load_network(augmented.path), clean_batches, bind_attack(options, seed=seed)
     )
     model_info = artifacts.load_model_info(augmented.path).with_parameters(split=split)
     rows = []
-    for batches, attack_options in ((clean, None), (attacked_batches, options)):
-        accuracies = augmentation_templates.evaluate_label_readers(
-            label_readers, classifier, batches
-        )
+    for batches, attack_options in ((clean_batches, None), (attacked_batches, options)):
+        accuracies = evaluate_label_readers(label_readers, classifier, batches)
         for (reader, images), accuracy in accuracies.items():
             reader_info = model_info.with_parameters(read_by=reader, images=images)
-            row = reader_info.build_row("implied_class_accuracy", accuracy, attack_options)
-            rows.append(dataclasses.replace(row, artifact=_TEMPLATES_FILE))
-    measurements.write_rows(evaluation.path / "measurements.csv", rows)
-
-
-def _build_label_readers(
-    classifier: keras.Model, translator: keras.Model, pairs: Pairs, templates: np.ndarray
-) -> dict[str, LabelReader]:
-    compute_target = augmentation_translator.build_target_fn(classifier, pairs, templates)
-    return {
-        **augmentation_templates.build_label_readers(classifier, translator, templates),
-        "delta_of_true_label": lambda batch: augmentation_templates.find_nearest_template(
-            compute_target(batch), templates
-        ),
-    }
+            rows.append(reader_info.build_row("implied_class_accuracy", accuracy, attack_options))
+    artifacts.write_rows(evaluation, rows, arrays_file=_TEMPLATES_FILE)
 
 
 def _iterate_attacked_batches(
@@ -165,9 +149,6 @@ def _iterate_attacked_batches(
             augmented_classifier, batch["image"], batch["label"], ids=batch["id"]
         )
         yield {**batch, "image": attacked_images}
-
-
-# A control: what is made to break a classifier, shown to its pair.
 
 
 @component
@@ -182,31 +163,21 @@ def TransferAnalyzer(
     split: str = "test",
     seed: int = 0,
 ) -> None:
-    """Attacks a classifier and its pair, and shows the images to each.
+    """Attacks CL and ACL, and evaluates each on the adversarial images of both.
 
     Args:
-      examples: The images.
-      model: The classifier, CL.
-      augmented: The classifier behind a translator, ACL.
-      evaluation: Its rows of each network: "robust_accuracy",
-        "robust_accuracy_strict" and "broken_by_transfer_alone", with
-        "made_on" "CL" or "ACL". Rows of CL have the parameters of ACL, too.
-      attack: The group `attack` of the settings, see qup/robustness/evaluation.py.
-      num_images: How many images; None for all.
-      split: The images to attack.
-      seed: Of random starts.
+      evaluation: Of each network "robust_accuracy", "robust_accuracy_strict" and
+        "broken_by_transfer_alone", with "made_on" "CL" or "ACL". Rows of CL have the parameters
+        of ACL, too.
     """
     data = example_files.read(examples.path)
     model_paths = {"CL": model.path, "ACL": augmented.path}
     model_infos = {name: artifacts.load_model_info(path) for name, path in model_paths.items()}
     networks = {name: artifacts.load_network(path) for name, path in model_paths.items()}
-    options = robustness_evaluation.build_attack_options(attack)
+    options = build_attack_options(attack)
     size = min(attack["batch_size"], num_images or data.info.sizes[split])
-    transfer_results = evaluate_transfer(
-        networks,
-        data.evaluation_batches(split, size, max_images=num_images),
-        robustness_evaluation.bind_attack(options, seed=seed),
-    )
+    batches = data.evaluation_batches(split, size, max_images=num_images)
+    transfer_results = evaluate_transfer(networks, batches, bind_attack(options, seed=seed))
     augmented_parameters = {**model_infos["ACL"].parameters, "split": split}
     rows = []
     for (made_on, evaluated_on), values in transfer_results.items():
@@ -217,10 +188,7 @@ def TransferAnalyzer(
             model_info.build_row(measure, value, options)
             for measure, value in values._asdict().items()
         ]
-    measurements.write_rows(evaluation.path / "measurements.csv", rows)
-
-
-# A control: how much of Delta a translator gives, of images it never saw.
+    artifacts.write_rows(evaluation, rows)
 
 
 @component
@@ -236,61 +204,37 @@ def TranslatorMeter(
     split: str = "test",
     batch_size: int = 500,
 ) -> None:
-    """Measures the L1 error of a translator, beside that of no translator.
+    """Measures the L1 error of a translator, and of two baselines, on images without training.
 
     Args:
-      examples: The images, with true labels.
-      model: The classifier.
-      translator: Image to Delta.
-      deltas: What it learnt: a walk, or the templates of one.
-      evaluation: Its rows: "translator_l1_error", in units of [0, 1], and
-        "translator_l1_error_relative", its share of the mean |Delta|, each
-        of a "predictor": the "translator", the "class_template" of the true
-        class, and "zero".
-      row_parameters: What its rows tell beside the classifier's.
-      num_images: How many images; None for all.
-      split: The images to measure on.
-      batch_size: Images at a time.
+      evaluation: "translator_l1_error", in units of [0, 1], and "translator_l1_error_relative",
+        its ratio to the mean |Delta_N|, each of a "predictor": the "translator", the
+        "class_template" of the true class, and "zero". The ratio has no row where every Delta_N
+        is zero.
     """
-    data, pairs = example_files.read(examples.path), Pairs.open(deltas.path)
-    translator_network = artifacts.load_network(translator.path)
-    templates = augmentation_templates.compute_class_means(
-        pairs, augmentation_templates.load_labels_by_id(data), data.info.num_classes
-    )
-    translator_l1_errors = augmentation_translator.compute_l1_errors(
+    data, pairs = example_files.read(examples.path), DeltaDataset.open(deltas.path)
+    network = artifacts.load_network(translator.path)
+    class_means = compute_class_means(pairs, load_labels_by_id(data), data.info.num_classes)
+    l1_errors = compute_l1_errors(
         {
-            "translator": lambda batch: compilation.predict(translator_network, batch["image"]),
-            "class_template": lambda batch: tf.gather(templates, batch["label"]),
+            "translator": lambda batch: compilation.predict(network, batch["image"]),
+            "class_template": lambda batch: tf.gather(class_means, batch["label"]),
             "zero": lambda batch: tf.zeros_like(batch["image"]),
         },
         data.evaluation_batches(split, batch_size, max_images=num_images),
-        augmentation_translator.build_target_fn(
-            artifacts.load_network(model.path), pairs, templates
-        ),
+        build_target_fn(artifacts.load_network(model.path), pairs, class_means),
     )
     model_info = artifacts.load_model_info(model.path).with_parameters(
-        **row_parameters, split=split, translator_parameters=translator_network.count_params()
+        **row_parameters, split=split, translator_parameters=network.count_params()
     )
-    rows = _build_translator_rows(
-        dataclasses.replace(model_info, classifier="ACL"), translator_l1_errors
-    )
-    measurements.write_rows(evaluation.path / "measurements.csv", rows)
-
-
-def _build_translator_rows(
-    model_info: ModelInfo, translator_l1_errors: dict[str, augmentation_translator.L1Error]
-) -> list[Row]:
-    """Returns the rows; where every Delta is zero there is no share."""
+    model_info = dataclasses.replace(model_info, classifier="ACL")
     rows = []
-    for name, error in translator_l1_errors.items():
+    for name, error in l1_errors.items():
         predictor_info = model_info.with_parameters(predictor=name)
         rows.append(predictor_info.build_row("translator_l1_error", error.pixels))
         if np.isfinite(error.relative.value):
             rows.append(predictor_info.build_row("translator_l1_error_relative", error.relative))
-    return rows
-
-
-# A control: opposite FGSM on images that no translator was taught with.
+    artifacts.write_rows(evaluation, rows)
 
 
 @component
@@ -307,34 +251,24 @@ def WalkEvaluator(
     batch_size: int = 500,
     seed: int = 0,
 ) -> None:
-    """Gives TA and RA of images walked with true and with predicted labels.
+    """Measures TA and RA of opposite-FGSM iterates X_n of images without training.
 
     Args:
-      examples: The images.
-      model: The classifier.
-      evaluation: Its rows: "test_accuracy" of X_n, and "robust_accuracy" of
-        X_n ("attacked_image":"X_n") and of an attacked X_0 that was walked
-        ("X_0"), each with "step" and "walked_with".
-      walk: As DeltaGen takes it; of it "points", the n to measure at, and
-        "step_size", "bounds" and "loss" are used.
-      attack: The group `attack` of the settings, see qup/robustness/evaluation.py.
-      walked_with: "true", "predicted" or both.
-      num_images: How many images; None for all.
-      split: The images to walk.
-      batch_size: Images at a time.
-      seed: Of random starts.
+      evaluation: "test_accuracy" of X_n, and "robust_accuracy" of X_n ("attacked_image":"X_n")
+        and of opposite FGSM after an attack on X_0 ("X_0"), each with "step" and "walked_with".
+      walk: As DeltaGen takes it; only "points" (the n that are measured), "step_size", "bounds"
+        and "loss" are used.
+      walked_with: Labels of opposite FGSM: "true", "predicted" or both.
     """
     data = example_files.read(examples.path)
     classifier = artifacts.load_network(model.path)
     steps = {name: walk[name] for name in ("step_size", "bounds", "loss")}
     clip = steps["bounds"] is not None
     options = {
-        "X_n": robustness_evaluation.build_trajectory_options(attack, pixel_clip=clip),
-        "X_0": robustness_evaluation.build_attack_options(attack),
+        "X_n": build_trajectory_options(attack, pixel_clip=clip),
+        "X_0": build_attack_options(attack),
     }
-    bound_attacks = {
-        key: robustness_evaluation.bind_attack(o, seed=seed) for key, o in options.items()
-    }
+    bound_attacks = {key: bind_attack(o, seed=seed) for key, o in options.items()}
     model_info = artifacts.load_model_info(model.path).with_parameters(
         images="X_n",
         split=split,
@@ -343,38 +277,23 @@ def WalkEvaluator(
         augmentation_loss=steps["loss"],
     )
     rows = []
-    for labels in walked_with:
+    for label_source in walked_with:
         points = evaluate_trajectory(
             classifier,
             data.evaluation_batches(split, batch_size, max_images=num_images),
             bound_attacks["X_n"],
             attack_before=bound_attacks["X_0"],
             points=walk["points"],
-            label_source=labels,
+            label_source=label_source,
             **steps,
         )
         for point in points:
-            rows += _build_walk_rows(model_info.with_parameters(walked_with=labels), point, options)
-    measurements.write_rows(evaluation.path / "measurements.csv", rows)
-
-
-def _build_walk_rows(
-    model_info: ModelInfo, point: TrajectoryPoint, options: dict[str, dict[str, Any]]
-) -> list[Row]:
-    model_info = model_info.with_parameters(step=point.step)
-    robust_accuracies = {"X_n": point.attacked_after, "X_0": point.attacked_before}
-    return [
-        model_info.build_row("test_accuracy", point.test_accuracy),
-        *(
-            model_info.with_parameters(attacked_image=image).build_row(
-                "robust_accuracy", accuracy, options[image]
-            )
-            for image, accuracy in robust_accuracies.items()
-        ),
-    ]
-
-
-# Supplement, Fig. 2: TA and RA of the walked training images alone.
+            point_info = model_info.with_parameters(walked_with=label_source, step=point.step)
+            rows.append(point_info.build_row("test_accuracy", point.test_accuracy))
+            for image, accuracy in (("X_n", point.attacked_after), ("X_0", point.attacked_before)):
+                image_info = point_info.with_parameters(attacked_image=image)
+                rows.append(image_info.build_row("robust_accuracy", accuracy, options[image]))
+    artifacts.write_rows(evaluation, rows)
 
 
 @component
@@ -386,18 +305,95 @@ def WalkMeter(
     attack: dict[str, Any],
     row_parameters: dict[str, Any],
 ) -> None:
-    """Gives the numbers of a walk that no translator has learnt.
+    """Writes TA and RA of the opposite-FGSM iterates of training images (supplement, Fig. 2).
 
     Args:
-      model: The classifier.
-      trajectory: What was counted.
-      evaluation: Its rows: those of `Analyzer`, with "figure":"supp_fig2".
+      trajectory: Counts of correctly classified iterates X_n.
+      evaluation: The rows of `Analyzer`, with "figure":"supp_fig2".
       attack: Options of the attack on X_n.
-      row_parameters: What its rows tell beside the classifier's.
     """
     model_info = artifacts.load_model_info(model.path).with_parameters(
         figure="supp_fig2", **row_parameters
     )
     trajectory_counts = json.loads((trajectory.path / "trajectory.json").read_text())
-    rows = trajectories.build_trajectory_rows(model_info, trajectory_counts, attack)
-    measurements.write_rows(evaluation.path / "measurements.csv", rows)
+    rows = build_trajectory_rows(model_info, trajectory_counts, attack)
+    artifacts.write_rows(evaluation, rows)
+
+
+@component
+def TranslatorAnalyzer(
+    examples: In[Examples],
+    model: In[Model],
+    translator: In[Model],
+    deltas: In[Deltas],
+    evaluation: Out[ModelEvaluation],
+    relations: Out[UncertaintyMap],
+    *,
+    domain: str,
+    image: int,
+    sizes: dict[str, int],
+    row_parameters: dict[str, Any],
+    seed: int = 0,
+) -> None:
+    """Measures the uncertainty relation of a translator's loss.
+
+    The supplement (section 3) extends the theorem to generators: "the uncertainty principle
+    should be a common result for general neural networks". A translator's loss is the L1 distance
+    to Delta_N, so its packet is psi(X) ~ mean |G(X) - Delta_N(x)| for one test image x.
+
+    Args:
+      evaluation: See `uncertainty_measurements.build_relation_rows`.
+      relations: All axes.
+      domain: "box", "sine" or "window:0.1", a window around the image.
+      image: Index of the test image x.
+      sizes: See `EstimationTask`.
+
+    Raises:
+      InputError: There is no such image, or the packet cannot be measured.
+    """
+    data = example_files.read(examples.path)
+    network = artifacts.load_network(translator.path)
+    target, location = _compute_delta_target(data, image, model, DeltaDataset.open(deltas.path))
+    task = EstimationTask(
+        data.info.image_shape,
+        uncertainty.of_translator(network, target),
+        location,
+        estimation.parse_domain(domain, location.centre),
+        sizes,
+        seed,
+    )
+    directions, row_names = estimation.choose_axes(
+        task.packet, location, {}, directions_file=None, seed=seed
+    )
+    relation = task.estimate(_TRANSLATOR_ESTIMATOR, directions)
+    setting = {
+        "packet": "l1",
+        "domain": domain,
+        "centre": f"image:{image}",
+        "control": "translator",
+    }
+    model_info = artifacts.load_model_info(model.path).with_parameters(**row_parameters, **setting)
+    model_info = dataclasses.replace(model_info, classifier="ACL", seed=seed)
+    estimation.save_relations(
+        task, {_TRANSLATOR_ESTIMATOR: relation}, model_info, setting, relations.path
+    )
+    rows = uncertainty_measurements.build_relation_rows(
+        model_info, relation, named_axes=row_names, artifact=f"{_TRANSLATOR_ESTIMATOR}.npz"
+    )
+    artifacts.write_rows(evaluation, rows)
+
+
+def _compute_delta_target(
+    data: Dataset, image: int, model: Model, deltas: DeltaDataset
+) -> tuple[tf.Tensor, PacketLocation]:
+    """Returns Delta_N of a test image, float32, and the location of the image."""
+    images, labels, _ = data.get_arrays("test")
+    if not 0 <= image < len(labels):
+        raise errors.InputError(f"image must be from 0 to {len(labels) - 1}; got {image}.")
+    label = labels[image]
+    clean_images = images[image][None] / np.float32(255)
+    iterates = opposite_fgsm.iterate(
+        artifacts.load_network(model.path), clean_images, label[None], **deltas.iterate_options
+    )
+    location = estimation.build_location(data, int(label), f"image:{image}")
+    return (iterates - clean_images)[0], location

@@ -1,4 +1,4 @@
-"""Step 8: which image frequencies a classifier's deltas have (supp. Fig. 5)."""
+"""Image frequencies of gradients and Delta_n (supplement, Fig. 5), and Fourier sensitivity."""
 
 import dataclasses
 import json
@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from qup.augmentation.deltas import DeltaDataset as Pairs
+from qup.augmentation.deltas import DeltaDataset
 from qup.core import measurements
-from qup.core.measurements import Accuracy, ModelInfo, Row
+from qup.core.measurements import Measurement, ModelInfo, Row
 from qup.datasets import examples as example_files
 from qup.orchestration import In, Out, component
 from qup.pipelines.components import artifacts
@@ -21,6 +21,7 @@ from qup.robustness import fourier, spectrum
 
 _log = logging.getLogger("qup")
 _SPECTRUM_FILE = "spectrum.npz"
+_SENSITIVITY_FILE = "sensitivity.npz"
 _WINDOW_KINDS = ("literal", "symmetric")
 
 
@@ -41,31 +42,24 @@ def SpectrumAnalyzer(
     seed: int = 0,
     row_parameters: dict[str, Any] | None = None,
 ) -> None:
-    """Transforms the fields of a classifier over the image plane.
+    """Measures the Fourier spectra of gradients, Delta_n and translator errors.
 
     Args:
-      examples: The images.
-      model: The classifier.
-      evaluation: measurements.csv, see `_SpectrumAccumulator.rows`, and spectrum.npz:
-        of each field what `spectrum.Averages.arrays` tells, as field_name,
-        in "fields" their keys, and in "told" what they are of, as JSON.
-      deltas: A walk, whose settings Delta_n of `steps` takes.
-      translator: What learnt it: the spectrum of its error is told.
-      steps: The n at which Delta_n is looked at.
+      evaluation: See `_SpectrumAccumulator.build_rows`. spectrum.npz: the arrays of
+        `spectrum.SpectrumAccumulator.to_arrays` for each field, as <field>_<name>; "fields", the
+        names of the fields; and "told", a description in JSON.
+      deltas: Gives the settings of opposite FGSM for Delta_n of `steps`.
+      translator: Adds the spectrum of its error, G(X_0) - Delta_N; requires `deltas`.
+      steps: The n of the Delta_n that are measured.
       grey: How three channels become one, see `spectrum.grey`.
       loss: Of the gradient and of Delta_1.
-      split: The images to look at.
-      num_images: How many; None for all.
-      batch_size: Images at a time.
       seed: Of random signs, a control.
-      row_parameters: What rows tell beside all that: of a translator, how
-        it was trained.
     """
     data = example_files.read(examples.path)
     classifier = artifacts.load_classifier(model.path)
     field_spec = spectral_fields.SpectralFieldSpec(
         loss=loss,
-        iterate_options=Pairs.open(deltas.path).iterate_options if deltas else None,
+        iterate_options=DeltaDataset.open(deltas.path).iterate_options if deltas else None,
         steps=steps,
         translator=translator and artifacts.load_network(translator.path),
         seed=seed,
@@ -77,13 +71,12 @@ def SpectrumAnalyzer(
     model_info = artifacts.load_model_info(model.path).with_parameters(
         split=split, grey=grey, **(row_parameters or {})
     )
-    rows = accumulator.build_rows(model_info)
-    measurements.write_rows(evaluation.path / "measurements.csv", rows)
+    artifacts.write_rows(evaluation, accumulator.build_rows(model_info), arrays_file=_SPECTRUM_FILE)
     np.savez(evaluation.path / _SPECTRUM_FILE, **accumulator.build_arrays(model_info))
 
 
 class _SpectrumAccumulator:
-    """The averages of all fields, and the rows that they come to."""
+    """Averages of the spectra of all fields."""
 
     def __init__(
         self, field_spec: spectral_fields.SpectralFieldSpec, shape: tuple[int, int], grey: str
@@ -97,7 +90,7 @@ class _SpectrumAccumulator:
         self._error_target_powers: dict[tuple[str, str], list] = {}
 
     def add(self, fields: Mapping[str, np.ndarray]) -> None:
-        """Adds a batch; keys are those of the plan."""
+        """Adds the fields of a batch, see `spectral_fields.compute_fields`."""
         powers = {k: self._averages[k].add(v) for k, v in fields.items()}
         if "error" in powers:
             for name, window in self._windows.items():
@@ -112,12 +105,10 @@ class _SpectrumAccumulator:
     def build_rows(self, model_info: ModelInfo) -> list[Row]:
         """Returns the rows.
 
-        "high_frequency_ratio" of each field and window, a share with its
-        standard error over images, and of white noise, exact; of each field
-        "zero_field_percent", the images whose field is 0 everywhere and
-        which the ratio leaves out; and of a translator, in each band,
-        "relative_spectral_error", the error's root mean square over that of
-        Delta_N.
+        "high_frequency_ratio" of each field and window, with its standard error over images, and
+        of white noise (exact); "zero_field_percent" of each field, the images with a field of 0
+        everywhere, which the ratio leaves out; and for a translator "relative_spectral_error" of
+        each band, the root mean square of the error relative to that of Delta_N.
         """
         rows = []
         for key, parameters in self._field_parameters.items():
@@ -137,11 +128,7 @@ class _SpectrumAccumulator:
                 )
             )
         rows += self._build_error_rows(model_info)
-        return [
-            dataclasses.replace(row, artifact=_SPECTRUM_FILE)
-            for row in rows
-            if np.isfinite(row.value)
-        ]
+        return [row for row in rows if np.isfinite(row.value)]
 
     def _build_ratio_row(
         self, model_info: ModelInfo, name: str, average: spectrum.SpectrumAverage
@@ -157,7 +144,7 @@ class _SpectrumAccumulator:
         )
         model_info = model_info.with_parameters(window=name, slice=spectrum.format_window(window))
         error = float(average.stderr) if np.isfinite(average.stderr) else None
-        value = Accuracy(float(average.mean), error, average.n)
+        value = Measurement(float(average.mean), error, average.n)
         return model_info.build_row("high_frequency_ratio", value)
 
     def _build_error_rows(self, model_info: ModelInfo) -> list[Row]:
@@ -170,11 +157,13 @@ class _SpectrumAccumulator:
                 window=name,
                 slice=spectrum.format_window(self._windows[name]),
             )
-            rows.append(error_info.build_row("relative_spectral_error", Accuracy(*relative_error)))
+            rows.append(
+                error_info.build_row("relative_spectral_error", Measurement(*relative_error))
+            )
         return rows
 
     def build_arrays(self, model_info: ModelInfo) -> dict[str, Any]:
-        """Returns what is drawn; see `SpectrumAnalyzer`."""
+        """Returns the arrays of spectrum.npz, see `SpectrumAnalyzer`."""
         field_arrays = {
             f"{key}_{name}": value
             for key, averages in self._averages.items()
@@ -202,12 +191,6 @@ class _SpectrumAccumulator:
         }
 
 
-# Step 8: a classifier's errors under every Fourier basis vector.
-
-
-_SENSITIVITY_FILE = "sensitivity.npz"
-
-
 @component
 def FourierSensitivity(
     examples: In[Examples],
@@ -223,26 +206,18 @@ def FourierSensitivity(
     seed: int = 0,
     row_parameters: dict[str, Any] | None = None,
 ) -> None:
-    """Moves images along Fourier basis vectors (Yin et al., 1906.08988).
+    """Measures the error under every Fourier basis vector (Yin et al., arXiv 1906.08988).
 
     Args:
-      examples: The images.
-      model: The classifier.
-      evaluation: measurements.csv: "fourier_error", percent of images
-        misclassified, by "band": "clean", and the means over basis vectors
-        of "low" frequencies (inside the symmetric window of supplement
-        Fig. 5) and "high" ones; and sensitivity.npz: "error" [height,
-        width] in percent, zero frequency in the middle, "clean", and in
-        "told" what they are of, as JSON.
-      norm: L2 norm of what is added to each channel, in units of [0, 1].
-      reach: The most cycles per image; None for all. An image costs
+      evaluation: "fourier_error", percent of images misclassified, by "band": "clean", and the
+        means over basis vectors of "low" frequencies (inside the symmetric window of supplement
+        Fig. 5) and "high" frequencies. sensitivity.npz: "error" [height, width] in percent with
+        zero frequency in the middle, "clean", and "told", a description in JSON.
+      norm: L2 norm of the vector that is added to each channel, in units of [0, 1].
+      reach: Largest number of cycles per image; None for all. An image takes
         (2 reach + 1)^2 / 2 forward passes.
-      pixel_clip: Clips what was moved to [0, 1].
-      split: The images to move.
-      num_images: How many; None for all.
-      batch_size: Images at a time.
-      seed: Of the signs.
-      row_parameters: What rows tell beside all that.
+      pixel_clip: Clip perturbed images to [0, 1].
+      seed: Of the signs of the vectors.
     """
     data = example_files.read(examples.path)
     size = min(batch_size, num_images or data.info.sizes[split])
@@ -263,7 +238,7 @@ def FourierSensitivity(
         **(row_parameters or {}),
     )
     rows = _build_sensitivity_rows(model_info, sensitivity)
-    measurements.write_rows(evaluation.path / "measurements.csv", rows)
+    artifacts.write_rows(evaluation, rows, arrays_file=_SENSITIVITY_FILE)
     metadata = {**dataclasses.asdict(model_info), "images": len(sensitivity.incorrect)}
     np.savez(
         evaluation.path / _SENSITIVITY_FILE,
@@ -279,20 +254,19 @@ def _build_sensitivity_rows(
     rows = []
     for band, values in _compute_band_errors(sensitivity).items():
         value = robustness_evaluation.compute_mean(100.0 * values)
-        row = model_info.with_parameters(band=band).build_row("fourier_error", value)
-        rows.append(dataclasses.replace(row, artifact=_SENSITIVITY_FILE))
+        rows.append(model_info.with_parameters(band=band).build_row("fourier_error", value))
         _log.info(
-            "%s, epoch %d: errors, %s: %.2f percent",
+            "%s, epoch %d: error %.2f %% (%s)",
             model_info.model,
             model_info.epochs,
+            value.value,
             band,
-            row.value,
         )
     return rows
 
 
 def _compute_band_errors(sensitivity: fourier.SensitivityMap) -> dict[str, np.ndarray]:
-    """Returns each image's share of errors, float64 [n], by band."""
+    """Returns the share of errors of each image, float64 [n], by band."""
     shape = sensitivity.error.shape
     in_window = np.zeros(shape, bool)
     in_window[spectrum.compute_window(shape, "symmetric")] = True

@@ -25,12 +25,13 @@ from qup.pipelines.components.uncertainty import UncertaintyAnalyzer
 from qup.reproduction import builder as reproduction_builder
 from qup.reproduction import experiments
 from qup.reproduction.builder import ExperimentBuilder, NetworkHandle
-from qup.reproduction.components.analysis import PredictorAnalyzer, TranslatorAnalyzer
+from qup.reproduction.components.analysis import PredictorAnalyzer
 from qup.reproduction.components.controls import (
     ImpliedClassMeter,
     LabelPredictor,
     TemplateDeltaGen,
     TransferAnalyzer,
+    TranslatorAnalyzer,
     TranslatorMeter,
     WalkEvaluator,
 )
