@@ -1,6 +1,6 @@
 """Time and peak memory of a whole command.
 
-    python -m benchmarks.road --dataset=mnist --workdir=runs/mnist
+    python -m benchmarks.pipeline --dataset=mnist --workdir=runs/mnist
 
 Every flag goes to `python -m bin.run_ifa`; the processes it starts count.
 """

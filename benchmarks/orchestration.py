@@ -1,10 +1,10 @@
-"""What the spine costs: in a fresh run, in a cached one, and in a look-up.
+"""What orchestration costs: in a fresh run, in a cached one, and in a look-up.
 
-    python -m benchmarks.spine --dataset=digits --workdir=runs/spine
+    python -m benchmarks.orchestration --dataset=digits --workdir=runs/orchestration
 
 Flags are those of `python -m bin.run_ifa`; the working directory must be
-new. The road is run twice in one process. What is not spent within a
-component is the spine's: fingerprints, hashing, flushing, the database.
+new. The pipeline runs twice in one process. The time outside of components is
+orchestration's: fingerprints, hashing, flushing, the database.
 """
 
 import contextlib
@@ -42,7 +42,7 @@ class _Clock:
 
 
 def main(config) -> str:
-    """Runs the road twice; returns what was measured."""
+    """Runs the pipeline twice; returns what was measured."""
     from qup.pipelines import ifa
     from qup.pipelines import run as opening
 
@@ -61,9 +61,9 @@ def main(config) -> str:
         start = time.perf_counter()
         ifa.run(config)
         total = time.perf_counter() - start
-        spine = run.seconds - work.seconds
+        overhead = run.seconds - work.seconds
         lines.append(
-            f"{title}: {total:.2f} s, of which the spine {spine:.2f} s, {100 * spine / total:.2f} %"
+            f"{title}: {total:.2f} s, of which orchestration {overhead:.2f} s, {100 * overhead / total:.2f} %"
         )
     lines.append(f"a look-up among {_EXECUTIONS:,} executions: {_look_up():.2f} ms")
     return "\n".join(lines)
