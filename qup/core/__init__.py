@@ -1,1 +1,1 @@
-"""What every other package may stand on; it imports none of them."""
+"""Foundations that all other packages import; it imports none of them."""

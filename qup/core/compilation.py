@@ -1,9 +1,8 @@
-"""Compiled programs, made once for each classifier and kept with it.
+"""Compiled programs, one per classifier and key.
 
-A `tf.function` that is built anew at every call traces anew at every call;
-one that takes the classifier as an argument keeps it alive for ever. So a
-program is built once for a classifier and a key, refers to the classifier
-weakly, and goes when the classifier goes.
+A `tf.function` that is rebuilt at every call traces at every call. A `tf.function` that takes the
+classifier as an argument keeps it in memory forever. So each program is built once per classifier
+and key, holds a weak reference to the classifier, and is deleted with it.
 """
 
 import weakref
@@ -21,32 +20,28 @@ _programs: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 def get_program(
     logits_fn: LogitsFn, key: Hashable, build: Callable[[LogitsFn], Callable]
 ) -> Callable:
-    """Returns `build(logits_fn)`, from memory after the first call.
+    """Returns `build(logits_fn)`, from a cache after the first call.
 
     Args:
-      logits_fn: A Keras model (run in inference mode) or a function of a
-        tensor. Keep and pass the same object: a new lambda or bound method
-        at every call is a new classifier, and compiles again.
-      key: Names the program and every Python value it was built from.
-      build: Takes a function image -> logits, returns the program.
-
-    Returns:
-      The program.
+      logits_fn: A Keras model (run in inference mode) or a function of a tensor. Pass the same
+        object each time: a new lambda or bound method is a new classifier and compiles again.
+      key: Contains the program's name and every Python value that `build` uses.
+      build: Maps a function image -> logits to the program.
 
     Raises:
-      InputError: `logits_fn` cannot be called or referred to.
+      InputError: `logits_fn` is not callable or has no weak references.
     """
     if not callable(logits_fn):
         raise errors.InputError(
-            "A classifier must be callable on a batch of images; got "
-            f"{type(logits_fn).__name__}. Pass a Keras model or a function."
+            f"A classifier must be callable on a batch of images; got {type(logits_fn).__name__}. "
+            "Pass a Keras model or a function."
         )
     try:
         programs = _programs.setdefault(logits_fn, {})
     except TypeError as error:
         raise errors.InputError(
-            f"A {type(logits_fn).__name__} cannot be used as a classifier: "
-            f"{error}. Wrap it in a function of one tensor."
+            f"A {type(logits_fn).__name__} cannot be used as a classifier: {error}. "
+            "Wrap it in a function of one tensor."
         ) from error
     if key not in programs:
         programs[key] = build(_build_weak_call(logits_fn))
@@ -54,23 +49,19 @@ def get_program(
 
 
 def _build_weak_call(logits_fn: LogitsFn) -> LogitsFn:
-    """Calls `logits_fn` in inference mode without keeping it alive."""
+    """Returns a function that calls `logits_fn` in inference mode through a weak reference."""
     reference = weakref.ref(logits_fn)
     options = {"training": False} if isinstance(logits_fn, keras.Layer) else {}
     return lambda images: reference()(images, **options)
 
 
 def use_xla(mode: str) -> bool:
-    """Decides whether XLA compiles a program.
+    """Returns the value for `tf.function(jit_compile=...)`.
 
     Args:
-      mode: "on", "off", or "auto": on with a GPU, off without, because on
-        a CPU XLA's convolutions are several times slower than oneDNN's:
-        PGD at a quarter (ConvNet) and a sixteenth (YGCNN) of the speed
+      mode: "on", "off", or "auto": on with a GPU, off without. On a CPU, XLA's convolutions are
+        slower than oneDNN's: PGD reaches 1/4 (ConvNet) and 1/16 (YGCNN) of the speed
         (`python -m benchmarks.attacks --models=convnet,ygcnn --xla`).
-
-    Returns:
-      The value for `tf.function(jit_compile=...)`.
 
     Raises:
       InputError: Another mode.
@@ -83,6 +74,6 @@ def use_xla(mode: str) -> bool:
 
 
 def predict(logits_fn: LogitsFn, images: tf.Tensor) -> tf.Tensor:
-    """Returns the compiled logits of `images`, float32 [batch, classes]."""
+    """Returns logits, float32 [batch, num_classes], by a compiled program."""
     run = get_program(logits_fn, "predict", lambda call: tf.function(call, autograph=False))
     return run(images)

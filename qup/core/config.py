@@ -1,4 +1,4 @@
-"""Nested settings as one level of dotted names.
+"""Nested settings as a flat dictionary with dotted names.
 
 ```python
 flatten({"attack": {"epsilon": 0.1}})  # {"attack.epsilon": 0.1}
@@ -9,12 +9,7 @@ from typing import Any
 
 
 def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
-    """Returns {"group.key": value}.
-
-    Args:
-      tree: A mapping, or an ml_collections ConfigDict.
-      prefix: Put before every name.
-    """
+    """Returns {"group.key": value} of a mapping or an ml_collections ConfigDict."""
     flat = {}
     for key, value in tree.items():
         if hasattr(value, "items"):
@@ -25,7 +20,7 @@ def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def describe_changes(old: Any, new: Any) -> list[str]:
-    """Returns "name (was ..., now ...)" for each setting that differs."""
+    """Returns "name (was ..., now ...)" for each setting that differs, sorted."""
     old, new = flatten(old), flatten(new)
     return [
         f"{key} (was {old.get(key)!r}, now {new.get(key)!r})"

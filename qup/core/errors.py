@@ -1,8 +1,7 @@
-"""Errors a user can mend, and the words they are told in.
+"""Errors that a user can fix, and their messages.
 
-`InputError` is raised for what came from outside (a flag, a file, an
-array): binaries print its message without a traceback. Anything else that
-escapes is a defect of the program and keeps its traceback.
+`InputError` is for values from outside: a flag, a file, an array. Command lines print its message
+without a traceback. Any other exception is a defect of the program and keeps its traceback.
 """
 
 import difflib
@@ -12,19 +11,16 @@ from collections.abc import Iterable
 
 
 class InputError(ValueError):
-    """What was given cannot be used; the message says how to mend it."""
+    """An input cannot be used; the message says why and how to fix it."""
 
 
 def make_unknown_error(kind: str, name: str, known: Iterable[str]) -> InputError:
-    """Returns the error for a `name` that is none of `known`.
+    """Returns the error for an unknown name: it suggests the closest valid name and lists all.
 
     Args:
-      kind: What the name should have named, in the singular ("dataset").
+      kind: The kind of thing, in the singular ("dataset").
       name: The name received.
       known: Every valid name.
-
-    Returns:
-      An `InputError` that names the nearest valid name and lists all.
     """
     known = sorted(known)
     closest = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
@@ -40,14 +36,14 @@ def check_number(
     at_least: float | None = None,
     below: float | None = None,
 ) -> None:
-    """Raises an InputError unless `value` is a finite number in range.
+    """Raises an InputError unless `value` is a finite number, > above, >= at_least, < below.
 
     Args:
-      name: What the number is, for the message.
+      name: The parameter's name, for the message.
       value: The value received.
-      above: It must be greater than this, if given.
-      at_least: It must be at least this, if given.
-      below: It must be less than this, if given.
+      above: Lower limit, excluded.
+      at_least: Lower limit, included.
+      below: Upper limit, excluded.
     """
     is_valid = isinstance(value, numbers.Real) and math.isfinite(value)
     is_valid = is_valid and (above is None or value > above)

@@ -12,9 +12,6 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 
-import filelock
-import psutil
-
 from qup.core import errors
 
 # The clocks of psutil agree within this many seconds.
@@ -121,6 +118,9 @@ def is_process_alive(pid: int, create_time: float | None = None) -> bool:
       create_time: Its start, as `psutil.Process(pid).create_time()` in seconds. A process with
         the same number and another start is a different one. None compares the number alone.
     """
+    # Packages of an extra are imported where they are used: attacks need no locks.
+    import psutil
+
     try:
         process = psutil.Process(pid)
         if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
@@ -148,6 +148,8 @@ def lock_file(path: pathlib.Path, on_wait: Callable[[], None] | None = None) -> 
     Raises:
       InputError: The lock file cannot be created.
     """
+    import filelock
+
     lock = filelock.FileLock(path)
     with wrap_os_errors(path):
         try:

@@ -1,6 +1,6 @@
-"""The gradient of a loss with respect to the image: the paper's momentum.
+"""Gradients with respect to the image, which are the paper's momentum.
 
-The one place where a tape is opened on inputs.
+Only this module opens a gradient tape on inputs.
 """
 
 from collections.abc import Callable
@@ -13,17 +13,18 @@ from qup.core.types import LogitsFn
 def compute_input_gradient(
     objective: Callable[[tf.Tensor], tf.Tensor], images: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Differentiates each image's own objective with respect to it.
+    """Differentiates each image's objective with respect to that image.
 
-    The objectives are summed, not averaged, so that an image's gradient
-    depends neither on the size of its batch nor on the rows beside it.
+    The objectives are summed, not averaged: an image's gradient depends neither on the batch size
+    nor on the other images.
 
     Args:
       objective: Maps images to float32 [batch].
       images: float32 [batch, ...].
 
     Returns:
-      (values, gradients): float32 [batch] and float32 of images' shape.
+      (values, gradients): float32 [batch], and float32 [batch, ...]. The gradient is zero where
+      the objective does not depend on the images.
     """
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(images)
@@ -35,7 +36,7 @@ def compute_input_gradient(
 def differentiate_logits(
     logits_fn: LogitsFn, objective: Callable[[tf.Tensor], tf.Tensor], images: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
-    """Differentiates each image's objective of its logits by the image.
+    """Differentiates an objective of the logits with respect to the images.
 
     Args:
       logits_fn: The classifier.
@@ -43,8 +44,7 @@ def differentiate_logits(
       images: float32 [batch, ...].
 
     Returns:
-      (logits, values, gradients); None for the gradients where the logits
-      do not depend on the images in a way that can be differentiated.
+      (logits, values, gradients); gradients is None if the logits are not differentiable.
     """
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(images)
@@ -56,18 +56,16 @@ def differentiate_logits(
 def compute_class_jacobian(
     logits_fn: LogitsFn, objectives: Callable[[tf.Tensor], tf.Tensor], images: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor | None]:
-    """Differentiates several objectives of the logits by the image.
-
-    One forward pass, and one backward pass for each objective.
+    """Differentiates k objectives of the logits: one forward pass, k backward passes.
 
     Args:
       logits_fn: The classifier.
-      objectives: Maps logits to float32 [batch, k], k known when traced.
+      objectives: Maps logits to float32 [batch, k]; k is static.
       images: float32 [batch, ...].
 
     Returns:
-      (logits, jacobian): float32 [batch, num_classes] and
-      float32 [batch, k, ...]; None as in `differentiate_logits`.
+      (logits, jacobian): float32 [batch, num_classes] and float32 [batch, k, ...]; jacobian is
+      None if the logits are not differentiable.
     """
     with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
         tape.watch(images)

@@ -1,15 +1,15 @@
-"""SIGTERM and Ctrl-C between two steps, never within one.
+"""SIGTERM and Ctrl-C are handled between two steps, not within one.
 
 ```python
-with Interruption() as interruption:
+with SignalGuard() as guard:
     for step in steps:
-        take(step)
-        if interruption.came:
+        run(step)
+        if guard.signal_received:
             save()
             break
 ```
 
-Where the block ends, what came is delivered to whom it was meant for.
+At the end of the block the signal goes to its original handler.
 """
 
 import contextlib
@@ -20,30 +20,30 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class SignalGuard(contextlib.AbstractContextManager):
-    """Keeps signals back while a block runs, and remembers them.
+    """Delays signals until a block ends.
 
     Attributes:
-      signal_received: The first signal that came; None if none did.
+      signal_received: The number of the first signal; None without a signal.
     """
 
     def __init__(self):
-        """Keeps nothing back yet."""
+        """Installs no handler yet."""
         self.signal_received: int | None = None
         self._handlers = {}
 
     def __enter__(self) -> "SignalGuard":
-        """Begins to keep signals back; in the main thread alone."""
+        """Installs the handlers, in the main thread only."""
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
                 handler = signal.getsignal(number)
-                # What is ignored, or handled outside of Python, stays so.
+                # A signal that is ignored, or handled outside Python, stays as it is.
                 if callable(handler):
                     self._handlers[number] = handler
                     signal.signal(number, self._handle_signal)
         return self
 
     def __exit__(self, *error) -> None:
-        """Delivers what came."""
+        """Restores the handlers and raises the signal received, unless the block failed."""
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         if self.signal_received is not None and error[0] is None:
@@ -51,6 +51,6 @@ class SignalGuard(contextlib.AbstractContextManager):
 
     def _handle_signal(self, number: int, frame) -> None:
         if self.signal_received is not None:
-            # A second one: whoever waits has lost patience.
+            # The user does not want to wait: the second signal acts at once.
             self._handlers[number](number, frame)
         self.signal_received = number

@@ -1,9 +1,9 @@
 """The measurement row: one format for every number, table and figure.
 
 ```python
-row = Row("mnist", "convnet", "CL", "pgd", 0.1, "robust_accuracy", 41.44,
-          0.49, 10000, 1, 0, parameters={"num_steps": 4})
-write(path, [row])
+row = Row("mnist", "convnet", "CL", "pgd", 0.1, "robust_accuracy", 41.44, 0.49, 10000, 1, 0,
+          parameters={"num_steps": 4})
+write_rows(path, [row])
 ```
 """
 
@@ -19,25 +19,50 @@ from typing import Any, NamedTuple
 
 from qup.core import errors, files
 
+_log = logging.getLogger("qup")
+
+
+class Measurement(NamedTuple):
+    """A value with its error.
+
+    Attributes:
+      value: In percent for accuracies.
+      stderr: The standard error, in the unit of `value`; None where it is not estimated.
+      n: Number of images or samples behind the value.
+    """
+
+    value: float
+    stderr: float | None = None
+    n: int = 1
+
+
+def compute_accuracy(correct: float, n: float) -> Measurement:
+    """Returns the accuracy in percent of `correct` images out of `n`.
+
+    The standard error is binomial: 100 sqrt(p (1 - p) / n).
+    """
+    fraction = correct / n
+    return Measurement(100 * fraction, 100 * math.sqrt(fraction * (1 - fraction) / n), int(n))
+
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One measured value and everything that tells it from others.
+    """One measured value and everything that it depends on.
 
     Attributes:
-      dataset: Name of the dataset.
-      model: Name of the architecture.
+      dataset: Registered name of the dataset.
+      model: Registered name of the architecture.
       classifier: "CL" (alone) or "ACL" (behind a translator).
-      attack: Name of the attack; "" where the measure has none.
-      epsilon: Its budget in units of [0, 1]; None where it has none.
+      attack: Registered name of the attack; "" for a measure without attack.
+      epsilon: The attack's budget in units of [0, 1]; None without budget.
       measure: "test_accuracy", "robust_accuracy", ...
       value: In percent for accuracies.
-      stderr: Binomial standard error, in the unit of `value`.
+      stderr: Standard error, in the unit of `value`.
       n: Number of images.
       epochs: Epochs of the classifier.
       seed: The run's seed.
       artifact: Path of an .npz, relative to the working directory, or "".
-      parameters: Everything else the value depends on.
+      parameters: Everything else that the value depends on; JSON values.
     """
 
     dataset: str
@@ -55,7 +80,7 @@ class Row:
     parameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def key(self) -> tuple:
-        """Returns all columns but value, stderr and artifact."""
+        """Returns all columns except value, stderr and artifact."""
         record = _format_record(self)
         return tuple(record[name] for name in HEADER if name not in ("value", "stderr", "artifact"))
 
@@ -70,11 +95,7 @@ def _format_record(row: Row) -> dict[str, Any]:
 
 
 def write_rows(path: pathlib.Path, rows: Iterable[Row]) -> None:
-    """Writes rows as CSV with a header, whole or not at all.
-
-    Raises:
-      ValueError: Two rows have the same key.
-    """
+    """Writes rows as CSV with a header; raises ValueError if two rows have the same key."""
     rows = list(rows)
     if len({row.key() for row in rows}) < len(rows):
         raise ValueError(f"Two rows of {path} have the same key.")
@@ -86,10 +107,10 @@ def write_rows(path: pathlib.Path, rows: Iterable[Row]) -> None:
 
 
 def read_rows(path: pathlib.Path) -> list[Row]:
-    """Reads what `write_rows` wrote.
+    """Reads the rows of `write_rows`.
 
     Raises:
-      InputError: The file is missing, damaged, or no table of measurements.
+      InputError: The file is missing or damaged, or has another header.
     """
     try:
         with open(path, newline="", encoding="utf-8") as file:
@@ -102,8 +123,8 @@ def read_rows(path: pathlib.Path) -> list[Row]:
     except (ValueError, TypeError, KeyError, csv.Error) as error:
         raise errors.InputError(f"{path} is damaged: {error}.") from error
     raise errors.InputError(
-        f"{path} is no table of measurements: expected the header "
-        f"{','.join(HEADER)}, received {','.join(header)}."
+        f"{path} is not a table of measurements: expected the header {','.join(HEADER)}, "
+        f"received {','.join(header)}."
     )
 
 
@@ -125,43 +146,19 @@ def _parse_row(record: Mapping[str, str]) -> Row:
     )
 
 
-class Measurement(NamedTuple):
-    """An accuracy in percent, its binomial standard error, and n."""
-
-    value: float
-    stderr: float | None
-    n: int
-
-
-def compute_accuracy(correct: float, n: float) -> Measurement:
-    """Returns the accuracy of `correct` images out of `n`.
-
-    The standard error is 100 sqrt(p (1 - p) / n).
-    """
-    fraction = correct / n
-    return Measurement(100 * fraction, 100 * math.sqrt(fraction * (1 - fraction) / n), int(n))
-
-
-# What is measured, and the rows that come of it.
-#
-# A subject travels with the classifier that it describes (`write_model_info`, `read_model_info`),
-# so that whoever measures it needs no settings.
-
-
-_log = logging.getLogger("qup")
-
-
 @dataclasses.dataclass(frozen=True)
 class ModelInfo:
-    """A classifier, and what all of its rows have in common.
+    """A classifier, and the columns that all of its rows share.
+
+    It is stored next to the classifier, so that a measurement needs no further settings.
 
     Attributes:
-      dataset: Name of the dataset.
-      model: Name of the architecture.
+      dataset: Registered name of the dataset.
+      model: Registered name of the architecture.
       classifier: "CL" (alone) or "ACL" (behind a translator).
       epochs: Epochs of the classifier.
       seed: The run's seed.
-      parameters: What else the measurements depend on; JSON values.
+      parameters: Everything else that the measurements depend on; JSON values.
     """
 
     dataset: str
@@ -172,20 +169,19 @@ class ModelInfo:
     parameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def with_parameters(self, **parameters: Any) -> "ModelInfo":
-        """Returns the subject with further parameters."""
-        merged = {**self.parameters, **parameters}
-        return dataclasses.replace(self, parameters=merged)
+        """Returns a copy with further parameters."""
+        return dataclasses.replace(self, parameters={**self.parameters, **parameters})
 
     def build_row(
-        self, measure: str, accuracy: Measurement, attack: Mapping[str, Any] | None = None
+        self, measure: str, measurement: Measurement, attack: Mapping[str, Any] | None = None
     ) -> Row:
-        """Returns one row.
+        """Builds one row.
 
         Args:
           measure: "test_accuracy", ...
-          accuracy: The value.
-          attack: The attack's name, epsilon and further options; None for a
-            measure without.
+          measurement: Its value.
+          attack: The attack's "name", "epsilon" and further options, which become parameters;
+            None for a measure without attack.
         """
         options = dict(attack or {})
         return Row(
@@ -195,9 +191,9 @@ class ModelInfo:
             attack=options.pop("name", ""),
             epsilon=options.pop("epsilon", None),
             measure=measure,
-            value=accuracy.value,
-            stderr=accuracy.stderr,
-            n=accuracy.n,
+            value=measurement.value,
+            stderr=measurement.stderr,
+            n=measurement.n,
             epochs=self.epochs,
             seed=self.seed,
             parameters={**self.parameters, **options},
@@ -206,24 +202,23 @@ class ModelInfo:
     def build_rows(
         self, clean: Measurement, attacked: Mapping[str, Measurement], attack: Mapping[str, Any]
     ) -> list[Row]:
-        """Returns the rows of one look.
+        """Builds the rows of one evaluation under attack.
 
-        A robust accuracy above the clean one, the sign of a broken attack,
-        is warned of and becomes a row of its own.
+        A robust accuracy above the test accuracy is the sign of a broken attack. It is logged as
+        a warning and adds a row "robust_accuracy_excess".
 
         Args:
-          clean: TA.
-          attacked: Measure to its value under attack; "robust_accuracy" is
-            one.
-          attack: See `row`.
+          clean: The test accuracy.
+          attacked: Measure to its value under attack; contains "robust_accuracy".
+          attack: See `build_row`.
         """
         rows = [self.build_row("test_accuracy", clean)]
         rows += [self.build_row(m, a, attack) for m, a in attacked.items()]
         robust = attacked["robust_accuracy"]
         if robust.value > clean.value:
             _log.warning(
-                "%s: robust accuracy %.2f is above test accuracy %.2f: the "
-                "attack is broken or its gradients are masked. (%s)",
+                "%s: robust accuracy %.2f is above test accuracy %.2f: the attack is broken or "
+                "its gradients are masked. (%s)",
                 self.classifier,
                 robust.value,
                 clean.value,
@@ -235,15 +230,14 @@ class ModelInfo:
 
 
 def write_model_info(model_info: ModelInfo, path: pathlib.Path) -> None:
-    """Writes a subject as JSON."""
+    """Writes `model_info` as JSON."""
     text = json.dumps(dataclasses.asdict(model_info), indent=1, sort_keys=True)
     files.write_text(path, text)
 
 
 def read_model_info(path: pathlib.Path) -> ModelInfo:
-    """Reads what `write_model_info` wrote, or raises an InputError."""
+    """Reads the file of `write_model_info`, or raises an InputError."""
     try:
         return ModelInfo(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        message = f"{path} describes no classifier: {error}."
-        raise errors.InputError(message) from error
+        raise errors.InputError(f"{path} describes no classifier: {error}.") from error

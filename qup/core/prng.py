@@ -1,13 +1,12 @@
-"""Random numbers that belong to an image, not to the batch it travels in.
+"""Random numbers per image, independent of the batch.
 
-Every row has a key, made of the seed, the image's own number and whatever
-else tells one draw from another (a restart, a step). Its numbers are a hash
-of that key and their position, in 64-bit integers: the same on every device,
-with and without XLA, in any order and any batch.
+Each row has a key, made from the seed, the image's id and further counters (a restart, a step). Its
+random numbers are a hash of the key and their position, in 64-bit integers: the same on every
+device, with and without XLA, for every order of images and every batch size.
 
 ```python
-rows = keys(seed, ids, step)  # uint64 [batch]
-noise = uniform(rows, (28, 28, 1), -0.1, 0.1)
+keys = make_keys(seed, ids, step)  # uint64 [batch]
+noise = uniform(keys, (28, 28, 1), -0.1, 0.1)
 ```
 
 The hash is the output function of SplitMix64 (Steele, Lea, Flood 2014,
@@ -39,15 +38,12 @@ def _hash(words: tf.Tensor) -> tf.Tensor:
 
 
 def make_keys(seed, ids: tf.Tensor, *more) -> tf.Tensor:
-    """Returns one key a row.
+    """Returns one key per row, uint64 [batch].
 
     Args:
-      seed: Integer, a Python one or a scalar tensor.
-      ids: Integers [batch], the images' own numbers.
-      *more: Integers, scalars or [batch], that tell this draw from others.
-
-    Returns:
-      uint64 [batch].
+      seed: A Python integer or a scalar integer tensor.
+      ids: Integers [batch], the images' ids.
+      *more: Integers, scalars or [batch], that identify the draw (restart, step).
     """
     key = _hash(tf.cast(tf.cast(ids, tf.int64), tf.uint64) + _as_uint64(_GOLDEN_GAMMA))
     for value in (seed, *more):
@@ -65,13 +61,13 @@ def _generate_words(keys: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
 
 
 def uniform(keys: tf.Tensor, shape: Sequence[int], low=0.0, high=1.0) -> tf.Tensor:
-    """Draws uniform numbers of [low, high), of 24 bits each.
+    """Draws uniform numbers in [low, high) with 24 random bits each.
 
     Args:
-      keys: Keys, uint64 [batch].
-      shape: Of one row, known when the program is built.
-      low: The lowest number, a float or a tensor that broadcasts.
-      high: The number above the highest.
+      keys: uint64 [batch].
+      shape: Static shape of one row.
+      low: Included; a float or a tensor that broadcasts.
+      high: Excluded; a float or a tensor that broadcasts.
 
     Returns:
       float32 [batch, *shape].
@@ -81,34 +77,27 @@ def uniform(keys: tf.Tensor, shape: Sequence[int], low=0.0, high=1.0) -> tf.Tens
 
 
 def integers(keys: tf.Tensor, shape: Sequence[int], limit) -> tf.Tensor:
-    """Draws integers of 0, ..., limit - 1.
+    """Draws integers from 0 to limit - 1, int32 [batch, *shape].
 
     Args:
-      keys: Keys, uint64 [batch].
-      shape: Of one row.
+      keys: uint64 [batch].
+      shape: Static shape of one row.
       limit: Below 2**31; an int or a tensor that broadcasts.
-
-    Returns:
-      int32 [batch, *shape].
     """
     high_bits = tf.cast(_shift_right(_generate_words(keys, shape), 32), tf.int64)
     return tf.cast(high_bits * tf.cast(limit, tf.int64) // 2**32, tf.int32)
 
 
-def signs(keys: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
-    """Draws -1 and 1 evenly: float32 [batch, *shape]."""
-    bit = tf.cast(_shift_right(_generate_words(keys, shape), 63), tf.float32)
-    return 2.0 * bit - 1.0
+def rademacher(keys: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
+    """Draws -1 or 1 with equal probability, float32 [batch, *shape]."""
+    highest_bit = tf.cast(_shift_right(_generate_words(keys, shape), 63), tf.float32)
+    return 2.0 * highest_bit - 1.0
 
 
 def normal(keys: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
-    """Draws standard normal numbers (Box and Muller 1958).
-
-    Returns:
-      float32 [batch, *shape].
-    """
+    """Draws standard normal numbers, float32 [batch, *shape] (Box and Muller 1958)."""
     words = _generate_words(keys, shape)
-    # In (0, 1], so that the logarithm is finite.
+    # Uniform in (0, 1], so that the logarithm is finite.
     radius = 2.0**-24 * (1.0 + tf.cast(_shift_right(words, 40), tf.float32))
     angle = tf.cast(words & _as_uint64(2**24 - 1), tf.float32) * 2.0**-24
     return tf.sqrt(-2.0 * tf.math.log(radius)) * tf.cos(2 * math.pi * angle)

@@ -1,4 +1,4 @@
-"""A bar with an estimate of the time left; silent where nobody watches."""
+"""Progress bars with an estimate of the time left; shown on a terminal only."""
 
 import contextlib
 import sys
@@ -8,14 +8,14 @@ import tqdm
 
 
 def track(items: Iterable, *, title: str, total: int, done: int = 0, unit: str = "it") -> Iterator:
-    """Yields `items` under a bar on a terminal, plainly in a pipe.
+    """Yields `items` and advances a progress bar.
 
     Args:
-      items: What remains to be done.
-      title: Stands before the bar.
-      total: Number of items when all is done.
-      done: How many were done in an earlier run.
-      unit: What one item is called.
+      items: The remaining items.
+      title: Label of the bar.
+      total: Number of items, including those already done.
+      done: Number of items that an earlier run completed.
+      unit: Name of one item.
     """
     return tqdm.tqdm(
         items,
@@ -31,13 +31,12 @@ def track(items: Iterable, *, title: str, total: int, done: int = 0, unit: str =
 
 @contextlib.contextmanager
 def open_counter(title: str, total: int | None, unit: str) -> Iterator[Callable]:
-    """Yields a function that moves a bar on by a number of items.
+    """Yields a function that advances a progress bar by a number of items.
 
     Args:
-      title: Stands before the bar.
-      total: Number of items when all is done; more are counted all the same.
-        None where nobody knows.
-      unit: What one item is called.
+      title: Label of the bar.
+      total: Expected number of items; it grows if more are counted. None if unknown.
+      unit: Name of one item.
     """
     with tqdm.tqdm(
         desc=title,

@@ -1,4 +1,4 @@
-"""Plug-ins by name: one file registers one thing, nobody keeps a list.
+"""Plug-ins by name: each file registers its own function, without a central list.
 
 ```python
 attacks = Registry("qup.attacks", "attack")
@@ -21,15 +21,14 @@ from qup.core import errors
 
 
 class Registry:
-    """Functions under their own names, found in the files of one package."""
+    """Maps names to functions that the modules of one package register."""
 
     def __init__(self, package: str, kind: str):
-        """Makes an empty registry.
+        """Creates an empty registry.
 
         Args:
-          package: Dotted name of the package whose files hold the plug-ins;
-            they are imported at the first look-up.
-          kind: What a plug-in is called in messages ("attack").
+          package: Dotted name of the package. All its modules are imported at the first lookup.
+          kind: The kind of plug-in in error messages ("attack").
         """
         self._package = package
         self._kind = kind
@@ -38,17 +37,14 @@ class Registry:
         self._plugins_imported = False
 
     def register(self, function: Callable | None = None, **traits: Any):
-        """Enters a function under its own name; use it as a decorator.
+        """Registers a function under its `__name__`; a decorator, with or without arguments.
 
         Args:
           function: The plug-in, when used without parentheses.
-          **traits: Facts about the plug-in, for `traits`.
-
-        Returns:
-          The function itself, or a decorator.
+          **traits: Properties of the plug-in, see `traits`.
 
         Raises:
-          ValueError: The name is taken.
+          ValueError: The name is already registered.
         """
         if function is None:
             return lambda decorated: self._add(decorated, traits)
@@ -57,7 +53,7 @@ class Registry:
     def _add(self, function: Callable, traits: Mapping[str, Any]) -> Callable:
         name = function.__name__
         if name in self._functions:
-            raise ValueError(f"Two {self._kind}s are called {name!r}.")
+            raise ValueError(f"Two {self._kind}s have the name {name!r}.")
         self._functions[name] = function
         self._traits[name] = traits
         return function
@@ -75,37 +71,31 @@ class Registry:
         return tuple(sorted(self._functions))
 
     def get(self, name: str) -> Callable:
-        """Returns the function registered as `name`.
-
-        Raises:
-          InputError: No such name; the message lists the known ones.
-        """
+        """Returns the function registered as `name`; raises an InputError that lists all names."""
         self._import_plugins()
         if name not in self._functions:
             raise errors.make_unknown_error(self._kind, name, self._functions)
         return self._functions[name]
 
     def traits(self, name: str) -> Mapping[str, Any]:
-        """Returns the facts that `name` was registered with."""
+        """Returns the properties that `name` was registered with."""
         self.get(name)
         return self._traits[name]
 
 
 def find_registered_names(folder: pathlib.Path) -> tuple[str, ...]:
-    """Returns the names of functions that files of a package register, sorted.
+    """Returns the names of functions that are decorated with `register`, sorted.
 
-    From the syntax trees alone: nothing is imported, so that a command line
-    can list its choices before TensorFlow is there.
+    The modules are parsed, not imported: a command line lists its choices before TensorFlow loads.
 
     Args:
-      folder: The package's folder. A registered function is one decorated
-        with `register`, alone or called, of any module.
+      folder: The package's folder.
     """
     names = []
     for path in folder.glob("*.py"):
         for statement in ast.parse(path.read_bytes()).body:
             for decorator in getattr(statement, "decorator_list", ()):
-                called = decorator.func if isinstance(decorator, ast.Call) else decorator
-                if ast.unparse(called).rpartition(".")[2] == "register":
+                function = decorator.func if isinstance(decorator, ast.Call) else decorator
+                if ast.unparse(function).rpartition(".")[2] == "register":
                     names.append(statement.name)
     return tuple(sorted(names))

@@ -1,11 +1,11 @@
-"""What TensorBoard shows of a run.
+"""TensorBoard summaries.
 
-One folder a curve, so that equal tags lie over one another:
-`train`, `validation`, `test`, `trajectory/...`, `translator/...`, `images`.
+Each curve has its own folder, a "run" of TensorBoard, so that curves with the same tag share a
+chart: `train`, `validation`, `test`, `trajectory/...`, `translator/...`, `images`.
 
 ```python
-board = Summaries("run/tensorboard")
-board.scalars("train", 1, {"loss": 0.3})
+summaries = SummaryWriter("run/tensorboard")
+summaries.write_scalars("train", 1, {"loss": 0.3})
 ```
 """
 
@@ -23,20 +23,20 @@ from qup.core import files
 
 
 class SummaryWriter:
-    """Writers of one run, made when first written to."""
+    """Writes the summaries below one folder; each run's writer is created at its first use."""
 
     def __init__(self, directory: pathlib.Path):
-        """Remembers the folder; nothing is written yet."""
+        """Writes nothing yet."""
         self._directory = pathlib.Path(directory)
         self._writers: dict[str, tf.summary.SummaryWriter] = {}
 
     def has_run(self, run: str) -> bool:
-        """Says whether a curve has been written, by whomever."""
+        """Returns whether any process has written to `run`."""
         with files.wrap_os_errors(self._directory / run):
             return any((self._directory / run).glob("*tfevents*"))
 
     def clear(self, run: str) -> None:
-        """Removes what was written to a curve."""
+        """Removes the event files of `run`."""
         self._writers.pop(run, None)
         with files.wrap_os_errors(self._directory / run):
             for path in (self._directory / run).glob("*tfevents*"):
@@ -44,7 +44,7 @@ class SummaryWriter:
 
     @contextlib.contextmanager
     def _open_writer(self, run: str, step: int) -> Iterator[None]:
-        """Directs tf.summary's functions to a folder, and flushes."""
+        """Makes tf.summary's functions write to `run`, then flushes."""
         path = self._directory / run
         with files.wrap_os_errors(path):
             if run not in self._writers:
@@ -55,7 +55,7 @@ class SummaryWriter:
             self._writers[run].flush()
 
     def write_scalars(self, run: str, step: int, values: Mapping[str, float]):
-        """Writes one point of each curve in `values`, by tag."""
+        """Writes one point per tag."""
         with self._open_writer(run, step):
             for tag, value in values.items():
                 tf.summary.scalar(tag, value)
@@ -63,14 +63,13 @@ class SummaryWriter:
     def write_images(
         self, run: str, step: int, values: Mapping[str, tf.Tensor], *, sheet_tag: str
     ) -> None:
-        """Writes images, and one sheet of them all.
+        """Writes images, and one sheet with a row per tag and a column per image.
 
         Args:
-          run: Folder of the curve.
-          step: Where on the slider.
+          run: Folder of the run.
+          step: Position on the slider.
           values: Tag to float32 [n, height, width, channels] in [0, 1].
-          sheet_tag: Tag of the sheet: a row for each of `values`, a column for
-            each image.
+          sheet_tag: Tag of the sheet.
         """
         rows = [tf.concat(tf.unstack(x), axis=1) for x in values.values()]
         tags = ", ".join(values)
@@ -84,14 +83,14 @@ class SummaryWriter:
                 tf.summary.image(tag, _clip_pixels(images), max_outputs=3)
 
     def write_text(self, run: str, tag: str, markdown: str):
-        """Writes a text, shown as Markdown."""
+        """Writes a Markdown text."""
         with self._open_writer(run, 0):
             tf.summary.text(tag, markdown)
 
     def write_hparams(
         self, run: str, step: int, values: Mapping[str, Any], results: Mapping[str, float]
     ) -> None:
-        """Writes one line of the HPARAMS tab: settings and what came out."""
+        """Writes one line of the HPARAMS tab: settings and results."""
         encoded_values = {
             key: value if isinstance(value, bool | int | float) else str(value)
             for key, value in values.items()
@@ -101,13 +100,7 @@ class SummaryWriter:
         self.write_scalars(run, step, results)
 
     def write_hparams_config(self, run: str, names: Iterable[str], metrics: Iterable[str]) -> None:
-        """Writes the columns of the HPARAMS tab.
-
-        Args:
-          run: Any folder.
-          names: Of the settings.
-          metrics: Tags of the results.
-        """
+        """Writes the columns of the HPARAMS tab: names of settings and tags of results."""
         with self._open_writer(run, 0):
             hparams.hparams_config(
                 hparams=[hparams.HParam(name) for name in names],
@@ -115,12 +108,11 @@ class SummaryWriter:
             )
 
     def write_layout(self, run: str, page: Mapping[str, Mapping[str, Sequence[str]]]) -> None:
-        """Writes the page of the CUSTOM SCALARS tab.
+        """Writes the CUSTOM SCALARS tab.
 
         Args:
           run: Any folder.
-          page: Category to title of a chart to regular expressions of the
-            tags that it shows.
+          page: {category: {chart title: regular expressions of tags}}.
         """
         categories = [
             layout_pb2.Category(

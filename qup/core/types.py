@@ -1,7 +1,7 @@
-"""The roles that travel between the parts of `qup`, named once.
+"""Types that all parts of `qup` share.
 
-Shapes are written [batch, height, width, channels]. Images are float32 in
-[0, 1], so every epsilon is in units of that range.
+Shapes are written [batch, height, width, channels]. Images are float32 in [0, 1], so epsilon is in
+units of that range.
 """
 
 import dataclasses
@@ -10,28 +10,26 @@ from typing import Any, TypeAlias
 
 import tensorflow as tf
 
-# {"image": float32 [batch, height, width, channels] in [0, 1],
-#  "label": int32 [batch], "weight": float32 [batch] of 0 or 1 (0 marks a
-#  row that only pads the batch), "id": int64 [batch]}.
+# {"image": float32 [batch, height, width, channels] in [0, 1], "label": int32 [batch],
+#  "weight": float32 [batch], 1 for an image and 0 for padding, "id": int64 [batch]}.
 Batch: TypeAlias = Mapping[str, tf.Tensor]
-# float32 [batch, ...] -> float32 [batch, num_classes]; a Keras classifier is
-# one, and so is any function of a tensor.
+# float32 [batch, ...] -> float32 [batch, num_classes]: a Keras model or a function of a tensor.
 LogitsFn: TypeAlias = Callable[[tf.Tensor], tf.Tensor]
 # attack(logits_fn, images, labels, *, ...) -> images.
 Attack: TypeAlias = Callable[..., tf.Tensor]
-# The box the pixels live in, (lowest, highest); None switches it off.
+# (lowest, highest) pixel value; None: no limits.
 Bounds: TypeAlias = tuple[float, float] | None
 
 
 @dataclasses.dataclass(frozen=True)
 class DatasetInfo:
-    """What a model needs to know of a dataset.
+    """Properties of a dataset that a model needs.
 
     Attributes:
       name: The registered name.
       image_shape: (height, width, channels).
-      class_names: One name a class, in the order of the labels.
-      sizes: Number of images of each split.
+      class_names: One name per class, in the order of the labels.
+      sizes: Split to its number of images.
       origin: Source and licence, one line.
     """
 
@@ -48,25 +46,24 @@ class DatasetInfo:
 
     @property
     def monitor_split(self) -> str:
-        """The split that the curves of a training show.
+        """The split of the training curves: "validation", or "test" if there is none.
 
-        Images held out; where none are, the test split, on which no
-        decision of a training looks.
+        Training takes no decision from the test split.
         """
         return "validation" if "validation" in self.sizes else "test"
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """How a classifier is trained where the configuration says nothing.
+    """Default training settings of a classifier.
 
     Attributes:
       optimizer: "adam", "sgd" or "rmsprop".
       learning_rate: Constant unless `plateau`.
-      batch_size: Images a step.
+      batch_size: Images per step.
       optimizer_options: Further keyword arguments of the Keras optimizer.
-      plateau: Halve the learning rate when accuracy has not risen for 3
-        epochs, down to 1e-5 (Keras's ReduceLROnPlateau).
+      plateau: Halve the learning rate after 3 epochs without higher accuracy, down to 1e-5
+        (Keras's ReduceLROnPlateau).
     """
 
     optimizer: str = "adam"
