@@ -241,7 +241,7 @@ def _class(value: type, package: str) -> str:
     if _get_package(value) == package:
         try:
             text = textwrap.dedent(inspect.getsource(value))
-            return syntax.read(ast.parse(text).body[0]).text
+            return syntax.summarize(ast.parse(text).body[0]).text
         except (OSError, TypeError, SyntaxError, IndexError):
             pass  # It has no source.
     return f"{value.__module__}.{value.__qualname__}"
@@ -249,15 +249,15 @@ def _class(value: type, package: str) -> str:
 
 def _code(value: types.FunctionType, package: str) -> str | types.CodeType:
     """Returns a function's tree, or its bytecode where there is no source."""
-    tree = syntax.tree_of(value)
+    tree = syntax.find_tree(value)
     if tree is None:
         return value.__code__
     if package != __package__.split(".")[0]:
         try:
-            return code.identity(value, tree=tree)
+            return code.compute_digest(value, tree=tree)
         except code.CodeError:
             pass  # It is in no file, as in a notebook.
-    return syntax.read(tree).text
+    return syntax.summarize(tree).text
 
 
 def _describe_function(value: types.FunctionType, package: str, ancestors: tuple[int, ...]) -> Any:

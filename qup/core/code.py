@@ -1,32 +1,27 @@
-"""What code a function can reach, as one digest without names of modules.
+"""Identifies code by the definitions that it can reach, as one digest without module names.
 
 ```python
-identity(train, packages=("qup",), words={"pgd"})
+compute_digest(train, packages=("qup",), words={"pgd"})
 ```
 
-Code is taken apart into definitions: functions, classes and values of
-modules. A function reaches those whose names it reads, through imports
-wherever they stand, and what these read in turn; of `module.name` the
-definition alone, re-exported or not. It reaches a whole module where the
-module is passed on, imported by `*`, named by a string, or has no such name.
-Of each module that is imported on the way count the statements that do more
-than define: calls, blocks such as if and try, names bound twice, decorators
-and values that call the packages' own code.
+Definitions are the functions, classes and values of modules. A function reaches the definitions
+whose names it reads, through all imports, and what these read in turn. Of `module.name` only that
+definition is reached, re-exported or not. A whole module is reached where it is passed on, imported
+by `*`, named by a string, or has no such name. Of each module that is imported on the way the
+statements with effects count: calls, blocks such as if and try, names bound twice, decorators and
+values that call code of the packages.
 
-Definitions are known by their trees and by what their names mean, not by
-where they lie: one that moves stays the same. Of other packages the names
-of what is imported count.
+Definitions are known by their syntax trees and by what their names mean, not by their place: a
+definition that moves stays the same. Of other packages the names of what is imported count.
 
-A registry, an object of a module made by a class with `register` and `get`
-of the name of a package, finds functions by name. Who reaches its `get` or
-`traits` reaches those registered functions whose names are among `words` or
-are spelled as strings in the code; where none is, and where anything else is
-done with the registry, all. So a function that takes names from elsewhere,
-such as from a file, must look into `names()` of the registry. Nothing can be
-seen of modules and attributes whose names are computed otherwise.
+A registry is an object of a module, made by a class with `register` and `get` from the name of a
+package. It finds functions by name. Code that reaches its `get` or `traits` reaches those
+registered functions whose names are among `words` or are strings in the code; if there are none, or
+if anything else is done with the registry, all. So a function that takes names from elsewhere, such
+as from a file, must read `names()` of the registry. Modules and attributes whose names are computed
+in another way are not seen.
 """
 
-import abc
 import ast
 import contextlib
 import dataclasses
@@ -36,421 +31,54 @@ import inspect
 import pathlib
 import re
 import sys
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import NamedTuple
 
 from qup.core import hashing, syntax
-from qup.core.syntax import Chain, CodeError, Finder, Import, Module, Statement, below
+from qup.core.syntax import Chain, CodeError, Import, Module, Statement, get_chain, is_below
 
-# Digests of the nodes of a graph with cycles, by all that they lead to.
-#
-# Two nodes have the same digest if their texts are the same, and edges of the
-# same labels lead to nodes of the same digests. Their keys do not count.
+# Methods of a registry: those that take names of functions, and the one that adds functions.
+_LOOKUP_METHODS, _REGISTER_METHOD = ("get", "traits"), "register"
+_MODULE_ATTRIBUTES = ("__name__", "__file__", "__doc__", "__version__")
+# Strings of words, any of which may name a registered function.
+_WORDS = re.compile(r"\w+([\s,;|:/+]+\w+)*")
+
+
+class Key(NamedTuple):
+    """A node of the graph.
+
+    Attributes:
+      kind: "definition"; "root", a definition whose annotations count; "tree", a syntax tree;
+        "effects" of a module; "module", all that a module binds; "package", a module and all below
+        it; "registry", a look-up in the registry of a package.
+      module: Name of the module.
+      index: Index of the statement; for a registry, 1 if all its functions are reached.
+    """
+
+    kind: str
+    module: str
+    index: int = 0
 
 
 @dataclasses.dataclass
 class Node:
-    """A node.
+    """A node of the graph.
 
     Attributes:
-      text: Its own content.
-      edges: (label, key or text) of all that its digest depends on.
-      links: Keys of what it leads to beside that.
-      facts: What holds of whatever leads to it.
+      text: Its content.
+      edges: (label, target) of all that its digest depends on. A string is a name from another
+        package.
+      links: Targets that are reached, but whose place here does not count.
+      strings: The words of each of its strings that may name registered functions.
     """
 
     text: str
-    edges: list[tuple[str, Any]] = dataclasses.field(default_factory=list)
-    links: list[Hashable] = dataclasses.field(default_factory=list)
-    facts: list[Hashable] = dataclasses.field(default_factory=list)
+    edges: list[tuple[str, Key | str]] = dataclasses.field(default_factory=list)
+    links: list[Key] = dataclasses.field(default_factory=list)
+    strings: set[frozenset[str]] = dataclasses.field(default_factory=set)
 
 
-class Graph(abc.ABC):
-    """A graph whose nodes are made when they are first reached."""
-
-    def __init__(self):
-        """Knows no node yet."""
-        self._nodes: dict[Hashable, Node] = {}
-        self._digests: dict[Hashable, str] = {}
-        # Sets of facts as the bits of integers.
-        self._bits: dict[Hashable, int] = {}
-        self._facts: dict[Hashable, int] = {}
-
-    @abc.abstractmethod
-    def node(self, key: Hashable) -> Node:
-        """Returns the node of a key; called once for each."""
-
-    def enter(self, key: Hashable, node: Node) -> None:
-        """Enters a node that `node` does not know; a second time is none."""
-        self._nodes.setdefault(key, node)
-
-    def digest_of(self, key: Hashable) -> str:
-        """Returns the digest of a node."""
-        if key not in self._digests:
-            for part in _components(key, self._targets, self._digests):
-                self._digests.update(self._refined(part))
-        return self._digests[key]
-
-    def facts_of(self, keys: Iterable[Hashable]) -> set[Hashable]:
-        """Returns the facts of all that keys lead to."""
-        whole = 0
-        for key in keys:
-            if key not in self._facts:
-                for part in _components(key, self._led_to, self._facts):
-                    self._gather(part)
-            whole |= self._facts[key]
-        names = list(self._bits)
-        found = set()
-        while whole:
-            lowest = whole & -whole
-            found.add(names[lowest.bit_length() - 1])
-            whole ^= lowest
-        return found
-
-    def closure(self, keys: Iterable[Hashable]) -> set[Hashable]:
-        """Returns keys and all that they lead to."""
-        pending = list(keys)
-        found = set(pending)
-        while pending:
-            new = set(self._led_to(pending.pop())) - found
-            found |= new
-            pending += new
-        return found
-
-    def _at(self, key: Hashable) -> Node:
-        if key not in self._nodes:
-            self._nodes[key] = self.node(key)
-        return self._nodes[key]
-
-    def _targets(self, key: Hashable) -> list[Hashable]:
-        edges = self._at(key).edges
-        return [target for _, target in edges if not isinstance(target, str)]
-
-    def _led_to(self, key: Hashable) -> list[Hashable]:
-        return [*self._targets(key), *self._at(key).links]
-
-    def _gather(self, part: list[Hashable]) -> None:
-        whole = 0
-        for key in part:
-            for fact in self._at(key).facts:
-                whole |= 1 << self._bits.setdefault(fact, len(self._bits))
-            for target in self._led_to(key):
-                whole |= self._facts.get(target, 0)
-        self._facts.update(dict.fromkeys(part, whole))
-
-    def _refined(self, part: list[Hashable]) -> dict[Hashable, str]:
-        """Returns the digests of nodes that all lead to one another.
-
-        They are told apart by what they lead to in ever more steps, until
-        one more step tells no more of them apart.
-        """
-        colours: dict[Hashable, str] = dict.fromkeys(part, "")
-        if len(part) == 1 and part[0] not in self._targets(part[0]):
-            return {part[0]: self._coloured(part[0], colours)}
-        classes = 0
-        while True:
-            colours = {key: self._coloured(key, colours) for key in part}
-            if len(set(colours.values())) == classes:
-                return colours
-            classes = len(set(colours.values()))
-
-    def _coloured(self, key: Hashable, colours: dict[Hashable, str]) -> str:
-        node = self._at(key)
-        parts = {
-            f"{label}\0{target}"
-            if isinstance(target, str)
-            else f"{label}\1{colours.get(target) or self._digests.get(target)}"
-            for label, target in node.edges
-        }
-        return hashing.hash_text("\n".join([colours[key], node.text, *sorted(parts)]))
-
-
-def _components(
-    start: Hashable, targets: Callable[[Hashable], list[Hashable]], done: dict[Hashable, Any]
-) -> Iterable[list[Hashable]]:
-    """Yields groups of nodes that lead to one another, inner ones first.
-
-    By Tarjan 1972, doi 10.1137/0201010, without recursion.
-
-    Args:
-      start: Where to begin.
-      targets: Returns what a node leads to.
-      done: Nodes that need no visit; the caller enters those yielded.
-    """
-    order: dict[Hashable, int] = {}
-    lowest: dict[Hashable, int] = {}
-    stack: list[Hashable] = []
-    waiting: set[Hashable] = set()
-    calls = []
-
-    def enter(key: Hashable) -> None:
-        order[key] = lowest[key] = len(order)
-        stack.append(key)
-        waiting.add(key)
-        calls.append((key, iter(targets(key))))
-
-    enter(start)
-    while calls:
-        key, left = calls[-1]
-        for target in left:
-            if target in done:
-                continue
-            if target not in order:
-                enter(target)
-                break
-            if target in waiting:
-                lowest[key] = min(lowest[key], order[target])
-        else:
-            calls.pop()
-            if calls:
-                above = calls[-1][0]
-                lowest[above] = min(lowest[above], lowest[key])
-            if lowest[key] == order[key]:
-                part = []
-                while not part or part[-1] != key:
-                    part.append(stack.pop())
-                    waiting.discard(part[-1])
-                yield part
-
-
-# What the names that code reads mean: definitions, modules, registries.
-
-
-# Attributes of a registry that name what they take, or look up nothing.
-_BY_NAME, _ENTRY = ("get", "traits"), "register"
-
-
-class Key(NamedTuple):
-    """A node: a "definition", "root", "effects", "whole", "below", ..."""
-
-    kind: str
-    module: str = ""
-    place: int = 0
-
-
-class Meanings:
-    """Looks names up in modules, through imports, without running any."""
-
-    def __init__(self, finder: Finder, without: tuple[str, ...]):
-        """Looks nothing up yet.
-
-        Args:
-          finder: Finds the modules that count.
-          without: Modules of and below these do not count all the same.
-        """
-        super().__init__()
-        self.finder = finder
-        self._without = without
-        self._registered: dict[str, dict[str, set[Key]]] = {}
-        self._knows: dict[str, bool] = {}
-        self._resolving: set[tuple] = set()
-        self._registries: dict[Statement, str | None] = {}
-
-    def statement(self, key: Key) -> Statement:
-        """Returns the statement of a definition."""
-        module = self.finder.module(key.module)
-        return module.outline.statements[key.place]
-
-    def known(self, name: str) -> bool:
-        """Returns whether there is a module of this name that counts."""
-        if name not in self._knows:
-            self._knows[name] = (
-                self.finder.counts(name)
-                and not below(name, self._without)
-                and self.finder.module(name) is not None
-            )
-        return self._knows[name]
-
-    def of_name(self, module: Module, chain: Chain) -> list[Key | str]:
-        """Returns what a name of a module and its attributes may mean."""
-        asked = (module.name, chain)
-        if asked in self._resolving:
-            return []
-        self._resolving.add(asked)
-        try:
-            found = []
-            for held in module.bindings.get(chain[0], ()):
-                if isinstance(held, Statement):
-                    found += self.of_statement(module, held, chain[1:])
-                else:
-                    found += self.of_import(module, held, chain[1:])
-            return found
-        finally:
-            self._resolving.discard(asked)
-
-    def of_statement(
-        self, module: Module, statement: Statement, attributes: Chain, quiet: bool = False
-    ) -> list[Key | str]:
-        """Returns what attributes of a statement's value may mean.
-
-        Args:
-          module: Where it stands.
-          statement: What gives the value.
-          attributes: Those taken of it.
-          quiet: Look nothing up, should it be a registry.
-        """
-        found = [Key("touch", module.name)]
-        if statement.effect:
-            return [*found, Key("effects", module.name)]
-        found.append(Key("definition", module.name, statement.place))
-        package = self.registry(module, statement)
-        if package and not quiet and attributes[:1] != (_ENTRY,):
-            every = attributes[:1] not in [(name,) for name in _BY_NAME]
-            found.append(Key("registry", package, int(every)))
-        return found
-
-    def of_import(self, module: Module, imported: Import, attributes: Chain) -> list[Key | str]:
-        """Returns what attributes of something imported may mean."""
-        base = module.absolute(imported)
-        if imported.name is None or imported.name == "*":
-            return self.of_module(base, attributes)
-        return self.of_module(base, (imported.name, *attributes))
-
-    def of_module(self, name: str, attributes: Chain) -> list[Key | str]:
-        """Returns what attributes of a module may mean."""
-        if below(name, self._without):
-            return [f"left out {'.'.join(attributes[:1])}"]
-        if not self.known(name):
-            deeper = f"{name}.{attributes[0]}" if attributes else ""
-            if self.finder.counts(deeper) and not self.finder.counts(name):
-                return self.of_module(deeper, attributes[1:])
-            return [f"from {name} {'.'.join(attributes[:1])}"]
-        module = self.finder.module(name)
-        touch = Key("touch", name)
-        if not attributes:
-            return [touch, Key("whole", name)]
-        first, rest = attributes[0], attributes[1:]
-        if first in module.bindings:
-            return [touch, *self.of_name(module, attributes)]
-        deeper = f"{name}.{first}"
-        if below(deeper, self._without) or self.known(deeper):
-            return [touch, *self.of_module(deeper, rest)]
-        if first in ("__name__", "__file__", "__doc__", "__version__"):
-            return [touch]
-        return [touch, Key("whole", name)]
-
-    def run_by(self, module: Module, imported: Import) -> list[Key | str]:
-        """Returns the modules that an import runs."""
-        base = module.absolute(imported)
-        names = [base]
-        if imported.name not in (None, "*"):
-            names.append(f"{base}.{imported.name}")
-        found = [Key("touch", name) for name in names if self.known(name)]
-        return found or [base]
-
-    def entries(self, package: str) -> dict[str, set[Key]]:
-        """Returns what is registered in a package, by name.
-
-        Under "" is what is registered by no decorator: it always counts.
-        """
-        if package in self._registered:
-            return self._registered[package]
-        found: dict[str, set[Key]] = {}
-        module = self.finder.module(package)
-        for name in self.finder.inside(module):
-            module = self.finder.module(name)
-            for statement in module.outline.statements:
-                if statement.defines and not statement.effect:
-                    key = Key("definition", name, statement.place)
-                    for entered in self._entered(module, statement, package):
-                        found.setdefault(entered, set()).add(key)
-                elif (
-                    any(self.registers(module, chain, package) for chain in statement.reading.names)
-                    and name != package
-                ):
-                    found.setdefault("", set()).add(Key("touch", name))
-        return self._registered.setdefault(package, found)
-
-    def _entered(self, module: Module, statement: Statement, package: str) -> set[str]:
-        """Returns the names under which decorators register a definition."""
-        names = set()
-        for decorator in statement.tree.decorator_list:
-            call = isinstance(decorator, ast.Call)
-            chain = chain_of(decorator.func if call else decorator)
-            if chain and self.registers(module, chain, package):
-                names.add(statement.tree.name)
-                given = decorator.args[:1] if call else []
-                given += [
-                    one.value for one in (decorator.keywords if call else ()) if one.arg == "name"
-                ]
-                names |= {
-                    one.value
-                    for one in given
-                    if isinstance(one, ast.Constant) and isinstance(one.value, str)
-                }
-        return names
-
-    def registers(self, module: Module, chain: Chain, package: str) -> bool:
-        """Returns whether a chain registers in a package's registry."""
-        if chain[-1] == _ENTRY and self._is_registry(module, chain[:-1], package):
-            return True
-        for key in self.of_name(module, chain):
-            if not isinstance(key, Key) or key.kind != "definition":
-                continue
-            statement = self.statement(key)
-            other = self.finder.module(key.module)
-            if self.registry(other, statement) is None and any(
-                inner[-1] == _ENTRY and self._is_registry(other, inner[:-1], package)
-                for inner in statement.reading.names
-            ):
-                return True
-        return False
-
-    def _is_registry(self, module: Module, chain: Chain, package: str) -> bool:
-        return bool(chain) and any(
-            key.kind == "definition"
-            and self.registry(self.finder.module(key.module), self.statement(key)) == package
-            for key in self.of_name(module, chain)
-            if isinstance(key, Key)
-        )
-
-    def registry(self, module: Module, statement: Statement) -> str | None:
-        """Returns the package of a statement that makes a registry."""
-        if statement not in self._registries:
-            self._registries[statement] = None
-            self._registries[statement] = self._made(module, statement)
-        return self._registries[statement]
-
-    def _made(self, module: Module, statement: Statement) -> str | None:
-        call = getattr(statement.tree, "value", None)
-        if not (statement.assigns and isinstance(call, ast.Call) and call.args):
-            return None
-        package = getattr(call.args[0], "value", None)
-        chain = chain_of(call.func)
-        if not (isinstance(package, str) and chain and self.known(package)):
-            return None
-        for key in self.of_name(module, chain):
-            if isinstance(key, Key) and key.kind == "definition":
-                tree = self.statement(key).tree
-                methods = {getattr(own, "name", "") for own in getattr(tree, "body", ())}
-                if isinstance(tree, ast.ClassDef) and {_ENTRY, "get"} <= methods:
-                    return package
-        return None
-
-
-def chain_of(node: ast.AST) -> Chain | None:
-    """Returns a name and its attributes; None of any other expression."""
-    names = []
-    while isinstance(node, ast.Attribute):
-        names.append(node.attr)
-        node = node.value
-    if not isinstance(node, ast.Name):
-        return None
-    return (node.id, *reversed(names))
-
-
-_NAMES = re.compile(r"\w+([\s,;|:/+]+\w+)*")
-
-
-_graphs: dict[tuple, "_Code"] = {}
-
-
-def clear_cache() -> None:
-    """Forgets all code that was read, as a new process would."""
-    _graphs.clear()
-
-
-def identity(
+def compute_digest(
     function: Callable,
     *,
     packages: Collection[str] = (),
@@ -461,64 +89,75 @@ def identity(
     """Returns the digest of the code that a function can reach.
 
     Args:
-      function: A function in a file; of one within another, the outer one
-        counts.
-      packages: Modules of and below these count; without any, those of the
-        function's own top-level package.
-      without: Modules of and below these do not.
+      function: A function in a file; if it is nested, the outer function counts.
+      packages: Modules of and below these count. Default: the function's top-level package.
+      without: Modules of and below these do not count.
       words: Texts that may name registered functions.
-      tree: The function's own, to count instead of what it lies in.
+      tree: The function's own syntax tree, to count instead of the outer function.
 
     Raises:
-      CodeError: The function is in no file, or a file is no Python.
+      CodeError: The function is not in a file, or a file is not Python.
     """
-    with _collecting_nothing():
-        code = _code(function, packages, without)
-        return code.digest(code.roots(function, words, tree))
+    with _pause_garbage_collection():
+        graph = _load_graph(function, packages, without)
+        return graph.compute_digest(graph.find_roots(function, words, tree))
 
 
-def reached(
+def list_reached(
     function: Callable,
     *,
     packages: Collection[str] = (),
     without: Collection[str] = (),
     words: Collection[str] = (),
 ) -> set[tuple[str, str]]:
-    """Returns (module, name) of the definitions that `identity` counts."""
-    with _collecting_nothing():
-        code = _code(function, packages, without)
-        return code.names(code.roots(function, words))
+    """Returns (module, name) of the definitions that `compute_digest` counts."""
+    with _pause_garbage_collection():
+        graph = _load_graph(function, packages, without)
+        return {
+            (key.module, name)
+            for key in graph.find_reachable(graph.find_roots(function, words))
+            if key.kind in ("definition", "root")
+            for name in graph.names.get_statement(key).bound
+        }
+
+
+def clear_cache() -> None:
+    """Forgets all code that was read, as a new process would."""
+    _build_graph.cache_clear()
 
 
 @contextlib.contextmanager
-def _collecting_nothing() -> Iterator[None]:
-    """Keeps trees from being searched for garbage while they grow."""
-    collects = gc.isenabled()
+def _pause_garbage_collection() -> Iterator[None]:
+    """Spares the syntax trees, of which there are many, from being traversed while they grow."""
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if collects:
+        if was_enabled:
             gc.enable()
 
 
-def _code(function: Callable, packages: Collection[str], without: Collection[str]) -> "_Code":
-    """Returns the code as it lies on the disk now."""
-    name, path = _origin(function)
+def _load_graph(
+    function: Callable, packages: Collection[str], without: Collection[str]
+) -> "_CodeGraph":
+    """Returns the graph of the code as it is on the disk now."""
+    name, path = _locate(function)
     packages = tuple(packages) or (name.partition(".")[0],)
-    inside = below(name, packages) and name != "__main__"
-    key = (packages, tuple(without), None if inside else (name, path))
-    held = _graphs.pop(key, None)
-    if held is None or not held.finder.current():
-        held = _Code(Finder(packages, key[-1]), tuple(without))
-    _graphs[key] = held
-    while len(_graphs) > 8:
-        del _graphs[next(iter(_graphs))]
-    return held
+    files = syntax.scan_modules(packages)
+    if name == "__main__" or not is_below(name, packages):
+        files += (syntax.make_module_file(name, str(path)),)
+        packages += (name,)
+    return _build_graph(packages, tuple(without), files)
 
 
-def _origin(function: Callable) -> tuple[str, pathlib.Path]:
-    """Returns the module of a function and its file."""
+@functools.lru_cache(maxsize=8)
+def _build_graph(packages: tuple, without: tuple, files: tuple) -> "_CodeGraph":
+    return _CodeGraph(_Names(packages, without, syntax.SourceTree(files)))
+
+
+def _locate(function: Callable) -> tuple[str, pathlib.Path]:
+    """Returns the name and the file of a function's module."""
     inner = inspect.unwrap(function)
     name = inner.__module__
     spec = getattr(sys.modules.get(name), "__spec__", None)
@@ -528,276 +167,448 @@ def _origin(function: Callable) -> tuple[str, pathlib.Path]:
         path = pathlib.Path()
     if not path.is_file():
         raise CodeError(
-            f"{function.__qualname__} is in no file, so a change of its code "
-            "could not be seen. Write it into a module."
+            f"{function.__qualname__} is not in a file, so changes of its code cannot be detected. "
+            "Write it into a module."
         )
     return (spec.name if spec else name), path
 
 
-class _Code(Meanings, Graph):
-    """The definitions of some packages, as a graph."""
+class _Names:
+    """Finds what names in modules mean, through imports, without running any code."""
 
-    def digest(self, roots: list[Key]) -> str:
-        """Returns the digest of roots, the first of them the function."""
-        facts = self.facts_of(roots)
-        effects = {key for key in facts if isinstance(key, Key)}
-        told = [self.digest_of(roots[0])]
-        for keys in (roots[1:], (k for k in effects if k.kind == "effects")):
-            told.append(sorted({self.digest_of(key) for key in keys}))
-        return hashing.hash_json(told)
+    def __init__(
+        self, packages: tuple[str, ...], without: tuple[str, ...], sources: syntax.SourceTree
+    ):
+        self.sources = sources
+        self._packages = packages
+        self._without = without
+        self._resolving: set[tuple[str, Chain]] = set()
+        self._registries: dict[Statement, str | None] = {}
+        self._registered: dict[str, dict[str, list[Key]]] = {}
 
-    def names(self, roots: list[Key]) -> set[tuple[str, str]]:
-        """Returns (module, name) of the definitions that roots lead to."""
-        found = set()
-        for key in self.closure(roots):
-            if key.kind in ("definition", "root"):
-                statement = self.statement(key)
-                found |= {(key.module, name) for name in statement.bound}
-        return found
+    def get_statement(self, key: Key) -> Statement:
+        return self.sources.get_module(key.module).statements[key.index]
 
-    def roots(
-        self, function: Callable, words: Collection[str], tree: ast.AST | None = None
-    ) -> list[Key]:
-        """Returns a function, and the registered ones that it may call."""
-        name = _origin(function)[0]
-        module = self.finder.module(name)
-        if module is None:
-            raise CodeError(
-                f"{function.__qualname__} says that it is of {name}, which "
-                "cannot be found. Put its folder on the path."
-            )
-        outer = inspect.unwrap(function).__qualname__.partition(".")[0]
-        roots = [
-            Key("root", name, held.place)
-            for held in module.bindings.get(outer, ())
-            if isinstance(held, Statement) and not held.effect
-        ] or [Key("whole", name)]
-        if tree is not None:
-            reading = syntax.read(tree)
-            key = Key(f"tree {hashing.hash_text(reading.text)}", name)
-            self.enter(key, self._node(module, reading))
-            roots = [key]
-        named = {part for word in words for part in re.findall(r"\w+", word)}
-        # Where none is named all count, but only once no more can be named.
-        every = False
-        while True:
-            facts = self.facts_of(roots)
-            spelled = [word for word in facts if isinstance(word, str)]
-            more = set()
-            for key in facts:
-                if isinstance(key, Key) and key.kind == "registry":
-                    more |= self._chosen(key, named, spelled, every)
-            more -= set(roots)
-            if every and not more:
-                return roots
-            every = not more
-            roots += sorted(more)
+    def is_known(self, name: str) -> bool:
+        """Returns whether there is a module of this name whose content counts."""
+        return name in self.sources.files and not is_below(name, self._without)
 
-    def _chosen(self, lookup: Key, named: set[str], spelled: list[str], every: bool) -> set[Key]:
-        """Returns what a look-up in a registry may find."""
-        known = self.entries(lookup.module)
-        wanted = known.keys() & named
-        for text in spelled:
-            parts = _split(text)
-            if known.keys() >= parts:
-                wanted |= parts
-        if lookup.place or (every and not wanted - {""}):
-            wanted = known.keys()
-        return {key for name in {*wanted, ""} for key in known.get(name, ())}
+    def list_inside(self, package: str) -> list[str]:
+        """Returns the names of all modules below a package."""
+        return sorted(name for name in self.sources.files if name.startswith(f"{package}."))
 
-    def node(self, key: Key) -> Node:
-        """Returns a node's text, and what it leads to."""
-        if key.kind == "registry":
-            return Node(f"registry {key.place}", facts=[key])
-        module = self.finder.module(key.module)
-        if key.kind in ("definition", "root"):
-            return self._definition(module, key)
-        if key.kind == "effects":
-            return self._effects(module, key)
-        if key.kind == "touch":
-            return Node("", links=[*self._touched(module)])
-        found = Node("whole", links=[Key("touch", module.name)])
-        if key.kind == "below":
-            for name in self.finder.inside(module):
-                found.edges.append(("", Key("whole", name)))
-        for name, held in sorted(module.bindings.items()):
-            for one in held:
-                if isinstance(one, Statement):
-                    targets = self.of_statement(module, one, (), quiet=True)
-                elif self._inner(module, one):
-                    targets = self.of_import(module, one, ())
-                else:
-                    continue
-                found.edges += [(name, target) for target in targets]
-        return found
+    def resolve(self, module: Module, chain: Chain) -> list[Key | str]:
+        """Returns what a name in a module, with its attributes, may mean."""
+        query = (module.name, chain)
+        if query in self._resolving:
+            return []
+        self._resolving.add(query)
+        try:
+            return [
+                target
+                for binding in module.bindings.get(chain[0], ())
+                for target in (
+                    self.resolve_statement(module, binding, chain[1:])
+                    if isinstance(binding, Statement)
+                    else self.resolve_import(module, binding, chain[1:])
+                )
+            ]
+        finally:
+            self._resolving.discard(query)
 
-    def _inner(self, module: Module, imported: Import) -> bool:
-        """Returns whether an import is re-exported: names, and own modules."""
-        base = module.absolute(imported)
-        if not self.known(base):
-            return False
-        submodule = self.finder.module(f"{base}.{imported.name or ''}")
-        if imported.name and submodule is None:
+    def resolve_statement(
+        self, module: Module, statement: Statement, attributes: Chain
+    ) -> list[Key | str]:
+        """Returns what attributes of the value of a statement may mean."""
+        if statement.has_effect:
+            return [Key("effects", module.name)]
+        targets = [Key("definition", module.name, statement.index)]
+        package = self.find_registry(module, statement)
+        if package and attributes[:1] != (_REGISTER_METHOD,):
+            reaches_all = not attributes or attributes[0] not in _LOOKUP_METHODS
+            targets.append(Key("registry", package, int(reaches_all)))
+        return targets
+
+    def resolve_import(
+        self, module: Module, imported: Import, attributes: Chain
+    ) -> list[Key | str]:
+        """Returns what attributes of something imported may mean."""
+        if imported.name not in (None, "*"):
+            attributes = (imported.name, *attributes)
+        return self.resolve_in_module(module.resolve_module(imported), attributes)
+
+    def resolve_in_module(self, name: str, attributes: Chain) -> list[Key | str]:
+        """Returns what attributes of a module may mean."""
+        first, rest = ".".join(attributes[:1]), attributes[1:]
+        submodule = f"{name}.{first}"
+        if is_below(name, self._without):
+            return [f"left out {first}"]
+        if not self.is_known(name):
+            if is_below(submodule, self._packages) and not is_below(name, self._packages):
+                return self.resolve_in_module(submodule, rest)
+            return [f"from {name} {first}"]
+        module = self.sources.get_module(name)
+        if first in module.bindings:
+            return self.resolve(module, attributes)
+        if first and (is_below(submodule, self._without) or self.is_known(submodule)):
+            return self.resolve_in_module(submodule, rest)
+        return [] if first in _MODULE_ATTRIBUTES else [Key("module", name)]
+
+    def list_run_modules(self, module: Module, imported: Import) -> list[str]:
+        """Returns the names of the modules that an import runs, if they count."""
+        base = module.resolve_module(imported)
+        names = [base] if imported.name in (None, "*") else [base, f"{base}.{imported.name}"]
+        return [name for name in names if self.is_known(name)]
+
+    def find_registry(self, module: Module, statement: Statement) -> str | None:
+        """Returns the package whose registry a statement makes; None if it makes none."""
+        if statement not in self._registries:
+            self._registries[statement] = None
+            self._registries[statement] = self._parse_registry(module, statement)
+        return self._registries[statement]
+
+    def _parse_registry(self, module: Module, statement: Statement) -> str | None:
+        call = getattr(statement.tree, "value", None)
+        if not (statement.is_assignment and isinstance(call, ast.Call) and call.args):
+            return None
+        package, chain = getattr(call.args[0], "value", None), get_chain(call.func)
+        if not (isinstance(package, str) and chain and self.is_known(package)):
+            return None
+        for tree in self._find_definitions(module, chain):
+            methods = {getattr(member, "name", "") for member in getattr(tree, "body", ())}
+            if isinstance(tree, ast.ClassDef) and {_REGISTER_METHOD, "get"} <= methods:
+                return package
+        return None
+
+    def _find_definitions(self, module: Module, chain: Chain) -> list[ast.stmt]:
+        return [self.get_statement(key).tree for key in self._find_definition_keys(module, chain)]
+
+    def _find_definition_keys(self, module: Module, chain: Chain) -> list[Key]:
+        targets = self.resolve(module, chain)
+        return [key for key in targets if isinstance(key, Key) and key.kind == "definition"]
+
+    def is_register(self, module: Module, chain: Chain, package: str) -> bool:
+        """Returns whether a chain adds to a package's registry, by itself or by what it calls."""
+        if self._is_register_method(module, chain, package):
             return True
-        return module.folder is not None and below(base, [module.name])
-
-    def _definition(self, module: Module, key: Key) -> Node:
-        statement = module.outline.statements[key.place]
-        reading = statement.reading
-        if key.kind == "root":
-            reading = syntax.read(statement.tree, annotations=True)
-        found = self._node(module, reading, statement)
-        if statement.assigns and set(statement.bound) & module.mentioned:
-            found.edges.append(("effects", Key("effects", module.name)))
-        return found
-
-    def _node(
-        self, module: Module, reading: syntax.Reading, statement: Statement | None = None
-    ) -> Node:
-        text = reading.text
-        edges = []
-        links = [Key("touch", module.name)]
-        for chain in reading.names:
-            targets = self.of_name(module, chain)
-            links += filter(_is_link, targets)
-            targets = [key for key in targets if not _is_link(key)]
-            for place, target in enumerate(targets):
-                edges.append((f"{'.'.join(chain)} {place}", target))
-        for place, (imported, attributes) in enumerate(reading.imported):
-            for target in self.of_import(module, imported, attributes):
-                edges.append((f"import {place}", target))
-        for imported in reading.lazy:
-            edges += [("lazy", own) for own in self.run_by(module, imported)]
-        is_registry = statement and self.registry(module, statement)
-        for place, dotted in enumerate(reading.dotted):
-            name = dotted.rstrip(".")
-            while "." in name and not self.known(name):
-                name = name.rpartition(".")[0]
-            if "." not in name:
-                continue
-            written = syntax.written_module(dotted)
-            rest = dotted[len(name) :]
-            text = text.replace(written, f"(Constant of a module {rest!r})")
-            package = self.finder.module(name).folder is not None
-            attributes = tuple(part for part in rest.split(".") if part)
-            if is_registry:
-                continue
-            if package and not attributes:
-                targets = [Key("below", name)]
-            else:
-                targets = self.of_module(name, attributes)
-            edges += [(f"string {place}", target) for target in targets]
-        links += [key for _, key in edges if _is_link(key)]
-        edges = [edge for edge in edges if not _is_link(edge[1])]
-        names = [word for word in reading.words if _NAMES.fullmatch(word)]
-        return Node(text, edges, links, names)
-
-    def _effects(self, module: Module, key: Key) -> Node:
-        """Returns what a module does beyond defining, in its order."""
-        found = Node("effects", facts=[key])
-        mentioned = module.mentioned
-        told = []
-        for statement in module.outline.statements:
-            if statement.effect:
-                own = self._node(module, statement.reading, statement)
-                edges = [(f"{len(told)} {a}", b) for a, b in own.edges]
-                told.append(own.text)
-                found.links.extend(own.links)
-                found.facts.extend(own.facts)
-            elif self._acts(module, statement):
-                own = Key("definition", module.name, statement.place)
-                edges = [(str(len(told)), own)]
-                told.append("acts")
-            elif statement.assigns and mentioned & {
-                *statement.bound,
-                *(chain[0] for chain in statement.reading.names),
-            }:
-                edges = []
-                told.append(f"sets {sorted(statement.bound)}")
-            else:
-                continue
-            found.edges.extend(edges)
-        for imported in module.outline.touched:
-            if imported.name == "*":
-                for target in self.of_import(module, imported, ()):
-                    found.edges.append(("star", target))
-                    told.append("star")
-        for imported in module.outline.unused:
-            # Imported for what it does.
-            name = module.absolute(imported)
-            if not self.known(name):
-                told.append(f"import {name}")
-        found.text = "\n".join(told)
-        return found
-
-    def _acts(self, module: Module, statement: Statement) -> bool:
-        """Returns whether a definition does something when it is made."""
-        tree = statement.tree
-        if statement.assigns:
-            # Own code that is called may change anything.
-            called = {chain_of(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
-            return any(
-                self._own(module, chain)
-                for chain in called
-                if chain and not self.registry(module, statement)
-            )
-        for decorator in tree.decorator_list:
-            call = isinstance(decorator, ast.Call)
-            chain = chain_of(decorator.func if call else decorator)
-            if chain is None:
+        for key in self._find_definition_keys(module, chain):
+            statement, other = self.get_statement(key), self.sources.get_module(key.module)
+            if self.find_registry(other, statement) is None and any(
+                self._is_register_method(other, inner, package) for inner in statement.summary.names
+            ):
                 return True
-            if chain[-1].startswith("register") or self._own(module, chain):
-                packages = _packages(module.name)
-                if not any(self.registers(module, chain, own) for own in packages):
-                    return True
-        return isinstance(tree, ast.ClassDef) and self._announced(module, tree)
+        return False
 
-    def _own(self, module: Module, chain: Chain) -> bool:
-        """Returns whether a chain leads to code of the packages."""
-        return any(
-            isinstance(key, Key) and key.kind not in ("touch", "registry")
-            for key in self.of_name(module, chain)
+    def _is_register_method(self, module: Module, chain: Chain, package: str) -> bool:
+        return (
+            len(chain) > 1
+            and chain[-1] == _REGISTER_METHOD
+            and any(
+                self.find_registry(self.sources.get_module(key.module), self.get_statement(key))
+                == package
+                for key in self._find_definition_keys(module, chain[:-1])
+            )
         )
 
-    def _announced(self, module: Module, tree: ast.ClassDef, seen: tuple = ()) -> bool:
-        """Returns whether a class's bases are told of it."""
+    def list_registered(self, package: str) -> dict[str, list[Key]]:
+        """Returns what is registered in a package, by name.
+
+        Under "" are modules that register without a decorator: they always count.
+        """
+        if package in self._registered:
+            return self._registered[package]
+        registered: dict[str, list[Key]] = {}
+        for name in self.list_inside(package):
+            module = self.sources.get_module(name)
+            for statement in module.statements:
+                if statement.is_definition and not statement.has_effect:
+                    key = Key("definition", name, statement.index)
+                    for entry in self._list_registered_names(module, statement, package):
+                        registered.setdefault(entry, []).append(key)
+                elif any(self.is_register(module, c, package) for c in statement.summary.names):
+                    registered.setdefault("", []).append(Key("effects", name))
+        return self._registered.setdefault(package, registered)
+
+    def _list_registered_names(
+        self, module: Module, statement: Statement, package: str
+    ) -> set[str]:
+        """Returns the names under which decorators register a definition."""
+        names = set()
+        for decorator, chain in _list_decorators(statement.tree):
+            if chain and self.is_register(module, chain, package):
+                values = [*getattr(decorator, "args", ())[:1]]
+                values += [k.value for k in getattr(decorator, "keywords", ()) if k.arg == "name"]
+                constants = (getattr(value, "value", None) for value in values)
+                names |= {statement.tree.name, *(c for c in constants if isinstance(c, str))}
+        return names
+
+    def has_effect(self, module: Module, statement: Statement) -> bool:
+        """Returns whether a definition or an assignment does something when it is made."""
+        tree = statement.tree
+        if statement.is_assignment:
+            # Code of the packages that is called may change anything.
+            calls = [get_chain(n.func) for n in ast.walk(tree) if isinstance(n, ast.Call)]
+            is_registry = self.find_registry(module, statement) is not None
+            return not is_registry and any(c and self._is_own(module, c) for c in calls)
+        for _, chain in _list_decorators(tree):
+            if chain is None:
+                return True
+            if chain[-1].startswith(_REGISTER_METHOD) or self._is_own(module, chain):
+                parts = module.name.split(".")
+                packages = (".".join(parts[:end]) for end in range(len(parts), 0, -1))
+                if not any(self.is_register(module, chain, package) for package in packages):
+                    return True
+        return isinstance(tree, ast.ClassDef) and self._has_class_hook(module, tree)
+
+    def _is_own(self, module: Module, chain: Chain) -> bool:
+        """Returns whether a chain leads to code of the packages."""
+        targets = self.resolve(module, chain)
+        return any(isinstance(key, Key) and key.kind != "registry" for key in targets)
+
+    def _has_class_hook(self, module: Module, tree: ast.ClassDef, seen: tuple = ()) -> bool:
+        """Returns whether making a class runs code of its bases or of a metaclass."""
         if tree.keywords:
             return True
-        for chain in filter(None, map(chain_of, tree.bases)):
-            for key in self.of_name(module, chain):
-                if not isinstance(key, Key) or key.kind != "definition":
-                    continue
-                base = self.statement(key).tree
+        for chain in filter(None, map(get_chain, tree.bases)):
+            for key in self._find_definition_keys(module, chain):
+                base, other = self.get_statement(key).tree, self.sources.get_module(key.module)
                 if not isinstance(base, ast.ClassDef) or base in seen:
                     continue
-                hooks = {getattr(own, "name", "") for own in base.body}
-                other = self.finder.module(key.module)
-                if "__init_subclass__" in hooks or self._announced(other, base, (*seen, tree)):
+                methods = {getattr(member, "name", "") for member in base.body}
+                if "__init_subclass__" in methods or self._has_class_hook(
+                    other, base, (*seen, tree)
+                ):
                     return True
         return False
 
-    def _touched(self, module: Module) -> Iterator[Key]:
-        """Returns what is run when a module is imported."""
-        yield Key("effects", module.name)
+
+def _list_decorators(tree: ast.stmt) -> list[tuple[ast.expr, Chain | None]]:
+    """Returns each decorator of a definition, with the chain that it is or calls."""
+    return [(d, get_chain(d.func if isinstance(d, ast.Call) else d)) for d in tree.decorator_list]
+
+
+class _CodeGraph:
+    """Definitions and the effects of modules, and what they lead to."""
+
+    def __init__(self, names: _Names):
+        self.names = names
+        self._nodes: dict[Key, Node] = {}
+
+    def compute_digest(self, roots: list[Key]) -> str:
+        """Returns the digest of all that roots lead to.
+
+        Nodes are numbered in the order in which they are first reached, so neither the names of
+        modules nor cycles matter. Effects are ordered by their texts.
+        """
+        effects = [
+            key
+            for key in self.find_reachable(roots)
+            if key.kind == "effects" and self._get_node(key).text
+        ]
+        order = dict.fromkeys([*roots, *sorted(effects, key=self._get_sort_key)])
+        numbers = {key: number for number, key in enumerate(order)}
+        pending, parts = list(order), []
+        for key in pending:
+            node = self._get_node(key)
+            targets = []
+            for label, target in node.edges:
+                if isinstance(target, Key) and target not in numbers:
+                    numbers[target] = len(numbers)
+                    pending.append(target)
+                targets.append([label, target if isinstance(target, str) else numbers[target]])
+            parts.append([node.text, targets])
+        return hashing.hash_json(parts)
+
+    def _get_sort_key(self, key: Key) -> tuple:
+        node = self._get_node(key)
+        targets = [t if isinstance(t, str) else self._get_node(t).text for _, t in node.edges]
+        return node.text, targets, key
+
+    def find_reachable(self, keys: Iterable[Key]) -> set[Key]:
+        """Returns keys and all that they lead to."""
+        reached, pending = set(keys), list(keys)
+        while pending:
+            node = self._get_node(pending.pop())
+            targets = {target for _, target in node.edges if isinstance(target, Key)}
+            new = targets.union(node.links) - reached
+            reached |= new
+            pending += new
+        return reached
+
+    def find_roots(
+        self, function: Callable, words: Collection[str], tree: ast.AST | None = None
+    ) -> list[Key]:
+        """Returns the keys of a function and of the registered functions that it may call."""
+        name = _locate(function)[0]
+        if name not in self.names.sources.files:
+            raise CodeError(
+                f"{function.__qualname__} has the module {name}, which cannot be found. "
+                "Add its folder to PYTHONPATH."
+            )
+        module = self.names.sources.get_module(name)
+        if tree is not None:
+            summary = syntax.summarize(tree)
+            roots = [Key(f"tree {hashing.hash_text(summary.text)}", name)]
+            self._nodes[roots[0]] = self._build_node(module, summary)
+        else:
+            outer = inspect.unwrap(function).__qualname__.partition(".")[0]
+            roots = [
+                Key("root", name, binding.index)
+                for binding in module.bindings.get(outer, ())
+                if isinstance(binding, Statement) and not binding.has_effect
+            ] or [Key("module", name)]
+        names = {part for word in words for part in re.findall(r"\w+", word)}
+        # Where no name is known all functions count, but only once no more names can appear.
+        select_all = False
+        while True:
+            reached = self.find_reachable(roots)
+            strings = {words for key in reached for words in self._get_node(key).strings}
+            selected = {
+                root: None
+                for lookup in sorted(key for key in reached if key.kind == "registry")
+                for root in self._select_registered(lookup, names, strings, select_all)
+                if root not in roots
+            }
+            if select_all and not selected:
+                return roots
+            select_all = not selected
+            roots += selected
+
+    def _select_registered(
+        self, lookup: Key, names: set[str], strings: set[frozenset[str]], select_all: bool
+    ) -> list[Key]:
+        """Returns what a look-up in a registry may find, in the order of the names."""
+        registered = self.names.list_registered(lookup.module)
+        selected = registered.keys() & names
+        for words in strings:
+            if registered.keys() >= words:
+                selected |= words
+        if lookup.index or (select_all and not selected):
+            selected = registered.keys()
+        return [key for name in sorted({*selected, ""}) for key in registered.get(name, ())]
+
+    def _get_node(self, key: Key) -> Node:
+        if key not in self._nodes:
+            self._nodes[key] = self._make_node(key)
+        return self._nodes[key]
+
+    def _make_node(self, key: Key) -> Node:
+        if key.kind == "registry":
+            return Node(f"registry {key.index}")
+        module = self.names.sources.get_module(key.module)
+        if key.kind == "effects":
+            return self._build_effects(module)
+        if key.kind in ("module", "package"):
+            return self._build_module(module, key)
+        statement = module.statements[key.index]
+        summary = statement.summary
+        if key.kind == "root":
+            summary = syntax.summarize(statement.tree, keep_annotations=True)
+        node = self._build_node(module, summary, statement)
+        if statement.is_assignment and module.names_in_effects & set(statement.bound):
+            node.edges.append(("effects", Key("effects", module.name)))
+        return node
+
+    def _build_module(self, module: Module, key: Key) -> Node:
+        """Returns the node of all names of a module, and of those below it for a package."""
+        node = Node("module", links=[Key("effects", module.name)])
+        if key.kind == "package":
+            node.edges += [("", Key("module", n)) for n in self.names.list_inside(module.name)]
+        for name, bindings in sorted(module.bindings.items()):
+            for binding in bindings:
+                if isinstance(binding, Statement):
+                    targets = self.names.resolve_statement(module, binding, ())
+                    # Passing on a registry with its module looks nothing up.
+                    targets = [t for t in targets if t.kind != "registry"]
+                elif self._is_re_export(module, binding):
+                    targets = self.names.resolve_import(module, binding, ())
+                else:
+                    continue
+                node.edges += [(name, target) for target in targets]
+        return node
+
+    def _is_re_export(self, module: Module, imported: Import) -> bool:
+        """Returns whether an import adds to a module's content: a name, or a submodule."""
+        base = module.resolve_module(imported)
+        if not self.names.is_known(base):
+            return False
+        if imported.name and not self.names.is_known(f"{base}.{imported.name}"):
+            return True
+        return module.is_package and is_below(base, [module.name])
+
+    def _build_node(
+        self, module: Module, summary: syntax.Summary, statement: Statement | None = None
+    ) -> Node:
+        names = self.names
+        node = Node(summary.text, links=[Key("effects", module.name)])
+        for chain in summary.names:
+            for index, target in enumerate(names.resolve(module, chain)):
+                node.edges.append((f"{'.'.join(chain)} {index}", target))
+        for index, (imported, attributes) in enumerate(summary.inner_uses):
+            for target in names.resolve_import(module, imported, attributes):
+                node.edges.append((f"import {index}", target))
+        for imported in summary.inner_imports:
+            run = names.list_run_modules(module, imported)
+            node.links += [Key("effects", name) for name in run]
+            if not run:
+                node.edges.append(("inner import", module.resolve_module(imported)))
+        is_registry = statement is not None and names.find_registry(module, statement)
+        for index, string in enumerate(summary.dotted_strings):
+            name = string.rstrip(".")
+            while "." in name and not names.is_known(name):
+                name = name.rpartition(".")[0]
+            if "." not in name:
+                continue
+            rest = string[len(name) :]
+            node.text = node.text.replace(
+                syntax.format_string(string), f"(Constant of a module {rest!r})"
+            )
+            if not is_registry:
+                node.edges += [(f"string {index}", t) for t in self._resolve_string(name, rest)]
+        strings = filter(_WORDS.fullmatch, summary.strings)
+        node.strings = {frozenset(re.findall(r"\w+", string)) for string in strings}
+        return node
+
+    def _resolve_string(self, name: str, rest: str) -> list[Key | str]:
+        attributes = tuple(filter(None, rest.split(".")))
+        if not attributes and self.names.sources.files[name].is_package:
+            return [Key("package", name)]
+        return self.names.resolve_in_module(name, attributes)
+
+    def _build_effects(self, module: Module) -> Node:
+        """Returns what a module does besides defining, in order, and what importing it runs."""
+        node, texts = Node(""), []
         parent = module.name.rpartition(".")[0]
-        if parent and self.known(parent):
-            yield Key("touch", parent)
-        for imported in module.outline.touched:
-            for target in self.run_by(module, imported):
-                if isinstance(target, Key):
-                    yield target
-
-
-@functools.lru_cache(maxsize=65536)
-def _split(text: str) -> frozenset[str]:
-    return frozenset(re.findall(r"\w+", text))
-
-
-def _is_link(key: Key | str) -> bool:
-    return isinstance(key, Key) and key.kind == "touch"
-
-
-def _packages(name: str) -> list[str]:
-    """Returns a module's name and those of the packages around it."""
-    parts = name.split(".")
-    return [".".join(parts[:end]) for end in range(len(parts), 0, -1)]
+        run = [parent] if self.names.is_known(parent) else []
+        for imported in module.imports:
+            run += self.names.list_run_modules(module, imported)
+        node.links = [Key("effects", name) for name in dict.fromkeys(run)]
+        for statement in module.statements:
+            if statement.has_effect:
+                effect = self._build_node(module, statement.summary, statement)
+                node.edges += [(f"{len(texts)} {label}", t) for label, t in effect.edges]
+                node.links += effect.links
+                node.strings |= effect.strings
+                texts.append(effect.text)
+            elif self.names.has_effect(module, statement):
+                key = Key("definition", module.name, statement.index)
+                node.edges.append((str(len(texts)), key))
+                texts.append("acts")
+            elif statement.is_assignment and module.names_in_effects & {
+                *statement.bound,
+                *(chain[0] for chain in statement.summary.names),
+            }:
+                texts.append(f"sets {sorted(statement.bound)}")
+        for imported in module.imports:
+            for target in (
+                self.names.resolve_import(module, imported, ()) if imported.name == "*" else ()
+            ):
+                node.edges.append(("star", target))
+                texts.append("star")
+        for imported in module.unused_imports:
+            # Imported for what it does.
+            name = module.resolve_module(imported)
+            if not self.names.is_known(name):
+                texts.append(f"import {name}")
+        node.text = "\n".join(texts)
+        return node

@@ -1,17 +1,13 @@
-"""Fingerprints of code: what a component can reach of it.
+"""Fingerprints of the code that a component can reach.
 
 ```python
-code = Code(
-    packages=("qup",),
-    distributions=("tensorflow", "keras", "numpy"),
-)
-code.fingerprint(Trainer.fn, {"model_name": "convnet"})
+code = Code(packages=("qup",), distributions=("tensorflow", "keras", "numpy"))
+code.compute_fingerprint(Trainer.fn, {"model_name": "convnet"})
 ```
 
-What is reached, and what cannot be seen, `qup.core.code` says. Neither
-comments, docstrings and formatting count, nor where in the packages code
-lies. Of this package nothing counts: what it does shapes no result. Nor do
-files of data.
+`qup.core.code` documents what is reached and what cannot be seen. Comments, docstrings, formatting
+and the place of a definition in the packages do not count. This package does not count either,
+because it does not change results. Files of data do not count.
 """
 
 import dataclasses
@@ -25,69 +21,64 @@ from qup.orchestration import errors
 
 @dataclasses.dataclass(frozen=True)
 class Code:
-    """What code counts.
+    """Which code counts.
 
     Attributes:
-      packages: Modules of and below these count; without any, those of the
-        component's own top-level package.
+      packages: Modules of and below these count. Default: the component's top-level package.
       distributions: Installed distributions whose versions count.
     """
 
     packages: tuple[str, ...] = ()
     distributions: tuple[str, ...] = ()
 
-    def fingerprint(self, function: Callable, given: Mapping[str, Any] | None = None) -> str:
-        """Returns the sha256 of the code that `function` can reach, in hex.
+    def compute_fingerprint(
+        self, function: Callable, parameters: Mapping[str, Any] | None = None
+    ) -> str:
+        """Returns the SHA-256, in hex, of the code that a function can reach.
 
         Args:
           function: A function in a file.
-          given: Its parameters; the functions of registries that they name
-            are those that count.
+          parameters: Its parameters. Registered functions count if a parameter names them.
 
         Raises:
-          PipelineError: The function is in no file, a file is no Python, or
-            a distribution is unknown.
+          PipelineError: The function is not in a file, a file is not Python, or a distribution is
+            not installed.
         """
         try:
-            reached = code.identity(
-                function,
-                packages=self.packages,
-                without=(__package__,),
-                words=set(_texts(given or {})),
-            )
+            digest = code.compute_digest(function, **self._get_options(parameters))
         except code.CodeError as error:
             raise errors.PipelineError(str(error)) from error
-        versions = {name: _version(name) for name in self.distributions}
-        return hashing.json_digest([reached, versions])
+        versions = {name: _get_version(name) for name in self.distributions}
+        return hashing.hash_json([digest, versions])
 
-    def reached(
-        self, function: Callable, given: Mapping[str, Any] | None = None
+    def list_reached(
+        self, function: Callable, parameters: Mapping[str, Any] | None = None
     ) -> set[tuple[str, str]]:
         """Returns (module, name) of each definition that counts."""
-        return code.reached(
-            function, packages=self.packages, without=(__package__,), words=set(_texts(given or {}))
-        )
+        return code.list_reached(function, **self._get_options(parameters))
+
+    def _get_options(self, parameters: Mapping[str, Any] | None) -> dict[str, Any]:
+        words = set(_iterate_strings(parameters or {}))
+        return {"packages": self.packages, "without": (__package__,), "words": words}
 
 
-def _texts(value: Any) -> Iterator[str]:
-    """Returns every string in a JSON value."""
+def _iterate_strings(value: Any) -> Iterator[str]:
+    """Yields every string in a JSON value."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
         yield from value
-        for own in value.values():
-            yield from _texts(own)
-    elif isinstance(value, list | tuple):
-        for own in value:
-            yield from _texts(own)
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from _iterate_strings(item)
 
 
-def _version(distribution: str) -> str:
+def _get_version(distribution: str) -> str:
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError as error:
         raise errors.PipelineError(
-            f"The distribution {distribution!r} is not installed, so its "
-            "version cannot enter the fingerprint. Install it, or correct "
-            "the name."
+            f"The distribution {distribution!r} is not installed, so its version cannot enter the "
+            "fingerprint. Install it, or correct the name."
         ) from error

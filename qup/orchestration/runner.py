@@ -390,7 +390,7 @@ class LocalRunner:
         return executions
 
     def _compute_code_fingerprint(self, node: Node) -> str:
-        return self._code.fingerprint(node.component.fn, node.counted())
+        return self._code.compute_fingerprint(node.component.fn, node.counted())
 
 
 def _launch_nodes(

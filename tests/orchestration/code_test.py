@@ -158,13 +158,13 @@ def _function(name="train", module="toy.steps.train"):
 def _counts(toy, module, old, new, function=None, **given):
     """Returns whether an edit changes a fingerprint."""
     function = function or _function()
-    before = _CODE.fingerprint(function, given)
-    assert _CODE.fingerprint(function, given) == before
+    before = _CODE.compute_fingerprint(function, given)
+    assert _CODE.compute_fingerprint(function, given) == before
     path = _path(toy, module)
     text = path.read_text()
     path.write_text(text.replace(old, new))
     assert path.read_text() != text
-    return _CODE.fingerprint(function, given) != before
+    return _CODE.compute_fingerprint(function, given) != before
 
 
 @pytest.mark.parametrize(
@@ -243,21 +243,21 @@ def test_which_function_a_name_means_counts(toy):
         "from toy.slow import later as two\n"
         "def both():\n    return one() - two()\n"
     )
-    before = _CODE.fingerprint(_function("both", "toy.both"))
+    before = _CODE.compute_fingerprint(_function("both", "toy.both"))
     path.write_text(
         "from toy.slow import later as one\n"
         "from toy.fast import later as two\n"
         "def both():\n    return one() - two()\n"
     )
-    assert _CODE.fingerprint(_function("both", "toy.both")) != before
+    assert _CODE.compute_fingerprint(_function("both", "toy.both")) != before
 
 
 def _moved(toy, edit):
     """Returns whether an edit of files and imports leaves the fingerprint."""
-    before = _CODE.fingerprint(_function())
+    before = _CODE.compute_fingerprint(_function())
     edit()
     _forget()
-    return _CODE.fingerprint(_function()) == before
+    return _CODE.compute_fingerprint(_function()) == before
 
 
 def _replace(toy, old, new):
@@ -291,13 +291,13 @@ def test_a_renamed_package_is_the_same(toy):
 
 def test_a_renamed_package_of_registered_functions_is_the_same(toy):
     given = {"colour": "green"}
-    before = _CODE.fingerprint(_function("one", "toy.paints"), given)
+    before = _CODE.compute_fingerprint(_function("one", "toy.paints"), given)
     (toy / "toy" / "plugins").rename(toy / "toy" / "addons")
     _replace(toy, "toy.plugins", "toy.addons")
     _replace(toy, "import plugins", "import addons as plugins")
     _forget()
     assert _function("one", "toy.paints")("blue") == 32
-    assert _CODE.fingerprint(_function("one", "toy.paints"), given) == before
+    assert _CODE.compute_fingerprint(_function("one", "toy.paints"), given) == before
 
 
 def test_a_moved_function_is_the_same(toy):
@@ -336,7 +336,7 @@ def test_a_re_export_is_the_same(toy):
     ],
 )
 def test_registered_functions_count_that_are_named(toy, name, given, counted):
-    reached = _CODE.reached(_function(name, "toy.paints"), given)
+    reached = _CODE.list_reached(_function(name, "toy.paints"), given)
     held = {own for module, own in reached if "toy.plugins." in module}
     assert held == counted
     assert (("toy.paint", "mixed") in reached) == ("_red" in counted)
@@ -365,11 +365,11 @@ def test_what_is_registered_without_a_decorator_always_counts(toy):
 def test_a_new_registered_function_counts_only_where_all_do(toy):
     one = _function("one", "toy.paints")
     chosen = [{}, {"colour": "red"}]
-    before = [_CODE.fingerprint(one, given) for given in chosen]
+    before = [_CODE.compute_fingerprint(one, given) for given in chosen]
     _path(toy, "plugins/yellow").write_text(
         "from toy.plugins import register\n@register('yellow')\ndef yellow():\n    return 1\n"
     )
-    after = [_CODE.fingerprint(one, given) for given in chosen]
+    after = [_CODE.compute_fingerprint(one, given) for given in chosen]
     assert [a == b for a, b in zip(before, after, strict=True)] == [False, True]
 
 
@@ -416,8 +416,8 @@ def test_what_modules_do_when_imported_counts(toy, old, new):
 
 
 def test_packages_default_to_the_components_own(toy):
-    assert Code().reached(_function()) == _CODE.reached(_function())
-    own = Code(packages=("toy.steps",)).reached(_function())
+    assert Code().list_reached(_function()) == _CODE.list_reached(_function())
+    own = Code(packages=("toy.steps",)).list_reached(_function())
     assert {module for module, _ in own} == {"toy.steps.train", "toy.steps.near"}
 
 
@@ -425,70 +425,74 @@ def test_this_package_itself_does_not_count():
     def component():
         return Code(packages=("qup", "tests"))
 
-    modules = {module for module, _ in component().reached(component)}
+    modules = {module for module, _ in component().list_reached(component)}
     assert not any(name.startswith("qup.orchestration") for name in modules)
 
 
 @pytest.mark.parametrize(
-    ("module", "given", "counted", "others"),
+    ("component", "parameters", "counted", "others"),
     [
         (
-            "evaluator.Evaluator",
+            "qup.pipelines.components.evaluator.Evaluator",
             {"attack": {"name": "pgd"}},
             {"PGD"},
             {"CarliniWagner", "FGSM", "mnist", "convnet"},
         ),
         (
-            "attacker.Attacker",
+            "qup.pipelines.components.attacker.Attacker",
             {"attack": {"name": "autoattack"}},
             {"AutoAttack", "APGDCE", "FABT", "Square"},
             {"PGD", "mnist"},
         ),
         (
-            "trainer.Trainer",
+            "qup.pipelines.components.trainer.Trainer",
             {"model_name": "convnet"},
             {"convnet"},
             {"resnet", "googlenet", "mnist", "PGD"},
         ),
         (
-            "example_gen.ExampleGen",
+            "qup.pipelines.components.examples.ExampleGen",
             {"dataset": "mnist"},
             {"mnist"},
-            {"digits", "cifar10", "convnet", "PGD"},
+            {"digits", "convnet", "PGD"},
         ),
-        ("binary_toy_mover.BinaryToyMover", {}, {"FGSM"}, {"PGD", "mnist"}),
-        ("conjugate_drawer.ConjugateDrawer", {}, {"BasicIterative"}, {"SPSA", "mnist"}),
-        ("step_analyzer.StepAnalyzer", {}, set(), {"PGD", "mnist"}),
+        ("qup.reproduction.components.studies.BinaryToyMover", {}, {"FGSM"}, {"PGD", "mnist"}),
+        (
+            "qup.pipelines.components.conjugates.ConjugateDrawer",
+            {},
+            {"BasicIterative"},
+            {"SPSA", "mnist"},
+        ),
+        ("qup.reproduction.components.analysis.StepAnalyzer", {}, set(), {"PGD", "mnist"}),
     ],
 )
-def test_components_count_the_attacks_that_they_name(module, given, counted, others):
-    name, _, component = module.partition(".")
-    found = importlib.import_module(f"qup.pipelines.components.{name}")
-    code = Code(packages=("qup",))
-    reached = code.reached(getattr(found, component).fn, given)
+def test_components_count_the_attacks_that_they_name(component, parameters, counted, others):
+    module, _, name = component.rpartition(".")
+    function = getattr(importlib.import_module(module), name).fn
+    reached = Code(packages=("qup",)).list_reached(function, parameters)
     names = {name for _, name in reached}
     assert counted <= names and not others & names
 
 
 def test_versions_count(toy, monkeypatch):
     code = Code(distributions=("pytest",))
-    before = code.fingerprint(_function())
-    assert before != Code().fingerprint(_function())
+    before = code.compute_fingerprint(_function())
+    assert before != Code().compute_fingerprint(_function())
     monkeypatch.setattr(importlib.metadata, "version", lambda name: "0.0")
-    assert code.fingerprint(_function()) != before
+    assert code.compute_fingerprint(_function()) != before
 
 
 def test_mistakes_are_told(toy):
     with pytest.raises(PipelineError, match="'nothing-like-it' is not inst"):
-        Code(distributions=("nothing-like-it",)).fingerprint(_function())
+        Code(distributions=("nothing-like-it",)).compute_fingerprint(_function())
     made = {}
     exec("def nowhere(): pass", {"__name__": "toy"}, made)
-    with pytest.raises(PipelineError, match="nowhere is in no file"):
-        _CODE.fingerprint(made["nowhere"])
+    with pytest.raises(PipelineError, match="nowhere is not in a file"):
+        _CODE.compute_fingerprint(made["nowhere"])
     train = _function()
     _path(toy, "norms").write_text("x = (")
-    with pytest.raises(PipelineError, match=r"norms.py is no Python"):
-        _CODE.fingerprint(train)
+    with pytest.raises(PipelineError, match=r"norms.py is not Python"):
+        _CODE.compute_fingerprint(train)
 
 
 _SCRIPT = """

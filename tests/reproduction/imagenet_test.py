@@ -412,7 +412,7 @@ def test_a_linear_classifier_gives_the_exact_distances():
 
 def test_only_the_two_attacks_count_for_the_component():
     node = ImageNetAnalyzer(network=_SMALL, images="a", weights="random", images_dir="images")
-    reached = run.CODE.reached(ImageNetAnalyzer.fn, node.counted())
+    reached = run.CODE.list_reached(ImageNetAnalyzer.fn, node.counted())
     names = {name for _, name in reached}
     assert {"CarliniWagner", "IterativeFGSMSearch"} <= names
     assert not {"PGD", "mnist"} & names

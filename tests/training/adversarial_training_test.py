@@ -267,7 +267,7 @@ def test_what_cannot_be_is_told(options, words):
 def test_the_papers_training_depends_on_no_adversary():
     parameters = {"model_name": "convnet"}
     plain, robust = (
-        {module for module, _ in pipelines_run.CODE.reached(component.fn, parameters)}
+        {module for module, _ in pipelines_run.CODE.list_reached(component.fn, parameters)}
         for component in (Trainer, RobustTrainer)
     )
     assert not [name for name in plain if name.startswith("qup.attacks")]
