@@ -1,4 +1,11 @@
-"""Packaging: `pip install .` gives qup, bin and configs."""
+"""Packaging: `pip install qup` gives the library, extras give the application.
+
+Ranges of versions are here, for users; requirements.txt has the exact versions
+that the tests use. A wheel contains the package `qup` alone, because other
+projects have folders named bin, configs or tests too. The code of the programs
+is in qup/cli. The files of settings stay in configs/, where users of a checkout
+edit them; a wheel contains them as `qup.cli.configs`.
+"""
 
 import pathlib
 import re
@@ -6,12 +13,28 @@ import re
 from setuptools import find_packages, setup
 
 _HERE = pathlib.Path(__file__).parent
-_DEVELOPMENT = ("pytest", "ruff")
-_REQUIREMENTS = [
-    line
-    for line in (_HERE / "requirements.txt").read_text().splitlines()
-    if line and not line.startswith("#")
+_DATASETS = ["tensorflow-datasets>=4.9.9", "importlib_resources", "pillow>=10", "scikit-learn>=1.4"]
+_UNCERTAINTY = [
+    "tensorflow-probability>=0.25",
+    "tf_keras>=2.20,<2.22",
+    "scipy>=1.12",
+    "matplotlib>=3.8",
+    "jinja2>=3.1",
 ]
+_PIPELINES = [
+    "ml-collections>=1.0",
+    "tensorboard>=2.20,<2.22",
+    "matplotlib>=3.8",
+    "pillow>=10",
+    "tqdm>=4.66",
+    "scikit-learn>=1.4",
+    "scipy>=1.12",
+    "filelock>=3.16",
+    "psutil>=5.9",
+    "jinja2>=3.1",
+]
+_REPRODUCTION = [*_DATASETS, *_UNCERTAINTY, *_PIPELINES, "pandas>=2.2", "statsmodels>=0.14.2"]
+_CLEVERHANS = ["cleverhans>=4.0"]
 
 setup(
     name="qup",
@@ -21,7 +44,17 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=[*find_packages(include=["qup", "qup.*"]), "bin", "configs"],
-    package_data={"qup.reproduction.imagenet": ["published.csv"]},
-    install_requires=[line for line in _REQUIREMENTS if not line.startswith(_DEVELOPMENT)],
+    packages=[*find_packages(include=["qup", "qup.*"]), "qup.cli.configs"],
+    package_dir={"qup.cli.configs": "configs"},
+    package_data={"": ["*.csv", "*.j2", "templates/*"]},
+    entry_points={"console_scripts": ["qup = qup.cli.main:main"]},
+    install_requires=["tensorflow>=2.20,<2.22", "keras>=3.13,<3.16", "numpy>=1.26", "absl-py>=2.1"],
+    extras_require={
+        "datasets": _DATASETS,
+        "uncertainty": _UNCERTAINTY,
+        "pipelines": _PIPELINES,
+        "reproduction": sorted({*_REPRODUCTION}),
+        "cleverhans": _CLEVERHANS,
+        "all": sorted({*_REPRODUCTION, *_CLEVERHANS}),
+    },
 )

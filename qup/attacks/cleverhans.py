@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from qup import attacks
 from qup.attacks import inputs, method
-from qup.core import compilation, errors, gradients, norms
+from qup.core import compilation, errors, extras, gradients, norms
 from qup.core.types import Bounds, LogitsFn
 
 # What cleverhans's attacks are given, checked: it says little itself.
@@ -96,7 +96,8 @@ def cleverhans_fgsm(
 
     Reference: Papernot et al. 2018, arXiv 1610.00768.
     """
-    from cleverhans.tf2.attacks import fast_gradient_method
+    with extras.explain_missing("cleverhans_fgsm"):
+        from cleverhans.tf2.attacks import fast_gradient_method
 
     norms.check_norm(norm)
     inputs.check_number("epsilon", epsilon, least=0)
@@ -153,7 +154,8 @@ def cleverhans_pgd(
 
     Reference: Papernot et al. 2018, arXiv 1610.00768.
     """
-    from cleverhans.tf2.attacks import projected_gradient_descent
+    with extras.explain_missing("cleverhans_pgd"):
+        from cleverhans.tf2.attacks import projected_gradient_descent
 
     norms.check_norm(norm, _PGD_NORMS)
     inputs.check_number("epsilon", epsilon, least=0)
@@ -227,7 +229,8 @@ def cleverhans_momentum(
 
     Reference: Papernot et al. 2018, arXiv 1610.00768.
     """
-    from cleverhans.tf2.attacks import momentum_iterative_method
+    with extras.explain_missing("cleverhans_momentum"):
+        from cleverhans.tf2.attacks import momentum_iterative_method
 
     norms.check_norm(norm, _MOMENTUM_NORMS)
     inputs.check_number("epsilon", epsilon, least=0)

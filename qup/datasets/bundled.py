@@ -3,6 +3,7 @@
 import numpy as np
 
 from qup import datasets
+from qup.core import extras
 from qup.datasets import dataset
 
 _DIGITS_TEST_SIZE = 360
@@ -22,8 +23,9 @@ def digits() -> dataset.Source:
       Repository, 1998.
     """
     # Imported here: it takes a second, and only this dataset needs it.
-    from sklearn import datasets as sklearn_datasets
-    from sklearn import model_selection
+    with extras.explain_missing("The dataset digits"):
+        from sklearn import datasets as sklearn_datasets
+        from sklearn import model_selection
 
     bunch = sklearn_datasets.load_digits()
     # Pixels are integers from 0 to 16.

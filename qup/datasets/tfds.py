@@ -25,7 +25,7 @@ from typing import Any
 import tensorflow as tf
 
 from qup import datasets
-from qup.core import files
+from qup.core import extras, files
 from qup.core.errors import InputError
 from qup.datasets import dataset
 
@@ -112,6 +112,7 @@ def load_prepared(
       InputError: The data is incomplete or corrupted, or it is not prepared and can be neither made
         from `manual_dir` nor downloaded.
     """
+    extras.check_installed(f"The dataset {name}", "tensorflow_datasets")
     primary = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     folders = [pathlib.Path(f).expanduser() for f in (primary, scratch_dir) if f]
     for folder in folders:

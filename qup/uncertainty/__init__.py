@@ -18,6 +18,7 @@ for check in uncertainty.checks.of_relation(found):
 
 import importlib
 
+from qup.core import extras
 from qup.uncertainty import (
     axes,
     boundary,
@@ -62,4 +63,5 @@ def __getattr__(name: str):
     """Imports TensorFlow Probability only where chains are asked for."""
     if name != "mcmc":
         raise AttributeError(f"{__name__} has no {name!r}")
-    return importlib.import_module(f"{__name__}.mcmc")
+    with extras.explain_missing("qup.uncertainty.mcmc"):
+        return importlib.import_module(f"{__name__}.mcmc")

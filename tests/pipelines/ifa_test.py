@@ -344,54 +344,6 @@ def test_help_names_every_flag_without_tensorflow():
     assert "Traceback" not in done.stderr
 
 
-def _wheel(folder):
-    # Built from a copy: setuptools leaves its work beside the sources.
-    source = folder / "source"
-    for name in ("qup", "bin", "configs"):
-        shutil.copytree(_ROOT / name, source / name)
-    for name in ("setup.py", "requirements.txt", "README.md"):
-        shutil.copy(_ROOT / name, source)
-    subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pip",
-            "wheel",
-            "--no-deps",
-            "--quiet",
-            "--wheel-dir",
-            folder,
-            source,
-        ],
-        text=True,
-        capture_output=True,
-        check=True,
-    )
-    (wheel,) = folder.glob("*.whl")
-    return wheel
-
-
-@pytest.mark.slow
-def test_a_wheel_in_an_empty_environment_runs_digits(tmp_path):
-    wheel = _wheel(tmp_path)
-    python = tmp_path / "environment" / "bin" / "python"
-    for command in (
-        [sys.executable, "-m", "venv", tmp_path / "environment"],
-        [python, "-m", "pip", "install", "--quiet", wheel],
-        [python, "-m", "bin.run_ifa", "--smoke", "--workdir=run"],
-    ):
-        done = subprocess.run(
-            command,
-            cwd=tmp_path,
-            text=True,
-            capture_output=True,
-            env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
-        )
-        assert done.returncode == 0, done.stderr
-    assert "tensorboard --logdir run/tensorboard" in done.stdout
-    assert _rows(tmp_path / "run")
-
-
 @pytest.mark.slow
 def test_the_python_of_the_readme_runs(tmp_path):
     text = (_ROOT / "README.md").read_text()
