@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from qup.attacks import inputs
-from qup.core import hashing, progress
+from qup.core import extras, hashing, progress
 from qup.core.errors import InputError
 from qup.core.measurements import ModelInfo
 from qup.core.types import LogitsFn
@@ -136,7 +136,7 @@ def _compute_sign_gradient(packet: Packet, centre: np.ndarray, required: bool) -
 
 def _load_directions(path: str, digest: str) -> np.ndarray:
     content = pathlib.Path(path).expanduser().read_bytes()
-    if hashing.bytes_digest(content) != digest:
+    if hashing.hash_bytes(content) != digest:
         raise InputError(f"{path} changed while it was in use. Start again.")
     rows = np.load(io.BytesIO(content), allow_pickle=False)
     return rows.reshape(len(rows), -1)
@@ -194,7 +194,8 @@ class EstimationTask:
 
     def _mcmc(self):
         # Imports TensorFlow Probability.
-        from qup.uncertainty import mcmc as markov
+        with extras.explain_missing("The estimator mcmc"):
+            from qup.uncertainty import mcmc as markov
 
         chain_sizes = {name: self.sizes[name] for name in ("num_chains", "num_steps")}
         return functools.partial(markov.relation, **chain_sizes), math.prod(chain_sizes.values())
