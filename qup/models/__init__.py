@@ -1,4 +1,4 @@
-"""Classifiers, image to logits: one file each.
+"""Classifiers, image to logits, one file per model.
 
 ```python
 classifier = models.build("convnet", data.info, seed=0)
@@ -22,7 +22,7 @@ get = _registry.get
 
 
 def get_recipe(name: str) -> Recipe:
-    """Returns how the paper, or its source, trains the model `name`."""
+    """Returns the training recipe of a model, from the paper or its source."""
     return _registry.traits(name)["recipe"]
 
 
@@ -39,32 +39,31 @@ def scale_channels(channels: int, width: float) -> int:
 def build_input(
     info: DatasetInfo, *, mean: float = 0.0, std: float = 1.0, min_size: int = 1
 ) -> tuple[Any, Any]:
-    """Returns a classifier's input and the normalised images behind it.
+    """Returns the input of a classifier, and the normalised images.
 
     Args:
       info: The dataset; its `image_shape` is the input's.
-      mean: Taken off every pixel, in units of [0, 1].
-      std: Divides what is left, in the same units.
-      min_size: Fewest pixels a side that the network's poolings leave any of.
+      mean: Subtracted from every pixel, in units of [0, 1].
+      std: Divisor of the result, in the same units.
+      min_size: Smallest side, in pixels, that the network's pooling layers allow.
 
     Returns:
-      (input, images): Keras tensors, [batch, height, width, channels]; the
-      first is in [0, 1] and named "image", the second (input - mean) / std.
+      (input, images): Keras tensors, [batch, height, width, channels]; the first is in [0, 1] and
+      named "image", the second (input - mean) / std.
 
     Raises:
-      InputError: The images are too small, or `mean` or `std` is no
-        finite number, or `std` is not positive.
+      InputError: The images are too small, `mean` or `std` is not finite, or `std` is not positive.
     """
     if min(info.image_shape[:2]) < min_size:
         raise errors.InputError(
-            f"This model needs images of at least {min_size}x{min_size} pixels; "
-            f"those of {info.name!r} have the shape {info.image_shape}. "
-            "Enlarge them or take resnet, which has no least size."
+            f"This model needs images of at least {min_size}x{min_size} pixels; those of "
+            f"{info.name!r} have the shape {info.image_shape}. Enlarge them or use resnet, which "
+            "has no minimum size."
         )
     if not (math.isfinite(mean) and 0 < std < math.inf):
         raise errors.InputError(
-            "mean must be finite and std positive and finite, received "
-            f"mean={mean}, std={std}; 0 and 1 leave the pixels as they are."
+            f"mean must be finite and std positive and finite; got mean={mean}, std={std}. 0 and 1 "
+            "do not change the pixels."
         )
     image = keras.Input(info.image_shape, name="image")
     if (mean, std) == (0, 1):
@@ -78,13 +77,13 @@ def build(name: str, info: DatasetInfo, *, seed: int = 0, **options: Any) -> ker
 
     Args:
       name: A registered model.
-      info: The dataset it is for.
-      seed: Drives initialisation and dropout; equal seeds, equal weights.
-      **options: The model's own keyword arguments ("width", "depth").
+      info: The dataset.
+      seed: Seed of initialisation and dropout; equal seeds give equal weights.
+      **options: Keyword arguments of the model ("width", "depth").
 
     Returns:
-      A Keras model, float32 [batch, height, width, channels] in [0, 1] to
-      logits, float32 [batch, num_classes].
+      A Keras model, float32 [batch, height, width, channels] in [0, 1] to logits, float32 [batch,
+      num_classes].
 
     Raises:
       InputError: Unknown name or option, or an option out of its range.

@@ -1,16 +1,15 @@
-"""ConvNet: LeNet-5 with ReLU and max-pooling, the paper's small classifier.
+"""ConvNet: LeNet-5 with ReLU and max-pooling, the small classifier of the paper.
 
-Tables 2 and 3 of the paper (arXiv 2205.01493), in percent; the attack of RA
-is PGD in 4 steps, epsilon 0.1 (MNIST) and 8/255 (CIFAR-10):
+Tables 2 and 3 of the paper (arXiv 2205.01493), in percent; the attack of RA is PGD in 4 steps,
+epsilon 0.1 (MNIST) and 8/255 (CIFAR-10):
 
 | dataset  | epochs       | TA                    | RA                    |
 | -------- | ------------ | --------------------- | --------------------- |
 | MNIST    | 1 / 30 / 50  | 97.31 / 98.71 / 98.72 | 41.44 / 50.98 / 53.74 |
 | CIFAR-10 | 1 / 5 / 50   | 45.71 / 60.46 / 63.07 | 12.49 / 6.62 / 2.88   |
 
-The paper gives no layers; LeCun et al. 1998, which it cites, and the
-accuracies fit this network: 61,706 parameters on 28x28x1 images of 10
-classes, 62,006 on 32x32x3.
+The paper gives no layers; LeCun et al. 1998, which it cites, and the accuracies fit this network:
+61,706 parameters on 28x28x1 images of 10 classes, 62,006 on 32x32x3.
 
 ```python
 classifier = models.build("convnet", data.info)
@@ -24,13 +23,9 @@ from qup.core.types import DatasetInfo, Recipe
 from qup.models import build_input, register, scale_channels
 
 
-def _choose_padding(size: int, min_size: int) -> str:
-    """Returns "valid" where `size` pixels are `min_size`, else "same"."""
-    return "valid" if size >= min_size else "same"
-
-
-def _convolve(images, channels: int, padding: str):
-    """Returns the images after a 5x5 convolution, ReLU and 2x2 pooling."""
+def _convolve(images, channels: int, *, is_large: bool):
+    """Applies a 5x5 convolution, ReLU and 2x2 pooling."""
+    padding = "valid" if is_large else "same"
     images = layers.Conv2D(channels, 5, padding=padding, activation="relu")(images)
     return layers.MaxPooling2D(2)(images)
 
@@ -41,32 +36,30 @@ def convnet(
 ) -> keras.Model:
     """Returns LeNet-5: two convolutions of 5x5, three dense layers.
 
-    The first convolution frames an image of less than 32 pixels a side with
-    zeros and the second one of less than 28, so that both 28x28 and 32x32
-    end as the 5x5x16 features of the original and small images end as any
-    at all. Weights start as Keras starts them (Glorot uniform).
+    The first convolution pads images with sides below 32 pixels with zeros, the second one those
+    with sides below 28. So both 28x28 and 32x32 images give the 5x5x16 features of the original,
+    and small images give features at all. Initialisation is Keras's (Glorot uniform).
 
     Args:
       info: The dataset; images of at least 4x4 pixels.
       width: Multiplies the channels and the units.
-      mean: Taken off every pixel first, in units of [0, 1].
-      std: Divides what is left.
+      mean: Subtracted from every pixel, in units of [0, 1].
+      std: Divisor of the result.
 
     Returns:
-      float32 [batch, height, width, channels] in [0, 1] to logits, float32
-      [batch, num_classes].
+      float32 [batch, height, width, channels] in [0, 1] to logits, float32 [batch, num_classes].
 
     Raises:
       InputError: Images too small, or an option out of its range.
 
     Reference:
-      LeCun, Bottou, Bengio and Haffner 1998, "Gradient-based learning
-      applied to document recognition".
+      LeCun, Bottou, Bengio and Haffner 1998, "Gradient-based learning applied to document
+      recognition".
     """
     image, x = build_input(info, mean=mean, std=std, min_size=4)
     side = min(info.image_shape[:2])
-    x = _convolve(x, scale_channels(6, width), _choose_padding(side, min_size=32))
-    x = _convolve(x, scale_channels(16, width), _choose_padding(side, min_size=28))
+    x = _convolve(x, scale_channels(6, width), is_large=side >= 32)
+    x = _convolve(x, scale_channels(16, width), is_large=side >= 28)
     x = layers.Flatten()(x)
     x = layers.Dense(scale_channels(120, width), activation="relu")(x)
     x = layers.Dense(scale_channels(84, width), activation="relu")(x)

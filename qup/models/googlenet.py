@@ -1,15 +1,14 @@
-"""GoogLeNet: nine Inception blocks, laid out for small images.
+"""GoogLeNet: nine Inception blocks, adapted to small images.
 
-Table 3 of the paper (arXiv 2205.01493), in percent; the attack of RA is PGD
-in 4 steps, epsilon 8/255:
+Table 3 of the paper (arXiv 2205.01493), in percent; the attack of RA is PGD in 4 steps, epsilon
+8/255:
 
 | dataset  | epochs     | TA                    | RA                  |
 | -------- | ---------- | --------------------- | ------------------- |
 | CIFAR-10 | 1 / 5 / 50 | 67.71 / 81.18 / 86.61 | 10.64 / 8.44 / 0.08 |
 
-The paper gives no layers; its accuracies fit the layout of kuangliu's
-pytorch-cifar, trained without augmentation: 6,166,250 trainable parameters
-on CIFAR-10 and 392,738 at width 0.25.
+The paper gives no layers; its accuracies fit the layout of kuangliu's pytorch-cifar, trained
+without augmentation: 6,166,250 trainable parameters on CIFAR-10 and 392,738 at width 0.25.
 
 ```python
 classifier = models.build("googlenet", data.info, width=0.25)
@@ -22,8 +21,8 @@ from keras import layers
 from qup.core.types import DatasetInfo, Recipe
 from qup.models import build_input, register, scale_channels
 
-# Channels of a block's four branches: 1x1; 3x3, after a 1x1; 5x5 as two 3x3,
-# after a 1x1; 1x1 after pooling. A block a row, a stage between poolings.
+# Channels of the four branches of a block: 1x1; 3x3 after a 1x1; 5x5, as two 3x3, after a 1x1; 1x1
+# after pooling. One row per block; pooling separates the stages.
 _STAGES = (
     ((64, (96, 128), (16, 32), 32), (128, (128, 192), (32, 96), 64)),
     (
@@ -38,7 +37,7 @@ _STAGES = (
 
 
 def _convolve(x, channels: int, size: int, width: float):
-    """Returns a convolution with bias, batch normalisation and ReLU."""
+    """Applies a convolution with bias, batch normalisation and ReLU."""
     x = layers.Conv2D(
         scale_channels(channels, width), size, padding="same", kernel_initializer="he_normal"
     )(x)
@@ -47,7 +46,7 @@ def _convolve(x, channels: int, size: int, width: float):
 
 
 def _apply_inception(x, block: tuple, width: float):
-    """Returns one Inception block, its four branches side by side."""
+    """Applies an Inception block and concatenates its four branches."""
     single, (reduce3, out3), (reduce5, out5), pooled = block
     branch3 = _convolve(x, reduce3, 1, width)
     branch5 = _convolve(x, reduce5, 1, width)
@@ -69,26 +68,23 @@ def googlenet(
 ) -> keras.Model:
     """Returns GoogLeNet with a 3x3 first convolution and no side outputs.
 
-    The 5x5 convolutions are two of 3x3, and every one is followed by batch
-    normalisation with PyTorch's constants, momentum 0.9 and epsilon 1e-5.
-    Convolutions start as He et al. start them.
+    Each 5x5 convolution is replaced by two 3x3 ones. Batch normalisation follows every convolution,
+    with PyTorch's constants, momentum 0.9 and epsilon 1e-5. Initialisation is that of He et al.
 
     Args:
       info: The dataset; images of any size.
       width: Multiplies the channels.
-      mean: Taken off every pixel first, in units of [0, 1].
-      std: Divides what is left.
+      mean: Subtracted from every pixel, in units of [0, 1].
+      std: Divisor of the result.
 
     Returns:
-      float32 [batch, height, width, channels] in [0, 1] to logits, float32
-      [batch, num_classes].
+      float32 [batch, height, width, channels] in [0, 1] to logits, float32 [batch, num_classes].
 
     Raises:
       InputError: An option out of its range.
 
     Reference:
-      Szegedy et al. 2015, "Going deeper with convolutions", arXiv
-      1409.4842.
+      Szegedy et al. 2015, "Going deeper with convolutions", arXiv 1409.4842.
     """
     image, x = build_input(info, mean=mean, std=std)
     x = _convolve(x, 192, 3, width)

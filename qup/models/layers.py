@@ -1,8 +1,7 @@
 """Batch normalisation through TensorFlow's fused kernel.
 
-Keras 3 composes it of single operations; the fused kernel makes a training
-step of the translator about 1.2 times faster on a CPU
-(`python -m benchmarks.translator`).
+Keras 3 composes it from single operations. The fused kernel makes a training step of the translator
+about 1.2 times faster on a CPU (`python -m benchmarks.translator`).
 """
 
 import keras
@@ -16,13 +15,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
     def call(self, inputs, training=None, mask=None):
         """Normalises float32 [batch, height, width, channels].
 
-        Args:
-          inputs: The images or feature maps.
-          training: Use, and remember, the batch's own mean and variance.
-          mask: Not used.
-
-        Returns:
-          float32 of the same shape.
+        In training it uses the mean and variance of the batch, and updates the moving ones.
         """
         del mask
         training = bool(training)

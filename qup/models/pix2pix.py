@@ -1,9 +1,10 @@
-"""Pix2Pix, image to conjugate: step 3 of the pipeline (supplement, S3).
+"""Pix2Pix, image to Delta: the translator, step 3 of the pipeline (supplement, S3).
 
-The U-Net of qup/models/pix2pix.py against a discriminator of "three convolutional
-blocks", each a spectrally normalised convolution, batch normalisation and
-LeakyReLU. Losses and optimizers are those of Isola et
-al. 2017 (arXiv 1611.07004): lambda 100, Adam 2e-4, beta_1 0.5, slope 0.2.
+The generator is "a U-Net structure containing 5 convolutional blocks as the encoder, and 4
+deconvolutional layers as the decoder. Each convolutional block is a combination of 2 convolutional
+layers". The discriminator has "three convolutional blocks", each a spectrally normalised
+convolution, batch normalisation and LeakyReLU. Losses and optimizers are those of Isola et al. 2017
+(arXiv 1611.07004): lambda 100, Adam 2e-4, beta_1 0.5, slope 0.2.
 
 ```python
 gan = Pix2Pix((28, 28, 1), width=16, scale=1.0)
@@ -18,12 +19,6 @@ from keras import layers
 from qup.core import compilation, errors
 from qup.models.layers import BatchNormalization
 
-# The translator's network, image to Delta (supplement, S3).
-#
-# "A U-Net structure containing 5 convolutional blocks as the encoder, and 4
-# deconvolutional layers as the decoder. Each convolutional block is a
-# combination of 2 convolutional layers".
-
 
 def _apply_conv_block(tensor, filters: int, momentum: float):
     """Two 3 x 3 convolutions, each with batch normalisation and ReLU."""
@@ -35,16 +30,16 @@ def _apply_conv_block(tensor, filters: int, momentum: float):
 
 
 def build_features(images, width: int, *, momentum: float = 0.99):
-    """Returns what the U-Net knows of every pixel, before its last layer.
+    """Returns the features of every pixel, before the last layer of the U-Net.
 
     Args:
-      images: Keras tensor [batch, height, width, channels], its sides
-        multiples of 16, see `compute_padding`.
-      width: Channels of the first block; each next one has twice as many.
-      momentum: Of the memory of batch normalisation.
+      images: Keras tensor [batch, height, width, channels]; sides are multiples of 16, see
+        `compute_padding`.
+      width: Channels of the first block; each further block has twice as many.
+      momentum: Momentum of batch normalisation.
 
     Returns:
-      Keras tensor [batch, height, width, `width`], not negative.
+      Keras tensor [batch, height, width, `width`], at least 0.
     """
     tensor, skips = images, []
     for level in range(4):
@@ -64,17 +59,17 @@ def build_unet(
 ) -> keras.Model:
     """Builds the translator, image to Delta.
 
-    Sides that are no multiple of 16 are padded with zeros and the output is
-    cropped back. 1.94 M parameters at width 16, 31.0 M at 64.
+    Sides that are not multiples of 16 are padded with zeros, and the output is cropped. 1.94 M
+    parameters at width 16, 31.0 M at 64.
 
     Args:
       image_shape: (height, width, channels).
-      width: Channels of the first block; each next one has twice as many.
-      scale: Largest |Delta| the output can take, scale * tanh.
+      width: Channels of the first block; each further block has twice as many.
+      scale: The output is scale * tanh(...), so |Delta| is at most `scale`.
 
     Returns:
-      A Keras model, float32 [batch, height, width, channels] in [0, 1] to
-      the same shape in [-scale, scale].
+      A Keras model, float32 [batch, height, width, channels] in [0, 1] to the same shape in
+      [-scale, scale].
 
     Raises:
       InputError: width below 1 or scale not positive.
@@ -98,21 +93,21 @@ def build_unet(
 
 
 def compute_padding(image_shape: tuple[int, int, int]):
-    """Returns ((top, bottom), (left, right)) up to a multiple of 16."""
+    """Returns ((top, bottom), (left, right)), which extends the sides to multiples of 16."""
     remainders = [-side % 16 for side in image_shape[:2]]
     return tuple((m // 2, m - m // 2) for m in remainders)
 
 
 def build_discriminator(image_shape: tuple[int, int, int], *, width: int = 16) -> keras.Model:
-    """Builds the judge of (X_0, Delta) pairs, a PatchGAN.
+    """Builds the discriminator of (X_0, Delta) pairs, a PatchGAN.
 
     Args:
       image_shape: (height, width, channels) of X_0 and of Delta.
       width: Channels of the first block.
 
     Returns:
-      A Keras model, [X_0, Delta / scale] to logits float32
-      [batch, height / 8, width / 8, 1]; positive says "real".
+      A Keras model, [X_0, Delta / scale] to logits float32 [batch, height / 8, width / 8, 1];
+      positive means "real".
     """
     image = keras.Input(image_shape, name="image")
     delta = keras.Input(image_shape, name="delta")
@@ -133,7 +128,7 @@ def build_discriminator(image_shape: tuple[int, int, int], *, width: int = 16) -
 
 
 def _compute_patch_loss(logits: tf.Tensor, real: bool) -> tf.Tensor:
-    """Binary cross-entropy of the patches against real or fake."""
+    """Returns the mean binary cross-entropy of the patches with the class real or fake."""
     target = tf.ones_like(logits) if real else tf.zeros_like(logits)
     return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(target, logits))
 
@@ -141,12 +136,12 @@ def _compute_patch_loss(logits: tf.Tensor, real: bool) -> tf.Tensor:
 class Pix2Pix:
     """Generator and discriminator with their optimizers.
 
-    A learner for qup.training: `train_step` takes {"image": X_0, "delta":
-    Delta_N} and returns its `metrics`.
+    A learner for qup.training: `train_step` takes {"image": X_0, "delta": Delta_N} and returns its
+    `metrics`.
 
     Attributes:
-      generator: The U-Net, image to Delta.
-      discriminator: The judge.
+      generator: Image to Delta.
+      discriminator: See `build_discriminator`.
     """
 
     metrics = ("generator_l1", "generator_adversarial", "discriminator_real", "discriminator_fake")
@@ -169,9 +164,9 @@ class Pix2Pix:
           width: Channels of the first block of either network.
           scale: Largest |Delta|; both networks see Delta / scale.
           l1_weight: Isola et al.'s lambda.
-          learning_rate: Of both Adams: a float or a Keras schedule.
-          beta_1: Of both Adams.
-          seed: Drives initialisation.
+          learning_rate: Of both Adam optimizers: a float or a Keras schedule.
+          beta_1: Of both Adam optimizers.
+          seed: Seed of initialisation.
         """
         keras.utils.set_random_seed(seed)
         self.generator = build_unet(image_shape, width=width, scale=scale)

@@ -1,17 +1,16 @@
-"""ResNet: the residual networks of He et al., for small images.
+"""ResNet: the residual networks of He et al., adapted to small images.
 
-Tables 2 and 3 of the paper (arXiv 2205.01493), in percent; the attack of RA
-is PGD in 4 steps, epsilon 0.1 (MNIST) and 8/255 (CIFAR-10):
+Tables 2 and 3 of the paper (arXiv 2205.01493), in percent; the attack of RA is PGD in 4 steps,
+epsilon 0.1 (MNIST) and 8/255 (CIFAR-10):
 
 | dataset  | epochs       | TA                    | RA                    |
 | -------- | ------------ | --------------------- | --------------------- |
 | MNIST    | 1 / 30 / 50  | 98.65 / 99.50 / 99.57 | 90.88 / 98.22 / 98.27 |
 | CIFAR-10 | 1 / 5 / 50   | 70.42 / 82.97 / 86.86 | 10.67 / 14.17 / 1.45  |
 
-The paper names no depth; its accuracies fit ResNet-18 with a 3x3 first
-convolution, as in kuangliu's pytorch-cifar, trained without augmentation:
-11,173,962 trainable parameters on CIFAR-10. The narrow family of section
-4.2 of He et al. is here for less patience: depth 20 has 269,722.
+The paper states no depth; its accuracies fit ResNet-18 with a 3x3 first convolution, as in
+kuangliu's pytorch-cifar, trained without augmentation: 11,173,962 trainable parameters on CIFAR-10.
+The narrow family of section 4.2 of He et al. trains faster: depth 20 has 269,722.
 
 ```python
 classifier = models.build("resnet", data.info, depth=20)
@@ -33,9 +32,9 @@ _DEPTHS = (18, *_NARROW)
 
 
 def _convolve(x, channels: int, size: int = 3, stride: int = 1):
-    """Returns a convolution without bias, and batch normalisation."""
-    # PyTorch frames both sides where Keras's strided "same" frames one, and
-    # so keeps each output over the pixel that the shortcut passes on.
+    """Applies a convolution without bias, and batch normalisation."""
+    # PyTorch pads both sides where Keras's strided "same" pads one. So each output is centred on
+    # the pixel that the shortcut passes on.
     if stride > 1 and size > 1:
         x = layers.ZeroPadding2D(size // 2)(x)
     x = layers.Conv2D(
@@ -50,14 +49,14 @@ def _convolve(x, channels: int, size: int = 3, stride: int = 1):
 
 
 def _project_shortcut(x, channels: int, stride: int):
-    """Returns the shortcut as a 1x1 convolution where the shape changes."""
+    """Shortcut by a 1x1 convolution where the shape changes."""
     if stride == 1 and x.shape[-1] == channels:
         return x
     return _convolve(x, channels, size=1, stride=stride)
 
 
 def _pad_shortcut(x, channels: int, stride: int):
-    """Returns the shortcut without parameters: fewer pixels, zero channels."""
+    """Shortcut without parameters: subsampled pixels, channels padded with zeros."""
     if stride > 1:
         x = layers.MaxPooling2D(1, stride, padding="same")(x)
     missing = channels - x.shape[-1]
@@ -76,11 +75,7 @@ def _apply_block(x, channels: int, stride: int, shortcut: Callable):
 
 
 def _get_layout(depth: int) -> tuple[tuple[int, ...], int, Callable]:
-    """Returns (channels of each stage, blocks a stage, shortcut).
-
-    Raises:
-      InputError: Not a known depth.
-    """
+    """Returns (channels of each stage, blocks per stage, shortcut); InputError for other depths."""
     if depth not in _DEPTHS:
         closest = min(_DEPTHS, key=lambda known: abs(known - depth))
         raise errors.InputError(
@@ -98,29 +93,26 @@ def resnet(
 ) -> keras.Model:
     """Returns a residual network with a 3x3 first convolution.
 
-    Depth 18 has four stages of 64 to 512 channels and projections for
-    shortcuts; the others, of depth 6n + 2, three stages of 16 to 64 and
-    shortcuts padded with zeros (option A). Batch normalisation keeps
-    PyTorch's constants, momentum 0.9 and epsilon 1e-5; convolutions start
-    as He et al. start them.
+    Depth 18 has four stages of 64 to 512 channels, and projections as shortcuts. The others, of
+    depth 6n + 2, have three stages of 16 to 64 channels, and shortcuts padded with zeros (option
+    A). Batch normalisation has PyTorch's constants, momentum 0.9 and epsilon 1e-5. Initialisation
+    is that of He et al.
 
     Args:
       info: The dataset; images of any size.
       depth: 18, or 20, 32, 44, 56 or 110.
       width: Multiplies the channels.
-      mean: Taken off every pixel first, in units of [0, 1].
-      std: Divides what is left.
+      mean: Subtracted from every pixel, in units of [0, 1].
+      std: Divisor of the result.
 
     Returns:
-      float32 [batch, height, width, channels] in [0, 1] to logits, float32
-      [batch, num_classes].
+      float32 [batch, height, width, channels] in [0, 1] to logits, float32 [batch, num_classes].
 
     Raises:
       InputError: An option out of its range.
 
     Reference:
-      He, Zhang, Ren and Sun 2016, "Deep residual learning for image
-      recognition", arXiv 1512.03385.
+      He, Zhang, Ren and Sun 2016, "Deep residual learning for image recognition", arXiv 1512.03385.
     """
     stages, blocks, shortcut = _get_layout(depth)
     image, x = build_input(info, mean=mean, std=std)

@@ -1,10 +1,16 @@
-"""Keras models as `.keras` files that are whole or absent.
+"""Classifiers and translators on disk: `.keras` files, and SavedModels for TensorFlow Serving.
 
-Read a run's translator through this module: it brings the layer that Keras
-needs to know.
+A SavedModel takes `image`, float32 [batch, height, width, channels] in [0, 1]. Its endpoint `serve`
+(also `serving_default`) gives {logits}, its endpoint `predict` gives {logits, probabilities}. Files
+are whole or absent: they are written under a temporary name and then renamed.
+
+Load a translator through this module: it registers the layer that Keras needs.
 
 ```python
-translator = load("model.keras")
+classifier = load_model("model.keras")
+export_saved_model(classifier, "exported")
+push_saved_model("exported", "serving/classifier", version=1)
+logits = load_saved_model("serving/classifier/1")(images)
 ```
 """
 
@@ -23,6 +29,13 @@ import tensorflow as tf
 
 from qup.core import errors, files, hashing
 from qup.core.types import LogitsFn
+from qup.models.layers import BatchNormalization as BatchNormalization  # Registers it in Keras.
+
+_ENDPOINT = "serving_default"
+_GRAPH_FILE = "saved_model.pb"
+# The folder of a SavedModel for additional files.
+_EXTRA_ASSETS = pathlib.Path("assets.extra")
+_FINGERPRINT_FILE, _MANIFEST_FILE = _EXTRA_ASSETS / "qup-content", _EXTRA_ASSETS / "qup-files.json"
 
 
 def save_model(model: keras.Model, path: pathlib.Path) -> None:
@@ -37,30 +50,28 @@ def load_model(path: pathlib.Path) -> keras.Model:
     Raises:
       InputError: The file is damaged.
     """
-    return _read_keras_file(path, "Remove it, and the next start makes it again.")
+    return _read_keras_file(path, "Remove it and run the same command again: it writes it again.")
 
 
 def load_user_model(path: pathlib.Path) -> keras.Model:
-    """Reads a `.keras` file of a user.
-
-    A model of Keras is a program: load only what you trust.
+    """Reads a `.keras` file of a user. A Keras model is a program: load only what you trust.
 
     Raises:
       InputError: It cannot be read.
     """
     return _read_keras_file(
         path,
-        "It must be a .keras file of Keras 3, without Lambda layers; a model "
-        "with code of its own goes in as a SavedModel.",
+        "It must be a .keras file of Keras 3, without Lambda layers. Export a model with custom "
+        "code as a SavedModel.",
     )
 
 
 def _read_keras_file(path: pathlib.Path, remedy: str) -> keras.Model:
     if path.is_file() and not zipfile.is_zipfile(path):
-        # Keras would say that there is no such file.
+        # Keras would report a missing file.
         raise errors.InputError(
-            f"The model {path} cannot be read: its {path.stat().st_size} "
-            f"bytes are no whole .keras archive. {remedy}"
+            f"The model {path} cannot be read: its {path.stat().st_size} bytes are no whole .keras "
+            f"archive. {remedy}"
         )
     try:
         return keras.models.load_model(path, compile=False)
@@ -73,31 +84,29 @@ def _read_keras_file(path: pathlib.Path, remedy: str) -> keras.Model:
 def check_model(
     logits_fn: LogitsFn, path: pathlib.Path, image_shape: Sequence[int], num_classes: int
 ) -> None:
-    """Asks a user's model about two black images.
+    """Calls a user's model on two black images, to check its input and its output.
 
     Args:
       logits_fn: The model.
       path: Its file, for the message.
-      image_shape: (height, width, channels) of the images to come.
-      num_classes: Their classes; the model may know more.
+      image_shape: (height, width, channels) of the dataset's images.
+      num_classes: Classes of the dataset; the model may have more.
 
     Raises:
-      InputError: It takes other images, or gives no logits in float32.
+      InputError: It takes other images, or its output is not float32 logits.
     """
     shape = " x ".join(map(str, image_shape))
     requirement = (
-        f"The model {path} must take batches of any size of float32 images "
-        f"{shape} and give one output, logits in float32 [batch, "
-        f"{num_classes}]; "
+        f"The model {path} must take batches of any size of float32 images {shape} and give one "
+        f"output, logits in float32 [batch, {num_classes}]; "
     )
     try:
         outputs = logits_fn(tf.zeros((2, *image_shape)))
     except Exception as error:
-        actual = getattr(logits_fn, "input_shape", None)
-        actual = f"it takes {actual}" if actual else f"it says: {_format_first_line(error)}"
+        input_shape = getattr(logits_fn, "input_shape", None)
+        reason = f"it takes {input_shape}" if input_shape else _format_first_line(error)
         raise errors.InputError(
-            f"{requirement}{actual}. Export one for this dataset, or name the "
-            "dataset that it is of."
+            f"{requirement}{reason}. Export a model for this dataset, or name the model's dataset."
         ) from error
     if not tf.is_tensor(outputs):
         raise errors.InputError(
@@ -105,8 +114,8 @@ def check_model(
         )
     if outputs.shape.rank != 2 or outputs.shape[1] < num_classes:
         raise errors.InputError(
-            f"{requirement}it gives {[*outputs.shape]} for two images. Name the "
-            "dataset that it is of, or save a model that ends in its logits."
+            f"{requirement}it gives {[*outputs.shape]} for two images. Name the model's dataset, "
+            "or save a model that ends in its logits."
         )
     if outputs.dtype != tf.float32:
         raise errors.InputError(
@@ -116,34 +125,21 @@ def check_model(
 
 
 def _format_first_line(error: Exception) -> str:
-    """Returns the first line of what an error says."""
     message = str(error).strip() or type(error).__name__
     return message.splitlines()[0].rstrip(".")
 
 
-# A SavedModel, whoever wrote it, as a classifier.
-#
-# ```python
-# classifier = load("serving/classifier/1")
-# logits = classifier(images)
-# ```
-
-
-_ENDPOINT = "serving_default"
-
-
 class SavedModelClassifier:
-    """The endpoint `serving_default` of a SavedModel."""
+    """The endpoint `serving_default` of any SavedModel: float32 [batch, ...] to logits."""
 
     def __init__(self, path: pathlib.Path):
-        """Loads it, see `load_saved_model`."""
-        # The variables live as long as this object.
+        # Referenced, because the variables live as long as this object.
         self._saved_model = tf.saved_model.load(str(path))
         signatures = self._saved_model.signatures
         if _ENDPOINT not in signatures:
             raise errors.InputError(
-                f"The SavedModel {path} has no endpoint {_ENDPOINT!r}, only "
-                f"{sorted(signatures)}. Export it with one."
+                f"The SavedModel {path} has no endpoint {_ENDPOINT!r}, only {sorted(signatures)}. "
+                "Export it with this endpoint."
             )
         self._endpoint_fn = signatures[_ENDPOINT]
         inputs = list(self._endpoint_fn.structured_input_signature[1])
@@ -152,63 +148,37 @@ class SavedModelClassifier:
         self._output_name = "logits" if "logits" in outputs else outputs[0]
         if len(inputs) != 1 or (len(outputs) != 1 and self._output_name != "logits"):
             raise errors.InputError(
-                f"The endpoint {_ENDPOINT!r} of {path} must take one batch of "
-                "images and give one output, or one called 'logits'; it "
-                f"takes {inputs} and gives {outputs}."
+                f"The endpoint {_ENDPOINT!r} of {path} must take one batch of images and give one "
+                f"output, or one called 'logits'; it takes {inputs} and gives {outputs}."
             )
 
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
-        """Returns the logits of float32 [batch, ...]."""
+        """Returns the logits."""
         return self._endpoint_fn(**{self._input_name: images})[self._output_name]
 
 
 def load_saved_model(path: pathlib.Path) -> SavedModelClassifier:
-    """Returns the classifier of a SavedModel.
-
-    A SavedModel is a program: load only what you trust.
+    """Loads a SavedModel. It is a program: load only what you trust.
 
     Raises:
-      InputError: It cannot be read, or is no classifier.
+      InputError: It cannot be read, or it is no classifier.
     """
     try:
         return SavedModelClassifier(path)
     except errors.InputError:
         raise
     except Exception as error:
-        # Of a damaged folder TensorFlow raises whatever comes.
-        message = (str(error).strip() or type(error).__name__).splitlines()[0]
+        # For a damaged folder TensorFlow raises many exception types.
         raise errors.InputError(
-            f"The SavedModel {path} cannot be read: {message.rstrip('.')}. Export it again."
+            f"The SavedModel {path} cannot be read: {_format_first_line(error)}. Export it again."
         ) from error
 
 
-# Classifiers as SavedModels, for TensorFlow Serving and its like.
-#
-# Input `image`, float32 [batch, height, width, channels] in [0, 1]; endpoint
-# `serve` (also `serving_default`) gives {logits}, endpoint `predict` gives
-# {logits, probabilities}.
-#
-# ```python
-# save(classifier, "exported")
-# push("exported", "serving/classifier", version=1)
-# ```
-
-
-_GRAPH_FILE = "saved_model.pb"
-# SavedModel's place for what others add.
-_EXTRA_ASSETS = pathlib.Path("assets.extra")
-_FINGERPRINT_FILE, _MANIFEST_FILE = _EXTRA_ASSETS / "qup-content", _EXTRA_ASSETS / "qup-files.json"
-
-
 def export_saved_model(classifier: keras.Model, path: pathlib.Path) -> None:
-    """Writes a SavedModel, whole or not at all.
-
-    Args:
-      classifier: Image to logits.
-      path: The folder to write.
+    """Writes a classifier as a SavedModel folder, whole or not at all.
 
     Raises:
-      InputError: The folder cannot be written, or the disk is full.
+      InputError: The folder is not writable, or the disk is full.
     """
     signature = [tf.TensorSpec((None, *classifier.input_shape[1:]), tf.float32, name="image")]
 
@@ -228,12 +198,12 @@ def export_saved_model(classifier: keras.Model, path: pathlib.Path) -> None:
 
 
 def write_fingerprint(path: pathlib.Path, content: str) -> None:
-    """Notes in a SavedModel what it holds; equal ones differ in bytes."""
+    """Stores a fingerprint of the content, because two exports of one model differ in bytes."""
     files.write_text(path / _FINGERPRINT_FILE, content)
 
 
 def read_fingerprint(path: pathlib.Path) -> str | None:
-    """Returns what `write_fingerprint` noted; None where nothing can be read."""
+    """Returns what `write_fingerprint` stored; None if nothing can be read."""
     try:
         return (path / _FINGERPRINT_FILE).read_text(encoding="utf-8")
     except (OSError, ValueError):
@@ -241,16 +211,16 @@ def read_fingerprint(path: pathlib.Path) -> str | None:
 
 
 def _hash_files(path: pathlib.Path) -> dict[str, str]:
-    """Returns SHA-256 of every file of a SavedModel but the list of them."""
+    """Returns the SHA-256 of every file of a SavedModel except the manifest."""
     return {
-        file.relative_to(path).as_posix(): hashing.file_digest(file)
+        file.relative_to(path).as_posix(): hashing.hash_file(file)
         for file in sorted(path.rglob("*"))
         if file.is_file() and file != path / _MANIFEST_FILE
     }
 
 
 def is_intact(path: pathlib.Path) -> bool:
-    """Says whether a pushed SavedModel is as it was pushed."""
+    """Says whether a pushed SavedModel is unchanged."""
     try:
         text = (path / _MANIFEST_FILE).read_text(encoding="utf-8")
         return json.loads(text) == _hash_files(path)
@@ -261,22 +231,21 @@ def is_intact(path: pathlib.Path) -> bool:
 def push_saved_model(
     exported: pathlib.Path, directory: pathlib.Path, *, version: int
 ) -> pathlib.Path:
-    """Copies a SavedModel to where a server watches for versions.
+    """Copies a SavedModel into the folder of versions that a server watches.
 
-    The version appears at once: copied beside, the program last, and then
-    renamed. One that is there is replaced.
+    The version is copied under a temporary name, its graph last, and then renamed. An existing
+    version is replaced.
 
     Args:
       exported: The folder that `export_saved_model` wrote.
-      directory: Folder of the model's versions, what `--model_base_path`
-        names.
-      version: Its number; the greatest one is served.
+      directory: The model's folder, `--model_base_path` of TensorFlow Serving.
+      version: The server uses the largest one.
 
     Returns:
       The version's folder.
 
     Raises:
-      InputError: The folder cannot be written, or the disk is full.
+      InputError: The folder is not writable, or the disk is full.
     """
     path = pathlib.Path(directory) / str(version)
     exported = pathlib.Path(exported)
@@ -288,7 +257,7 @@ def push_saved_model(
     return path
 
 
-# Run by a fresh interpreter that knows neither qup nor Keras.
+# Runs in a new interpreter, without qup and Keras.
 _CLIENT_CODE = """
 import sys
 import numpy as np
@@ -316,12 +285,12 @@ assert "qup" not in sys.modules
 def compute_served_logits(
     path: pathlib.Path, images: np.ndarray, *, scratch: pathlib.Path | None = None
 ) -> np.ndarray:
-    """Reloads a SavedModel in a fresh process and asks it.
+    """Returns the logits of a SavedModel, loaded in a new process.
 
     Args:
       path: Its folder.
       images: uint8 [n, height, width, channels].
-      scratch: Folder for what a kill may leave; None: the system's.
+      scratch: Folder for temporary files; None means the system's.
 
     Returns:
       float32 [n, num_classes].
@@ -335,7 +304,7 @@ def compute_served_logits(
         inputs, outputs = (f"{folder}/{name}.npy" for name in ("in", "out"))
         with files.wrap_os_errors(pathlib.Path(inputs)):
             np.save(inputs, images)
-        # -P: not from the current folder, where qup may lie.
+        # -P: no import from the current folder, which may hold qup.
         command = [sys.executable, "-P", "-c", _CLIENT_CODE]
         command += [str(pathlib.Path(path).resolve()), inputs, outputs]
         completed = subprocess.run(command, capture_output=True, text=True, cwd=folder)

@@ -1,14 +1,12 @@
-"""The translator's network as a plain classifier: a control of IFA.
+"""The translator's network as a classifier: a control of IFA.
 
-Delta_N is made with the true labels (supplement, Eq. 1), so a translator
-that learns it learns to classify, and the accuracy of the pair may be the
-translator's. This is what the same network reaches when it is taught the
-labels themselves: the U-Net of qup/models/pix2pix.py up to its last layer, then the
-mean over the pixels and a dense layer.
+Delta_N is computed with the true labels (supplement, Eq. 1), so a translator that learns it learns
+to classify, and the accuracy of the pair may come from the translator. This model measures what the
+same network reaches when it is trained on the labels: the U-Net of qup/models/pix2pix.py without
+its last layer, then the mean over the pixels and a dense layer.
 
-Trainable parameters, on 28x28x1 images of 10 classes: 1,942,442 at width 1
-and 1,942,289 of a translator of width 16, which it stands beside; at width
-w, of one of width 16 w.
+Trainable parameters, on 28x28x1 images of 10 classes: 1,942,442 at width 1, compared with 1,942,289
+of a translator of width 16. Width w corresponds to a translator of width 16 w.
 
 ```python
 classifier = models.build("unet_classifier", data.info)
@@ -21,7 +19,7 @@ from keras import layers
 from qup.core.types import DatasetInfo, Recipe
 from qup.models import build_input, pix2pix, register, scale_channels
 
-# Channels of the first block of a translator that is compared with width 1.
+# Channels of the first block at width 1.
 _CHANNELS = 16
 
 
@@ -29,28 +27,26 @@ _CHANNELS = 16
 def unet_classifier(
     info: DatasetInfo, *, width: float = 1.0, mean: float = 0.0, std: float = 1.0
 ) -> keras.Model:
-    """Returns a U-Net that ends in classes.
+    """Returns a U-Net with a classification layer.
 
-    Its batch normalisation remembers with momentum 0.9, as in the other
-    classifiers here, where the translator's has 0.99: it is measured after
-    a single epoch, too.
+    Its batch normalisation has momentum 0.9, as in the other classifiers here (the translator has
+    0.99), because it is also evaluated after a single epoch.
 
     Args:
       info: The dataset; images of any size.
       width: Multiplies the channels, 16 in the first block.
-      mean: Taken off every pixel first, in units of [0, 1].
-      std: Divides what is left.
+      mean: Subtracted from every pixel, in units of [0, 1].
+      std: Divisor of the result.
 
     Returns:
-      float32 [batch, height, width, channels] in [0, 1] to logits, float32
-      [batch, num_classes].
+      float32 [batch, height, width, channels] in [0, 1] to logits, float32 [batch, num_classes].
 
     Raises:
       InputError: An option out of its range.
 
     Reference:
-      Ronneberger, Fischer and Brox 2015, "U-Net: convolutional networks for
-      biomedical image segmentation", arXiv 1505.04597.
+      Ronneberger, Fischer and Brox 2015, "U-Net: convolutional networks for biomedical image
+      segmentation", arXiv 1505.04597.
     """
     image, x = build_input(info, mean=mean, std=std)
     padding = pix2pix.compute_padding(info.image_shape)

@@ -1,15 +1,15 @@
 """YGCNN: Yassine Ghouzam's Keras network for MNIST, with dropout.
 
-Table 2 of the paper (arXiv 2205.01493), in percent; the attack of RA is PGD
-in 4 steps, epsilon 0.1:
+Table 2 of the paper (arXiv 2205.01493), in percent; the attack of RA is PGD in 4 steps, epsilon
+0.1:
 
 | dataset | epochs      | TA                    | RA                    |
 | ------- | ----------- | --------------------- | --------------------- |
 | MNIST   | 1 / 30 / 50 | 97.35 / 99.15 / 99.19 | 59.84 / 49.06 / 45.68 |
 
-Layer by layer the network of the notebook that the paper cites, 887,530
-parameters on 28x28x1 images of 10 classes. The notebook also shifts, turns
-and zooms its images at random and stops after 30 epochs.
+The layers are those of the notebook that the paper cites, 887,530 parameters on 28x28x1 images of
+10 classes. The notebook also shifts, rotates and zooms its images at random and stops after 30
+epochs.
 
 ```python
 classifier = models.build("ygcnn", data.info)
@@ -24,7 +24,7 @@ from qup.models import build_input, register, scale_channels
 
 
 def _apply_stage(images, channels: int, size: int):
-    """Returns the images after two convolutions, pooling and dropout."""
+    """Applies two convolutions, pooling and dropout."""
     for _ in range(2):
         images = layers.Conv2D(channels, size, padding="same", activation="relu")(images)
     images = layers.MaxPooling2D(2)(images)
@@ -45,18 +45,17 @@ def ygcnn(
 ) -> keras.Model:
     """Returns YGCNN: two convolutions of 5x5, two of 3x3, two dense layers.
 
-    Weights start as in the notebook (Keras's Glorot uniform). It ends in a
-    softmax; this network stops at the logits before it.
+    Initialisation is that of the notebook (Keras's Glorot uniform). The notebook's network ends in
+    a softmax; this one ends in the logits.
 
     Args:
       info: The dataset; images of at least 4x4 pixels.
       width: Multiplies the channels and the units.
-      mean: Taken off every pixel first, in units of [0, 1].
-      std: Divides what is left.
+      mean: Subtracted from every pixel, in units of [0, 1].
+      std: Divisor of the result.
 
     Returns:
-      float32 [batch, height, width, channels] in [0, 1] to logits, float32
-      [batch, num_classes].
+      float32 [batch, height, width, channels] in [0, 1] to logits, float32 [batch, num_classes].
 
     Raises:
       InputError: Images too small, or an option out of its range.
