@@ -1,8 +1,20 @@
-"""The road's steps as components: cached, resumed and traced.
+"""The pipelines' steps as components: cached, resumed and traced.
 
-Each puts one pure function between artifacts; `Trainer.fn` and its like are
-plain functions. The pipeline that joins them is qup/pipelines/ifa.py.
+Each component puts one function of the library between artifacts. `Trainer.fn`
+and its like are plain functions. qup/pipelines/ifa.py joins them.
 
-Nothing is imported here: what a component imports enters the fingerprint of
-its results, and its package would bring in all the others.
+Arguments with one meaning in all components, which their docstrings leave out:
+
+- `examples`: images and labels, see qup/datasets/examples.py.
+- `model`: the classifier, image -> logits.
+- `evaluation`: measurements.csv, the rows of the component.
+- `attack`: the group `attack` of the settings, see qup/robustness/evaluation.py.
+- `split`: the split of `examples` that is used, "test" or "validation".
+- `num_images`: how many images of the split, from the first; None for all.
+- `batch_size`: images per batch.
+- `seed`: seed of all random numbers of the component.
+- `row_parameters`: further parameters of the component's rows.
+- `log_dir`: TensorBoard's folder; None writes no summaries.
+
+This module imports nothing: it would import the other components too.
 """

@@ -1,19 +1,22 @@
-"""What the components give each other, under TFX's names where it has one."""
+"""The artifacts that components exchange, with TFX's names where it has one, and their files."""
 
 import dataclasses
 import pathlib
 import shutil
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 
 from qup.core import hashing, measurements
+from qup.core.measurements import ModelInfo, Row
 from qup.core.types import LogitsFn
+from qup.datasets import Dataset
+from qup.datasets import examples as example_files
 from qup.models import saving
 from qup.orchestration import Artifact
 
-# TFX's name of the folder that a server can load.
+# TFX's name of the folder that a server loads.
 SERVING = "Format-Serving"
 _MODEL_FILE, _MODEL_INFO_FILE = "model.keras", "subject.json"
 
@@ -23,22 +26,22 @@ class Examples(Artifact):
 
 
 class _TrainedArtifact(Artifact):
-    """What a training made, told apart by weights.
+    """The result of a training, identified by its weights.
 
-    Its files hold dates and counters, so that equal ones differ in bytes.
+    Its files contain dates and counters, so that equal results differ in bytes.
     """
 
     def identity(self) -> list[Any]:
-        """Returns what components that read it depend on."""
+        """Returns the part of the artifact that its readers depend on."""
         return [self.type_name, self.properties]
 
 
 class Model(_TrainedArtifact):
-    """A network; of a classifier also a SavedModel and its `Subject`."""
+    """A network; for a classifier also a SavedModel and its `ModelInfo`."""
 
 
 class ModelRun(_TrainedArtifact):
-    """history.json, and of a classifier checkpoints/, of a training."""
+    """history.json of a training, and for a classifier checkpoints/."""
 
 
 class Deltas(Artifact):
@@ -46,7 +49,7 @@ class Deltas(Artifact):
 
 
 class Trajectory(Artifact):
-    """trajectory.json: how many X_n were classified rightly at which n."""
+    """trajectory.json: the number of correctly classified X_n at several n."""
 
 
 class ModelEvaluation(Artifact):
@@ -54,15 +57,15 @@ class ModelEvaluation(Artifact):
 
 
 class AttackRecords(Artifact):
-    """records.npz, one value an image, and images.npy where asked for."""
+    """records.npz, one value per image, and images.npy on request."""
 
 
 class Diagnosis(Artifact):
-    """findings.json, and the curves behind them in arrays.npz."""
+    """findings.json, and their curves in arrays.npz."""
 
 
 class ModelBlessing(Artifact):
-    """BLESSED or NOT_BLESSED, and in blessing.json why."""
+    """BLESSED or NOT_BLESSED, and the reason in blessing.json."""
 
 
 class ModelAnalysis(Artifact):
@@ -74,11 +77,11 @@ class Report(Artifact):
 
 
 class UncertaintyMap(Artifact):
-    """Of each estimator an .npz of the relation along every axis.
+    """The relation along every axis, one .npz per estimator.
 
-    importance.npz and mcmc.npz, see qup/uncertainty/records.py; in
-    matrices/ the same names, between directions; and in setting.json what
-    was measured, and what was "refused", and why.
+    importance.npz and mcmc.npz, see qup/uncertainty/records.py; matrices/ has
+    the same names, for pairs of directions; setting.json has the settings, and
+    the reasons of refused estimates under "refused".
     """
 
 
@@ -87,22 +90,43 @@ class UncertaintyReport(Artifact):
 
 
 class PushedModel(Artifact):
-    """pushed.json: where the model went."""
+    """pushed.json: the destination of the model."""
 
 
-def save_classifier(
-    classifier: keras.Model, model_info: measurements.ModelInfo, model: Model
-) -> None:
-    """Writes a classifier, for us and for servers, and what it is."""
+class Inputs(NamedTuple):
+    """What most components read.
+
+    Attributes:
+      data: The images of `Examples`.
+      classifier: The network of `Model`.
+      model_info: Its description, with which rows begin.
+    """
+
+    data: Dataset
+    classifier: LogitsFn
+    model_info: ModelInfo
+
+
+def load_inputs(examples: Examples, model: Model, **parameters: Any) -> Inputs:
+    """Reads images and a classifier; `parameters` are added to its `ModelInfo`."""
+    return Inputs(
+        example_files.read(examples.path),
+        load_classifier(model.path),
+        load_model_info(model.path).with_parameters(**parameters),
+    )
+
+
+def save_classifier(classifier: keras.Model, model_info: ModelInfo, model: Model) -> None:
+    """Writes a classifier as .keras and as a SavedModel, with its description."""
     save_unexported_classifier(classifier, model_info, model)
     saving.export_saved_model(classifier, model.path / SERVING)
     saving.write_fingerprint(model.path / SERVING, model.properties["content"])
 
 
 def save_unexported_classifier(
-    classifier: keras.Model, model_info: measurements.ModelInfo, model: Model
+    classifier: keras.Model, model_info: ModelInfo, model: Model
 ) -> None:
-    """Writes a classifier that no server will load, and what it is."""
+    """Writes a classifier as .keras alone, with its description."""
     save_network(classifier, model)
     measurements.write_model_info(model_info, model.path / _MODEL_INFO_FILE)
     model_info_bytes = (model.path / _MODEL_INFO_FILE).read_bytes()
@@ -111,7 +135,7 @@ def save_unexported_classifier(
 
 
 def save_network(network: keras.Model, model: Model) -> None:
-    """Writes a network that is no classifier."""
+    """Writes a network that is not a classifier."""
     saving.save_model(network, model.path / _MODEL_FILE)
     model.properties["content"] = hashing.hash_weights(network)
 
@@ -122,19 +146,22 @@ def load_network(folder: pathlib.Path) -> keras.Model:
 
 
 def load_classifier(folder: pathlib.Path) -> LogitsFn:
-    """Returns the classifier of a `Model`, our own or an imported one."""
+    """Returns the classifier of a `Model`, trained here or imported."""
     if (folder / _MODEL_FILE).exists():
         return load_network(folder)
     return saving.load_saved_model(folder / SERVING)
 
 
-def import_classifier(
-    source: pathlib.Path, model_info: measurements.ModelInfo, model: Model
-) -> None:
-    """Copies a user's .keras file or SavedModel, and notes what it is.
+def load_model_info(folder: pathlib.Path) -> ModelInfo:
+    """Returns the description of the classifier of a `Model`."""
+    return measurements.read_model_info(folder / _MODEL_INFO_FILE)
+
+
+def import_classifier(source: pathlib.Path, model_info: ModelInfo, model: Model) -> None:
+    """Copies a user's .keras file or SavedModel, and writes its description.
 
     Raises:
-      InputError: It cannot be read, or is no classifier.
+      InputError: It cannot be read, or is not a classifier.
     """
     if source.is_dir():
         saving.load_saved_model(source)
@@ -145,14 +172,7 @@ def import_classifier(
     measurements.write_model_info(model_info, model.path / _MODEL_INFO_FILE)
 
 
-def load_model_info(folder: pathlib.Path) -> measurements.ModelInfo:
-    """Returns what the classifier of a `Model` is."""
-    return measurements.read_model_info(folder / _MODEL_INFO_FILE)
-
-
-def write_rows(
-    evaluation: Artifact, rows: Iterable[measurements.Row], *, arrays_file: str = ""
-) -> None:
+def write_rows(evaluation: Artifact, rows: Iterable[Row], *, arrays_file: str = "") -> None:
     """Writes measurements.csv of an artifact.
 
     Args:
@@ -163,3 +183,12 @@ def write_rows(
     if arrays_file:
         rows = [dataclasses.replace(row, artifact=arrays_file) for row in rows]
     measurements.write_rows(evaluation.path / "measurements.csv", rows)
+
+
+def read_rows(evaluations: Iterable[Artifact]) -> list[Row]:
+    """Returns the rows of measurements.csv of artifacts."""
+    return [
+        row
+        for evaluation in evaluations
+        for row in measurements.read_rows(evaluation.path / "measurements.csv")
+    ]
