@@ -227,7 +227,7 @@ def run(config: pipeline_config.Config, request: UncertaintyRequest) -> str:
     """Measures whatever is not known yet.
 
     Args:
-      config: The settings of configs/defaults.py.
+      config: The settings of qup/pipelines/defaults.py.
       request: What is measured, and how.
 
     Returns:
@@ -251,4 +251,4 @@ def run(config: pipeline_config.Config, request: UncertaintyRequest) -> str:
     with run.workdir.lock("to write its results"):
         run.append_measurements(results.rows)
         summary = uncertainty_output.write_outputs(run, request, results, executions)
-    return uncertainty_output.format_report(run, request, results, summary)
+    return uncertainty_output.format_report(run, request, summary)

@@ -144,14 +144,14 @@ def build_chunk_program(log_amplitude: Callable, kind: type, covers_all_pixels: 
             points = domain.fold(free)
             gradient = results.accepted_results.grads_target_log_prob[0]
             window_gradient = domain.window_gradient(points)
-            columns = sums.compute_columns(
+            columns = uncertainty_relation.compute_columns(
                 project(points - origin),
                 project(domain.packet_gradient(free, gradient)),
                 project(window_gradient),
                 domain.window_curvature(points, project),
             )
             accepted = tf.cast(results.is_accepted, tf.float64)
-            increments = sums.compute_chain_increments(columns, num_directions)
+            increments = uncertainty_relation.compute_chain_increments(columns, num_directions)
             return {**increments, "accepted": accepted}
 
         log_density = _build_log_density(log_amplitude, domain, parameters)

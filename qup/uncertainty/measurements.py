@@ -23,7 +23,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from qup.core.measurements import Accuracy, ModelInfo, Row
+from qup.core.measurements import Measurement, ModelInfo, Row
 from qup.uncertainty import matrix
 from qup.uncertainty import relation as uncertainty_relation
 from qup.uncertainty.mixing import TooFewError
@@ -72,7 +72,7 @@ def build_relation_rows(
     worst_measures = ("r_hat", "least_effective_sample_size")
     sizes |= {name: value for name, value in relation.diagnostics.items() if name in worst_measures}
     rows += [
-        subject.build_row(measure, Accuracy(float(value), None, relation.n))
+        subject.build_row(measure, Measurement(float(value), None, relation.n))
         for measure, value in sizes.items()
     ]
     return [dataclasses.replace(row, artifact=artifact) for row in rows]
@@ -92,7 +92,7 @@ def build_refusal_row(subject: ModelInfo, estimator: str, error: TooFewError) ->
     refused_subject = subject.with_parameters(
         evaluation=EVALUATION, estimator=estimator, refused=True
     )
-    size = Accuracy(error.size, None, error.count)
+    size = Measurement(error.size, None, error.count)
     return refused_subject.build_row("effective_sample_size", size)
 
 
@@ -122,7 +122,7 @@ def _build_pixel_rows(subject: ModelInfo, relation: Relation) -> list[Row]:
         rows.append(median_subject.build_row(measure, _to_accuracy(median_estimate, relation.n)))
     if not relation.vanishes:
         pixel_subject = subject.with_parameters(over="pixels")
-        share = Accuracy(
+        share = Measurement(
             _compute_resolved_percent(relation["covariance"][:count]), None, relation.n
         )
         rows.append(pixel_subject.build_row(BOUND_RESOLVED, share))
@@ -167,7 +167,7 @@ def _build_matrix_rows(subject: ModelInfo, relation: Relation) -> list[Row]:
     ]
 
 
-def _to_accuracy(estimate: Estimate, n: int) -> Accuracy:
+def _to_accuracy(estimate: Estimate, n: int) -> Measurement:
     error = np.nan if estimate.stderr is None else float(estimate.stderr)
     is_known = np.isfinite(error)
-    return Accuracy(float(estimate.value), error if is_known else None, n)
+    return Measurement(float(estimate.value), error if is_known else None, n)

@@ -1,760 +1,580 @@
-"""What a measured uncertainty relation says, and does not say, in words.
+"""A summary of measured uncertainty relations: tables and fixed sentences, as Markdown.
 
 ```python
-found = [uncertainty.records.load(path) for path in paths]
-print(uncertainty_text.paragraph(found, rows))
+records = [uncertainty.records.load(path) for path in paths]
+print(format_summary(records, rows))
 ```
 
-Every sentence is chosen by the numbers: a difference is named beyond three
-standard errors only, a check that failed stands in capitals.
+The template states every finding in a fixed sentence; only its numbers depend on the data. A
+difference counts as significant beyond three standard errors.
 """
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
+import jinja2
 import numpy as np
 
+from qup.core.formatting import NOT_ESTIMATED, format_with_error
 from qup.core.measurements import Row
-from qup.uncertainty import checks, importance, selection
-from qup.uncertainty import records as uncertainty_records
-from qup.uncertainty.records import ATOL, MeanEstimate, RelationRecord
+from qup.uncertainty.checks import z_quantile
+from qup.uncertainty.importance import MIN_EFFECTIVE_SAMPLES
+from qup.uncertainty.records import (
+    MeanEstimate,
+    RelationRecord,
+    build_records,
+    classify_difference,
+    compute_difference,
+    find_accuracy_row,
+    find_accuracy_rows,
+    format_attack,
+    format_domain,
+    format_estimator,
+    format_network,
+    group_by_setting,
+    have_same_samples,
+    select_final_records,
+    select_most_exact,
+    select_snapshots,
+)
 
-# Numbers and their changes in words.
+# Groups of the jackknife minus 1, for records without this number.
+_DEFAULT_DEGREES_OF_FREEDOM = 39
+_PRODUCT = "uncertainty_product"
+_TITLES = {_PRODUCT: "product", "excess": "excess"}
+_ESTIMATOR_LABELS = {"importance": "IS", "mcmc": "HMC"}
+_HALF = MeanEstimate(0.5, 0.0)
+
+_TEMPLATE = jinja2.Template(
+    """\
+**{{ first.packet }} packet of {{ first.model }}{{ " on " + first.dataset if first.dataset }}: \
+{{ domain }}**
+
+{{ networks }}
+
+Means over {{ unit }} ± one standard error. IS: importance sampling; HMC: Hamiltonian Monte Carlo. \
+ESS: effective sample size, of HMC the median over the axes.\
+{{ " Excess: product minus 1/2." if first.vanishes }}\
+{{ " It is that of 1/2 / |corr(x, s)|, with less noise." if first.use_correlation_estimator }}
+{%- if not first.vanishes %} <: an upper limit; noise hides the bound at more than half of the \
+{{ unit }}.{% endif %}
+{%- for name, row in accuracies.items() %} {{ name }}: percent of {{ row.n }} images\
+{{ attack(row) }}.{% endfor +%}
+{% if axes %}
+
+Along single axes, {{ network(first) }}:
+
+{{ axes }}
+{% endif %}
+
+{% if first.vanishes %}
+- The packet vanishes at the boundary: B = 0 and the bound is exactly 1/2. Every network satisfies \
+it (Cramér-Rao), so this is no finding.
+{% for width, sigma_x, sigma_p, count in window_widths %}
+- A window of width {{ width }} without a network has sigma_x = {{ sigma_x }} and \
+sigma_p = {{ sigma_p }}. {{ count }} of {{ num_labels }} relations of this network equal both \
+within three standard errors.
+{% endfor %}
+- The excess over 1/2 is significant in {{ num_excess }} of {{ num_labels }} relations of this \
+network.
+{% else %}
+- The packet does not vanish at the boundary: the bound is 1/2 |1 - B|. Every sample satisfies it \
+(Cauchy-Schwarz), so this is no finding.
+- The product is significantly below the 1/2 of the paper's Eq. 14 in {{ num_below_eq14 }} of \
+{{ num_labels }} relations of this network.
+{% endif %}
+{% for name, count, least, without, is_violated in matrices %}
+- Matrix form between {{ count }} directions ({{ name }}): the smallest eigenvalue of \
+Sigma - C P_c^-1 C^T is {{ least }}. It is never negative on a sample.
+{% if without %}
+- Without the boundary term ({{ name }}), the smallest eigenvalue of Sigma - P^-1/4 is \
+{{ without }}: Eq. 14 {{ "FAILS" if is_violated else "is not seen to fail" }} for a combination of \
+directions.
+{% endif %}
+{% endfor %}
+- {{ num_passed }} of {{ num_checks }} checks passed.\
+{{ " **NO CHECK WAS MADE.**" if not num_checks }}
+{% for name, message in failed %}
+- **CHECK FAILED** ({{ name }}): {{ message }} Do not rely on these numbers.
+{% endfor %}
+{% for name, count, total in below %}
+- **PRODUCT BELOW 1/2** at {{ count }} of {{ total }} {{ unit }} ({{ name }}), by more than chance \
+allows: the estimate is wrong.
+{% endfor %}
+{% for name, size in small %}
+- **FEWER THAN {{ min_size }} EFFECTIVE SAMPLES** ({{ name }}): {{ size }}. Do not trust the errors.
+{% endfor %}
+{% for name, count, total in unknown %}
+- **NOT ESTIMATED** ({{ name }}): the product at {{ count }} of {{ total }} {{ unit }}.
+{% endfor %}
+{% for name, reason in refused %}
+- **NOT ESTIMATED** ({{ name }}): {{ reason }}
+{% endfor %}
+{% if differences %}
+
+Differences, second minus first; *: more than three standard errors; same samples: the error is \
+that of the difference itself.
+
+{{ differences }}
+{% endif %}
+
+{% if changed_by_temperature %}
+- Dividing the logits by T changes neither TA nor exact RA, but it changes \
+{{ changed_by_temperature }}. So these are no function of (TA, RA).
+{% endif %}
+{% if depends_on_width %}
+- **THE EXCESS DEPENDS ON THE WINDOW'S WIDTH.**
+{% endif %}
+{% for measure, up, down in reversals %}
+- The {{ measure }} does not follow TA: both rise from {{ up }}, but the {{ measure }} rises and \
+TA falls from {{ down }}.
+{% endfor %}
+{% if only_controls %}
+- **ONLY CONTROLS WERE MEASURED.** They say nothing about a trained network.
+{% elif not has_controls %}
+- **NO CONTROL WAS MEASURED.** Nothing can be concluded about training or accuracy.
+{% endif %}
+- This is one architecture and one seed.
+""",
+    trim_blocks=True,
+)
 
 
-UNKNOWN = "could not be estimated"
-RISES, FALLS, STAYS = "rises", "falls", "stays"
-# Below it a number is written with a power of ten.
-_SCIENTIFIC_BELOW = 1e-3
-# Below it a number is rounding.
-_EPS = 1e-12
+def format_summary(
+    records: Iterable[tuple], rows: Sequence[Row], settings: Sequence[Mapping[str, Any]] = ()
+) -> str:
+    """Returns a section for each packet and domain.
+
+    Args:
+      records: Pairs of `records.load`.
+      rows: Measurements: accuracies of the networks, and `measurements.build_relation_rows`.
+      settings: Metadata of every analysis, also of those whose estimators all failed, with the
+        reasons under "refused".
+
+    Raises:
+      InputError: There is no record.
+    """
+    all_records = build_records(records, rows)
+    groups = group_by_setting(all_records)
+    sections = []
+    for (packet, domain), group in groups.items():
+        further_widths = [
+            record
+            for record in all_records
+            if (record["packet"], record.domain) == (packet, group[0].domain)
+            and (packet, record["domain_text"]) not in groups
+        ]
+        failed_settings = [
+            setting
+            for setting in settings
+            if setting["packet"] == packet
+            and setting["domain"].partition(":")[0] == group[0].domain
+            and not any(_is_of(record, setting) for record in group + further_widths)
+            and (setting["domain"] == domain or (packet, setting["domain"]) not in groups)
+        ]
+        sections.append(_format_section(group, further_widths, failed_settings, rows))
+    return "\n\n".join(sections)
 
 
-def format_estimate(estimate: MeanEstimate) -> str:
-    """Returns "0.5004 ± 0.0012"; words where it could not be estimated."""
-    value, error = estimate.value, estimate.stderr
-    if not math.isfinite(value):
-        return f"a number that {UNKNOWN.upper()}"
-    if not math.isfinite(error):
-        return f"{value:.3g} (its error {UNKNOWN.upper()})"
-    largest = max(abs(value), error)
-    if largest < _EPS:
-        return "0"
-    if largest >= _SCIENTIFIC_BELOW:
-        return _format_pair(value, error)
-    exponent = math.floor(math.log10(largest))
-    return f"({_format_pair(value / 10**exponent, error / 10**exponent)})e{exponent}"
-
-
-def _format_pair(value: float, error: float) -> str:
-    """Returns both with two digits of the error, at most nine decimals."""
-    digits = 4
-    if error > 0:
-        digits = min(max(0, 1 - math.floor(math.log10(error))), 9)
-    return f"{value:.{digits}f} ± {error:.{digits}f}"
-
-
-def row_to_estimate(row: Row) -> MeanEstimate:
-    """Returns a row's value and error."""
-    error = math.nan if row.stderr is None else row.stderr
-    return MeanEstimate(row.value, error, 1, 1)
-
-
-def classify_change(before: MeanEstimate, after: MeanEstimate) -> str | None:
-    """Returns how a number moves beyond its errors; None where unknown."""
-    error = math.hypot(before.stderr, after.stderr)
-    return classify_difference(MeanEstimate(after.value - before.value, error, 1, 1))
-
-
-def classify_difference(difference: MeanEstimate) -> str | None:
-    """Returns the same of a difference."""
-    distance = uncertainty_records.z_score(difference, MeanEstimate(0.0, 0.0, 1, 1))
-    if math.isnan(distance):
-        return None
-    if distance <= uncertainty_records.Z_THRESHOLD:
-        return STAYS
-    return RISES if difference.value > 0 else FALLS
-
-
-def join_words(items: Iterable[str]) -> str:
-    """Returns "a, b and c"."""
-    items = list(items)
-    if len(items) < 2:
-        return "".join(items)
-    return f"{', '.join(items[:-1])} and {items[-1]}"
-
-
-# A number of one label, or the least and the greatest of several.
-
-
-def select_known(records: Sequence[RelationRecord], measure: str) -> list[RelationRecord]:
-    """Returns those of which a measure could be estimated."""
-    return [record for record in records if np.isfinite(record.mean(measure).value)]
-
-
-def format_range(records: Sequence[RelationRecord], measure: str, with_labels: bool = True) -> str:
-    """Returns a number; of several labels the least and the greatest."""
-    known_records = select_known(records, measure)
-    if not known_records:
-        return f"a number that {UNKNOWN.upper()}"
-
-    def value(record: RelationRecord) -> float:
-        return record.mean(measure).value
-
-    least, greatest = (choose(known_records, key=value) for choose in (min, max))
-    selected = [least, greatest]
-    if classify_change(least.mean(measure), greatest.mean(measure)) == STAYS:
-        selected = [known_records[0]]
-    show_labels = with_labels and len(records) > 1
-    format_name = selection.format_labels if len(selected) > 1 else _format_alike
-    return " to ".join(
-        format_estimate(record.mean(measure)) + f" ({format_name([record])})" * show_labels
-        for record in selected
+def _is_of(record: RelationRecord, setting: Mapping[str, Any]) -> bool:
+    names = ("model", "epochs", "control", "label", "temperature", "centre")
+    return record["domain_text"] == setting["domain"] and all(
+        record[name] == setting[name] for name in names
     )
 
 
-def _format_alike(records: Sequence[RelationRecord]) -> str:
-    return f"{selection.format_labels(records)}, the others alike"
+def _format_section(
+    group: Sequence[RelationRecord],
+    further_widths: Sequence[RelationRecord],
+    failed_settings: Sequence[Mapping[str, Any]],
+    rows: Sequence[Row],
+) -> str:
+    records = [*group, *further_widths]
+    final_records = select_final_records(group)
+    refusals = [(record, record["refused"]) for record in records]
+    refusals += [(setting, setting["refused"]) for setting in failed_settings]
+    return _TEMPLATE.render(
+        first=final_records[0],
+        domain=format_domain(group),
+        unit=final_records[0].unit,
+        networks=format_table(_build_network_table(records, failed_settings, rows)),
+        accuracies=_find_accuracies(records, rows),
+        axes=format_table(_build_axis_table(final_records, rows)),
+        attack=format_attack,
+        network=format_network,
+        refused=sorted(
+            {
+                (f"{_name_network(network)}, {format_estimator(estimator)}", reason)
+                for network, reasons in refusals
+                for estimator, reason in reasons.items()
+            }
+        ),
+        **_summarize_bound(select_most_exact(final_records)),
+        **_summarize_checks(records),
+        **_summarize_comparisons(group, further_widths, rows),
+    ).strip()
 
 
-# What the bound is, and what keeping to it is worth.
-
-
-_BOUNDS_PRODUCT, _BOUND = "uncertainty_product", "uncertainty_bound"
-# Groups of the jackknife less one, where a record does not tell.
-_DEFAULT_DOF = 39
-
-
-def describe_bound(records: Sequence[RelationRecord]) -> Iterator[str]:
-    """Yields sentences on the bound of one network, a record a label."""
-    return _describe_half_bound(records) if records[0]["vanishes"] else _describe_box_bound(records)
-
-
-def _describe_half_bound(records: Sequence[RelationRecord]) -> Iterator[str]:
-    """Yields sentences where the bound is 1/2."""
-    yield "The packet vanishes at the boundary, so the bound is exactly 1/2."
-    yield _describe_window_widths(records)
-    num_below = sum(_count_below_half(record) for record in records)
-    if select_known(records, _BOUNDS_PRODUCT) and not num_below:
-        yield ("That it is kept is the Cramér-Rao inequality, true of every network: no finding.")
-    if num_below:
-        unit = selection.pluralize(num_below, records[0].unit.removesuffix("s"))
-        yield (
-            f"AT {num_below} {unit.upper()} THE PRODUCT IS BELOW 1/2 by more than "
-            "chance allows: the estimate is at fault."
-        )
-    yield _describe_excess(records)
-
-
-def _describe_window_widths(records: Sequence[RelationRecord]) -> str:
-    """Says whether the widths are those of a Gaussian window alone."""
-    width = records[0].width
-    if not np.isfinite(width):
-        return ""
-    window_values = {"sigma_x": width * 0.5**0.5, "sigma_p": 0.5**0.5 / width}
-    changes = {
-        classify_change(MeanEstimate(value, 0.0, 1, 1), record.mean(measure))
-        for measure, value in window_values.items()
-        for record in records
+def _summarize_bound(records: Sequence[RelationRecord]) -> dict[str, Any]:
+    """Returns the template's values on the bound, from a record for each label."""
+    return {
+        "num_labels": len(records),
+        "window_widths": _compare_with_window(records),
+        "num_excess": sum(classify_difference(r.mean("excess")) == 1 for r in records),
+        "num_below_eq14": sum(
+            classify_difference(_subtract(r.mean(_PRODUCT), _HALF)) == -1 for r in records
+        ),
+        "matrices": [_describe_matrix(record) for record in records if record["matrix"]],
     }
-    if changes != {STAYS}:
+
+
+def _summarize_checks(records: Sequence[RelationRecord]) -> dict[str, Any]:
+    """Returns the template's values on checks and on estimates that cannot be trusted."""
+    checks = [(record, check) for record in records for check in record["checks"]]
+    return {
+        "num_checks": len(checks),
+        "num_passed": sum(check["agrees"] for _, check in checks),
+        "failed": [
+            (_name_relation(record), check["words"])
+            for record, check in checks
+            if not check["agrees"]
+        ],
+        "below": _filter_counts(records, _count_below_half),
+        "unknown": _filter_counts(records, _count_unknown),
+        "min_size": MIN_EFFECTIVE_SAMPLES,
+        "small": [
+            (_name_relation(record), f"{record['effective_sample_size']:,.0f}")
+            for record in records
+            if (record["effective_sample_size"] or MIN_EFFECTIVE_SAMPLES) < MIN_EFFECTIVE_SAMPLES
+        ],
+    }
+
+
+def _summarize_comparisons(
+    group: Sequence[RelationRecord], further_widths: Sequence[RelationRecord], rows: Sequence[Row]
+) -> dict[str, Any]:
+    """Returns the template's values on differences between networks and settings."""
+    comparisons = _list_comparisons(group, further_widths)
+
+    def is_significant(kind: str, measure: str) -> bool:
+        return any(
+            classify_difference(compute_difference(*pair, measure))
+            for pair_kind, pair in comparisons
+            if pair_kind == kind
+        )
+
+    changed = [m for m in _choose_compared(group) if is_significant("temperature", m)]
+    return {
+        "differences": format_table(_build_difference_table(comparisons, rows)),
+        "changed_by_temperature": ", ".join(_TITLES.get(m, m) for m in changed),
+        "depends_on_width": is_significant("width", "excess"),
+        "reversals": _find_reversals(group, rows),
+        "only_controls": bool(select_final_records(group)[0]["control"]),
+        "has_controls": any(kind in ("control", "temperature") for kind, _ in comparisons),
+    }
+
+
+def _format_mean(mean: MeanEstimate) -> str:
+    return format_with_error(mean.value, mean.stderr)
+
+
+def format_table(rows: Sequence[Mapping[str, str]]) -> str:
+    """Returns an aligned Markdown table, or "" without rows."""
+    if not rows:
         return ""
-    return (
-        "No difference of the mean sigma_x and sigma_p from those of the "
-        "window without any network is resolved."
+    table = [list(rows[0]), *(list(row.values()) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = ["| " + " | ".join(map(str.ljust, cells, widths)) + " |" for cells in table]
+    return "\n".join([lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:]])
+
+
+def _build_network_table(
+    records: Sequence[RelationRecord], failed_settings: Iterable[Mapping], rows: Sequence[Row]
+) -> list[dict[str, str]]:
+    table = []
+    for record in records:
+        r_hat = record["diagnostics"].get("r_hat")
+        num_passed = sum(check["agrees"] for check in record["checks"])
+        table.append(
+            {
+                **_format_network_cells(record, record["domain_text"], rows),
+                "by": _ESTIMATOR_LABELS.get(record["estimator"], record["estimator"]),
+                "sigma_x": _format_mean(record.mean("sigma_x")),
+                "sigma_p": _format_mean(record.mean("sigma_p")),
+                "product": _format_mean(record.mean(_PRODUCT)),
+                "excess": _format_mean(record.mean("excess")) if record["vanishes"] else "-",
+                "bound": _format_bound(record),
+                "B": _format_mean(record.mean("boundary_term")),
+                "ESS": f"{record['effective_sample_size'] or record['n']:,.0f}",
+                "n": f"{record['n']:,}",
+                "R-hat": "-" if r_hat is None else f"{r_hat:.4f}",
+                "checks": f"{num_passed}/{len(record['checks'])}"
+                + " FAILED" * (num_passed < len(record["checks"])),
+            }
+        )
+    for setting in failed_settings:
+        cells = _format_network_cells(setting, setting["domain"], rows)
+        table.append({**dict.fromkeys(table[0], "-"), **cells, "product": NOT_ESTIMATED})
+    return table
+
+
+def _format_network_cells(
+    network: RelationRecord | Mapping, domain: str, rows: Sequence[Row]
+) -> dict[str, str]:
+    accuracies = find_accuracy_rows(rows, network)
+    return {
+        "network": format_network(network),
+        "label": "-" if network["label"] is None else str(network["label"]),
+        "domain": domain,
+        **{
+            title: f"{accuracies[measure].value:.2f}" if measure in accuracies else "-"
+            for title, measure in (("TA", "test_accuracy"), ("RA", "robust_accuracy"))
+        },
+    }
+
+
+def _format_bound(record: RelationRecord) -> str:
+    """Returns the bound: an upper limit where noise hides it at more than half of the axes."""
+    if record["vanishes"]:
+        return "1/2"
+    bound = record.mean("uncertainty_bound")
+    value, error = record.pixel_values("covariance")
+    is_exact = np.abs(value) + error < 1e-9
+    is_noise = np.mean((np.abs(value) > 2 * error) | is_exact) < 0.5
+    if is_noise and math.isfinite(bound.value) and bound.value > 0:
+        return f"< {bound.value:.4g}"
+    return _format_mean(bound)
+
+
+def _build_axis_table(
+    records: Sequence[RelationRecord], rows: Sequence[Row]
+) -> list[dict[str, str]]:
+    """Returns the axes with rows of their own."""
+    axis_names = dict.fromkeys(row.parameters["axis"] for row in rows if "axis" in row.parameters)
+    measures = ("sigma_x", "sigma_p", _PRODUCT, "uncertainty_bound")
+    return [
+        {
+            "axis": name,
+            "label": str(record["label"]),
+            "by": _ESTIMATOR_LABELS.get(record["estimator"], record["estimator"]),
+            **{
+                measure.removeprefix("uncertainty_"): _format_mean(record.axis_value(measure, name))
+                for measure in measures
+            },
+        }
+        for record in records
+        for name in axis_names
+        if name in record.names
+    ]
+
+
+def _find_accuracies(networks: Iterable[RelationRecord], rows: Sequence[Row]) -> dict[str, Row]:
+    accuracies: dict[str, Row] = {}
+    for network in networks:
+        for measure, row in find_accuracy_rows(rows, network).items():
+            accuracies.setdefault("TA" if measure == "test_accuracy" else "RA", row)
+    return accuracies
+
+
+def _name_network(network: RelationRecord | Mapping) -> str:
+    domain = network["domain_text"] if isinstance(network, RelationRecord) else network["domain"]
+    label = [] if network["label"] is None else [f"label {network['label']}"]
+    return ", ".join([format_network(network), *label, domain])
+
+
+def _name_relation(record: RelationRecord) -> str:
+    return f"{_name_network(record)}, {format_estimator(record['estimator'])}"
+
+
+def _subtract(first: MeanEstimate, second: MeanEstimate) -> MeanEstimate:
+    return MeanEstimate(first.value - second.value, math.hypot(first.stderr, second.stderr))
+
+
+def _compare_with_window(records: Sequence[RelationRecord]) -> Iterator[tuple]:
+    """Yields width, sigma_x and sigma_p of a window alone, and how many relations equal both."""
+    width = records[0].width
+    if not math.isfinite(width):
+        return
+    window = {"sigma_x": width * 0.5**0.5, "sigma_p": 0.5**0.5 / width}
+    num_equal = sum(
+        all(
+            classify_difference(_subtract(record.mean(measure), MeanEstimate(value, 0.0))) == 0
+            for measure, value in window.items()
+        )
+        for record in records
     )
+    yield f"{width:g}", *(f"{value:.4g}" for value in window.values()), num_equal
 
 
-def _describe_excess(records: Sequence[RelationRecord]) -> str:
-    excesses = {record: record.mean("excess") for record in records}
-    if not any(np.isfinite(excess.value) for excess in excesses.values()):
-        return f"The excess over 1/2 {UNKNOWN}."
-    positive_records = [record for record in records if _is_positive(excesses[record])]
-    if not positive_records:
-        return "No excess over 1/2 is seen beyond three standard errors."
-    method_text = (
-        ", freed of most noise by Cov(x, s) = -1/2," * records[0].use_correlation_estimator
+def _describe_matrix(record: RelationRecord) -> tuple:
+    """Returns the record's name, number of directions and smallest eigenvalues."""
+    least, without = (
+        MeanEstimate(*record["matrix"][name]) for name in ("least", "least_vanishing")
     )
-    return f"The excess over 1/2{method_text} is {format_range(positive_records, 'excess')}."
-
-
-def _is_positive(mean: MeanEstimate) -> bool:
-    zero = MeanEstimate(0.0, 0.0, 1, 1)
     return (
-        mean.value > 0 and uncertainty_records.z_score(mean, zero) > uncertainty_records.Z_THRESHOLD
+        _name_relation(record),
+        record["matrix"]["count"],
+        _format_mean(least),
+        # In a window noise alone makes it negative.
+        None if record["vanishes"] else _format_mean(without),
+        classify_difference(without) == -1,
     )
 
 
 def _count_below_half(record: RelationRecord) -> int:
-    """Returns at how many axes the product is below 1/2 beyond chance."""
-    value, error = record.pixel_values(_BOUNDS_PRODUCT)
-    threshold = checks.z_quantile(len(value), record.metadata.get("freedom", _DEFAULT_DOF))
+    """Returns at how many axes the product is below the bound of 1/2 beyond chance."""
+    if not record["vanishes"]:
+        return 0
+    value, error = record.pixel_values(_PRODUCT)
+    degrees_of_freedom = record.metadata.get("freedom", _DEFAULT_DEGREES_OF_FREEDOM)
+    threshold = z_quantile(len(value), degrees_of_freedom)
     return int(np.sum(0.5 - value > threshold * np.maximum(error, 1e-6)))
 
 
-def _describe_box_bound(records: Sequence[RelationRecord]) -> Iterator[str]:
-    """Yields sentences where the bound has a boundary term."""
-    yield (
-        "The packet does not vanish at the faces, so the bound is not 1/2 but "
-        f"1/2 |1 - B|, on average {format_range(records, _BOUND)}. That it is "
-        "kept follows from the arithmetic of any sample: no finding."
-    )
-    share = min(map(_compute_resolved_share, select_known(records, _BOUND)), default=1.0)
-    if share < 0.5:
-        yield (
-            f"At only {100 * share:.0f} % of the {records[0].unit} is the bound "
-            "told from 0: it is mostly noise, an upper limit."
-        )
-    half = MeanEstimate(0.5, 0.0, 1, 1)
-    if all(classify_change(record.mean(_BOUNDS_PRODUCT), half) == RISES for record in records):
-        yield ("The product is below the 1/2 of the paper's Eq. 14, which does not hold here.")
+def _count_unknown(record: RelationRecord) -> int:
+    mean = record.mean(_PRODUCT)
+    return mean.n - mean.num_known
 
 
-def _compute_resolved_share(record: RelationRecord) -> float:
-    """Returns the share of axes whose bound is told from 0, or is 0."""
-    value, error = record.pixel_values("covariance")
-    is_exact = np.abs(value) + error < 1e-9
-    return float(np.mean((np.abs(value) > 2 * error) | is_exact))
-
-
-# What holds of all combinations of directions at once.
-
-
-def describe_matrix_form(records: Sequence[RelationRecord]) -> Iterator[str]:
-    """Yields sentences on the matrix form, where there are directions.
-
-    Args:
-      records: Records of one network, a record a label.
-    """
-    matrix_records = [record for record in records if record["matrix"]]
-    if not matrix_records:
-        return
-    known_records = [
-        record for record in matrix_records if math.isfinite(record["matrix"]["least"][0])
-    ]
-    if not known_records:
-        yield f"The matrix form {UNKNOWN.upper()}."
-        return
-    record = min(known_records, key=lambda record: record["matrix"]["least"][0])
-    label_text = f" ({selection.format_labels([record])})" * (len(records) > 1)
-    yield (
-        f"Of the {record['matrix']['count']} directions together the smallest "
-        "eigenvalue of Sigma - C P_c^-1 C^T, the distance of their best "
-        f"combination from its bound, is {format_estimate(_find_eigenvalue(record, 'least'))}"
-        f"{label_text}: "
-        "on no sample is it negative beyond its error, no finding."
-    )
-    if not record["vanishes"]:
-        yield _describe_without_boundary(known_records)
-
-
-def _describe_without_boundary(records: Sequence[RelationRecord]) -> str:
-    """Says whether Eq. 14 for all combinations, Sigma >= P^-1/4, is broken."""
-    record = min(records, key=lambda record: record["matrix"]["least_vanishing"][0])
-    least = _find_eigenvalue(record, "least_vanishing")
-    distance = uncertainty_records.z_score(least, MeanEstimate(0.0, 0.0, 1, 1))
-    is_violated = least.value < 0 and distance > uncertainty_records.Z_THRESHOLD
-    verdict = "is broken" if is_violated else "is not seen to be broken"
-    return (
-        "Without the boundary term, of Sigma - P^-1/4, it is "
-        f"{format_estimate(least)}: the paper's bound {verdict} here."
-    )
-
-
-def _find_eigenvalue(record: RelationRecord, name: str) -> MeanEstimate:
-    return MeanEstimate(*record["matrix"][name], 1, 1)
-
-
-# What was measured, and the numbers.
-
-
-_FINDINGS_PRODUCT = "uncertainty_product"
-_MIN_SAMPLES = importance.MIN_EFFECTIVE_SAMPLES
-
-
-def describe_network(group: Sequence[RelationRecord]) -> Iterator[str]:
-    """Yields sentences on the network itself.
-
-    Args:
-      group: Records of one packet in one domain.
-    """
-    records = selection.select_final_records(group)
-    exact_records = selection.select_most_exact(records)
-    yield _describe_setting(records)
-    yield _describe_estimators(records)
-    yield _describe_means(exact_records)
-    yield _describe_unknown(exact_records)
-    yield from describe_bound(exact_records)
-    yield from describe_matrix_form(exact_records)
-
-
-def _describe_setting(records: Sequence[RelationRecord]) -> str:
-    first = records[0]
-    network_name = selection.format_network(first)
-    network_name += " network" if first["control"] else ""
-    packet_name = f"{first['packet']} packet of {first['model']}"
-    packet_name += f" on {first['dataset']}" if first["dataset"] else ""
-    phrases = [
-        packet_name,
-        network_name,
-        selection.format_labels(records),
-        selection.format_domain(records),
-    ]
-    return f"**The {', '.join(part for part in phrases if part)}.**"
-
-
-def _describe_estimators(records: Sequence[RelationRecord]) -> str:
-    """Says along what and by which estimators was measured."""
-    parts = []
-    for kind in sorted({record["estimator"] for record in records}):
-        estimator_records = [record for record in records if record["estimator"] == kind]
-        sizes = [record["effective_sample_size"] for record in estimator_records]
-        text = f"{selection.format_estimator(kind)} ({estimator_records[0]['n']:,} samples"
-        if None not in sizes:
-            at_least = "at least " * (len(estimator_records) > 1)
-            text += f", effective size {at_least}{min(sizes):,.0f}"
-        parts.append(f"{text})")
-    count = len(records[0].pixel_values(_FINDINGS_PRODUCT)[0])
-    unit = selection.pluralize(count, records[0].unit.removesuffix("s"))
-    sentence = f"Measured along {count:,} {unit} by {join_words(parts)}."
-    if any((record["effective_sample_size"] or _MIN_SAMPLES) < _MIN_SAMPLES for record in records):
-        sentence += f" FEWER THAN {_MIN_SAMPLES} EFFECTIVE SAMPLES: do not trust errors."
-    return sentence
-
-
-def _describe_means(records: Sequence[RelationRecord]) -> str:
-    names = {_FINDINGS_PRODUCT: "the product", "sigma_x": "sigma_x", "sigma_p": "sigma_p"}
-    known_measures = [name for name in names if select_known(records, name)]
-    parts = [
-        f"{names[name]} {format_range(records, name, with_labels=name == known_measures[0])}"
-        for name in known_measures
-    ]
-    text = f"On average over {records[0].unit}: {join_words(parts)}. " * bool(parts)
-    unknown_names = [title for name, title in names.items() if name not in known_measures]
-    if unknown_names:
-        sentence = f"{join_words(unknown_names)} {UNKNOWN.upper()}."
-        text += sentence[:1].upper() + sentence[1:]
-    return text.rstrip()
-
-
-def _describe_unknown(records: Sequence[RelationRecord]) -> str:
-    record_means = [(record, record.mean(_FINDINGS_PRODUCT)) for record in records]
-    record, mean = max(record_means, key=lambda pair: pair[1].n - pair[1].num_known)
-    if mean.num_known in (0, mean.n):
-        return ""
-    label_text = f" ({selection.format_labels([record])})" * (len(records) > 1)
-    return (
-        f"At {mean.n - mean.num_known:,} of {mean.n:,} {record.unit}{label_text} the "
-        f"product {UNKNOWN.upper()}."
-    )
-
-
-# Which checks passed, and which did not.
-
-
-_CHECK_TITLES = {
-    "covariance": "Cov(x, s) = -1/2",
-    "momentum": "mean momentum 0",
-    "forms": "sigma_p in two forms",
-    "faces": "B by covariance and by the faces",
-    "chains": "R-hat",
-    "estimators": "importance sampling and MCMC",
-}
-
-
-def describe_checks(records: Sequence[RelationRecord]) -> Iterator[str]:
-    """Yields sentences on all checks, and on what was refused.
-
-    Args:
-      records: Records of one packet in one kind of domain.
-    """
-    record_checks = [(record, check) for record in records for check in record["checks"]]
-    failed = [(record, check) for record, check in record_checks if not check["agrees"]]
-    if not record_checks:
-        yield "NO CHECK WAS MADE of these numbers."
-    elif failed:
-        yield f"**{len(failed)} OF {len(record_checks)} CHECKS FAILED.**"
-        for name in dict.fromkeys(check["name"] for _, check in failed):
-            yield _describe_worst([pair for pair in failed if pair[1]["name"] == name])
-        yield "Do not rely on those numbers."
-    else:
-        names = dict.fromkeys(check["name"] for _, check in record_checks)
-        titles = join_words(_CHECK_TITLES.get(name, name) for name in names)
-        count = f"All {len(record_checks)} checks" if len(record_checks) > 1 else "The one check"
-        verb = "have" if len(record_checks) > 1 else "has"
-        yield f"{count} that can fail {verb} passed: {titles}."
-    yield from _describe_refusals(records)
-
-
-def _describe_worst(failed: Sequence[tuple[RelationRecord, dict]]) -> str:
-    """Returns the words of the worst of one kind, and how many there are."""
-
-    def compute_distance(pair: tuple[RelationRecord, dict]) -> float:
-        # What could not be estimated is the worst.
-        furthest = pair[1]["furthest"]
-        return furthest if furthest == furthest else float("inf")
-
-    record, check = max(failed, key=compute_distance)
-    record_text = f"{_format_record(record)}, {selection.format_estimator(record['estimator'])}"
-    more_text = f" and {len(failed) - 1} more" * (len(failed) > 1)
-    return f"{record_text[:1].upper()}{record_text[1:]}{more_text}: {check['words']}"
-
-
-def _format_record(record: RelationRecord) -> str:
-    phrases = [selection.format_labels([record]), selection.format_network(record)]
-    phrases += [f"s = {record.width:g}"] if record.width == record.width else []
-    return ", ".join(phrase for phrase in phrases if phrase)
-
-
-def _describe_refusals(records: Sequence[RelationRecord]) -> Iterator[str]:
-    """Yields what an estimator could not estimate, a sentence each."""
-    refusals: dict[str, set[str]] = {}
-    for record in records:
-        for estimator in record["refused"]:
-            refusals.setdefault(estimator, set()).add(_format_record(record))
-    for estimator, names in sorted(refusals.items()):
-        yield (
-            f"By {selection.format_estimator(estimator)} {len(names)} "
-            f"{selection.pluralize(len(names), 'relation')} COULD NOT BE "
-            f"ESTIMATED ({'; '.join(sorted(names))})."
-        )
-
-
-# Networks two by two, and in what they differ.
+def _filter_counts(records: Iterable[RelationRecord], count) -> list[tuple[str, int, int]]:
+    counts = ((record, count(record)) for record in records)
+    return [(_name_relation(r), number, r.mean(_PRODUCT).n) for r, number in counts if number]
 
 
 RecordPair = tuple[RelationRecord, RelationRecord]
 
 
-def choose_compared(records: Sequence[RelationRecord]) -> dict[str, str]:
-    """Returns what is compared: the excess tells more than the product."""
-    first_measure = {"uncertainty_product": "the product"}
-    if records[0].use_correlation_estimator:
-        first_measure = {"excess": "the excess"}
-    return {**first_measure, "sigma_x": "sigma_x", "sigma_p": "sigma_p"}
+def _choose_compared(records: Sequence[RelationRecord]) -> tuple[str, ...]:
+    """Returns the measures to compare: the excess where it has less noise than the product."""
+    first_measure = "excess" if records[0].use_correlation_estimator else _PRODUCT
+    return first_measure, "sigma_x", "sigma_p"
 
 
-def match_records(
+def _list_comparisons(
+    group: Sequence[RelationRecord], further_widths: Sequence[RelationRecord]
+) -> list[tuple[str, RecordPair]]:
+    """Returns pairs of records by kind: "epochs", "temperature", "width" and "control"."""
+    final_records = select_final_records(group)
+    snapshots = select_snapshots(group)
+    series = {
+        "epochs": (snapshots, lambda record: record["epochs"]),
+        "temperature": (
+            [
+                record
+                for record in group
+                if (record["control"], record["epochs"])
+                == (final_records[0]["control"], final_records[0]["epochs"])
+            ],
+            lambda record: record["temperature"],
+        ),
+        "width": (
+            [
+                record
+                for record in select_final_records([*group, *further_widths])
+                if math.isfinite(record.width)
+            ],
+            lambda record: record.width,
+        ),
+    }
+    comparisons = []
+    for kind, (records, get_value) in series.items():
+        values = sorted({get_value(record) for record in records})
+        if len(values) > 1:
+            ends = ([r for r in records if get_value(r) == end] for end in (values[0], values[-1]))
+            comparisons += [(kind, pair) for pair in _match_records(*ends)]
+    if not final_records[0]["control"]:
+        controls: dict[str, list[RelationRecord]] = {}
+        for record in group:
+            if record["control"]:
+                controls.setdefault(format_network(record), []).append(record)
+        for records in controls.values():
+            comparisons += [("control", pair) for pair in _match_records(records, final_records)]
+    return comparisons
+
+
+def _match_records(
     first: Sequence[RelationRecord], second: Sequence[RelationRecord]
 ) -> list[RecordPair]:
-    """Returns records of one label, by one estimator where there are such.
+    """Returns a pair for each label, of one estimator if possible, with the smallest error."""
 
-    Of several such pairs the one that tells most of the first measure.
-    """
-    matched_pairs = []
+    def get_error(pair: RecordPair) -> float:
+        error = compute_difference(*pair, _choose_compared(pair)[0]).stderr
+        return error if math.isfinite(error) else math.inf
+
+    pairs = []
     for label in dict.fromkeys(record["label"] for record in first):
-        first_records = [record for record in first if record["label"] == label]
-        second_records = [record for record in second if record["label"] == label]
-        estimators = {record["estimator"] for record in first_records}
-        estimators &= {record["estimator"] for record in second_records}
-        candidates = [
-            (a, b)
-            for a in first_records
-            for b in second_records
-            if not estimators or a["estimator"] == b["estimator"]
-        ]
+        candidates = [(a, b) for a in first for b in second if a["label"] == b["label"] == label]
+        same_estimator = [(a, b) for a, b in candidates if a["estimator"] == b["estimator"]]
         if candidates:
-            matched_pairs.append(min(candidates, key=_pair_error))
-    return matched_pairs
+            pairs.append(min(same_estimator or candidates, key=get_error))
+    return pairs
 
 
-def _pair_error(pair: RecordPair) -> float:
-    measure = next(iter(choose_compared(pair)))
-    error = uncertainty_records.compute_difference(*pair, measure).stderr
-    return error if math.isfinite(error) else math.inf
+def _build_difference_table(
+    comparisons: Iterable[tuple[str, RecordPair]], rows: Sequence[Row]
+) -> list[dict[str, str]]:
+    table = []
+    for kind, (first, second) in comparisons:
+        names = [format_network(first), format_network(second)]
+        if kind == "width":
+            names = [first["domain_text"], second["domain_text"]]
+        cells = {
+            "first": names[0],
+            "second": names[1],
+            "label": "-" if first["label"] is None else str(first["label"]),
+            "same samples": "yes" if have_same_samples(first, second) else "no",
+        }
+        for measure in _choose_compared([first]):
+            # Other widths have other sigma_x and sigma_p by definition.
+            is_compared = kind != "width" or measure == "excess"
+            difference = compute_difference(first, second, measure)
+            cells[_TITLES.get(measure, measure)] = (
+                _format_difference(difference) if is_compared else "-"
+            )
+        for title, measure in (("TA", "test_accuracy"), ("RA", "robust_accuracy")):
+            difference = _compare_accuracies(first, second, rows, measure)
+            cells[title] = "-" if difference is None else _format_difference(difference)
+        table.append(cells)
+    return table
 
 
-def classify_changes(pairs: Sequence[RecordPair], measure: str) -> list[str | None]:
-    """Returns how a measure changes in each pair; None where unknown."""
-    return [
-        classify_difference(uncertainty_records.compute_difference(a, b, measure)) for a, b in pairs
-    ]
+def _format_difference(difference: MeanEstimate) -> str:
+    return _format_mean(difference) + " *" * bool(classify_difference(difference))
 
 
-def find_changed(pairs: Sequence[RecordPair]) -> list[str]:
-    """Returns the names of what changes for any label."""
-    return [
-        name
-        for measure, name in choose_compared([a for a, _ in pairs]).items()
-        if {RISES, FALLS} & set(classify_changes(pairs, measure))
-    ]
-
-
-def describe_changes(pairs: Sequence[RecordPair]) -> str:
-    """Returns "the product rises from a to b, while sigma_x stays ..."."""
-    phrases, unchanged, unknown = [], [], []
-    for measure, name in choose_compared([a for a, _ in pairs]).items():
-        classified = classify_changes(pairs, measure)
-        if set(classified) == {None}:
-            unknown.append(name)
-        elif set(classified) <= {STAYS, None}:
-            unchanged.append(name)
-        else:
-            phrases.append(f"{name} {_describe_change(pairs, measure, classified)}")
-    text = join_words(phrases)
-    if unchanged:
-        text += f"{', while ' * bool(phrases)}no change of {join_words(unchanged)} is "
-        text += "resolved"
-    if unknown:
-        text += f"{'; ' * bool(text)}{join_words(unknown)} COULD NOT BE COMPARED"
-    return text
-
-
-def _describe_change(pairs: Sequence[RecordPair], measure: str, classified: list) -> str:
-    if len(set(classified)) > 1:
-        return join_words(
-            f"{direction} for {classified.count(direction)} of {len(classified)} labels"
-            for direction in (RISES, FALLS)
-            if direction in classified
-        )
-    before, after = (_format_plain(record.mean(measure).value) for record in pairs[0])
-    text = f"{classified[0]} from {before} to {after}"
-    if uncertainty_records.have_same_samples(*pairs[0]):
-        change_text = format_estimate(uncertainty_records.compute_difference(*pairs[0], measure))
-        text += f" (by {change_text} on the same samples)"
-    if len(pairs) > 1:
-        text += f" ({selection.format_labels([pairs[0][0]])}; all labels alike)"
-    return text
-
-
-def _format_plain(value: float) -> str:
-    """Returns a number; what float32 does not resolve is said to be small."""
-    return f"{value:.3g}" if abs(value) >= ATOL else f"less than {ATOL:.0e}"
-
-
-# What moves with epochs, with the temperature and with the window.
-
-
-def describe_trends(
-    records: Sequence[RelationRecord], domain_records: Sequence[RelationRecord], rows: Sequence[Row]
-) -> Iterator[str]:
-    """Yields sentences on one network as it changes.
-
-    Args:
-      records: Records of one packet in one domain.
-      domain_records: Records of that packet in every window, or on the box.
-      rows: Those of the accuracies.
-    """
-    yield _describe_epochs(records, rows)
-    yield _describe_temperatures(records)
-    yield _describe_widths(domain_records)
-
-
-def _describe_epochs(records: Sequence[RelationRecord], rows: Sequence[Row]) -> str:
-    snapshots = selection.select_snapshots(records)
-    if not snapshots or snapshots[0]["epochs"] == snapshots[-1]["epochs"]:
-        return ""
-    first, last = snapshots[0]["epochs"], snapshots[-1]["epochs"]
-    early = [record for record in snapshots if record["epochs"] == first]
-    late = [record for record in snapshots if record["epochs"] == last]
-    record_pairs = match_records(early, late)
-    if not record_pairs:
-        return ""
-    accuracy_text = _describe_accuracies(early[0], late[0], rows)
-    prefix = f"{accuracy_text}; " if accuracy_text else ""
-    return f"From {first} to {last} epochs {prefix}{describe_changes(record_pairs)}."
-
-
-def _describe_accuracies(early: RelationRecord, late: RelationRecord, rows: Sequence[Row]) -> str:
-    before, after = (selection.find_accuracy_rows(rows, record) for record in (early, late))
-    phrases = []
-    for measure, name in (("test_accuracy", "TA"), ("robust_accuracy", "RA")):
-        if measure not in before or measure not in after:
-            continue
-        before_row, after_row = before[measure], after[measure]
-        change = classify_change(row_to_estimate(before_row), row_to_estimate(after_row))
-        text = f"goes from {before_row.value:.1f} to {after_row.value:.1f} %"
-        if change in (RISES, FALLS):
-            text = text.replace("goes", change)
-        elif change == STAYS:
-            text += " (within its error)"
-        phrases.append(f"{name}{selection.format_attack(after_row)} {text}")
-    return join_words(phrases)
-
-
-def match_temperatures(records: Sequence[RelationRecord]) -> list[RecordPair]:
-    """Returns the newest network at its lowest and highest temperature."""
-    final_record = selection.select_final_records(records)[0]
-    network_records = [record for record in records if record["control"] == final_record["control"]]
-    network_records = [
-        record for record in network_records if record["epochs"] == final_record["epochs"]
-    ]
-    temperatures = sorted({record["temperature"] for record in network_records})
-    if len(temperatures) < 2:
-        return []
-    cold = [record for record in network_records if record["temperature"] == temperatures[0]]
-    hot = [record for record in network_records if record["temperature"] == temperatures[-1]]
-    return match_records(cold, hot)
-
-
-def _describe_temperatures(records: Sequence[RelationRecord]) -> str:
-    record_pairs = match_temperatures(records)
-    if not record_pairs:
-        return ""
-    lowest, highest = (record["temperature"] for record in record_pairs[0])
-    text = (
-        "Dividing the logits by T leaves TA and exact RA as they are; from "
-        f"T = {lowest:g} to {highest:g} {describe_changes(record_pairs)}"
-    )
-    changed = find_changed(record_pairs)
-    if changed:
-        text += f": {join_words(changed)} {'are' if len(changed) > 1 else 'is'} no "
-        text += "function of TA and RA"
-    return f"{text}."
-
-
-def _describe_widths(records: Sequence[RelationRecord]) -> str:
-    window_records = [
-        record for record in selection.select_final_records(records) if record.domain == "window"
-    ]
-    widths = sorted({record.width for record in window_records})
-    if len(widths) < 2:
-        return ""
-    narrow = [record for record in window_records if record.width == widths[0]]
-    wide = [record for record in window_records if record.width == widths[-1]]
-    record_pairs = match_records(narrow, wide)
-    if not record_pairs:
-        return ""
-    text = f"From s = {widths[0]:g} to {widths[-1]:g}"
-    changes = set(classify_changes(record_pairs, "excess"))
-    if changes & {RISES, FALLS}:
-        pair_changes = classify_changes(record_pairs, "excess")
-        index = next(i for i, change in enumerate(pair_changes) if change != STAYS)
-        narrow_text, wide_text = (
-            format_estimate(record.mean("excess")) for record in record_pairs[index]
-        )
-        return (
-            f"{text} the excess goes from {narrow_text} to {wide_text}: IT DEPENDS ON THE WINDOW."
-        )
-    if changes == {None}:
-        return f"{text} the excess COULD NOT BE COMPARED."
-    return f"{text} no change of the excess is resolved."
-
-
-# What the controls say, and hence what may not be concluded.
-
-
-def describe_controls(group: Sequence[RelationRecord], rows: Sequence[Row]) -> Iterator[str]:
-    """Yields sentences on the controls, and the conclusion.
-
-    Args:
-      group: Records of one packet in one domain.
-      rows: Those of the accuracies.
-    """
-    network_records = selection.select_final_records(group)
-    if network_records[0]["control"]:
-        yield ("ONLY CONTROLS WERE MEASURED: this says nothing of a trained network.")
-        return
-    pairs_by_control = _match_controls(group, network_records)
-    yield from _describe_differences(pairs_by_control, rows)
-    yield from _describe_conclusion(group, pairs_by_control, rows)
-
-
-def _match_controls(
-    group: Sequence[RelationRecord], network_records: Sequence[RelationRecord]
-) -> dict[str, list[RecordPair]]:
-    """Returns (control, network) of every label, by the control's name."""
-    others = [record for record in group if record["control"]]
-    pairs_by_control = {}
-    for name in dict.fromkeys(selection.format_network(record) for record in others):
-        control_records = [record for record in others if selection.format_network(record) == name]
-        pairs_by_control[name] = match_records(control_records, network_records)
-    return {name: record_pairs for name, record_pairs in pairs_by_control.items() if record_pairs}
-
-
-def _describe_differences(
-    pairs_by_control: dict[str, list[RecordPair]], rows: Sequence[Row]
-) -> Iterator[str]:
-    """Yields a sentence for each way in which controls differ."""
-    names_by_change: dict[str, list[str]] = {}
-    for name, record_pairs in pairs_by_control.items():
-        row = selection.find_accuracy_row(rows, record_pairs[0][0])
-        description = f"{name} (TA {row.value:.1f} %)" if row else name
-        names_by_change.setdefault(join_words(find_changed(record_pairs)), []).append(description)
-    for change, names in names_by_change.items():
-        others = f"{selection.pluralize(len(names), 'the control')} {join_words(names)}"
-        if change:
-            yield (f"Beyond three standard errors it differs in {change} from {others}.")
-        else:
-            yield f"No difference from {others} is resolved."
-
-
-def _describe_conclusion(
-    group: Sequence[RelationRecord],
-    pairs_by_control: dict[str, list[RecordPair]],
+def _compare_accuracies(
+    first: RelationRecord,
+    second: RelationRecord,
     rows: Sequence[Row],
-) -> Iterator[str]:
-    temperature_pairs = match_temperatures(group)
-    changed = find_changed(temperature_pairs) if temperature_pairs else []
-    mixed_text = _describe_mixed(group, rows)
-    if mixed_text:
-        yield mixed_text
-    if not pairs_by_control and not temperature_pairs:
-        yield (
-            "NO CONTROL WAS MEASURED: nothing may be said of what training or "
-            "accuracy have to do with these numbers."
-        )
-    elif not (changed or mixed_text):
-        yield ("Nothing here excludes a link with accuracy, and nothing proves it.")
-    yield "One architecture and one seed make no law."
-
-
-def _classify_accuracy(
-    first: RelationRecord, second: RelationRecord, rows: Sequence[Row]
-) -> str | None:
-    """Returns how TA changes from one network to another."""
-    accuracy_rows = [selection.find_accuracy_row(rows, record) for record in (first, second)]
-    if None in accuracy_rows:
+    measure: str = "test_accuracy",
+) -> MeanEstimate | None:
+    """Returns the difference of an accuracy in percent, or None where one is unknown."""
+    accuracies = [find_accuracy_row(rows, record, measure) for record in (first, second)]
+    if None in accuracies:
         return None
-    return classify_change(*(row_to_estimate(row) for row in accuracy_rows))
-
-
-def _describe_mixed(group: Sequence[RelationRecord], rows: Sequence[Row]) -> str:
-    """Says whether a number rises with TA here and against it there."""
-    plain_records = [record for record in group if record["temperature"] == 1]
-    measure, name = next(iter(choose_compared(group).items()))
-    names_by_change: dict[str, str] = {}
-    for first, second in itertools.permutations(plain_records, 2):
-        same_label = first["label"] == second["label"]
-        if not (same_label and first["estimator"] == second["estimator"]):
-            continue
-        change = _classify_accuracy(first, second, rows)
-        if classify_changes([(first, second)], measure) == [RISES]:
-            names = f"from {selection.format_network(first)} to {selection.format_network(second)}"
-            names_by_change.setdefault(str(change), names)
-    if not {RISES, FALLS} <= set(names_by_change):
-        return ""
-    return (
-        f"{name.capitalize()} does not follow TA: both rise {names_by_change[RISES]}, "
-        f"but {name} rises and TA falls {names_by_change[FALLS]}."
+    before, after = (
+        MeanEstimate(row.value, math.nan if row.stderr is None else row.stderr)
+        for row in accuracies
     )
+    return _subtract(after, before)
 
 
-def format_summary(records: Iterable[tuple], rows: Sequence[Row]) -> str:
-    """Returns a paragraph for each packet and domain, Markdown.
-
-    Args:
-      records: Pairs (arrays, told), as `uncertainty.records.load` returns
-        each.
-      rows: Measurements: the networks' accuracies, and the means of
-        `uncertainty_rows.of_relation`.
-
-    Raises:
-      InputError: There is no record.
-    """
-    relation_records = uncertainty_records.build_records(records, rows)
-    paragraphs = []
-    for (packet, _), group in selection.group_by_setting(relation_records).items():
-        key = packet, group[0].domain
-        domain_records = [
-            record for record in relation_records if (record["packet"], record.domain) == key
-        ]
-        sentences = [
-            *describe_network(group),
-            *describe_checks(domain_records),
-            *describe_trends(group, domain_records, rows),
-            *describe_controls(group, rows),
-        ]
-        paragraphs.append(" ".join(sentence for sentence in sentences if sentence))
-    return "\n\n".join(paragraphs)
+def _find_reversals(
+    group: Sequence[RelationRecord], rows: Sequence[Row]
+) -> list[tuple[str, str, str]]:
+    """Returns (measure, networks, networks) where a measure rises with TA and against it."""
+    measure = _choose_compared(group)[0]
+    names_by_sign: dict[int | None, str] = {}
+    records = [record for record in group if record["temperature"] == 1]
+    for first, second in itertools.permutations(records, 2):
+        if (first["label"], first["estimator"]) != (second["label"], second["estimator"]):
+            continue
+        difference = _compare_accuracies(first, second, rows)
+        if difference and classify_difference(compute_difference(first, second, measure)) == 1:
+            names = f"{format_network(first)} to {format_network(second)}"
+            names_by_sign.setdefault(classify_difference(difference), names)
+    if not {1, -1} <= set(names_by_sign):
+        return []
+    return [(_TITLES[measure], names_by_sign[1], names_by_sign[-1])]

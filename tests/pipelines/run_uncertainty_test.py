@@ -84,24 +84,24 @@ def done(tmp_path_factory):
     return workdir, _run(workdir, **given), given
 
 
-def test_table_words_and_figures(done):
+def test_summary_and_figures(done):
     workdir, text, _ = done
-    assert text.startswith("convnet on synthetic, label 3, packet loss, window")
-    for name in (
-        "trained",
-        "trained, T = 0.25",
-        "trained, window:0.05",
-        "trained, window:0.2",
-        "random labels",
-        "mine",
+    assert text.startswith("**loss packet of convnet on synthetic: Gaussian window")
+    epochs = "2 epochs"
+    for network, domain in (
+        (epochs, "window:0.1"),
+        (f"{epochs}, T = 0.25", "window:0.1"),
+        (epochs, "window:0.05"),
+        (epochs, "window:0.2"),
+        ("random labels", "window:0.1"),
+        ("mine", "window:0.1"),
     ):
-        assert re.search(rf"^{re.escape(name)}  ", text, re.M), name
+        assert re.search(rf"^\| {re.escape(network)} +\| 3 +\| {domain} +\|", text, re.M), network
     for axis in ("pixel:7", "pca:1", "file:0"):
-        assert re.search(rf"^{axis} +IS .* \+- ", text, re.M), axis
-    words = (workdir / "uncertainty-loss-window-0.1.md").read_text()
-    assert len(words) > 500
-    assert "Of the 6 directions together the smallest eigenvalue" in words
-    assert " ".join(words.split()) in " ".join(text.split())
+        assert re.search(rf"^\| {axis} +\| 3 +\| IS .* ± ", text, re.M), axis
+    summary = (workdir / "uncertainty-loss-window-0.1.md").read_text()
+    assert "Matrix form between 6 directions" in summary
+    assert " ".join(summary.split()) in " ".join(text.split())
     figures = list((workdir / "figures").glob("uncertainty-loss-window-0.1-*"))
     assert figures and all(path.stat().st_size > 5000 for path in figures)
     (board,) = (workdir / "tensorboard").iterdir()
@@ -225,7 +225,7 @@ def test_another_packet_on_the_box_in_the_same_workdir(done, caplog):
         text = _run(workdir, labels=("3",), **given)
     assert "Trainer.epoch-2: complete" not in caplog.text
     assert len(_rows(workdir, "sigma_x")) > before
-    assert "trained, window" not in text
+    assert "window:" not in text
     row = _mean(workdir, "uncertainty_product", domain="box", control="")
     assert 0 < row.value < 0.1
     _, told = records.load(workdir / row.artifact)
@@ -236,8 +236,8 @@ def test_another_packet_on_the_box_in_the_same_workdir(done, caplog):
         row = _mean(workdir, measure, domain="box", control="constant")
         assert row.value == pytest.approx(truth, abs=1e-9)
     # The probability is nearly 0 or 1: too few points are of the class.
-    line = re.search(r"^trained, T = 0.001 .*$", text, re.M)[0]
-    assert line.rstrip().endswith("not estimated")
+    line = re.search(r"^\| 2 epochs, T = 0.001 .*$", text, re.M)[0]
+    assert "not estimated" in line and " ± " not in line
     assert "num_samples of about" in text or "no number would do" in text
     assert not _rows(workdir, "sigma_x", temperature=0.001)
     for row in _rows(workdir, "effective_sample_size", temperature=0.001):

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from qup import uncertainty
 from qup.core import errors
+from qup.core.formatting import format_with_error
 from qup.uncertainty import importance, relation, summary
 from qup.uncertainty import records as uncertainty_records
 from qup.uncertainty.records import RelationRecord, build_records
@@ -64,7 +65,7 @@ def _saved(folder, curvature, **told):
     return uncertainty_records.load(path)
 
 
-def test_words_resolve_what_pairs_do(tmp_path):
+def test_the_summary_compares_the_same_samples(tmp_path):
     records = [
         _saved(tmp_path, curvature, epochs=epochs, seed=0)
         for curvature, epochs in ((2.5, 1), (2.6, 5))
@@ -73,15 +74,16 @@ def test_words_resolve_what_pairs_do(tmp_path):
     assert uncertainty_records.have_same_samples(one, other)
     told = uncertainty_records.compute_difference(one, other, "sigma_x")
     assert abs(told.value - (_sigma_x(2.6) - _sigma_x(2.5))) < 4 * told.stderr
-    words = summary.format_summary(records, [])
-    assert "sigma_x falls from" in words
-    assert "on the same samples)" in words
-    # With other samples the same difference is not resolved.
+    text = summary.format_summary(records, [])
+    row = next(line for line in text.splitlines() if line.startswith("| 1 epoch | 5 epochs"))
+    assert "| yes " in row
+    assert format_with_error(told.value, told.stderr) + " *" in row
+    # With other samples the same difference is not significant.
     records[1] = _saved(tmp_path, 2.6, epochs=5, seed=1)
     assert not uncertainty_records.have_same_samples(*build_records(records))
-    words = summary.format_summary(records, [])
-    assert "on the same samples" not in words
-    assert "sigma_x falls" not in words
+    text = summary.format_summary(records, [])
+    row = next(line for line in text.splitlines() if line.startswith("| 1 epoch | 5 epochs"))
+    assert "| no " in row and "*" not in row
 
 
 def test_records_without_left_out_means_are_no_pair():

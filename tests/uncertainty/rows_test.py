@@ -105,7 +105,9 @@ def test_what_a_row_tells(tmp_path):
 
 def test_what_cannot_be_estimated_is_no_value(tmp_path):
     # Of 4 points the spread is by chance beyond any that a packet has.
-    found, rows = _rows(_linear(0.0), _window(), least=0, num_samples=4, batch_size=1, num_groups=4)
+    found, rows = _rows(
+        _linear(0.0), _window(), min_effective_samples=0, num_samples=4, batch_size=1, num_groups=4
+    )
     assert np.isnan(found["sigma_p"].value).any()
     row = _mean(rows, "sigma_p")
     assert math.isnan(row.value) and row.stderr is None

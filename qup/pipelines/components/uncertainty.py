@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import json
 import logging
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -22,9 +23,9 @@ from qup.pipelines.components.artifacts import (
     UncertaintyReport,
 )
 from qup.uncertainty import Relation, TooFewError, estimation, figures, measurements, records
-from qup.uncertainty import summary as uncertainty_summary
 from qup.uncertainty.axes import Axes
 from qup.uncertainty.estimation import EstimationTask
+from qup.uncertainty.summary import format_summary
 
 _log = logging.getLogger("qup")
 
@@ -142,15 +143,19 @@ def UncertaintyReporter(
       evaluations: Their rows, and those of the networks' accuracies.
       report: findings.md, and a PNG of each figure.
     """
-    records_and_metadata = [
+    pairs = [
         records.load(path) for relation in relations for path in sorted(relation.path.glob("*.npz"))
+    ]
+    settings = [
+        json.loads((relation.path / "setting.json").read_text(encoding="utf-8"))
+        for relation in relations
     ]
     rows = [
         row
         for evaluation in evaluations
         for row in core_measurements.read_rows(evaluation.path / "measurements.csv")
     ]
-    summary = uncertainty_summary.format_summary(records_and_metadata, rows)
+    summary = format_summary(pairs, rows, settings)
     (report.path / "findings.md").write_text(f"{summary}\n", encoding="utf-8")
-    for name, figure in figures.plot_relations(records_and_metadata, rows).items():
+    for name, figure in figures.plot_relations(pairs, rows).items():
         figure.savefig(report.path / f"{name}.png", dpi=120)

@@ -12,10 +12,8 @@ from collections.abc import Iterable, Sequence
 from matplotlib.figure import Figure
 
 from qup.core.measurements import Row
-from qup.uncertainty import records as uncertainty_records
-from qup.uncertainty import selection
 from qup.uncertainty.figures import comparisons, maps, trends
-from qup.uncertainty.records import RelationRecord
+from qup.uncertainty.records import RelationRecord, build_records, group_by_setting
 
 
 def plot_relations(records: Iterable[tuple], rows: Sequence[Row]) -> dict[str, Figure]:
@@ -32,9 +30,9 @@ def plot_relations(records: Iterable[tuple], rows: Sequence[Row]) -> dict[str, F
       Where there are several packets or domains a name goes on with theirs:
       "maps-loss-window-0.1".
     """
-    relation_records = uncertainty_records.build_records(records, rows)
+    relation_records = build_records(records, rows)
     figures: dict[str, Figure | None] = {}
-    settings = selection.group_by_setting(relation_records)
+    settings = group_by_setting(relation_records)
     for key, group in settings.items():
         suffix = _build_suffix(key, settings)
         figures |= {f"{name}{suffix}": figure for name, figure in _plot_group(group, rows)}

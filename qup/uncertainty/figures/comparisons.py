@@ -8,11 +8,17 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from qup.uncertainty import records as uncertainty_records
-from qup.uncertainty import selection
 from qup.uncertainty.figures import style as figures_style
 from qup.uncertainty.figures.style import Series
-from qup.uncertainty.records import RelationRecord
+from qup.uncertainty.records import (
+    Z_THRESHOLD,
+    MeanEstimate,
+    RelationRecord,
+    format_estimator,
+    format_labels,
+    format_network,
+    select_final_records,
+)
 
 # Panels of one number against itself, measured in another way.
 
@@ -70,9 +76,7 @@ def draw_estimators(
         _draw_against(
             axis, *products, series.marker_style(first), find_allowed(second, "estimators")
         )
-    estimator_names = (
-        selection.format_estimator(record["estimator"]) for record in record_pairs[0]
-    )
+    estimator_names = (format_estimator(record["estimator"]) for record in record_pairs[0])
     axis.set_xlabel(f"product by {next(estimator_names)}", fontsize=9.5)
     axis.set_ylabel(f"product by {next(estimator_names)}", fontsize=9.5)
     _draw_diagonal(axis)
@@ -81,7 +85,7 @@ def draw_estimators(
 def find_allowed(record: RelationRecord, name: str) -> float:
     """Returns how many standard errors a check of a record allows."""
     allowed_values = [check["allowed"] for check in record["checks"] if check["name"] == name]
-    return allowed_values[0] if allowed_values else uncertainty_records.Z_THRESHOLD
+    return allowed_values[0] if allowed_values else Z_THRESHOLD
 
 
 def draw_rings(axis: Axes, x: np.ndarray, y: np.ndarray) -> None:
@@ -98,7 +102,7 @@ def draw_rings(axis: Axes, x: np.ndarray, y: np.ndarray) -> None:
     )
 
 
-def _stack_estimates(estimates: Sequence[uncertainty_records.MeanEstimate]) -> np.ndarray:
+def _stack_estimates(estimates: Sequence[MeanEstimate]) -> np.ndarray:
     """Returns values and errors: [2, n]."""
     return np.array([[estimate.value for estimate in estimates], [p.stderr for p in estimates]])
 
@@ -182,9 +186,7 @@ def plot_checks(records: Sequence[RelationRecord]) -> Figure | None:
 
 def _select_worst(records: Sequence[RelationRecord]) -> list[RelationRecord]:
     """Returns the relation whose covariance is furthest from -1/2."""
-    candidates = [
-        record for record in selection.select_final_records(records) if record["vanishes"]
-    ]
+    candidates = [record for record in select_final_records(records) if record["vanishes"]]
     candidates = [
         record for record in candidates if np.isfinite(record.pixel_values("covariance")[0]).any()
     ]
@@ -206,7 +208,7 @@ def _draw_covariance(axis: Axes, records: Sequence[RelationRecord], series: Seri
     axis.axhline(-0.5, color="black", linewidth=1.0, zorder=4)
     is_far = np.abs(value + 0.5) > find_allowed(record, "covariance") * error
     draw_rings(axis, positions[is_far], value[is_far])
-    title = [selection.format_labels([record]), selection.format_estimator(record["estimator"])]
+    title = [format_labels([record]), format_estimator(record["estimator"])]
     title = ", ".join(phrase for phrase in title if phrase)
     axis.set_title(f"Furthest from $-$½: {title}", fontsize=9.5, loc="left")
     axis.set_xlabel(record.unit.removesuffix("s"), fontsize=9.5)
@@ -216,7 +218,7 @@ def _draw_covariance(axis: Axes, records: Sequence[RelationRecord], series: Seri
 def _select_windows(records: Sequence[RelationRecord]) -> list[RelationRecord]:
     """Returns one network in its windows, where there are several widths."""
     window_records = [
-        record for record in selection.select_final_records(records) if np.isfinite(record.width)
+        record for record in select_final_records(records) if np.isfinite(record.width)
     ]
     return window_records if len({record.width for record in window_records}) > 1 else []
 
@@ -229,7 +231,7 @@ def _draw_widths(axis: Axes, records: Sequence[RelationRecord], series: Series) 
         figures_style.draw_point(axis, x, product, **series.marker_style(record))
     figures_style.draw_reference(axis, records, "uncertainty_product")
     figures_style.set_ticks(axis, widths)
-    network_name = selection.format_network(records[0])
+    network_name = format_network(records[0])
     axis.set_title(f"Window by window: {network_name}", fontsize=9.5, loc="left")
     axis.set_xlabel("width s of the window", fontsize=9.5)
     axis.set_ylabel(f"mean product over {records[0].unit}", fontsize=9.5)

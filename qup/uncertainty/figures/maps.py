@@ -9,9 +9,15 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from scipy import stats
 
-from qup.uncertainty import selection
 from qup.uncertainty.figures import style
-from qup.uncertainty.records import RelationRecord
+from qup.uncertainty.records import (
+    RelationRecord,
+    format_estimator,
+    format_labels,
+    format_network,
+    select_final_records,
+    select_most_exact,
+)
 
 _MAX_ROWS = 12
 _ERROR_TITLE = "standard error\nof the product"
@@ -27,8 +33,8 @@ def plot_maps(records: Sequence[RelationRecord]) -> Figure | None:
     Returns:
       The figure; None without an image's shape, or pixels to fill it.
     """
-    exact_records = selection.select_most_exact(
-        [record for record in selection.select_final_records(records) if _has_image(record)]
+    exact_records = select_most_exact(
+        [record for record in select_final_records(records) if _has_image(record)]
     )
     rows = [(record, c) for record in exact_records for c in range(record["image_shape"][2])]
     if not rows:
@@ -160,11 +166,11 @@ def _draw_map(axis: Axes, record: RelationRecord, measure: str, channel: int, sc
 
 
 def _format_row_name(record: RelationRecord, channel: int) -> str:
-    text = selection.format_labels([record])
+    text = format_labels([record])
     text += "\n" if text else ""
     if record["image_shape"][2] > 1:
         text += f"channel {channel}\n"
-    return text + selection.format_estimator(record["estimator"])
+    return text + format_estimator(record["estimator"])
 
 
 # What lies behind the numbers: scatter over pixels, walks of the chains.
@@ -181,9 +187,7 @@ def plot_histogram(records: Sequence[RelationRecord]) -> Figure | None:
       The figure, a panel for each estimator; None with fewer than 5 axes.
     """
     final_records = [
-        record
-        for record in selection.select_final_records(records)
-        if compute_z_scores(record).size >= 5
+        record for record in select_final_records(records) if compute_z_scores(record).size >= 5
     ]
     if not final_records:
         return None
@@ -211,7 +215,7 @@ def plot_histogram(records: Sequence[RelationRecord]) -> Figure | None:
         network_records = [record for record in final_records if record["estimator"] == estimator]
         controls = [record for record in constant_records if record["estimator"] == estimator]
         _draw_histogram(axis, network_records, controls)
-        axis.set_title(selection.format_estimator(estimator), fontsize=10.5, loc="left")
+        axis.set_title(format_estimator(estimator), fontsize=10.5, loc="left")
     panels[0].set_ylabel(f"density over {final_records[0].unit}", fontsize=10)
     return figure
 
@@ -237,7 +241,7 @@ def _draw_histogram(
         density=True,
         color=style.COLOURS[0],
         alpha=0.55,
-        label=selection.format_network(records[0]),
+        label=format_network(records[0]),
     )
     noise_scores = [compute_z_scores(record) for record in constant_records]
     if noise_scores and np.concatenate(noise_scores).size:
@@ -280,7 +284,7 @@ def plot_traces(records: Sequence[RelationRecord]) -> Figure | None:
     chain_records = [record for record in records if "trace_log_density" in record.arrays]
     if not chain_records:
         return None
-    final_records = selection.select_final_records(chain_records)[:_MAX_PANELS]
+    final_records = select_final_records(chain_records)[:_MAX_PANELS]
     columns = min(2, len(final_records))
     num_rows = -(-len(final_records) // columns)
     figure, body = style.build_page(

@@ -12,8 +12,17 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, ScalarFormatter
 
 from qup.core.measurements import Row
-from qup.uncertainty import selection
-from qup.uncertainty.records import ATOL, MeanEstimate, RelationRecord
+from qup.uncertainty.records import (
+    ATOL,
+    MeanEstimate,
+    RelationRecord,
+    find_accuracy_rows,
+    format_attack,
+    format_domain,
+    format_estimator,
+    format_labels,
+    format_network,
+)
 
 # Colour-blind safe (Okabe and Ito 2008).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31", "#000000")
@@ -113,9 +122,9 @@ def format_subject(records: Sequence[RelationRecord], *, epochs: bool = False) -
     """
     first = records[0]
     phrases = [f"{first['model']} on {first['dataset']}".removesuffix(" on ")]
-    phrases += [f"{first['packet']} packet", selection.format_domain(records)]
-    phrases += [selection.format_labels(records)]
-    phrases += [selection.format_network(first)] if epochs else []
+    phrases += [f"{first['packet']} packet", format_domain(records)]
+    phrases += [format_labels(records)]
+    phrases += [format_network(first)] if epochs else []
     return " · ".join(phrase for phrase in phrases if phrase)
 
 
@@ -246,7 +255,7 @@ class Series:
                     linestyle="",
                     marker=_MARKERS.get(estimator, "^"),
                     color=GREY,
-                    label=selection.format_estimator(estimator),
+                    label=format_estimator(estimator),
                     markerfacecolor=GREY if estimator == "importance" else "white",
                 )
                 for estimator in self._estimators
@@ -306,7 +315,7 @@ def draw_accuracy_curves(
     axis: Axes, records: Sequence[RelationRecord], key: str, rows: Sequence[Row]
 ) -> None:
     """Draws TA and RA against `key`, such as "epochs"."""
-    rows_by_key = {record[key]: selection.find_accuracy_rows(rows, record) for record in records}
+    rows_by_key = {record[key]: find_accuracy_rows(rows, record) for record in records}
     for measure, (name, colour, marker) in ACCURACY_STYLES.items():
         xs = sorted(x for x, accuracy_rows in rows_by_key.items() if measure in accuracy_rows)
         if not xs:
@@ -323,7 +332,7 @@ def draw_accuracy_curves(
             capsize=2,
         )
         axis.annotate(
-            name + selection.format_attack(curve_rows[-1]),
+            name + format_attack(curve_rows[-1]),
             (xs[-1], curve_rows[-1].value),
             xytext=(0, 6),
             textcoords="offset points",

@@ -8,10 +8,15 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from qup.core.measurements import Row
-from qup.uncertainty import selection
 from qup.uncertainty.figures import style as figures_style
 from qup.uncertainty.figures.style import Series
-from qup.uncertainty.records import RelationRecord
+from qup.uncertainty.records import (
+    RelationRecord,
+    find_accuracy_rows,
+    format_network,
+    select_final_records,
+    select_snapshots,
+)
 
 _UNKNOWN_NOTE = " Grey crosses could not be estimated."
 
@@ -26,14 +31,12 @@ def plot_by_epoch(records: Sequence[RelationRecord], rows: Sequence[Row]) -> Fig
     Returns:
       The figure; None where there is only one snapshot.
     """
-    snapshots = selection.select_snapshots(records)
+    snapshots = select_snapshots(records)
     epochs = sorted({record["epochs"] for record in snapshots})
     if len(epochs) < 2:
         return None
     control_records = [record for record in records if record["control"]]
-    control_names = list(
-        dict.fromkeys(selection.format_network(record) for record in control_records)
-    )
+    control_names = list(dict.fromkeys(format_network(record) for record in control_records))
     title = "Epoch by epoch" + (", and the controls" if control_names else "")
     stack = _PanelStack(title, snapshots, control_records, rows)
     ratios = (1, 0.04 + 0.16 * len(control_names)) if control_names else (1,)
@@ -50,7 +53,7 @@ def plot_by_temperature(records: Sequence[RelationRecord], rows: Sequence[Row]) 
     Returns:
       The figure; None where the network was measured at one temperature.
     """
-    max_epochs = selection.select_final_records(records)[0]["epochs"]
+    max_epochs = select_final_records(records)[0]["epochs"]
     network_records = [
         record for record in records if not record["control"] and record["epochs"] == max_epochs
     ]
@@ -89,9 +92,7 @@ class _PanelStack:
         self._rows = rows
         self._series = Series([*network_records, *control_records])
         self._measures = figures_style.choose_measures(network_records)
-        self._has_accuracies = any(
-            selection.find_accuracy_rows(rows, record) for record in network_records
-        )
+        self._has_accuracies = any(find_accuracy_rows(rows, record) for record in network_records)
 
     def build_panels(self, width: float, ratios: tuple[float, ...]):
         """Returns axes [panels, columns]."""
@@ -169,7 +170,7 @@ class _PanelStack:
     def draw_controls(self, panels: Sequence[Axes], control_names: Sequence[str]) -> None:
         """Draws every control in a place of its own."""
         for record in self._controls:
-            index = control_names.index(selection.format_network(record))
+            index = control_names.index(format_network(record))
             x = index + 0.5 * self._series.compute_offset(record)
             style = {**self._series.marker_style(record), "linestyle": ""}
             for axis, measure in zip(panels, self._measures, strict=False):
@@ -178,7 +179,7 @@ class _PanelStack:
                 bound = record.mean("uncertainty_bound").value
                 panels[0].plot(x, bound, "_", color=style["color"], ms=9)
             if self._has_accuracies:
-                accuracy_rows = selection.find_accuracy_rows(self._rows, record)
+                accuracy_rows = find_accuracy_rows(self._rows, record)
                 figures_style.draw_accuracies(panels[-1], index, accuracy_rows)
         for axis, measure in zip(panels, self._measures, strict=False):
             figures_style.draw_reference(axis, self._records, measure)
@@ -205,13 +206,11 @@ def plot_controls(records: Sequence[RelationRecord], rows: Sequence[Row]) -> Fig
       The figure; None where there is only one.
     """
     ordered = sorted(records, key=_sort_key)
-    networks_by_name = {selection.format_network(record): record for record in ordered}
+    networks_by_name = {format_network(record): record for record in ordered}
     if len(networks_by_name) < 2:
         return None
     names = list(networks_by_name)
-    network_accuracies = [
-        selection.find_accuracy_rows(rows, record) for record in networks_by_name.values()
-    ]
+    network_accuracies = [find_accuracy_rows(rows, record) for record in networks_by_name.values()]
     has_accuracies = any(network_accuracies)
     series = Series(records)
     handles = series.build_handles()
@@ -232,7 +231,7 @@ def plot_controls(records: Sequence[RelationRecord], rows: Sequence[Row]) -> Fig
         note=figures_style.describe_means(ordered),
     )
     for record in ordered:
-        y = names.index(selection.format_network(record)) + 0.7 * series.compute_offset(record)
+        y = names.index(format_network(record)) + 0.7 * series.compute_offset(record)
         style = series.marker_style(record)
         for axis, measure in zip(panels, figures_style.choose_measures(records), strict=False):
             figures_style.draw_dot(axis, y, record.mean(measure), **style)
@@ -251,7 +250,7 @@ def plot_directions(records: Sequence[RelationRecord]) -> Figure | None:
     Returns:
       The figure; None without directions.
     """
-    final_records = selection.select_final_records(records)
+    final_records = select_final_records(records)
     names = [name for name in final_records[0].names if not name.startswith("pixel:")]
     final_records = [record for record in final_records if set(names) <= set(record.names)]
     if not names:
