@@ -8,7 +8,7 @@ from qup.core.measurements import Row
 from qup.pipelines.components.artifacts import ModelEvaluation
 from qup.reproduction import presets
 from qup.reproduction.binary_toy import packets
-from qup.reproduction.components.studies import BinaryToyMover
+from qup.reproduction.components.binary_toy import BinaryToyMover
 from qup.reproduction.report import render, sections
 from qup.reproduction.report.data import ReportData
 from qup.reproduction.report.document import Document, ReportFigure

@@ -13,9 +13,10 @@ from qup.reproduction import experiments
 from qup.reproduction.binary_toy import pipeline
 from qup.reproduction.binary_toy.packets import EPSILONS
 from qup.reproduction.builder import ExperimentBuilder, NetworkHandle
+from qup.reproduction.components.binary_toy import BinaryToyAnalyzer, BinaryToyMover
 from qup.reproduction.components.frequency import FourierSensitivity, SpectrumAnalyzer
+from qup.reproduction.components.imagenet import ImageNetAnalyzer
 from qup.reproduction.components.response import ResponseAnalyzer
-from qup.reproduction.components.studies import BinaryToyAnalyzer, BinaryToyMover, ImageNetAnalyzer
 from qup.reproduction.imagenet import folder as imagenet_folder
 from qup.reproduction.imagenet import models
 

@@ -1,10 +1,7 @@
-"""What is published of the 18 models, each value with its source.
+"""Published values of the 18 models, each with its source.
 
-`published.csv` beside this file holds the top-1 accuracy that goes with the
-weights Su et al. attacked, as the weights' own publishers give it. Their
-distortions are in the pictures of their paper, and in no text or table that
-could be found: those columns are empty. Whoever has the numbers fills in a
-copy and reads that.
+`published.csv` has the top-1 accuracy of the weights that Su et al. attacked, as published with
+the weights. Su et al. show their distortions only as points in figures: those columns are empty.
 
 ```python
 read()["VGG 16"].top_1  # 71.5, percent
@@ -14,104 +11,69 @@ read("my.csv")["VGG 16"].ifgsm_linf
 
 import csv
 import dataclasses
-import math
 import os
 import pathlib
-from collections.abc import Mapping
 
 from qup.core.errors import InputError
 from qup.reproduction.imagenet import models
 
-_FILE = pathlib.Path(__file__).with_name("published.csv")
-# A model's distortions, in the units of the panels (a), (b), (c).
+# Distortions of a model, in the units of panels (a), (b) and (c).
 DISTORTIONS = ("ifgsm_linf", "cw_l2_per_element", "clever_l2_per_element")
 
 
 @dataclasses.dataclass(frozen=True)
 class PublishedValues:
-    """One model's published values; None where there is none.
+    """Published values of one model; None where a value is not published.
 
     Attributes:
       top_1: Accuracy on ImageNet's validation images, in percent.
-      top_1_source: Where that stands.
-      ifgsm_linf: Mean L-inf distance of I-FGSM, random targets, in units of
-        [0, 1].
-      cw_l2_per_element: Mean L2 distance of Carlini and Wagner's attack,
-        random targets, over the number of input elements.
+      top_1_source: Source of `top_1`.
+      ifgsm_linf: Mean L-inf distance of I-FGSM, random targets, in units of [0, 1].
+      cw_l2_per_element: Mean L2 distance of Carlini and Wagner's attack, random targets, over the
+        number of input elements.
       clever_l2_per_element: Mean CLEVER score, likewise.
-      distortions_source: Where these stand.
+      distortions_source: Source of the distortions.
     """
 
-    top_1: float | None
-    top_1_source: str
-    ifgsm_linf: float | None
-    cw_l2_per_element: float | None
-    clever_l2_per_element: float | None
-    distortions_source: str
-
-
-_HEADER = ("model", *(field.name for field in dataclasses.fields(PublishedValues)))
+    top_1: float | None = None
+    top_1_source: str = ""
+    ifgsm_linf: float | None = None
+    cw_l2_per_element: float | None = None
+    clever_l2_per_element: float | None = None
+    distortions_source: str = ""
 
 
 def read(path: str | os.PathLike | None = None) -> dict[str, PublishedValues]:
     """Returns the published values by model, in the figure's order.
 
     Args:
-      path: A CSV file of the same columns; None for ours.
+      path: A CSV file with the same columns; None for published.csv of the package.
 
     Raises:
-      InputError: The file is no such table, a value is no number in its
-        range, or one stands there without its source.
+      InputError: The file cannot be read, or a value is not a number or has no source.
     """
-    path = _FILE if path is None else pathlib.Path(path).expanduser()
+    if path is None:
+        path = pathlib.Path(__file__).with_name("published.csv")
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            header, records = tuple(reader.fieldnames or ()), list(reader)
-    except (OSError, ValueError, csv.Error) as error:
+        text = pathlib.Path(path).expanduser().read_text("utf-8")
+    except (OSError, ValueError) as error:
         raise InputError(f"Cannot read {path}: {error}.") from error
-    if header != _HEADER:
-        raise InputError(
-            f"{path} is no table of published values: expected the columns "
-            f"{','.join(_HEADER)}; got {','.join(header)}."
-        )
-    values_by_model = {}
-    for record in records:
-        name = models.get_model(record["model"] or "").name
-        if name in values_by_model:
-            raise InputError(f"{path} has two lines of {name}. Remove one.")
-        values_by_model[name] = _parse_record(record, f"{path}, {name}")
-    empty = PublishedValues(None, "", None, None, None, "")
-    return {name: values_by_model.get(name, empty) for name in models.list_names()}
-
-
-def _parse_record(record: Mapping[str, str | None], location: str) -> PublishedValues:
-    top_1 = _parse_number(record, "top_1", location, maximum=100.0)
-    distances = {name: _parse_number(record, name, location) for name in DISTORTIONS}
-    sources = {key: (record[key] or "").strip() for key in ("top_1_source", "distortions_source")}
-    has_distortions = any(value is not None for value in distances.values())
-    for is_given, key in (
-        (top_1 is not None, "top_1_source"),
-        (has_distortions, "distortions_source"),
-    ):
-        if is_given and not sources[key]:
-            raise InputError(f"{location}: a value without its source. Fill in {key}.")
-    return PublishedValues(top_1=top_1, **sources, **distances)
-
-
-def _parse_number(
-    record: Mapping[str, str | None], name: str, location: str, maximum: float = math.inf
-) -> float | None:
-    text = (record[name] or "").strip()
-    if not text:
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not (0 <= value <= maximum and math.isfinite(value)):
-        upper = "" if math.isinf(maximum) else f", at most {maximum:g}"
-        raise InputError(
-            f"{location}: {name} must be a number of at least 0{upper}, or empty; got {text!r}."
-        )
-    return value
+    values_by_model = dict.fromkeys(models.list_names(), PublishedValues())
+    for record in csv.DictReader(text.splitlines()):
+        name = models.get_model(record.pop("model", None) or "").name
+        try:
+            values = PublishedValues(
+                **{
+                    key: value if key.endswith("source") else float(value) if value else None
+                    for key, value in record.items()
+                }
+            )
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{path}, {name}: {error}. Compare with published.csv.") from error
+        has_distortions = any(getattr(values, key) is not None for key in DISTORTIONS)
+        if (values.top_1 is not None and not values.top_1_source) or (
+            has_distortions and not values.distortions_source
+        ):
+            raise InputError(f"{path}, {name}: a value without its source. Fill in the source.")
+        values_by_model[name] = values
+    return values_by_model
