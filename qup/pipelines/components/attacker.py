@@ -1,4 +1,4 @@
-"""An attack on a classifier, image by image: records, rows, pictures."""
+"""Attacks on a classifier, image by image, and checks for masked gradients."""
 
 import dataclasses
 import json
@@ -13,11 +13,10 @@ import tensorflow as tf
 
 from qup import attacks
 from qup.attacks.results import AttackResult
-from qup.core import compilation, hashing, measurements, progress
-from qup.core.measurements import Accuracy, ModelInfo
+from qup.core import compilation, hashing, progress
+from qup.core.measurements import Measurement, ModelInfo, Row, compute_accuracy
 from qup.core.tensorboard import SummaryWriter
 from qup.core.types import LogitsFn
-from qup.datasets import examples as example_files
 from qup.orchestration import In, Location, Out, StatefulDir, component
 from qup.pipelines.components import artifacts
 from qup.pipelines.components.artifacts import (
@@ -27,13 +26,16 @@ from qup.pipelines.components.artifacts import (
     Model,
     ModelEvaluation,
 )
-from qup.robustness import evaluation as robustness_evaluation
 from qup.robustness import masking
+from qup.robustness.evaluation import build_attack_rows
 from qup.robustness.masking import case
 from qup.robustness.masking.case import CheckResult
 
+_log = logging.getLogger("qup")
 # Images in TensorBoard.
 _NUM_SHOWN_IMAGES = 8
+# Values of the measure "masking".
+_STATUS_VALUES = {case.PASSED: 0.0, case.FLAGGED: 1.0, case.NOT_CHECKED: math.nan}
 
 
 @component
@@ -53,28 +55,20 @@ def Attacker(
     save_images: bool = False,
     log_dir: Location[str | None] = None,
 ) -> None:
-    """Attacks the first images of a split, and keeps what came of each.
+    """Attacks the first images of a split, and records the result of each.
 
     Args:
-      examples: The images.
-      model: The classifier.
-      evaluation: Its rows, see `robustness.rows_of`; with `save_images` also
-        "disagreements", the share of attacked images that the classifier
-        puts into another class when it is asked in batches of another size.
-      records: records.npz, and images.npy where `save_images`.
-      shards: Of an unfinished attack.
+      evaluation: Rows of `build_attack_rows`; with `save_images` also
+        "disagreements", the share of attacked images whose predicted class
+        depends on the batch size.
+      records: records.npz, and images.npy with `save_images`.
+      shards: Finished parts of an unfinished attack.
       attack: Name and options of the attack.
-      num_images: How many images; None for all.
-      split: The images to attack.
-      batch_size: Images a batch.
-      seed: Of everything random.
       precision: See `attacks.run`.
-      save_images: Keep the attacked images.
-      log_dir: TensorBoard's folder.
+      save_images: Save the attacked images.
     """
-    data = example_files.read(examples.path)
+    data, classifier, model_info = artifacts.load_inputs(examples, model, split=split)
     images, labels, ids = (a[:num_images] for a in data.get_arrays(split))
-    classifier = artifacts.load_classifier(model.path)
     options = dict(attack)
     name = options.pop("name")
     with _create_progress_counter(attack, len(labels)) as on_progress:
@@ -92,18 +86,15 @@ def Attacker(
             **options,
         )
     is_correct = _predict_classes(classifier, images, batch_size) == labels
-    model_info = artifacts.load_model_info(model.path).with_parameters(split=split)
-    attack_parameters = _resolve_attack_parameters(attack) | {"images": len(labels)}
+    attack_parameters = resolve_attack_parameters(attack) | {"images": len(labels)}
     if precision != "float32":
         attack_parameters["precision"] = precision
-    rows = robustness_evaluation.build_attack_rows(
-        model_info, result, is_correct, attack_parameters
-    )
+    rows = build_attack_rows(model_info, result, is_correct, attack_parameters)
     if save_images:
         _save_images(records.path / "images.npy", result.images, batch_size)
         disagreement_rate = _compute_disagreement_rate(classifier, result.images, batch_size)
         rows.append(model_info.build_row("disagreements", disagreement_rate, attack_parameters))
-    measurements.write_rows(evaluation.path / "measurements.csv", rows)
+    artifacts.write_rows(evaluation, rows)
     np.savez(
         records.path / "records.npz",
         id=ids,
@@ -118,18 +109,18 @@ def Attacker(
 
 
 def _create_progress_counter(attack: dict[str, Any], count: int):
-    """Returns a bar; without an end, where not all parts see all images."""
+    """Returns a progress bar; without a total if some stages attack only a part of the images."""
     name, options = attack["name"], {k: v for k, v in attack.items() if k != "name"}
     targets = options.pop("targets", None)
     method = attacks.traits(name)["method"]
     has_several_stages = method and len(attacks.build_method(name, **options).stages()) > 1
     if has_several_stages or targets == "all":
-        return progress.open_counter(f"{name}, images in all parts", None, "image")
+        return progress.open_counter(f"{name}, images in all stages", None, "image")
     return progress.open_counter(name, count, "image")
 
 
 def _save_images(path: pathlib.Path, images: Sequence, batch_size: int) -> None:
-    """Writes images as .npy, a batch in memory at a time."""
+    """Writes images as .npy, with one batch in memory at a time."""
     shape = (len(images), *images.shape[1:])
     file = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
     for start in range(0, len(images), batch_size):
@@ -138,18 +129,16 @@ def _save_images(path: pathlib.Path, images: Sequence, batch_size: int) -> None:
     file.flush()
 
 
-def _compute_disagreement_rate(
-    classifier: LogitsFn, images, batch_size: int
-) -> measurements.Accuracy:
+def _compute_disagreement_rate(classifier: LogitsFn, images, batch_size: int) -> Measurement:
     """Returns the share of images whose class depends on the batch size."""
     classes, other_classes = (
         _predict_classes(classifier, images, size) for size in (batch_size, max(1, batch_size // 3))
     )
-    return measurements.compute_accuracy(float((classes != other_classes).sum()), len(classes))
+    return compute_accuracy(float((classes != other_classes).sum()), len(classes))
 
 
-def _resolve_attack_parameters(attack: dict[str, Any]) -> dict[str, Any]:
-    """Returns name, epsilon and every option as the attack took it."""
+def resolve_attack_parameters(attack: dict[str, Any]) -> dict[str, Any]:
+    """Returns the parameters of an attack's rows: its name, epsilon and options with defaults."""
     options = dict(attack)
     name, targets = options.pop("name"), options.pop("targets", None)
     if attacks.traits(name)["method"]:
@@ -164,7 +153,7 @@ def _resolve_attack_parameters(attack: dict[str, Any]) -> dict[str, Any]:
 
 
 def _iterate_pixel_batches(images, batch_size: int) -> Iterator[np.ndarray]:
-    """Yields batches of float32 in [0, 1], of bytes or of floats."""
+    """Yields batches of float32 in [0, 1], from bytes or floats."""
     for start in range(0, len(images), batch_size):
         batch = images[start : start + batch_size]
         if batch.dtype == np.uint8:
@@ -182,7 +171,7 @@ def _predict_classes(classifier: LogitsFn, images, batch_size: int) -> np.ndarra
 
 
 def _format_attack_label(attack_parameters: dict[str, Any]) -> str:
-    """Returns an attack's folder: other options are another one."""
+    """Returns the name of an attack's folder, one per set of options."""
     label_fields = [
         attack_parameters["name"],
         attack_parameters.get("norm"),
@@ -190,13 +179,13 @@ def _format_attack_label(attack_parameters: dict[str, Any]) -> str:
     ]
     label = "-".join(str(part) for part in label_fields if part is not None)
     text = json.dumps(attack_parameters, sort_keys=True, default=repr)
-    return f"{label}-{hashing.text_digest(text)[:6]}"
+    return f"{label}-{hashing.hash_text(text)[:6]}"
 
 
 def _write_attacked_images(
     board: SummaryWriter, run: str, epochs: int, images, result: AttackResult
 ) -> None:
-    """Shows the first images that were broken, before and after."""
+    """Writes the first adversarial images to TensorBoard, before and after."""
     rows = np.flatnonzero(result.success & (result.distances["l2"] > 0))
     rows = rows[:_NUM_SHOWN_IMAGES]
     if not rows.size:
@@ -219,13 +208,6 @@ def _write_attacked_images(
     )
 
 
-# Whether a classifier's robustness is real: the checks of qup/masking.
-
-
-_log = logging.getLogger("qup")
-_STATUS_VALUES = {case.PASSED: 0.0, case.FLAGGED: 1.0, case.NOT_CHECKED: math.nan}
-
-
 @component
 def Diagnoser(
     examples: In[Examples],
@@ -239,24 +221,20 @@ def Diagnoser(
     batch_size: int = 128,
     seed: int = 0,
 ) -> None:
-    """Makes every check of masking on the first images of a split.
+    """Runs every check for masked gradients on the first images of a split.
 
     Args:
-      examples: The images.
-      model: The classifier.
       diagnosis: findings.json, and the curves in arrays.npz.
-      evaluation: A row a check, "masking": 1 flagged, 0 passed, NaN not
-        checked; names and words of all in masking.npz.
+      evaluation: One row "masking" per check: 1 flagged, 0 passed, NaN not
+        checked; masking.npz has the names and messages of all checks.
       epsilon: Budget in L-inf.
-      num_images: How many images.
-      split: Where they are from.
-      batch_size: Images a batch.
-      seed: Of everything random.
     """
-    data = example_files.read(examples.path)
+    data, classifier, model_info = artifacts.load_inputs(
+        examples, model, split=split, evaluation="masking"
+    )
     images, labels, _ = (a[:num_images] for a in data.get_arrays(split))
     check_results = masking.diagnose(
-        artifacts.load_classifier(model.path),
+        classifier,
         images / np.float32(255),
         labels,
         epsilon=epsilon,
@@ -282,33 +260,16 @@ def Diagnoser(
         for key, value in result.arrays.items()
     }
     np.savez(diagnosis.path / "arrays.npz", **arrays)
-    _write_check_rows(
-        artifacts.load_model_info(model.path), split, epsilon, check_results, evaluation
-    )
-
-
-def _write_check_rows(
-    model_info: ModelInfo,
-    split: str,
-    epsilon: float,
-    check_results: Sequence[CheckResult],
-    evaluation: ModelEvaluation,
-) -> None:
-    """Writes the findings as rows, their words beside them."""
-    model_info = model_info.with_parameters(split=split, evaluation="masking")
-    rows = [
-        dataclasses.replace(
-            model_info.with_parameters(check=result.name).build_row(
-                "masking", Accuracy(_STATUS_VALUES[result.status], None, result.n)
-            ),
-            epsilon=epsilon,
-            artifact="masking.npz",
-        )
-        for result in check_results
-    ]
-    measurements.write_rows(evaluation.path / "measurements.csv", rows)
+    rows = [_build_check_row(model_info, result, epsilon) for result in check_results]
+    artifacts.write_rows(evaluation, rows, arrays_file="masking.npz")
     np.savez(
         evaluation.path / "masking.npz",
         names=np.array([result.name for result in check_results]),
         words=np.array([result.message for result in check_results]),
     )
+
+
+def _build_check_row(model_info: ModelInfo, result: CheckResult, epsilon: float) -> Row:
+    measurement = Measurement(_STATUS_VALUES[result.status], None, result.n)
+    row = model_info.with_parameters(check=result.name).build_row("masking", measurement)
+    return dataclasses.replace(row, epsilon=epsilon)

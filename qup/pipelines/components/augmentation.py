@@ -1,4 +1,4 @@
-"""Step 4: every training image walked down the loss, supplement Eqs. 1, 2."""
+"""Iterative FGSM Augmentation: opposite FGSM, the translator and the augmented classifier."""
 
 import dataclasses
 import json
@@ -12,9 +12,8 @@ import tensorflow as tf
 
 from qup import training
 from qup.augmentation import generation, opposite_fgsm, trajectories
-from qup.augmentation import translator as augmentation_translator
-from qup.augmentation.deltas import DeltaDataset as Pairs
-from qup.core import measurements
+from qup.augmentation.deltas import DeltaDataset
+from qup.augmentation.translator import combine, fit_translator
 from qup.datasets import Dataset
 from qup.datasets import examples as example_files
 from qup.orchestration import In, Location, Out, StatefulDir, component
@@ -27,8 +26,12 @@ from qup.pipelines.components.artifacts import (
     ModelRun,
     Trajectory,
 )
-from qup.robustness import evaluation
+from qup.robustness.evaluation import bind_attack
 from qup.training import history as training_history
+
+# Images in the translator's monitored error and in the figure of an Analyzer.
+_MONITOR_BATCH_SIZE = 500
+_NUM_SHOWN_IMAGES = 8
 
 
 @component
@@ -43,23 +46,20 @@ def DeltaGen(
     attack: dict[str, Any],
     seed: int = 0,
 ) -> None:
-    """Walks the training images, and counts on the way.
+    """Computes X_N of the training images by opposite FGSM, supplement Eqs. 1 and 2.
 
     Args:
-      examples: The images.
-      model: The classifier.
-      deltas: Delta_N; it depends on the walk alone.
-      trajectory: What was counted at the points of the walk.
-      shards: Of an unfinished walk.
-      walk: Keyword arguments of `augmentation.opposite_deltas`.
-      attack: Options of the attack on X_n, see `looks.on_trajectory`.
-      seed: Of random starts.
+      deltas: Delta_N, which depends on `walk` alone.
+      trajectory: The number of correctly classified X_n at the points of `walk`.
+      shards: Finished parts of an unfinished computation.
+      walk: Keyword arguments of `generation.compute_deltas`.
+      attack: Options of the attack on X_n, see `evaluation.build_trajectory_options`.
     """
     computed_deltas = generation.compute_deltas(
         artifacts.load_network(model.path),
         example_files.read(examples.path),
         shards,
-        attack=evaluation.bind_attack(attack, seed=seed),
+        attack=bind_attack(attack, seed=seed),
         **walk,
     )
     computed_deltas.link(deltas.path)
@@ -68,12 +68,6 @@ def DeltaGen(
         "points": computed_deltas.trajectory_counts,
     }
     (trajectory.path / "trajectory.json").write_text(json.dumps(trajectory_counts))
-
-
-# Step 5: a Pix2Pix network that learns image -> Delta_N.
-
-
-_MONITOR_BATCH_SIZE = 500
 
 
 @component
@@ -89,25 +83,22 @@ def TranslatorTrainer(
     seed: int = 0,
     log_dir: Location[str | None] = None,
 ) -> None:
-    """Trains a translator on the walk of a classifier.
+    """Trains a Pix2Pix network to predict Delta_N from an image.
 
     Args:
-      examples: Images to watch its error on that it never saw.
-      model: The classifier.
-      deltas: The walk.
-      translator: Image to Delta.
-      run: Its training.
+      examples: Their monitor split measures the error on unseen images.
+      deltas: Delta_N of `model`.
+      translator: The network, image -> Delta.
+      run: The training.
       state: Checkpoints of an unfinished training.
-      options: Keyword arguments of `translation.fit_translator`.
-      seed: Of initialisation and order.
-      log_dir: TensorBoard's folder.
+      options: Keyword arguments of `fit_translator`.
     """
-    pairs = Pairs.open(deltas.path)
+    pairs = DeltaDataset.open(deltas.path)
     classifier = artifacts.load_network(model.path)
     curve_name = f"translator/epoch-{artifacts.load_model_info(model.path).epochs}"
     history = training.History(state / "history.json")
 
-    network = augmentation_translator.fit_translator(
+    network = fit_translator(
         pairs,
         seed=seed,
         directory=state / "checkpoints",
@@ -116,36 +107,33 @@ def TranslatorTrainer(
         **options,
     )
     artifacts.save_network(network, translator)
-    # The one thing that shapes its answers and is no weight.
+    # The only part of its function that is not a weight.
     translator.properties["scale"] = pairs.scale
     shutil.copy2(state / "history.json", run.path)
     run.properties["content"] = translator.properties["content"]
 
 
 def _build_l1_monitor(
-    classifier: keras.Model, data: Dataset, pairs: Pairs
+    classifier: keras.Model, data: Dataset, pairs: DeltaDataset
 ) -> Callable[[keras.Model], dict[str, float]]:
-    """Returns the L1 error of Delta on images the translator never saw.
+    """Returns a function of the L1 error of Delta on images outside the training set.
 
-    Their Delta_N needs their labels; it is looked at, never trained on.
+    Their Delta_N depends on their labels: it is monitored, and never trained on.
     """
     split = data.info.monitor_split
     batch = next(iter(data.evaluation_batches(split, _MONITOR_BATCH_SIZE)))
     clean_images = batch["image"]
-    walked_images = opposite_fgsm.iterate(
+    final_images = opposite_fgsm.iterate(
         classifier, clean_images, batch["label"], **pairs.iterate_options
     )
 
     def compute_l1_error(translator: keras.Model) -> dict[str, float]:
-        error = tf.abs(translator(clean_images, training=False) - (walked_images - clean_images))
+        error = tf.abs(translator(clean_images, training=False) - (final_images - clean_images))
         error = tf.reduce_mean(error, [1, 2, 3]) * batch["weight"]
         mean = tf.reduce_sum(error) / tf.reduce_sum(batch["weight"])
         return {f"{split}_l1_in_pixels": float(mean)}
 
     return compute_l1_error
-
-
-# Step 6: the translator before the classifier, X -> f(X + G(X)).
 
 
 @component
@@ -157,17 +145,16 @@ def Combiner(
     through: str = "both",
     row_parameters: dict[str, Any],
 ) -> None:
-    """Makes the augmented classifier, and ships it as a SavedModel.
+    """Builds the augmented classifier X -> f(X + G(X)), and exports it as a SavedModel.
 
     Args:
-      classifier: Image to logits.
-      translator: Image to Delta.
-      model: Image to logits, through both.
-      through: What an attack differentiates, see `augmentation.combine`.
-      row_parameters: What its rows tell beside the classifier's.
+      classifier: f, image -> logits.
+      translator: G, image -> Delta.
+      model: The augmented classifier.
+      through: Which networks an attack differentiates, see `combine`.
     """
     translator_network = artifacts.load_network(translator.path)
-    augmented = augmentation_translator.combine(
+    augmented = combine(
         artifacts.load_network(classifier.path), translator_network, attack_gradient_through=through
     )
     model_info = artifacts.load_model_info(classifier.path).with_parameters(
@@ -175,12 +162,6 @@ def Combiner(
     )
     model_info = dataclasses.replace(model_info, classifier="ACL")
     artifacts.save_classifier(augmented, model_info, model)
-
-
-# Step 8: what the walk did to the images, in numbers and in pictures.
-
-
-_NUM_SHOWN_IMAGES = 8
 
 
 @component
@@ -197,40 +178,27 @@ def Analyzer(
     seed: int = 0,
     row_parameters: dict[str, Any],
 ) -> None:
-    """Gives TA and RA of the walked training images, supplement Fig. 2.
+    """Gives TA and RA of the training images' X_n, supplement Fig. 2, and example images.
 
     Args:
-      examples: Images to show.
-      model: The classifier.
-      translator: What learnt its walk.
-      deltas: How it was walked.
-      trajectory: What was counted.
-      analysis: measurements.csv, rows whose parameters hold "images":"X_n";
-        and images.npz: x_0, x_n, translated (float32 Delta) and attacked of
-        the first images of `split`.
-      attack: Options of the attack on X_n.
-      split: The images to show.
-      seed: Of random starts.
-      row_parameters: What its rows tell beside the classifier's.
+      analysis: measurements.csv, rows with the parameter "images": "X_n"; and
+        images.npz: x_0, x_n, translated (float32 Delta) and attacked of the
+        first images of `split`.
+      attack: Options of the attack on X_n, see `evaluation.build_trajectory_options`.
     """
-    model_info = artifacts.load_model_info(model.path).with_parameters(**row_parameters)
+    data, classifier, model_info = artifacts.load_inputs(examples, model, **row_parameters)
     trajectory_counts = json.loads((trajectory.path / "trajectory.json").read_text())
     rows = trajectories.build_trajectory_rows(model_info, trajectory_counts, attack)
-    rows = [dataclasses.replace(row, artifact="images.npz") for row in rows]
-    measurements.write_rows(analysis.path / "measurements.csv", rows)
+    artifacts.write_rows(analysis, rows, arrays_file="images.npz")
 
-    data = example_files.read(examples.path)
-    classifier = artifacts.load_network(model.path)
     batch = next(iter(data.evaluation_batches(split, _NUM_SHOWN_IMAGES)))
     clean_images, labels = batch["image"], batch["label"]
-    walk = Pairs.open(deltas.path).iterate_options
+    iterate_options = DeltaDataset.open(deltas.path).iterate_options
     network = artifacts.load_network(translator.path)
     np.savez(
         analysis.path / "images.npz",
         x_0=clean_images,
-        x_n=opposite_fgsm.iterate(classifier, clean_images, labels, **walk),
+        x_n=opposite_fgsm.iterate(classifier, clean_images, labels, **iterate_options),
         translated=network(clean_images, training=False),
-        attacked=evaluation.bind_attack(attack, seed=seed)(
-            classifier, clean_images, labels, ids=batch["id"]
-        ),
+        attacked=bind_attack(attack, seed=seed)(classifier, clean_images, labels, ids=batch["id"]),
     )

@@ -1,24 +1,21 @@
-"""Table 4 of the paper: every attack and its conjugate, seen and measured."""
+"""Table 4 of the paper: every attack and its conjugate, plotted and measured."""
 
-import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
 
-from qup import attacks
-from qup.core import measurements
-from qup.core.measurements import Accuracy, ModelInfo, Row
+from qup.core.measurements import Measurement, ModelInfo, Row
 from qup.core.types import LogitsFn
-from qup.datasets import examples as example_files
 from qup.orchestration import In, Out, component
 from qup.pipelines import figures
 from qup.pipelines.components import artifacts
 from qup.pipelines.components.artifacts import Examples, Model, ModelEvaluation, Report
+from qup.pipelines.components.attacker import resolve_attack_parameters
 from qup.robustness import conjugates
 from qup.robustness.conjugates import WINDOWS, AttackField, ConjugateMeasures
 
 _CONJUGATES_FILE = "conjugates.npz"
-# Only the first images are looked through for the one that is drawn.
+# The plotted image is chosen among that many first images.
 _NUM_CANDIDATES = 500
 
 
@@ -35,26 +32,20 @@ def ConjugateDrawer(
     split: str = "test",
     seed: int = 0,
 ) -> None:
-    """Attacks one image in every way, see `conjugates.choose`, then many.
+    """Plots every attack on one image, see `conjugates.choose_image`, and measures it on many.
 
     Args:
-      examples: The images.
-      model: The classifier.
-      evaluation: Its rows, see `_build_conjugate_rows`; and conjugates.npz, the arrays of
-        `evidence_figures.conjugates.draw`, the image before attacks as
-        "clean", and its "image_id" and "image_label".
+      evaluation: Rows of `_build_conjugate_rows`; and conjugates.npz, the
+        arrays of `figures.plot_conjugates`, with the clean image as "clean"
+        and its "image_id" and "image_label".
       report: conjugates.png.
-      epsilon: Budget of those attacks that have one.
-      num_images: Images that rows and curves are means over, the first of
-        the split that are classified rightly; 0 draws the one alone.
+      epsilon: Budget of the attacks that have one.
+      num_images: Number of images behind rows and curves, the first of the
+        split that are classified correctly; 0 plots the one image alone.
       grey: How three channels become one in spectra.
-      split: Where the images are from.
-      seed: Of the random attacks.
     """
-    data = example_files.read(examples.path)
-    classifier = artifacts.load_classifier(model.path)
-    model_info = artifacts.load_model_info(model.path).with_parameters(
-        split=split, figure="table4", grey=grey
+    data, classifier, model_info = artifacts.load_inputs(
+        examples, model, split=split, figure="table4", grey=grey
     )
     images, labels, ids = data.get_arrays(split)
     pixels = images[:_NUM_CANDIDATES] / np.float32(255)
@@ -81,11 +72,10 @@ def ConjugateDrawer(
         measurement = conjugates.measure_attack(
             name, classifier, *correct_examples, grey=grey, **options
         )
-        rows += _build_conjugate_rows(
-            model_info, measurement, _resolve_attack_parameters(name, options)
-        )
+        attack = resolve_attack_parameters({"name": name, **options})
+        rows += _build_conjugate_rows(model_info, measurement, attack)
         arrays |= _extract_relative_spectra(name, measurement)
-    measurements.write_rows(evaluation.path / "measurements.csv", rows)
+    artifacts.write_rows(evaluation, rows, arrays_file=_CONJUGATES_FILE)
     np.savez(evaluation.path / _CONJUGATES_FILE, **arrays)
     description = f"{split} image {ids[row_index]}, a {names[labels[row_index]]}"
     title = f"{data.info.name}, {description}; epsilon {epsilon:.3g}"
@@ -112,7 +102,7 @@ def _extract_relative_spectra(name: str, measurement: ConjugateMeasures) -> dict
 def _find_correct_rows(
     classifier: LogitsFn, images, labels, count: int, size: int = 100
 ) -> np.ndarray:
-    """Returns the places of the first images that are classified rightly."""
+    """Returns the indices of the first images that are classified correctly."""
     correct_rows: list[int] = []
     for start in range(0, len(labels), size):
         if len(correct_rows) >= count:
@@ -124,25 +114,15 @@ def _find_correct_rows(
     return np.array(correct_rows[:count], np.int64)
 
 
-def _resolve_attack_parameters(name: str, options: dict) -> dict:
-    """Returns an attack's name, epsilon and options as rows tell them."""
-    attack_parameters = dict(vars(attacks.build_method(name, **options)))
-    bounds = attack_parameters.pop("bounds", (0.0, 1.0))
-    for option in ("seed", "xla"):
-        attack_parameters.pop(option, None)
-    attack_identity = {"name": name, "epsilon": attack_parameters.pop("epsilon", None)}
-    return {**attack_identity, **attack_parameters, "pixel_clip": bounds is not None}
-
-
 def _build_conjugate_rows(
     model_info: ModelInfo, measurement: ConjugateMeasures, attack: dict
 ) -> list[Row]:
     """Returns the rows of one attack.
 
-    "success_rate" in percent; of what was broken the means of
-    "perturbation_l0", "_l1", "_l2" and "_linf" and of
-    "conjugate_cosine"; and of the fields "perturbation" and "conjugate",
-    where they are not 0, "high_frequency_ratio" in both windows.
+    "success_rate" in percent; the means over adversarial images of
+    "perturbation_l0", "_l1", "_l2", "_linf" and "conjugate_cosine"; and
+    "high_frequency_ratio" in both windows of the fields "perturbation" and
+    "conjugate" that are not 0.
     """
     rows = [model_info.build_row("success_rate", measurement.success, attack)]
     for norm, size in measurement.norms.items():
@@ -153,7 +133,7 @@ def _build_conjugate_rows(
         for window in WINDOWS:
             mean, error, count = averages.get_high_frequency_ratio(window)
             if count:
-                ratio = Accuracy(float(mean), float(error) if count > 1 else None, count)
+                ratio = Measurement(float(mean), float(error) if count > 1 else None, count)
                 field_info = model_info.with_parameters(field=field, window=window)
                 rows.append(field_info.build_row("high_frequency_ratio", ratio, attack))
-    return [dataclasses.replace(row, artifact=_CONJUGATES_FILE) for row in rows]
+    return rows

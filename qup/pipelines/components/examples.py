@@ -1,4 +1,4 @@
-"""Step 1: the images, chosen once and written down."""
+"""Images and imported classifiers as artifacts."""
 
 import pathlib
 import shutil
@@ -30,21 +30,11 @@ def ExampleGen(
     manual_dir: Location[str | None] = None,
     scratch_dir: Location[str | None] = None,
 ) -> None:
-    """Writes the chosen images of a dataset.
+    """Writes the selected images of a dataset; other arguments are those of `datasets.load`.
 
     Args:
-      examples: The images.
       dataset: Its registered name.
-      source: Digest of the files that it is read from: other files are
-        other examples.
-      image_size: See `datasets.load`, as all that follow.
-      train_size: See there.
-      test_size: See there.
-      validation_size: See there.
-      seed: See there.
-      data_dir: See there.
-      manual_dir: See there.
-      scratch_dir: See there.
+      source: Digest of the dataset's files. Other files are other examples.
     """
     data = datasets.load(
         dataset,
@@ -64,26 +54,14 @@ def ExampleGen(
         examples.properties[f"{split}_size"] = size
 
 
-# A control: the same images, with training labels that mean nothing.
-
-
 @component
 def LabelShuffler(examples: In[Examples], shuffled: Out[Examples], *, seed: int = 0) -> None:
-    """Permutes the labels of the training images; each class keeps its size.
-
-    Args:
-      examples: The images.
-      shuffled: The same; the other splits keep their labels.
-      seed: Of the permutation.
-    """
+    """Permutes the labels of the training images, as a control; each class keeps its size."""
     shutil.copytree(examples.path, shuffled.path, dirs_exist_ok=True)
     path = shuffled.path / "Split-train" / "labels.npy"
     labels = np.load(path)
     np.save(path, np.random.default_rng([seed, len(labels)]).permutation(labels))
     shuffled.properties.update(examples.properties)
-
-
-# A user's own classifier, taken into the pipeline root as it is.
 
 
 @component
@@ -97,16 +75,15 @@ def ModelImporter(
     num_classes: int | None = None,
     source: Location[str],
 ) -> None:
-    """Copies a .keras file or a SavedModel.
+    """Copies a user's .keras file or SavedModel.
 
     Args:
-      model: The classifier.
-      content: Digest of its files: other files are another model.
+      content: Digest of its files. Other files are another model.
       dataset: Name of the dataset that it is measured on.
-      name: What it is called in rows.
-      image_shape: (height, width, channels) of that dataset, which the
-        model must take; None leaves it unasked.
-      num_classes: How many classes it must tell apart at least.
+      name: Its name in rows.
+      image_shape: (height, width, channels) that the model must accept; None
+        does not check it.
+      num_classes: Minimum number of its logits.
       source: The file or the folder.
     """
     model_info = ModelInfo(dataset, name, "CL", 0, 0, {"imported": content[:16]})

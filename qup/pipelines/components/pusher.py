@@ -1,4 +1,4 @@
-"""Step 10: a blessed SavedModel, put where a server watches."""
+"""A blessed SavedModel, copied to the folder that a server watches."""
 
 import json
 import logging
@@ -25,15 +25,13 @@ def Pusher(
 ) -> None:
     """Copies a SavedModel to destination/version, if it is blessed.
 
-    What is pushed already stays untouched; a version that holds another
-    model is never overwritten: the next number above all is taken.
+    A model that is already there is not copied again. A version of another
+    model is never overwritten: the new model gets the next free number.
 
     Args:
-      model: The classifier.
-      blessing: Of its SavedModel.
-      pushed: Where it went; its property "pushed" says whether it did.
+      pushed: pushed.json; its property "pushed" is False if nothing was copied.
       destination: Folder of the model's versions.
-      version: The number to take.
+      version: The preferred number.
     """
     blessed = bool(blessing.properties["blessed"])
     pushed.properties["pushed"] = blessed
@@ -50,11 +48,11 @@ def Pusher(
 
 
 def _push_version(model: Model, folder: pathlib.Path, requested_version: int) -> int:
-    """Returns the version that holds the model; pushes it where none does."""
+    """Returns the version that has the model; copies the model if none has it."""
     existing_versions = {
         int(path.name): saving.read_fingerprint(path)
         for path in folder.iterdir()
-        # Longer numbers are none that a server would take.
+        # A server accepts no longer numbers.
         if re.fullmatch("[0-9]{1,18}", path.name)
     }
     identical_versions = [
@@ -62,14 +60,11 @@ def _push_version(model: Model, folder: pathlib.Path, requested_version: int) ->
     ]
     version = requested_version
     if identical_versions:
-        version = (
-            requested_version
-            if requested_version in identical_versions
-            else max(identical_versions)
-        )
+        if requested_version not in identical_versions:
+            version = max(identical_versions)
         if saving.is_intact(folder / str(version)):
             return version
-        _log.warning("%s is damaged: it is pushed again", folder / str(version))
+        _log.warning("%s is damaged. The model is pushed again", folder / str(version))
     elif requested_version in existing_versions:
         version = max(existing_versions) + 1
     exported = model.path / artifacts.SERVING

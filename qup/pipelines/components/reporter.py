@@ -1,12 +1,12 @@
-"""Step 9: one table of all rows, and the figures."""
+"""The table of all rows of a run, and its figures."""
 
 import dataclasses
 
 import numpy as np
 
-from qup.core import measurements
 from qup.orchestration import In, Out, component
 from qup.pipelines import figures
+from qup.pipelines.components import artifacts
 from qup.pipelines.components.artifacts import ModelAnalysis, ModelEvaluation, Report
 
 
@@ -14,22 +14,19 @@ from qup.pipelines.components.artifacts import ModelAnalysis, ModelEvaluation, R
 def Reporter(
     evaluations: In[list[ModelEvaluation]], analyses: In[list[ModelAnalysis]], report: Out[Report]
 ) -> None:
-    """Puts together what a run measured.
+    """Collects the rows of a run, and plots its analyses.
 
     Args:
-      evaluations: Of every classifier.
-      analyses: Of every walk.
-      report: measurements.csv, and of each walk, named by the epochs of its
-        classifier, images-epoch-*.png and trajectory-epoch-*.png.
+      evaluations: Rows of every classifier.
+      analyses: Of every classifier's iterates X_n.
+      report: measurements.csv; and images-epoch-*.png and
+        trajectory-epoch-*.png per analysis, by the epochs of its classifier.
     """
-    rows = []
-    for source in (*evaluations, *analyses):
-        rows += measurements.read_rows(source.path / "measurements.csv")
-    # What they name is not beside the table.
-    rows = [dataclasses.replace(row, artifact="") for row in rows]
-    measurements.write_rows(report.path / "measurements.csv", rows)
+    rows = artifacts.read_rows((*evaluations, *analyses))
+    # The files that rows refer to are not in the report.
+    artifacts.write_rows(report, [dataclasses.replace(row, artifact="") for row in rows])
     for analysis in analyses:
-        analysis_rows = measurements.read_rows(analysis.path / "measurements.csv")
+        analysis_rows = artifacts.read_rows([analysis])
         name = f"epoch-{analysis_rows[0].epochs}.png"
         figure = figures.plot_trajectory(analysis_rows)
         figure.savefig(report.path / f"trajectory-{name}", dpi=120)

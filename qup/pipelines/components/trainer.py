@@ -1,9 +1,9 @@
-"""Step 2: a classifier, trained from images or trained on."""
+"""Classifiers: standard and adversarial training, and untrained controls."""
 
 import dataclasses
 import pathlib
 import shutil
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 
@@ -21,31 +21,108 @@ from qup.robustness import evaluation
 from qup.training import history as training_history
 from qup.training.adversarial import AdversarialTraining
 
-# What every training of a classifier does between artifacts.
-
-
 _EVALUATION_BATCH_SIZE = 500
+CONTROL_KINDS = ("untrained", "constant")
 
 
-class TrainingArtifacts(NamedTuple):
-    """Where a training comes from and goes to.
+@component
+def Trainer(
+    examples: In[Examples],
+    model: Out[Model],
+    run: Out[ModelRun],
+    state: StatefulDir,
+    previous: In[ModelRun] = None,
+    *,
+    model_name: str,
+    model_options: dict[str, Any],
+    recipe: dict[str, Any],
+    augment: bool = False,
+    epochs: int,
+    seed: int = 0,
+    row_parameters: dict[str, Any],
+    log_dir: Location[str | None] = None,
+) -> None:
+    """Trains a classifier, and exports it as a SavedModel.
 
-    Attributes:
-      model: The classifier.
-      run: Its training, for whoever trains it on.
-      state: Folder of an unfinished training's checkpoints.
-      previous: The training of fewer epochs to go on from, or None.
+    Args:
+      run: The training, which a training of more epochs continues.
+      state: Checkpoints of an unfinished training.
+      previous: The training of fewer epochs to continue.
+      model_name: Registered name of the architecture.
+      model_options: Its keyword arguments.
+      recipe: Fields of `Recipe`.
+      augment: See `training.fit_classifier`.
+      epochs: Total number of epochs.
     """
+    _train_classifier(
+        examples,
+        model,
+        run,
+        state,
+        previous,
+        model_name=model_name,
+        model_options=model_options,
+        recipe=recipe,
+        augment=augment,
+        epochs=epochs,
+        seed=seed,
+        row_parameters=row_parameters,
+        log_dir=log_dir,
+    )
 
-    model: Model
-    run: ModelRun
-    state: pathlib.Path
-    previous: ModelRun | None
+
+@component
+def RobustTrainer(
+    examples: In[Examples],
+    model: Out[Model],
+    run: Out[ModelRun],
+    state: StatefulDir,
+    previous: In[ModelRun] = None,
+    *,
+    adversary: dict[str, Any],
+    model_name: str,
+    model_options: dict[str, Any],
+    recipe: dict[str, Any],
+    augment: bool = False,
+    epochs: int,
+    seed: int = 0,
+    row_parameters: dict[str, Any],
+    log_dir: Location[str | None] = None,
+) -> None:
+    """Trains a classifier by PGD-AT or TRADES; other arguments are those of `Trainer`.
+
+    Args:
+      model: The classifier; its rows have the parameters of
+        `AdversarialTraining.describe`.
+      previous: The training of fewer epochs by the same adversary.
+      adversary: "method", "epsilon" and, unless they have their defaults,
+        "num_steps", "step_size" and "beta" of `AdversarialTraining`.
+    """
+    adversarial_training = AdversarialTraining(**adversary, seed=seed)
+    _train_classifier(
+        examples,
+        model,
+        run,
+        state,
+        previous,
+        model_name=model_name,
+        model_options=model_options,
+        recipe=recipe,
+        augment=augment,
+        adversary=adversarial_training,
+        epochs=epochs,
+        seed=seed,
+        row_parameters={**row_parameters, **adversarial_training.describe()},
+        log_dir=log_dir,
+    )
 
 
-def train_classifier(
+def _train_classifier(
     examples: Examples,
-    training_artifacts: TrainingArtifacts,
+    model: Model,
+    run: ModelRun,
+    state: pathlib.Path,
+    previous: ModelRun | None,
     *,
     model_name: str,
     model_options: dict[str, Any],
@@ -57,22 +134,6 @@ def train_classifier(
     row_parameters: dict[str, Any],
     log_dir: str | None,
 ) -> None:
-    """Trains a classifier, and ships it as a SavedModel.
-
-    Args:
-      examples: The images.
-      training_artifacts: Artifacts and folders.
-      model_name: The architecture's registered name.
-      model_options: Its keyword arguments.
-      recipe: Fields of `Recipe`.
-      augment: See `training.fit_classifier`.
-      adversary: The same.
-      epochs: The epoch to end after.
-      seed: Of initialisation, order and augmentation.
-      row_parameters: What rows of the classifier tell beside all that.
-      log_dir: TensorBoard's folder.
-    """
-    model, run, state, previous = training_artifacts
     if previous and not (state / "checkpoints").exists():
         shutil.copy2(previous.path / "history.json", state)
         with files.atomic_write(state / "checkpoints") as partial:
@@ -102,64 +163,10 @@ def train_classifier(
 
 
 def _evaluate_monitor_split(classifier: keras.Model, data: Dataset) -> dict[str, float]:
-    """Returns the accuracy on the split that the curves show."""
+    """Returns the accuracy on the split of TensorBoard's curves."""
     split = data.info.monitor_split
     batches = data.evaluation_batches(split, _EVALUATION_BATCH_SIZE)
     return {f"{split}_accuracy": evaluation.evaluate_accuracy(classifier, batches).value}
-
-
-@component
-def Trainer(
-    examples: In[Examples],
-    model: Out[Model],
-    run: Out[ModelRun],
-    state: StatefulDir,
-    previous: In[ModelRun] = None,
-    *,
-    model_name: str,
-    model_options: dict[str, Any],
-    recipe: dict[str, Any],
-    augment: bool = False,
-    epochs: int,
-    seed: int = 0,
-    row_parameters: dict[str, Any],
-    log_dir: Location[str | None] = None,
-) -> None:
-    """Trains a classifier, and ships it as a SavedModel.
-
-    Args:
-      examples: The images.
-      model: The classifier.
-      run: Its training, for whoever trains it on.
-      state: Checkpoints of an unfinished training.
-      previous: The training of fewer epochs to go on from.
-      model_name: The architecture's registered name.
-      model_options: Its keyword arguments.
-      recipe: Fields of `Recipe`.
-      augment: See `training.fit_classifier`.
-      epochs: The epoch to end after.
-      seed: Of initialisation, order and augmentation.
-      row_parameters: What rows of the classifier tell beside all that.
-      log_dir: TensorBoard's folder.
-    """
-    train_classifier(
-        examples,
-        TrainingArtifacts(model, run, state, previous),
-        model_name=model_name,
-        model_options=model_options,
-        recipe=recipe,
-        augment=augment,
-        epochs=epochs,
-        seed=seed,
-        row_parameters=row_parameters,
-        log_dir=log_dir,
-    )
-
-
-# Networks to compare a trained one with: one that knows nothing.
-
-
-CONTROL_KINDS = ("untrained", "constant")
 
 
 @component
@@ -173,17 +180,15 @@ def ControlBuilder(
     seed: int = 0,
     row_parameters: dict[str, Any],
 ) -> None:
-    """Builds a network that no image has shaped.
+    """Builds an untrained network, to compare trained ones with.
 
     Args:
-      examples: What the images are.
+      examples: Images of the network's input shape and classes.
       model: The network, of 0 epochs.
-      kind: "untrained", the network as its training starts, or "constant",
-        with the same logits at every image.
-      model_name: The architecture's registered name.
+      kind: "untrained", the initialised network, or "constant", with the same
+        logits for every image.
+      model_name: Registered name of the architecture.
       model_options: Its keyword arguments.
-      seed: Of its initialisation.
-      row_parameters: What its rows tell beside all that.
     """
     if kind not in CONTROL_KINDS:
         raise make_unknown_error("kind of control", kind, CONTROL_KINDS)
@@ -201,62 +206,3 @@ def _build_constant_classifier(info: DatasetInfo) -> keras.Model:
         keras.layers.Flatten()(image)
     )
     return keras.Model(image, logits, name="constant")
-
-
-# A classifier trained on attacked images: the counter-example of step 2.
-
-
-@component
-def RobustTrainer(
-    examples: In[Examples],
-    model: Out[Model],
-    run: Out[ModelRun],
-    state: StatefulDir,
-    previous: In[ModelRun] = None,
-    *,
-    adversary: dict[str, Any],
-    model_name: str,
-    model_options: dict[str, Any],
-    recipe: dict[str, Any],
-    augment: bool = False,
-    epochs: int,
-    seed: int = 0,
-    row_parameters: dict[str, Any],
-    log_dir: Location[str | None] = None,
-) -> None:
-    """Trains a classifier as `Trainer` does, by PGD-AT or TRADES.
-
-    Args:
-      examples: The images.
-      model: The classifier; its rows tell the adversary, see
-        `adversarial_training.Adversary.told`.
-      run: Its training, for whoever trains it on.
-      state: Checkpoints of an unfinished training.
-      previous: The training of fewer epochs, by the same adversary, to go
-        on from.
-      adversary: "method", "epsilon" and, where they are not to be the
-        defaults, "num_steps", "step_size" and "beta" of
-        `adversarial_training.Adversary`.
-      model_name: The architecture's registered name.
-      model_options: Its keyword arguments.
-      recipe: Fields of `Recipe`.
-      augment: See `training.fit_classifier`.
-      epochs: The epoch to end after.
-      seed: Of initialisation, order, augmentation and the starts.
-      row_parameters: What rows of the classifier tell beside all that.
-      log_dir: TensorBoard's folder.
-    """
-    adversary_object = AdversarialTraining(**adversary, seed=seed)
-    train_classifier(
-        examples,
-        TrainingArtifacts(model, run, state, previous),
-        model_name=model_name,
-        model_options=model_options,
-        recipe=recipe,
-        augment=augment,
-        adversary=adversary_object,
-        epochs=epochs,
-        seed=seed,
-        row_parameters={**row_parameters, **adversary_object.describe()},
-        log_dir=log_dir,
-    )
