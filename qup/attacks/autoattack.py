@@ -1,12 +1,10 @@
-"""AutoAttack: four attacks without a setting to choose, one after another.
+"""AutoAttack: four attacks with fixed options, one after the other.
 
-What robust accuracies are compared by. Each attack sees only the images
-that all before it left whole, so what is left is the worst case of all.
+It is the standard of robust accuracy. Each attack sees only the images that withstood the attacks
+before it, so the result is the worst case over all.
 
 ```python
-result = attacks.run(
-    "autoattack", classifier, images, labels, epsilon=8 / 255
-)
+result = attacks.run("autoattack", classifier, images, labels, epsilon=8 / 255)
 print(result.robust_accuracy, result.after_stages())
 ```
 """
@@ -22,7 +20,7 @@ from qup.core import errors, norms
 
 _STEPS = {"num_steps": 100}
 _QUERIES = {"num_queries": 5000, "p_init": 0.8, "rescale_schedule": False, "loss": "margin"}
-# The attacks of each version in their order, with their options.
+# The attacks of each version, in order, with their options.
 _STANDARD = (
     (APGDCE, _STEPS),
     (APGDT, _STEPS | {"num_targets": 9}),
@@ -54,12 +52,10 @@ class AutoAttack(method.Method):
     Attributes:
       epsilon: Radius of the ball in `norm`, in the units of `bounds`.
       norm: "linf", "l2" or "l1".
-      version: "standard" (apgd_ce, apgd_t, fab_t, square), "plus" (more
-        restarts, and the untargeted apgd_dlr and fab), or "rand" (apgd_ce
-        and apgd_dlr, for a classifier that is itself random).
+      version: "standard" (apgd_ce, apgd_t, fab_t, square), "plus" (more restarts, and the
+        untargeted apgd_dlr and fab), or "rand" (apgd_ce and apgd_dlr, for random classifiers).
 
-    Reference: Croce and Hein 2020, arXiv 2003.01690; in L1, Croce and Hein
-    2021, arXiv 2103.01208.
+    Reference: Croce and Hein 2020, arXiv 2003.01690; in L1, Croce and Hein 2021, arXiv 2103.01208.
     """
 
     epsilon: float
@@ -67,7 +63,7 @@ class AutoAttack(method.Method):
     version: str = "standard"
 
     def check(self):
-        """Raises an InputError for an unknown version."""
+        """Checks the version."""
         if self.version not in _VERSIONS:
             raise errors.make_unknown_error("version", self.version, _VERSIONS)
 
@@ -77,7 +73,7 @@ class AutoAttack(method.Method):
         return 3 if self.version == "rand" else super().min_classes
 
     def stages(self):
-        """The parts of every attack, in the published order."""
+        """The stages of all attacks, in the published order."""
         attacks_and_options = _VERSIONS[self.version]
         if self.norm == "l1" and self.version == "standard":
             attacks_and_options = _STANDARD_L1

@@ -1,7 +1,7 @@
 """The Fast Gradient Sign Method: Eq. 1 of the paper.
 
 ```python
-attacked = attacks.get("fgsm")(classifier, images, labels, epsilon=8 / 255)
+adversarial = attacks.get("fgsm")(classifier, images, labels, epsilon=8 / 255)
 ```
 """
 
@@ -17,13 +17,12 @@ from qup.core import norms
 @attacks.register("fgsm", kind="budget", norms=norms.NAMES, gradients=True)
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FGSM(method.Method):
-    """Takes one step of length `epsilon` up the loss.
+    """Increases the loss by one step of length `epsilon`.
 
     Attributes:
       epsilon: Length of the step in `norm`, in the units of `bounds`.
-      norm: "linf" (Eq. 1), "l2", or "l1" (all of it on the steepest
-        element; equal ones share).
-      targeted: Step down the loss of the labels, which are targets.
+      norm: "linf" (Eq. 1), "l2", or "l1" (the steepest element; equal elements share the step).
+      targeted: The labels are targets, whose loss decreases.
       loss: See `losses`.
 
     Reference: Goodfellow, Shlens, Szegedy 2015, arXiv 1412.6572.
@@ -35,7 +34,7 @@ class FGSM(method.Method):
     loss: str = "cross_entropy"
 
     def check(self):
-        """Raises an InputError for an unknown loss."""
+        """Checks the name of the loss."""
         losses.get(self.loss)
 
     def count_fixed_steps(self):
@@ -44,17 +43,16 @@ class FGSM(method.Method):
 
     def init(self, classifier, examples):
         """Starts at the image."""
-        count = tf.zeros_like(examples.labels)
-        return {"images": examples.images, "step": count}
+        return {"images": examples.images, "step": tf.zeros_like(examples.labels)}
 
     def step(self, classifier, examples, state):
-        """Steps once."""
+        """Applies Eq. 1."""
         objective = losses.build_objective(self.loss, examples.labels, self.targeted)
         _, _, gradient = classifier.gradient(objective, examples.images)
-        # X = X_0 + epsilon sign(grad_X l(f(X), Y*)) at X = X_0     (Eq. 1)
+        # X = X_0 + epsilon sign(grad_X l(f(X), Y*)) at X = X_0     (Goodfellow 2015; paper, Eq. 1)
         perturbed = examples.images + examples.budget() * norms.normalise(gradient, self.norm)
         return {"images": method.clip(perturbed, self.bounds), "step": state["step"] + 1}
 
     def done(self, examples, state):
-        """After the one step."""
+        """After one step."""
         return state["step"] >= 1

@@ -1,11 +1,11 @@
 """Projected Gradient Descent: Eq. 23 of the paper.
 
-With `step_size=None` (epsilon / num_steps, the paper's 4 x 0.025 = 0.1 and
-4 x 2/255 = 8/255) and no random start this is the basic iterative method of
-Kurakin, Goodfellow, Bengio 2017, arXiv 1607.02533, whose ball never binds.
+`step_size=None` is epsilon / num_steps: the paper's 4 x 0.025 = 0.1 and 4 x 2/255 = 8/255. With it
+and without a random start this is the basic iterative method of Kurakin, Goodfellow, Bengio 2017
+(arXiv 1607.02533), whose iterates never reach the surface of the ball before the last step.
 
 ```python
-attacked = attacks.get("pgd")(classifier, images, labels, epsilon=0.1)
+adversarial = attacks.get("pgd")(classifier, images, labels, epsilon=0.1)
 ```
 """
 
@@ -16,6 +16,7 @@ import tensorflow as tf
 from qup import attacks
 from qup.attacks import inputs, losses, method
 from qup.core import errors, norms
+from qup.core.types import Bounds
 
 _KEEP_CHOICES = ("last", "first_adversarial")
 
@@ -23,21 +24,19 @@ _KEEP_CHOICES = ("last", "first_adversarial")
 @attacks.register("pgd", kind="budget", norms=("linf", "l2"), gradients=True)
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PGD(method.Method):
-    """Climbs the loss in steps, each projected into the ball and the box.
+    """Increases the loss in steps; each is projected on the ball and the box.
 
     Attributes:
       epsilon: Radius of the ball in `norm`, in the units of `bounds`.
       num_steps: Number of steps, at least 1.
-      step_size: Length of a step; None means epsilon / num_steps.
+      step_size: Length of a step; None: epsilon / num_steps.
       norm: "linf" (Eq. 23) or "l2".
       random_start: Start at a uniform point of the ball (Madry et al.).
-      restarts: Number of random starts; an image broken by one is left
-        alone by the next.
-      targeted: Descend the loss of the labels, which are targets.
+      restarts: Number of random starts; each attacks the images that withstood the ones before.
+      targeted: The labels are targets, whose loss decreases.
       loss: See `losses`.
-      keep: "last" (the definition) gives the last point; with
-        "first_adversarial" a row stops at the first point that is
-        misclassified, which is faster and never weaker.
+      keep: "last" (the definition) returns the last iterate. "first_adversarial" stops a row at
+        its first misclassified iterate, which is faster and never weaker.
 
     Reference: Madry et al. 2018, arXiv 1706.06083.
     """
@@ -55,7 +54,7 @@ class PGD(method.Method):
     keep: str = "last"
 
     def check(self):
-        """Raises an InputError for an option out of its range."""
+        """Checks the ranges of the options."""
         losses.get(self.loss)
         errors.check_number("restarts", self.restarts, at_least=1)
         if self.step_size is not None:
@@ -64,33 +63,33 @@ class PGD(method.Method):
             raise errors.make_unknown_error("keep", self.keep, _KEEP_CHOICES)
         if self.restarts > 1 and not self.random_start:
             raise errors.InputError(
-                f"restarts={self.restarts} without random_start would climb "
-                "the same path again. Set random_start=True, or restarts=1."
+                f"restarts={self.restarts} without random_start would repeat the same iterates. "
+                "Set random_start=True, or restarts=1."
             )
 
     def stages(self):
-        """One part a restart."""
-        one_start = dataclasses.replace(self, restarts=1)
-        return (one_start,) * int(self.restarts)
+        """One stage per restart."""
+        return (dataclasses.replace(self, restarts=1),) * int(self.restarts)
 
     def count_fixed_steps(self):
-        """Every row takes `num_steps`, unless it may stop before."""
+        """`num_steps`, unless a row may stop earlier."""
         return int(self.num_steps) if self.keep == "last" else None
 
     def init(self, classifier, examples):
-        """Starts at the image, or at random in its ball."""
+        """Starts at the image, or at a random point of the ball."""
         images = examples.images
         if self.random_start:
             images += norms.sample(images, examples.budget(), self.norm, self.keys(examples))
-        return {"images": self._project(images, examples), "step": tf.zeros_like(examples.labels)}
+        images = project(images, examples, self.norm, self.bounds)
+        return {"images": images, "step": tf.zeros_like(examples.labels)}
 
     def step(self, classifier, examples, state):
-        """Climbs one step."""
+        """Applies Eq. 23."""
         images = state["images"]
         logits, update = self._compute_update(classifier, examples, images)
-        # X_{n+1} = Clip{X_n + alpha sign(grad_X l(f(X_n), Y*))}     (Eq. 23)
-        perturbed = images + update
-        perturbed = self._project(method.clip(perturbed, self.bounds), examples)
+        # X_{n+1} = Clip{X_n + alpha sign(grad_X l(f(X_n), Y*))}     (Madry 2018; paper, Eq. 23)
+        perturbed = method.clip(images + update, self.bounds)
+        perturbed = project(perturbed, examples, self.norm, self.bounds)
         step = state["step"] + 1
         if self.keep == "first_adversarial":
             success = method.adversarial(logits, examples.labels, self.targeted)
@@ -99,23 +98,28 @@ class PGD(method.Method):
         return {"images": perturbed, "step": step}
 
     def done(self, examples, state):
-        """After `num_steps`, or once misclassified."""
+        """After `num_steps`; a row that stops earlier sets its counter to it."""
         return state["step"] >= self.num_steps
 
     def conjugate(self, classifier, examples, state):
-        """The step itself: alpha sign(grad_X l(f(X_N), Y)) (Table 4)."""
+        """The step: alpha sign(grad_X l(f(X_N), Y)) (paper, Table 4)."""
         return self._compute_update(classifier, examples, state["images"])[1]
 
     def _compute_update(self, classifier, examples, images):
-        """Returns the logits at `images`, and the step up the loss."""
+        """Returns the logits at `images` and the step that increases the loss."""
         objective = losses.build_objective(self.loss, examples.labels, self.targeted)
         logits, _, gradient = classifier.gradient(objective, images)
-        step_size = self.step_size
-        if step_size is None:
-            step_size = examples.budget() / tf.cast(self.num_steps, tf.float32)
-        return logits, step_size * norms.normalise(gradient, self.norm)
+        return logits, get_step_size(self, examples) * norms.normalise(gradient, self.norm)
 
-    def _project(self, images, examples):
-        delta = images - examples.images
-        delta = norms.project(delta, examples.budget(), self.norm)
-        return method.clip(examples.images + delta, self.bounds)
+
+def get_step_size(attack: method.Method, examples: method.Examples):
+    """Returns the attack's `step_size`; if it is None, epsilon / num_steps as [batch, 1, ...]."""
+    if attack.step_size is not None:
+        return attack.step_size
+    return examples.budget() / tf.cast(attack.num_steps, tf.float32)
+
+
+def project(images: tf.Tensor, examples: method.Examples, norm: str, bounds: Bounds) -> tf.Tensor:
+    """Projects images on the ball of each example's budget, then clips them to the box."""
+    delta = norms.project(images - examples.images, examples.budget(), norm)
+    return method.clip(examples.images + delta, bounds)

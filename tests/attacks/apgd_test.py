@@ -141,9 +141,9 @@ def test_takes_the_steps_of_algorithm_1(norm, epsilon, classifier, batch):
         state = compiled.step(examples, state, scalars)
         for row, walk in enumerate(walks):
             x, eta = walk[step]
-            assert abs(state["size"][row] / eta - 1) < 1e-6
+            assert abs(state["eta"][row] / eta - 1) < 1e-6
             np.testing.assert_allclose(state["images"][row], x, atol=0.02 * epsilon)
-    assert np.max(state["size"]) < epsilon
+    assert np.max(state["eta"]) < epsilon
 
 
 def test_checkpoints_of_one_hundred_steps():
@@ -153,13 +153,13 @@ def test_checkpoints_of_one_hundred_steps():
         ends.append(int(interval[0]))
         state = {
             "interval": interval,
-            "rises": interval,
-            "size": tf.ones(1),
-            "best_loss": tf.ones(1),
-            "checked_loss": tf.zeros(1),
-            "halved": tf.constant([False]),
+            "num_increases": interval,
+            "eta": tf.ones(1),
+            "f_max": tf.ones(1),
+            "f_max_checkpoint": tf.zeros(1),
+            "eta_halved": tf.constant([False]),
         }
-        after, _ = apgd.halve_step_size(state, 0.75, tf.constant(100))
+        after, _ = apgd.halve_eta(state, 0.75, tf.constant(100))
         interval = after["interval"]
     # The published p_j: 0, 0.22, 0.41, 0.57, 0.7, 0.8, 0.87, 0.93, 0.99.
     assert np.cumsum(ends)[:8].tolist() == [22, 41, 57, 70, 80, 87, 93, 99]
@@ -169,15 +169,15 @@ def test_halves_where_the_loss_ceased_to_rise():
     # Rose often; too seldom; stood still; stood still but just halved.
     state = {
         "interval": tf.fill([4], 20),
-        "rises": tf.constant([16, 15, 16, 16]),
-        "best_loss": tf.constant([2.0, 2.0, 1.0, 1.0]),
-        "checked_loss": tf.ones(4),
-        "halved": tf.constant([False, False, False, True]),
-        "size": tf.ones(4),
+        "num_increases": tf.constant([16, 15, 16, 16]),
+        "f_max": tf.constant([2.0, 2.0, 1.0, 1.0]),
+        "f_max_checkpoint": tf.ones(4),
+        "eta_halved": tf.constant([False, False, False, True]),
+        "eta": tf.ones(4),
     }
-    after, back = apgd.halve_step_size(state, 0.75, tf.constant(100))
+    after, back = apgd.halve_eta(state, 0.75, tf.constant(100))
     assert back.numpy().tolist() == [False, True, True, False]
-    assert after["size"].numpy().tolist() == [1, 0.5, 0.5, 1]
+    assert after["eta"].numpy().tolist() == [1, 0.5, 0.5, 1]
 
 
 def test_l1_steps_along_the_steepest_elements():
@@ -193,13 +193,13 @@ def test_l1_goes_back_where_the_best_grew_sparser():
     examples = Examples(images, None, None, None, None)
     # The best has 10 elements, 19 or 20, where there were 20.
     best = tf.cast(tf.range(20) < [[10], [19], [20]], tf.float32)
-    state = {"best": best, "support": tf.fill([3], 20.0)}
+    state = {"x_best": best, "support": tf.fill([3], 20.0)}
     longest = tf.fill([3], 6.0)
     for size, next_size in ((3.0, 2.0), (0.7, 0.6)):
-        now = state | {"size": tf.fill([3], size)}
-        after, back = apgd.update_l1_step_size(examples, now, longest)
+        now = state | {"eta": tf.fill([3], size)}
+        after, back = apgd.update_l1_eta(examples, now, longest)
         assert back.numpy().tolist() == [True, False, False]
-        np.testing.assert_allclose(after["size"], [6, next_size, next_size])
+        np.testing.assert_allclose(after["eta"], [6, next_size, next_size])
         np.testing.assert_allclose(after["sparsity"], np.array([10, 19, 20]) / 20 / 1.5, rtol=1e-6)
 
 
@@ -213,7 +213,7 @@ def test_l1_narrows_its_ball_in_three_stages(classifier, batch):
     while not done.numpy().all():
         delta = np.reshape(state["images"] - images, (9, -1))
         radii.append(np.abs(delta).sum(1).max() / 0.02)
-        state, done = compiled.masked_step(examples, state, done, scalars)
+        state, done, _ = compiled.masked_step(examples, state, done, scalars)
     # 6, 6 and 8 steps, each stage with a first point of its own.
     assert len(radii) == 7 + 7 + 9
     np.testing.assert_allclose(radii[1:7], 3, atol=0.01)

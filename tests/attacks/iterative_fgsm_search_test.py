@@ -151,8 +151,8 @@ def test_what_the_whole_box_cannot_break_is_given_up():
 def test_the_next_epsilon(epsilon, failed, nearest, hit, following):
     state = {
         "epsilon": tf.constant([epsilon]),
-        "failed": tf.constant([failed]),
-        "nearest": tf.constant([nearest], tf.float32),
+        "failed_epsilon": tf.constant([failed]),
+        "closest_distance": tf.constant([nearest], tf.float32),
         "attempt": tf.constant([2]),
     }
     examples = Examples(tf.zeros((1, 3)), None, None, None, None)
