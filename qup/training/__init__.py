@@ -1,4 +1,4 @@
-"""Training that goes on after a kill: classifiers, and the loop of all."""
+"""Training that resumes after an interruption."""
 
 from qup.training.classifier import Adversary, fit_classifier
 from qup.training.history import History

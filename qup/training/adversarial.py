@@ -1,12 +1,11 @@
-"""Training on attacked images: counter-examples to a strict trade-off.
+"""Adversarial training: counter-examples to a strict trade-off.
 
-The paper says that accuracy and robustness exclude each other in a network
-that is trained as usual. These two trainings take robustness into what they
-minimise, and so show how much of the trade the training makes and how much
-the architecture. None is in the paper.
+The paper states that accuracy and robustness exclude each other in a network with standard
+training. These two methods include robustness in their objective. So they show which part of the
+trade-off comes from the training and which from the architecture. Neither is in the paper.
 
 ```python
-adversary = Adversary("trades", epsilon=0.1, num_steps=7)
+adversary = AdversarialTraining("trades", epsilon=0.1, num_steps=7)
 training.fit_classifier(classifier, data, epochs=3, adversary=adversary)
 ```
 """
@@ -23,8 +22,7 @@ from qup.core.types import Batch, LogitsFn
 
 METHODS = ("pgd_at", "trades")
 _PIXEL_BOUNDS = (0.0, 1.0)
-# Standard deviation of where TRADES starts: at the image itself the
-# divergence has no gradient.
+# Standard deviation of the start of TRADES. At the image itself the divergence has no gradient.
 _TRADES_NOISE_STDDEV = 1e-3
 
 
@@ -32,29 +30,27 @@ _TRADES_NOISE_STDDEV = 1e-3
 class AdversarialTraining:
     """PGD-AT or TRADES in an L-inf ball, a `training.Adversary`.
 
-    PGD-AT learns cross-entropy at the end of a PGD from a uniform point of
-    the ball: min E max_{|d| <= epsilon} l(f(X + d), Y*).
+    PGD-AT minimises E max_{|d| <= epsilon} l(f(X + d), Y*), the cross-entropy after a PGD that
+    starts at a uniform point of the ball.
 
-    TRADES learns l(f(X), Y*) + beta max_{|d| <= epsilon} KL(f(X) || f(X+d)),
-    and starts at Gaussian noise of width 0.001 round the image.
+    TRADES minimises l(f(X), Y*) + beta max_{|d| <= epsilon} KL(f(X) || f(X+d)). It starts at the
+    image plus Gaussian noise of standard deviation 0.001.
 
-    The inner maximum is climbed by steps along the sign of the gradient, in
-    inference mode, as TRADES does it: batch statistics and dropout belong to
-    the outer step alone. Each step is projected into the ball and [0, 1].
+    The inner maximisation takes sign-gradient steps in inference mode, as TRADES does: batch
+    statistics and dropout belong to the outer step alone. Each step is projected into the ball and
+    into [0, 1].
 
     Attributes:
       method: "pgd_at" or "trades".
       epsilon: Radius of the ball, in units of [0, 1].
-      num_steps: Steps of the inner maximum. One costs a forward and a
-        backward pass.
-      step_size: Length of a step; None means 2.5 epsilon / num_steps, with
-        which every point of the ball can be reached.
-      beta: Weight of TRADES' divergence (its 1 / lambda); PGD-AT has none.
-      seed: Of the starts, which depend on it, the image's id and the number
-        of the training's step.
+      num_steps: Steps of the inner maximisation, each a forward and a backward pass.
+      step_size: Length of a step; None means 2.5 epsilon / num_steps, which reaches every point of
+        the ball.
+      beta: Weight of the divergence of TRADES (its 1 / lambda); PGD-AT has none.
+      seed: Seed of the starts, together with the image's id and the number of the training step.
 
-    References: Madry et al. 2018, arXiv 1706.06083, Eq. 2.1; Zhang et al.
-    2019, arXiv 1901.08573, Eq. 5 and Algorithm 1.
+    References: Madry et al. 2018, arXiv 1706.06083, Eq. 2.1; Zhang et al. 2019, arXiv 1901.08573,
+    Eq. 5 and Algorithm 1.
     """
 
     method: str
@@ -82,7 +78,7 @@ class AdversarialTraining:
         return 2.5 * self.epsilon / self.num_steps
 
     def describe(self) -> dict[str, Any]:
-        """Returns what rows of a network so trained tell of it."""
+        """Returns the parameters that measurement rows of such a network record."""
         parameters = {
             "method": self.method,
             "adversary_epsilon": self.epsilon,
@@ -96,7 +92,7 @@ class AdversarialTraining:
     def perturb(
         self, classifier: keras.Model, images: tf.Tensor, batch: Batch, step: tf.Tensor
     ) -> tf.Tensor:
-        """Returns the images at the inner maximum, float32 [batch, ...]."""
+        """Returns the images after the inner maximisation, float32 [batch, ...]."""
         epsilon = tf.constant(self.epsilon, tf.float32)
         seed = tf.constant(self.seed, tf.int64)
         is_trades = self.method == "trades"
@@ -124,7 +120,7 @@ class AdversarialTraining:
     def loss(
         self, classifier: keras.Model, images: tf.Tensor, labels: tf.Tensor, perturbed: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns the outer loss; PGD-AT tells the attacked logits."""
+        """Returns the outer loss, and logits: those of `perturbed` for PGD-AT, else of `images`."""
         if self.method == "pgd_at":
             logits = classifier(perturbed, training=True)
             return _cross_entropy(logits, labels), logits
@@ -143,7 +139,7 @@ def _kl_divergence(logits: tf.Tensor, reference: tf.Tensor) -> tf.Tensor:
     """Returns KL(p || q) = sum_j p_j (ln p_j - ln q_j), float32 [batch].
 
     Args:
-      logits: float32 [batch, classes], of q.
+      logits: float32 [batch, classes]; their softmax is q.
       reference: float32 [batch, classes], ln p.
     """
     log_ratio = reference - tf.nn.log_softmax(logits)

@@ -1,6 +1,12 @@
-"""Who stands between the images of a step and the classifier.
+"""Training a classifier: step 1 of the pipeline (supplement, Fig. 3).
 
-Those of the literature are in qup/training/adversarial.py.
+An adversary perturbs the images of each step and defines the loss. Those of the literature are in
+qup/training/adversarial.py.
+
+```python
+recipe = models.get_recipe("convnet")
+fit_classifier(classifier, data, epochs=1, recipe=recipe)
+```
 """
 
 import pathlib
@@ -15,41 +21,44 @@ from qup.core.types import Batch, Recipe
 from qup.datasets import Dataset
 from qup.training.loop import EpochHook, TrainingLoop
 
+# The smallest learning rate that Plateau sets.
+_MIN_LEARNING_RATE = 1e-5
+
 
 class Adversary(Protocol):
-    """Moves the images of every step, and says what is to become small."""
+    """Perturbs the images of every step, and defines the loss."""
 
     def perturb(
         self, classifier: keras.Model, images: tf.Tensor, batch: Batch, step: tf.Tensor
     ) -> tf.Tensor:
-        """Returns the moved images, float32 [batch, ...].
+        """Returns the perturbed images, float32 [batch, ...].
 
         Args:
-          classifier: As the step finds it.
-          images: float32 [batch, ...], the batch's own, augmented.
+          classifier: The classifier before the step.
+          images: float32 [batch, ...], the images of the batch after augmentation.
           batch: Gives "label" and "id".
-          step: Integer scalar, the number of steps taken before.
+          step: Integer scalar, the number of previous steps.
         """
 
     def loss(
         self, classifier: keras.Model, images: tf.Tensor, labels: tf.Tensor, perturbed: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns a loss an image, float32 [batch], and the logits it tells.
+        """Returns the loss of each image, float32 [batch], and logits.
 
         Args:
-          classifier: To be run in training mode.
-          images: float32 [batch, ...], unmoved.
+          classifier: To be called in training mode.
+          images: float32 [batch, ...], not perturbed.
           labels: int32 [batch].
-          perturbed: float32 [batch, ...], from `perturbed`.
+          perturbed: float32 [batch, ...], the result of `perturb`.
 
         Returns:
-          (losses, logits): the latter, float32 [batch, classes], are those
-          whose accuracy the training's curve shows.
+          (losses, logits): the accuracy of these logits, float32 [batch, classes], is the training
+          accuracy in the history.
         """
 
 
 class StandardTraining:
-    """Leaves the images alone: cross-entropy, the paper's training."""
+    """Cross-entropy on images without perturbation: the paper's training."""
 
     def perturb(self, classifier, images, batch, step):
         """Returns the images."""
@@ -60,17 +69,6 @@ class StandardTraining:
         logits = classifier(images, training=True)
         loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
         return loss, logits
-
-
-# Training a classifier: step 1 of the pipeline (supplement, Fig. 3).
-#
-# ```python
-# fit_classifier(classifier, data, epochs=1, recipe=models.recipe("convnet"))
-# ```
-
-
-# Where Plateau stops halving.
-_LOWEST_RATE = 1e-5
 
 
 def fit_classifier(
@@ -89,23 +87,19 @@ def fit_classifier(
     """Trains `classifier` in place on cross-entropy of its logits.
 
     Args:
-      classifier: Image to logits, built by models.build.
-      dataset: Its training split is shuffled anew each epoch.
-      epochs: Number of epochs; nothing in the recipe depends on it.
+      classifier: Image to logits, see `models.build`.
+      dataset: Its training split is shuffled again for each epoch.
+      epochs: Number of epochs; no part of the recipe depends on it.
       recipe: Optimizer, learning rate, batch size; None means Recipe().
-      augment: Rotate by up to 10 degrees, shift and zoom by up to 10 %,
-        YGCNN's augmentation.
-      adversary: Moves the images of each step first, and gives the loss;
-        None learns from the images as they are.
-      seed: Drives the order of the images and the augmentation.
-      directory: Folder of the checkpoints, from which a killed training
-        goes on; None keeps none.
-      validate: Called after each epoch; its values join the epoch's
-        metrics. A plateau recipe watches "validation_accuracy" there, else
-        the training accuracy.
-      hook: hook(epoch, metrics) after each epoch; metrics are "loss",
-        "accuracy" (percent, of the training batches) and what `validate`
-        gave.
+      augment: Rotate by up to 10 degrees, shift and zoom by up to 10 %, the augmentation of YGCNN.
+      adversary: Perturbs the images of each step and gives the loss; None means `StandardTraining`.
+      seed: Seed of the order of the images and of the augmentation.
+      directory: Folder of the checkpoints, from which an interrupted training resumes; None writes
+        none.
+      validate: Called after each epoch; its values are added to the metrics. A plateau recipe
+        monitors "validation_accuracy" there, else the training accuracy.
+      hook: hook(epoch, metrics) after each epoch; metrics are "loss", "accuracy" (percent, of the
+        training batches) and those of `validate`.
 
     Raises:
       InputError: The loss diverged, or a checkpoint cannot be written.
@@ -162,7 +156,7 @@ def _build_step(classifier, optimizer, augmenter, adversary: Adversary):
         accuracy = 100.0 * tf.reduce_mean(tf.cast(correct, tf.float32))
         return tf.stack([loss, accuracy])
 
-    # Outside of what XLA compiles: it has no kernel for these layers.
+    # A function of its own, because XLA has no kernel for these layers.
     @tf.function(autograph=False)
     def augment_images(images):
         return augmenter(images, training=True)
@@ -178,23 +172,22 @@ def _build_step(classifier, optimizer, augmenter, adversary: Adversary):
 
 
 def _build_augmenter(seed: int) -> keras.Model:
-    """The YGCNN notebook's ImageDataGenerator, as layers."""
+    """Returns the ImageDataGenerator of the YGCNN notebook, as layers."""
     fill = {"fill_mode": "nearest"}
-    augmenter = keras.Sequential(
+    return keras.Sequential(
         [
             keras.layers.RandomRotation(10 / 360, seed=seed, **fill),
             keras.layers.RandomTranslation(0.1, 0.1, seed=seed + 1, **fill),
             keras.layers.RandomZoom(0.1, seed=seed + 2, **fill),
         ]
     )
-    return augmenter
 
 
 class Plateau(tf.Module):
-    """Halves the learning rate when the watched accuracy stops rising.
+    """Halves the learning rate when the monitored accuracy stops rising.
 
-    Keras's ReduceLROnPlateau (patience 3, factor 0.5, floor 1e-5), with
-    its memory in variables, so that a checkpoint holds it.
+    It is Keras's ReduceLROnPlateau (patience 3, factor 0.5, minimum 1e-5) with its state in
+    variables, so that a checkpoint stores it.
     """
 
     def __init__(self, patience: int = 3, factor: float = 0.5):
@@ -204,7 +197,7 @@ class Plateau(tf.Module):
         self.wait = tf.Variable(0)
 
     def update(self, optimizer: keras.Optimizer, value: float) -> None:
-        """Takes in the accuracy of one more epoch."""
+        """Adds the accuracy of an epoch, and may lower the learning rate."""
         # Keras's min_delta, here in percent.
         if value > float(self.best) + 0.01:
             self.best.assign(value)
@@ -212,7 +205,6 @@ class Plateau(tf.Module):
             return
         if int(self.wait.assign_add(1)) >= self._patience:
             rate = float(optimizer.learning_rate)
-            if rate > _LOWEST_RATE:
-                rate = max(rate * self._factor, _LOWEST_RATE)
-                optimizer.learning_rate = rate
+            if rate > _MIN_LEARNING_RATE:
+                optimizer.learning_rate = max(rate * self._factor, _MIN_LEARNING_RATE)
             self.wait.assign(0)

@@ -1,8 +1,9 @@
-"""Checkpoints that survive a kill at any moment.
+"""The training loop: epochs, checkpoints, progress, and the check for NaN.
 
-`tf.train.CheckpointManager` writes beside and renames, so that the newest
-complete checkpoint is always there. Keras leaves the state of its dropout
-generators out of every format, so they are added here.
+The state is in a checkpoint: weights, optimizers, states of the dropout generators (which Keras
+omits from every format), the position within the epoch and the sums of its metrics. A SIGTERM or
+Ctrl-C loses no step, a kill loses about a minute. The order of the batches depends on (seed, epoch)
+alone, so a resumed training takes the same steps as an uninterrupted one.
 """
 
 import pathlib
@@ -17,38 +18,39 @@ import tensorflow as tf
 from qup.core import errors, files, progress
 from qup.core.interruption import SignalGuard
 
-
-def collect_generator_states(layers: Iterable[keras.Layer]) -> list[tf.Variable]:
-    """Returns the variables of all random generators within `layers`."""
-    return [
-        variable.value
-        for layer in layers
-        for variable in layer.variables
-        if "seed_generator" in variable.path
-    ]
+# Called at the end of an epoch with its number (from 1) and mean metrics.
+EpochHook = Callable[[int, dict[str, float]], None]
+_CHECKPOINT_SECONDS = 60.0
+_STEPS_BETWEEN_CHECKS = 100
 
 
 class Checkpoint:
-    """The newest state of a training, in one folder.
+    """The latest state of a training, in one folder.
 
-    Attributes:
-      resumed: Whether a state was found and restored.
+    `tf.train.CheckpointManager` writes to a temporary file and renames it, so a complete checkpoint
+    exists at any moment.
     """
 
     def __init__(
         self, directory: pathlib.Path, objects: Mapping[str, Any], layers: Iterable[keras.Layer]
     ):
-        """Restores the newest state, if there is one.
+        """Restores the latest state, if there is one.
 
         Args:
           directory: Folder of the checkpoints.
           objects: Models, built optimizers and variables by name.
-          layers: Those whose random generators belong to the state.
+          layers: Layers whose random generators belong to the state.
 
         Raises:
-          InputError: A checkpoint is there that does not fit `objects`.
+          InputError: The existing checkpoint does not fit `objects`.
         """
-        state = tf.train.Checkpoint(**objects, generators=collect_generator_states(layers))
+        generators = [
+            variable.value
+            for layer in layers
+            for variable in layer.variables
+            if "seed_generator" in variable.path
+        ]
+        state = tf.train.Checkpoint(**objects, generators=generators)
         directory = pathlib.Path(directory)
         for temporary in directory.glob("*_temp*"):
             files.remove_path(temporary)
@@ -56,56 +58,36 @@ class Checkpoint:
             self._manager = tf.train.CheckpointManager(state, str(directory), max_to_keep=1)
         except ValueError as error:
             raise errors.InputError(
-                f"The list of checkpoints in {directory} is damaged: {error}. "
-                "Remove the folder to train anew."
+                f"The list of checkpoints in {directory} is damaged: {error}. Remove the folder to "
+                "train again from the start."
             ) from error
         latest = self._manager.latest_checkpoint
-        self.resumed = latest is not None
-        if self.resumed:
-            _restore_checkpoint(state, latest)
+        if latest is not None:
+            try:
+                state.restore(latest).assert_consumed()
+            except Exception as error:
+                raise errors.InputError(
+                    f"The checkpoint {latest} does not fit this run: "
+                    f"{str(error).splitlines()[0]}. Remove its folder to train again."
+                ) from error
 
     def save(self) -> None:
-        """Writes the state; an older one stays until the new is whole.
+        """Writes the state; the previous one remains until the new one is complete.
 
         Raises:
-          InputError: The disk is full or the folder cannot be written.
+          InputError: The disk is full or the folder is not writable.
         """
         with files.wrap_os_errors(pathlib.Path(self._manager.directory)):
             self._manager.save()
 
 
-def _restore_checkpoint(state: tf.train.Checkpoint, path: str) -> None:
-    try:
-        state.restore(path).assert_consumed()
-    except Exception as error:
-        raise errors.InputError(
-            f"The checkpoint {path} does not fit this run: "
-            f"{str(error).splitlines()[0]}. Remove its folder to train anew."
-        ) from error
-
-
-# The loop under every training: epochs, checkpoints, progress, NaN.
-#
-# A kill at any moment loses the work of about a minute, SIGTERM and Ctrl-C
-# that of no step: the loop's place within the epoch, the sums of its metrics,
-# weights, optimizers and dropout generators are all in the checkpoint, and the
-# order of an epoch's batches depends on (seed, epoch) alone, so the continued
-# run takes the very steps that an uninterrupted one takes.
-
-
-# Called at the end of an epoch with its number (from 1) and mean metrics.
-EpochHook = Callable[[int, dict[str, float]], None]
-_CHECKPOINT_SECONDS = 60.0
-_STEPS_BETWEEN_CHECKS = 100
-
-
 class Learner(Protocol):
-    """What can be trained by the loop.
+    """The interface of what the loop trains.
 
     Attributes:
-      metrics: Names of what `train_step` returns.
+      metrics: Names of the values that `train_step` returns.
       layers: Models whose random generators belong to the checkpoint.
-      objects: Everything else that does: models, optimizers, variables.
+      objects: The rest of the state: models, optimizers, variables.
     """
 
     metrics: Sequence[str]
@@ -117,15 +99,15 @@ class Learner(Protocol):
 
 
 class TrainingLoop:
-    """One training: a learner, its place, and its checkpoint."""
+    """One training: a learner, its position, and its checkpoint."""
 
     def __init__(self, learner: Learner, *, directory: pathlib.Path | None, title: str):
-        """Restores the newest checkpoint of `directory`, if there is one.
+        """Restores the latest checkpoint of `directory`, if there is one.
 
         Args:
-          learner: What is trained.
-          directory: Folder of the checkpoints; None keeps none.
-          title: Name of the training, for the bar and for messages.
+          learner: The networks and their training step.
+          directory: Folder of the checkpoints; None writes none.
+          title: Name of the training, for the progress bar and messages.
         """
         self._learner = learner
         self._title = title
@@ -148,55 +130,51 @@ class TrainingLoop:
         validate: Callable[[], Mapping[str, float]] | None = None,
         hook: EpochHook | None = None,
     ) -> None:
-        """Trains up to `epochs` epochs, from wherever the state stands.
+        """Trains from the current state to the end of epoch number `epochs`.
 
         Args:
           batches: Epoch (from 0) to its batches, always in the same order.
-          epochs: The epoch to end after.
-          validate: Called after each epoch; its values join the means.
-          hook: Called before an epoch's end is committed; called again if
-            the process dies between the two.
+          epochs: Number of epochs in total.
+          validate: Called after each epoch; its values are added to the mean metrics.
+          hook: Called before the end of an epoch is saved; called again if the process dies between
+            the two.
 
         Raises:
-          InputError: The loss is no longer a finite number.
+          InputError: The loss or a weight is no longer finite.
         """
-        with SignalGuard() as interruption:
-            self._run(batches, epochs, validate, hook, interruption)
-
-    def _run(self, batches, epochs, validate, hook, interruption) -> None:
-        while (epoch := int(self._epoch)) < epochs:
-            self._run_epoch(epoch, epochs, batches(epoch), interruption)
-            if interruption.signal_received:
-                self._compute_means(epoch)
+        with SignalGuard() as guard:
+            while (epoch := int(self._epoch)) < epochs:
+                self._run_epoch(epoch, epochs, batches(epoch), guard)
+                means = self._compute_means(epoch)
+                if guard.signal_received:
+                    self._save()
+                    return
+                self._check_weights(epoch)
+                if validate is not None:
+                    means |= validate()
+                if hook is not None:
+                    hook(epoch + 1, means)
+                self._epoch.assign_add(1)
+                self._step.assign(0)
+                self._sums.assign(tf.zeros_like(self._sums))
                 self._save()
-                return
-            means = self._compute_means(epoch)
-            self._check_weights(epoch)
-            if validate is not None:
-                means |= validate()
-            if hook is not None:
-                hook(epoch + 1, means)
-            self._epoch.assign_add(1)
-            self._step.assign(0)
-            self._sums.assign(tf.zeros_like(self._sums))
-            self._save()
 
     def _run_epoch(
-        self, epoch: int, epochs: int, batches: tf.data.Dataset, interruption: SignalGuard
+        self, epoch: int, epochs: int, batches: tf.data.Dataset, guard: SignalGuard
     ) -> None:
-        done = int(self._step)
+        num_done = int(self._step)
         steps = progress.track(
-            batches.skip(done),
+            batches.skip(num_done),
             title=f"{self._title}: epoch {epoch + 1}/{epochs}",
             total=int(batches.cardinality()),
-            done=done,
+            done=num_done,
             unit="step",
         )
         last_save = time.monotonic()
         for number, batch in enumerate(steps, 1):
             self._sums.assign_add(self._learner.train_step(batch))
             self._step.assign_add(1)
-            if interruption.signal_received:
+            if guard.signal_received:
                 return
             if number % _STEPS_BETWEEN_CHECKS == 0:
                 self._compute_means(epoch)
@@ -211,20 +189,18 @@ class TrainingLoop:
         if not np.all(np.isfinite(means)):
             metrics = dict(zip(self._learner.metrics, means, strict=True))
             raise errors.InputError(
-                f"The {self._title} diverged in epoch {epoch + 1}, within "
-                f"its first {steps} steps: {metrics}. What earlier epochs "
-                "saved is intact. Lower the learning rate."
+                f"The {self._title} diverged in epoch {epoch + 1}, within its first {steps} steps: "
+                f"{metrics}. The results of earlier epochs are intact. Lower the learning rate."
             )
         return dict(zip(self._learner.metrics, means.tolist(), strict=True))
 
     def _check_weights(self, epoch: int) -> None:
-        """Sees what the last step's loss, computed before it, does not."""
+        # The last step's loss was computed before its update.
         weights = (w for layer in self._learner.layers for w in layer.weights)
         if not all(np.isfinite(np.asarray(w)).all() for w in weights):
             raise errors.InputError(
-                f"The {self._title} diverged at the end of epoch {epoch + 1}: "
-                "weights are no longer finite. What earlier epochs saved is "
-                "intact. Lower the learning rate."
+                f"The {self._title} diverged at the end of epoch {epoch + 1}: weights are no "
+                "longer finite. The results of earlier epochs are intact. Lower the learning rate."
             )
 
     def _save(self) -> None:

@@ -41,7 +41,7 @@ def _batch(count=5):
 
 
 def _moved(adversary, network, batch, step=0):
-    return adversary.attacked(network, batch["image"], batch, tf.constant(step)).numpy()
+    return adversary.perturb(network, batch["image"], batch, tf.constant(step)).numpy()
 
 
 def test_pgd_at_climbs_as_the_attack_of_that_name():
