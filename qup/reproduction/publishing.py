@@ -16,7 +16,7 @@ import sqlite3
 
 from qup.core import errors, files, measurements
 from qup.orchestration.lineage import graph
-from qup.orchestration.lineage.page import Redaction
+from qup.orchestration.lineage.redaction import Redaction
 from qup.reproduction.report import render
 from qup.reproduction.report.data import MEASUREMENTS_FILE, RUN_INFO_FILE, SOURCES_FILE, ReportData
 
