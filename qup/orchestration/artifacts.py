@@ -48,13 +48,16 @@ def snapshot(path: str | os.PathLike) -> Manifest:
       OSError: Something cannot be read, or is neither file nor folder.
     """
     return {
-        name: _entry(pathlib.Path(path, name), status) for name, status in hashing.walk(str(path))
+        name: _entry(pathlib.Path(path, name), status)
+        for name, status in hashing.list_tree(str(path))
     }
 
 
 def digest(manifest: Manifest) -> str:
     """Returns the sha256 over names, sizes and bytes, in hexadecimal."""
-    return hashing.rows_digest((name, entry.size, entry.sha256) for name, entry in manifest.items())
+    return hashing.hash_file_table(
+        (name, entry.size, entry.sha256) for name, entry in manifest.items()
+    )
 
 
 def compare(
@@ -74,7 +77,7 @@ def compare(
     """
     fresh = {}
     try:
-        found = dict(hashing.walk(str(path)))
+        found = dict(hashing.list_tree(str(path)))
         for name in sorted(manifest.keys() | found.keys()):
             part = pathlib.Path(path, name)
             if name not in found:
@@ -110,7 +113,7 @@ def _entry(path: pathlib.Path, status: os.stat_result | None) -> Entry:
     if status is None:
         return Entry()
     young = time.time_ns() - status.st_mtime_ns < _TICK_NS
-    sha256 = hashing.file_digest(path)
+    sha256 = hashing.hash_file(path)
     mtime_ns = 0 if young else status.st_mtime_ns
     return Entry(status.st_size, mtime_ns, status.st_ino, sha256)
 

@@ -397,7 +397,7 @@ class Node:
             "inputs": {k: [a.get_identity() for a in v] for k, v in inputs.items()},
             "code": code,
         }
-        return hashing.json_digest(identity)
+        return hashing.hash_json(identity)
 
 
 class _OutputChannels(dict[str, Channel]):

@@ -16,7 +16,7 @@ import sqlite3
 import time
 from typing import Any
 
-from qup.core.hashing import canonical
+from qup.core.hashing import dump_canonical_json
 from qup.orchestration import artifacts as orchestration_artifacts
 from qup.orchestration import database, errors
 from qup.orchestration.artifacts import Artifact, ArtifactState
@@ -237,7 +237,7 @@ class Metadata(MetadataReader):
         properties = {
             "pipeline": run.pipeline,
             "state": int(state),
-            "parameters": canonical(run.parameters),
+            "parameters": dump_canonical_json(run.parameters),
             **run.owner.to_properties(),
         }
         with self.transaction() as cursor:
@@ -256,7 +256,7 @@ class Metadata(MetadataReader):
             "node": execution.node,
             "fingerprint": execution.fingerprint,
             "code": execution.code,
-            "parameters": canonical(execution.parameters),
+            "parameters": dump_canonical_json(execution.parameters),
             **execution.owner.to_properties(),
         }
         inputs = {k: [a.id for a in v] for k, v in execution.inputs.items()}
@@ -316,7 +316,7 @@ class Metadata(MetadataReader):
 
     def update_artifact(self, artifact: Artifact, damage: str) -> None:
         """Records state, manifest and damage ("" for none) of an artifact."""
-        properties = {"manifest": canonical(artifact.manifest), "damage": damage}
+        properties = {"manifest": dump_canonical_json(artifact.manifest), "damage": damage}
         with self.transaction() as cursor:
             database.update_record(
                 cursor, database.ARTIFACT, artifact.id, {"state": int(artifact.state)}, properties
@@ -345,7 +345,7 @@ class Metadata(MetadataReader):
             database.ARTIFACT,
             artifact.type_name,
             {"uri": self.to_stored_uri(artifact.path), "state": int(artifact.state)},
-            {"digest": artifact.digest, "manifest": canonical(artifact.manifest)},
+            {"digest": artifact.digest, "manifest": dump_canonical_json(artifact.manifest)},
             artifact.properties,
         )
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from qup.core.hashing import tree_digest
+from qup.core.hashing import hash_tree
 from qup.orchestration import (
     Artifact,
     In,
@@ -332,14 +332,14 @@ def test_digests_know_names_sizes_and_bytes_only(tmp_path):
             path = tmp_path / name / path
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
-        return tree_digest(tmp_path / name)
+        return hash_tree(tmp_path / name)
 
     one = tree("one", {"a": b"1", "b/c": b"2"})
     assert tree("two", {"b/c": b"2", "a": b"1"}) == one
     assert tree("three", {"a": b"1", "b/d": b"2"}) != one
     assert tree("four", {"a": b"12", "b/c": b""}) != one
     assert tree("five", {"a": b"1", "b/c": b"2", "d/e": b""}) != one
-    assert tree_digest(tmp_path / "one/a") == tree_digest(tmp_path / "two/a")
+    assert hash_tree(tmp_path / "one/a") == hash_tree(tmp_path / "two/a")
     manifest = artifacts.snapshot(tmp_path / "one")
     assert artifacts.compare(tmp_path / "two", manifest)[0] == ""
 

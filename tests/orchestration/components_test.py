@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pytest
 
 from qup import orchestration
-from qup.core.hashing import canonical
+from qup.core.hashing import dump_canonical_json
 from qup.orchestration import (
     Artifact,
     In,
@@ -302,4 +302,4 @@ def test_parameters_of_another_type_are_refused(annotation, value):
 
 
 def test_canonical_json_has_one_form():
-    assert canonical({"b": (1, 2.0), "a": None}) == '{"a":null,"b":[1,2.0]}'
+    assert dump_canonical_json({"b": (1, 2.0), "a": None}) == '{"a":null,"b":[1,2.0]}'
