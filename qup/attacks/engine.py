@@ -1,170 +1,174 @@
-"""Runs a compiled attack over any number of examples, in one batch shape.
+"""Runs a compiled attack on any number of examples with one batch shape.
 
-Rows that are done leave the batch, others take their places. A row's result
-depends on nothing but the row, so neither the order of the examples nor
-their neighbours change it.
+```python
+program, scalars = compile_attack(classifier, method, inputs.inspect_classifier(classifier, images))
+outputs = DynamicBatch(program, scalars, method, examples, batch_size=128).run()
+```
+
+Rows that are done leave the batch, and waiting examples take their places. The result of a row
+depends on this row alone, so neither the order of the examples nor their neighbours change it.
 """
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from qup.attacks import inputs
-from qup.attacks import method as attacks_method
 from qup.attacks.inputs import ExampleBatch
-from qup.attacks.method import Examples, Method, State
+from qup.attacks.method import Examples, Method, QueryCounter, State, merge_scalars, split_scalars
 from qup.core import compilation, errors
 from qup.core.types import LogitsFn
 
-# A method compiled for one classifier: what the engine runs.
-
-
-# Steps that one call takes where there are many: a call costs as much as the
-# arithmetic of an attack on a small classifier.
+# Several steps per call pay off because on a small classifier a call costs as much time as the
+# arithmetic of a step. They need a second trace, which few steps or few batches do not repay.
 UNROLLED_STEPS = 5
-# The least number of steps of which so many are taken together.
 _MIN_STEPS_TO_UNROLL = 20
-
-
-class CallCounts(NamedTuple):
-    """How often the classifier is asked for one example."""
-
-    forward: float
-    gradient: float
+_MIN_BATCHES_TO_UNROLL = 4
 
 
 class Program:
-    """The compiled stages of a method.
+    """The functions of a method, compiled for one classifier; each is traced at its first call.
 
     Attributes:
-      init: (examples, scalars) -> (state, done), before the first step.
-      step: (examples, state, scalars) -> state, of every row.
-      masked_step: (examples, state, done, scalars) -> (state, done), one step of
-        the rows that are not done; the others stay as they are.
-      masked_steps: The same, `UNROLLED_STEPS` steps; and of how many of them each row
-        was not done yet, int32 [batch].
+      init: (examples, scalars) -> (state, done) before the first step.
+      step: (examples, state, scalars, num_steps=1) -> state of every row.
+      masked_step: (examples, state, done, scalars, num_steps=1) -> (state, done, steps_taken).
+        Rows that are done keep their state. `steps_taken` is int32 [batch].
       images: (examples, state, scalars) -> float32 [batch, ...].
       conjugate: (examples, state, scalars) -> float32 [batch, ...].
-      calls: Calls an example of "init" and of "step", once they have run.
+      counters: The calls per example of "init", "step" and "conjugate", once they are traced.
     """
 
     def __init__(self, logits_fn: LogitsFn, static: Method):
-        """Prepares the stages; each is traced when first run.
+        """Prepares the functions.
 
         Args:
           logits_fn: Image to logits.
-          static: The method without its scalars, see `options.divided`.
+          static: The method without its scalars, see `split_scalars`.
         """
-        self.calls: dict[str, CallCounts] = {}
         self._logits_fn = logits_fn
         self._static = static
+        self.counters = {"step": QueryCounter(logits_fn, 1)}
         self.init = self._compile(self._init)
         self.step = self._compile(self._step)
-        self._unrolled_steps = self._compile(self._unroll_steps)
         self.masked_step = self._compile(self._masked_step)
-        self.masked_steps = self._compile(self._masked_steps)
         self.images = self._compile(self._images)
         self.conjugate = self._compile(self._conjugate)
 
-    def _compile(self, stage: Callable) -> Callable:
+    def _compile(self, function: Callable) -> Callable:
         return tf.function(
-            stage,
+            function,
             autograph=False,
             jit_compile=compilation.use_xla(self._static.xla),
-            # A batch of another size is another program: sizes are counted.
+            # Another batch size needs its own trace: calls are counted per batch size.
             reduce_retracing=False,
         )
 
-    @contextlib.contextmanager
-    def _count_calls(self, stage: str, examples: Examples) -> Iterator[attacks_method.QueryCounter]:
-        classifier = attacks_method.QueryCounter(self._logits_fn, examples.images.shape[0])
-        yield classifier
-        self.calls[stage] = CallCounts(classifier.forward_calls, classifier.gradient_calls)
+    def _start_counter(self, name: str, examples: Examples) -> QueryCounter:
+        self.counters[name] = QueryCounter(self._logits_fn, examples.images.shape[0])
+        return self.counters[name]
 
     def _init(self, examples: Examples, scalars) -> tuple[State, tf.Tensor]:
-        method = attacks_method.merge_scalars(self._static, scalars)
-        with self._count_calls("init", examples) as classifier:
-            state = method.init(classifier, examples)
+        method = merge_scalars(self._static, scalars)
+        state = method.init(self._start_counter("init", examples), examples)
         return state, method.done(examples, state)
 
-    def _step(self, examples: Examples, state: State, scalars) -> State:
-        method = attacks_method.merge_scalars(self._static, scalars)
-        with self._count_calls("step", examples) as classifier:
-            return method.step(classifier, examples, state)
-
-    def _unroll_steps(self, examples: Examples, state: State, scalars) -> State:
-        for _ in range(UNROLLED_STEPS):
-            state = self._step(examples, state, scalars)
-        return state
-
-    def run_steps(self, examples: Examples, state: State, scalars, num_steps: int) -> State:
-        """Returns the state after `num_steps` steps of every row."""
-        num_unrolled = num_steps // UNROLLED_STEPS if num_steps >= _MIN_STEPS_TO_UNROLL else 0
-        for _ in range(num_unrolled):
-            state = self._unrolled_steps(examples, state, scalars)
-        for _ in range(num_steps - num_unrolled * UNROLLED_STEPS):
-            state = self.step(examples, state, scalars)
+    def _step(self, examples: Examples, state: State, scalars, num_steps: int = 1) -> State:
+        method = merge_scalars(self._static, scalars)
+        for _ in range(num_steps):
+            state = method.step(self._start_counter("step", examples), examples, state)
         return state
 
     def _masked_step(
-        self, examples: Examples, state: State, done: tf.Tensor, scalars
-    ) -> tuple[State, tf.Tensor]:
-        method = attacks_method.merge_scalars(self._static, scalars)
-        new_state = select_rows(done, state, self._step(examples, state, scalars))
-        return new_state, done | method.done(examples, new_state)
-
-    def _masked_steps(
-        self, examples: Examples, state: State, done: tf.Tensor, scalars
+        self, examples: Examples, state: State, done: tf.Tensor, scalars, num_steps: int = 1
     ) -> tuple[State, tf.Tensor, tf.Tensor]:
+        method = merge_scalars(self._static, scalars)
         steps_taken = tf.zeros_like(examples.labels)
-        for _ in range(UNROLLED_STEPS):
+        for _ in range(num_steps):
             steps_taken += tf.cast(~done, tf.int32)
-            state, done = self._masked_step(examples, state, done, scalars)
+            new_state = method.step(self._start_counter("step", examples), examples, state)
+            state = select_rows(done, state, new_state)
+            done |= method.done(examples, state)
         return state, done, steps_taken
 
     def _images(self, examples: Examples, state: State, scalars) -> tf.Tensor:
-        return attacks_method.merge_scalars(self._static, scalars).images(examples, state)
+        return merge_scalars(self._static, scalars).images(examples, state)
 
     def _conjugate(self, examples: Examples, state: State, scalars) -> tf.Tensor:
-        method = attacks_method.merge_scalars(self._static, scalars)
-        with self._count_calls("conjugate", examples) as classifier:
-            return method.conjugate(classifier, examples, state)
+        method = merge_scalars(self._static, scalars)
+        return method.conjugate(self._start_counter("conjugate", examples), examples, state)
+
+    def run_to_end(self, examples: Examples, scalars: dict, num_steps: int | None) -> tf.Tensor:
+        """Attacks one batch to its end.
+
+        Args:
+          examples: The batch.
+          scalars: The scalar options.
+          num_steps: The number of steps if it is the same for all rows, else None.
+
+        Returns:
+          float32 [batch, ...].
+        """
+        state, done = self.init(examples, scalars)
+        if num_steps is not None:
+            for num_steps_per_call in split_steps(num_steps):
+                state = self.step(examples, state, scalars, num_steps_per_call)
+        else:
+            while not done.numpy().all():
+                state, done, _ = self.masked_step(examples, state, done, scalars)
+        return self.images(examples, state, scalars)
+
+    def compute_last_conjugate(self, examples: Examples, scalars: dict) -> tf.Tensor:
+        """Attacks one batch to its end; returns the conjugate of the last step of each row.
+
+        Returns:
+          float32 [batch, ...], at the state before the last step.
+        """
+        state, done = self.init(examples, scalars)
+        last_state = state
+        while not done.numpy().all():
+            last_state = select_rows(done, last_state, state)
+            state, done, _ = self.masked_step(examples, state, done, scalars)
+        return self.conjugate(examples, last_state, scalars)
+
+
+def split_steps(num_steps: int) -> list[int]:
+    """Returns the number of steps of each call that together make `num_steps`."""
+    num_calls = num_steps // UNROLLED_STEPS if num_steps >= _MIN_STEPS_TO_UNROLL else 0
+    return [UNROLLED_STEPS] * num_calls + [1] * (num_steps - num_calls * UNROLLED_STEPS)
 
 
 def select_rows(mask: tf.Tensor, first: State, second: State) -> State:
-    """Takes the rows of `first` where `mask`, else those of `second`."""
-    # This `where` takes whole rows: at 32x32x3 three to five times faster
-    # than one that broadcasts the mask.
+    """Takes the rows of `first` where `mask` is true, else those of `second`."""
+    # This `where` takes whole rows. At 32x32x3 it is three to five times faster than one that
+    # broadcasts the mask.
     return {name: tf.compat.v1.where(mask, value, second[name]) for name, value in first.items()}
 
 
 def check_enough_classes(method: Method, classifier_info: inputs.ClassifierInfo) -> None:
-    """Raises an InputError if the attack needs more classes than there are."""
-    min_classes = method.min_classes
-    if classifier_info.num_classes < min_classes:
+    """Raises an InputError if the attack needs more classes than the classifier has."""
+    if classifier_info.num_classes < method.min_classes:
         raise errors.InputError(
-            f"{method.name} needs at least {min_classes} classes; the classifier "
-            f"has {classifier_info.num_classes}. Attack it with apgd_ce, deepfool, "
-            "carlini_wagner, or pgd on another loss than dlr."
+            f"{method.name} needs at least {method.min_classes} classes; the classifier has "
+            f"{classifier_info.num_classes}. Use apgd_ce, deepfool, carlini_wagner, or pgd with "
+            "another loss than dlr."
         )
 
 
 def compile_attack(
     logits_fn: LogitsFn, method: Method, classifier_info: inputs.ClassifierInfo
 ) -> tuple[Program, dict[str, Any]]:
-    """Returns the program of a method for a classifier, and its scalars.
+    """Returns the program of a method for a classifier, and the method's scalars.
 
-    The program is made once for a classifier and the method's options that
-    are no scalars.
+    There is one program per classifier and set of options that are not scalars.
 
     Raises:
       InputError: The attack needs more classes than the classifier has.
     """
     check_enough_classes(method, classifier_info)
-    static, scalars = attacks_method.split_scalars(method)
+    static, scalars = split_scalars(method)
     program = compilation.get_program(
         logits_fn,
         ("attack", static, tuple(scalars)),
@@ -173,12 +177,8 @@ def compile_attack(
     return program, scalars
 
 
-# So many batches pay for compiling a stride beside a step.
-_MIN_BATCHES_TO_UNROLL = 4
-
-
 class AttackOutputs(NamedTuple):
-    """Where an attack ended, one row an example.
+    """The end of an attack, one row per example.
 
     Attributes:
       images: float32 [n, ...].
@@ -191,145 +191,128 @@ class AttackOutputs(NamedTuple):
     gradient_calls: np.ndarray
 
 
-def run_program(
-    program: Program,
-    scalars: dict,
-    method: Method,
-    repeat: int,
-    examples: ExampleBatch,
-    batch_size: int,
-    on_progress: Callable[[int], None] = lambda count: None,
-) -> AttackOutputs:
-    """Attacks every example, `batch_size` at a time.
+class DynamicBatch:
+    """A batch of fixed shape whose finished rows are replaced by waiting examples."""
 
-    Args:
-      program: The compiled attack.
-      scalars: Its scalar options.
-      method: Tells whether rows leave before others.
-      repeat: See `Examples.part`.
-      examples: The examples.
-      batch_size: Rows a batch; a batch with fewer is padded.
-      on_progress: Called with the number of examples that were finished.
+    def __init__(
+        self,
+        program: Program,
+        scalars: dict[str, Any],
+        method: Method,
+        examples: ExampleBatch,
+        *,
+        batch_size: int,
+        repeat: int = 0,
+        on_progress: Callable[[int], None] = lambda count: None,
+    ):
+        """Puts the examples into a queue.
 
-    Returns:
-      The ends, in the order of `examples`.
-    """
-    batch = _DynamicBatch(program, scalars, repeat, examples, batch_size, on_progress)
-    num_steps = method.count_fixed_steps()
-    if method.cheap_step and len(examples.labels) >= _MIN_BATCHES_TO_UNROLL * batch_size:
-        batch.steps_per_call = UNROLLED_STEPS
-    while batch.refill(1 if num_steps is not None else batch.min_idle_rows):
-        batch.step(num_steps)
-    return batch.outputs
-
-
-class _DynamicBatch:
-    """The batch under attack: which example sits in which row.
-
-    Attributes:
-      outputs: What is known of the finished examples.
-      steps_per_call: Steps that one call may take where few rows leave.
-      min_idle_rows: So many rows are idle before the batch is refilled.
-    """
-
-    def __init__(self, program, scalars, repeat, examples, batch_size, on_progress):
-        self._program, self._scalars, self._on_progress = program, scalars, on_progress
+        Args:
+          program: The compiled attack.
+          scalars: Its scalar options.
+          method: Says whether all rows take the same number of steps.
+          examples: Examples with epsilon 0 are not attacked: their images stay as they are.
+          batch_size: Number of rows; if there are fewer examples, the batch is padded.
+          repeat: See `Examples.repeat`.
+          on_progress: Called with the number of examples that are finished.
+        """
+        self._program, self._scalars, self._method = program, scalars, method
+        self._inputs, self._on_progress = examples, on_progress
         self._repeat = tf.constant(repeat, tf.int32)
-        self._inputs = examples
-        self._next_example, self._num_examples = 0, len(examples.labels)
-        self._example_indices = np.full(batch_size, -1)
+        self._queue = np.flatnonzero(examples.epsilon != 0)
+        # Which example each row holds; -1 for none.
+        self._row_indices = np.full(batch_size, -1)
         self._done = np.ones(batch_size, bool)
         self._steps_taken = np.zeros(batch_size, np.int64)
         self._state = None
-        self.steps_per_call = 1
-        # Rows that left in the last step; as none was taken, all.
+        unroll = method.cheap_step and len(self._queue) >= _MIN_BATCHES_TO_UNROLL * batch_size
+        self._max_steps_per_call = UNROLLED_STEPS if unroll else 1
+        # Rows that finished per step in the last call. All, before the first call.
         self._finished_per_step = float(batch_size)
-        self.min_idle_rows = max(1, batch_size // 4)
-        self.outputs = AttackOutputs(
-            np.empty_like(examples.images),
-            np.zeros(self._num_examples),
-            np.zeros(self._num_examples),
-        )
+        # A refill computes the initial state of the whole batch, so it waits for several rows.
+        self._min_idle_rows = max(1, batch_size // 4)
+        count = len(examples.labels)
+        self._outputs = AttackOutputs(examples.images.copy(), np.zeros(count), np.zeros(count))
 
-    def refill(self, min_idle: int) -> bool:
-        """Takes finished rows out and puts waiting ones in.
+    def run(self) -> AttackOutputs:
+        """Attacks all examples; returns the outputs in their order."""
+        num_skipped = len(self._inputs.labels) - len(self._queue)
+        if num_skipped:
+            self._on_progress(num_skipped)
+        num_steps = self._method.count_fixed_steps()
+        while self._refill(1 if num_steps is not None else self._min_idle_rows):
+            if num_steps is not None:
+                for num_steps_per_call in split_steps(num_steps):
+                    self._state = self._program.step(
+                        self._examples, self._state, self._scalars, num_steps_per_call
+                    )
+                self._steps_taken += num_steps
+                self._done[:] = True
+            elif not self._done.all():
+                num_done, num_steps_per_call = self._done.sum(), self._choose_num_steps()
+                self._state, done, steps_taken = self._program.masked_step(
+                    self._examples,
+                    self._state,
+                    tf.constant(self._done),
+                    self._scalars,
+                    num_steps_per_call,
+                )
+                self._steps_taken += steps_taken.numpy()
+                self._done = done.numpy().copy()
+                self._finished_per_step = float(self._done.sum() - num_done) / num_steps_per_call
+        return self._outputs
+
+    def _choose_num_steps(self) -> int:
+        """Returns the number of steps of the next call.
+
+        Several steps, if at most half of the rows are expected to finish during them: then about
+        as many rows wait for the end of the call as wait for the next refill.
+        """
+        num_finished = self._finished_per_step * self._max_steps_per_call
+        return self._max_steps_per_call if num_finished <= 2 * self._min_idle_rows else 1
+
+    def _refill(self, min_idle: int) -> bool:
+        """Collects finished rows and loads waiting examples into them.
 
         Args:
-          min_idle: Wait until so many rows are idle, or all are.
+          min_idle: Number of idle rows to wait for, unless all rows are idle.
 
         Returns:
-          Whether a row is left to attack.
+          Whether any row holds an example.
         """
-        idle = self._done | (self._example_indices < 0)
-        waiting = self._next_example < self._num_examples
-        if not idle.all() and (not waiting or idle.sum() < min_idle):
+        idle = self._done | (self._row_indices < 0)
+        if not idle.all() and (not len(self._queue) or idle.sum() < min_idle):
             return True
-        self._collect_finished(idle & (self._example_indices >= 0))
-        free_rows = np.flatnonzero(idle)[: self._num_examples - self._next_example]
-        self._example_indices[idle] = -1
+        self._collect_finished(idle & (self._row_indices >= 0))
+        free_rows = np.flatnonzero(idle)[: len(self._queue)]
+        self._row_indices[idle] = -1
         if free_rows.size:
-            self._example_indices[free_rows] = np.arange(
-                self._next_example, self._next_example + free_rows.size
-            )
-            self._next_example += free_rows.size
+            self._row_indices[free_rows] = self._queue[: free_rows.size]
+            self._queue = self._queue[free_rows.size :]
             self._load_rows(np.isin(np.arange(len(idle)), free_rows))
-        return bool((self._example_indices >= 0).any())
+        return bool((self._row_indices >= 0).any())
 
     def _load_rows(self, new_rows: np.ndarray) -> None:
-        """Starts the rows of `new_rows`; empty rows copy one that is there."""
-        row_indices = np.where(
-            self._example_indices >= 0, self._example_indices, self._example_indices.max()
-        )
-        rows = self._inputs.take(row_indices)
-        self._examples = Examples(*map(tf.constant, rows), self._repeat)
+        """Computes the initial state of `new_rows`, bool [batch]. Empty rows copy another row."""
+        indices = np.where(self._row_indices >= 0, self._row_indices, self._row_indices.max())
+        self._examples = Examples(*map(tf.constant, self._inputs.take(indices)), self._repeat)
         state, done = self._program.init(self._examples, self._scalars)
         if self._state is not None:
             state = select_rows(tf.constant(new_rows), state, self._state)
         self._state = state
         self._done[new_rows] = done.numpy()[new_rows]
-        self._done[self._example_indices < 0] = True
+        self._done[self._row_indices < 0] = True
         self._steps_taken[new_rows] = 0
-
-    def step(self, num_steps: int | None) -> None:
-        """Takes a step or several, all where every row takes as many."""
-        if num_steps is not None:
-            self._state = self._program.run_steps(
-                self._examples, self._state, self._scalars, num_steps
-            )
-            self._steps_taken += num_steps
-            self._done[:] = True
-            return
-        if self._done.all():
-            return
-        arguments = (self._examples, self._state, tf.constant(self._done), self._scalars)
-        num_done_before, num_steps_now = self._done.sum(), self._choose_num_steps()
-        if num_steps_now > 1:
-            self._state, done, steps_taken = self._program.masked_steps(*arguments)
-            self._steps_taken += steps_taken.numpy()
-        else:
-            self._steps_taken += ~self._done
-            self._state, done = self._program.masked_step(*arguments)
-        self._done = done.numpy().copy()
-        self._finished_per_step = float(self._done.sum() - num_done_before) / num_steps_now
-
-    def _choose_num_steps(self) -> int:
-        """Returns how many steps the next call takes.
-
-        Several where on the way no more than half of the rows leave: those
-        that wait for the end are about as many as wait for others to leave.
-        """
-        few_finish = self._finished_per_step * self.steps_per_call <= 2 * self.min_idle_rows
-        return self.steps_per_call if few_finish else 1
 
     def _collect_finished(self, finished: np.ndarray) -> None:
         if not finished.any():
             return
         images = self._program.images(self._examples, self._state, self._scalars)
-        indices = self._example_indices[finished]
-        self.outputs.images[indices] = images.numpy()[finished]
-        init = self._program.calls["init"]
-        step = self._program.calls.get("step", CallCounts(0, 0))
-        steps_taken = self._steps_taken[finished]
-        self.outputs.forward_calls[indices] = init.forward + steps_taken * step.forward
-        self.outputs.gradient_calls[indices] = init.gradient + steps_taken * step.gradient
+        indices, steps_taken = self._row_indices[finished], self._steps_taken[finished]
+        init, step = self._program.counters["init"], self._program.counters["step"]
+        self._outputs.images[indices] = images.numpy()[finished]
+        self._outputs.forward_calls[indices] = init.forward_calls + steps_taken * step.forward_calls
+        self._outputs.gradient_calls[indices] = (
+            init.gradient_calls + steps_taken * step.gradient_calls
+        )
         self._on_progress(len(indices))

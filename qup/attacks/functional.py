@@ -1,187 +1,166 @@
-"""An attack as a function: `name(logits_fn, images, labels, *, ...)`."""
+"""Plain functions as attacks: their options and the checks of what they return.
 
-import dataclasses
+```python
+attack = FunctionAttack(brighten, {"epsilon": 0.1}, "brighten", (0.0, 1.0))
+outputs = attack.run(logits_fn, examples, batch_size=128)
+```
+"""
+
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from qup.attacks import engine, inputs, stages
-from qup.attacks import method as attacks_method
-from qup.attacks.engine import Program
+from qup.attacks import inputs
+from qup.attacks.engine import AttackOutputs
 from qup.attacks.inputs import ExampleBatch
-from qup.attacks.method import Examples, Method
 from qup.core import errors
-from qup.core.types import LogitsFn
+from qup.core.types import Bounds, LogitsFn
 
-# An attack on one batch of tensors: to its end, or to its last field.
-
-
-def run_one_batch(
-    method: Method, logits_fn: LogitsFn, images: tf.Tensor, labels: tf.Tensor, ids: tf.Tensor | None
-) -> tf.Tensor:
-    """Attacks one batch: the attack as a function of tensors.
-
-    Args:
-      method: The attack, checked.
-      logits_fn: The classifier.
-      images: float [batch, ...] inside the bounds.
-      labels: int [batch], true classes or targets.
-      ids: int64 [batch]; None means 0, 1, 2, ...
-
-    Returns:
-      float32 [batch, ...]: where the attack ended. One of several parts
-      gives the clean image where no part succeeded.
-
-    Raises:
-      InputError: An argument that cannot be used.
-    """
-    program, scalars, stage, examples = _prepare_batch(method, logits_fn, images, labels, ids)
-    if not len(examples.labels):
-        return examples.images
-    if len(method.stages()) > 1:
-        batch = ExampleBatch(*(column.numpy() for column in examples[:4]))
-        classifiers = stages.ClassifierPair(logits_fn, logits_fn)
-        result = stages.run_stages(method, classifiers, batch, batch_size=len(batch.labels))
-        return tf.constant(result.images)
-    return run_to_end(program, scalars, examples, stage.count_fixed_steps())
+# Arguments that a function receives only if it accepts them.
+_OPTIONAL_ARGUMENTS = ("bounds", "seed", "ids")
+# How far rounding may move a pixel out of the box.
+_BOUNDS_ATOL = 1e-6
 
 
-def compute_conjugate(
-    method: Method, logits_fn: LogitsFn, images: tf.Tensor, labels: tf.Tensor, ids: tf.Tensor | None
-) -> tf.Tensor:
-    """Returns the field of each row's last step, see `run_one_batch`.
+class FunctionAttack(NamedTuple):
+    """A function with its options, used like a `Method`.
 
-    Raises:
-      InputError: None is known, or an argument cannot be used.
-    """
-    program, scalars, _, examples = _prepare_batch(method, logits_fn, images, labels, ids)
-    if not len(examples.labels):
-        return examples.images
-    return compute_last_conjugate(program, scalars, examples)
-
-
-def _prepare_batch(method: Method, logits_fn, images, labels, ids):
-    """Returns the first part's program and scalars, itself, the batch."""
-    images, labels = inputs.check_batch(images, labels, method.bounds)
-    count = images.shape[0]
-    ids = inputs.validate_ids(ids, count)
-    epsilon = np.nan if method.budget is None else method.budget
-    examples = Examples(
-        images,
-        labels,
-        tf.constant(ids),
-        tf.fill([count], tf.cast(epsilon, tf.float32)),
-        tf.constant(0),
-    )
-    stage = method.stages()[0]
-    if not count:
-        return None, {}, stage, examples
-    classifier_info = inputs.inspect_classifier(logits_fn, images)
-    inputs.check_label_range(labels.numpy(), classifier_info.num_classes)
-    program, scalars = engine.compile_attack(logits_fn, stage, classifier_info)
-    return program, scalars, stage, examples
-
-
-def run_to_end(
-    program: Program, scalars: dict, examples: Examples, num_steps: int | None
-) -> tf.Tensor:
-    """Attacks one batch to its end.
-
-    Args:
-      program: The compiled attack.
-      scalars: Its scalar options.
-      examples: The batch.
-      num_steps: Number of steps where all rows take the same, else None.
-
-    Returns:
-      float32 [batch, ...].
-    """
-    state, done = program.init(examples, scalars)
-    if num_steps is not None:
-        state = program.run_steps(examples, state, scalars, num_steps)
-    else:
-        while not done.numpy().all():
-            state, done = program.masked_step(examples, state, done, scalars)
-    return program.images(examples, state, scalars)
-
-
-def compute_last_conjugate(program: Program, scalars: dict, examples: Examples) -> tf.Tensor:
-    """Attacks one batch to its end; returns each row's last field.
-
-    Args:
-      program: The compiled attack.
-      scalars: Its scalar options.
-      examples: The batch.
-
-    Returns:
-      float32 [batch, ...], the conjugate at the state before the row's last
-      step.
-    """
-    state, done = program.init(examples, scalars)
-    last_state = state
-    while not done.numpy().all():
-        last_state = engine.select_rows(done, last_state, state)
-        state, done = program.masked_step(examples, state, done, scalars)
-    return program.conjugate(examples, last_state, scalars)
-
-
-_POSITIONAL = ("logits_fn", "images", "labels")
-
-
-def create_method(method_class: type[Method], options: dict[str, Any]) -> Method:
-    """Returns a method with options, checked.
-
-    Raises:
-      InputError: An option that is unknown, missing or out of its range.
-    """
-    fields = {field.name: field for field in dataclasses.fields(method_class)}
-    for option in options:
-        if option not in fields:
-            raise errors.make_unknown_error(f"option of {method_class.name}", option, fields)
-    for name, field in fields.items():
-        is_required = field.default is dataclasses.MISSING
-        if is_required and name not in options:
-            raise errors.InputError(
-                f"{method_class.name} needs {name}=..., in the units of the pixels."
-            )
-    return attacks_method.validate_method(method_class(**options))
-
-
-def build_function(method_class: type[Method]) -> Callable[..., tf.Tensor]:
-    """Returns the attack as a function of one batch.
-
-    It takes logits_fn, images and labels, and by keyword `ids` and the
-    options; it returns float32 images.
+    Attributes:
+      function: attack(logits_fn, images, labels, **options) -> images.
+      options: Its keyword arguments except ids.
+      name: The name in messages and results.
+      bounds: (lowest, highest) pixel, or None.
     """
 
-    def attack(logits_fn: LogitsFn, images, labels, *, ids=None, **options) -> tf.Tensor:
-        if not tf.executing_eagerly():
-            raise errors.InputError(
-                f"{method_class.name} compiles its own steps: call it outside tf.function."
-            )
-        return run_one_batch(create_method(method_class, options), logits_fn, images, labels, ids)
+    function: Callable
+    options: dict[str, Any]
+    name: str
+    bounds: Bounds
 
-    keyword_only = inspect.Parameter.KEYWORD_ONLY
-    positional = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    options = [
-        inspect.Parameter(
-            field.name,
-            keyword_only,
-            default=inspect.Parameter.empty
-            if field.default is dataclasses.MISSING
-            else field.default,
-            annotation=field.type,
+    # A function is one stage with a budget, and always runs to its end.
+    is_minimum_norm = False
+    stops_early = False
+
+    @property
+    def distance_norm(self) -> str:
+        """The norm of the budget."""
+        return self.options.get("norm", "linf")
+
+    @property
+    def is_targeted(self) -> bool:
+        """Whether the labels are targets."""
+        return bool(self.options.get("targeted", False))
+
+    def stages(self) -> tuple["FunctionAttack", ...]:
+        """Returns the function itself."""
+        return (self,)
+
+    def run(
+        self,
+        logits_fn: LogitsFn,
+        examples: ExampleBatch,
+        batch_size: int,
+        on_progress: Callable[[int], None] = lambda count: None,
+    ) -> AttackOutputs:
+        """Attacks all examples; the number of calls is NaN, because nothing counts them.
+
+        The function takes one epsilon per call, so examples with different budgets are in
+        different calls. Examples with epsilon 0 are not attacked.
+
+        Raises:
+          InputError: The function does not return images inside the bounds.
+        """
+        images = examples.images.copy()
+        num_calls = np.full(len(images), np.nan)
+        if len(images):
+            classifier_info = inputs.inspect_classifier(logits_fn, images[:batch_size])
+            logits_fn = inputs.get_logits_fn(logits_fn, classifier_info)
+        budgets = examples.epsilon
+        for budget in np.unique(budgets):
+            indices = np.flatnonzero(np.isnan(budgets) | (budgets == budget))
+            if budget == 0:
+                on_progress(len(indices))
+                continue
+            for start in range(0, len(indices), batch_size):
+                rows = indices[start : start + batch_size]
+                padded_rows = rows[np.minimum(np.arange(batch_size), len(rows) - 1)]
+                perturbed = self._attack_batch(logits_fn, examples.take(padded_rows), budget)
+                images[rows] = perturbed[: len(rows)]
+                on_progress(len(rows))
+        return AttackOutputs(images, num_calls, num_calls)
+
+    def _attack_batch(self, logits_fn: LogitsFn, batch: ExampleBatch, budget: np.float32):
+        options = dict(self.options)
+        # A budget for all examples is passed as the user gave it, not rounded to float32.
+        if "epsilon" in options and np.float32(options["epsilon"]) != budget:
+            options["epsilon"] = float(budget)
+        if accepts_option(self.function, "ids"):
+            options["ids"] = tf.constant(batch.ids)
+        perturbed = self.function(
+            logits_fn, tf.constant(batch.images), tf.constant(batch.labels), **options
         )
-        for field in dataclasses.fields(method_class)
-    ]
-    ids = inspect.Parameter("ids", keyword_only, default=None)
-    attack.__signature__ = inspect.Signature(
-        [inspect.Parameter(name, positional) for name in _POSITIONAL] + [*options, ids]
-    )
-    attack.__name__ = attack.__qualname__ = method_class.name
-    attack.__module__ = method_class.__module__
-    attack.__doc__ = method_class.__doc__
-    return attack
+        try:
+            perturbed = np.asarray(perturbed, np.float32)
+        except (TypeError, ValueError):
+            perturbed = np.empty(0)
+        if perturbed.shape != batch.images.shape:
+            raise errors.InputError(
+                f"The attack {self.name} must return images of the shape that it received, "
+                f"{batch.images.shape}; got {perturbed.shape}."
+            )
+        if not np.isfinite(perturbed).all():
+            raise errors.InputError(
+                f"The attack {self.name} returned NaN or infinite pixels. Check it for a "
+                "division by zero, or leave such pixels unchanged."
+            )
+        low, high = self.bounds or (-np.inf, np.inf)
+        if perturbed.min() < low - _BOUNDS_ATOL or perturbed.max() > high + _BOUNDS_ATOL:
+            raise errors.InputError(
+                f"The attack {self.name} returned pixels from {perturbed.min():.4g} to "
+                f"{perturbed.max():.4g}, outside the bounds {self.bounds}. Clip them, or pass "
+                "bounds=None to run."
+            )
+        return perturbed
+
+
+def accepts_option(function: Callable, option: str) -> bool:
+    """Whether a function has an argument of that name, or accepts any."""
+    parameters = _get_parameters(function)
+    return option in parameters or _accepts_any_option(parameters)
+
+
+def filter_options(function: Callable, options: dict[str, Any], name: str) -> dict[str, Any]:
+    """Removes bounds and seed if a function does not accept them.
+
+    Raises:
+      InputError: The function does not accept another option, or requires one more.
+    """
+    parameters = _get_parameters(function)
+    if _accepts_any_option(parameters):
+        return options
+    for option in options:
+        if option not in (*parameters, *_OPTIONAL_ARGUMENTS):
+            raise errors.make_unknown_error(f"option of {name}", option, parameters)
+    for option, parameter in parameters.items():
+        is_required = parameter.default is parameter.empty
+        is_required = is_required and parameter.kind is parameter.KEYWORD_ONLY
+        if is_required and option not in (*options, *_OPTIONAL_ARGUMENTS):
+            raise errors.InputError(f"{name} needs {option}=...; it is missing.")
+    return {option: value for option, value in options.items() if option in parameters}
+
+
+def _accepts_any_option(parameters) -> bool:
+    return any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+
+
+def _get_parameters(function: Callable):
+    try:
+        return inspect.signature(function).parameters
+    except (TypeError, ValueError) as error:
+        raise errors.InputError(
+            f"The arguments of the attack {function!r} cannot be read: {error}. Wrap it in a "
+            "function."
+        ) from error

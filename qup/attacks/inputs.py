@@ -1,4 +1,4 @@
-"""What is asked of a classifier, a batch and options before an attack."""
+"""Checks of options, examples and classifiers before an attack."""
 
 import numbers
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,13 +11,31 @@ from absl import logging
 from qup.core import compilation, errors
 from qup.core.types import Bounds, LogitsFn
 
-# Options, ids and classes that must be integers.
+
+class ExampleBatch(NamedTuple):
+    """Examples as arrays, one row per example.
+
+    Attributes:
+      images: float32 [n, ...].
+      labels: int32 [n].
+      ids: int64 [n].
+      epsilon: float32 [n]; NaN for no budget.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    ids: np.ndarray
+    epsilon: np.ndarray
+
+    def take(self, index: np.ndarray) -> "ExampleBatch":
+        """Returns the rows at `index`."""
+        return ExampleBatch(*(column[index] for column in self))
 
 
 def check_integer(name: str, value, *, least: float | None = None) -> None:
     """Raises an InputError unless `value` is an integer of at least `least`.
 
-    Tensors pass unread: reading one would stop a device.
+    The value of a tensor is not checked, because reading it would synchronise the device.
     """
     if tf.is_tensor(value):
         return
@@ -30,21 +48,21 @@ def validate_ids(ids, count: int) -> np.ndarray:
     """Returns ids as int64 [count]; 0, 1, 2, ... for None.
 
     Raises:
-      InputError: They are not integers, one an image.
+      InputError: They are not integers, one per image.
     """
     if ids is None:
         return np.arange(count, dtype=np.int64)
     ids = np.asarray(ids)
     if ids.shape != (count,) or ids.dtype.kind not in "iu":
         raise errors.InputError(
-            f"ids must hold one value an image, {count} integers; got "
-            f"{ids.dtype.name} of shape {ids.shape}."
+            f"ids must be {count} integers, one per image; got {ids.dtype.name} of shape "
+            f"{ids.shape}."
         )
     return ids.astype(np.int64)
 
 
 def check_class_numbers(name: str, values: np.ndarray) -> None:
-    """Raises an InputError for what no class of a classifier can be."""
+    """Raises an InputError if a value is negative or above int32."""
     if not values.size:
         return
     if values.min() < 0:
@@ -54,7 +72,7 @@ def check_class_numbers(name: str, values: np.ndarray) -> None:
 
 
 def validate_bounds(bounds) -> Bounds:
-    """Returns the pixel box as a tuple, or None.
+    """Returns the bounds of the pixels as a tuple, or None.
 
     Raises:
       InputError: It is not (lowest, highest).
@@ -75,25 +93,25 @@ def validate_bounds(bounds) -> Bounds:
 def check_number(name: str, value, *, least: float) -> None:
     """Raises an InputError unless `value` is a number of at least `least`.
 
-    Tensors pass unread: reading one would stop a device.
+    The value of a tensor is not checked, because reading it would synchronise the device.
     """
     if not tf.is_tensor(value):
         errors.check_number(name, value, at_least=least)
 
 
 def check_batch(images, labels, bounds: Bounds) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns images and labels as tensors an attack can use.
+    """Returns images and labels as the tensors that attacks use.
 
     Args:
       images: float [batch, ...], inside `bounds` to 1e-6, without NaN.
       labels: Integers [batch], none negative.
-      bounds: The pixel box, or None.
+      bounds: (lowest, highest) pixel, or None.
 
     Returns:
       (images, labels): float32 [batch, ...] and int32 [batch].
 
     Raises:
-      InputError: A shape, dtype or value that cannot be attacked.
+      InputError: A shape, dtype or value is invalid.
     """
     images, labels = tf.convert_to_tensor(images), tf.convert_to_tensor(labels)
     if not images.dtype.is_floating or images.shape.rank < 2:
@@ -103,9 +121,9 @@ def check_batch(images, labels, bounds: Bounds) -> tuple[tf.Tensor, tf.Tensor]:
         )
     if not labels.dtype.is_integer or labels.shape != images.shape[:1]:
         raise errors.InputError(
-            f"Labels must be integers [{images.shape[0]}], one an image; got "
-            f"{labels.dtype.name} {labels.shape}. One-hot labels need an "
-            "argmax over the last axis."
+            f"Labels must be integers [{images.shape[0]}], one per image; got "
+            f"{labels.dtype.name} {labels.shape}. Convert one-hot labels by argmax over the last "
+            "axis."
         )
     if tf.executing_eagerly():
         check_values(images.numpy(), labels.numpy(), bounds)
@@ -113,7 +131,7 @@ def check_batch(images, labels, bounds: Bounds) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def check_values(images, labels, bounds: Bounds) -> None:
-    """Raises an InputError for pixels or labels that cannot be attacked."""
+    """Raises an InputError for pixels outside the bounds or negative labels."""
     if not images.size:
         return
     low, high = images.min(), images.max()
@@ -121,74 +139,72 @@ def check_values(images, labels, bounds: Bounds) -> None:
         raise errors.InputError("Images hold NaN or infinite values.")
     if bounds and (low < bounds[0] - 1e-6 or high > bounds[1] + 1e-6):
         raise errors.InputError(
-            f"Images reach from {low:.4g} to {high:.4g}, outside the bounds "
-            f"{tuple(bounds)}. Rescale them, or pass bounds=None."
+            f"The pixels are in [{low:.4g}, {high:.4g}], outside the bounds {tuple(bounds)}. "
+            "Rescale them, or pass bounds=None."
         )
     check_class_numbers("Labels", labels)
 
 
-class ClassifierInfo:
-    """What a classifier answers to its first batch.
+class ClassifierInfo(NamedTuple):
+    """What the logits of the first batch show.
 
     Attributes:
       num_classes: Number of logits.
-      probabilities: The rows sum to one: a softmax was left in.
+      probabilities: Whether the rows sum to one, that is, the classifier ends in a softmax.
     """
 
-    def __init__(self, logits_fn: LogitsFn, images: tf.Tensor):
-        """Asks once.
-
-        Args:
-          logits_fn: The classifier.
-          images: float32 [batch, ...].
-
-        Raises:
-          InputError: The answer is not [batch, classes], or not finite.
-        """
-        logits = compilation.predict(logits_fn, images).numpy()
-        if logits.ndim != 2 or len(logits) != len(images):
-            raise errors.InputError(
-                f"The classifier must map images {images.shape} to logits "
-                f"[{len(images)}, classes]; got {logits.shape}."
-            )
-        if not np.isfinite(logits).all():
-            raise errors.InputError(
-                "The classifier answers NaN or infinite logits to clean "
-                "images. Look at its training, or at the range of its input."
-            )
-        self.num_classes = logits.shape[1]
-        self.probabilities = bool(
-            logits.min() >= 0 and logits.shape[1] > 1 and np.abs(logits.sum(1) - 1).max() < 1e-4
-        )
-        if self.probabilities:
-            logging.warning(
-                "The classifier answers probabilities, not logits; their "
-                "logarithm is attacked. A softmax in float32 hides small "
-                "gradients: give the logits where you can."
-            )
+    num_classes: int
+    probabilities: bool
 
 
 def inspect_classifier(logits_fn: LogitsFn, images: tf.Tensor) -> ClassifierInfo:
-    """Returns what the classifier answers, from memory after the first call."""
+    """Evaluates the classifier once and caches what its logits show.
+
+    Raises:
+      InputError: The logits are not [batch, classes], or not finite.
+    """
     return compilation.get_program(
-        logits_fn, "answers", lambda _: ClassifierInfo(logits_fn, images)
+        logits_fn, "answers", lambda _: _inspect_logits(logits_fn, images)
     )
 
 
+def _inspect_logits(logits_fn: LogitsFn, images: tf.Tensor) -> ClassifierInfo:
+    logits = compilation.predict(logits_fn, images).numpy()
+    if logits.ndim != 2 or len(logits) != len(images):
+        raise errors.InputError(
+            f"The classifier must map images {tuple(images.shape)} to logits [{len(images)}, "
+            f"classes]; got {logits.shape}."
+        )
+    if not np.isfinite(logits).all():
+        raise errors.InputError(
+            "The classifier returns NaN or infinite logits for clean images. Check its training "
+            "and the range of its input."
+        )
+    probabilities = bool(
+        logits.min() >= 0 and logits.shape[1] > 1 and np.abs(logits.sum(1) - 1).max() < 1e-4
+    )
+    if probabilities:
+        logging.warning(
+            "The classifier returns probabilities, not logits. Their logarithm is attacked. A "
+            "softmax in float32 hides small gradients: return logits if possible."
+        )
+    return ClassifierInfo(logits.shape[1], probabilities)
+
+
 def check_label_range(labels: np.ndarray, num_classes: int, name: str = "Labels") -> None:
-    """Raises an InputError where a label is no class of the classifier."""
+    """Raises an InputError if a label is not a class of the classifier."""
     if labels.size and labels.max() >= num_classes:
         raise errors.InputError(
-            f"{name} reach {labels.max()}, but the classifier has "
-            f"{num_classes} classes, 0 to {num_classes - 1}."
+            f"{name} must be 0 to {num_classes - 1}, because the classifier has {num_classes} "
+            f"classes; got {labels.max()}."
         )
 
 
 def convert_to_logits(call: LogitsFn, probabilities: bool) -> LogitsFn:
-    """Returns a function of logits where `call` gives probabilities.
+    """Returns `call`, or its logarithm if it returns probabilities.
 
-    A logarithm has its softmax unchanged, and every loss here is one of
-    logits up to a constant of each row.
+    The softmax of the logarithm equals the probabilities, and all losses here depend on the logits
+    only up to a constant per row.
     """
     if not probabilities:
         return call
@@ -197,7 +213,7 @@ def convert_to_logits(call: LogitsFn, probabilities: bool) -> LogitsFn:
 
 
 def get_logits_fn(logits_fn: LogitsFn, classifier_info: ClassifierInfo) -> LogitsFn:
-    """Returns a classifier of logits, the same object at every call."""
+    """Returns a classifier that returns logits, the same object at every call."""
     if not classifier_info.probabilities:
         return logits_fn
     return compilation.get_program(
@@ -205,18 +221,15 @@ def get_logits_fn(logits_fn: LogitsFn, classifier_info: ClassifierInfo) -> Logit
     )
 
 
-# The budgets that a user gives: checked, and named as folders.
-
-
 def validate_epsilon(epsilon: Any, count: int) -> Any:
     """Returns a budget as None, a float or float32 [count].
 
     Args:
-      epsilon: A number, one an image, or None.
+      epsilon: A number, one per image, or None.
       count: Number of images.
 
     Raises:
-      InputError: Not numbers, below zero, or not as many as images.
+      InputError: A value is not a number or is negative, or the length is not `count`.
     """
     if epsilon is None or isinstance(epsilon, numbers.Real):
         if epsilon is not None:
@@ -225,20 +238,19 @@ def validate_epsilon(epsilon: Any, count: int) -> Any:
     values = np.asarray(epsilon)
     if values.dtype.kind not in "fiu":
         raise errors.InputError(
-            "epsilon must be a number, or one an image, in the units of the "
-            f"pixels; got {epsilon!r}. Write 0.1 and not '0.1'."
+            "epsilon must be a number, or one per image, in the units of the pixels; got "
+            f"{epsilon!r}. Write 0.1 and not '0.1'."
         )
     if values.ndim == 0:
         return validate_epsilon(float(values), count)
     if values.shape != (count,):
         raise errors.InputError(
-            f"epsilon must hold one value an image, {count}; got an array of "
-            f"shape {values.shape}. Several budgets for all images are "
-            "epsilons=[...]."
+            f"epsilon must have one value per image, {count}; got an array of shape "
+            f"{values.shape}. Pass several budgets for all images as epsilons=[...]."
         )
     if not (np.isfinite(values) & (values >= 0)).all():
         raise errors.InputError(
-            "epsilon must be finite and at least 0 for every image; got "
+            "epsilon must be finite and at least 0 for every image; got values from "
             f"{values.min()} to {values.max()}. None means no budget."
         )
     return values.astype(np.float32)
@@ -255,8 +267,8 @@ def validate_epsilons(epsilons: Any) -> list[float]:
         values = list(epsilons)
     if not values:
         raise errors.InputError(
-            "epsilons must be a list of at least one number, such as "
-            f"[0.1, 0.3]; got {epsilons!r}. A single budget is epsilon=0.1."
+            f"epsilons must be a list of at least one number, such as [0.1, 0.3]; got "
+            f"{epsilons!r}. Pass a single budget as epsilon=0.1."
         )
     for value in values:
         if not np.ndim(value) and hasattr(value, "numpy"):
@@ -266,65 +278,27 @@ def validate_epsilons(epsilons: Any) -> list[float]:
 
 
 def build_epsilon_folders(epsilons: Sequence[float]) -> list[str]:
-    """Returns a folder's name for each budget, another for each other."""
+    """Returns a folder name for each budget; different budgets have different names."""
     short_names = [f"epsilon-{value:g}" for value in epsilons]
     if len(set(short_names)) == len(set(epsilons)):
         return short_names
     return [f"epsilon-{value!r}" for value in epsilons]
 
 
-class ExampleBatch(NamedTuple):
-    """Examples on the host, one row an example.
-
-    Attributes:
-      images: float32 [n, ...].
-      labels: int32 [n].
-      ids: int64 [n].
-      epsilon: float32 [n].
-    """
-
-    images: np.ndarray
-    labels: np.ndarray
-    ids: np.ndarray
-    epsilon: np.ndarray
-
-    def take(self, index: np.ndarray) -> "ExampleBatch":
-        """Returns the rows at `index`."""
-        return ExampleBatch(*(column[index] for column in self))
-
-
-# Examples from arrays or streams of batches, checked, in shards.
-
-
-def broadcast_to_examples(values, dtype, count: int, name: str) -> np.ndarray:
-    """Returns one value an example, from a scalar or an array."""
-    values = np.asarray(values)
-    if values.ndim == 0:
-        values = np.full(count, values)
-    if values.shape != (count,):
-        raise errors.InputError(
-            f"{name} must hold one value an image, {count}; got an array of shape {values.shape}."
-        )
-    return values.astype(dtype)
-
-
 def iterate_shards(
     images, labels, *, ids, bounds: Bounds, shard_size: int | None
 ) -> Iterator[ExampleBatch]:
-    """Yields the examples in pieces that fit in memory.
+    """Yields the examples in shards that fit in memory, without budgets.
 
     Args:
       images: float [n, ...], or an iterable of such arrays.
       labels: int [n].
       ids: int [n], or None for 0, 1, 2, ...
-      bounds: What pixels must keep within.
-      shard_size: Examples a piece; None for all in one.
-
-    Yields:
-      The pieces in order, without budgets; only the last is smaller.
+      bounds: (lowest, highest) pixel, or None.
+      shard_size: Examples per shard; None for a single shard. Only the last shard is smaller.
 
     Raises:
-      InputError: Something that cannot be attacked, or lengths that differ.
+      InputError: Images or labels are invalid, or their numbers differ.
     """
     labels = validate_labels(labels)
     count = len(labels)
@@ -356,38 +330,37 @@ def validate_labels(labels) -> np.ndarray:
     """Returns labels as an array.
 
     Raises:
-      InputError: They are not integers, one an image.
+      InputError: They are not integers, one per image.
     """
     labels = np.asarray(labels)
     if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
         raise errors.InputError(
-            f"Labels must be integers, one an image; got {labels.dtype.name} "
-            f"of shape {labels.shape}. One-hot labels need an argmax over "
-            "the last axis."
+            f"Labels must be integers, one per image; got {labels.dtype.name} of shape "
+            f"{labels.shape}. Convert one-hot labels by argmax over the last axis."
         )
     return labels
 
 
-def validate_targets(targets, labels: np.ndarray) -> np.ndarray | None:
-    """Returns targets given one by one, or None.
+def validate_targets(targets, labels: np.ndarray) -> np.ndarray | str | None:
+    """Returns targets as int32 [n]; a name or None is returned unchanged.
 
     Raises:
-      InputError: They are no classes, one an image, other than the labels.
+      InputError: They are not integers, one per image, or equal to a label.
     """
     if targets is None or isinstance(targets, str):
-        return None
+        return targets
     target_labels = np.asarray(targets)
     if target_labels.shape != labels.shape or target_labels.dtype.kind not in "iu":
         raise errors.InputError(
-            f"targets must be integers {labels.shape}, one an image; got "
+            f"targets must be integers {labels.shape}, one per image; got "
             f"{target_labels.dtype.name} {target_labels.shape}."
         )
     check_class_numbers("targets", target_labels)
     equal_indices = np.flatnonzero(target_labels == labels)
     if equal_indices.size:
         raise errors.InputError(
-            "targets must be other classes than the labels; got the label "
-            f"itself for {equal_indices.size} images, the first at index {equal_indices[0]}."
+            "targets must differ from the labels; they are equal for "
+            f"{equal_indices.size} images, the first at index {equal_indices[0]}."
         )
     return target_labels.astype(np.int32)
 
@@ -399,14 +372,13 @@ def _check_not_single_images(images, count: int) -> None:
     shapes = [np.shape(image) for image in images]
     if sum(shape[0] if shape else 1 for shape in shapes) != count:
         raise errors.InputError(
-            "A list must hold batches [batch, ...]; got "
-            f"{count} arrays, as many as labels, the first of shape "
-            f"{shapes[0]}. Single images need np.stack(images)."
+            f"A list must hold batches [batch, ...]; got {count} arrays, as many as labels, the "
+            f"first of shape {shapes[0]}. Pass single images as np.stack(images)."
         )
 
 
 def _iterate_chunks(images, chunk_size: int) -> Iterator[np.ndarray]:
-    """Cuts an array, or a stream of arrays, into arrays of `chunk_size` rows."""
+    """Splits an array, or a stream of arrays, into arrays of `chunk_size` rows."""
     if hasattr(images, "shape"):
         for start in range(0, len(images), chunk_size):
             yield np.asarray(images[start : start + chunk_size])

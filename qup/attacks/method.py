@@ -1,8 +1,7 @@
-"""An attack with its options, taken apart into init, step and done.
+"""The parts of an attack: options, init, step, done, and the classifier with its call counts.
 
-Every row of a batch is an example on its own: it has its own budget, its
-own counter of steps and its own random numbers. So rows that are done can
-leave, others take their places, and nothing is compiled again.
+Each row of a batch is one example, with its own budget, step counter and random numbers. So
+finished rows can leave the batch and others take their places without another compilation.
 """
 
 import dataclasses
@@ -16,25 +15,30 @@ from qup.attacks import inputs
 from qup.core import compilation, errors, gradients, norms, prng
 from qup.core.types import Bounds, LogitsFn
 
-# The classifier as an attack sees it: what it answers, and how often asked.
-#
-# One gradient is one forward and one backward pass, and counts as one
-# gradient call; a Jacobian of k classes counts k.
+# The state of an attack: tensors [batch, ...] by name.
+State: TypeAlias = dict[str, tf.Tensor]
+# An int option that reaches the compiled step as a tensor, as every float option does. So other
+# values need no other compilation.
+Count = NewType("Count", int)
 
 
 class QueryCounter:
-    """A classifier under attack.
+    """The attacked classifier; counts its calls.
 
-    Calls are counted while a step is traced, for each example: a call on a
-    batch of p times as many rows counts p.
+    A gradient call is one forward and one backward pass; a Jacobian of k classes counts k. Calls
+    are counted per example while a step is traced: a call on p times as many rows counts p.
+
+    Attributes:
+      forward_calls: Number of forward calls per example.
+      gradient_calls: Number of gradient calls per example.
     """
 
     def __init__(self, logits_fn: LogitsFn, batch_size: int):
-        """Makes a victim.
+        """Starts at zero calls.
 
         Args:
           logits_fn: Image to logits.
-          batch_size: Number of examples a batch.
+          batch_size: Number of examples per batch.
         """
         self._logits_fn = logits_fn
         self._batch_size = batch_size
@@ -42,14 +46,14 @@ class QueryCounter:
         self.gradient_calls = 0.0
 
     def logits(self, images: tf.Tensor) -> tf.Tensor:
-        """Returns logits, float32 [rows, classes]; one forward call."""
+        """Returns logits, float32 [rows, classes]. Counts one forward call."""
         self.forward_calls += images.shape[0] / self._batch_size
         return self._logits_fn(images)
 
     def gradient(
         self, objective: Callable[[tf.Tensor], tf.Tensor], images: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Differentiates an objective of the logits by the images.
+        """Differentiates an objective of the logits with respect to the images.
 
         Args:
           objective: logits float32 [rows, classes] -> float32 [rows].
@@ -72,15 +76,14 @@ class QueryCounter:
     def jacobian(
         self, images: tf.Tensor, classes: tf.Tensor | None = None
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Differentiates several logits by the images.
+        """Differentiates several logits with respect to the images.
 
         Args:
           images: float32 [rows, ...].
-          classes: int32 [rows, k], which logits of each row; None for all.
+          classes: int32 [rows, k], the classes per row; None for all.
 
         Returns:
-          (logits, jacobian): float32 [rows, num_classes] and
-          float32 [rows, k, ...].
+          (logits, jacobian): float32 [rows, num_classes] and float32 [rows, k, ...].
 
         Raises:
           InputError: The classifier has no gradient.
@@ -93,15 +96,15 @@ class QueryCounter:
     def gradients(
         self, images: tf.Tensor, objectives: Callable[[tf.Tensor], tf.Tensor]
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Differentiates several objectives of the logits by the images.
+        """Differentiates several objectives of the logits with respect to the images.
 
         Args:
           images: float32 [rows, ...].
           objectives: logits -> float32 [rows, k].
 
         Returns:
-          (logits, slopes): float32 [rows, num_classes] and
-          float32 [rows, k, ...]; k gradient calls.
+          (logits, gradients): float32 [rows, num_classes] and float32 [rows, k, ...]. Counts k
+          gradient calls.
 
         Raises:
           InputError: The classifier has no gradient.
@@ -118,49 +121,38 @@ class QueryCounter:
 def make_no_gradient_error() -> errors.InputError:
     """Returns the error for a classifier that cannot be differentiated."""
     return errors.InputError(
-        "The classifier gives no gradient by its input: something in it is "
-        "not differentiable (NumPy code, a cast to integers, rounding). "
-        "Attack it with square, one_pixel or spsa, which need none."
+        "The classifier has no gradient with respect to its input: a part of it is not "
+        "differentiable (NumPy code, a cast to integers, rounding). Use square, one_pixel or spsa, "
+        "which need no gradient."
     )
 
 
 def adversarial(logits: tf.Tensor, labels: tf.Tensor, targeted: bool) -> tf.Tensor:
-    """Marks the rows whose attack has succeeded.
+    """Returns whether the attack has succeeded: bool [batch], False if the logits hold NaN.
 
     Args:
       logits: float32 [batch, classes].
       labels: int32 [batch], true classes or targets.
-      targeted: Success is the target's class, not any but the true one.
-
-    Returns:
-      bool [batch]; False where the logits hold NaN, which are no class.
+      targeted: Success means the class of the label, not any other class.
     """
     is_label = tf.argmax(logits, -1, tf.int32) == labels
     return has_no_nan(logits) & (is_label if targeted else ~is_label)
 
 
 def has_no_nan(logits: tf.Tensor) -> tf.Tensor:
-    """Marks the rows without NaN: bool [batch]."""
+    """Returns bool [batch]: whether a row is free of NaN."""
     return ~tf.reduce_any(tf.math.is_nan(logits), -1)
 
 
-# What an attack remembers of each example: tensors [batch, ...] by name.
-State: TypeAlias = dict[str, tf.Tensor]
-# An int that reaches the compiled step as a tensor, as every float does, so
-# that a sweep over it compiles nothing again.
-Count = NewType("Count", int)
-
-
 class Examples(NamedTuple):
-    """What an attack is given, one row an example.
+    """The inputs of an attack, one row per example.
 
     Attributes:
       images: float32 [batch, ...], inside the bounds.
-      labels: int32 [batch], the true classes, or the targets where the
-        attack is targeted.
-      ids: int64 [batch], the images' own numbers.
+      labels: int32 [batch], the true classes, or the targets of a targeted attack.
+      ids: int64 [batch], the identities of the images.
       epsilon: float32 [batch], the budgets; NaN for an attack without one.
-      repeat: int32 [], how many equal parts of the attack went before.
+      repeat: int32 [], the number of equal stages before this one.
     """
 
     images: tf.Tensor
@@ -178,14 +170,13 @@ class Examples(NamedTuple):
 class Method:
     """An attack with its options.
 
-    A subclass adds its options as fields. Inside `init`, `step`, `done` and
-    `images`, which are compiled, a field annotated `float` or `Count` is a
-    scalar tensor (or None, where None was given); every other field is the
-    Python value, and another value compiles another program.
+    A subclass adds its options as fields. `init`, `step`, `done` and `images` are compiled. Inside
+    them a field annotated `float` or `Count` is a scalar tensor (or None, if the option is None).
+    Every other field is its Python value, and another value needs another compilation.
 
     Attributes:
       bounds: (lowest, highest) pixel; None leaves pixels unclipped.
-      seed: Drives every random number.
+      seed: Seed of all random numbers.
       xla: "auto", "on" or "off".
     """
 
@@ -196,27 +187,24 @@ class Method:
     # Set by attacks.register.
     name: ClassVar[str] = ""
     traits: ClassVar[Mapping[str, Any]] = {}
-    # Whether a step is so little more than a gradient that the call that
-    # takes it counts: then several are taken in one where few rows leave.
+    # Whether a step costs little more than a gradient. Then the overhead of a call matters, and
+    # one call takes several steps while few rows finish.
     cheap_step: ClassVar[bool] = False
 
     def check(self) -> None:
         """Raises an InputError for an option out of its range."""
 
     def stages(self) -> tuple["Method", ...]:
-        """Returns the attacks that one after the other make this one.
+        """Returns the attacks that this one runs in sequence.
 
-        Each runs where those before it failed (an attack of minimum norm:
-        everywhere, and the nearest is kept). Equal parts differ by
-        `examples.part`: restarts, or the targets in turn.
+        Each runs on the examples for which those before it failed (in a minimum-norm attack on
+        all, and the closest image counts). Equal stages, such as restarts or the targets in turn,
+        differ by `examples.repeat`.
         """
         return (self,)
 
     def count_fixed_steps(self) -> int | None:
-        """Returns the number of steps where all rows take the same.
-
-        None where a row may be done before the others.
-        """
+        """Returns the number of steps if it is the same for all rows, else None."""
         return None
 
     def init(self, classifier: QueryCounter, examples: Examples) -> State:
@@ -228,7 +216,7 @@ class Method:
         raise NotImplementedError
 
     def done(self, examples: Examples, state: State) -> tf.Tensor:
-        """Marks the rows that need no further step: bool [batch]."""
+        """Returns bool [batch]: whether a row needs no further step."""
         raise NotImplementedError
 
     def images(self, examples: Examples, state: State) -> tf.Tensor:
@@ -236,77 +224,92 @@ class Method:
         return state["images"]
 
     def conjugate(self, classifier: QueryCounter, examples: Examples, state: State) -> tf.Tensor:
-        """Returns the field by which the step from `state` moves.
+        """Returns the field by which the step from `state` changes the image.
 
-        The paper's "possible effective conjugate" (Table 4): float32
-        [batch, ...].
+        It is the paper's "possible effective conjugate" (Table 4): float32 [batch, ...].
 
         Raises:
-          InputError: None is known.
+          InputError: No conjugate is known.
         """
         raise errors.InputError(
-            f"No conjugate of {self.name} is known: the paper lists those of "
-            "six attacks (Table 4) and says that it cannot give those of the "
-            "black-box ones. Look at the perturbation instead, images less "
+            f"No conjugate of {self.name} is known: the paper lists those of six attacks (Table 4) "
+            "and gives none for black-box attacks. Use the perturbation instead: images minus "
             "clean images."
         )
 
     @property
     def width(self) -> float:
-        """Width of the box, the unit of options that are shares of it."""
+        """Width of the box, the unit of relative options."""
         return get_box_width(self.bounds)
 
     @property
     def is_targeted(self) -> bool:
-        """Whether success is the class of the label, not any other."""
+        """Whether success means the class of the label, not any other class."""
         return bool(getattr(self, "targeted", False))
 
     @property
     def budget(self) -> Any:
-        """The epsilon; None where the attack has or was given none."""
+        """The epsilon; None without one."""
         return getattr(self, "epsilon", None)
 
     @property
     def distance_norm(self) -> str:
-        """The norm by which the attack counts: "linf", "l2", "l1", "l0"."""
+        """The norm of the attack's distances: "linf", "l2", "l1" or "l0"."""
         return getattr(self, "norm", self.traits["norms"][0])
 
     @property
+    def is_minimum_norm(self) -> bool:
+        """Whether the attack searches for the closest adversarial image."""
+        return self.traits["kind"] == "minimum_norm"
+
+    @property
+    def stops_early(self) -> bool:
+        """Whether a success at a small budget is also the result at a larger one."""
+        return getattr(self, "keep", "") != "last"
+
+    @property
     def min_classes(self) -> int:
-        """The fewest classes that the attack can do with."""
+        """The fewest classes that the attack needs."""
         min_classes = self.traits.get("classes", 2)
-        # The ratio is one by the third logit.
+        # The denominator of the ratio contains the third largest logit.
         return max(min_classes, 3) if getattr(self, "loss", "") == "dlr" else min_classes
 
     def keys(self, examples: Examples, *counters) -> tf.Tensor:
-        """Returns the rows' keys for `draws`: uint64 [batch].
+        """Returns one key per row for the functions of `prng`: uint64 [batch].
 
         Args:
-          examples: Gives ids and part.
+          examples: Provides ids and repeat.
           *counters: Integers, scalar or [batch], such as the step.
         """
         return prng.make_keys(self.seed, examples.ids, examples.repeat, *counters)
 
 
 def clip(images: tf.Tensor, bounds: Bounds) -> tf.Tensor:
-    """Returns `images` within `bounds`; unchanged where that is None."""
+    """Returns `images` clipped to `bounds`; unchanged if None."""
     return images if bounds is None else tf.clip_by_value(images, *bounds)
 
 
 def get_box_width(bounds: Bounds) -> float:
-    """Returns the width of the box, 1 where there is none."""
+    """Returns the width of the box; 1 without bounds."""
     return 1.0 if bounds is None else bounds[1] - bounds[0]
 
 
-# Options of a method: checked, and divided into static ones and scalars.
-
-
-def validate_method(method: Method) -> Method:
-    """Returns the method with its bounds as a tuple, its options checked.
+def create_method(method_class: type[Method], options: Mapping[str, Any]) -> Method:
+    """Returns a method with the options, which it checks.
 
     Raises:
-      InputError: An option out of its range.
+      InputError: An option that is unknown, missing or out of its range.
     """
+    fields = {field.name: field for field in dataclasses.fields(method_class)}
+    for option in options:
+        if option not in fields:
+            raise errors.make_unknown_error(f"option of {method_class.name}", option, fields)
+    for name, field in fields.items():
+        if field.default is dataclasses.MISSING and name not in options:
+            raise errors.InputError(
+                f"{method_class.name} needs {name}=..., in the units of the pixels."
+            )
+    method = method_class(**options)
     method = dataclasses.replace(method, bounds=inputs.validate_bounds(method.bounds))
     compilation.use_xla(method.xla)
     norm = getattr(method, "norm", None)
@@ -314,14 +317,14 @@ def validate_method(method: Method) -> Method:
         norms.check_norm(norm, method.traits["norms"])
     if hasattr(method, "epsilon") and method.epsilon is not None:
         inputs.check_number("epsilon", method.epsilon, least=0)
-    for field in dataclasses.fields(method):
+    for field in fields.values():
         _check_field_type(field, getattr(method, field.name))
     method.check()
     return method
 
 
 def _check_field_type(field: dataclasses.Field, value: Any) -> None:
-    """Raises an InputError unless a value is what its field is for."""
+    """Raises an InputError unless a value has the type of its field."""
     if value is None and field.type in (int | None, Count | None):
         return
     if field.type in (int, int | None):
@@ -334,11 +337,11 @@ def _check_field_type(field: dataclasses.Field, value: Any) -> None:
 
 
 def split_scalars(method: Method) -> tuple[Method, dict[str, Any]]:
-    """Separates what is compiled in from what is passed at every call.
+    """Separates the compiled options from the scalars, which every call passes.
 
     Returns:
-      (static, scalars): the method with None for each scalar, and the
-      scalars' values. `merge_scalars` puts them together again.
+      (static, scalars): the method with None for each scalar, and the scalars. `merge_scalars` is
+      the inverse.
     """
     scalars = {
         field.name: (tf.int32 if field.type is Count else tf.float32)
@@ -355,19 +358,16 @@ def split_scalars(method: Method) -> tuple[Method, dict[str, Any]]:
 
 
 def merge_scalars(static: Method, scalars: Mapping[str, tf.Tensor]) -> Method:
-    """Returns the method with its scalars as the tensors given."""
+    """Returns the method with the scalars as tensors."""
     return dataclasses.replace(static, **scalars)
 
 
-# A compiled step, repeated.
-
-
 def compile_repeated_step(step: Callable, xla: str) -> Callable:
-    """Compiles `step` and returns the function that repeats it.
+    """Compiles `step` and returns a function that repeats it.
 
-    XLA compiles the loop as a whole. Without XLA the step is compiled and
-    the loop is Python's: TensorFlow's own runs a small network's steps 10
-    to 15 % slower on a CPU, because it does not optimise a loop's body.
+    XLA compiles the whole loop. Without XLA only the step is compiled and the loop runs in Python:
+    the steps of a small network are 10 to 15 % slower in TensorFlow's loop on a CPU, because it
+    does not optimise the body of a loop.
 
     Args:
       step: step(images, *rest) -> images, of tensors.

@@ -1,4 +1,4 @@
-"""What an attack on many examples found."""
+"""The result of an attack on many examples: success, distances, calls, images."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -8,32 +8,30 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from qup.attacks.inputs import ExampleBatch
 from qup.attacks.method import adversarial, has_no_nan
 from qup.core import compilation, norms
 from qup.core.types import LogitsFn
 
-# Whether an attack succeeded, and how far it went.
-
-
 DISTANCE_NORMS = ("l0", "l1", "l2", "linf")
-# What rounding may add to a perturbation that was projected to its budget.
+# What rounding may add to a perturbation that is projected to its budget.
 _EPSILON_RTOL = 1e-5
 
 
 class AttackEvaluation(NamedTuple):
-    """What the classifier says of attacked images, one value an example.
+    """The classification of attacked images, one value per example.
 
     Attributes:
       adversarial: bool [n], misclassified, or classified as the target.
-      distances: float64 [n] by norm, from the clean images; "l0" counts
-        elements (height x width x channels), not pixels.
+      distances: float64 [n] per norm, from the clean images. "l0" counts elements (height x width
+        x channels), not pixels.
     """
 
     adversarial: np.ndarray
     distances: dict[str, np.ndarray]
 
     def succeeds_within(self, norm: str, epsilon: np.ndarray) -> np.ndarray:
-        """Marks who is adversarial inside its budget; NaN means no budget."""
+        """Returns bool [n]: adversarial and inside the budget; NaN means no budget."""
         unlimited = np.isnan(epsilon)
         inside = self.distances[norm] <= epsilon * (1 + _EPSILON_RTOL) + 1e-7
         return self.adversarial & (unlimited | inside)
@@ -48,18 +46,15 @@ def evaluate_images(
     targeted: bool,
     batch_size: int,
 ) -> AttackEvaluation:
-    """Classifies attacked images and measures how far they are.
+    """Classifies attacked images and measures their distances.
 
     Args:
-      logits_fn: The classifier that counts.
+      logits_fn: The classifier.
       clean: float32 [n, ...].
       perturbed: float32 [n, ...].
       labels: int32 [n], true classes or targets.
       targeted: See `adversarial`.
-      batch_size: Rows a batch; the last is padded.
-
-    Returns:
-      A `AttackEvaluation`.
+      batch_size: Rows per batch; the last batch is padded.
     """
     evaluate = compilation.get_program(
         logits_fn, ("verdict", targeted), lambda call: _build_evaluation(call, targeted)
@@ -78,8 +73,8 @@ def evaluate_images(
         return AttackEvaluation(empty.astype(bool), dict.fromkeys(DISTANCE_NORMS, empty))
     if num_nan:
         logging.warning(
-            "The classifier answers NaN to %d attacked images: they count as "
-            "not broken, and the robust accuracy as too high.",
+            "The classifier returns NaN for %d attacked images. They count as failed attacks, so "
+            "the robust accuracy is too high.",
             num_nan,
         )
     distances = np.concatenate(distance_batches, 1).astype(np.float64)
@@ -102,20 +97,19 @@ def _build_evaluation(call: LogitsFn, targeted: bool):
 
 @dataclasses.dataclass(frozen=True)
 class AttackResult:
-    """What an attack found, one value an example, in the order given.
+    """The result of an attack, one value per example, in the order of the input.
 
     Attributes:
-      images: float32 [n, ...]; the clean image where the attack failed. An
-        array, or a `ShardedImages` view of files where an output folder was named.
-      success: bool [n], misclassified (or classified as the target) inside
-        the budget, by the classifier in float32.
-      distances: float64 [n] by norm ("l0" counts elements): of `images`.
-      forward_calls: float64 [n], how often the classifier was run forward;
-        NaN where an attack does not tell.
-      gradient_calls: float64 [n], forward and backward passes.
-      stage: int32 [n], which of `stages` broke the example, -1 for none.
-      stages: Names of the attack's parts in their order.
-      epsilon: float32 [n], the budget; NaN where there was none.
+      images: float32 [n, ...]; the clean image if the attack failed. An array, or a
+        `ShardedImages` view of files if an output folder was named.
+      success: bool [n], misclassified (or classified as the target) inside the budget, according
+        to the classifier in float32.
+      distances: float64 [n] per norm of `images` from the clean images ("l0" counts elements).
+      forward_calls: float64 [n], number of forward passes; NaN if the attack does not count them.
+      gradient_calls: float64 [n], number of forward and backward passes.
+      stage: int32 [n], index into `stages` of the stage that succeeded; -1 for none.
+      stages: The names of the attack's stages in order.
+      epsilon: float32 [n], the budget; NaN if there is none.
     """
 
     images: Sequence
@@ -133,11 +127,11 @@ class AttackResult:
 
     @property
     def robust_accuracy(self) -> float:
-        """Share of examples that withstood, in percent."""
+        """Percentage of examples for which the attack failed."""
         return 100.0 * float(np.mean(~self.success)) if len(self) else 0.0
 
     def after_stages(self) -> dict[str, float]:
-        """Returns the robust accuracy in percent after each kind of stage."""
+        """Returns the robust accuracy in percent after the last stage of each name."""
         last_index = {name: i for i, name in enumerate(self.stages)}
         success_stage = np.where(self.success, self.stage, len(self.stages))
         return {
@@ -146,7 +140,7 @@ class AttackResult:
         }
 
     def columns(self) -> dict[str, np.ndarray]:
-        """Returns every value but the images by name, for a file."""
+        """Returns all values except the images by name, for a file."""
         fields = ("success", "forward_calls", "gradient_calls", "stage", "epsilon")
         return {name: getattr(self, name) for name in fields} | self.distances
 
@@ -155,8 +149,8 @@ def concatenate_results(results: Sequence[AttackResult], images: Sequence) -> At
     """Returns the results of consecutive examples as one.
 
     Args:
-      results: At least one.
-      images: The images of all.
+      results: At least one result.
+      images: The images of all results.
     """
     columns = [result.columns() for result in results]
     concatenated = {
@@ -170,37 +164,104 @@ def concatenate_results(results: Sequence[AttackResult], images: Sequence) -> At
     )
 
 
-def select_closest(results: list[AttackResult], norm: str) -> AttackResult:
-    """Takes each example's nearest success; adds the calls of all."""
-    distances = np.stack(
-        [np.where(result.success, result.distances[norm], np.inf) for result in results]
-    )
-    closest, rows = distances.argmin(0), np.arange(distances.shape[1])
+def select_results(mask: np.ndarray, first: AttackResult, second: AttackResult) -> AttackResult:
+    """Takes the rows of `first` where `mask` is true, else those of `second`."""
 
-    def pick(columns):
-        return np.stack(columns)[closest, rows]
+    def select(first_values, second_values):
+        shape = [-1] + [1] * (np.ndim(first_values) - 1)
+        return np.where(mask.reshape(shape), first_values, second_values)
 
+    fields = ("images", "success", "stage", "forward_calls", "gradient_calls", "epsilon")
     return dataclasses.replace(
-        results[0],
-        images=pick([result.images for result in results]),
-        success=pick([result.success for result in results]),
+        second,
         distances={
-            key: pick([result.distances[key] for result in results]) for key in results[0].distances
+            norm: select(first.distances[norm], second.distances[norm]) for norm in DISTANCE_NORMS
         },
-        stage=pick([result.stage for result in results]),
-        forward_calls=sum(result.forward_calls for result in results),
-        gradient_calls=sum(result.gradient_calls for result in results),
+        **{field: select(getattr(first, field), getattr(second, field)) for field in fields},
     )
+
+
+def restrict_to_budgets(result: AttackResult, examples: ExampleBatch, norm: str) -> AttackResult:
+    """Counts the images outside the budgets of `examples` as failures."""
+    evaluation = AttackEvaluation(result.success, result.distances)
+    success = evaluation.succeeds_within(norm, examples.epsilon)
+    shape = [-1] + [1] * (examples.images.ndim - 1)
+    return dataclasses.replace(
+        result,
+        images=np.where(success.reshape(shape), result.images, examples.images),
+        success=success,
+        distances={key: np.where(success, d, 0.0) for key, d in result.distances.items()},
+        stage=np.where(success, result.stage, -1).astype(np.int32),
+        epsilon=examples.epsilon,
+    )
+
+
+class BestResults:
+    """The closest adversarial image of each example over the stages of an attack.
+
+    Attributes:
+      result: The best images so far, and the sum of all calls.
+    """
+
+    def __init__(self, attack, examples: ExampleBatch):
+        """Starts with the clean images, without success.
+
+        Args:
+          attack: The `Method` or `FunctionAttack`; it names its stages and its norm.
+          examples: The examples; their labels are not used.
+        """
+        count = len(examples.labels)
+        stage_names = tuple(stage.name for stage in attack.stages())
+        self._norm = attack.distance_norm
+        self.result = AttackResult(
+            images=examples.images.copy(),
+            success=np.zeros(count, bool),
+            distances={norm: np.zeros(count) for norm in DISTANCE_NORMS},
+            forward_calls=np.zeros(count),
+            gradient_calls=np.zeros(count),
+            stage=np.full(count, -1, np.int32),
+            # A single stage may be another method, with the attack's options filled in.
+            stages=stage_names if len(stage_names) > 1 else (attack.name,),
+            epsilon=examples.epsilon,
+        )
+
+    def update(
+        self, stage_number: int, indices: np.ndarray, outputs, evaluation: AttackEvaluation
+    ) -> np.ndarray:
+        """Adds the outputs of a stage.
+
+        Args:
+          stage_number: The index of the stage.
+          indices: int [m], the examples that the stage attacked.
+          outputs: `AttackOutputs` of these examples.
+          evaluation: The classification of the outputs.
+
+        Returns:
+          bool [m]: whether the stage succeeded inside the budget.
+        """
+        best = self.result
+        best.forward_calls[indices] += outputs.forward_calls
+        best.gradient_calls[indices] += outputs.gradient_calls
+        success = evaluation.succeeds_within(self._norm, best.epsilon[indices])
+        is_closer = evaluation.distances[self._norm] < best.distances[self._norm][indices]
+        is_better = success & (~best.success[indices] | is_closer)
+        updated = indices[is_better]
+        best.images[updated] = outputs.images[is_better]
+        best.stage[updated] = stage_number
+        best.success[updated] = True
+        for norm, distances in best.distances.items():
+            distances[updated] = evaluation.distances[norm][is_better]
+        return success
 
 
 class ShardedImages(Sequence):
-    """Images in several .npy files, read as one array without loading it."""
+    """Images in several .npy files, indexed like one array without loading it."""
 
     def __init__(self, paths: Sequence):
         """Opens the files.
 
         Args:
-          paths: .npy files of float32 [n_i, ...] in their order.
+          paths: .npy files of float32 [n_i, ...] in order.
         """
         self._arrays = [np.load(path, mmap_mode="r") for path in paths]
         self._stops = np.cumsum([len(array) for array in self._arrays])
@@ -212,7 +273,7 @@ class ShardedImages(Sequence):
         return int(self._stops[-1])
 
     def __getitem__(self, index):
-        """Returns one image, or an array of those of a slice or an index."""
+        """Returns one image, or an array for a slice, an index array or a mask."""
         if isinstance(index, slice):
             index = np.arange(*index.indices(len(self)))
         index = np.asarray(index)

@@ -1,7 +1,7 @@
-"""Results on disk: a shard at a time, whole or absent.
+"""Results on disk, one shard at a time, so that a killed attack resumes from its last shard.
 
-A killed attack goes on where it stopped. What was kept belongs to one
-classifier, one attack and one set of examples; anything else is refused.
+A folder belongs to one classifier, one attack and one set of examples. Digests of these three
+refuse any other.
 """
 
 import ast
@@ -19,21 +19,18 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from qup.attacks.functional import FunctionAttack
 from qup.attacks.inputs import ExampleBatch
+from qup.attacks.method import Method
 from qup.attacks.results import DISTANCE_NORMS, AttackResult, ShardedImages, concatenate_results
 from qup.core import code, compilation, errors, files, hashing, syntax
 from qup.core.types import LogitsFn
 
 
 def compute_classifier_digest(logits_fn: LogitsFn, images: np.ndarray) -> str:
-    """Returns a hash that tells one classifier from another.
+    """Returns a digest of the weights of a Keras model.
 
-    Of a Keras model its weights; of any other function its logits of
-    `images`, to three digits.
-
-    Args:
-      logits_fn: The classifier.
-      images: float32 [batch, ...].
+    For any other function: of its logits for `images`, float32 [batch, ...], to three digits.
     """
     weights_digest = hashing.hash_weights(logits_fn)
     if weights_digest is not None:
@@ -46,14 +43,14 @@ class ShardStore:
     """A folder of shards."""
 
     def __init__(self, folder, description: Mapping[str, Any]):
-        """Opens the folder, or makes it.
+        """Opens or creates the folder.
 
         Args:
-          folder: Where the shards lie.
-          description: What they belong to, of JSON values.
+          folder: The folder.
+          description: JSON values that describe the classifier and the attack.
 
         Raises:
-          InputError: The folder belongs to something else.
+          InputError: The folder belongs to another classifier or attack.
         """
         self._folder = pathlib.Path(folder)
         self._num_shards = 0
@@ -63,8 +60,8 @@ class ShardStore:
             _check_same_attack(record, json.loads(text))
         elif self._folder.is_dir() and any(self._folder.iterdir()):
             raise errors.InputError(
-                f"{self._folder} holds files but no attack.json: not results "
-                "of an attack. Choose another folder."
+                f"{self._folder} holds files but no attack.json, so they are not results of an "
+                "attack. Choose another folder."
             )
         else:
             files.write_text(record, text)
@@ -74,14 +71,14 @@ class ShardStore:
         return self._folder / f"{stem}.npy", self._folder / f"{stem}.npz"
 
     def read(self, shard_number: int, examples: ExampleBatch) -> AttackResult | None:
-        """Returns a shard that is there and whole, else None.
+        """Returns a shard if it exists and is complete, else None.
 
         Args:
-          shard_number: Of the shard.
-          examples: The examples it must belong to.
+          shard_number: The number of the shard.
+          examples: The examples to which it must belong.
 
         Raises:
-          InputError: It belongs to other examples.
+          InputError: The shard belongs to other examples.
         """
         self._num_shards = max(self._num_shards, shard_number + 1)
         images_path, columns_path = self._get_paths(shard_number)
@@ -89,14 +86,12 @@ class ShardStore:
             with np.load(columns_path, allow_pickle=False) as stored:
                 arrays = dict(stored)
             pixels = np.load(images_path, mmap_mode="r")
-        except FileNotFoundError:
-            return None
         except (ValueError, OSError, EOFError, zipfile.BadZipFile):
-            return None
+            return None  # It is missing or incomplete.
         if str(arrays.pop("examples")) != _compute_examples_digest(examples):
             raise errors.InputError(
-                f"{columns_path} belongs to other images, labels or ids. Name "
-                "another output folder, or remove this one."
+                f"{columns_path} belongs to other images, labels or ids. Name another output "
+                "folder, or remove this one."
             )
         if pixels.shape != examples.images.shape:
             return None
@@ -108,10 +103,10 @@ class ShardStore:
         )
 
     def write(self, shard_number: int, examples: ExampleBatch, result: AttackResult) -> None:
-        """Keeps a shard.
+        """Stores a shard.
 
         Raises:
-          InputError: The disk is full or the folder forbidden.
+          InputError: The disk is full or the folder is not writable.
         """
         images_path, columns_path = self._get_paths(shard_number)
         with files.atomic_write(images_path) as temporary_path:
@@ -125,7 +120,7 @@ class ShardStore:
             )
 
     def combine(self, shard_results: list[AttackResult]) -> AttackResult:
-        """Returns all shards as one result whose images stay on disk."""
+        """Returns the results of all shards as one result whose images stay on disk."""
         paths = [self._get_paths(shard_number)[0] for shard_number in range(self._num_shards)]
         return concatenate_results(shard_results, ShardedImages(paths))
 
@@ -140,9 +135,8 @@ def _check_same_attack(record: pathlib.Path, expected: Mapping[str, Any]) -> Non
     for key in sorted({*stored, *expected}):
         if stored.get(key) != expected.get(key):
             raise errors.InputError(
-                f"{record.parent} holds another attack's results: its {key} "
-                f"is {stored.get(key)!r}, this one's {expected.get(key)!r}. "
-                "Name another output folder."
+                f"{record.parent} holds another attack's results: {key} is {stored.get(key)!r} "
+                f"there and {expected.get(key)!r} here. Name another output folder."
             )
 
 
@@ -150,33 +144,55 @@ def _compute_examples_digest(examples: ExampleBatch) -> str:
     return hashing.hash_parts(np.ascontiguousarray(column).tobytes() for column in examples)
 
 
-# What tells one function from another: its code and all that it holds.
-#
-# ```python
-# digest(attack)  # 64 hex digits, other ones for another lambda or closure
-# ```
-#
-# Code counts by its syntax tree, with what it reaches in its own package, see
-# `qup.core.code`: neither comments and formatting nor the version of Python
-# and the names of the package's modules make another. Where there is no source,
-# as after `exec` and for a lambda at a Python prompt, or where the file was
-# edited since it was imported, its bytecode counts: another version of Python
-# may then take it for another function.
+def describe_attack(
+    attack: Method | FunctionAttack, *, batch_size: int, targets: Any, epsilon: Any
+) -> dict[str, Any]:
+    """Returns JSON values that describe an attack and its options, for `ShardStore`.
 
+    Raises:
+      InputError: The attack is a function that depends on values without a digest.
+    """
+    is_function = isinstance(attack, FunctionAttack)
+    options = attack.options if is_function else vars(attack)
+    description = {
+        "attack": attack.name,
+        "options": {key: _shorten_array(value) for key, value in options.items()},
+        "batch_size": batch_size,
+        "targets": _shorten_array(targets),
+        "epsilon": _shorten_array(epsilon),
+    }
+    if is_function:
+        description["function"] = compute_function_digest(attack.function)
+    return json.loads(json.dumps(description, default=repr))
+
+
+def _shorten_array(value: Any) -> Any:
+    """Returns the shape and digest of an array, or the value itself."""
+    if isinstance(value, np.ndarray | list) or tf.is_tensor(value):
+        content = np.ascontiguousarray(value)
+        return f"{content.shape} {hashing.hash_bytes(content)}"
+    return value
+
+
+# The digest of a function.
+#
+# The source counts as its syntax tree, with the code that it reaches in its own package (see
+# `qup.core.code`). So comments, formatting, the version of Python and the names of modules do not
+# change the digest. Without a source file (`exec`, a lambda at a Python prompt), or if the file
+# changed after its import, the bytecode counts, which depends on the version of Python.
 
 _SCALAR_TYPES = (bool, int, float, complex, str, bytes, type(None), type(...))
 
 
 def compute_function_digest(function: Callable) -> str:
-    """Returns SHA-256, in hex, of a function.
+    """Returns a SHA-256 digest of a function, 64 hex digits.
 
-    Of its code, its defaults, what it closes over and the globals it reads;
-    of functions and classes of other packages their names. Of this package
-    the code counts of the function alone: a later version's results are
-    still its own.
+    It covers the code, the defaults, the closure and the globals that the code reads; of functions
+    and classes of other packages only their names. If the function belongs to this package, only
+    its own code counts, so that results stay valid in later versions.
 
     Raises:
-      InputError: It holds something that cannot be told from another.
+      InputError: The function depends on a value without a digest.
     """
     package = _get_package(function)
     return hashing.hash_json(_describe_value(function, package, ()))
@@ -187,12 +203,12 @@ def _get_package(function: Callable) -> str:
 
 
 def _describe_value(value: Any, package: str, ancestors: tuple[int, ...]) -> Any:
-    """Returns JSON values that tell `value` from another.
+    """Returns JSON values that identify `value`.
 
     Args:
-      value: Anything.
-      package: That of the function, whose own functions are looked into.
-      ancestors: Ids of the functions that led here.
+      value: Any object.
+      package: The package of the function. Functions of this package are described by their code.
+      ancestors: The ids of the functions that refer to `value`, to end recursion.
     """
     describe = functools.partial(_describe_value, package=package, ancestors=ancestors)
     if isinstance(value, _SCALAR_TYPES):
@@ -205,11 +221,11 @@ def _describe_value(value: Any, package: str, ancestors: tuple[int, ...]) -> Any
         pairs = [[repr(key), describe(item)] for key, item in value.items()]
         return ["mapping", *sorted(pairs, key=lambda pair: pair[0])]
     if isinstance(value, types.ModuleType):
-        # What is read of an own one, the code that reads it tells.
-        code_parts = value.__name__.split(".")[0] == package
-        return "module" if code_parts else value.__name__
+        # The digest of the code covers what it reads from modules of its own package.
+        is_own_module = value.__name__.split(".")[0] == package
+        return "module" if is_own_module else value.__name__
     if isinstance(value, type):
-        return _class(value, package)
+        return _describe_class(value, package)
     if isinstance(value, keras.Model):
         return hashing.hash_weights(value)
     if isinstance(value, np.ndarray | np.generic) or tf.is_tensor(value):
@@ -230,25 +246,25 @@ def _describe_value(value: Any, package: str, ancestors: tuple[int, ...]) -> Any
     if callable(value) and getattr(value, "__qualname__", ""):
         return f"{value.__module__}.{value.__qualname__}"
     raise errors.InputError(
-        f"output=... cannot keep this attack's results: it holds a "
-        f"{type(value).__name__}, and another of these cannot be told from "
-        "it. Pass numbers, strings and arrays instead, or leave output out."
+        f"output=... cannot store the results of this attack: it depends on a "
+        f"{type(value).__name__}, which has no digest. Use numbers, strings and arrays instead, "
+        "or omit output."
     )
 
 
-def _class(value: type, package: str) -> str:
-    """Returns a class's tree if it is the package's own, else its name."""
+def _describe_class(value: type, package: str) -> str:
+    """Returns the syntax tree of a class of the package, or the name of any other class."""
     if _get_package(value) == package:
         try:
             text = textwrap.dedent(inspect.getsource(value))
             return syntax.summarize(ast.parse(text).body[0]).text
         except (OSError, TypeError, SyntaxError, IndexError):
-            pass  # It has no source.
+            pass  # There is no source.
     return f"{value.__module__}.{value.__qualname__}"
 
 
-def _code(value: types.FunctionType, package: str) -> str | types.CodeType:
-    """Returns a function's tree, or its bytecode where there is no source."""
+def _get_code(value: types.FunctionType, package: str) -> str | types.CodeType:
+    """Returns the syntax tree of a function, or its bytecode if there is no source."""
     tree = syntax.find_tree(value)
     if tree is None:
         return value.__code__
@@ -256,7 +272,7 @@ def _code(value: types.FunctionType, package: str) -> str | types.CodeType:
         try:
             return code.compute_digest(value, tree=tree)
         except code.CodeError:
-            pass  # It is in no file, as in a notebook.
+            pass  # It is not in a file, for example in a notebook.
     return syntax.summarize(tree).text
 
 
@@ -275,7 +291,7 @@ def _describe_function(value: types.FunctionType, package: str, ancestors: tuple
         if key in value.__globals__
     }
     return [
-        describe(_code(value, package)),
+        describe(_get_code(value, package)),
         describe(value.__defaults__),
         describe(value.__kwdefaults__),
         *map(describe, closure_values),
@@ -286,11 +302,11 @@ def _describe_function(value: types.FunctionType, package: str, ancestors: tuple
 def _get_cell_contents(cell) -> Any:
     try:
         return cell.cell_contents
-    except ValueError:  # Not filled yet.
+    except ValueError:  # The cell is empty.
         return None
 
 
 def _collect_names(code: types.CodeType) -> set[str]:
-    """Returns the names that code reads, and the functions within it."""
+    """Returns the names that code and its inner functions read."""
     inner_codes = [c for c in code.co_consts if isinstance(c, types.CodeType)]
     return set(code.co_names).union(*map(_collect_names, inner_codes))

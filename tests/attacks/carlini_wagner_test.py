@@ -241,7 +241,7 @@ def test_rows_end_at_constants_of_their_own(name):
     )
     state, done = compiled.init(examples, scalars)
     while not done.numpy().all():
-        state, done = compiled.masked_step(examples, state, done, scalars)
+        state, done, _ = compiled.masked_step(examples, state, done, scalars)
     upper = state["upper"].numpy()
     assert (upper < 1e9).all() and len(set(upper)) == 4
     # The farther an image is from the boundary, the larger the constant.

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from qup import attacks
-from qup.attacks import engine, functional, inputs, sparsefool, stages
+from qup.attacks import engine, inputs, sparsefool, stages
 from qup.core.errors import InputError
 
 _ATTACKS = [("deepfool", {"norm": "linf"}), ("sparsefool", {})]
@@ -65,7 +65,7 @@ def _conjugate(name, logits_fn, images, labels, **options):
         tf.fill([count], np.nan),
         tf.constant(0),
     )
-    return functional.compute_last_conjugate(compiled, scalars, examples).numpy()
+    return compiled.compute_last_conjugate(examples, scalars).numpy()
 
 
 class _Linear:

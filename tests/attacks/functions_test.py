@@ -1,4 +1,4 @@
-"""Plain functions as attacks: what they are given, what is believed."""
+"""Plain functions as attacks: what they receive, and checks of what they return."""
 
 import functools
 
@@ -32,12 +32,12 @@ def examples():
     return images, np.argmax(_logits(images), -1)
 
 
-def _kept(logits_fn, images, labels):
+def _return_clean(logits_fn, images, labels):
     return images
 
 
 class TestBudgets:
-    def test_reach_a_function_one_by_one(self, examples):
+    def test_reach_a_function_per_image(self, examples):
         budgets = np.linspace(0.01, 0.3, 20)
         seen = []
 
@@ -45,12 +45,12 @@ class TestBudgets:
             seen.extend((int(i), epsilon) for i in set(ids.numpy()))
             return tf.clip_by_value(images + epsilon, *bounds)
 
-        found = attacks.run(brighten, _logits, *examples, epsilon=budgets, batch_size=4)
-        want = dict(enumerate(np.float32(budgets).tolist()))
-        assert dict(seen) == want and len(seen) == 20
-        assert (found.distances["linf"] <= budgets * (1 + 1e-5)).all()
+        result = attacks.run(brighten, _logits, *examples, epsilon=budgets, batch_size=4)
+        expected = dict(enumerate(np.float32(budgets).tolist()))
+        assert dict(seen) == expected and len(seen) == 20
+        assert (result.distances["linf"] <= budgets * (1 + 1e-5)).all()
 
-    def test_bisect_to_those_of_our_own(self, examples):
+    def test_bisect_equally_for_cleverhans_and_ours(self, examples):
         options = {"high": 0.3, "halvings": 4, "batch_size": 8}
         theirs, ours = (
             attacks.minimal_epsilon(name, _logits, *examples, num_steps=4, **options).epsilon
@@ -59,69 +59,69 @@ class TestBudgets:
         np.testing.assert_array_equal(theirs, ours)
         assert len(np.unique(ours)) > 3
 
-    def test_are_as_they_were_given_where_all_are_alike(self, examples):
-        def still(logits_fn, images, labels, *, epsilon):
+    def test_are_not_rounded_if_all_are_equal(self, examples):
+        def return_clean(logits_fn, images, labels, *, epsilon):
             assert epsilon == 0.1
             return images
 
-        attacks.run(still, _logits, *examples, epsilon=0.1, batch_size=8)
+        attacks.run(return_clean, _logits, *examples, epsilon=0.1, batch_size=8)
 
 
 def test_ids_reach_functions_and_bound_attacks(examples):
     seen = []
 
-    def still(logits_fn, images, labels, *, ids):
+    def return_clean(logits_fn, images, labels, *, ids):
         seen.extend(ids.numpy()[:8])
         return images
 
     ids = np.arange(100, 120)
-    attacks.run(still, _logits, *examples, ids=ids, batch_size=8)
+    attacks.run(return_clean, _logits, *examples, ids=ids, batch_size=8)
     assert set(seen) == set(ids)
     bound = attacks.bind("fgsm", epsilon=0.2)
-    found = attacks.run(bound, _logits, *examples, batch_size=8)
+    result = attacks.run(bound, _logits, *examples, batch_size=8)
     plain = attacks.run("fgsm", _logits, *examples, epsilon=0.2, batch_size=8)
-    assert (found.success == plain.success).all() and found.success.any()
+    assert (result.success == plain.success).all() and result.success.any()
 
 
 @pytest.mark.parametrize(
-    "move,message",
+    "change,message",
     [
         (lambda images: images + 5, "outside the bounds"),
         (lambda images: images * np.nan, "NaN"),
-        (lambda images: None, "must return images of shape"),
-        (lambda images: images[1:], "must return images of shape"),
+        (lambda images: None, "must return images of the shape"),
+        (lambda images: images[1:], "must return images of the shape"),
     ],
 )
-def test_what_a_function_returns_is_checked(move, message, examples):
-    def moved(logits_fn, images, labels):
-        return move(images)
+def test_checks_what_a_function_returns(change, message, examples):
+    def perturb(logits_fn, images, labels):
+        return change(images)
 
     with pytest.raises(InputError, match=message):
-        attacks.run(moved, _logits, *examples, batch_size=8)
+        attacks.run(perturb, _logits, *examples, batch_size=8)
 
 
 @pytest.mark.parametrize(
     "options,message",
     [
-        ({"epsilon": 0.1}, "Unknown option of _kept 'epsilon'"),
+        ({"epsilon": 0.1}, "Unknown option of _return_clean 'epsilon'"),
         ({"targets": "random"}, "no targeted form"),
         ({"labels": np.full(20, 3)}, "3 classes"),
     ],
 )
-def test_what_a_function_does_not_take(options, message, examples):
-    given = {"images": examples[0], "labels": examples[1]} | options
+def test_refuses_options_that_a_function_does_not_accept(options, message, examples):
+    arguments = {"images": examples[0], "labels": examples[1]} | options
     with pytest.raises(InputError, match=message):
-        attacks.run(_kept, _logits, **given, batch_size=8)
+        attacks.run(_return_clean, _logits, **arguments, batch_size=8)
 
 
-def test_a_missing_budget_and_an_unknown_norm_are_told(examples):
+def test_refuses_a_missing_budget_and_an_unknown_norm(examples):
     with pytest.raises(InputError, match="needs epsilon"):
         attacks.run("cleverhans_pgd", _logits, *examples)
     with pytest.raises(InputError, match="Unknown norm 'lx'"):
         attacks.run("cleverhans_pgd", _logits, *examples, epsilon=0.1, norm="lx")
 
 
-def test_nan_logits_are_nobodys_class(examples, caplog):
+def test_nan_logits_count_as_failures(examples, caplog):
     def fragile(images):
         bad = tf.reduce_max(images, (1, 2, 3)) > 0.9999
         return tf.where(bad[:, None], np.nan, _logits(images))
@@ -129,39 +129,39 @@ def test_nan_logits_are_nobodys_class(examples, caplog):
     def whiten(logits_fn, images, labels):
         return tf.ones_like(images)
 
-    found = attacks.run(whiten, fragile, *examples, batch_size=8)
-    assert not found.success.any()
-    assert "NaN to 20 attacked images" in caplog.text
+    result = attacks.run(whiten, fragile, *examples, batch_size=8)
+    assert not result.success.any()
+    assert "NaN for 20 attacked images" in caplog.text
 
 
 class TestOutput:
-    def test_tells_one_function_from_another(self, examples, tmp_path):
+    def test_refuses_another_function(self, examples, tmp_path):
         def attack(size):
             return lambda logits_fn, images, labels: images * size
 
         attacks.run(attack(0.5), _logits, *examples, output=tmp_path / "a")
         attacks.run(attack(0.5), _logits, *examples, output=tmp_path / "a")
-        with pytest.raises(InputError, match="its function is"):
+        with pytest.raises(InputError, match="function is"):
             attacks.run(attack(0.4), _logits, *examples, output=tmp_path / "a")
 
-    def test_sees_code_closures_defaults_and_globals(self):
-        def made(size, default=1, held=()):
+    def test_digest_covers_code_closures_defaults_and_globals(self):
+        def build(size, default=1, values=()):
             def attack(logits_fn, images, labels, *, step=default):
-                return images * size * step * len(held)
+                return images * size * step * len(values)
 
             return attack
 
         def other(logits_fn, images, labels, *, step=1):
             return images / step
 
-        told = [
+        digests = [
             store.compute_function_digest(function)
             for function in (
-                made(1),
-                made(2),
-                made(1, 2),
-                made(1, 1, np.ones(3)),
-                made(1, 1, np.zeros(3)),
+                build(1),
+                build(2),
+                build(1, 2),
+                build(1, 1, np.ones(3)),
+                build(1, 1, np.zeros(3)),
                 other,
                 _softmax,
                 _rounded,
@@ -171,16 +171,16 @@ class TestOutput:
                 attacks.bind("pgd"),
             )
         ]
-        assert len(set(told)) == len(told)
-        assert store.compute_function_digest(made(1)) == told[0]
+        assert len(set(digests)) == len(digests)
+        assert store.compute_function_digest(build(1)) == digests[0]
 
-    def test_refuses_what_cannot_be_told_apart(self, examples, tmp_path):
+    def test_refuses_values_without_a_digest(self, examples, tmp_path):
         thing = object()
 
         def attack(logits_fn, images, labels):
             return images if thing else labels
 
-        with pytest.raises(InputError, match="holds a object"):
+        with pytest.raises(InputError, match="depends on a object"):
             attacks.run(attack, _logits, *examples, output=tmp_path)
 
 
@@ -196,15 +196,15 @@ class TestCleverhans:
 
     @names
     def test_attacks_the_logarithm_of_probabilities(self, name, examples):
-        given = {"epsilon": 0.05, "batch_size": 8}
+        options = {"epsilon": 0.05, "batch_size": 8}
         one, other = (
-            attacks.run(f"cleverhans_{name}", classifier, *examples, **given)
+            attacks.run(f"cleverhans_{name}", classifier, *examples, **options)
             for classifier in (_softmax, _logits)
         )
         assert (one.success == other.success).all() and one.success.any()
 
     @names
-    def test_checks_its_labels_and_words(self, name, examples):
+    def test_checks_its_labels_and_options(self, name, examples):
         attack = attacks.get(f"cleverhans_{name}")
         images, labels = examples
         with pytest.raises(InputError, match="3 classes"):
@@ -213,9 +213,9 @@ class TestCleverhans:
             attack(_logits, images, labels, epsilon=0.1, targeted="abc")
 
 
-def test_functions_are_given_logits(examples):
-    def asks(logits_fn, images, labels):
+def test_functions_receive_logits(examples):
+    def check_logits(logits_fn, images, labels):
         assert float(tf.reduce_max(logits_fn(images))) <= 0
         return images
 
-    attacks.run(asks, _softmax, *examples, batch_size=8)
+    attacks.run(check_logits, _softmax, *examples, batch_size=8)

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from qup import attacks
-from qup.attacks import engine, functional, jsma, stages
+from qup.attacks import engine, jsma, stages
 from qup.attacks import inputs as attacks_inputs
 from qup.attacks.method import Examples
 
@@ -263,8 +263,8 @@ def _naive(model, image, label, theta, pairs):
 @pytest.mark.parametrize("theta", [1.0, -1.0, 0.3])
 def test_follows_the_naive_attack(model, theta):
     compiled, scalars, examples = _prepared(model, theta=theta, gamma=0.5)
-    moved = functional.run_to_end(compiled, scalars, examples, None)
-    field = functional.compute_last_conjugate(compiled, scalars, examples)
+    moved = compiled.run_to_end(examples, scalars, None)
+    field = compiled.compute_last_conjugate(examples, scalars)
     changed = 0
     for row, (image, label) in enumerate(
         zip(examples.images.numpy(), examples.labels.numpy(), strict=True)

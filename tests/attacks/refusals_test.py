@@ -53,7 +53,7 @@ class TestTargets:
             _run(examples, name, targets=np.full(20, target), **budget)
 
     def test_are_other_classes(self, examples):
-        with pytest.raises(InputError, match="other classes than the labels"):
+        with pytest.raises(InputError, match="must differ from the labels"):
             _run(examples, epsilon=0.1, targets=examples[1])
 
 
@@ -171,7 +171,7 @@ class TestMinimalEpsilon:
         assert (found.epsilon[3:] > 0).all() and found.success.all()
 
     def test_refuses_what_has_no_budget(self, examples):
-        with pytest.raises(InputError, match="nearest adversarial image"):
+        with pytest.raises(InputError, match="closest adversarial image"):
             attacks.minimal_epsilon("deepfool", _logits, *examples, high=0.5)
 
     def test_needs_an_array(self, examples):

@@ -1,4 +1,4 @@
-"""attacks.run: shards, budgets, targets, precision, what it refuses."""
+"""attacks.run: shards, budgets, targets, precision, invalid input."""
 
 import keras
 import numpy as np
@@ -31,7 +31,7 @@ def model():
     rng = np.random.default_rng(0)
     norm = model.layers[1]
     norm.set_weights([0.5 + rng.random(w.shape) for w in norm.weights])
-    # So that every class is somebody's.
+    # So that every class is predicted for some image.
     logits = model(rng.random((200, *_SHAPE), np.float32))
     model.layers[-1].bias.assign(-np.mean(logits, 0))
     return model
@@ -54,15 +54,15 @@ def _assert_same(one, other):
         np.testing.assert_array_equal(column, other.columns()[name], name)
 
 
-def test_steps_that_are_taken_together_are_those_taken_one_by_one(model, examples, monkeypatch):
+def test_several_steps_per_call_equal_single_steps(model, examples, monkeypatch):
     assert PGD.cheap_step and len(examples[1]) > 4 * _PGD["batch_size"]
     for more in ({}, {"num_steps": 7, "random_start": True, "restarts": 2}):
-        given = _PGD | more
-        several = attacks.run("pgd", model, *examples, **given)
+        options = _PGD | more
+        several = attacks.run("pgd", model, *examples, **options)
         assert len(set(several.gradient_calls)) > 3
         with monkeypatch.context() as patch:
             patch.setattr(PGD, "cheap_step", False)
-            one = attacks.run("pgd", model, *examples, **given)
+            one = attacks.run("pgd", model, *examples, **options)
         _assert_same(one, several)
 
 
@@ -72,7 +72,7 @@ def test_streams_are_the_same_as_arrays(model, examples, plain):
     _assert_same(attacks.run("pgd", model, stream, labels, **_PGD), plain)
 
 
-def test_few_images_are_no_large_batch(model, examples):
+def test_few_images_use_a_small_batch(model, examples):
     images, labels = (column[:3] for column in examples)
     seen = []
 
@@ -89,48 +89,48 @@ def test_few_images_are_no_large_batch(model, examples):
 
 
 def test_rows_leave_when_done(plain):
-    # One gradient finds that an image is broken; what withstands takes all.
+    # One gradient shows that an image is misclassified; robust images take all steps.
     assert (plain.gradient_calls[~plain.success] == 12).all()
     assert plain.gradient_calls[plain.success].min() < 12
 
 
-def test_leaving_early_breaks_the_same(model, examples):
+def test_stopping_early_is_never_weaker(model, examples):
     images, labels = examples
-    kept = attacks.run("pgd", model, images, labels, **_PGD)
+    first = attacks.run("pgd", model, images, labels, **_PGD)
     last = attacks.run("pgd", model, images, labels, **_PGD | {"keep": "last"})
-    # Where the last point is adversarial, an earlier one was.
-    assert kept.success[last.success].all()
+    # If the last point is adversarial, the attack has met an adversarial point.
+    assert first.success[last.success].all()
     assert (last.gradient_calls == 12).all()
 
 
 class TestShards:
-    def test_go_on_where_they_stopped(self, model, examples, plain, tmp_path):
+    def test_resume_after_the_last_complete_one(self, model, examples, plain, tmp_path):
         images, labels = examples
         out = tmp_path / "out"
         first = attacks.run("pgd", model, images, labels, output=out, **_PGD)
         assert isinstance(first.images[0], np.ndarray)
         _assert_same(first, plain)
-        made = (out / "shard-00000.npz").stat().st_mtime_ns
+        modified = (out / "shard-00000.npz").stat().st_mtime_ns
         again = attacks.run("pgd", model, images, labels, output=out, **_PGD)
         _assert_same(again, plain)
-        assert (out / "shard-00000.npz").stat().st_mtime_ns == made
+        assert (out / "shard-00000.npz").stat().st_mtime_ns == modified
 
-    def test_a_damaged_shard_is_made_again(self, model, examples, plain, tmp_path):
+    def test_recompute_a_damaged_shard(self, model, examples, plain, tmp_path):
         out = tmp_path / "out"
         attacks.run("pgd", model, *examples, output=out, **_PGD)
         shard = out / "shard-00000.npz"
         shard.write_bytes(shard.read_bytes()[:100])
         _assert_same(attacks.run("pgd", model, *examples, output=out, **_PGD), plain)
 
-    @pytest.mark.parametrize("what", ["model", "options", "images"])
-    def test_refuse_what_they_do_not_belong_to(self, what, model, examples, tmp_path):
+    @pytest.mark.parametrize("change", ["model", "options", "images"])
+    def test_refuse_another(self, change, model, examples, tmp_path):
         images, labels = examples
         out = tmp_path / "out"
         attacks.run("pgd", model, images, labels, output=out, **_PGD)
         options = dict(_PGD)
-        if what == "model":
+        if change == "model":
             model = keras.models.clone_model(model)
-        elif what == "options":
+        elif change == "options":
             options["num_steps"] = 13
         else:
             images = images[::-1].copy()
@@ -138,12 +138,12 @@ class TestShards:
         with pytest.raises(InputError, match=r"[Nn]ame another output"):
             attacks.run("pgd", model, images, labels, output=out, **options)
 
-    def test_refuse_a_folder_of_something_else(self, model, examples, tmp_path):
+    def test_refuse_a_folder_with_other_files(self, model, examples, tmp_path):
         (tmp_path / "thesis.txt").write_text("mine")
         with pytest.raises(InputError, match="not results"):
             attacks.run("pgd", model, *examples, output=tmp_path, **_PGD)
 
-    def test_serve_indices_masks_and_slices(self, model, examples, plain, tmp_path):
+    def test_support_indices_masks_and_slices(self, model, examples, plain, tmp_path):
         result = attacks.run("pgd", model, *examples, output=tmp_path / "out", **_PGD)
         whole = np.asarray(plain.images)
         for index in (3, -1, slice(2, 60, 7), [5, 1], plain.success):
@@ -152,12 +152,12 @@ class TestShards:
             result.images[70]
 
 
-def test_several_epsilons_are_those_alone(model, examples):
+def test_several_epsilons_equal_single_ones(model, examples):
     options = {k: v for k, v in _PGD.items() if k != "epsilon"}
     budgets = [0.06, 0.01, 0.03]
     many = attacks.run("pgd", model, *examples, epsilons=budgets, **options)
-    shares = [result.robust_accuracy for result in many]
-    assert shares[1] > shares[2] > shares[0]
+    robust_accuracies = [result.robust_accuracy for result in many]
+    assert robust_accuracies[1] > robust_accuracies[2] > robust_accuracies[0]
     smallest = attacks.run("pgd", model, *examples, epsilon=0.01, **options)
     _assert_same(many[1], smallest)
     for budget, result in zip(budgets, many, strict=True):
@@ -165,17 +165,17 @@ def test_several_epsilons_are_those_alone(model, examples):
         assert (result.epsilon == np.float32(budget)).all()
 
 
-def test_one_search_serves_every_epsilon(model, examples):
+def test_one_search_serves_all_epsilons(model, examples):
     budgets = [0.1, 0.3]
-    near, far = attacks.run("deepfool", model, *examples, epsilons=budgets, batch_size=16)
-    free = attacks.run("deepfool", model, *examples, batch_size=16)
-    for budget, result in zip(budgets, (near, far), strict=True):
-        inside = free.success & (free.distances["l2"] <= budget)
+    small, large = attacks.run("deepfool", model, *examples, epsilons=budgets, batch_size=16)
+    unlimited = attacks.run("deepfool", model, *examples, batch_size=16)
+    for budget, result in zip(budgets, (small, large), strict=True):
+        inside = unlimited.success & (unlimited.distances["l2"] <= budget)
         assert (result.success == inside).all()
-    assert 0 < near.success.sum() < far.success.sum()
+    assert 0 < small.success.sum() < large.success.sum()
 
 
-def test_budgets_one_by_one(model, examples):
+def test_budgets_per_image(model, examples):
     images, labels = examples
     budgets = np.where(np.arange(70) % 2, 0.2, 0.0).astype(np.float32)
     result = attacks.run("pgd", model, images, labels, **_PGD | {"epsilon": budgets})
@@ -192,8 +192,8 @@ def test_minimal_epsilon_of_a_linear_model():
 
     images = rng.random((20, *_SHAPE), np.float32)
     logits = logits_fn(images).numpy()
-    slope = np.abs(weights[:, 1] - weights[:, 0]).sum()
-    exact = np.abs(logits[:, 1] - logits[:, 0]) / slope
+    gradient_norm = np.abs(weights[:, 1] - weights[:, 0]).sum()
+    exact = np.abs(logits[:, 1] - logits[:, 0]) / gradient_norm
     result = attacks.minimal_epsilon(
         "fgsm",
         logits_fn,
@@ -206,10 +206,10 @@ def test_minimal_epsilon_of_a_linear_model():
     )
     assert result.success.all()
     np.testing.assert_allclose(result.epsilon, exact, atol=2e-4)
-    out = attacks.minimal_epsilon(
+    result = attacks.minimal_epsilon(
         "fgsm", logits_fn, images, logits.argmax(1), high=1e-4, bounds=None, batch_size=8
     )
-    assert np.isnan(out.epsilon[exact > 1e-4]).all()
+    assert np.isnan(result.epsilon[exact > 1e-4]).all()
 
 
 class TestTargets:
@@ -219,37 +219,37 @@ class TestTargets:
                 "one_step_target_class", model, *examples, epsilon=0.1, targets="all", batch_size=16
             )
 
-    def test_all_finds_what_any_target_finds(self, model, examples):
+    def test_all_succeeds_if_any_target_does(self, model, examples):
         images, labels = examples
-        every = attacks.run("pgd", model, images, labels, targets="all", **_PGD)
-        found = np.zeros(len(labels), bool)
+        all_targets = attacks.run("pgd", model, images, labels, targets="all", **_PGD)
+        success = np.zeros(len(labels), bool)
         for shift in range(1, 5):
             one = attacks.run("pgd", model, images, labels, targets=(labels + shift) % 5, **_PGD)
-            found |= one.success
-        assert (every.success == found).all() and found.any()
+            success |= one.success
+        assert (all_targets.success == success).all() and success.any()
 
-    def test_random_targets_depend_on_ids_alone(self, model, examples):
+    def test_random_targets_depend_only_on_ids(self, model, examples):
         images, labels = examples
         options = _PGD | {"targets": "random", "epsilon": 0.06}
-        whole = attacks.run("pgd", model, images, labels, **options)
-        some = attacks.run(
+        result = attacks.run("pgd", model, images, labels, **options)
+        part = attacks.run(
             "pgd", model, images[40:56], labels[40:56], ids=np.arange(40, 56), **options
         )
-        assert (some.success == whole.success[40:56]).all()
+        assert (part.success == result.success[40:56]).all()
 
     @pytest.mark.parametrize("targets", ["likeliest", [1, 2], 3.5])
-    def test_bad_targets(self, targets, model, examples):
+    def test_refuse_invalid_targets(self, targets, model, examples):
         with pytest.raises(InputError, match="targets"):
             attacks.run("pgd", model, *examples, targets=targets, **_PGD)
 
 
 class TestPrecision:
-    def test_bfloat16_finds_nearly_the_same(self, model, examples, plain):
+    def test_bfloat16_has_nearly_the_same_success(self, model, examples, plain):
         fast = attacks.run("pgd", model, *examples, precision="bfloat16", **_PGD)
         assert abs(fast.success.mean() - plain.success.mean()) < 0.1
-        # Counted by the model in float32.
-        moved = np.argmax(model(np.asarray(fast.images)), -1)
-        assert ((moved != examples[1]) == fast.success).all()
+        # The model in float32 decides about success.
+        predicted = np.argmax(model(np.asarray(fast.images)), -1)
+        assert ((predicted != examples[1]) == fast.success).all()
 
     def test_the_copy_follows_the_weights(self, examples):
         model = keras.Sequential(
@@ -265,7 +265,7 @@ class TestPrecision:
             model.set_weights([-2 * w for w in model.get_weights()])
 
     @pytest.mark.parametrize("name", ["resnet", "ygcnn"])
-    def test_copies_the_networks_that_are_timed(self, name):
+    def test_copies_the_benchmarked_networks(self, name):
         info = datasets.load("synthetic", train_size=8, test_size=8).info
         depth = {"depth": 20} if name == "resnet" else {}
         network = models.build(name, info, width=0.25, **depth)
@@ -274,8 +274,8 @@ class TestPrecision:
         logits = copy(images)
         assert logits.dtype == tf.float32
         expected = network(images, training=False)
-        far = np.abs(logits - expected).max()
-        assert 0 < far < 0.03 * np.abs(expected).max()
+        error = np.abs(logits - expected).max()
+        assert 0 < error < 0.03 * np.abs(expected).max()
 
     def test_needs_a_keras_model(self, examples):
         with pytest.raises(InputError, match="Keras model"):
@@ -298,18 +298,18 @@ def test_a_function_is_an_attack(model, examples):
     assert result.distances["linf"].max() <= 0.2 * (1 + 1e-5)
 
 
-def test_probabilities_are_told_and_attacked(model, examples, caplog):
+def test_attacks_probabilities_with_one_warning(model, examples, caplog):
     def softmax(images):
         return tf.nn.softmax(model(images))
 
     for _ in range(2):
         result = attacks.run("pgd", softmax, *examples, **_PGD)
     assert result.success.any()
-    told = [r for r in caplog.records if "probabilities" in r.getMessage()]
-    assert len(told) == 1
+    warnings = [r for r in caplog.records if "probabilities" in r.getMessage()]
+    assert len(warnings) == 1
 
 
-def test_no_gradient_names_the_black_boxes(examples):
+def test_error_without_gradient_names_black_box_attacks(examples):
     def rounded(images):
         return tf.round(tf.reshape(images, (-1, 64)))[:, :5]
 
@@ -326,7 +326,7 @@ def test_no_gradient_names_the_black_boxes(examples):
         ({"labels": np.zeros(70, np.float32)}, "must be integers"),
         ({"labels": np.full(70, 5)}, "5 classes"),
         ({"labels": np.full(70, -1)}, "negative"),
-        ({"ids": np.arange(3)}, "ids must hold one value"),
+        ({"ids": np.arange(3)}, "ids must be 70 integers"),
         ({"bounds": (1, 0)}, "bounds must be"),
         ({"batch_size": 0}, "batch_size"),
         ({"epsilons": [0.1]}, "not both"),
@@ -334,21 +334,21 @@ def test_no_gradient_names_the_black_boxes(examples):
         ({"precision": "float16"}, "Unknown precision"),
     ],
 )
-def test_bad_input_is_told_in_words(change, message, model, examples):
-    given = {"images": examples[0], "labels": examples[1], **_PGD} | change
+def test_refuses_invalid_input(change, message, model, examples):
+    arguments = {"images": examples[0], "labels": examples[1], **_PGD} | change
     with pytest.raises(InputError, match=message):
-        attacks.run("pgd", model, **given)
+        attacks.run("pgd", model, **arguments)
 
 
-def test_a_classifier_of_nan_is_told(examples):
-    def broken(images):
+def test_refuses_a_classifier_of_nan(examples):
+    def return_nan(images):
         return tf.reshape(images, (-1, 64))[:, :5] * float("nan")
 
     with pytest.raises(InputError, match="NaN"):
-        attacks.run("pgd", broken, *examples, **_PGD)
+        attacks.run("pgd", return_nan, *examples, **_PGD)
 
 
-def test_a_conjugate_is_the_step(model, examples):
+def test_conjugate_of_pgd_is_its_step(model, examples):
     images, labels = (column[:16] for column in examples)
     field = attacks.conjugate("pgd", model, images, labels, epsilon=0.1, num_steps=3)
     before = attacks.get("pgd")(
