@@ -1,1 +1,1 @@
-"""Settings, one file a dataset; `defaults.py` tells every key."""
+"""Settings, one file per dataset; qup/pipelines/defaults.py has every key."""

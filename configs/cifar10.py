@@ -3,7 +3,7 @@
     python -m bin.run_ifa --dataset=cifar10 --epochs=1,5
 
 Seed 0, two cores: CL TA 46.59 after 1 epoch and 56.52 after 5, RA (PGD-4)
-4.64 and 1.24. The whole road has not been run at full size.
+4.64 and 1.24. The full pipeline has not been run at full size.
 """
 
 from qup.pipelines import defaults

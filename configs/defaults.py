@@ -1,4 +1,4 @@
-"""The settings' defaults, under the name that older files of settings import."""
+"""The defaults of all settings, for files of settings that import them from here."""
 
 from qup.pipelines.defaults import get_config, read_literally, shrink
 

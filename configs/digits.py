@@ -1,4 +1,4 @@
-"""scikit-learn's digits: the embedded default.
+"""scikit-learn's digits: the default dataset, included in scikit-learn.
 
     python -m bin.run_ifa
 
@@ -15,10 +15,10 @@ def get_config(size: str = "full"):
     config = defaults.get_config()
     config.dataset.name = "digits"
     config.dataset.validation_size = 120
-    # 1,317 images are 20 batches: as many steps as MNIST's first 2 %.
+    # One epoch of 1,317 images is 20 batches, 2 % of an epoch of MNIST.
     config.training.epochs = (20,)
-    # A small, fast translator: the demo ends within minutes. Adam's 2e-4
-    # needs more steps than 1,317 images give.
+    # A small, fast translator: the demo ends within minutes. A learning rate
+    # of 2e-4 needs more steps than 1,317 images give.
     config.translator.width = 8
     config.translator.learning_rate = 1e-3
     config.translator.epochs = 30

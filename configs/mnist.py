@@ -14,8 +14,8 @@ def get_config(size: str = "full"):
     config = defaults.get_config()
     config.dataset.name = "mnist"
     config.attack.check_size = 5_000
-    # N, step and clip are those of qup/pipelines/defaults.py: of the grid in the
-    # README they come nearest to the supplement's Table 1.
+    # N, step and clip are those of qup/pipelines/defaults.py: of the grid in
+    # docs/measurements.md they are closest to the supplement's Table 1.
     config.translator.epochs = 3
     if size == "smoke":
         defaults.shrink(config, train=4000, test=1000)

@@ -1,4 +1,4 @@
-"""Patterns made on the fly: for tests, not for findings.
+"""Generated patterns: for tests, not for results.
 
 python -m bin.run_ifa --dataset=synthetic
 """

@@ -1,4 +1,10 @@
-"""What is asked of `bin.run_attack`, checked."""
+"""The request of `qup attack`, with checked options of attacks.
+
+```python
+parse_options(("pgd.num_steps=100", "pgd.random_start=true"))
+# {"pgd": {"num_steps": 100, "random_start": True}}
+```
+"""
 
 import ast
 import dataclasses
@@ -13,28 +19,20 @@ from qup import attacks
 from qup.attacks import losses
 from qup.core import errors, hashing, norms
 
-# Options of attacks as texts, read by the types that the attacks declare.
-#
-# ```python
-# read(("pgd.num_steps=100", "pgd.random_start=true"))
-# # {"pgd": {"num_steps": 100, "random_start": True}}
-# ```
-
-
-# What an option may be called that is set for all attacks alike.
+_log = logging.getLogger("qup")
+# Options that are set for all attacks together, and how.
 _GLOBAL_OPTIONS = {"seed": "--seed", "ids": "the images' places in their split"}
 _BOOLS = {"true": True, "false": False}
 _TARGETS = (*losses.TARGET_CHOICES, "all")
 
 
 def parse_options(texts: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Returns the options of each attack.
+    """Returns the options of each attack, from texts attack.option=value.
 
-    Args:
-      texts: Of the form attack.option=value.
+    The types are those of the attacks' annotations.
 
     Raises:
-      InputError: No such attack, option or value.
+      InputError: An attack, an option or a value is unknown or invalid.
     """
     options: dict[str, dict[str, Any]] = {}
     for text in texts:
@@ -51,7 +49,7 @@ def parse_options(texts: Iterable[str]) -> dict[str, dict[str, Any]]:
 
 
 def check_options(name: str, options: dict[str, Any]) -> None:
-    """Raises an InputError where the attack cannot take its options."""
+    """Raises an InputError if the attack does not accept the options."""
     keyword_options = {key: value for key, value in options.items() if key != "targets"}
     attacks.bind(name, **keyword_options)
     if attacks.traits(name)["method"]:
@@ -67,7 +65,7 @@ def check_options(name: str, options: dict[str, Any]) -> None:
 
 
 def get_attack_norm(name: str, options: dict[str, Any]) -> str:
-    """Returns the norm that an attack's epsilon is measured in."""
+    """Returns the norm of an attack's epsilon."""
     declared = inspect.signature(attacks.get(name)).parameters.get("norm")
     default = attacks.traits(name)["norms"][0]
     if declared is not None:
@@ -76,25 +74,24 @@ def get_attack_norm(name: str, options: dict[str, Any]) -> str:
 
 
 def _get_option_type(name: str, option: str) -> Any:
-    """Returns the type that an attack declares for an option."""
+    """Returns the annotation of an attack's option."""
     known = dict(inspect.signature(attacks.get(name)).parameters)
     is_targeted = attacks.traits(name)["targeted"]
     if option in _GLOBAL_OPTIONS:
         raise errors.InputError(
-            f"--options={name}.{option}: this is no attack's own. It is set "
-            f"for all of them by {_GLOBAL_OPTIONS[option]}."
+            f"--options={name}.{option} cannot be set for one attack. It is set for all attacks "
+            f"by {_GLOBAL_OPTIONS[option]}."
         )
     if option == "targeted" and is_targeted:
         raise errors.InputError(
-            f"--options={name}.targeted: the labels are the true classes, "
-            f"and would be taken for targets. Set {name}.targets to one of: "
-            f"{', '.join(_TARGETS)}."
+            f"--options={name}.targeted would use the true classes as targets. "
+            f"Set {name}.targets to one of: {', '.join(_TARGETS)}."
         )
     if option == "targets":
         if not is_targeted:
             raise errors.InputError(
-                f"--options={name}.targets: {name} takes no targets, it has "
-                f"no targeted form. With one: {', '.join(_list_targeted())}."
+                f"--options={name}.targets: {name} has no targeted form. "
+                f"Targeted attacks: {', '.join(_list_targeted())}."
             )
         return _TARGETS
     if option not in list(known)[3:]:
@@ -108,7 +105,7 @@ def _list_targeted() -> list[str]:
 
 
 def _parse_value(key: str, text: str, option_type: Any) -> Any:
-    """Returns what a text says, as a value of a type."""
+    """Returns a text as a value of a type."""
     if option_type is _TARGETS:
         if text not in _TARGETS:
             raise errors.make_unknown_error(key, text, _TARGETS)
@@ -147,25 +144,22 @@ def _require(condition: bool, key: str, expected: str, text: str) -> None:
         raise errors.InputError(f"--options={key} must be {expected}; got {text!r}.")
 
 
-_log = logging.getLogger("qup")
-
-
 @dataclasses.dataclass(frozen=True)
 class AttackRequest:
     """Which attacks, on which classifier.
 
     Attributes:
-      attacks: Their names.
+      attacks: Names of attacks.
       options: Texts attack.option=value.
-      epsilon: Budget; None for the settings' own.
-      num_images: How many images; 0 for all.
-      model_path: A .keras file to attack, or None.
-      saved_model: A SavedModel to attack, or None.
-      batch_size: Images a batch.
-      precision: "float32" or "bfloat16".
-      save_images: Keep the attacked images.
-      conjugates: Draw the paper's Table 4.
-      diagnose: Look for signs of masked gradients.
+      epsilon: Budget in units of [0, 1]; None for that of the settings.
+      num_images: Number of images, from the first; 0 for all.
+      model_path: A .keras file to attack; None for a model of the settings.
+      saved_model: Folder of a SavedModel to attack, or None.
+      batch_size: Images per batch.
+      precision: "float32" or "bfloat16", of the attacked model.
+      save_images: Save the attacked images.
+      conjugates: Plot the paper's Table 4.
+      diagnose: Check for signs of masked gradients.
     """
 
     attacks: tuple[str, ...]
@@ -198,11 +192,11 @@ class AttackRequest:
         """Returns name, epsilon and options of each attack.
 
         Args:
-          epsilon: The budget where the request names none.
-          norm: What that budget is measured in.
+          epsilon: The budget of the settings, for a request without one.
+          norm: The norm of that budget.
 
         Raises:
-          InputError: An attack, an option or a value that is none.
+          InputError: An attack, an option or a value is unknown or invalid.
         """
         options_by_attack = parse_options(self.options)
         attack_specs = []
@@ -223,28 +217,26 @@ class AttackRequest:
     def _add_budget(
         self, name: str, options: dict[str, Any], epsilon: float, norm: str
     ) -> dict[str, Any]:
-        """Returns the options with a budget in the attack's own norm."""
+        """Returns the options with a budget in the attack's norm."""
         attack_norm = get_attack_norm(name, options)
         norms.check_norm(attack_norm, attacks.traits(name)["norms"])
         if self.epsilon is not None:
             epsilon, norm = self.epsilon, attack_norm
         if "epsilon" not in options and attack_norm != norm:
             raise errors.InputError(
-                f"{name} in {attack_norm} needs a budget of its own: the default, "
-                f"{epsilon:g}, is one in {norm}. Give --epsilon=NUMBER or "
-                f"--options={name}.epsilon=NUMBER."
+                f"{name} in {attack_norm} needs an explicit budget: the default, {epsilon:g}, is "
+                f"in {norm}. Set --epsilon=NUMBER or --options={name}.epsilon=NUMBER."
             )
         options = {"epsilon": epsilon, **options}
         if attack_norm == "linf" and options["epsilon"] > 1:
             raise errors.InputError(
-                f"{name}: epsilon must be in units of [0, 1], the pixels' "
-                f"range; got {options['epsilon']:g}. Divide by 255 what is "
-                "meant in steps of bytes."
+                f"{name}: epsilon must be in units of [0, 1], the range of pixels; got "
+                f"{options['epsilon']:g}. Divide by 255 if it is for 8-bit pixels."
             )
         return options
 
     def _check_epsilon_use(self) -> None:
-        """Refuses an epsilon that nobody takes, tells who does not."""
+        """Raises an InputError if no attack uses --epsilon; warns if some do not."""
         if self.epsilon is None:
             return
         errors.check_number("epsilon", self.epsilon, at_least=0)
@@ -252,22 +244,22 @@ class AttackRequest:
         if not idle:
             return
         message = (
-            f"--epsilon={self.epsilon:g} is no budget of {', '.join(idle)}: "
-            "they look for the nearest adversarial image."
+            f"--epsilon={self.epsilon:g} is not used by {', '.join(idle)}, which minimise the "
+            "distance instead."
         )
         if len(idle) < len(self.attacks) or self.conjugates or self.diagnose:
             _log.warning("%s", message)
             return
         raise errors.InputError(
-            f"{message} Leave it out, or, for fab and fab_t, set what counts "
-            "as broken with --options=fab.epsilon=NUMBER."
+            f"{message} Omit it; or, for fab and fab_t, set the distance of a success with "
+            "--options=fab.epsilon=NUMBER."
         )
 
     def check_model_source(self) -> pathlib.Path | None:
-        """Returns the file or folder of a user's own model, or None.
+        """Returns the file or folder of the user's model, or None.
 
         Raises:
-          InputError: It is not there, or of another kind.
+          InputError: It does not exist, or has another format.
         """
         path = self.model_path or self.saved_model
         if path is None:
@@ -275,21 +267,21 @@ class AttackRequest:
         path = pathlib.Path(path).expanduser()
         if self.model_path and not (path.is_file() and path.suffix == ".keras"):
             raise errors.InputError(
-                f"--model_path={path} must be a .keras file that exists. A "
-                "SavedModel's folder goes to --saved_model."
+                f"--model_path={path} must be a .keras file that exists. The folder of a "
+                "SavedModel is --saved_model."
             )
         if self.saved_model and not (path / "saved_model.pb").is_file():
             raise errors.InputError(
-                f"--saved_model={path} must be a folder with saved_model.pb in it."
+                f"--saved_model={path} must be a folder that contains saved_model.pb."
             )
         return path
 
 
 def hash_model_files(path: pathlib.Path) -> str:
-    """Returns SHA-256, in hex, of a file, or of all in a folder."""
+    """Returns SHA-256, in hex, of a file or of all files of a folder."""
     file_paths = sorted(p for p in path.rglob("*") if p.is_file()) or [path]
-    told: list[str | bytes] = []
+    parts: list[str | bytes] = []
     for file_path in file_paths:
-        told.append(file_path.relative_to(path).as_posix())
-        told.append(bytes.fromhex(hashing.file_digest(file_path)))
-    return hashing.joined_digest(told)
+        parts.append(file_path.relative_to(path).as_posix())
+        parts.append(bytes.fromhex(hashing.hash_file(file_path)))
+    return hashing.hash_parts(parts)

@@ -1,4 +1,4 @@
-"""Settings of the road, turned into plain arguments."""
+"""Settings of a pipeline: their identity, folders and checks, and the arguments of its nodes."""
 
 import dataclasses
 import json
@@ -7,140 +7,16 @@ from typing import Any, TypeAlias
 
 from qup import attacks, models
 from qup.attacks import losses
-from qup.augmentation import translator
-from qup.augmentation.translator import SCHEDULES
-from qup.core import config as nested_config
+from qup.augmentation.translator import GRADIENT_PATHS, SCHEDULES
 from qup.core import errors, hashing
+from qup.core.config import flatten
 from qup.core.types import DatasetInfo
-from qup.robustness import evaluation
+from qup.robustness.evaluation import build_trajectory_options, get_pixel_bounds
 
-# An ml_collections ConfigDict with the keys of configs/defaults.py.
+# An ml_collections ConfigDict with the keys of qup/pipelines/defaults.py.
 Config: TypeAlias = Any
-# Where a run's files lie, and what it believes of them, does not change what
-# it computes; the data itself is compared by its content.
+# Folders and cache settings do not change results; data is compared by its content.
 _LOCATION_KEYS = ("workdir", "pipeline_root", "enable_cache", "verify", "data_dir", "manual_dir")
-
-
-def get_config_identity(config: Config) -> dict[str, Any]:
-    """Returns the settings that tell one run from another."""
-    tree = json.loads(config.to_json_best_effort())
-    for group in (tree, tree["dataset"]):
-        for key in _LOCATION_KEYS:
-            group.pop(key, None)
-    return tree
-
-
-def compute_config_hash(config: Config) -> str:
-    """Returns a name for the settings: the model and a hash of them all."""
-    identity = get_config_identity(config)
-    if config.dataset.name == "image_folder":
-        identity["data_dir"] = str(pathlib.Path(config.dataset.data_dir or "."))
-    text = json.dumps(identity, sort_keys=True)
-    digest = hashing.text_digest(text)
-    return f"{config.model.name}-{digest[:8]}"
-
-
-def get_workdir(config: Config) -> pathlib.Path:
-    """Returns the run's folder; the same settings name the same one."""
-    default = pathlib.Path("runs") / f"{config.dataset.name}-{compute_config_hash(config)}"
-    return _parse_folder("workdir", config.workdir, default)
-
-
-def get_pipeline_root(config: Config) -> pathlib.Path:
-    """Returns the folder of the artifacts."""
-    default = get_workdir(config) / "pipeline"
-    return _parse_folder("pipeline_root", config.pipeline_root, default)
-
-
-def _parse_folder(key: str, value: str | None, default: pathlib.Path) -> pathlib.Path:
-    if value is None:
-        return default
-    if not value:
-        raise errors.InputError(f"{key} is empty. Name a folder.")
-    try:
-        value.encode("utf-8")
-        return pathlib.Path(value).expanduser()
-    except (RuntimeError, UnicodeEncodeError) as error:
-        raise errors.InputError(
-            f"{key} {value!a} cannot be used: {error}. Give the whole path, in UTF-8."
-        ) from error
-
-
-def get_dataset_options(config: Config) -> dict[str, Any]:
-    """Returns the keyword arguments of datasets.load, but scratch_dir."""
-    data = config.dataset
-    names = ("data_dir", "manual_dir", "train_size", "test_size", "validation_size")
-    side = data.image_size
-    return {
-        **{name: data[name] for name in names},
-        "image_size": None if side is None else (side, side),
-        "seed": config.seed,
-    }
-
-
-def get_model_options(config: Config) -> dict[str, Any]:
-    """Returns the model's keyword arguments that were given."""
-    return {
-        key: value for key, value in config.model.items() if key != "name" and value is not None
-    }
-
-
-def build_recipe(config: Config) -> dict[str, Any]:
-    """Returns the model's recipe with what the configuration changes."""
-    defaults = dataclasses.asdict(models.get_recipe(config.model.name))
-    overrides = {
-        key: config.training[key]
-        for key in ("optimizer", "learning_rate", "batch_size")
-        if config.training[key] is not None
-    }
-    if overrides.get("optimizer", defaults["optimizer"]) != defaults["optimizer"]:
-        overrides["optimizer_options"] = {}
-    return {**defaults, **overrides}
-
-
-def get_attack_options(config: Config) -> dict[str, Any]:
-    """Returns the group `get_attack_options` without what is no business of an attack."""
-    group = json.loads(config.attack.to_json_best_effort())
-    return {key: group[key] for key in group if key != "through"}
-
-
-# Looks at every setting before the first stage.
-
-
-def check_config(config: Config) -> None:
-    """Raises an InputError for any setting no stage could use.
-
-    Everything is looked at before the first stage, so that hours of
-    training do not end in a misspelt word.
-    """
-    if not config.training.epochs:
-        raise errors.InputError("epochs is empty. Give one number, or several.")
-    for epochs in config.training.epochs:
-        _check_integer("epochs", epochs, least=1)
-    for point in config.augmentation.points:
-        _check_integer("augmentation.points", point, least=0)
-    # The attacks' generators take a seed of 32 bits.
-    _check_integer("seed", config.seed, least=0, below=2**31)
-    flat = nested_config.flatten(config)
-    for key in _INTEGER_KEYS:
-        if flat[key] is not None:
-            _check_integer(key, flat[key], least=0 if key in _MAY_BE_ZERO_KEYS else 1)
-    check_number = errors.check_number
-    check_number("attack.epsilon", config.attack.epsilon, at_least=0, below=1e6)
-    check_number("translator.l1_weight", config.translator.l1_weight, at_least=0)
-    for key in _POSITIVE_KEYS:
-        if flat[key] is not None:
-            check_number(key, flat[key], above=0, below=1e6)
-    check_number("translator.beta_1", config.translator.beta_1, at_least=0, below=1)
-    if config.attack.restarts > 1 and not config.attack.random_start:
-        raise errors.InputError(
-            f"attack.restarts={config.attack.restarts} without "
-            "attack.random_start would climb the same path again. Set "
-            "--config.attack.random_start=true, or restarts=1."
-        )
-    _check_names(config)
-
-
 _INTEGER_KEYS = (
     "attack.num_steps",
     "attack.restarts",
@@ -169,10 +45,124 @@ _POSITIVE_KEYS = (
 )
 
 
+def get_config_identity(config: Config) -> dict[str, Any]:
+    """Returns the settings that results depend on."""
+    tree = json.loads(config.to_json_best_effort())
+    for group in (tree, tree["dataset"]):
+        for key in _LOCATION_KEYS:
+            group.pop(key, None)
+    return tree
+
+
+def compute_config_hash(config: Config) -> str:
+    """Returns the model's name and a hash of all settings."""
+    identity = get_config_identity(config)
+    if config.dataset.name == "image_folder":
+        identity["data_dir"] = str(pathlib.Path(config.dataset.data_dir or "."))
+    digest = hashing.hash_text(json.dumps(identity, sort_keys=True))
+    return f"{config.model.name}-{digest[:8]}"
+
+
+def get_workdir(config: Config) -> pathlib.Path:
+    """Returns the folder of a run; equal settings have the same default."""
+    default = pathlib.Path("runs") / f"{config.dataset.name}-{compute_config_hash(config)}"
+    return _parse_folder("workdir", config.workdir, default)
+
+
+def get_pipeline_root(config: Config) -> pathlib.Path:
+    """Returns the folder of the artifacts."""
+    default = get_workdir(config) / "pipeline"
+    return _parse_folder("pipeline_root", config.pipeline_root, default)
+
+
+def _parse_folder(key: str, value: str | None, default: pathlib.Path) -> pathlib.Path:
+    if value is None:
+        return default
+    if not value:
+        raise errors.InputError(f"{key} is empty. Name a folder.")
+    try:
+        value.encode("utf-8")
+        return pathlib.Path(value).expanduser()
+    except (RuntimeError, UnicodeEncodeError) as error:
+        raise errors.InputError(
+            f"{key} {value!a} cannot be used: {error}. Give the full path, in UTF-8."
+        ) from error
+
+
+def get_dataset_options(config: Config) -> dict[str, Any]:
+    """Returns the keyword arguments of datasets.load, except scratch_dir."""
+    data = config.dataset
+    names = ("data_dir", "manual_dir", "train_size", "test_size", "validation_size")
+    side = data.image_size
+    return {
+        **{name: data[name] for name in names},
+        "image_size": None if side is None else (side, side),
+        "seed": config.seed,
+    }
+
+
+def get_model_options(config: Config) -> dict[str, Any]:
+    """Returns the model's keyword arguments that are not None."""
+    return {
+        key: value for key, value in config.model.items() if key != "name" and value is not None
+    }
+
+
+def build_recipe(config: Config) -> dict[str, Any]:
+    """Returns the model's recipe with the changes of the settings."""
+    defaults = dataclasses.asdict(models.get_recipe(config.model.name))
+    overrides = {
+        key: config.training[key]
+        for key in ("optimizer", "learning_rate", "batch_size")
+        if config.training[key] is not None
+    }
+    if overrides.get("optimizer", defaults["optimizer"]) != defaults["optimizer"]:
+        overrides["optimizer_options"] = {}
+    return {**defaults, **overrides}
+
+
+def get_attack_options(config: Config) -> dict[str, Any]:
+    """Returns the group `attack` without "through", which is not an option of an attack."""
+    group = json.loads(config.attack.to_json_best_effort())
+    return {key: group[key] for key in group if key != "through"}
+
+
+def check_config(config: Config) -> None:
+    """Raises an InputError for the first setting that is out of range or unknown.
+
+    All settings are checked before the first step, so that a typing error
+    does not end a run after hours of training.
+    """
+    if not config.training.epochs:
+        raise errors.InputError("epochs is empty. Give one or several numbers.")
+    for epochs in config.training.epochs:
+        _check_integer("epochs", epochs, least=1)
+    for point in config.augmentation.points:
+        _check_integer("augmentation.points", point, least=0)
+    # The random number generators of the attacks need a seed of 32 bits.
+    _check_integer("seed", config.seed, least=0, below=2**31)
+    flat = flatten(config)
+    for key in _INTEGER_KEYS:
+        if flat[key] is not None:
+            _check_integer(key, flat[key], least=0 if key in _MAY_BE_ZERO_KEYS else 1)
+    errors.check_number("attack.epsilon", config.attack.epsilon, at_least=0, below=1e6)
+    errors.check_number("translator.l1_weight", config.translator.l1_weight, at_least=0)
+    errors.check_number("translator.beta_1", config.translator.beta_1, at_least=0, below=1)
+    for key in _POSITIVE_KEYS:
+        if flat[key] is not None:
+            errors.check_number(key, flat[key], above=0, below=1e6)
+    if config.attack.restarts > 1 and not config.attack.random_start:
+        raise errors.InputError(
+            f"attack.restarts={config.attack.restarts} without attack.random_start "
+            "would repeat the same attack. Set --config.attack.random_start=true, or restarts=1."
+        )
+    _check_names(config)
+
+
 def _check_integer(name: str, value: Any, *, least: int, below: int = 2**31):
     errors.check_number(name, value, at_least=least, below=below)
     if value != int(value):
-        raise errors.InputError(f"{name} must be whole; got {value!r}.")
+        raise errors.InputError(f"{name} must be an integer; got {value!r}.")
 
 
 def _check_names(config: Config) -> None:
@@ -182,7 +172,7 @@ def _check_names(config: Config) -> None:
         ("verify", config.verify, ("stat", "full")),
         ("attack.norm", config.attack.norm, attacks.traits(config.attack.name)["norms"]),
         ("attack.loss", config.attack.loss, losses.NAMES),
-        ("attack.through", config.attack.through, translator.GRADIENT_PATHS),
+        ("attack.through", config.attack.through, GRADIENT_PATHS),
         ("augmentation.loss", config.augmentation.loss, losses.NAMES),
         ("translator.schedule", config.translator.schedule, SCHEDULES),
         ("training.optimizer", config.training.optimizer, (None, "adam", "sgd", "rmsprop")),
@@ -193,21 +183,18 @@ def _check_names(config: Config) -> None:
             raise errors.make_unknown_error(f"value of {key}", value, known)
     if config.dataset.evaluation_split == "validation" and not config.dataset.validation_size:
         raise errors.InputError(
-            "dataset.evaluation_split=validation needs images held out: "
-            "give --config.dataset.validation_size as well."
+            "dataset.evaluation_split=validation needs validation images: "
+            "set --config.dataset.validation_size too."
         )
-
-
-# What each node of the road is given, out of the settings.
 
 
 @dataclasses.dataclass(frozen=True)
 class NodeArguments:
-    """The arguments of the road's nodes.
+    """The arguments of each component, from the settings; channels are added by the pipeline.
 
     Attributes:
       config: The settings.
-      info: What the data is.
+      info: Sizes, shape and classes of the data.
       log_dir: TensorBoard's folder.
     """
 
@@ -216,7 +203,7 @@ class NodeArguments:
     log_dir: pathlib.Path
 
     def build_example_gen_kwargs(self, source: str) -> dict[str, Any]:
-        """Of ExampleGen."""
+        """Returns the arguments of ExampleGen; `source` is the digest of the data's files."""
         scratch = get_workdir(self.config) / "data"
         return {
             **get_dataset_options(self.config),
@@ -226,13 +213,13 @@ class NodeArguments:
         }
 
     def build_trainer_kwargs(self, epochs: int) -> dict[str, Any]:
-        """Of Trainer."""
+        """Returns the arguments of Trainer."""
         config = self.config
         options = get_model_options(config)
         rows = {f"model_{key}": value for key, value in options.items()}
         rows["train_size"] = self.info.sizes["train"]
         for key, value in config.training.items():
-            # What was left to the model's recipe is left out.
+            # Values of the model's own recipe are not parameters of rows.
             if key != "epochs" and value not in (None, False):
                 rows[f"training_{key}"] = value
         return {
@@ -247,7 +234,7 @@ class NodeArguments:
         }
 
     def build_evaluator_kwargs(self) -> dict[str, Any]:
-        """Of Evaluator."""
+        """Returns the arguments of Evaluator."""
         return {
             "attack": get_attack_options(self.config),
             "split": self.config.dataset.evaluation_split,
@@ -255,14 +242,14 @@ class NodeArguments:
         }
 
     def build_delta_gen_kwargs(self) -> dict[str, Any]:
-        """Of DeltaGen."""
+        """Returns the arguments of DeltaGen."""
         group = self.config.augmentation
         names = ("num_steps", "step_size", "loss", "batch_size", "num_images")
         options = {name: group[name] for name in names}
-        # Those beyond N are never reached: they make no other walk.
+        # Points above N do not change the iterates.
         reached_points = {n for n in group.points if n < group.num_steps}
         options["points"] = sorted({*reached_points, group.num_steps})
-        options["bounds"] = evaluation.get_pixel_bounds(group.pixel_clip)
+        options["bounds"] = get_pixel_bounds(group.pixel_clip)
         return {
             "walk": options,
             "attack": self._build_trajectory_attack(),
@@ -271,10 +258,10 @@ class NodeArguments:
 
     def _build_trajectory_attack(self) -> dict[str, Any]:
         clip = self.config.augmentation.pixel_clip
-        return evaluation.build_trajectory_options(get_attack_options(self.config), pixel_clip=clip)
+        return build_trajectory_options(get_attack_options(self.config), pixel_clip=clip)
 
     def build_translator_kwargs(self) -> dict[str, Any]:
-        """Of TranslatorTrainer."""
+        """Returns the arguments of TranslatorTrainer."""
         return {
             "options": dict(self.config.translator),
             "seed": self.config.seed,
@@ -282,13 +269,13 @@ class NodeArguments:
         }
 
     def _build_augmentation_rows(self) -> dict[str, Any]:
-        """What a row of X_n, or of what learnt from it, depends on."""
+        """Returns the parameters of rows of X_n, and of a translator trained on them."""
         group = self.config.augmentation
         names = ("loss", "num_images", "pixel_clip", "step_size")
         return {f"augmentation_{name}": group[name] for name in names if group[name] is not None}
 
     def build_combiner_kwargs(self) -> dict[str, Any]:
-        """Of Combiner."""
+        """Returns the arguments of Combiner."""
         rows = {f"translator_{k}": v for k, v in self.config.translator.items()}
         rows |= self._build_augmentation_rows()
         rows["augmentation_num_steps"] = self.config.augmentation.num_steps
@@ -296,7 +283,7 @@ class NodeArguments:
         return {"through": through, "row_parameters": rows}
 
     def build_analyzer_kwargs(self) -> dict[str, Any]:
-        """Of Analyzer."""
+        """Returns the arguments of Analyzer."""
         return {
             "attack": self._build_trajectory_attack(),
             "split": self.config.dataset.evaluation_split,
@@ -305,6 +292,6 @@ class NodeArguments:
         }
 
     def build_pusher_kwargs(self, name: str, epochs: int) -> dict[str, Any]:
-        """Of Pusher: of "classifier" or "augmented_classifier"."""
+        """Returns the arguments of Pusher for "classifier" or "augmented_classifier"."""
         folder = get_workdir(self.config) / "serving" / name
         return {"destination": str(folder.absolute()), "version": epochs}

@@ -1,6 +1,6 @@
-"""Every setting of Iterative FGSM Augmentation and its default.
+"""Every setting of the pipelines and its default.
 
-The other files of this folder start from here, one a dataset. Groups:
+The files of configs/, one per dataset, start from here. Groups:
 `dataset, model, training, attack, augmentation, translator`.
 """
 
@@ -12,17 +12,17 @@ _int, _float, _str = (lambda kind=kind: config_dict.placeholder(kind) for kind i
 
 
 def get_config() -> config_dict.ConfigDict:
-    """Returns the settings; None where the model or the data decides."""
+    """Returns the settings; None leaves a value to the model or the data."""
     config = config_dict.ConfigDict()
-    # Drives initialisation, order, split, attack and translator.
+    # Seed of initialisation, order, split, attack and translator.
     config.seed = 0
-    # Files of the run; None: runs/<dataset>-<model>-<hash of the settings>.
+    # Folder of the results; None: runs/<dataset>-<model>-<hash of the settings>.
     config.workdir = _str()
     # Folder of the artifacts and their metadata; None: workdir/pipeline.
     config.pipeline_root = _str()
-    # Reuse results that are known and intact.
+    # Reuse intact results of earlier runs.
     config.enable_cache = True
-    # "full" hashes every reused file; "stat" only those whose size, time or
+    # "full" hashes every reused file; "stat" hashes files whose size, time or
     # inode has changed.
     config.verify = "stat"
     # The paper's printed equations, see `read_literally`.
@@ -31,33 +31,33 @@ def get_config() -> config_dict.ConfigDict:
         "name": "digits",
         # None: TFDS_DATA_DIR, else ~/tensorflow_datasets.
         "data_dir": _str(),
-        # Original files fetched by hand.
+        # Folder of original files that were fetched by hand.
         "manual_dir": _str(),
-        # Only the first that many images.
+        # Number of images, from the first; None: all.
         "train_size": _int(),
         "test_size": _int(),
-        # Training images held out as the split "validation".
+        # Number of training images moved to the split "validation".
         "validation_size": 0,
-        # What TA and RA are measured on: "test" or "validation".
+        # The split of TA and RA: "test" or "validation".
         "evaluation_split": "test",
-        # Side in pixels, for image_folder and synthetic.
+        # Height and width in pixels, for image_folder and synthetic.
         "image_size": _int(),
     }
     config.model = {
         "name": "convnet",
-        # Multiplies the channels.
+        # Factor of the number of channels.
         "width": 1.0,
-        # resnet alone: 18, 20, 32, 44, 56 or 110.
+        # resnet only: 18, 20, 32, 44, 56 or 110.
         "depth": _int(),
     }
     # None: the model's own recipe.
     config.training = {
-        # A snapshot is kept, and the road is run, at each.
+        # The pipeline runs after each of these numbers of epochs.
         "epochs": (1,),
         "optimizer": _str(),
         "learning_rate": _float(),
         "batch_size": _int(),
-        # Rotate, shift and zoom, as YGCNN's notebook does.
+        # Random rotation, shift and zoom, as in the notebook of YGCNN.
         "augment": False,
     }
     config.attack = {
@@ -69,13 +69,13 @@ def get_config() -> config_dict.ConfigDict:
         "norm": "linf",
         "random_start": False,
         "restarts": 1,
-        # Keep attacked pixels in [0, 1]; the other way is measured beside.
+        # Clip attacked pixels to [0, 1]; the opposite is measured too.
         "pixel_clip": True,
         "loss": "cross_entropy",
-        # Differentiate "both" networks of the pair, or the "classifier".
+        # Differentiate "both" networks of the pair, or the "classifier" alone.
         "through": "both",
-        # A stronger look: that many steps from a random start (0: none),
-        # on the first that many images.
+        # A stronger attack: its number of steps from a random start (0: none),
+        # and its number of images.
         "check_steps": 40,
         "check_size": 1000,
         "batch_size": 500,
@@ -83,16 +83,16 @@ def get_config() -> config_dict.ConfigDict:
     config.augmentation = {
         # N, the number of opposite-FGSM steps.
         "num_steps": 20,
-        # The supplement's epsilon.
+        # epsilon of the supplement.
         "step_size": 0.02,
-        # Walk only the first that many training images.
+        # Number of training images, from the first; None: all.
         "num_images": _int(),
-        # Keep every X_n in [0, 1].
+        # Clip every X_n to [0, 1].
         "pixel_clip": True,
         "loss": "log_odds",
         # The n at which TA and RA of X_n are measured (N is added).
         "points": (0, 1, 2, 3, 4, 5, 10, 20, 50, 100, 150),
-        # Images a shard.
+        # Images per shard.
         "batch_size": 500,
     }
     config.translator = {
@@ -109,16 +109,15 @@ def get_config() -> config_dict.ConfigDict:
 
 
 def read_literally(config: config_dict.ConfigDict, keep: Collection[str] = ()) -> None:
-    """Sets what the paper's printed equations say (--config.paper_literal).
+    """Sets the values of the paper's printed equations (--config.paper_literal).
 
-    No pixel clip in the attack and in the walk, N = 200 and step = epsilon.
-    The walk keeps its loss, whose sign is that of cross-entropy without its
-    underflow.
+    No pixel clip in the attack and in opposite FGSM, N = 200 and step = epsilon.
+    Opposite FGSM keeps its loss: its gradient has the sign of that of
+    cross-entropy, and does not underflow.
 
     Args:
       config: The settings, changed in place.
-      keep: Names, such as "augmentation.num_steps", that were given by
-        themselves and stay.
+      keep: Keys that keep their values, such as "augmentation.num_steps".
     """
     literal = {
         "attack.pixel_clip": False,
@@ -133,7 +132,7 @@ def read_literally(config: config_dict.ConfigDict, keep: Collection[str] = ()) -
 
 
 def shrink(config: config_dict.ConfigDict, *, train: int | None, test: int | None) -> None:
-    """Makes a run of a minute, to see that every stage works (--smoke)."""
+    """Reduces a run to about a minute, as a test of every step (--smoke)."""
     config.dataset.train_size = train
     config.dataset.test_size = test
     config.attack.check_size = 200

@@ -1,8 +1,8 @@
-"""The paper's own numbers, to stand beside ours.
+"""The accuracies of the paper, to compare with.
 
 Zhang, Zhang, Chen, Pang, Meng 2022, arXiv 2205.01493 v3: Tables 2 and 3 of
 the main text and Table 1 of the supplement, in percent, from single runs
-without error bars, under 4 steps of PGD (epsilon 0.1 on MNIST, 8/255 on
+without error bars, with PGD of 4 steps (epsilon 0.1 on MNIST, 8/255 on
 CIFAR-10).
 """
 
@@ -16,7 +16,7 @@ class PublishedAccuracy(NamedTuple):
     robust_accuracy: float
 
 
-# What it calls the architectures.
+# The paper's names of the architectures.
 TITLES = {"convnet": "ConvNet", "resnet": "ResNet", "googlenet": "GoogleNet", "ygcnn": "YGCNN"}
 # Radius of its attacks, in the L-inf norm.
 EPSILON = {"mnist": 0.1, "cifar10": 8 / 255}
@@ -38,7 +38,7 @@ _TABLES = {
 def find_published_accuracy(
     dataset: str, model: str, classifier: str, epochs: int
 ) -> PublishedAccuracy | None:
-    """Returns the paper's pair of accuracies; None where it gives none.
+    """Returns the paper's pair of accuracies, or None if it has none.
 
     Args:
       dataset: "mnist" or "cifar10".

@@ -1,8 +1,7 @@
-"""What a run needs before its first step: folders and data."""
+"""A run of a pipeline: its working directory, its data, and the execution of its nodes."""
 
 import contextlib
 import dataclasses
-import fcntl
 import json
 import logging
 import os
@@ -20,24 +19,39 @@ from qup import datasets, models
 from qup.core import errors, files, measurements
 from qup.core.measurements import Row
 from qup.core.tensorboard import SummaryWriter
-from qup.orchestration import Code, Execution, LocalRunner, Metadata, Node, NodeEvent
-from qup.pipelines import config as pipeline_config
+from qup.orchestration import Channel, Code, Execution, LocalRunner, Metadata, Node, NodeEvent
+from qup.pipelines.components.trainer import Trainer
+from qup.pipelines.config import (
+    Config,
+    NodeArguments,
+    compute_config_hash,
+    get_config_identity,
+    get_dataset_options,
+    get_model_options,
+    get_pipeline_root,
+    get_workdir,
+)
 
-# Versions of all that shapes a number.
+# Packages whose versions can change a result.
+_PACKAGES = (
+    "tensorflow",
+    "keras",
+    "numpy",
+    "tensorflow-datasets",
+    "scikit-learn",
+    "pillow",
+    "scipy",
+    "tensorflow-probability",
+)
+CODE = Code(packages=("qup",), distributions=("tensorflow", "keras", "numpy"))
+_log = logging.getLogger("qup")
+_CONFIG_FILE, _LOCK_FILE = "config.json", ".qup.lock"
+_GLOB_CHARACTERS = "[]*?\\"
+_FIGURE_NAME = re.compile(r"(images|trajectory)-epoch-\d+\.png")
 
 
 def collect_versions() -> dict[str, str]:
-    """Returns the versions of all that shapes a number."""
-    packages = (
-        "tensorflow",
-        "keras",
-        "numpy",
-        "tensorflow-datasets",
-        "scikit-learn",
-        "pillow",
-        "scipy",
-        "tensorflow-probability",
-    )
+    """Returns the versions of everything that can change a result."""
     return {
         "qup": qup.__version__,
         "python": platform.python_version(),
@@ -45,46 +59,45 @@ def collect_versions() -> dict[str, str]:
         "system": platform.system(),
         "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "unset"),
         "device": "GPU" if tf.config.list_physical_devices("GPU") else "CPU",
-        **{name: metadata.version(name) for name in packages},
+        **{name: _get_version(name) for name in _PACKAGES},
     }
 
 
-# The working directory of runs: what the newest one was, and on what.
-#
-# Another configuration in the same folder is a new run; what earlier runs
-# made stays in the pipeline root. A folder that holds something else is
-# refused.
-
-
-_CONFIG_FILE, _LOCK_FILE = "config.json", ".qup.lock"
-_GLOB_CHARACTERS = "[]*?\\"
+def _get_version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        # It belongs to an extra: setup.py.
+        return "not installed"
 
 
 class Workdir:
-    """An opened working directory.
+    """The folder of a run's results, with the configuration of its newest run.
+
+    Runs of other configurations may use the same folder. A folder with files
+    that qup did not write is refused.
 
     Attributes:
       path: The folder.
     """
 
     def __init__(self, path: pathlib.Path, *other_folders: pathlib.Path):
-        """Opens or makes the folder.
+        """Opens or creates the folder.
 
         Args:
           path: The folder.
-          *other_folders: Further folders in which a run will write.
+          *other_folders: Further folders that the run will write to.
 
         Raises:
-          InputError: The folder cannot be written, or was not written by
-            qup.
+          InputError: The folder cannot be written, or has files of other programs.
         """
         self.path = pathlib.Path(path)
         for folder in (self.path, *other_folders):
             if set(_GLOB_CHARACTERS) & {*str(folder.absolute()), *_resolve_path(folder)}:
                 raise errors.InputError(
-                    f"The path {folder.absolute()} has one of "
-                    f"{' '.join(_GLOB_CHARACTERS)} in it, which TensorFlow's "
-                    "checkpoints take for patterns. Name another folder."
+                    f"The path {folder.absolute()} contains one of the characters "
+                    f"{' '.join(_GLOB_CHARACTERS)}, which TensorFlow's checkpoints "
+                    "read as patterns. Name another folder."
                 )
         with files.wrap_os_errors(self.path):
             self._check_owner()
@@ -97,43 +110,29 @@ class Workdir:
         entries = {e.name for e in self.path.iterdir()} if self.path.exists() else ()
         if entries and not {_CONFIG_FILE, _LOCK_FILE} & set(entries):
             raise errors.InputError(
-                f"The workdir {self.path} holds files that qup did not "
-                f"write ({sorted(entries)[0]}, ...). Name an empty or a "
-                "new folder."
+                f"The workdir {self.path} contains files that qup did not write "
+                f"({sorted(entries)[0]}, ...). Name an empty or a new folder."
             )
         path = self.path / _CONFIG_FILE
         if path.exists() and "qup" not in _read_json(path):
             raise errors.InputError(
-                f"{path} is no configuration that qup wrote. Name an empty or a new folder."
+                f"{path} is not a configuration that qup wrote. Name an empty or a new folder."
             )
 
     @contextlib.contextmanager
     def lock(self, purpose: str) -> Iterator[None]:
-        """Waits until no other process is in such a block, and enters it.
+        """Holds the folder's lock; waits while another process holds it.
 
         Args:
-          purpose: What the block is for, for whoever waits.
+          purpose: What the block does, for the log line of a waiting process.
         """
-        path = self.path / _LOCK_FILE
-        with contextlib.ExitStack() as stack:
-            with files.wrap_os_errors(path):
-                lock = stack.enter_context(path.open("a", encoding="utf-8"))
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                _log.info("waiting for another process %s", purpose)
-                fcntl.flock(lock, fcntl.LOCK_EX)
+        with files.lock_file(
+            self.path / _LOCK_FILE, lambda: _log.info("Waiting for another process %s.", purpose)
+        ):
             yield
 
     def write_config(self, config: Mapping[str, Any]) -> None:
-        """Keeps the configuration and the versions of the newest run.
-
-        Args:
-          config: JSON values.
-
-        Raises:
-          InputError: The folder cannot be written.
-        """
+        """Writes the configuration (JSON values) and the versions of the newest run."""
         record = {"qup": qup.__version__, **config}
         files.write_text(self.path / _CONFIG_FILE, _format_json(record))
         files.write_text(self.path / "versions.json", _format_json(collect_versions()))
@@ -149,7 +148,7 @@ def _resolve_path(folder: pathlib.Path) -> str:
 
 
 def _read_json(path: pathlib.Path) -> dict[str, Any]:
-    """Returns the object in a file; an empty one if it holds none."""
+    """Returns the JSON object in a file, or an empty one."""
     try:
         tree = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -161,31 +160,28 @@ def _format_json(tree: Mapping[str, Any]) -> str:
     return json.dumps(tree, indent=2, sort_keys=True) + "\n"
 
 
-_FIGURE_NAME = re.compile(r"(images|trajectory)-epoch-\d+\.png")
-
-
 @dataclasses.dataclass(frozen=True)
 class RunContext:
     """One run.
 
     Attributes:
-      config: The settings, resolved.
-      workdir: Where everything is written.
+      config: The settings, resolved and checked.
+      workdir: The folder of the results.
       data: The dataset; its images are not read yet.
-      source: Digest of the files that they are read from.
-      imported: Name and digest of the user's own model, the one that is
-        looked at; None for those that the settings name.
+      source: Digest of the dataset's files.
+      imported: Name and digest of the user's model; None for the model of the
+        settings.
     """
 
-    config: pipeline_config.Config
+    config: Config
     workdir: Workdir
     data: datasets.Dataset
     source: str
     imported: tuple[str, str] | None = None
 
     def get_identity(self) -> dict[str, Any]:
-        """Returns the settings, and which model is looked at."""
-        identity = pipeline_config.get_config_identity(self.config)
+        """Returns the settings that results depend on, with the imported model if any."""
+        identity = get_config_identity(self.config)
         if self.imported:
             name, content = self.imported
             identity["model"] = {"name": name, "imported": content[:16]}
@@ -196,34 +192,30 @@ class RunContext:
         return self.workdir.path.joinpath(*parts)
 
     def save_report(self, report: pathlib.Path) -> None:
-        """Puts a report and what it is of into the working directory.
-
-        Args:
-          report: Folder of measurements.csv and the figures.
+        """Copies measurements.csv and the figures of the folder `report` to the workdir.
 
         Raises:
-          InputError: The folder cannot be written.
+          InputError: The workdir cannot be written.
         """
         figures = {path.name: path for path in report.glob("*.png")}
         for name, path in figures.items():
             files.write_bytes(self.get_path("figures", name), path.read_bytes())
         for path in self.get_path("figures").iterdir():
-            # Of other epochs, and by their names ours.
+            # Figures of an earlier run with other epochs.
             if _FIGURE_NAME.fullmatch(path.name) and path.name not in figures:
                 files.remove_path(path)
         rows = measurements.read_rows(report / "measurements.csv")
         others = []
         with contextlib.suppress(errors.InputError):
-            # Of run_attack and run_uncertainty, which name their evaluation.
+            # Rows of run_attack and run_uncertainty have the parameter "evaluation".
             others = [r for r in self._read_measurements() if "evaluation" in r.parameters]
         self._write_measurements([*rows, *others])
 
     def append_measurements(self, rows: Iterable[Row]) -> None:
-        """Adds rows to those that the working directory holds.
+        """Adds rows to measurements.csv; rows with the same key are replaced.
 
         Raises:
-          InputError: The folder cannot be written, or what it holds cannot
-            be read.
+          InputError: The file cannot be written, or the existing one cannot be read.
         """
         rows_by_key = {row.key(): row for row in self._read_measurements()}
         self._write_measurements(list((rows_by_key | {row.key(): row for row in rows}).values()))
@@ -240,17 +232,22 @@ class RunContext:
     @property
     def pipeline_root(self) -> pathlib.Path:
         """The folder of the artifacts."""
-        return pipeline_config.get_pipeline_root(self.config)
+        return get_pipeline_root(self.config)
 
     @property
     def log_dir(self) -> pathlib.Path:
-        """TensorBoard's folder of these settings."""
-        config_hash = pipeline_config.compute_config_hash(self.config)
+        """TensorBoard's folder for these settings."""
+        config_hash = compute_config_hash(self.config)
         if self.imported:
-            # The settings' model has no part in it.
+            # The model of the settings is not used.
             name, content = self.imported
             config_hash = f"{name}-{content[:8]}-{config_hash.rpartition('-')[2]}"
         return self.get_path("tensorboard", config_hash).absolute()
+
+    @property
+    def arguments(self) -> NodeArguments:
+        """The arguments of the run's nodes."""
+        return NodeArguments(self.config, self.data.info, self.log_dir)
 
     @property
     def summaries(self) -> SummaryWriter:
@@ -258,55 +255,44 @@ class RunContext:
         return SummaryWriter(self.log_dir)
 
 
-def open_run(config: pipeline_config.Config) -> RunContext:
-    """Opens the working directory and finds the data.
-
-    Args:
-      config: The settings, checked.
-
-    Returns:
-      The run.
+def open_run(config: Config) -> RunContext:
+    """Opens the working directory and the data of checked settings.
 
     Raises:
       InputError: The folder or the data cannot be used.
     """
-    workdir = Workdir(
-        pipeline_config.get_workdir(config), pipeline_config.get_pipeline_root(config)
-    )
-    options = pipeline_config.get_dataset_options(config)
+    workdir = Workdir(get_workdir(config), get_pipeline_root(config))
+    options = get_dataset_options(config)
     with workdir.lock("to find or prepare the data"):
-        # Preparing data is the one thing that happens outside of the root.
+        # Data is prepared outside of the pipeline root.
         data = datasets.load(config.dataset.name, scratch_dir=workdir.path / "data", **options)
         source = data.compute_source_digest()
-    # Options that do not fit the data are told before anything is kept.
-    models.build(config.model.name, data.info, **pipeline_config.get_model_options(config))
+    # Raises an error for options that do not fit the data, before the first step.
+    models.build(config.model.name, data.info, **get_model_options(config))
     return RunContext(config, workdir, data, source)
 
 
-# The runner of the pipelines: what code counts, and what is told.
-
-
-_log = logging.getLogger("qup")
-
-CODE = Code(packages=("qup",), distributions=("tensorflow", "keras", "numpy"))
+def build_trainers(run: RunContext, examples: Channel) -> dict[int, Node]:
+    """Returns one Trainer per number of epochs; each continues the one before."""
+    trainers, previous = {}, None
+    for epochs in sorted(set(run.config.training.epochs)):
+        trainers[epochs] = Trainer(
+            examples=examples, previous=previous, **run.arguments.build_trainer_kwargs(epochs)
+        ).with_id(f"Trainer.epoch-{epochs}")
+        previous = trainers[epochs].outputs["run"]
+    return trainers
 
 
 def log_event(event: NodeEvent) -> None:
-    """Logs what happens to a node."""
-    level = logging.INFO
-    if event.kind in ("damaged", "failed", "changed", "abandoned"):
-        level = logging.WARNING
-    _log.log(level, "%s", event)
+    """Logs an event of a node, problems as warnings."""
+    is_problem = event.kind in ("damaged", "failed", "changed", "abandoned")
+    _log.log(logging.WARNING if is_problem else logging.INFO, "%s", event)
 
 
 def create_runner(
     run: RunContext, on_event: Callable[[NodeEvent], None] = log_event
 ) -> LocalRunner:
     """Returns the runner of a run's pipeline root.
-
-    Args:
-      run: The run.
-      on_event: Told of all that happens.
 
     Raises:
       OrchestrationError: The root or its database cannot be used.
@@ -331,22 +317,22 @@ def run_nodes(
     on_failure: Callable[[Node, Exception], None] | None = None,
     on_success: Callable[[Node, Execution], None] | None = None,
 ) -> dict[str, Execution]:
-    """Runs nodes whose results are not known yet.
+    """Runs the nodes that have no result yet.
 
     Args:
       run: The run.
       nodes: Its nodes.
       pipeline: Name of the pipeline.
-      run_parameters: What is noted of the run.
-      on_event: Told of all that happens.
+      run_parameters: The parameters to record for the run.
+      on_event: Called with every event.
       on_failure: See `LocalRunner.run`.
-      on_success: The same.
+      on_success: See `LocalRunner.run`.
 
     Returns:
-      Each node's execution.
+      The execution of each node, by its id.
 
     Raises:
-      InputError: The disk is full, or a folder is closed to us.
+      InputError: The disk is full, or a folder cannot be written.
       OrchestrationError: The pipeline root cannot be used.
     """
     try:
@@ -358,9 +344,9 @@ def run_nodes(
             on_success=on_success,
         )
     except OSError as error:
-        # Components write their files without further ado.
+        # Components do not handle errors of the file system.
         raise errors.InputError(
             f"Cannot use {error.filename or run.pipeline_root}: "
-            f"{error.strerror or error}. Make room or give access; the same "
-            "command goes on from here."
+            f"{error.strerror or error}. Free disk space or give access, then run the "
+            "same command to resume."
         ) from error

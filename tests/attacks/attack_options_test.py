@@ -32,20 +32,20 @@ def test_values_have_the_types_that_the_attack_declares():
         ("pgd", "targeted=false", r"Set pgd\.targets to one of: least_likely"),
         ("cleverhans_pgd", "targeted=abc", "cleverhans_pgd.targets"),
         ("pgd", "targets=likeliest", "Known: all, least_likely"),
-        ("deepfool", "targets=random", "deepfool takes no targets.*pgd"),
+        ("deepfool", "targets=random", "deepfool has no targeted form.*pgd"),
         ("pgd", "random_start=maybe", "true or false; got 'maybe'"),
         ("pgd", "random_start=1", "true or false"),
         ("pgd", "restarts=1.5", "an integer"),
         ("pgd", "num_steps=many", "an integer"),
         ("pgd", "step_size=abc", "a finite number"),
         ("pgd", "seed=1", "--seed"),
-        ("pgd", "ids=1", "no attack's own"),
+        ("pgd", "ids=1", "cannot be set for one attack"),
         ("cleverhans_pgd", "num_steps=0", "num_steps"),
         ("cleverhans_pgd", "step_size=abc", "a finite number"),
         ("cleverhans_pgd", "epsilon=-1", "epsilon must be"),
         ("cleverhans_pgd", "norm=l1", "norm"),
         ("cleverhans_pgd", "norm=lx", "norm"),
-        ("pgd", "norm=l2", "pgd in l2 needs a budget"),
+        ("pgd", "norm=l2", "pgd in l2 needs an explicit budget"),
         ("pgd", "epsilon=8", "Divide by 255"),
     ],
 )
@@ -77,4 +77,4 @@ def test_an_epsilon_that_nobody_takes_is_refused(caplog):
     assert told["epsilon"] == 0.05
     both = _chosen(attack="pgd,fab", epsilon=0.05)
     assert both == [{"name": "pgd", "epsilon": 0.05}, {"name": "fab"}]
-    assert any("no budget of fab" in r.getMessage() for r in caplog.records)
+    assert any("not used by fab" in r.getMessage() for r in caplog.records)

@@ -147,7 +147,7 @@ def _names(folder):
         (["--epoch=1"], "Did you mean: epochs"),
         (["--config.attack.epsilom=1"], "Did you mean 'attack.epsilon'?"),
         (["--config.attack.epsilon=abc"], "could not convert"),
-        (["--epochs=1,x"], "whole numbers"),
+        (["--epochs=1,x"], "takes integers"),
         (["--seed=1", "--config.seed=2"], "differ"),
         (["--config=nowhere.py"], "no file 'nowhere.py'"),
         (["--config=README.md"], "is not a file of settings"),
@@ -172,7 +172,7 @@ def test_a_wrong_command_is_told_without_a_traceback(given, message):
         ("attack.restarts", 2, "without attack.random_start"),
         ("augmentation.points", (0, -1), "augmentation.points must be"),
         ("seed", 2**31, "seed must be"),
-        ("training.epochs", (1.5,), "epochs must be whole"),
+        ("training.epochs", (1.5,), "epochs must be an integer"),
         ("translator.beta_1", 1.0, "translator.beta_1 must be"),
         ("attack.epsilon", float("nan"), "attack.epsilon must be"),
         ("attack.num_steps", 0, "attack.num_steps must be"),
@@ -181,7 +181,7 @@ def test_a_wrong_command_is_told_without_a_traceback(given, message):
         ("augmentation.num_steps", 0, "augmentation.num_steps must be"),
         ("augmentation.step_size", -1.0, "augmentation.step_size must be"),
         ("translator.width", 0, "translator.width must be"),
-        ("dataset.evaluation_split", "validation", "images held out"),
+        ("dataset.evaluation_split", "validation", "needs validation images"),
         ("workdir", "", "workdir is empty"),
         ("workdir", "/proc/nowhere", "Cannot write"),
         ("workdir", "README.md", "is a file"),
@@ -237,12 +237,12 @@ def test_what_cannot_run_is_not_kept(tmp_path):
 def test_a_folder_that_reads_as_a_pattern_is_refused(key, tmp_path):
     config = _folder(tmp_path)
     config[key] = str(tmp_path / "run [1]")
-    with pytest.raises(errors.InputError, match="take for patterns"):
+    with pytest.raises(errors.InputError, match="read as patterns"):
         pipelines_run.open_run(config)
     (tmp_path / "run [1]").mkdir(exist_ok=True)
     (tmp_path / "link").symlink_to(tmp_path / "run [1]")
     config[key] = str(tmp_path / "link")
-    with pytest.raises(errors.InputError, match="take for patterns"):
+    with pytest.raises(errors.InputError, match="read as patterns"):
         pipelines_run.open_run(config)
 
 
@@ -264,7 +264,7 @@ def test_a_foreign_folder_stays_as_it_is(tmp_path):
     config = _folder(tmp_path)
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.json").write_text('{"hidden_size": 768}')
-    with pytest.raises(errors.InputError, match="no configuration that qup"):
+    with pytest.raises(errors.InputError, match="not a configuration that qup"):
         pipelines_run.open_run(config)
     assert [x.name for x in (tmp_path / "run").iterdir()] == ["config.json"]
 
