@@ -196,64 +196,6 @@ def restrict_to_budgets(result: AttackResult, examples: ExampleBatch, norm: str)
     )
 
 
-class BestResults:
-    """The closest adversarial image of each example over the stages of an attack.
-
-    Attributes:
-      result: The best images so far, and the sum of all calls.
-    """
-
-    def __init__(self, attack, examples: ExampleBatch):
-        """Starts with the clean images, without success.
-
-        Args:
-          attack: The `Method` or `FunctionAttack`; it names its stages and its norm.
-          examples: The examples; their labels are not used.
-        """
-        count = len(examples.labels)
-        stage_names = tuple(stage.name for stage in attack.stages())
-        self._norm = attack.distance_norm
-        self.result = AttackResult(
-            images=examples.images.copy(),
-            success=np.zeros(count, bool),
-            distances={norm: np.zeros(count) for norm in DISTANCE_NORMS},
-            forward_calls=np.zeros(count),
-            gradient_calls=np.zeros(count),
-            stage=np.full(count, -1, np.int32),
-            # A single stage may be another method, with the attack's options filled in.
-            stages=stage_names if len(stage_names) > 1 else (attack.name,),
-            epsilon=examples.epsilon,
-        )
-
-    def update(
-        self, stage_number: int, indices: np.ndarray, outputs, evaluation: AttackEvaluation
-    ) -> np.ndarray:
-        """Adds the outputs of a stage.
-
-        Args:
-          stage_number: The index of the stage.
-          indices: int [m], the examples that the stage attacked.
-          outputs: `AttackOutputs` of these examples.
-          evaluation: The classification of the outputs.
-
-        Returns:
-          bool [m]: whether the stage succeeded inside the budget.
-        """
-        best = self.result
-        best.forward_calls[indices] += outputs.forward_calls
-        best.gradient_calls[indices] += outputs.gradient_calls
-        success = evaluation.succeeds_within(self._norm, best.epsilon[indices])
-        is_closer = evaluation.distances[self._norm] < best.distances[self._norm][indices]
-        is_better = success & (~best.success[indices] | is_closer)
-        updated = indices[is_better]
-        best.images[updated] = outputs.images[is_better]
-        best.stage[updated] = stage_number
-        best.success[updated] = True
-        for norm, distances in best.distances.items():
-            distances[updated] = evaluation.distances[norm][is_better]
-        return success
-
-
 class ShardedImages(Sequence):
     """Images in several .npy files, indexed like one array without loading it."""
 

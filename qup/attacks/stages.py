@@ -12,10 +12,11 @@ import numpy as np
 import tensorflow as tf
 
 from qup.attacks import engine, inputs, losses
+from qup.attacks.engine import AttackOutputs
 from qup.attacks.functional import FunctionAttack
 from qup.attacks.inputs import ExampleBatch
 from qup.attacks.method import Method
-from qup.attacks.results import AttackResult, BestResults, evaluate_images
+from qup.attacks.results import DISTANCE_NORMS, AttackEvaluation, AttackResult, evaluate_images
 from qup.core import compilation, prng
 from qup.core.types import LogitsFn
 
@@ -61,7 +62,7 @@ def run_stages(
     Returns:
       The result. Examples that are not attacked count as failures.
     """
-    best = BestResults(attack, examples)
+    best = _BestResults(attack, examples)
     attacked_classifiers = [classifiers.surrogate]
     if classifiers.surrogate is not classifiers.reference and isinstance(attack, Method):
         attacked_classifiers.append(classifiers.reference)
@@ -113,6 +114,62 @@ def _evaluate(logits_fn, attack, rows, outputs, batch_size):
         targeted=attack.is_targeted,
         batch_size=batch_size,
     )
+
+
+class _BestResults:
+    """The closest adversarial image of each example over the stages of an attack.
+
+    Attributes:
+      result: The best images so far, and the sum of all calls.
+    """
+
+    def __init__(self, attack: Method | FunctionAttack, examples: ExampleBatch):
+        count = len(examples.labels)
+        stage_names = tuple(stage.name for stage in attack.stages())
+        self._norm = attack.distance_norm
+        self.result = AttackResult(
+            images=examples.images.copy(),
+            success=np.zeros(count, bool),
+            distances={norm: np.zeros(count) for norm in DISTANCE_NORMS},
+            forward_calls=np.zeros(count),
+            gradient_calls=np.zeros(count),
+            stage=np.full(count, -1, np.int32),
+            # A single stage may be another method, with the attack's options filled in.
+            stages=stage_names if len(stage_names) > 1 else (attack.name,),
+            epsilon=examples.epsilon,
+        )
+
+    def update(
+        self,
+        stage_number: int,
+        indices: np.ndarray,
+        outputs: AttackOutputs,
+        evaluation: AttackEvaluation,
+    ) -> np.ndarray:
+        """Adds the outputs of a stage.
+
+        Args:
+          stage_number: The index of the stage.
+          indices: int [m], the examples that the stage attacked.
+          outputs: The outputs for these examples.
+          evaluation: The classification of the outputs.
+
+        Returns:
+          bool [m]: whether the stage succeeded inside the budget.
+        """
+        best = self.result
+        best.forward_calls[indices] += outputs.forward_calls
+        best.gradient_calls[indices] += outputs.gradient_calls
+        success = evaluation.succeeds_within(self._norm, best.epsilon[indices])
+        is_closer = evaluation.distances[self._norm] < best.distances[self._norm][indices]
+        is_better = success & (~best.success[indices] | is_closer)
+        updated = indices[is_better]
+        best.images[updated] = outputs.images[is_better]
+        best.stage[updated] = stage_number
+        best.success[updated] = True
+        for norm, distances in best.distances.items():
+            distances[updated] = evaluation.distances[norm][is_better]
+        return success
 
 
 def choose_labels(
