@@ -1,11 +1,11 @@
-"""How much of the reproduction is computed: one code, three sizes.
+"""Scales of the reproduction: the same experiments in three sizes.
 
-`cpu` takes compact networks where the full ones would take days on two
-cores, and every table says so; `paper` is the full work, for a GPU; `smoke`
-sees that every experiment works, and its numbers mean nothing.
+`cpu` replaces networks that would take days on two cores by compact ones, and tables mark them.
+`paper` is the full size, for a GPU. `smoke` tests that every experiment runs; its numbers have no
+meaning.
 
 ```python
-scale = get("cpu")
+scale = get_scale("cpu")
 scale.tables["table2"].networks[0].title
 ```
 """
@@ -19,14 +19,14 @@ from qup.core import errors
 
 @dataclasses.dataclass(frozen=True)
 class NetworkPreset:
-    """A classifier of the paper's tables, or what stands for it.
+    """A classifier of the paper's tables, or its replacement.
 
     Attributes:
       dataset: Registered name of the images.
       model: Registered name of the architecture.
-      title: What tables call it.
+      title: Name in tables.
       options: Keyword arguments of the model, such as {"depth": 20}.
-      compact: It is smaller than the paper's.
+      compact: Whether it is smaller than the paper's.
     """
 
     dataset: str
@@ -51,29 +51,28 @@ class TablePreset:
 
 @dataclasses.dataclass(frozen=True)
 class Scale:
-    """A size of everything.
+    """Sizes of all experiments.
 
     Attributes:
       name: "smoke", "cpu" or "paper".
-      settings: Which settings of configs/<dataset>.py: "smoke" or "full".
+      settings: Settings of configs/<dataset>.py: "smoke" or "full".
       tables: "table2" and "table3".
-      seeds: How many, where --seeds says nothing.
-      several: The experiments that then take all of them, others the first
-        alone; None for every one.
-      strong_images: Images under the strong attacks, the first of the test
-        set.
+      seeds: Number of seeds without --seeds.
+      several: Experiments that use all default seeds, while others use the first one; None for all
+        experiments.
+      strong_images: Test images under the strong attacks, the first ones.
       strong_steps: Steps of the strong PGD.
-      strong_restarts: Its restarts.
-      worst_case: Name and options of the attack that is believed: AutoAttack,
-        as published; of the smoke scale a short one.
+      strong_restarts: Restarts of the strong PGD.
+      worst_case: Name and options of the reference attack: AutoAttack as published; a short attack
+        at the smoke scale.
       checked_images: Images of the checks for masked gradients.
-      few_images: Images of measures that are dear.
-      clever: How CLEVER samples an image: that many batches times samples
-        times (classes - 1) gradients.
+      few_images: Images of expensive measures.
+      clever: Sampling of CLEVER; an image takes num_batches * num_samples * (classes - 1)
+        gradients.
       robust_epochs: Epochs of adversarial training.
-      uncertainty: Sizes of importance sampling, see pipelines/uncertainty*.
-      widths: Of the translators of the capacity sweep.
-      label: Whose packet is measured.
+      uncertainty: Sizes of importance sampling, see qup/uncertainty/estimation.py.
+      widths: Widths of translators in the capacity sweep.
+      label: Class of the packet.
     """
 
     name: str
@@ -105,7 +104,7 @@ class Scale:
     label: int = 0
 
     def find_network(self, dataset: str, model: str) -> NetworkPreset | None:
-        """Returns the network of that name in the tables, if there is one."""
+        """Returns a network of the tables; None if no table has it."""
         for table in self.tables.values():
             for network in table.networks:
                 if (network.dataset, network.model) == (dataset, model):
@@ -151,7 +150,7 @@ SCALES = {
             ),
         },
         seeds=2,
-        # That they run is what the others are there for.
+        # One seed shows that the others run.
         several=("table2", "table3", "fig2"),
         strong_images=48,
         strong_steps=5,
@@ -183,11 +182,7 @@ SCALES = {
 
 
 def get_scale(name: str) -> Scale:
-    """Returns the scale of that name.
-
-    Raises:
-      InputError: There is none.
-    """
+    """Returns a scale by name, or raises an InputError."""
     if name not in SCALES:
         raise errors.make_unknown_error("scale", name, SCALES)
     return SCALES[name]

@@ -1,7 +1,7 @@
-"""A reproduction's results in a folder to commit or to hand on.
+"""Copies the results of a reproduction into a folder for publication.
 
-Rows, arrays, the report and the lineage, without artifacts and without what
-tells of the machine.
+The copy has rows, arrays, the report and the lineage, but no artifacts, host names or absolute
+paths.
 
 ```python
 publish(pathlib.Path("runs/reproduce-cpu"), pathlib.Path("docs/results/cpu"))
@@ -19,26 +19,17 @@ from qup.orchestration.lineage import graph
 from qup.orchestration.lineage.redaction import Redaction
 from qup.reproduction.report import render
 from qup.reproduction.report.data import MEASUREMENTS_FILE, RUN_INFO_FILE, SOURCES_FILE, ReportData
+from qup.reproduction.results import ARRAYS_FOLDER, format_json
 
-# A copy of a metadata database that tells of steps, not of a machine.
-#
-# ```python
-# copy(find("runs/mnist"), pathlib.Path("results/pipeline/metadata.sqlite"))
-# ```
-
-
+_METADATA_PATH = pathlib.Path("pipeline", "metadata.sqlite")
 _PROPERTY_TABLES = ("ArtifactProperty", "ExecutionProperty", "ContextProperty")
-# Sums of bytes and names of files, which tell of nothing else.
+# Checksums and file names, without information on the machine.
 _UNREDACTED_PROPERTIES = ("manifest", "digest", "content", "fingerprint", "code", "node")
 _MACHINE_PROPERTIES = ("host", "process_start")
 
 
 def copy_redacted(source: pathlib.Path, target: pathlib.Path) -> None:
-    """Copies a database without absolute paths, hosts and processes.
-
-    Args:
-      source: An ML Metadata database in the folder of a pipeline root.
-      target: Where the copy is put; `bin.show_lineage` reads it.
+    """Copies an ML Metadata database without absolute paths, hosts and processes.
 
     Raises:
       InputError: `target` cannot be written.
@@ -52,7 +43,7 @@ def copy_redacted(source: pathlib.Path, target: pathlib.Path) -> None:
         original.backup(redacted)
         _redact_tables(redacted, Redaction(source.parent.parent, _list_hosts(redacted)))
         redacted.commit()
-        # What was replaced would stay in pages that are free.
+        # Free pages of the file still contain the replaced text.
         redacted.execute("VACUUM")
 
 
@@ -97,23 +88,19 @@ def _redact_property(text: str, redaction: Redaction) -> str:
     return json.dumps(redaction.redact_value(tree), sort_keys=True, separators=(",", ":"))
 
 
-_METADATA_PATH = pathlib.Path("pipeline", "metadata.sqlite")
-_ARRAYS_FOLDER = "arrays"
-
-
 def publish(folder: pathlib.Path, target: pathlib.Path) -> list[pathlib.Path]:
-    """Copies what was measured, and writes its report.
+    """Copies the results of a reproduction, and writes their report.
 
     Args:
-      folder: Of a reproduction.
-      target: A new folder, or one that was published before.
+      folder: A reproduction.
+      target: A new folder, or an earlier publication.
 
     Returns:
-      The report's pages in `target`.
+      The pages of the report in `target`.
 
     Raises:
-      InputError: `folder` holds no reproduction, or `target` something else
-        or what `folder` does not hold.
+      InputError: `folder` is no reproduction, or `target` is not empty and no publication, or has
+        measurements that `folder` does not have.
       MetadataError: The lineage is missing.
     """
     report_data = ReportData.read(folder)
@@ -121,11 +108,9 @@ def publish(folder: pathlib.Path, target: pathlib.Path) -> list[pathlib.Path]:
     _check_target(folder, target)
     _check_nothing_is_lost(report_data, target)
     description = Redaction(folder.resolve()).redact_value(dict(report_data.run_info))
-    # First, so that a folder that was left half done is known again.
-    files.write_text(
-        target / RUN_INFO_FILE, json.dumps(description, indent=1, sort_keys=True) + "\n"
-    )
-    # Before the rows, so that after an interruption each array has its row.
+    # Written first: it marks the folder as a publication, even after an interruption.
+    files.write_text(target / RUN_INFO_FILE, format_json(description))
+    # Arrays before rows: after an interruption all rows have their arrays.
     _copy_arrays(report_data, target)
     for name in (MEASUREMENTS_FILE, SOURCES_FILE, "config.json", "versions.json"):
         with files.wrap_os_errors(folder / name):
@@ -134,7 +119,7 @@ def publish(folder: pathlib.Path, target: pathlib.Path) -> list[pathlib.Path]:
         copy_redacted(metadata_path, target / _METADATA_PATH)
     except sqlite3.Error as error:
         raise errors.InputError(
-            f"Cannot copy {metadata_path}: {error}. Let other processes end, and try again."
+            f"Cannot copy {metadata_path}: {error}. Wait for other processes, and try again."
         ) from error
     return render.write_report(ReportData.read(target), target / "report")
 
@@ -144,47 +129,46 @@ def _check_target(folder: pathlib.Path, target: pathlib.Path) -> None:
         target_files = sorted(target.iterdir()) if target.exists() else []
     if target_files and not (target / RUN_INFO_FILE).is_file():
         raise errors.InputError(
-            f"{target} holds files that are no published reproduction "
-            f"({target_files[0].name}, ...). Name an empty or a new folder."
+            f"{target} holds files that are no published reproduction ({target_files[0].name}, "
+            "...). Name an empty or a new folder."
         )
     if target.resolve() == folder.resolve():
         raise errors.InputError(f"{target} is the reproduction itself. Name another folder.")
     pipeline_folder = target / _METADATA_PATH.parent
     if pipeline_folder.is_dir() and any(path.is_dir() for path in pipeline_folder.iterdir()):
         raise errors.InputError(
-            f"{target} is a reproduction with its networks, and no published "
-            "one. Name an empty or a new folder."
+            f"{target} is a reproduction with its networks, not a published one. Name an empty or "
+            "a new folder."
         )
 
 
 def _check_nothing_is_lost(report_data: ReportData, target: pathlib.Path) -> None:
-    """Raises an InputError where what was published would be lost."""
+    """Raises an InputError if published results would be lost."""
     published = target / MEASUREMENTS_FILE
     rows = measurements.read_rows(published) if published.is_file() else []
     kept_keys = {row.key() for row in report_data.rows}
     lost_rows = [row for row in rows if row.key() not in kept_keys]
     if lost_rows:
         raise errors.InputError(
-            f"{target} holds {len(lost_rows)} measurements that "
-            f"{report_data.folder} does not, such as {lost_rows[0].measure} of "
-            f"{lost_rows[0].model}, {lost_rows[0].dataset}, {lost_rows[0].epochs} epochs, "
-            f"seed {lost_rows[0].seed}: they would be lost. Go on from a copy of "
-            "it (bin.reproduce --workdir=COPY), or name a new folder."
+            f"{target} holds {len(lost_rows)} measurements that {report_data.folder} does not, "
+            f"such as {lost_rows[0].measure} of {lost_rows[0].model}, {lost_rows[0].dataset}, "
+            f"{lost_rows[0].epochs} epochs, seed {lost_rows[0].seed}: they would be lost. Continue "
+            "from a copy of it (qup reproduce --workdir=COPY), or name a new folder."
         )
     named_paths = {target / row.artifact for row in (*rows, *report_data.rows)}
-    for path in sorted((target / _ARRAYS_FOLDER).rglob("*")):
+    for path in sorted((target / ARRAYS_FOLDER).rglob("*")):
         if path.is_file() and path not in named_paths:
             raise errors.InputError(
-                f"{path} is named by no measurement and would be lost. Move "
-                f"it out of {target / _ARRAYS_FOLDER}, or name a new folder."
+                f"{path} belongs to no measurement and would be lost. Move it out of "
+                f"{target / ARRAYS_FOLDER}, or name a new folder."
             )
 
 
 def _copy_arrays(report_data: ReportData, target: pathlib.Path) -> None:
-    """Copies the arrays that rows name, and nothing else."""
-    with files.atomic_write(target / _ARRAYS_FOLDER) as partial:
+    """Copies the arrays of the rows."""
+    with files.atomic_write(target / ARRAYS_FOLDER) as partial:
         partial.mkdir()
-        arrays_folder = (report_data.folder / _ARRAYS_FOLDER).resolve()
+        arrays_folder = (report_data.folder / ARRAYS_FOLDER).resolve()
         for name in sorted({row.artifact for row in report_data.rows}):
             source = (report_data.folder / name).resolve()
             if source.is_file() and source.is_relative_to(arrays_folder):

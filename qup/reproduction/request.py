@@ -1,4 +1,4 @@
-"""What is asked of `bin.reproduce`, checked."""
+"""The request of a reproduction: experiments, scale, seeds and folders, with checks."""
 
 import dataclasses
 import json
@@ -16,16 +16,16 @@ ALL = "all"
 
 @dataclasses.dataclass(frozen=True)
 class ReproductionRequest:
-    """Which experiments, how large, with which seeds, and where.
+    """A request of a reproduction.
 
     Attributes:
       workdir: Folder of the results.
       experiments: Names of experiments, or "all".
       scale: "smoke", "cpu" or "paper".
       seeds: A number of seeds ("5": 0 to 4) or the seeds ("0,3,7").
-      models: Only these architectures; empty for all.
-      epochs: Only these numbers of epochs; empty for all.
-      anonymous: Leave user, host and paths out of what is written.
+      models: Selected architectures; empty for all.
+      epochs: Selected numbers of epochs; empty for all.
+      anonymous: Omit user, host and paths from the report.
       images_dir: ImageNet's validation images, for Fig. 3; None for none.
       weights_dir: Keras's files of weights, for Fig. 3; None for none.
     """
@@ -44,7 +44,7 @@ class ReproductionRequest:
         """Returns the experiments in the order in which they run.
 
         Raises:
-          InputError: One is none, or none is named.
+          InputError: A name is unknown, or the list is empty.
         """
         known_names = experiments.names()
         for name in self.experiments:
@@ -52,14 +52,13 @@ class ReproductionRequest:
                 raise errors.make_unknown_error("experiment", name, (ALL, *known_names))
         if not self.experiments:
             raise errors.InputError(
-                f"--experiments is empty. Name some of {', '.join(known_names)}, or all."
+                f"--experiments is empty. Choose from {', '.join(known_names)}, or all."
             )
         if ALL in self.experiments:
             return [name for name in known_names if self._has_required_inputs(name)]
         return [name for name in known_names if name in self.experiments]
 
     def _has_required_inputs(self, name: str) -> bool:
-        """Says whether all that an experiment needs was given."""
         needs = experiments.traits(name).get("needs")
         smoke = self.scale == "smoke"
         return needs is None or smoke or getattr(self, needs) is not None
@@ -68,7 +67,7 @@ class ReproductionRequest:
         """Returns the seeds of an experiment.
 
         Raises:
-          InputError: See `numbers`.
+          InputError: See `parse_seeds`.
         """
         several = presets.get_scale(self.scale).several
         if self.seeds or several is None or experiment in several:
@@ -76,10 +75,10 @@ class ReproductionRequest:
         return self.parse_seeds()[:1]
 
     def parse_seeds(self) -> tuple[int, ...]:
-        """Returns the seeds of all experiments together.
+        """Returns the seeds of all experiments.
 
         Raises:
-          InputError: They are no seeds, or one stands twice.
+          InputError: A seed is no whole number in range, or is repeated.
         """
         if not self.seeds:
             return tuple(range(presets.get_scale(self.scale).seeds))
@@ -92,7 +91,7 @@ class ReproductionRequest:
         return tuple(numbers)
 
     def parse_epochs(self) -> tuple[int, ...] | None:
-        """Returns the epochs asked for; None for all."""
+        """Returns the selected numbers of epochs; None for all."""
         if not self.epochs:
             return None
         numbers = _parse_whole_numbers("--epochs", self.epochs, least=1)
@@ -102,19 +101,19 @@ class ReproductionRequest:
         for number in numbers:
             if number not in known_epochs:
                 raise errors.InputError(
-                    f"--epochs: the tables of scale {self.scale} are at "
+                    f"--epochs: the tables of scale {self.scale} have "
                     f"{', '.join(map(str, known_epochs))}; got {number}."
                 )
         return tuple(numbers)
 
     def validate_models(self) -> tuple[str, ...] | None:
-        """Returns the architectures asked for; None for all."""
+        """Returns the selected architectures; None for all."""
         for name in self.models:
             models.get(name)
         return self.models or None
 
     def get_folders(self) -> dict[str, Any]:
-        """Returns the folders that experiments may need, by name."""
+        """Returns the folders of experiments by name."""
         return {
             "workdir": self.workdir,
             "images_dir": self.images_dir,
@@ -122,7 +121,7 @@ class ReproductionRequest:
         }
 
     def check(self) -> None:
-        """Raises an InputError for a request that cannot be met."""
+        """Raises an InputError if a value of the request is invalid."""
         presets.get_scale(self.scale)
         self.select_experiments()
         self.parse_seeds()
@@ -130,7 +129,7 @@ class ReproductionRequest:
         self.validate_models()
 
     def check_workdir(self, program: str) -> None:
-        """Raises an InputError where it holds something else, or is damaged."""
+        """Raises an InputError if the workdir is damaged or belongs to another run."""
         if (self.workdir / RUN_INFO_FILE).exists():
             read_run_info(self.workdir / RUN_INFO_FILE)
         path = self.workdir / "config.json"
@@ -139,15 +138,14 @@ class ReproductionRequest:
         stored_config = json.loads(path.read_text(encoding="utf-8"))
         if stored_config.get("program") != program:
             raise errors.InputError(
-                f"The workdir {self.workdir} holds a run of another program. "
-                "Name an empty or a new folder."
+                f"The workdir {self.workdir} holds a run of another program. Name an empty or "
+                "a new folder."
             )
         if stored_config.get("scale") != self.scale:
             raise errors.InputError(
                 f"The workdir {self.workdir} holds a reproduction of scale "
-                f"{stored_config.get('scale')}, and --scale={self.scale} is asked for: "
-                "their numbers must not stand in one table. Name another "
-                "folder."
+                f"{stored_config.get('scale')}; received --scale={self.scale}. One table must not "
+                "mix scales. Name another folder."
             )
 
 
@@ -156,10 +154,10 @@ def _parse_whole_numbers(flag: str, texts: Sequence[str], *, least: int) -> list
     for text in texts:
         if not (text.isascii() and text.isdecimal()) or int(text) < least:
             raise errors.InputError(
-                f"{flag} takes whole numbers of at least {least}, such as 5 "
-                f"or 0,1,2; got {text[:40]!r}."
+                f"{flag} takes whole numbers of at least {least}, such as 5 or 0,1,2; got "
+                f"{text[:40]!r}."
             )
-        # The attacks' generators take a seed of 32 bits.
+        # Generators of attacks take a seed of 32 bits.
         errors.check_number(flag, int(text), at_least=least, below=2**31)
         numbers.append(int(text))
     return numbers
@@ -169,6 +167,6 @@ def _check_unique(flag: str, numbers: Sequence[int]) -> None:
     repeated = sorted({n for n in numbers if numbers.count(n) > 1})
     if repeated:
         raise errors.InputError(
-            f"{flag} names {', '.join(map(str, repeated))} more than once: that "
-            "would count one training as several. Name each once."
+            f"{flag} names {', '.join(map(str, repeated))} more than once: one training would "
+            "count as several. Name each value once."
         )

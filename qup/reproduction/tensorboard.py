@@ -1,11 +1,10 @@
-"""TensorBoard of a reproduction: the sweep, and a page of its curves.
+"""TensorBoard of a reproduction: a sweep over networks, and a page of curves.
 
-The HPARAMS tab has a line for each network, number of epochs and seed, with
-TA and RA of the classifier alone (CL) and of the pair (ACL); CUSTOM SCALARS
-lays them, and the curves of the trainings, side by side.
+The HPARAMS tab has a row per network, number of epochs and seed, with TA and RA of the classifier
+(CL) and of the augmented classifier (ACL). CUSTOM SCALARS shows them next to the training curves.
 
 ```python
-draw(Material.read(folder), folder / "tensorboard")
+write_sweep(ReportData.read(folder), folder / "tensorboard")
 ```
 """
 
@@ -21,25 +20,20 @@ from qup.reproduction.report.data import AccuracyKind, ReportData
 from qup.training.adversarial import METHODS
 
 _CLASSIFIERS = ("CL", "ACL")
-# Folders: a run for each line of the table, and one for each line over epochs.
+# Folders of TensorBoard runs: one per row of HPARAMS, and one per curve over epochs.
 SWEEP, OVER_EPOCHS, PAGE = "sweep", "over_epochs", "overview"
 _NETWORK_FIELDS = ("dataset", "model", "training", "epochs", "seed")
 
 
 class SweepRun(NamedTuple):
-    """A network at some epochs, of one seed.
-
-    Attributes:
-      hyperparameters: Hyperparameters by name.
-      results: Percent by tag.
-    """
+    """A network at one number of epochs, of one seed: results are percentages by tag."""
 
     hyperparameters: dict[str, str | int | float | bool]
     results: dict[str, float]
 
     @property
     def name(self) -> str:
-        """Of the network and its seed, "mnist.convnet.seed-0"."""
+        """Network and seed, "mnist.convnet.seed-0"."""
         name_parts = [self.hyperparameters["dataset"], self.hyperparameters["model"]]
         if self.hyperparameters["training"] != "standard":
             name_parts.append(self.hyperparameters["training"])
@@ -47,7 +41,7 @@ class SweepRun(NamedTuple):
 
 
 def get_scalar_tags(scale: Scale) -> dict[AccuracyKind, str]:
-    """Returns what the scalars are called."""
+    """Returns the tags of scalars."""
     worst = scale.worst_case["name"]
     return {
         AccuracyKind.CLEAN: "TA",
@@ -59,20 +53,13 @@ def get_scalar_tags(scale: Scale) -> dict[AccuracyKind, str]:
 
 
 def write_sweep(report_data: ReportData, folder: pathlib.Path) -> None:
-    """Writes the sweep and its page, in place of those of an earlier run.
-
-    Args:
-      report_data: Everything measured.
-      folder: TensorBoard's.
-    """
+    """Writes the sweep and its page; replaces those of an earlier run."""
     scalar_tags = get_scalar_tags(report_data.scale)
     metrics = [f"{classifier}/{tag}" for classifier in _CLASSIFIERS for tag in scalar_tags.values()]
     sweep_runs = list(iterate_sweep_runs(report_data))
     for name in sorted({sweep_run.name for sweep_run in sweep_runs}):
-        board, network_runs = (
-            SummaryWriter(folder),
-            [sweep_run for sweep_run in sweep_runs if sweep_run.name == name],
-        )
+        board = SummaryWriter(folder)
+        network_runs = [sweep_run for sweep_run in sweep_runs if sweep_run.name == name]
         board.clear(f"{OVER_EPOCHS}/{name}")
         for sweep_run in sorted(
             network_runs, key=lambda sweep_run: sweep_run.hyperparameters["epochs"]
@@ -93,7 +80,7 @@ def write_sweep(report_data: ReportData, folder: pathlib.Path) -> None:
 
 
 def iterate_sweep_runs(report_data: ReportData) -> Iterator[SweepRun]:
-    """Yields a line for each network, number of epochs and seed."""
+    """Yields a run per network, number of epochs and seed."""
     for table in report_data.scale.tables.values():
         for network in table.networks:
             for method in (None, *METHODS):
@@ -113,12 +100,11 @@ def _iterate_network_runs(
             )
             for row in selected_rows:
                 results.setdefault(row.seed, {})[f"{classifier}/{tag}"] = row.value
-    training = method or "standard"
     for seed in sorted(results):
         hyperparameters = {
             "dataset": network.dataset,
             "model": network.model,
-            "training": training,
+            "training": method or "standard",
             "epochs": epochs,
             "seed": seed,
             **{f"model_{key}": value for key, value in network.options.items()},
@@ -127,7 +113,7 @@ def _iterate_network_runs(
 
 
 def _build_layout(scalar_tags: list[str]) -> dict[str, dict[str, list[str]]]:
-    """Returns category to chart to the expressions of its tags."""
+    """Returns categories with charts, each with expressions of its tags."""
     return {
         "Over epochs": {
             f"{classifier}: {tag}": [f"^{classifier}/{tag}$"]
@@ -147,6 +133,6 @@ def _format_summary(report_data: ReportData, count: int) -> str:
     seeds = ", ".join(map(str, sorted({row.seed for row in rows}))) or "none"
     return (
         f"Reproduction at scale {report_data.scale.name}: {len(rows)} "
-        f"measurements, seeds {seeds}, {count} networks in HPARAMS. What they "
-        "say stands in report/report.html of the same folder."
+        f"measurements, seeds {seeds}, {count} networks in HPARAMS. The report is "
+        "report/report.html in the same folder."
     )

@@ -13,10 +13,11 @@ from configs import digits, synthetic
 from qup.core import errors, measurements
 from qup.orchestration.lineage import graph
 from qup.reproduction import experiments, presets, publishing, runner
-from qup.reproduction.builder import DatasetContexts, ExperimentBuilder
+from qup.reproduction.builder import ExperimentBuilder
 from qup.reproduction.report import stamp
 from qup.reproduction.report.data import ReportData
-from qup.reproduction.runner import RemainingTime, ResultsStore, format_duration
+from qup.reproduction.results import ResultsStore
+from qup.reproduction.runner import RemainingTime, format_duration
 
 _ROOT = pathlib.Path(__file__).parents[2]
 
@@ -64,41 +65,40 @@ def test_experiments_run_in_their_order():
     assert everything == list(experiments.names())
 
 
-def test_every_experiment_plans_whole_pipelines(tmp_path):
+def _build_builder(tmp_path, **options):
     configs = {"digits": digits, "synthetic": synthetic}
-    benches = DatasetContexts(
-        lambda name: configs[name].get_config("smoke"), {"workdir": str(tmp_path / "run")}
+    return ExperimentBuilder(
+        presets.get_scale("smoke"),
+        lambda name: configs[name].get_config("smoke"),
+        {"workdir": str(tmp_path / "run")},
+        folders={"workdir": tmp_path / "run"},
+        **options,
     )
-    shared = {}
+
+
+def test_every_experiment_builds_a_complete_pipeline(tmp_path):
+    builder = _build_builder(tmp_path)
+    trainers = {}
     for name in experiments.names():
-        lab = ExperimentBuilder(
-            presets.get_scale("smoke"),
-            benches,
-            shared=shared,
-            folders={"workdir": tmp_path / "run"},
-        )
-        experiments.get(name)(lab, (0, 1))
-        assert lab.nodes, name
-        for node in lab.nodes.values():
+        nodes = builder.build(experiments.get(name), (0, 1))
+        assert nodes, name
+        for node in nodes.values():
             for channels in node.inputs.values():
                 for channel in channels:
-                    assert channel.producer.id in lab.nodes, (name, node.id)
-    # What two experiments need is one node.
-    trainers = [name for name in shared if name.startswith("Trainer.digits.c")]
+                    assert channel.producer.id in nodes, (name, node.id)
+        # A node that two experiments need is one object.
+        for node_id, node in nodes.items():
+            if node_id.startswith("Trainer.digits.c"):
+                assert trainers.setdefault(node_id, node) is node
     assert len(trainers) == 4
 
 
-def test_only_what_is_wanted_is_planned(tmp_path):
-    benches = DatasetContexts(
-        lambda name: digits.get_config("smoke"), {"workdir": str(tmp_path / "run")}
-    )
-    lab = ExperimentBuilder(presets.get_scale("smoke"), benches, shared={}, epochs=(2,))
-    experiments.get("table2")(lab, (0,))
-    ends = [name for name in lab.nodes if name.startswith("Evaluator")]
-    assert ends == ["Evaluator.digits.convnet.seed-0.epoch-2"]
-    lab = ExperimentBuilder(presets.get_scale("smoke"), benches, shared={}, models=("ygcnn",))
-    experiments.get("table2")(lab, (0,))
-    assert not lab.nodes
+def test_only_selected_networks_are_built(tmp_path):
+    nodes = _build_builder(tmp_path, epochs=(2,)).build(experiments.get("table2"), (0,))
+    evaluators = [name for name in nodes if name.startswith("Evaluator")]
+    assert evaluators == ["Evaluator.digits.convnet.seed-0.epoch-2"]
+    builder = _build_builder(tmp_path, models=("ygcnn",))
+    assert not builder.build(experiments.get("table2"), (0,))
 
 
 def test_experiments_without_their_files_are_left_out_of_all():
@@ -109,9 +109,8 @@ def test_experiments_without_their_files_are_left_out_of_all():
 
 
 def test_experiments_without_images_have_folders_too(tmp_path):
-    folders = {"workdir": str(tmp_path / "run")}
-    benches = DatasetContexts(lambda name: digits.get_config("smoke"), folders)
-    assert benches.get_any_run().pipeline_root.parent == tmp_path / "run"
+    builder = _build_builder(tmp_path)
+    assert builder.get_any_run().pipeline_root.parent == tmp_path / "run"
 
 
 def test_remaining_time_is_learnt_from_names_that_are_alike():
@@ -364,7 +363,7 @@ def test_what_was_published_is_not_lost(done, tmp_path):
     measurements.write_rows(target / "measurements.csv", rows)
     mine = target / "arrays" / "mine.npz"
     mine.write_bytes(b"1")
-    with pytest.raises(errors.InputError, match=r"mine\.npz is named by no"):
+    with pytest.raises(errors.InputError, match=r"mine\.npz belongs to no"):
         publishing.publish(workdir, target)
     assert mine.read_bytes() == b"1"
     (target / "pipeline" / "Trainer.x").mkdir()

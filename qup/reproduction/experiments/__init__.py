@@ -1,17 +1,15 @@
-"""The experiments: one file each, from a laboratory to nodes.
+"""The experiments: functions that add nodes to an `ExperimentBuilder`.
 
-An experiment is a function that asks the laboratory for networks and looks,
-one seed after the other, so that what is broken off is a whole report of
-fewer seeds.
+An experiment adds all nodes of one seed before those of the next, so that an interrupted run leaves
+a whole report of fewer seeds.
 
 ```python
 for name in names():
-    get(name)(lab, seeds=(0, 1))
+    nodes = builder.build(get(name), seeds=(0, 1))
 ```
 """
 
 from qup.core.registry import Registry
-from qup.reproduction import builder
 
 _registry = Registry("qup.reproduction.experiments", "experiment")
 register = _registry.register
@@ -22,6 +20,3 @@ traits = _registry.traits
 def names() -> tuple[str, ...]:
     """Returns all experiments in the order in which they run."""
     return tuple(sorted(_registry.names(), key=lambda n: traits(n)["order"]))
-
-
-ExperimentBuilder = builder.ExperimentBuilder

@@ -1,20 +1,18 @@
-"""What a sceptic asks of Iterative FGSM Augmentation and of the trade-off.
+"""The uncertainty relation, predictors of RA, and controls of Iterative FGSM Augmentation.
 
-All of the first network of Table 2 (MNIST, ConvNet) after the fewest epochs:
+Controls use the first network of Table 2 (MNIST, ConvNet) at its fewest epochs:
 
-- Does the pair know more than its translator? The same with labels that are
-  permuted or only predicted, with one fixed pattern a class, with a plain
-  classifier of the translator's size, and unseen images walked with true and
-  with predicted labels.
+- Does the augmented classifier know more than its translator? Translators of permuted labels, of
+  predicted labels, and of one pattern per class; a classifier of the translator's size; iterates
+  X_n of test images with true and with predicted labels.
 - Delta_1 instead of Delta_N, and translators of other widths.
-- Attacks through the classifier alone, and carried over from CL to ACL.
-- The uncertainty relation of the translator's own loss.
-- The same network at other temperatures, and networks trained on attacked
-  images (PGD-AT, TRADES).
+- Attacks through the classifier alone, and transfer attacks between CL and ACL.
+- The uncertainty relation of the translator's loss.
+- The same network at other temperatures, and networks from adversarial training (PGD-AT, TRADES).
 """
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from qup.orchestration import Channel
@@ -22,7 +20,6 @@ from qup.pipelines import config, run
 from qup.pipelines.components.evaluator import AccuracyMeter
 from qup.pipelines.components.examples import LabelShuffler
 from qup.pipelines.components.uncertainty import UncertaintyAnalyzer
-from qup.reproduction import builder as reproduction_builder
 from qup.reproduction import experiments
 from qup.reproduction.builder import ExperimentBuilder, NetworkHandle
 from qup.reproduction.components.analysis import PredictorAnalyzer
@@ -38,39 +35,35 @@ from qup.reproduction.components.controls import (
 from qup.reproduction.presets import NetworkPreset
 from qup.training.adversarial import METHODS
 
-# Eqs. 14 and 19: both sides of the uncertainty relation, over the epochs.
-
-
-UNCERTAINTY_DOMAINS = ("box", "window:0.1")
-# The newest network's logits divided by it: TA stays, the deviations move.
-LAST_TEMPERATURE = 0.25
+_DOMAINS = ("box", "window:0.1")
+# Temperature of the most trained network: it changes sigma_p, but not TA.
+_LAST_TEMPERATURE = 0.25
+_CONTROL_TEMPERATURES = (0.25, 4.0)
 
 
 @experiments.register(order=100)
-def uncertainty(builder: ExperimentBuilder, seeds: Iterable[int]) -> None:
-    """Asks for the relation of the first network of Table 2."""
+def uncertainty(builder: ExperimentBuilder, seeds: Sequence[int]) -> None:
+    """Eqs. 14 and 19: both sides of the relation for the first network of Table 2."""
     table = builder.scale.tables["table2"]
     network = table.networks[0]
     for seed in seeds:
         handles = [
             builder.add_classifier(network, epochs, seed)
-            for epochs in table.epochs
-            if builder.is_selected(network, epochs)
+            for epochs in builder.select_epochs(table, network)
         ]
         for handle in handles:
             builder.add_evaluation(handle)
-            for domain in UNCERTAINTY_DOMAINS:
-                add_uncertainty(builder, handle, domain)
+            for domain in _DOMAINS:
+                _add_uncertainty(builder, handle, domain)
         if handles:
-            add_accuracy_at_temperature(builder, handles[-1], LAST_TEMPERATURE)
-            for domain in UNCERTAINTY_DOMAINS:
-                add_uncertainty(builder, handles[-1], domain, LAST_TEMPERATURE)
+            _add_accuracy_at_temperature(builder, handles[-1], _LAST_TEMPERATURE)
+            for domain in _DOMAINS:
+                _add_uncertainty(builder, handles[-1], domain, _LAST_TEMPERATURE)
 
 
-def add_accuracy_at_temperature(
+def _add_accuracy_at_temperature(
     builder: ExperimentBuilder, handle: NetworkHandle, temperature: float
 ) -> None:
-    """Asks for TA and RA of one network at another temperature."""
     builder.add_node(
         AccuracyMeter,
         f"AccuracyMeter.{handle.name}.temperature-{temperature:g}",
@@ -81,10 +74,9 @@ def add_accuracy_at_temperature(
     )
 
 
-def add_uncertainty(
+def _add_uncertainty(
     builder: ExperimentBuilder, handle: NetworkHandle, domain: str, temperature: float = 1.0
 ) -> None:
-    """Asks for the relation of one network."""
     setting = {
         "packet": "loss",
         "label": builder.scale.label,
@@ -93,11 +85,10 @@ def add_uncertainty(
         "centre": "mean",
         "control": "",
     }
-    temperature_suffix = "" if temperature == 1 else f".temperature-{temperature:g}"
-    domain_label = domain.replace(":", "-")
+    suffix = "" if temperature == 1 else f".temperature-{temperature:g}"
     builder.add_node(
         UncertaintyAnalyzer,
-        f"UncertaintyAnalyzer.{domain_label}.{handle.name}{temperature_suffix}",
+        f"UncertaintyAnalyzer.{domain.replace(':', '-')}.{handle.name}{suffix}",
         **handle.inputs,
         setting=setting,
         estimators=["importance"],
@@ -109,130 +100,123 @@ def add_uncertainty(
     )
 
 
-# What may predict robust accuracy: of every network, all candidates.
-#
-# Section 3.3 makes sigma_p the reason of a low RA. Beside it stand what is
-# simpler: gradients and margins at the images themselves, and CLEVER. A rank
-# correlation needs many networks, so all of the tables are asked for, and those
-# trained on attacked images.
-
-
 @experiments.register(order=105)
-def predictors(builder: ExperimentBuilder, seeds: Iterable[int]) -> None:
-    """Asks for the candidates and for RA of every network."""
+def predictors(builder: ExperimentBuilder, seeds: Sequence[int]) -> None:
+    """Possible predictors of RA, and RA, of every network.
+
+    Section 3.3 explains a low RA by sigma_p. Simpler predictors are gradients and margins at the
+    images, and CLEVER. A rank correlation needs many networks: all networks of the tables, and
+    those from adversarial training.
+    """
     for seed in seeds:
         for handle in _add_predictor_networks(builder, seed):
             builder.add_evaluation(handle)
             builder.add_strong_attacks(handle)
-            add_predictors(builder, handle)
-            add_uncertainty(builder, handle, "box")
+            _add_predictors(builder, handle)
+            _add_uncertainty(builder, handle, "box")
 
 
 def _add_predictor_networks(builder: ExperimentBuilder, seed: int) -> Iterator[NetworkHandle]:
     for table in builder.scale.tables.values():
-        for network in table.networks:
-            for epochs in table.epochs:
-                if builder.is_selected(network, epochs):
-                    yield builder.add_classifier(network, epochs, seed)
+        yield from builder.add_table_classifiers(table, seed)
     table = builder.scale.tables["table2"]
-    network = table.networks[0]
-    if builder.is_selected(network, table.epochs[0]):
-        for method in METHODS:
-            for epochs in builder.scale.robust_epochs:
-                yield reproduction_builder.add_robust_classifier(
-                    builder, network, epochs, seed, method
-                )
+    if builder.is_selected(table.networks[0], table.epochs[0]):
+        yield from _add_robust_classifiers(builder, table.networks[0], seed)
 
 
-def add_predictors(builder: ExperimentBuilder, handle: NetworkHandle) -> None:
-    """Asks for gradients, margins and CLEVER of one network."""
-    sampling = {"num_images": builder.scale.few_images, **builder.scale.clever}
+def _add_robust_classifiers(
+    builder: ExperimentBuilder, network: NetworkPreset, seed: int
+) -> Iterator[NetworkHandle]:
+    for method in METHODS:
+        for epochs in builder.scale.robust_epochs:
+            yield builder.add_robust_classifier(network, epochs, seed, method)
+
+
+def _add_predictors(builder: ExperimentBuilder, handle: NetworkHandle) -> None:
     builder.add_node(
         PredictorAnalyzer,
         f"PredictorAnalyzer.{handle.name}",
         **handle.inputs,
         num_images=builder.scale.strong_images,
-        clever=sampling,
+        clever={"num_images": builder.scale.few_images, **builder.scale.clever},
         seed=handle.seed,
     )
 
 
-CONTROL_TEMPERATURES = (0.25, 4.0)
-
-
 @experiments.register(order=60)
-def controls(builder: ExperimentBuilder, seeds: Iterable[int]) -> None:
-    """Asks for every control."""
+def controls(builder: ExperimentBuilder, seeds: Sequence[int]) -> None:
+    """All controls, see the module."""
     table = builder.scale.tables["table2"]
-    network, epochs = table.networks[0], table.epochs[0]
-    if not builder.is_selected(network, epochs):
-        return
     for seed in seeds:
-        handle = builder.add_classifier(network, epochs, seed)
+        handle = builder.add_first_classifier(table, seed)
+        if handle is None:
+            return
         builder.add_evaluation(handle)
         builder.add_strong_attacks(handle)
-        _add_temperatures(builder, handle)
+        for temperature in _CONTROL_TEMPERATURES:
+            _add_accuracy_at_temperature(builder, handle, temperature)
+        for temperature in (1.0, *_CONTROL_TEMPERATURES):
+            _add_uncertainty(builder, handle, "box", temperature)
         _add_leakage_controls(builder, handle)
-        add_predictors(builder, handle)
-        for method in METHODS:
-            for number in builder.scale.robust_epochs:
-                robust_handle = reproduction_builder.add_robust_classifier(
-                    builder, network, number, seed, method
-                )
-                builder.add_evaluation(robust_handle)
-                builder.add_strong_attacks(robust_handle)
-                add_predictors(builder, robust_handle)
+        _add_predictors(builder, handle)
+        for robust_handle in _add_robust_classifiers(builder, handle.network, seed):
+            builder.add_evaluation(robust_handle)
+            builder.add_strong_attacks(robust_handle)
+            _add_predictors(builder, robust_handle)
         _add_translator_variants(builder, handle)
-        # The strong attacks on a U-Net take the longest of all.
-        _add_plain_unet(builder, handle)
-
-
-def _add_temperatures(builder: ExperimentBuilder, handle: NetworkHandle) -> None:
-    for temperature in CONTROL_TEMPERATURES:
-        add_accuracy_at_temperature(builder, handle, temperature)
-    # sigma_p moves with the temperature, and TA does not.
-    for temperature in (1.0, *CONTROL_TEMPERATURES):
-        add_uncertainty(builder, handle, "box", temperature)
+        # Last, because strong attacks on a U-Net take the longest.
+        _add_unet_classifier(builder, handle)
 
 
 def _add_leakage_controls(builder: ExperimentBuilder, handle: NetworkHandle) -> None:
-    """Asks whose knowledge the pair's accuracies are."""
-    deltas_node = builder.add_deltas(handle)
-    deltas = deltas_node.outputs["deltas"]
-    translator = builder.add_translator(handle, deltas).outputs["translator"]
+    """Adds controls of label leakage through the translator."""
+    deltas = builder.add_deltas(handle).outputs["deltas"]
+    translator = builder.add_translator(handle, deltas)
     pair = builder.add_augmented_classifier(handle, translator)
     builder.add_evaluation(pair)
     _add_translator_errors(builder, handle, translator, deltas)
-    _add_translator_relation(builder, handle, translator, deltas)
-    classifier_only_pair = builder.add_augmented_classifier(
-        handle, translator, "classifier", through="classifier"
+    for domain in _DOMAINS:
+        builder.add_node(
+            TranslatorAnalyzer,
+            f"TranslatorAnalyzer.{domain.replace(':', '-')}.{handle.name}",
+            **handle.inputs,
+            translator=translator,
+            deltas=deltas,
+            domain=domain,
+            image=0,
+            sizes=dict(builder.scale.uncertainty),
+            seed=handle.seed,
+            row_parameters=handle.arguments.build_combiner_kwargs()["row_parameters"],
+        )
+    builder.add_evaluation(
+        builder.add_augmented_classifier(handle, translator, "classifier", through="classifier")
     )
-    builder.add_evaluation(classifier_only_pair)
-    attack = config.get_attack_options(handle.arguments.config)
-    shared_arguments = {"attack": attack, "num_images": None, "seed": handle.seed}
+    common_arguments = {
+        **handle.inputs,
+        "attack": config.get_attack_options(handle.arguments.config),
+        "num_images": None,
+        "seed": handle.seed,
+    }
     builder.add_node(
         TransferAnalyzer,
         f"TransferAnalyzer.{handle.name}",
-        **handle.inputs,
         augmented=pair.model,
-        **shared_arguments,
+        **common_arguments,
     )
     builder.add_node(
         ImpliedClassMeter,
         f"ImpliedClassMeter.{handle.name}",
-        **handle.inputs,
         translator=translator,
         deltas=deltas,
         augmented=pair.model,
-        **shared_arguments,
+        **common_arguments,
     )
     builder.add_node(
         WalkEvaluator,
         f"WalkEvaluator.{handle.name}",
-        **handle.inputs,
         walk=handle.arguments.build_delta_gen_kwargs()["walk"],
         walked_with=["true", "predicted"],
-        **shared_arguments,
+        **common_arguments,
     )
     shuffled = builder.add_node(
         LabelShuffler,
@@ -243,59 +227,29 @@ def _add_leakage_controls(builder: ExperimentBuilder, handle: NetworkHandle) -> 
     predicted = builder.add_node(
         LabelPredictor, f"LabelPredictor.{handle.name}", **handle.inputs
     ).outputs["predicted"]
-    _add_other_labels(builder, handle, shuffled, "permuted_labels")
-    _add_other_labels(builder, handle, predicted, "predicted_labels")
+    for examples, control in ((shuffled, "permuted_labels"), (predicted, "predicted_labels")):
+        # Iterates use these labels, measurements the true ones.
+        relabelled_handle = dataclasses.replace(handle, examples=examples)
+        control_deltas = builder.add_deltas(relabelled_handle, control).outputs["deltas"]
+        _add_control_pair(builder, handle, control_deltas, control)
     templates = builder.add_node(
         TemplateDeltaGen, f"TemplateDeltaGen.{handle.name}", examples=handle.examples, deltas=deltas
     ).outputs["templates"]
     _add_control_pair(builder, handle, templates, "class_template")
 
 
-def _add_translator_relation(
-    builder: ExperimentBuilder, handle: NetworkHandle, translator: Channel, deltas: Channel
-) -> None:
-    """Asks for the relation of a translator's loss for the first image."""
-    row_parameters = handle.arguments.build_combiner_kwargs()["row_parameters"]
-    for domain in UNCERTAINTY_DOMAINS:
-        domain_label = domain.replace(":", "-")
-        builder.add_node(
-            TranslatorAnalyzer,
-            f"TranslatorAnalyzer.{domain_label}.{handle.name}",
-            **handle.inputs,
-            translator=translator,
-            deltas=deltas,
-            domain=domain,
-            image=0,
-            sizes=dict(builder.scale.uncertainty),
-            seed=handle.seed,
-            row_parameters=row_parameters,
-        )
-
-
-def _add_other_labels(
-    builder: ExperimentBuilder, handle: NetworkHandle, examples: Channel, control: str
-) -> None:
-    """Walks with other labels, and measures with the true ones."""
-    relabelled_handle = dataclasses.replace(handle, examples=examples)
-    _add_control_pair(
-        builder, handle, builder.add_deltas(relabelled_handle, control).outputs["deltas"], control
-    )
-
-
 def _add_control_pair(
     builder: ExperimentBuilder, handle: NetworkHandle, deltas: Channel, control: str, **changes: int
 ) -> None:
-    """Teaches a translator other deltas, and attacks the pair."""
-    translator_node = builder.add_translator(handle, deltas, control, **changes)
-    translator_channel = translator_node.outputs["translator"]
+    """Trains a translator on other deltas or with other options, and attacks the ACL."""
+    translator = builder.add_translator(handle, deltas, control, **changes)
     row_parameters = {f"translator_{key}": value for key, value in changes.items()}
-    pair = builder.add_augmented_classifier(
-        handle, translator_channel, control, control=control, **row_parameters
+    builder.add_evaluation(
+        builder.add_augmented_classifier(
+            handle, translator, control, control=control, **row_parameters
+        )
     )
-    builder.add_evaluation(pair)
-    _add_translator_errors(
-        builder, handle, translator_channel, deltas, control=control, **row_parameters
-    )
+    _add_translator_errors(builder, handle, translator, deltas, control=control, **row_parameters)
 
 
 def _add_translator_errors(
@@ -305,7 +259,6 @@ def _add_translator_errors(
     deltas: Channel,
     **row_parameters: Any,
 ) -> None:
-    """Asks how much of Delta a translator gives."""
     common_parameters = handle.arguments.build_combiner_kwargs()["row_parameters"]
     names = (row_parameters.get("control"), handle.name)
     builder.add_node(
@@ -318,27 +271,31 @@ def _add_translator_errors(
     )
 
 
-def _add_plain_unet(builder: ExperimentBuilder, handle: NetworkHandle) -> None:
-    """Trains a classifier of the translator's network."""
-    # Its width 1 has the channels of a translator of width 16.
-    width = handle.arguments.config.translator.width / 16
-    network = NetworkPreset(
-        handle.network.dataset, "unet_classifier", "U-Net as classifier", {"width": width}, True
-    )
-    unet_handle = builder.add_classifier(
-        network, max(1, handle.arguments.config.translator.epochs), handle.seed
-    )
-    builder.add_evaluation(unet_handle)
-    builder.add_strong_attacks(unet_handle)
-
-
 def _add_translator_variants(builder: ExperimentBuilder, handle: NetworkHandle) -> None:
-    """Teaches one step instead of N, and translators of other widths."""
-    walk_options = handle.arguments.build_delta_gen_kwargs()["walk"]
-    total_step_size = walk_options["num_steps"] * walk_options["step_size"]
-    delta_1_node = builder.add_deltas(handle, "delta_1", num_steps=1, step_size=total_step_size)
-    _add_control_pair(builder, handle, delta_1_node.outputs["deltas"], "delta_1")
+    """Adds translators of Delta_1, and translators of other widths."""
+    options = handle.arguments.build_delta_gen_kwargs()["walk"]
+    # One step of the total length of N steps.
+    deltas_node = builder.add_deltas(
+        handle, "delta_1", num_steps=1, step_size=options["num_steps"] * options["step_size"]
+    )
+    _add_control_pair(builder, handle, deltas_node.outputs["deltas"], "delta_1")
     for width in builder.scale.widths:
         if width != handle.arguments.config.translator.width:
             deltas = builder.add_deltas(handle).outputs["deltas"]
             _add_control_pair(builder, handle, deltas, f"width_{width}", width=width)
+
+
+def _add_unet_classifier(builder: ExperimentBuilder, handle: NetworkHandle) -> None:
+    """Trains the network of the translator as a classifier."""
+    translator = handle.arguments.config.translator
+    # A classifier of width 1 has the channels of a translator of width 16.
+    network = NetworkPreset(
+        handle.network.dataset,
+        "unet_classifier",
+        "U-Net as classifier",
+        {"width": translator.width / 16},
+        True,
+    )
+    unet_handle = builder.add_classifier(network, max(1, translator.epochs), handle.seed)
+    builder.add_evaluation(unet_handle)
+    builder.add_strong_attacks(unet_handle)

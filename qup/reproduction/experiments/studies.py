@@ -1,11 +1,6 @@
-"""Supplement, Fig. 5 and section 4: image frequencies, and response's.
+"""Studies: image and response frequencies, ImageNet models, the binary toy."""
 
-The high-frequency ratio of Delta_1 against TA is the paper's; the spectra of
-gradient, walk and translator's error, the sensitivity to Fourier vectors,
-and the convergence of response frequencies stand beside it.
-"""
-
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from qup.core import errors
@@ -20,39 +15,39 @@ from qup.reproduction.components.response import ResponseAnalyzer
 from qup.reproduction.imagenet import folder as imagenet_folder
 from qup.reproduction.imagenet import models
 
-# Images of spectra: the error of a ratio's mean is then under 0.001.
+# With this number the standard error of a mean ratio is below 0.001.
 _MAX_SPECTRUM_IMAGES = 2000
+_NUM_SYNTHETIC_IMAGES = 4
+_SMOKE_IMAGENET_MODEL = "MobileNet-0.25-128"
+_SMOKE_DISTORTION_OPTIONS = {
+    "labels": "predicted",
+    "targets": "second_likely",
+    "batch_size": 4,
+    "ifgsm": {"initial_epsilon": 0.5, "num_steps": 5, "max_attempts": 2},
+    "carlini_wagner": {"num_steps": 10, "learning_rate": 0.1},
+    "clever": {"num_batches": 6, "num_samples": 4},
+}
 
 
 @experiments.register(order=80)
-def supp_fig5(builder: ExperimentBuilder, seeds: Iterable[int]) -> None:
-    """Asks for the ratio of every network of the tables."""
+def supp_fig5(builder: ExperimentBuilder, seeds: Sequence[int]) -> None:
+    """Supplement, Fig. 5: the high-frequency ratio of Delta_1 against TA."""
     for seed in seeds:
         for table in builder.scale.tables.values():
-            for network in table.networks:
-                for epochs in table.epochs:
-                    if builder.is_selected(network, epochs):
-                        handle = builder.add_classifier(network, epochs, seed)
-                        builder.add_evaluation(handle)
-                        builder.add_node(
-                            SpectrumAnalyzer,
-                            f"SpectrumAnalyzer.{handle.name}",
-                            **handle.inputs,
-                            num_images=_count_spectrum_images(builder),
-                            seed=seed,
-                        )
+            for handle in builder.add_table_classifiers(table, seed):
+                builder.add_evaluation(handle)
+                _add_spectrum(builder, handle)
 
 
 @experiments.register(order=90)
-def frequency(builder: ExperimentBuilder, seeds: Iterable[int]) -> None:
-    """Asks for the other looks at frequencies, of each table's first."""
+def frequency(builder: ExperimentBuilder, seeds: Sequence[int]) -> None:
+    """Fourier sensitivity, response frequencies and spectra of Delta_N (supplement, section 4)."""
     for seed in seeds:
         for table in builder.scale.tables.values():
             network = table.networks[0]
             handles = [
                 builder.add_classifier(network, epochs, seed)
-                for epochs in table.epochs
-                if builder.is_selected(network, epochs)
+                for epochs in builder.select_epochs(table, network)
             ]
             if not handles:
                 continue
@@ -67,33 +62,36 @@ def frequency(builder: ExperimentBuilder, seeds: Iterable[int]) -> None:
                     seed=seed,
                 )
             if len(handles) > 1:
-                name = f"{network.dataset}.{network.model}.seed-{seed}"
                 builder.add_node(
                     ResponseAnalyzer,
-                    f"ResponseAnalyzer.{name}",
+                    f"ResponseAnalyzer.{network.dataset}.{network.model}.seed-{seed}",
                     examples=handles[0].examples,
                     models=[handle.model for handle in handles],
                     num_images=_count_spectrum_images(builder),
                 )
-            _add_walk_spectrum(builder, handles[0])
+            deltas = builder.add_deltas(handles[0]).outputs["deltas"]
+            arguments = handles[0].arguments
+            _add_spectrum(
+                builder,
+                handles[0],
+                "walk.",
+                deltas=deltas,
+                translator=builder.add_translator(handles[0], deltas),
+                steps=[arguments.build_delta_gen_kwargs()["walk"]["num_steps"]],
+                row_parameters=arguments.build_combiner_kwargs()["row_parameters"],
+            )
 
 
-def _add_walk_spectrum(builder: ExperimentBuilder, handle: NetworkHandle) -> None:
-    deltas_node = builder.add_deltas(handle)
-    deltas = deltas_node.outputs["deltas"]
-    translator = builder.add_translator(handle, deltas).outputs["translator"]
-    row_parameters = handle.arguments.build_combiner_kwargs()["row_parameters"]
-    num_steps = handle.arguments.build_delta_gen_kwargs()["walk"]["num_steps"]
+def _add_spectrum(
+    builder: ExperimentBuilder, handle: NetworkHandle, label: str = "", **arguments: Any
+) -> None:
     builder.add_node(
         SpectrumAnalyzer,
-        f"SpectrumAnalyzer.walk.{handle.name}",
+        f"SpectrumAnalyzer.{label}{handle.name}",
         **handle.inputs,
-        deltas=deltas,
-        translator=translator,
-        steps=[num_steps],
         num_images=_count_spectrum_images(builder),
         seed=handle.seed,
-        row_parameters=row_parameters,
+        **arguments,
     )
 
 
@@ -101,43 +99,29 @@ def _count_spectrum_images(builder: ExperimentBuilder) -> int:
     return min(_MAX_SPECTRUM_IMAGES, 2 * builder.scale.strong_images)
 
 
-# Fig. 3: the ImageNet models that Keras has, of the 18 of Su et al.
-#
-# Needs --images_dir and --weights_dir; docs/imagenet.md tells what to put
-# there. The smoke scale takes one small network of random weights and noise.
-
-
-_SMOKE_OPTIONS = {
-    "labels": "predicted",
-    "targets": "second_likely",
-    "batch_size": 4,
-    "ifgsm": {"initial_epsilon": 0.5, "num_steps": 5, "max_attempts": 2},
-    "carlini_wagner": {"num_steps": 10, "learning_rate": 0.1},
-    "clever": {"num_batches": 6, "num_samples": 4},
-}
-_NUM_SYNTHETIC_IMAGES = 4
-
-
 @experiments.register(order=110, needs="images_dir")
-def fig3_imagenet(builder: ExperimentBuilder, seeds: Iterable[int]) -> None:
-    """Asks for the three distortions of every network."""
-    seed = next(iter(seeds))
+def fig3_imagenet(builder: ExperimentBuilder, seeds: Sequence[int]) -> None:
+    """Fig. 3: three distortions of the ImageNet models that Keras has.
+
+    Needs --images_dir and --weights_dir, see docs/imagenet.md. The smoke scale uses one small
+    network of random weights and synthetic images.
+    """
+    seed = seeds[0]
     if builder.scale.name == "smoke":
         _add_smoke_model(builder, seed)
         return
     images, weights = (builder.folders.get(key) for key in ("images_dir", "weights_dir"))
     if not (images and weights):
         raise errors.InputError(
-            "fig3_imagenet needs --images_dir (ImageNet's validation images) "
-            "and --weights_dir (Keras's files of weights); "
-            f"received {images!r} and {weights!r}. docs/imagenet.md tells what "
-            "to put there."
+            "fig3_imagenet needs --images_dir (ImageNet's validation images) and --weights_dir "
+            f"(Keras's files of weights); received {images!r} and {weights!r}. See "
+            "docs/imagenet.md."
         )
     digest = imagenet_folder.digest(images, max_images=1000)
     for name in models.list_names(available=True):
         builder.add_node(
             ImageNetAnalyzer,
-            f"ImageNetAnalyzer.{_format_node_label(name)}",
+            f"ImageNetAnalyzer.{name.replace(' ', '-')}",
             network=name,
             images=digest,
             images_dir=str(images),
@@ -152,63 +136,54 @@ def _add_smoke_model(builder: ExperimentBuilder, seed: int) -> None:
     folder = builder.scratch_dir / "images"
     if not folder.exists():
         imagenet_folder.write_synthetic(folder, num_images=_NUM_SYNTHETIC_IMAGES)
-    name = "MobileNet-0.25-128"
     builder.add_node(
         ImageNetAnalyzer,
-        f"ImageNetAnalyzer.{_format_node_label(name)}",
-        network=name,
+        f"ImageNetAnalyzer.{_SMOKE_IMAGENET_MODEL}",
+        network=_SMOKE_IMAGENET_MODEL,
         images=imagenet_folder.digest(folder, max_images=_NUM_SYNTHETIC_IMAGES),
         images_dir=str(folder),
         weights="random",
         num_images=_NUM_SYNTHETIC_IMAGES,
         image_size=32,
-        measuring=_SMOKE_OPTIONS,
+        measuring=_SMOKE_DISTORTION_OPTIONS,
         seed=seed,
     )
 
 
-def _format_node_label(name: str) -> str:
-    return name.replace(" ", "-")
-
-
-# Fig. 2 and the supplement's Fig. 1: two classes in the unit square.
-
-
 @experiments.register(order=105)
-def fig2(builder: ExperimentBuilder, seeds: Iterable[int]) -> None:
-    """Asks for the packets of networks of lower and of higher accuracy."""
+def fig2(builder: ExperimentBuilder, seeds: Sequence[int]) -> None:
+    """Fig. 2: packets of networks of lower and of higher accuracy on the binary toy."""
     for seed in seeds:
-        sizes = _choose_toy_sizes(builder)
         builder.add_node(
             BinaryToyAnalyzer,
             f"BinaryToyAnalyzer.seed-{seed}",
-            **_get_toy_arguments(sizes),
-            grids=sizes.grids._asdict(),
+            **_build_toy_arguments(builder),
+            grids=_select_toy_sizes(builder).grids._asdict(),
             drawn=["sine"],
             seed=seed,
         )
 
 
 @experiments.register(order=25)
-def supp_fig1(builder: ExperimentBuilder, seeds: Iterable[int]) -> None:
-    """Asks for points under FGSM and under its opposite."""
+def supp_fig1(builder: ExperimentBuilder, seeds: Sequence[int]) -> None:
+    """Supplement, Fig. 1: points under FGSM and under opposite FGSM."""
     for seed in seeds:
         builder.add_node(
             BinaryToyMover,
             f"BinaryToyMover.seed-{seed}",
-            **_get_toy_arguments(_choose_toy_sizes(builder)),
+            **_build_toy_arguments(builder),
             epsilon=EPSILONS[0],
             num_steps=pipeline.NUM_OPPOSITE_STEPS,
             seed=seed,
         )
 
 
-def _choose_toy_sizes(builder: ExperimentBuilder) -> pipeline.ToySizes:
-    is_smoke = builder.scale.name == "smoke"
-    return pipeline.SMOKE_SIZES if is_smoke else pipeline.FULL_SIZES
+def _select_toy_sizes(builder: ExperimentBuilder) -> pipeline.ToySizes:
+    return pipeline.SMOKE_SIZES if builder.scale.name == "smoke" else pipeline.FULL_SIZES
 
 
-def _get_toy_arguments(sizes: pipeline.ToySizes) -> dict[str, Any]:
+def _build_toy_arguments(builder: ExperimentBuilder) -> dict[str, Any]:
+    sizes = _select_toy_sizes(builder)
     return {
         "epochs": list(sizes.epochs),
         "train": sizes.train,
