@@ -1,13 +1,14 @@
-"""The pairs (X_0, Delta_N) on disk, in shards: memory stays flat.
+"""The pairs (X_0, Delta_N) on disk, in shards, so that memory use is constant.
 
-One shard is one batch of the walk: an .npz of `id` int64 [rows], `image`
-uint8 [rows, height, width, channels] and `delta` float32 of the same shape.
-Beside it lie the shard's counts: an .npz of, at each of `points`, how many
-of the rows were `right` and how many were still right when `attacked`.
+One shard is one batch of images: an .npz of `id` int64 [rows], `image` uint8 [rows, height, width,
+channels] and `delta` float32 of the same shape. Next to it are the shard's counts: an .npz of
+`points` (values of n), and for each n the number of rows classified correctly (`right`) and the
+number classified correctly under the attack (`attacked`).
 
 ```python
-deltas = Deltas.open("runs/demo/pipeline/DeltaGen.epoch-1/deltas/5")
+deltas = DeltaDataset.open("runs/demo/pipeline/DeltaGen.epoch-1/deltas/5")
 deltas.scale  # the largest |Delta|
+for batch in build_pair_batches(deltas, 64, seed=0, epoch=0): ...
 ```
 """
 
@@ -23,6 +24,7 @@ import tensorflow as tf
 from qup.core import config, errors, files
 
 _SETTINGS_FILE = "settings.json"
+_SHUFFLE_BUFFER_SIZE = 10_000
 
 
 class DeltaDataset:
@@ -30,7 +32,7 @@ class DeltaDataset:
 
     Attributes:
       directory: The folder.
-      settings: How the walk was made; JSON values.
+      settings: The options of the iterates and of the shards; JSON values.
     """
 
     def __init__(
@@ -39,15 +41,15 @@ class DeltaDataset:
         settings: Mapping[str, Any],
         counting_settings: Mapping[str, Any] | None = None,
     ):
-        """Opens a folder, or starts one.
+        """Opens a folder, or creates one.
 
         Args:
           directory: The folder.
-          settings: How the walk is made; must hold "num_shards".
-          counting_settings: What is counted on the way, and how.
+          settings: See above; must hold "num_shards".
+          counting_settings: Options of the counts.
 
         Raises:
-          InputError: The folder holds a walk of other settings.
+          InputError: The folder holds pairs of other settings.
         """
         self.directory = pathlib.Path(directory)
         self.settings = dict(settings)
@@ -57,17 +59,12 @@ class DeltaDataset:
 
     @classmethod
     def open(cls, directory: pathlib.Path) -> "DeltaDataset":
-        """Opens a folder that holds a walk.
-
-        Raises:
-          InputError: It holds none.
-        """
+        """Opens a folder that holds pairs; InputError if it does not."""
         path = pathlib.Path(directory) / _SETTINGS_FILE
         try:
             return cls(directory, json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError) as error:
-            message = f"{directory} holds no walk: {error}."
-            raise errors.InputError(message) from error
+            raise errors.InputError(f"{directory} holds no pairs (X_0, Delta): {error}.") from error
 
     def _write_or_compare(self, name: str, settings: Mapping[str, Any]) -> None:
         path = self.directory / name
@@ -82,64 +79,60 @@ class DeltaDataset:
             differences = [f"{path} is damaged"]
         if differences:
             raise errors.InputError(
-                f"{self.directory} holds a walk with other settings: "
-                f"{', '.join(differences)}. Choose another folder, or remove it."
+                f"{self.directory} holds pairs (X_0, Delta) with other settings: "
+                f"{', '.join(differences)}. Choose another folder, or remove this one."
             )
 
     def link(self, directory: pathlib.Path) -> None:
-        """Puts the walk, but no counts, into another folder as well."""
+        """Hard-links (or copies) the shards, but no counts, into another folder."""
         shards = map(self.get_shard_path, range(self.settings["num_shards"]))
         for path in (self.directory / _SETTINGS_FILE, *shards):
             files.link_or_copy(path, directory / path.name)
 
     def get_shard_path(self, shard: int, kind: str = "shard") -> pathlib.Path:
-        """Returns the file of a shard, or of its counts (kind "counts")."""
+        """Returns the path of a shard, or of its counts (kind "counts")."""
         count = self.settings["num_shards"]
         return self.directory / f"{kind}-{shard:05d}-of-{count:05d}.npz"
 
     def list_missing(self) -> list[int]:
-        """Returns the numbers of the shards that are not there yet."""
+        """Returns the numbers of the shards that do not exist yet."""
         shards = range(self.settings["num_shards"])
         return [shard for shard in shards if not self.get_shard_path(shard).exists()]
 
     def write_shard(
         self, shard: int, arrays: Mapping[str, np.ndarray], counts: Mapping[str, np.ndarray]
     ) -> None:
-        """Writes one shard whole; InputError if Delta is not finite."""
+        """Writes one shard, whole or not at all; InputError if Delta is not finite."""
         if not np.isfinite(arrays["delta"]).all():
             raise errors.InputError(
-                "The walk left the finite numbers: the classifier's gradient "
-                "is NaN or infinite. Look at the classifier's training."
+                "Delta is not finite: the classifier's gradient is NaN or infinite. Check the "
+                "classifier's training."
             )
-        # The counts first: where the shard is, they are.
+        # The counts first, so that an existing shard always has its counts.
         with files.atomic_write(self.get_shard_path(shard, "counts")) as partial:
             np.savez(partial, **counts)
         with files.atomic_write(self.get_shard_path(shard)) as partial:
             np.savez(partial, **arrays)
 
     def read_shard(self, shard: int) -> dict[str, np.ndarray]:
-        """Reads one shard.
-
-        Raises:
-          InputError: The file is missing or damaged.
-        """
+        """Reads one shard; InputError if it is missing or damaged."""
         path = self.get_shard_path(shard)
         try:
             with np.load(path, allow_pickle=False) as archive:
                 arrays = dict(archive)
             shape = arrays["image"].shape
             if arrays["delta"].shape != shape or len(arrays["id"]) != shape[0]:
-                raise ValueError("its arrays do not fit one another")
+                raise ValueError("the shapes of its arrays do not match")
             return arrays
         except Exception as error:
             raise errors.InputError(
-                f"The shard {path} cannot be read: {error}. Remove it, and "
-                "the next start walks its images again."
+                f"The shard {path} cannot be read: {error}. Remove it and run the same command "
+                "again to compute it again."
             ) from error
 
     @functools.cached_property
     def _summary(self) -> dict[str, Any]:
-        """One pass over the shards: sizes and the scale."""
+        """Sizes and the scale, by one pass over the shards."""
         ids, scale = [], 0.0
         for shard in range(self.settings["num_shards"]):
             arrays = self.read_shard(shard)
@@ -148,9 +141,9 @@ class DeltaDataset:
         images = len(np.unique(np.concatenate(ids)))
         if images != self.settings["num_images"]:
             raise errors.InputError(
-                f"The shards of {self.directory} hold {images} images, "
-                f"expected {self.settings['num_images']}. Remove the folder, "
-                "and the next start walks anew."
+                f"The shards of {self.directory} hold {images} images, expected "
+                f"{self.settings['num_images']}. Remove the folder and run the same command again "
+                "to compute them again."
             )
         return {"images": images, "shape": arrays["delta"].shape[1:], "scale": scale}
 
@@ -161,7 +154,7 @@ class DeltaDataset:
 
     @property
     def iterate_options(self) -> dict[str, Any]:
-        """The keyword arguments of `opposite_fgsm.walk`."""
+        """The keyword arguments of `opposite_fgsm.iterate`."""
         names = ("num_steps", "step_size", "bounds", "loss")
         return {name: self.settings[name] for name in names}
 
@@ -177,7 +170,7 @@ class DeltaDataset:
 
     @property
     def trajectory_counts(self) -> list[tuple[int, float, float]]:
-        """[(n, right, right when attacked)]: counts of images at X_n."""
+        """[(n, correct, correct under the attack)]: numbers of iterates X_n."""
         num_correct = num_robust = 0
         for shard in range(self.settings["num_shards"]):
             path = self.get_shard_path(shard, kind="counts")
@@ -188,45 +181,29 @@ class DeltaDataset:
                     num_robust = num_robust + counts["attacked"]
             except Exception as error:
                 raise errors.InputError(
-                    f"The counts {path} cannot be read: {error}. Remove the folder to walk anew."
+                    f"The counts {path} cannot be read: {error}. Remove the folder and run the "
+                    "same command again to compute them again."
                 ) from error
         return list(zip(points, num_correct.tolist(), num_robust.tolist(), strict=True))
-
-
-# The pairs (X_0, Delta_N) of a walk as shuffled batches, read by shards.
-#
-# ```python
-# for batch in batches(deltas, 64, seed=0, epoch=0): ...
-# ```
-
-
-# Pairs shuffled at a time.
-_SHUFFLE_BUFFER_SIZE = 10_000
 
 
 def build_pair_batches(
     deltas: DeltaDataset, batch_size: int, *, seed: int, epoch: int
 ) -> tf.data.Dataset:
-    """Returns one epoch of shuffled pairs.
+    """Returns one epoch of shuffled pairs; an incomplete last batch is dropped.
 
-    Shards are permuted, then shuffled within a buffer of 10,000 pairs.
-
-    Args:
-      deltas: The folder of the pairs.
-      batch_size: Pairs a batch; the incomplete last one is dropped.
-      seed: The order depends on (seed, epoch) alone.
-      epoch: See seed.
+    Shards are permuted, then pairs are shuffled within a buffer of 10,000. The order depends on
+    (seed, epoch) alone.
 
     Returns:
-      {"image": float32 [batch, height, width, channels] in [0, 1],
-      "delta": float32 of the same shape}.
+      {"image": float32 [batch, height, width, channels] in [0, 1], "delta": float32 of the same
+      shape}.
     """
     rng = np.random.default_rng((seed, epoch))
 
     def read_shards() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        count = deltas.settings["num_shards"]
-        permuted = np.random.default_rng((seed, epoch)).permutation(count)
-        for shard in permuted:
+        order = np.random.default_rng((seed, epoch)).permutation(deltas.settings["num_shards"])
+        for shard in order:
             arrays = deltas.read_shard(int(shard))
             yield arrays["image"], arrays["delta"]
 

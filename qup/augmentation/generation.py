@@ -1,13 +1,10 @@
-"""Iterative FGSM Augmentation: Eqs. 1 and 2 of the supplement.
+"""Computing Delta_N: Eqs. 1 and 2 of the supplement.
 
-Every training image is walked down the loss (the step stands in
-`opposite_fgsm.walk`) and the walk is written to disk; the translator that
-learns it is put before the classifier by `combine`.
+The iterates X_n of opposite FGSM (see `opposite_fgsm`) of every training image are computed, and
+Delta_N = X_N - X_0 is written to disk for the training of the translator.
 
 ```python
-deltas = opposite_deltas(classifier, data, "deltas", num_steps=20,
-                         step_size=0.02)
-augmented = combine(classifier, translator)
+deltas = compute_deltas(classifier, data, "deltas", num_steps=20, step_size=0.02)
 ```
 """
 
@@ -15,6 +12,7 @@ import logging
 import math
 import pathlib
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -43,31 +41,34 @@ def compute_deltas(
     attack: Attack | None = None,
     num_images: int | None = None,
 ) -> DeltaDataset:
-    """Walks every training image and writes Delta_N = X_N - X_0 in shards.
+    """Computes Delta_N = X_N - X_0 of the training images and writes it in shards.
 
     Args:
       logits_fn: The classifier.
-      dataset: Its "train" split is walked.
-      directory: Folder of the shards; those an earlier call left are kept.
+      dataset: Its "train" split is used.
+      directory: Folder of the shards; existing shards are reused.
       num_steps: N, at least 1.
       step_size: The supplement's epsilon, in units of [0, 1].
-      bounds: Clips each X_n; None walks unclipped.
-      loss: See `opposite_fgsm.walk`.
-      batch_size: Images a shard.
-      points: The n at which TA, and RA under `attack`, of X_n are counted;
-        those above N are left out.
-      attack: For RA of X_n, its ball round X_n; None counts TA alone.
-      num_images: Walk only the first that many; None walks all.
+      bounds: Range to which each X_n is clipped; None does not clip.
+      loss: See `opposite_fgsm.iterate`.
+      batch_size: Images per shard.
+      points: The n at which TA, and RA under `attack`, of X_n are counted; values above N are
+        ignored.
+      attack: The attack for RA of X_n, in a ball around X_n; None counts TA alone.
+      num_images: Use only the first `num_images` images; None means all.
 
     Returns:
-      The complete `DeltaDataset`.
+      The complete pairs.
 
     Raises:
-      InputError: A setting out of range, a full disk, or another walk.
+      InputError: A setting is out of its range, the disk is full, or the folder holds other pairs.
     """
     errors.check_number("num_steps", num_steps, at_least=1)
     errors.check_number("step_size", step_size, above=0)
-    count = _count_images(dataset, num_images)
+    count = dataset.info.sizes["train"]
+    if num_images is not None:
+        errors.check_number("num_images", num_images, at_least=1)
+        count = min(count, num_images)
     points = sorted({int(n) for n in points if 0 <= n <= num_steps})
     deltas = DeltaDataset(
         directory,
@@ -90,21 +91,13 @@ def compute_deltas(
     return deltas
 
 
-def _count_images(dataset: Dataset, num_images: int | None) -> int:
-    """Returns how many training images are walked."""
-    size = dataset.info.sizes["train"]
-    requested = size if num_images is None else num_images
-    errors.check_number("num_images", requested, at_least=1)
-    return min(size, requested)
-
-
 def _iterate_missing_shards(dataset: Dataset, deltas: DeltaDataset) -> Iterator[tuple[int, Batch]]:
-    """Yields the shards that are still to walk, under a bar."""
+    """Yields the batches of shards that do not exist yet, with a progress bar."""
     settings, missing = deltas.settings, set(deltas.list_missing())
     if not missing:
         return
     count, total = settings["num_images"], settings["num_shards"]
-    _log.info("opposite FGSM: %d images, %d of %d shards to walk", count, len(missing), total)
+    _log.info("opposite FGSM: %d images, %d of %d shards to compute", count, len(missing), total)
     batches = dataset.evaluation_batches("train", settings["batch_size"], max_images=count)
     yield from progress.track(
         ((i, b) for i, b in enumerate(batches) if i in missing),
@@ -116,40 +109,35 @@ def _iterate_missing_shards(dataset: Dataset, deltas: DeltaDataset) -> Iterator[
 
 
 def _compute_shard(
-    logits_fn: LogitsFn, batch: Batch, points, attack, **steps
+    logits_fn: LogitsFn,
+    batch: Batch,
+    points: list[int],
+    attack: Attack | None,
+    *,
+    num_steps: int,
+    **options: Any,
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Returns the arrays and the counts of one shard, see qup/augmentation/deltas.py."""
-    images, counts = _iterate_and_count(logits_fn, batch, points, attack, **steps)
+    start, counts = batch["image"], []
+    for images in opposite_fgsm.iterate_points(
+        logits_fn, start, batch["label"], [*points, num_steps], **options
+    ):
+        if len(counts) < len(points):
+            counts.append(_count_correct(logits_fn, images, batch, attack))
     is_real = batch["weight"].numpy() > 0
-    start = batch["image"]
     arrays = {
         "id": batch["id"].numpy()[is_real],
         "image": np.rint(start.numpy()[is_real] * 255).astype(np.uint8),
         # Delta_N = X_N - X_0 = sum_n D_n                      (S, Eq. 2)
         "delta": (images - start).numpy()[is_real],
     }
-    correct, attacked = np.array(counts, float).reshape(-1, 2).T
+    num_correct, num_robust = np.array(counts, float).reshape(-1, 2).T
     points = np.array(points, np.int64)
-    return arrays, {"points": points, "right": correct, "attacked": attacked}
-
-
-def _iterate_and_count(
-    logits_fn: LogitsFn, batch: Batch, points, attack, *, num_steps, **steps
-) -> tuple[tf.Tensor, list[tuple[float, float]]]:
-    """Walks one batch; returns X_N and the counts at each point."""
-    images, counts, num_done = batch["image"], [], 0
-    for point in [*points, num_steps]:
-        if point > num_done:
-            images = opposite_fgsm.iterate(
-                logits_fn, images, batch["label"], num_steps=point - num_done, **steps
-            )
-            num_done = point
-        if len(counts) < len(points):
-            counts.append(_count_correct(logits_fn, images, batch, attack))
-    return images, counts
+    return arrays, {"points": points, "right": num_correct, "attacked": num_robust}
 
 
 def _count_correct(logits_fn, images, batch: Batch, attack) -> tuple[float, float]:
+    """Returns the numbers of images classified correctly, without and with the attack."""
     correct_mask = evaluation.compute_correct_mask(logits_fn, images, batch)
     if attack is None:
         return float(tf.reduce_sum(correct_mask)), float("nan")

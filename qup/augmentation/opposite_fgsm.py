@@ -1,11 +1,14 @@
-"""The opposite of FGSM, iterated: Eq. 1 of the supplement.
+"""Iterated opposite FGSM: Eq. 1 of the supplement.
 
-FGSM steps up the loss of the true label; this steps down.
+FGSM raises the loss of the true label; the opposite step lowers it.
 
 ```python
-moved = walk(classifier, images, labels, num_steps=20, step_size=0.02)
+x_n = iterate(classifier, images, labels, num_steps=20, step_size=0.02)
 ```
 """
+
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -25,7 +28,7 @@ def iterate(
     bounds: Bounds = (0.0, 1.0),
     loss: str = "log_odds",
 ) -> tf.Tensor:
-    """Takes opposite-FGSM steps, down the loss of the true label.
+    """Takes opposite-FGSM steps, which lower the loss of the labels.
 
     Args:
       logits_fn: The classifier.
@@ -33,9 +36,9 @@ def iterate(
       labels: int32 [batch], the true labels Y*.
       num_steps: Number of steps.
       step_size: The supplement's epsilon, in units of [0, 1].
-      bounds: Clips each X_n; None walks unclipped, as Eq. 1 is printed.
-      loss: "log_odds" (cross-entropy's sign without its underflow, see
-        attacks.losses) or "cross_entropy".
+      bounds: Range to which each X_n is clipped; None does not clip, as Eq. 1 is printed.
+      loss: "log_odds" (the sign of cross-entropy without its underflow, see attacks.losses) or
+        "cross_entropy".
 
     Returns:
       float32 of the shape of `images`, X_{n + num_steps}.
@@ -43,10 +46,22 @@ def iterate(
     bounds = attacks.validate_bounds(bounds)
     run = compilation.get_program(
         logits_fn,
-        ("walk", bounds, loss),
+        ("opposite FGSM", bounds, loss),
         lambda call: _build_iterate(call, bounds, losses.get(loss)),
     )
     return run(images, tf.constant(num_steps, tf.int32), labels, tf.constant(step_size, tf.float32))
+
+
+def iterate_points(
+    logits_fn: LogitsFn, images: tf.Tensor, labels: tf.Tensor, points: Sequence[int], **options: Any
+) -> Iterator[tf.Tensor]:
+    """Yields X_n for each n of the ascending `points`; `options` are those of `iterate`."""
+    num_done = 0
+    for point in points:
+        if point > num_done:
+            images = iterate(logits_fn, images, labels, num_steps=point - num_done, **options)
+            num_done = point
+        yield images
 
 
 def _build_iterate(call, bounds: Bounds, loss_fn):

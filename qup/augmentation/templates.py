@@ -1,14 +1,18 @@
-"""Delta_N without its image: one fixed pattern a class.
+"""Two controls of IFA: class templates in place of Delta_N, and the label leakage of a translator.
 
-A control of IFA (supplement, section 3). Delta_N is made with the true
-label; if a pair is as accurate and as robust with the mean Delta_N of the
-class in the place of the image's own, its translator had but to tell the
-class, and nothing of it is special to the conjugate of an image.
+Delta_N is computed with the true label (supplement, section 3). A template is the mean Delta_N of a
+class. If a pair is as accurate and as robust with templates as with the Delta_N of each image, its
+translator only has to know the class, and the conjugate of the image itself adds nothing.
+
+A translator G may also encode the class in G(X). Then the accuracy of X -> f(X + G(X)) is not a
+property of the classifier f. A label reader reads the class from G(X).
 
 ```python
-templates = class_means(deltas, known_labels(data), num_classes=10)
-nearest(translator(images), templates)  # classes
-replaced(deltas, templates, known_labels(data), "templates")
+templates = compute_class_means(deltas, load_labels_by_id(data), num_classes=10)
+write_template_deltas(deltas, templates, load_labels_by_id(data), "templates")
+readers = build_label_readers(classifier, translator, templates)
+accuracies = evaluate_label_readers(readers, classifier, batches)
+accuracies["nearest_template", "misclassified"].value  # where f alone is incorrect
 ```
 """
 
@@ -22,13 +26,16 @@ import tensorflow as tf
 from qup.augmentation.deltas import DeltaDataset
 from qup.core import compilation
 from qup.core.errors import InputError
-from qup.core.measurements import Accuracy, compute_accuracy
+from qup.core.measurements import Measurement, compute_accuracy
 from qup.core.types import Batch, LogitsFn
 from qup.datasets import Dataset
 from qup.robustness import evaluation
 
-# In the settings of a walk whose Delta was replaced.
+# Key and value in the settings of pairs whose Delta was replaced.
 DELTA_KEY, CLASS_TEMPLATE = "delta", "class_template"
+# Batch -> classes, int32 [batch].
+LabelReader = Callable[[Batch], tf.Tensor]
+ALL_IMAGES, MISCLASSIFIED = "all", "misclassified"
 
 
 def load_labels_by_id(dataset: Dataset) -> dict[int, int]:
@@ -42,8 +49,8 @@ def _look_up_labels(ids: np.ndarray, labels_by_id: Mapping[int, int]) -> np.ndar
         return np.array([labels_by_id[i] for i in ids.tolist()], np.int64)
     except KeyError as error:
         raise InputError(
-            f"The walk holds image {error}, the training images do not. Give "
-            "the examples that were walked."
+            f"The pairs hold image {error}, the training images do not. Give the examples from "
+            "which the pairs were computed."
         ) from error
 
 
@@ -53,12 +60,12 @@ def compute_class_means(
     """Returns the mean Delta_N of each class, float32 [num_classes, ...].
 
     Args:
-      deltas: The walk.
-      labels_by_id: Label of each of its images by id, 0 to `num_classes` - 1.
+      deltas: The pairs.
+      labels_by_id: Label of each of their images by id, 0 to `num_classes` - 1.
       num_classes: Number of classes.
 
     Raises:
-      InputError: A class has no walked image, or an image no label.
+      InputError: A class has no image, or an image no label.
     """
     total = np.zeros((num_classes, *deltas.image_shape))
     count = np.zeros(num_classes)
@@ -69,25 +76,22 @@ def compute_class_means(
         count += one_hot.sum(0)
     if not count.all():
         raise InputError(
-            f"No image of class {int(count.argmin())} was walked, so it has "
-            f"no template; {deltas.num_images} images were. Walk more."
+            f"Class {int(count.argmin())} has no image among the {deltas.num_images} pairs, so it "
+            "has no template. Compute Delta of more images."
         )
     return (total / count[:, None, None, None]).astype(np.float32)
 
 
 def find_nearest_template(deltas: tf.Tensor, templates: np.ndarray) -> tf.Tensor:
-    """Returns the class whose template has the largest cosine.
+    """Returns the class whose template has the largest cosine: int32 [batch].
 
     Args:
       deltas: float32 [batch, height, width, channels].
       templates: [num_classes, height, width, channels].
-
-    Returns:
-      int32 [batch].
     """
     rows = tf.reshape(deltas, (len(deltas), -1))
     unit_templates = tf.math.l2_normalize(tf.reshape(templates, (len(templates), -1)), axis=1)
-    # cos(d, t_c) up to |d|, which is that of all classes.
+    # cos(d, t_c) times |d|, which is equal for all classes.
     return tf.argmax(rows @ tf.transpose(unit_templates), axis=1, output_type=tf.int32)
 
 
@@ -97,16 +101,13 @@ def write_template_deltas(
     labels_by_id: Mapping[int, int],
     directory: pathlib.Path,
 ) -> DeltaDataset:
-    """Writes the walk anew with every Delta_N that of its class.
+    """Writes pairs in which each Delta_N is replaced by the template of its class.
 
     Args:
-      deltas: The walk.
-      templates: What `compute_class_means` returned.
+      deltas: The original pairs.
+      templates: The result of `compute_class_means`.
       labels_by_id: Label of each image by id.
-      directory: Folder of the new shards; those that are there are kept.
-
-    Returns:
-      Pairs that a translator learns as any others.
+      directory: Folder of the new shards; existing ones are kept.
     """
     template_deltas = DeltaDataset(directory, {**deltas.settings, DELTA_KEY: CLASS_TEMPLATE})
     empty = np.zeros(0)
@@ -118,37 +119,19 @@ def write_template_deltas(
     return template_deltas
 
 
-# The class that a translator tells: its own accuracy as a classifier.
-#
-# A control of IFA (supplement, section 3). The translator G learns a Delta_N
-# that was made with the true label, so G(X) may name the class by itself.
-# Then the accuracy of X -> f(X + G(X)) is no property of the classifier f.
-#
-# ```python
-# found = implied_accuracies(readers, classifier, batches)
-# found["nearest_template", "misclassified"].value  # where f alone is wrong
-# ```
-
-
-# What reads a class from a batch: int32 [batch].
-LabelReader = Callable[[Batch], tf.Tensor]
-ALL_IMAGES, MISCLASSIFIED = "all", "misclassified"
-
-
 def build_label_readers(
     classifier: LogitsFn, translator: keras.Model, templates: np.ndarray
 ) -> dict[str, LabelReader]:
-    """Returns the ways to read a class from what a translator gives.
+    """Returns the ways to read a class from the output of a translator.
 
     Args:
       classifier: f, image to logits.
       translator: G, image to Delta.
-      templates: Mean Delta_N of each class in training, float32
-        [num_classes, height, width, channels].
+      templates: The result of `compute_class_means`.
 
     Returns:
-      "nearest_template", the template with the largest cosine to G(X);
-      "classifier_of_delta", f(G(X)); "pair", f(X + G(X)).
+      "nearest_template", the template with the largest cosine to G(X); "classifier_of_delta",
+      f(G(X)); "pair", f(X + G(X)).
     """
 
     def predict_delta(batch: Batch) -> tf.Tensor:
@@ -167,17 +150,17 @@ def build_label_readers(
 
 def evaluate_label_readers(
     label_readers: Mapping[str, LabelReader], classifier: LogitsFn, batches: Iterable[Batch]
-) -> dict[tuple[str, str], Accuracy]:
-    """Returns how often each reader is right.
+) -> dict[tuple[str, str], Measurement]:
+    """Returns how often each reader is correct.
 
     Args:
       label_readers: Batch to classes, by name.
       classifier: f, image to logits.
-      batches: The images, with true labels; weight 0 is left out.
+      batches: The images, with true labels; weight 0 is omitted.
 
     Returns:
-      Accuracies by reader and images, "all" and "misclassified", those
-      where f(X) is wrong; the latter are left out where there are none.
+      Accuracies by reader and subset: "all", and "misclassified", the images that f misclassifies.
+      The latter is omitted if it is empty.
     """
     num_correct: dict[tuple[str, str], float] = {}
     total = {ALL_IMAGES: 0.0, MISCLASSIFIED: 0.0}

@@ -1,15 +1,15 @@
-"""TA and RA of walked images: what the best of translators could reach.
+"""TA and RA of the opposite-FGSM iterates X_n: an upper bound for every translator.
 
-A control of IFA. The supplement's Fig. 2 walks training images down the
-loss of their true label. Images of the test set, walked so, bound what a
-perfect translator gives; walked down the loss of the label that the
-classifier itself predicts, what one gives that knows no more than the
-classifier. An attack may come after the walk, in the ball round X_n, as in
-that figure, or before it, in the ball round X_0, as against a pair.
+A control of IFA. The iterates with the true labels (supplement, Fig. 2), computed on test images,
+bound the result of a perfect translator. The iterates with the labels that the classifier predicts
+bound the result of a translator that knows no more than the classifier. An attack can come after
+the iteration, in the ball around X_n as in that figure, or before it, in the ball around X_0 as
+against a pair.
 
 ```python
-for point in walked_accuracies(classifier, batches, attack, points=(0, 20),
-                               walked_with="predicted", step_size=0.02):
+for point in evaluate_trajectory(
+    classifier, batches, attack, points=(0, 20), label_source="predicted", step_size=0.02
+):
     print(point.step, point.test_accuracy.value)
 ```
 """
@@ -22,7 +22,7 @@ import tensorflow as tf
 
 from qup.augmentation import opposite_fgsm
 from qup.core import compilation, errors
-from qup.core.measurements import Accuracy, ModelInfo, Row, compute_accuracy
+from qup.core.measurements import Measurement, ModelInfo, Row, compute_accuracy
 from qup.core.types import Attack, Batch, LogitsFn
 from qup.robustness.evaluation import compute_correct_mask
 
@@ -30,19 +30,19 @@ LABEL_SOURCES = ("true", "predicted")
 
 
 class TrajectoryPoint(NamedTuple):
-    """What is measured of X_n.
+    """Accuracies of X_n.
 
     Attributes:
       step: n.
-      test_accuracy: Of X_n.
-      attacked_after: Of X_n, attacked round X_n.
-      attacked_before: Of X_0 attacked, then walked.
+      test_accuracy: TA of X_n.
+      attacked_after: RA, attacked around X_n.
+      attacked_before: RA, attacked around X_0 and then iterated.
     """
 
     step: int
-    test_accuracy: Accuracy
-    attacked_after: Accuracy
-    attacked_before: Accuracy
+    test_accuracy: Measurement
+    attacked_after: Measurement
+    attacked_before: Measurement
 
 
 def evaluate_trajectory(
@@ -55,20 +55,20 @@ def evaluate_trajectory(
     attack_before: Attack | None = None,
     **steps: Any,
 ) -> list[TrajectoryPoint]:
-    """Walks images, and counts which are classified as their true label.
+    """Computes X_n, and counts how many are classified as their true label.
 
     Args:
       logits_fn: The classifier.
       batches: The images; padding rows have weight 0.
       attack: attack(logits_fn, images, labels, *, ids), with true labels.
-      points: The n to count at.
-      label_source: "true" labels, or the "predicted": the classifier's, of
-        X_0 and of attacked X_0 each.
-      attack_before: The attack on X_0; None takes `attack`.
-      **steps: Further arguments of `opposite_fgsm.walk` but `num_steps`.
+      points: The n at which is counted.
+      label_source: "true" labels, or "predicted": those that the classifier gives to X_0, or to the
+        attacked X_0.
+      attack_before: The attack on X_0; None means `attack`.
+      **steps: Further arguments of `opposite_fgsm.iterate` except `num_steps`.
 
     Returns:
-      A `TrajectoryPoint` for each n, rising.
+      A `TrajectoryPoint` for each n, ascending.
 
     Raises:
       InputError: Another `label_source`, or no points.
@@ -80,15 +80,19 @@ def evaluate_trajectory(
         raise errors.InputError(f"points must be numbers of steps of at least 0; got {points}.")
     counts, total = np.zeros((len(points), 3)), 0.0
     for batch in batches:
-        images, labels_and_ids = batch["image"], (batch["label"], batch["id"])
-        perturbed = _attack_images(attack_before or attack, logits_fn, images, labels_and_ids)
-        trajectories = zip(
-            _iterate_points(logits_fn, images, batch, points, label_source, steps),
-            _iterate_points(logits_fn, perturbed, batch, points, label_source, steps),
-            strict=True,
-        )
-        for row_index, (x_n, attacked_before) in enumerate(trajectories):
-            attacked_after = _attack_images(attack, logits_fn, x_n, labels_and_ids)
+        images, labels, ids = batch["image"], batch["label"], batch["id"]
+        perturbed = (attack_before or attack)(logits_fn, images, labels, ids=ids)
+        trajectories = []
+        for start in (images, perturbed):
+            label_values = labels
+            if label_source == "predicted":
+                logits = compilation.predict(logits_fn, start)
+                label_values = tf.argmax(logits, axis=-1, output_type=tf.int32)
+            trajectories.append(
+                opposite_fgsm.iterate_points(logits_fn, start, label_values, points, **steps)
+            )
+        for row_index, (x_n, attacked_before) in enumerate(zip(*trajectories, strict=True)):
+            attacked_after = attack(logits_fn, x_n, labels, ids=ids)
             for column, evaluated in enumerate((x_n, attacked_after, attacked_before)):
                 counts[row_index, column] += tf.reduce_sum(
                     compute_correct_mask(logits_fn, evaluated, batch)
@@ -100,45 +104,15 @@ def evaluate_trajectory(
     ]
 
 
-def _attack_images(attack: Attack, logits_fn: LogitsFn, images, labels_and_ids) -> tf.Tensor:
-    labels, ids = labels_and_ids
-    return attack(logits_fn, images, labels, ids=ids)
-
-
-def _iterate_points(logits_fn: LogitsFn, images, batch: Batch, points, label_source: str, steps):
-    """Yields X_n at each point."""
-    labels = batch["label"]
-    if label_source == "predicted":
-        logits = compilation.predict(logits_fn, images)
-        labels = tf.argmax(logits, axis=-1, output_type=tf.int32)
-    num_done = 0
-    for point in points:
-        if point > num_done:
-            images = opposite_fgsm.iterate(
-                logits_fn, images, labels, num_steps=point - num_done, **steps
-            )
-            num_done = point
-        yield images
-
-
-# TA and RA of the walked images X_n as rows: supplement, Fig. 2.
-#
-# ```python
-# rows = of_trajectory(subject, {"images": 60000, "points": [[0, 58000, 9000]]},
-#                      attack)
-# ```
-
-
 def build_trajectory_rows(
     model_info: ModelInfo, trajectory_counts: Mapping[str, Any], attack: Mapping[str, Any]
 ) -> list[Row]:
-    """Returns the rows of a walk, with "images":"X_n" and "step":n.
+    """Returns the rows of Fig. 2 of the supplement, with "images":"X_n" and "step":n.
 
     Args:
       model_info: The classifier.
-      trajectory_counts: Of a walk: "images", how many there were, and "points", each
-        n, how many X_n are classified rightly, and how many of them still
-        are under the attack.
+      trajectory_counts: "images", the number of images, and "points", rows of n, how many X_n are
+        classified correctly, and how many are under the attack.
       attack: Name, epsilon and options of the attack on X_n.
     """
     model_info, rows = model_info.with_parameters(images="X_n", split="train"), []

@@ -1,7 +1,15 @@
-"""Training the translator, image to Delta_N: step 3 of supplement Fig. 3.
+"""The translator, image to Delta_N: steps 3 and 4 of supplement Fig. 3, and its L1 error.
+
+The paper states that no translator can learn Delta_N exactly (supplement, section 4). The L1 error
+measures this, for translators of several sizes and for two baselines: Delta = 0, and the template
+of the true class.
 
 ```python
 translator = fit_translator(deltas, epochs=10)
+augmented = combine(classifier, translator)
+target = build_target_fn(classifier, deltas, templates)
+l1_errors = compute_l1_errors({"translator": predict}, batches, target)
+l1_errors["translator"].relative
 ```
 """
 
@@ -14,17 +22,20 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from qup.augmentation import deltas as augmentation_deltas
 from qup.augmentation import opposite_fgsm
-from qup.augmentation import templates as augmentation_templates
-from qup.augmentation.deltas import DeltaDataset
+from qup.augmentation.deltas import DeltaDataset, build_pair_batches
+from qup.augmentation.templates import CLASS_TEMPLATE, DELTA_KEY
 from qup.core import errors
-from qup.core.measurements import Accuracy
+from qup.core.measurements import Measurement
 from qup.core.types import Batch, LogitsFn
 from qup.models.pix2pix import Pix2Pix
+from qup.robustness.evaluation import compute_mean
 from qup.training.loop import EpochHook, TrainingLoop
 
 SCHEDULES = ("constant", "cosine")
+GRADIENT_PATHS = ("both", "classifier")
+# Batch -> Delta, float32 of the images' shape.
+DeltaFn = Callable[[Batch], tf.Tensor]
 
 
 def fit_translator(
@@ -48,15 +59,14 @@ def fit_translator(
       deltas: The pairs; the largest |Delta| scales the output.
       epochs: Number of epochs.
       width: Channels of the first block of both networks.
-      batch_size: Pairs a step.
-      learning_rate: Of both Adams, at the start.
-      beta_1: Of both Adams.
+      batch_size: Pairs per step.
+      learning_rate: Of both Adam optimizers, at the start.
+      beta_1: Of both Adam optimizers.
       l1_weight: Isola et al.'s lambda.
       schedule: "constant", or "cosine" down to zero over all epochs.
-      seed: Drives initialisation and order.
-      directory: Folder of the checkpoints; None keeps none.
-      validate: Given the generator after each epoch; its values join the
-        epoch's metrics.
+      seed: Seed of the initialisation and of the order.
+      directory: Folder of the checkpoints; None writes none.
+      validate: Called with the generator after each epoch; its values are added to the metrics.
       hook: hook(epoch, metrics) after each epoch.
 
     Returns:
@@ -78,9 +88,7 @@ def fit_translator(
     )
 
     TrainingLoop(gan, directory=directory, title="translator training").run(
-        lambda epoch: augmentation_deltas.build_pair_batches(
-            deltas, batch_size, seed=seed, epoch=epoch
-        ),
+        lambda epoch: build_pair_batches(deltas, batch_size, seed=seed, epoch=epoch),
         epochs=epochs,
         validate=validate and (lambda: validate(gan.generator)),
         hook=hook,
@@ -96,51 +104,31 @@ def _build_learning_rate(schedule: str, learning_rate: float, steps: int):
     return keras.optimizers.schedules.CosineDecay(learning_rate, steps)
 
 
-# How far a translator is from the Delta it should give: its L1 error.
-#
-# The paper holds that no translator can learn Delta_N exactly (supplement,
-# section 4); this is what a sweep over its size watches. Beside it stand two
-# that are no translators: nothing at all, and the template of the true class.
-#
-# ```python
-# target = taught(classifier, deltas, templates)
-# errors = l1_errors(predictors, batches, target)
-# errors["translator"].relative
-# ```
-
-
-# What gives a batch's Delta, float32 of the images' shape.
-DeltaFn = Callable[[Batch], tf.Tensor]
-
-
 class L1Error(NamedTuple):
     """The L1 error of Delta over images.
 
     Attributes:
       pixels: Mean over images and pixels of |error|, in units of [0, 1].
-      relative: That over the mean of |Delta|; 1 for no Delta at all, NaN
-        where every Delta is zero.
+      relative: `pixels` divided by the mean of |Delta|; 1 for the prediction 0, NaN where every
+        Delta is zero.
     """
 
-    pixels: Accuracy
-    relative: Accuracy
+    pixels: Measurement
+    relative: Measurement
 
 
 def build_target_fn(classifier: LogitsFn, deltas: DeltaDataset, templates: np.ndarray) -> DeltaFn:
-    """Returns what a translator that learnt `deltas` should give.
+    """Returns the exact output of a translator that is trained on `deltas`.
 
     Args:
       classifier: Image to logits.
-      deltas: A walk, or the templates of one.
-      templates: Its mean Delta of each class, float32 [num_classes, ...].
+      deltas: Pairs with the Delta of each image, or with templates.
+      templates: Mean Delta of each class, float32 [num_classes, ...].
 
     Returns:
-      Batch to the Delta of its labels: the walk's, or the class's template.
+      Batch to the Delta of its labels: that of the image, or the template of the class.
     """
-    if (
-        deltas.settings.get(augmentation_templates.DELTA_KEY)
-        == augmentation_templates.CLASS_TEMPLATE
-    ):
+    if deltas.settings.get(DELTA_KEY) == CLASS_TEMPLATE:
         return lambda batch: tf.gather(templates, batch["label"])
 
     def compute_delta(batch: Batch) -> tf.Tensor:
@@ -154,15 +142,12 @@ def build_target_fn(classifier: LogitsFn, deltas: DeltaDataset, templates: np.nd
 def compute_l1_errors(
     predictors: Mapping[str, DeltaFn], batches: Iterable[Batch], target: DeltaFn
 ) -> dict[str, L1Error]:
-    """Compares predictors with the Delta of every image.
+    """Returns the errors of predictors, by their names, with standard errors over images.
 
     Args:
       predictors: Batch to Delta, by name.
-      batches: The images; rows of weight 0 are left out.
-      target: Batch to the Delta that is right.
-
-    Returns:
-      The errors by the predictors' names, with standard errors over images.
+      batches: The images; rows of weight 0 are omitted.
+      target: Batch to the exact Delta.
     """
     sizes: list[np.ndarray] = []
     errors_by_name: dict[str, list[np.ndarray]] = {name: [] for name in predictors}
@@ -186,37 +171,27 @@ def _compute_mean_abs(deltas: tf.Tensor) -> np.ndarray:
 
 
 def _estimate_l1_error(image_errors: np.ndarray, image_sizes: np.ndarray) -> L1Error:
-    count, pixels = len(image_errors), float(image_errors.mean())
-    mean = float(image_sizes.mean())
-    relative = Accuracy(math.nan, None, count)
-    if mean:
-        ratio = pixels / mean
+    pixels = compute_mean(image_errors)
+    size = float(image_sizes.mean())
+    relative = Measurement(math.nan, None, pixels.n)
+    if size:
+        ratio = pixels.value / size
         # Of a ratio of means, to first order: Var(e - r s) / (n mean(s)^2).
-        stderr = _compute_stderr((image_errors - ratio * image_sizes) / mean)
-        relative = Accuracy(ratio, stderr, count)
-    return L1Error(Accuracy(pixels, _compute_stderr(image_errors), count), relative)
-
-
-def _compute_stderr(values: np.ndarray) -> float | None:
-    if len(values) < 2:
-        return None
-    return float(values.std(ddof=1) / math.sqrt(len(values)))
-
-
-GRADIENT_PATHS = ("both", "classifier")
+        residuals = compute_mean((image_errors - ratio * image_sizes) / size)
+        relative = Measurement(ratio, residuals.stderr, pixels.n)
+    return L1Error(pixels, relative)
 
 
 def combine(
     classifier: keras.Model, translator: keras.Model, *, attack_gradient_through: str = "both"
 ) -> keras.Model:
-    """Puts the translator before the classifier: X -> f(X + G(X)).
+    """Combines a translator G and a classifier f: X -> f(X + G(X)).
 
     Args:
       classifier: Image to logits; unchanged (supplement, S3).
       translator: Image to Delta.
-      attack_gradient_through: "both" lets an attack differentiate both networks, the
-        paper's setting; "classifier" hides the translator's gradient, with
-        the same logits.
+      attack_gradient_through: "both", the paper's setting, lets an attack differentiate both
+        networks; "classifier" hides the gradient of the translator. The logits are the same.
 
     Returns:
       The augmented classifier, again image to logits.
@@ -229,8 +204,8 @@ def combine(
     shape = classifier.input_shape[1:]
     if translator.input_shape[1:] != shape:
         raise errors.InputError(
-            f"The classifier takes images {shape}, the translator "
-            f"{translator.input_shape[1:]}: they must be equal."
+            f"The classifier takes images {shape}, the translator {translator.input_shape[1:]}. "
+            "Both must take the same images."
         )
     inputs = keras.Input(shape, name="image")
     delta = translator(inputs)

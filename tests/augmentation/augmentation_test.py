@@ -231,5 +231,5 @@ def test_combine_adds_delta_and_hides_its_gradient_on_demand(classifier, data):
 
 
 def test_combine_refuses_other_shapes(classifier):
-    with pytest.raises(InputError, match="must be equal"):
+    with pytest.raises(InputError, match="must take the same images"):
         augmentation_translator.combine(classifier, _translator((10, 10, 1)))

@@ -65,9 +65,9 @@ def test_every_delta_becomes_that_of_its_class(walk, tmp_path):
     templates = augmentation_templates.compute_class_means(walk, _LABELS, 3)
     made = augmentation_templates.write_template_deltas(walk, templates, _LABELS, tmp_path / "made")
     assert not made.list_missing() and made.num_images == 5
-    assert made.scale == 3.0 and made.iterate_options == walk.walk
+    assert made.scale == 3.0 and made.iterate_options == walk.iterate_options
     for shard in range(2):
-        before, after = walk.read(shard), made.read_shard(shard)
+        before, after = walk.read_shard(shard), made.read_shard(shard)
         for key in ("id", "image"):
             np.testing.assert_array_equal(before[key], after[key])
         own = [_LABELS[i] for i in after["id"].tolist()]
@@ -79,9 +79,9 @@ def test_every_delta_becomes_that_of_its_class(walk, tmp_path):
 
 
 def test_templates_that_cannot_be_are_told(walk):
-    with pytest.raises(InputError, match="No image of class 3"):
+    with pytest.raises(InputError, match="Class 3 has no image"):
         augmentation_templates.compute_class_means(walk, _LABELS, 4)
-    with pytest.raises(InputError, match="holds image 4"):
+    with pytest.raises(InputError, match="hold image 4"):
         augmentation_templates.compute_class_means(
             walk, {k: v for k, v in _LABELS.items() if k != 4}, 3
         )
