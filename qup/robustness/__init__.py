@@ -1,7 +1,7 @@
-"""Measures of a classifier that no attack gives.
+"""Robustness of a classifier: accuracies under attack, and measures without an attack.
 
 ```python
-result = measures.clever(classifier, images, labels, norm="l2")
+result = robustness.clever(classifier, images, labels, norm="l2")
 result.untargeted  # float64 [n], estimated distances to the boundary
 ```
 """

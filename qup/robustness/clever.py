@@ -1,12 +1,17 @@
-"""CLEVER: how far an image is from any boundary, by extreme values.
+"""CLEVER: the distance of an image to the decision boundary, estimated by extreme value theory.
 
-The gradient norm of z_label - z_target is sampled in a ball around the
-image. The largest of each batch of samples follow a reverse Weibull
-distribution, whose end point L estimates the local Lipschitz constant, and
-(z_label - z_target) / L the distance: an estimate, and no bound.
+With g_j(x) = z_label(x) - z_j(x) of the logits z, the score of an image x_0 against class j is
+
+    min(g_j(x_0) / L_j, radius),   L_j = max_{|x - x_0|_p <= radius} |grad g_j(x)|_q
+
+and 1/p + 1/q = 1. The gradient norm is sampled in the ball. The maxima of batches of samples follow
+a reverse Weibull distribution, whose end point estimates L_j. The score is an estimate, not a
+bound.
+
+Reference: Weng et al. 2018, arXiv 1801.10578, Algorithm 1.
 
 ```python
-result = measures.clever(classifier, images, labels, norm="l2")
+result = clever(classifier, images, labels, norm="l2")
 result.untargeted  # float64 [n]
 ```
 """
@@ -23,19 +28,22 @@ from scipy import optimize, special, stats
 from qup.core import compilation, errors, gradients, norms, prng
 from qup.core.types import Bounds, LogitsFn
 
-# Gradient norms of differences of logits, sampled in balls around images.
-#
-# ```python
-# maxima = largest(classifier, given, ball, Sizes(50, 256, 256), "auto")
-# ```
-
-
-# The norm of a gradient that goes with a norm of a perturbation.
+# Dual norms: of a perturbation -> of the gradient.
 DUAL_NORM = {"l2": "l2", "linf": "l1", "l1": "linf"}
+# Radii of the balls, in units of the width of the pixel range.
+_DEFAULT_RADII = {"l2": 5.0, "linf": 0.1, "l1": 40.0}
+# Samples whose relative difference is smaller count as equal.
+_EQUAL_RTOL = 1e-6
+# A fit with a smaller Kolmogorov-Smirnov p-value is rejected.
+_MIN_P_VALUE = 1e-3
+# Start values of the shape in the fit: the likelihood has several maxima.
+_START_SHAPES = (0.1, 1, 5, 10, 20, 50, 100)
+# Weight of the squared shape. Large shapes have distant end points.
+_SHAPE_PENALTY = 0.01
 
 
 class TargetedExamples(NamedTuple):
-    """Images and the differences of logits that are looked at.
+    """Images and the target classes of their logit gaps.
 
     Attributes:
       images: float32 [n, ...].
@@ -51,13 +59,13 @@ class TargetedExamples(NamedTuple):
 
 
 class SampleBall(NamedTuple):
-    """Where samples are drawn.
+    """The balls around images in which samples are drawn.
 
     Attributes:
-      norm: Of the perturbation.
+      norm: Norm of the perturbation.
       radius: In the units of the pixels.
-      bounds: The box to which samples are clipped, or None.
-      seed: Drives every sample.
+      bounds: Range to which samples are clipped, or None.
+      seed: Seed of all samples.
     """
 
     norm: str
@@ -67,277 +75,17 @@ class SampleBall(NamedTuple):
 
 
 class SampleSizes(NamedTuple):
-    """How much is drawn.
+    """Numbers of samples.
 
     Attributes:
-      num_batches: Batches an image.
-      num_samples: Samples a batch.
-      batch_size: Samples the classifier is given at a time, of any images.
+      num_batches: Batches of samples per image; each gives one maximum.
+      num_samples: Samples per batch.
+      batch_size: Samples per call of the classifier, of any images.
     """
 
     num_batches: int
     num_samples: int
     batch_size: int
-
-
-def compute_logit_gaps(logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-    """Returns z_label - z_target: float32 [rows, k].
-
-    Args:
-      logits: float32 [rows, classes].
-      labels: int32 [rows].
-      targets: int32 [rows, k].
-    """
-    label_logits = tf.gather(logits, labels[:, None], batch_dims=1)
-    return label_logits - tf.gather(logits, targets, batch_dims=1)
-
-
-def compute_max_gradients(
-    logits_fn: LogitsFn, examples: TargetedExamples, ball: SampleBall, sizes: SampleSizes, xla: str
-) -> np.ndarray:
-    """Returns the largest gradient norm of each batch of samples.
-
-    An image's samples depend on the seed, its id and their number alone.
-
-    Args:
-      logits_fn: The classifier.
-      examples: The images.
-      ball: Where samples are drawn.
-      sizes: How many.
-      xla: "auto", "on" or "off".
-
-    Returns:
-      float64 [n, num_batches, k], in the dual norm.
-
-    Raises:
-      InputError: The classifier has no gradient, or one that is not finite.
-    """
-    run = compilation.get_program(
-        logits_fn,
-        ("slopes", ball.norm, ball.bounds, xla),
-        lambda call: _build_gradient_norm_fn(call, ball.norm, ball.bounds, xla),
-    )
-    num_batches, num_samples, batch_size = sizes
-    samples_per_image, (count, classes) = num_batches * num_samples, examples.targets.shape
-    columns = [tf.constant(column) for column in examples]
-    radius = tf.constant(ball.radius, tf.float32)
-    seed = tf.constant(ball.seed, tf.int64)
-    maxima = np.zeros((count * num_batches, classes))
-    for start in range(0, count * samples_per_image, batch_size):
-        # What is too much repeats the last sample.
-        sample_indices = np.arange(start, start + batch_size)
-        sample_indices = np.minimum(sample_indices, count * samples_per_image - 1)
-        row, number = np.divmod(sample_indices, samples_per_image)
-        batch = TargetedExamples(*(tf.gather(column, row) for column in columns))
-        gradient_norms = run(batch, number, radius, seed).numpy()
-        np.maximum.at(maxima, sample_indices // num_samples, gradient_norms)
-    if not np.isfinite(maxima).all():
-        raise errors.InputError(
-            "The classifier's gradient is NaN or infinite near an image. "
-            "Look at its layers, or choose a smaller radius."
-        )
-    return maxima.reshape(count, num_batches, classes)
-
-
-def _build_gradient_norm_fn(call: LogitsFn, norm: str, bounds: Bounds, xla: str) -> Callable:
-    @tf.function(autograph=False, jit_compile=compilation.use_xla(xla))
-    def run(examples, number, radius, seed):
-        images, labels, targets, ids = examples
-        keys = prng.make_keys(seed, ids, number)
-        points = images + norms.sample(images, radius, norm, keys)
-        if bounds is not None:
-            points = tf.clip_by_value(points, *bounds)
-        # One pass forward, and one backward for each target.
-        _, jacobian = gradients.compute_class_jacobian(
-            call, lambda logits: compute_logit_gaps(logits, labels, targets), points
-        )
-        if jacobian is None:
-            raise errors.InputError(
-                "The classifier gives no gradient by its input; CLEVER is made of gradients."
-            )
-        rows, classes = jacobian.shape[:2]
-        flat = tf.reshape(jacobian, (rows * classes, -1))
-        return tf.reshape(norms.compute_norm(flat, DUAL_NORM[norm]), (rows, classes))
-
-    return run
-
-
-# The end point of a reverse Weibull distribution, by maximum likelihood.
-#
-# ```python
-# end, p_value = end_point(maxima)
-# ```
-
-
-# Shapes from which the likelihood is climbed: it has several maxima.
-_START_SHAPES = (0.1, 1, 5, 10, 20, 50, 100)
-# The weight of the squared shape; large shapes have end points far away.
-_SHAPE_PENALTY = 0.01
-
-
-def fit_reverse_weibull(sample: np.ndarray) -> tuple[float, float]:
-    """Fits a reverse Weibull distribution to maxima.
-
-    Of the fits from several shapes, the one whose distribution is nearest
-    to the sample's counts.
-
-    Args:
-      sample: float64 [n], not all equal.
-
-    Returns:
-      (end, p_value): the largest number the distribution can give, and the
-      Kolmogorov-Smirnov p-value of the fit.
-    """
-    largest, span = sample.max(), np.ptp(sample)
-    # In [0, 1], smallest first: how far each is below the largest.
-    gaps = np.sort((largest - sample) / span)
-    fits = [_maximise_likelihood(gaps, shape) for shape in _START_SHAPES]
-    ks_distances = [_compute_ks_distance(gaps, *fit) for fit in fits]
-    best = int(np.argmin(ks_distances))
-    p_value = stats.kstwo.sf(ks_distances[best], len(gaps))
-    return float(largest - span * fits[best][1]), float(p_value)
-
-
-def _maximise_likelihood(gaps: np.ndarray, shape: float) -> tuple[float, float]:
-    """Returns the (shape, location) that a climb from `shape` ends at."""
-    # The location whose distribution has the sample's mean and variance.
-    mean, square = (special.gamma(1 + power / shape) for power in (1, 2))
-    scale = gaps.std() / np.sqrt(max(square - mean**2, 1e-12))
-    start = min(gaps.mean() - scale * mean, -1e-3)
-    optimum = optimize.fmin(_compute_penalised_loss, (shape, start), (gaps,), disp=False)
-    return float(optimum[0]), float(optimum[1])
-
-
-def _compute_log_scale(shape: float, logs: np.ndarray) -> float:
-    """Log of s, the best of its shape: s^c = mean (x - loc)^c."""
-    max_log = logs[-1]
-    share = np.exp(shape * (logs - max_log)).sum() / logs.size
-    return max_log + np.log(share) / shape
-
-
-def _compute_penalised_loss(parameters: np.ndarray, gaps: np.ndarray) -> float:
-    """Negative log likelihood at the best scale, and the penalty."""
-    shape, location = parameters
-    if shape <= 0 or location >= gaps[0]:
-        return np.inf
-    logs, count = np.log(gaps - location), gaps.size
-    term = np.log(shape) - shape * _compute_log_scale(shape, logs) - 1
-    # -sum_i [log(c/s ((x_i - loc)/s)^(c-1)) - ((x_i - loc)/s)^c] + a c^2,
-    # where the last power sums to n at the best s.
-    return _SHAPE_PENALTY * shape**2 - count * term - (shape - 1) * logs.sum()
-
-
-def _compute_ks_distance(gaps: np.ndarray, shape: float, location: float) -> float:
-    """Returns the greatest distance of the two distribution functions."""
-    logs = np.log(gaps - location)
-    cdf = -np.expm1(-np.exp(shape * (logs - _compute_log_scale(shape, logs))))
-    ranks = np.arange(gaps.size + 1) / gaps.size
-    return max((ranks[1:] - cdf).max(), (cdf - ranks[:-1]).max())
-
-
-# What is asked of images, classes and options before a measurement.
-
-
-# Radii of the balls, in widths of the box.
-_DEFAULT_RADII = {"l2": 5.0, "linf": 0.1, "l1": 40.0}
-
-
-def build_ball(norm, radius, bounds: Bounds, seed) -> SampleBall:
-    """Returns where samples are drawn, checked."""
-    norms.check_norm(norm, DUAL_NORM)
-    try:
-        low, high = (0.0, 1.0) if bounds is None else map(float, bounds)
-    except (TypeError, ValueError):
-        low = high = 0.0
-    if not low < high:
-        raise errors.InputError(
-            f"bounds must be (lowest, highest), such as (0, 1), or None; got {bounds!r}."
-        )
-    radius = _DEFAULT_RADII[norm] * (high - low) if radius is None else radius
-    errors.check_number("radius", radius, above=0)
-    if not isinstance(seed, numbers.Integral):
-        raise errors.InputError(f"seed must be an integer; got {seed!r}.")
-    box = None if bounds is None else (low, high)
-    return SampleBall(norm, float(radius), box, seed)
-
-
-def check_sizes(sizes: SampleSizes) -> None:
-    """Raises an InputError unless all are integers of at least 1."""
-    for name, value in sizes._asdict().items():
-        errors.check_number(name, value, at_least=1)
-        if not isinstance(value, numbers.Integral):
-            raise errors.InputError(f"{name} must be an integer; got {value!r}.")
-
-
-def check_examples(images, labels, ids, ball: SampleBall):
-    """Returns images, labels and ids as arrays."""
-    images, labels = np.asarray(images), np.asarray(labels)
-    count = len(images)
-    if not (np.issubdtype(images.dtype, np.floating) and images.ndim > 1):
-        raise errors.InputError(
-            "Images must be floating point [n, ...]; got "
-            f"{images.dtype} {images.shape}. Divide bytes by 255."
-        )
-    low, high = ball.bounds or (-np.inf, np.inf)
-    inside = (images >= low - 1e-6) & (images <= high + 1e-6)
-    if not (count and (inside & np.isfinite(images)).all()):
-        raise errors.InputError(
-            f"Images must be finite, inside the bounds {ball.bounds}, and "
-            "at least one. Rescale them, or pass other bounds."
-        )
-    if not np.issubdtype(labels.dtype, np.integer) or labels.shape != (count,):
-        raise errors.InputError(
-            f"Labels must be integers [{count}], one an image; got {labels.dtype} {labels.shape}."
-        )
-    _check_classes(labels)
-    ids = np.arange(count) if ids is None else np.asarray(ids)
-    if ids.shape != (count,) or ids.dtype.kind not in "iu":
-        raise errors.InputError(
-            f"ids must be integers [{count}], one an image, or None; got {ids.dtype} {ids.shape}."
-        )
-    return (images.astype(np.float32), labels.astype(np.int32), ids.astype(np.int64))
-
-
-def _check_classes(labels: np.ndarray) -> None:
-    """Raises an InputError for labels that int32 cannot hold."""
-    max_label = np.iinfo(np.int32).max
-    if labels.max() > max_label:
-        raise errors.InputError(f"Labels must be classes, 0, 1, 2, ...; got {labels.max()}.")
-
-
-def check_targets(targets, labels, num_classes: int) -> np.ndarray:
-    """Returns int32 [n, k], checked; every other class for None."""
-    if labels.min() < 0 or labels.max() >= num_classes:
-        raise errors.InputError(
-            f"Labels must be 0 to {num_classes - 1}, the classifier's "
-            f"classes; got {labels.min()} to {labels.max()}."
-        )
-    if targets is None:
-        others = labels[:, None] + np.arange(1, num_classes)
-        targets = np.sort(others % num_classes, 1)
-    targets = np.asarray(targets)
-    if targets.ndim == 1:
-        targets = targets[:, None]
-    is_valid = (
-        np.issubdtype(targets.dtype, np.integer)
-        and targets.ndim == 2
-        and targets.shape == (len(labels), max(targets.shape[1], 1))
-        and ((targets >= 0) & (targets < num_classes)).all()
-        and (targets != labels[:, None]).all()
-    )
-    if not is_valid:
-        raise errors.InputError(
-            f"Targets must be classes, integers [{len(labels)}] or "
-            f"[{len(labels)}, k] from 0 to {num_classes - 1}, none of them "
-            f"an image's own label; got {targets.dtype} {targets.shape}."
-        )
-    return targets.astype(np.int32)
-
-
-# Samples that differ less, relative to the largest, count as equal.
-_EQUAL_RTOL = 1e-6
-# A fit of a lower Kolmogorov-Smirnov p-value is not believed.
-_MIN_P_VALUE = 1e-3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -346,14 +94,14 @@ class CleverResult:
 
     Attributes:
       targets: int32 [n, k], the classes.
-      scores: float64 [n, k], the estimated distance to the boundary with the
-        class; at most the radius, and 0 where the class is ahead.
-      lipschitz: float64 [n, k], L: the estimated largest gradient norm.
-      fitted: bool [n, k], whether L is the end point of the Weibull fit;
-        else it is the largest sample.
-      p_values: float64 [n, k], Kolmogorov-Smirnov, of the fit; NaN where
-        all samples were equal and none was made.
-      gradient_calls: Of the classifier, for each image.
+      scores: float64 [n, k], the estimated distance to the boundary with the class; at most the
+        radius, and 0 where the class has the larger logit.
+      lipschitz: float64 [n, k], L, the estimated largest gradient norm.
+      fitted: bool [n, k], whether L is the end point of the Weibull fit; else it is the largest
+      sample.
+      p_values: float64 [n, k], Kolmogorov-Smirnov p-value of the fit; NaN where all samples are
+        equal and no fit was made.
+      gradient_calls: Gradient calls of the classifier per image.
     """
 
     targets: np.ndarray
@@ -365,7 +113,7 @@ class CleverResult:
 
     @property
     def untargeted(self) -> np.ndarray:
-        """The least score of each image: float64 [n]."""
+        """The smallest score of each image: float64 [n]."""
         return self.scores.min(1)
 
 
@@ -385,39 +133,36 @@ def clever(
     seed: int = 0,
     xla: str = "auto",
 ) -> CleverResult:
-    """Estimates how far each image is from the boundaries of its class.
+    """Estimates the distance of each image to the boundaries of its class.
 
-    An image takes one forward call, and num_batches * num_samples gradient
-    calls a target: 115,200 with ten classes.
+    An image needs one forward call, and num_batches * num_samples gradient calls per target:
+    115,200 with ten classes.
 
     Args:
       logits_fn: The classifier; logits, not probabilities.
       images: float [n, ...], inside `bounds`.
       labels: Integers [n], the true classes.
-      norm: Of the perturbation: "l2", "linf" or "l1".
-      radius: Of the ball, in units of the pixels; no score is larger. None
-        means 5 (l2), 0.1 (linf) or 40 (l1) widths of the box.
-      targets: Integers [n] or [n, k]; None means all classes but the label.
+      norm: Norm of the perturbation: "l2", "linf" or "l1".
+      radius: Radius of the ball in units of the pixels, the largest possible score. None means 5
+        (l2), 0.1 (linf) or 40 (l1) times the width of `bounds`.
+      targets: Integers [n] or [n, k]; None means all classes except the label.
       num_batches: Number of maxima (the authors: 500).
-      num_samples: Samples to a maximum (the authors: 1,024).
-      batch_size: Samples the classifier is given at a time; batch_size * k
-        gradients of an image's size are held.
-      bounds: The box to which samples are clipped, or None.
-      ids: Integers [n] that choose the samples; None means 0, 1, 2, ...
-      seed: Drives every sample.
+      num_samples: Samples per maximum (the authors: 1,024).
+      batch_size: Samples per call of the classifier; batch_size * k gradients are in memory.
+      bounds: Range to which samples are clipped, or None.
+      ids: Integers [n] that select the samples; None means 0, 1, 2, ...
+      seed: Seed of all samples.
       xla: "auto", "on" or "off".
 
     Raises:
       InputError: An argument or a classifier that cannot be used.
-
-    Reference: Weng et al. 2018, arXiv 1801.10578, Algorithm 1.
     """
-    ball = build_ball(norm, radius, bounds, seed)
+    ball = _build_ball(norm, radius, bounds, seed)
     sizes = SampleSizes(num_batches, num_samples, batch_size)
-    check_sizes(sizes)
-    images, labels, ids = check_examples(images, labels, ids, ball)
+    _check_sizes(sizes)
+    images, labels, ids = _check_examples(images, labels, ids, ball)
     logits = _predict_logits(logits_fn, images, batch_size)
-    targets = check_targets(targets, labels, logits.shape[1])
+    targets = _check_targets(targets, labels, logits.shape[1])
     examples = TargetedExamples(images, labels, targets, ids)
     maxima = compute_max_gradients(logits_fn, examples, ball, sizes, xla)
     gaps = compute_logit_gaps(logits, labels, targets).numpy()
@@ -425,10 +170,12 @@ def clever(
 
 
 def _predict_logits(logits_fn: LogitsFn, images, batch_size: int) -> np.ndarray:
-    starts = range(0, len(images), batch_size)
-    batches = [images[start : start + batch_size] for start in starts]
-    predict = compilation.predict
-    return np.concatenate([predict(logits_fn, batch).numpy() for batch in batches])
+    return np.concatenate(
+        [
+            compilation.predict(logits_fn, images[start : start + batch_size]).numpy()
+            for start in range(0, len(images), batch_size)
+        ]
+    )
 
 
 def _build_clever_result(targets, gaps, maxima, num_samples: int, radius: float) -> CleverResult:
@@ -438,7 +185,7 @@ def _build_clever_result(targets, gaps, maxima, num_samples: int, radius: float)
       targets: int32 [n, k].
       gaps: float32 [n, k], z_label - z_target of the images.
       maxima: float64 [n, num_batches, k].
-      num_samples: Samples a maximum.
+      num_samples: Samples per maximum.
       radius: The largest score.
     """
     fits = [_estimate_lipschitz(row[:, k]) for row in maxima for k in range(row.shape[1])]
@@ -459,10 +206,232 @@ def _build_clever_result(targets, gaps, maxima, num_samples: int, radius: float)
 
 
 def _estimate_lipschitz(sample: np.ndarray) -> tuple[float, bool, float]:
-    """Returns L, whether it is a fit's, and the fit's p-value."""
+    """Returns L, whether it is the fit's end point, and the fit's p-value."""
     largest = float(sample.max())
     if np.ptp(sample) <= _EQUAL_RTOL * largest:
         return largest, False, np.nan
     end, p_value = fit_reverse_weibull(sample)
     is_good_fit = p_value >= _MIN_P_VALUE
     return (end if is_good_fit else largest), is_good_fit, p_value
+
+
+def compute_logit_gaps(logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+    """Returns z_label - z_target: float32 [rows, k].
+
+    Args:
+      logits: float32 [rows, classes].
+      labels: int32 [rows].
+      targets: int32 [rows, k].
+    """
+    label_logits = tf.gather(logits, labels[:, None], batch_dims=1)
+    return label_logits - tf.gather(logits, targets, batch_dims=1)
+
+
+def compute_max_gradients(
+    logits_fn: LogitsFn, examples: TargetedExamples, ball: SampleBall, sizes: SampleSizes, xla: str
+) -> np.ndarray:
+    """Returns the largest gradient norm of each batch of samples.
+
+    The samples of an image depend on the seed, its id and their number alone.
+
+    Returns:
+      float64 [n, num_batches, k], in the dual norm.
+
+    Raises:
+      InputError: The classifier has no gradient, or one that is not finite.
+    """
+    run = compilation.get_program(
+        logits_fn,
+        ("gradient norms", ball.norm, ball.bounds, xla),
+        lambda call: _build_gradient_norm_fn(call, ball.norm, ball.bounds, xla),
+    )
+    num_batches, num_samples, batch_size = sizes
+    samples_per_image, (count, classes) = num_batches * num_samples, examples.targets.shape
+    columns = [tf.constant(column) for column in examples]
+    radius = tf.constant(ball.radius, tf.float32)
+    seed = tf.constant(ball.seed, tf.int64)
+    maxima = np.zeros((count * num_batches, classes))
+    for start in range(0, count * samples_per_image, batch_size):
+        # The last batch is padded by repeats of the last sample.
+        sample_indices = np.arange(start, start + batch_size)
+        sample_indices = np.minimum(sample_indices, count * samples_per_image - 1)
+        row, number = np.divmod(sample_indices, samples_per_image)
+        batch = TargetedExamples(*(tf.gather(column, row) for column in columns))
+        gradient_norms = run(batch, number, radius, seed).numpy()
+        np.maximum.at(maxima, sample_indices // num_samples, gradient_norms)
+    if not np.isfinite(maxima).all():
+        raise errors.InputError(
+            "The classifier's gradient is NaN or infinite near an image. Check its layers, or "
+            "choose a smaller radius."
+        )
+    return maxima.reshape(count, num_batches, classes)
+
+
+def _build_gradient_norm_fn(call: LogitsFn, norm: str, bounds: Bounds, xla: str) -> Callable:
+    @tf.function(autograph=False, jit_compile=compilation.use_xla(xla))
+    def run(examples, number, radius, seed):
+        images, labels, targets, ids = examples
+        keys = prng.make_keys(seed, ids, number)
+        points = images + norms.sample(images, radius, norm, keys)
+        if bounds is not None:
+            points = tf.clip_by_value(points, *bounds)
+        # One forward pass, and one backward pass per target.
+        _, jacobian = gradients.compute_class_jacobian(
+            call, lambda logits: compute_logit_gaps(logits, labels, targets), points
+        )
+        if jacobian is None:
+            raise errors.InputError(
+                "The classifier has no gradient with respect to its input. CLEVER needs gradients."
+            )
+        rows, classes = jacobian.shape[:2]
+        flat = tf.reshape(jacobian, (rows * classes, -1))
+        return tf.reshape(norms.compute_norm(flat, DUAL_NORM[norm]), (rows, classes))
+
+    return run
+
+
+# The end point of a reverse Weibull distribution, by penalised maximum likelihood
+
+
+def fit_reverse_weibull(sample: np.ndarray) -> tuple[float, float]:
+    """Fits a reverse Weibull distribution to maxima, float64 [n], not all equal.
+
+    Of the fits from several start values, the one with the smallest Kolmogorov-Smirnov distance is
+    returned.
+
+    Returns:
+      (end_point, p_value): the upper end of the distribution's support, and the Kolmogorov-Smirnov
+      p-value of the fit.
+    """
+    largest, span = sample.max(), np.ptp(sample)
+    # In [0, 1], ascending: the distances from the largest.
+    gaps = np.sort((largest - sample) / span)
+    fits = [_maximise_likelihood(gaps, shape) for shape in _START_SHAPES]
+    ks_distances = [_compute_ks_distance(gaps, *fit) for fit in fits]
+    best = int(np.argmin(ks_distances))
+    p_value = stats.kstwo.sf(ks_distances[best], len(gaps))
+    return float(largest - span * fits[best][1]), float(p_value)
+
+
+def _maximise_likelihood(gaps: np.ndarray, shape: float) -> tuple[float, float]:
+    """Returns the (shape, location) of the local maximum that is found from `shape`."""
+    # The location whose distribution has the sample's mean and variance.
+    mean, square = (special.gamma(1 + power / shape) for power in (1, 2))
+    scale = gaps.std() / np.sqrt(max(square - mean**2, 1e-12))
+    start = min(gaps.mean() - scale * mean, -1e-3)
+    optimum = optimize.fmin(_compute_penalised_loss, (shape, start), (gaps,), disp=False)
+    return float(optimum[0]), float(optimum[1])
+
+
+def _compute_log_scale(shape: float, logs: np.ndarray) -> float:
+    """Returns ln s for the optimal scale s of a shape c: s^c = mean (x - loc)^c."""
+    max_log = logs[-1]
+    share = np.exp(shape * (logs - max_log)).sum() / logs.size
+    return max_log + np.log(share) / shape
+
+
+def _compute_penalised_loss(parameters: np.ndarray, gaps: np.ndarray) -> float:
+    """Returns the negative log likelihood at the optimal scale, plus the penalty."""
+    shape, location = parameters
+    if shape <= 0 or location >= gaps[0]:
+        return np.inf
+    logs, count = np.log(gaps - location), gaps.size
+    term = np.log(shape) - shape * _compute_log_scale(shape, logs) - 1
+    # -sum_i [log(c/s ((x_i - loc)/s)^(c-1)) - ((x_i - loc)/s)^c] + a c^2; the last power sums to n
+    # at the optimal s.
+    return _SHAPE_PENALTY * shape**2 - count * term - (shape - 1) * logs.sum()
+
+
+def _compute_ks_distance(gaps: np.ndarray, shape: float, location: float) -> float:
+    """Returns the largest distance between the two distribution functions."""
+    logs = np.log(gaps - location)
+    cdf = -np.expm1(-np.exp(shape * (logs - _compute_log_scale(shape, logs))))
+    ranks = np.arange(gaps.size + 1) / gaps.size
+    return max((ranks[1:] - cdf).max(), (cdf - ranks[:-1]).max())
+
+
+# Checks of the arguments
+
+
+def _build_ball(norm, radius, bounds: Bounds, seed) -> SampleBall:
+    norms.check_norm(norm, DUAL_NORM)
+    try:
+        low, high = (0.0, 1.0) if bounds is None else map(float, bounds)
+    except (TypeError, ValueError):
+        low = high = 0.0
+    if not low < high:
+        raise errors.InputError(
+            f"bounds must be (lowest, highest), such as (0, 1), or None; got {bounds!r}."
+        )
+    radius = _DEFAULT_RADII[norm] * (high - low) if radius is None else radius
+    errors.check_number("radius", radius, above=0)
+    if not isinstance(seed, numbers.Integral):
+        raise errors.InputError(f"seed must be an integer; got {seed!r}.")
+    box = None if bounds is None else (low, high)
+    return SampleBall(norm, float(radius), box, seed)
+
+
+def _check_sizes(sizes: SampleSizes) -> None:
+    for name, value in sizes._asdict().items():
+        errors.check_number(name, value, at_least=1)
+        if not isinstance(value, numbers.Integral):
+            raise errors.InputError(f"{name} must be an integer; got {value!r}.")
+
+
+def _check_examples(images, labels, ids, ball: SampleBall):
+    """Returns images, labels and ids as arrays of float32, int32 and int64."""
+    images, labels = np.asarray(images), np.asarray(labels)
+    count = len(images)
+    if not (np.issubdtype(images.dtype, np.floating) and images.ndim > 1):
+        raise errors.InputError(
+            f"Images must be floating point [n, ...]; got {images.dtype} {images.shape}. Divide "
+            "bytes by 255."
+        )
+    low, high = ball.bounds or (-np.inf, np.inf)
+    inside = (images >= low - 1e-6) & (images <= high + 1e-6)
+    if not (count and (inside & np.isfinite(images)).all()):
+        raise errors.InputError(
+            f"At least one image is needed, and images must be finite and inside the bounds "
+            f"{ball.bounds}. Rescale them, or pass other bounds."
+        )
+    if not np.issubdtype(labels.dtype, np.integer) or labels.shape != (count,):
+        raise errors.InputError(
+            f"Labels must be integers [{count}], one per image; got {labels.dtype} {labels.shape}."
+        )
+    if labels.max() > np.iinfo(np.int32).max:
+        raise errors.InputError(f"Labels must be classes, 0, 1, 2, ...; got {labels.max()}.")
+    ids = np.arange(count) if ids is None else np.asarray(ids)
+    if ids.shape != (count,) or ids.dtype.kind not in "iu":
+        raise errors.InputError(
+            f"ids must be integers [{count}], one per image, or None; got {ids.dtype} {ids.shape}."
+        )
+    return (images.astype(np.float32), labels.astype(np.int32), ids.astype(np.int64))
+
+
+def _check_targets(targets, labels, num_classes: int) -> np.ndarray:
+    """Returns int32 [n, k]; None means all classes except the label."""
+    if labels.min() < 0 or labels.max() >= num_classes:
+        raise errors.InputError(
+            f"Labels must be from 0 to {num_classes - 1}, the classifier's classes; got "
+            f"{labels.min()} to {labels.max()}."
+        )
+    if targets is None:
+        others = labels[:, None] + np.arange(1, num_classes)
+        targets = np.sort(others % num_classes, 1)
+    targets = np.asarray(targets)
+    if targets.ndim == 1:
+        targets = targets[:, None]
+    is_valid = (
+        np.issubdtype(targets.dtype, np.integer)
+        and targets.ndim == 2
+        and targets.shape == (len(labels), max(targets.shape[1], 1))
+        and ((targets >= 0) & (targets < num_classes)).all()
+        and (targets != labels[:, None]).all()
+    )
+    if not is_valid:
+        raise errors.InputError(
+            f"Targets must be classes, integers [{len(labels)}] or "
+            f"[{len(labels)}, k] from 0 to {num_classes - 1}, different from the image's label; "
+            f"got {targets.dtype} {targets.shape}."
+        )
+    return targets.astype(np.int32)

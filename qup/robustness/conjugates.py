@@ -1,12 +1,14 @@
-"""The attacks of Table 4 and their conjugates, on one image.
+"""The attacks of Table 4 and their conjugates: fields of one image, and measures of many images.
+
+The paper lists six attacks with a "possible effective conjugate", and two black-box attacks without
+one.
 
 ```python
-fields = of_image(classifier, image, label, epsilon=0.1)
+fields = attack_image(classifier, image, label, epsilon=0.1)
 fields["deepfool"].conjugate
+measures = measure_attack("deepfool", classifier, images, labels, ids)
+measures.cosine  # between perturbation and conjugate
 ```
-
-The paper lists six attacks with a "possible effective conjugate" and two
-black-box ones for which it gives none.
 """
 
 from typing import Any, NamedTuple
@@ -17,18 +19,19 @@ import tensorflow as tf
 from qup import attacks
 from qup.attacks import losses
 from qup.core import compilation
-from qup.core.measurements import Accuracy, compute_accuracy
+from qup.core.measurements import Measurement, compute_accuracy
 from qup.core.types import LogitsFn
 from qup.robustness import evaluation, spectrum
 
+WINDOWS = ("literal", "symmetric")
+
 
 class Conjugate(NamedTuple):
-    """What the paper's table gives for an attack.
+    """The entry of the paper's table for an attack.
 
     Attributes:
-      symbol: In its notation, with formulas between $; None where it gives
-        none.
-      description: The same without formulas.
+      symbol: In the paper's notation, with formulas between $; None where the table gives none.
+      description: The same in words.
     """
 
     symbol: str | None
@@ -66,10 +69,10 @@ class AttackField(NamedTuple):
     """One attack on one image.
 
     Attributes:
-      attacked: float32 [height, width, channels].
-      perturbation: attacked less clean.
+      attacked: float32 [height, width, channels], the attacked image.
+      perturbation: Attacked image minus clean image.
       conjugate: float32 of the same shape, or None where none is known.
-      label: What the classifier says of `attacked`.
+      label: Class of `attacked` according to the classifier.
     """
 
     attacked: np.ndarray
@@ -78,14 +81,26 @@ class AttackField(NamedTuple):
     label: int
 
 
-def build_default_options(name: str, *, epsilon: float, seed: int) -> dict[str, Any]:
-    """Returns the options of an attack of the table: its own, but for these.
+class ConjugateMeasures(NamedTuple):
+    """Measures of one attack on many images.
 
-    Args:
-      name: A key of `TABLE_4`.
-      epsilon: Its budget, where it has one.
-      seed: Of a random one.
+    Attributes:
+      success: Share of adversarial results, in percent.
+      norms: "l0" (elements), "l1", "l2" and "linf" of the perturbation, in units of [0, 1]: means
+        over adversarial results; empty if there are none.
+      cosine: Mean of |cos| between perturbation and conjugate over adversarial results; None
+      without.
+      spectra: Of the "perturbation" and, where one is known, of the "conjugate".
     """
+
+    success: Measurement
+    norms: dict[str, Measurement]
+    cosine: Measurement | None
+    spectra: dict[str, spectrum.SpectrumAccumulator]
+
+
+def build_default_options(name: str, *, epsilon: float, seed: int) -> dict[str, Any]:
+    """Returns the options of an attack of `TABLE_4`: defaults but for budget and seed."""
     if attacks.traits(name)["kind"] == "budget":
         return {"epsilon": epsilon, "seed": seed}
     return {"seed": seed}
@@ -94,17 +109,17 @@ def build_default_options(name: str, *, epsilon: float, seed: int) -> dict[str, 
 def attack_image(
     logits_fn: LogitsFn, image: np.ndarray, label: int, *, epsilon: float, seed: int = 0
 ) -> dict[str, AttackField]:
-    """Attacks an image in every way of Table 4.
+    """Runs every attack of Table 4 on one image.
 
     Args:
       logits_fn: The classifier.
       image: float32 [height, width, channels] in [0, 1].
       label: Its class.
-      epsilon: Budget of those attacks that have one.
-      seed: Of the random ones.
+      epsilon: Budget of the attacks that have one.
+      seed: Seed of random attacks.
 
     Returns:
-      Attack to what it did.
+      The result of each attack, by name.
     """
     images, labels = tf.constant(image[None]), tf.constant([label])
     fields = {}
@@ -122,25 +137,24 @@ def attack_image(
 
 
 def choose_image(logits_fn: LogitsFn, images: np.ndarray, labels: np.ndarray, seed: int = 0) -> int:
-    """Returns the place of an image that shows something in every row.
+    """Returns the index of an image for a figure of all attacks.
 
     Args:
       logits_fn: The classifier.
       images: float32 [n, height, width, channels] in [0, 1].
       labels: int [n].
-      seed: Of the attack.
+      seed: Seed of the one-pixel attack.
 
     Returns:
-      An image that is classified rightly and that changing one pixel
-      breaks, which most withstand: the first of those with the smallest
-      lead in logits; else the first classified rightly.
+      The first image for which the one-pixel attack succeeds, among the 64 correctly classified
+      images with the smallest margin; else the first correctly classified image.
     """
     logits = compilation.predict(logits_fn, images).numpy()
     correct = np.flatnonzero(logits.argmax(-1) == labels)
     if not correct.size:
         return 0
-    logit_lead = -losses.margin(tf.constant(logits), tf.constant(labels)).numpy()
-    candidates = correct[np.argsort(logit_lead[correct], kind="stable")[:64]]
+    margins = -losses.margin(tf.constant(logits), tf.constant(labels)).numpy()
+    candidates = correct[np.argsort(margins[correct], kind="stable")[:64]]
     result = attacks.run(
         "one_pixel",
         logits_fn,
@@ -155,35 +169,6 @@ def choose_image(logits_fn: LogitsFn, images: np.ndarray, labels: np.ndarray, se
     return int(adversarial.min() if adversarial.size else correct[0])
 
 
-# The attacks of Table 4 on many images: sizes, cosines and spectra.
-#
-# ```python
-# found = measured("deepfool", classifier, images, labels, ids)
-# found.cosine  # how far the perturbation lies along its conjugate
-# ```
-
-
-WINDOWS = ("literal", "symmetric")
-
-
-class ConjugateMeasures(NamedTuple):
-    """What one attack did to many images.
-
-    Attributes:
-      success: Share of the images that it broke, in percent.
-      norms: "l0" (elements), "l1", "l2" and "linf" of the perturbation, in
-        units of [0, 1]: means over what was broken; empty where nothing was.
-      cosine: Mean of |cos| between perturbation and conjugate over what was
-        broken; None without.
-      spectra: "perturbation" and, where one is known, "conjugate".
-    """
-
-    success: Accuracy
-    norms: dict[str, Accuracy]
-    cosine: Accuracy | None
-    spectra: dict[str, spectrum.SpectrumAccumulator]
-
-
 def measure_attack(
     name: str,
     logits_fn: LogitsFn,
@@ -195,18 +180,17 @@ def measure_attack(
     batch_size: int = 50,
     **options: Any,
 ) -> ConjugateMeasures:
-    """Attacks images in one way of Table 4.
+    """Measures an attack of Table 4.
 
     Args:
       name: A key of `TABLE_4`.
       logits_fn: The classifier.
-      images: float32 [n, height, width, channels] in [0, 1], classified
-        rightly, n at least 1.
+      images: float32 [n, height, width, channels] in [0, 1], classified correctly, n at least 1.
       labels: int [n], the true classes.
-      ids: int64 [n], the images' own numbers.
-      grey: How three channels become one, see `spectrum.grey`.
-      batch_size: Images at a time.
-      **options: See `conjugates.options_of`.
+      ids: int64 [n], the images' ids.
+      grey: Conversion of three channels to one, see `spectrum.convert_to_grey`.
+      batch_size: Images per batch.
+      **options: See `build_default_options`.
     """
     result = attacks.run(name, logits_fn, images, labels, ids=ids, batch_size=batch_size, **options)
     perturbations = np.asarray(result.images) - images
@@ -239,10 +223,10 @@ def measure_attack(
 def _compute_conjugates(
     name: str, logits_fn: LogitsFn, images, labels, ids, size: int, options
 ) -> np.ndarray:
-    """Returns the conjugates of all images; one batch shape for all."""
+    """Returns the conjugates of all images, in batches of one shape."""
     size, conjugates = min(size, len(labels)), []
     for start in range(0, len(labels), size):
-        # What is too much repeats the last image.
+        # The last batch is padded by repeats of the last image.
         rows = np.minimum(np.arange(start, start + size), len(labels) - 1)
         batch = attacks.conjugate(
             name,
@@ -257,7 +241,7 @@ def _compute_conjugates(
 
 
 def _compute_abs_cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Returns |cos| of fields [n, ...] that are not 0: float64 [at most n]."""
+    """Returns |cos| of the pairs of non-zero fields [n, ...]: float64 [at most n]."""
     first, second = (
         x.reshape(len(x), int(np.prod(x.shape[1:]))).astype(np.float64) for x in (first, second)
     )

@@ -1,8 +1,14 @@
-"""Test accuracy and robust accuracy: sections 4.1 and S3 of the paper.
+"""Test accuracy (TA), robust accuracy (RA), and the attacks of an evaluation (paper, 4.1 and S3).
+
+Settings of an attack are a mapping with the keys of the group `attack` of
+qup/pipelines/defaults.py. The paper does not say whether its attacks clip pixels. So an evaluation
+attacks with and without clipping, and once more with a stronger attack.
 
 ```python
-result = attacked(classifier, batches, attacks.bind("pgd", epsilon=0.1))
-result.robust_accuracy.value  # percent
+for condition in build_attack_conditions(settings):
+    attack = bind_attack(condition.options, seed=0)
+    evaluation = evaluate_attack(classifier, batches, attack)
+    evaluation.robust_accuracy.value  # percent
 ```
 """
 
@@ -15,43 +21,60 @@ import tensorflow as tf
 
 from qup import attacks
 from qup.attacks.results import AttackResult
-from qup.core import compilation, measurements
-from qup.core.measurements import Accuracy, ModelInfo, Row, compute_accuracy
+from qup.core import compilation
+from qup.core.measurements import Measurement, ModelInfo, Row, compute_accuracy
 from qup.core.types import Attack, Batch, Bounds, LogitsFn
+
+# Value of the parameter "evaluation" of rows that have records of each image.
+PER_IMAGE = "per_image"
+_ATTACK_OPTIONS = ("norm", "loss", "num_steps", "step_size", "random_start", "restarts")
 
 
 class AttackEvaluation(NamedTuple):
-    """What one pass over a dataset measures.
+    """Accuracies of one pass over a dataset.
 
     Attributes:
-      test_accuracy: Of the clean images (TA).
-      robust_accuracy: Of the attacked images (RA); an image that was
-        misclassified before the attack counts by its attacked class alone,
-        the paper's definition.
-      robust_accuracy_strict: Right before and after the attack.
+      test_accuracy: Accuracy on clean images (TA).
+      robust_accuracy: Accuracy on attacked images (RA), the paper's definition: an image that is
+        misclassified before the attack counts by its class after the attack.
+      robust_accuracy_strict: Share of images classified correctly both before and after the attack.
     """
 
-    test_accuracy: Accuracy
-    robust_accuracy: Accuracy
-    robust_accuracy_strict: Accuracy
+    test_accuracy: Measurement
+    robust_accuracy: Measurement
+    robust_accuracy_strict: Measurement
+
+
+class AttackCondition(NamedTuple):
+    """One attack on a part of the images.
+
+    Attributes:
+      title: For the log.
+      options: Name, epsilon and options, as recorded in a row.
+      max_images: Use only the first `max_images` images; None means all.
+    """
+
+    title: str
+    options: dict[str, Any]
+    max_images: int | None
 
 
 def compute_correct_mask(logits_fn: LogitsFn, images: tf.Tensor, batch: Batch) -> tf.Tensor:
-    """Marks the rows of `images` that are classified as their label.
+    """Marks the images that are classified as their label.
 
     Args:
       logits_fn: The classifier.
-      images: float32 [batch, ...], the batch's images or attacked ones.
+      images: float32 [batch, ...], the batch's images, or perturbed ones.
       batch: Gives "label" and "weight".
 
     Returns:
-      float32 [batch], 1 where right and 0 where wrong or padding.
+      float32 [batch], 1 where correct, 0 where incorrect or padding.
     """
     classes = tf.argmax(compilation.predict(logits_fn, images), -1, tf.int32)
     return tf.cast(classes == batch["label"], tf.float32) * batch["weight"]
 
 
-def evaluate_accuracy(logits_fn: LogitsFn, batches: Iterable[Batch]) -> Accuracy:
+def evaluate_accuracy(logits_fn: LogitsFn, batches: Iterable[Batch]) -> Measurement:
     """Returns the accuracy of a classifier over `batches` (TA)."""
     num_correct = total = 0.0
     for batch in batches:
@@ -63,15 +86,12 @@ def evaluate_accuracy(logits_fn: LogitsFn, batches: Iterable[Batch]) -> Accuracy
 def evaluate_attack(
     logits_fn: LogitsFn, batches: Iterable[Batch], attack: Attack
 ) -> AttackEvaluation:
-    """Returns TA and RA of a classifier over `batches`.
+    """Returns TA and RA of a classifier.
 
     Args:
       logits_fn: The classifier, or a combined one.
       batches: The images; padding rows have weight 0.
-      attack: attack(logits_fn, images, labels, *, ids), see attacks.bind.
-
-    Returns:
-      An `AttackEvaluation`.
+      attack: attack(logits_fn, images, labels, *, ids), see `attacks.bind`.
     """
     clean = robust = strict = total = 0.0
     for batch in batches:
@@ -85,17 +105,6 @@ def evaluate_attack(
     return AttackEvaluation(*(compute_accuracy(x, total) for x in (clean, robust, strict)))
 
 
-# What an attack on many images says of a classifier: rows and records.
-#
-# ```python
-# rows = rows_of(subject, result, clean, options)
-# ```
-
-
-# Value of the parameter "evaluation" of rows that records stand behind.
-PER_IMAGE = "per_image"
-
-
 def build_attack_rows(
     model_info: ModelInfo, result: AttackResult, correct: np.ndarray, attack: Mapping[str, Any]
 ) -> list[Row]:
@@ -103,35 +112,34 @@ def build_attack_rows(
 
     Args:
       model_info: The classifier.
-      result: What the attack found.
-      correct: bool [n], the clean image is classified as its label.
-      attack: Name, epsilon (None without a budget) and options; with
-        "targets" the attack aims at a class.
+      result: The result of the attack.
+      correct: bool [n], whether the clean image is classified as its label.
+      attack: Name, epsilon (None for an attack without a budget) and options; with "targets" the
+        attack is targeted.
 
     Returns:
-      TA; RA (an image that is misclassified as it is counts as broken) and
-      RA after each stage of an attack of several, or without a budget or
-      with targets the share that was broken (classified as its target) of
-      the images that were right; the mean
-      distances of the latter; the mean number of calls.
+      TA; RA (a misclassified clean image counts as adversarial), and RA after each stage of an
+      attack with several. For an attack without a budget, or a targeted one, the success rate on
+      correctly classified images instead of RA. The mean distances of these successes; the mean
+      numbers of calls.
     """
     count = len(result)
     model_info = model_info.with_parameters(evaluation=PER_IMAGE)
-    clean = measurements.compute_accuracy(float(correct.sum()), count)
+    clean = compute_accuracy(float(correct.sum()), count)
     if attack["epsilon"] is None or attack.get("targets"):
         adversarial = (result.success & correct).sum()
-        rate = measurements.compute_accuracy(float(adversarial), max(int(correct.sum()), 1))
+        rate = compute_accuracy(float(adversarial), max(int(correct.sum()), 1))
         rows = [
             model_info.build_row("test_accuracy", clean),
             model_info.build_row("success_rate", rate, attack),
         ]
     else:
-        robust = measurements.compute_accuracy(float((~result.success).sum()), count)
+        robust = compute_accuracy(float((~result.success).sum()), count)
         rows = model_info.build_rows(clean, {"robust_accuracy": robust}, attack)
     stages = result.after_stages()
     if len(stages) > 1:
         for name, percent in stages.items():
-            stage_accuracy = measurements.compute_accuracy(percent * count / 100, count)
+            stage_accuracy = compute_accuracy(percent * count / 100, count)
             stage_attack = {**attack, "after": name}
             rows.append(model_info.build_row("robust_accuracy_after", stage_accuracy, stage_attack))
     adversarial = result.success & correct
@@ -146,63 +154,10 @@ def build_attack_rows(
     return rows
 
 
-def compute_mean(values: np.ndarray) -> measurements.Accuracy:
-    """Returns a mean, its standard error (None of one value), and n."""
-    error = None
-    if values.size > 1:
-        error = float(values.std(ddof=1) / np.sqrt(values.size))
-    return measurements.Accuracy(float(values.mean()), error, values.size)
-
-
-# Looks at a classifier: the attacks that one group of settings asks for.
-#
-# Beside the attack as configured, the same with the pixel clip the other way
-# (the paper does not say which it used), and a stronger check. Settings of an
-# attack are a mapping with the keys of the group `attack` of
-# configs/defaults.py.
-#
-# ```python
-# for look in looks(settings):
-#     attack = bound(look.options, seed=0)
-# ```
-
-
-_ATTACK_OPTIONS = ("norm", "loss", "num_steps", "step_size", "random_start", "restarts")
-
-
-class AttackCondition(NamedTuple):
-    """One attack on one part of the images.
-
-    Attributes:
-      title: For a log.
-      options: Name, epsilon and options, as a row tells them.
-      max_images: Only the first that many images; None for all.
-    """
-
-    title: str
-    options: dict[str, Any]
-    max_images: int | None
-
-
-def build_attack_options(settings: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
-    """Returns the attack's name, epsilon and options, as a row tells them.
-
-    Args:
-      settings: Those of the attack.
-      **changes: Settings to take instead.
-    """
-    attack_settings = {**settings, **changes}
-    accepted = _get_parameters(attack_settings["name"])
-    chosen = {key: attack_settings[key] for key in _ATTACK_OPTIONS if key in accepted}
-    if "step_size" in chosen and chosen["step_size"] is None:
-        chosen["step_size"] = attack_settings["epsilon"] / attack_settings["num_steps"]
-    if has_pixel_bounds(attack_settings):
-        chosen["pixel_clip"] = attack_settings["pixel_clip"]
-    name_and_epsilon = {
-        "name": attack_settings["name"],
-        "epsilon": float(attack_settings["epsilon"]),
-    }
-    return {**name_and_epsilon, **chosen}
+def compute_mean(values: np.ndarray) -> Measurement:
+    """Returns a mean, its standard error (None for one value), and n."""
+    stderr = float(values.std(ddof=1) / np.sqrt(values.size)) if values.size > 1 else None
+    return Measurement(float(values.mean()), stderr, values.size)
 
 
 def _get_parameters(name: str) -> Mapping[str, Any]:
@@ -210,17 +165,17 @@ def _get_parameters(name: str) -> Mapping[str, Any]:
 
 
 def has_pixel_bounds(settings: Mapping[str, Any]) -> bool:
-    """Says whether the attack takes a pixel box at all."""
+    """Returns whether the attack can clip pixels."""
     return "bounds" in _get_parameters(settings["name"])
 
 
 def get_pixel_bounds(pixel_clip: bool) -> Bounds:
-    """Returns the pixel box, or None without clip."""
+    """Returns the range of pixels, or None without clipping."""
     return (0.0, 1.0) if pixel_clip else None
 
 
 def bind_attack(options: Mapping[str, Any], *, seed: int) -> Attack:
-    """Returns the attack with options of the form `build_attack_options` returns."""
+    """Returns the attack of options that `build_attack_options` returned."""
     arguments = {**options, "seed": seed}
     name = arguments.pop("name")
     arguments["bounds"] = get_pixel_bounds(arguments.pop("pixel_clip", True))
@@ -228,19 +183,29 @@ def bind_attack(options: Mapping[str, Any], *, seed: int) -> Attack:
     return attacks.bind(name, **{key: value for key, value in arguments.items() if key in accepted})
 
 
-def build_trajectory_options(settings: Mapping[str, Any], *, pixel_clip: bool) -> dict[str, Any]:
-    """Returns the options on X_n: its ball round X_n, the box if X_n has it.
+def build_attack_options(settings: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
+    """Returns name, epsilon and options of `settings` and `changes`, as recorded in a row."""
+    attack_settings = {**settings, **changes}
+    accepted = _get_parameters(attack_settings["name"])
+    chosen = {key: attack_settings[key] for key in _ATTACK_OPTIONS if key in accepted}
+    if "step_size" in chosen and chosen["step_size"] is None:
+        chosen["step_size"] = attack_settings["epsilon"] / attack_settings["num_steps"]
+    if has_pixel_bounds(attack_settings):
+        chosen["pixel_clip"] = attack_settings["pixel_clip"]
+    name, epsilon = attack_settings["name"], float(attack_settings["epsilon"])
+    return {"name": name, "epsilon": epsilon, **chosen}
 
-    Args:
-      settings: Those of the attack.
-      pixel_clip: Whether the walk clips.
+
+def build_trajectory_options(settings: Mapping[str, Any], *, pixel_clip: bool) -> dict[str, Any]:
+    """Returns the options of the attack on X_n, in a ball around X_n.
+
+    It clips if both the attack and the iterates (`pixel_clip`) clip.
     """
-    clip = bool(settings["pixel_clip"] and pixel_clip)
-    return build_attack_options(settings, pixel_clip=clip)
+    return build_attack_options(settings, pixel_clip=bool(settings["pixel_clip"] and pixel_clip))
 
 
 def build_attack_conditions(settings: Mapping[str, Any]) -> list[AttackCondition]:
-    """Returns the looks that the settings of an attack ask for."""
+    """Returns the attacks of the settings: with and without clipping, and a stronger one."""
     name, clip = settings["name"], settings["pixel_clip"]
     clip_titles = {True: "with pixel clip", False: "without pixel clip"}
     conditions = [

@@ -1,11 +1,11 @@
-"""Which image frequencies a classifier cannot bear: Fourier heat maps.
+"""Fourier heat maps: the errors of a classifier at each image frequency.
 
-Every image is moved along one Fourier basis vector at a time, by one L2
-norm, and the classifier's errors are counted.
+Every image is perturbed along one Fourier basis vector at a time, with a fixed L2 norm, and the
+classifier's errors are counted.
 
 ```python
-found = fourier.sensitivity(classifier, batches, norm=4.0)
-found.error  # float64 [height, width], percent, zero frequency in the middle
+sensitivity = compute_sensitivity(classifier, batches, norm=4.0)
+sensitivity.error  # float64 [height, width], percent, zero frequency in the middle
 ```
 
 Reference: Yin et al. 2019, arXiv 1906.08988, section 3.
@@ -26,13 +26,13 @@ class SensitivityMap(NamedTuple):
     """Errors under every basis vector.
 
     Attributes:
-      error: float64 [height, width], percent of images misclassified; NaN
-        at frequencies beyond the reach.
-      clean: Percent misclassified as they are.
+      error: float64 [height, width], percent of images misclassified; NaN at frequencies above
+      `reach`.
+      clean: Percent of clean images misclassified.
       per_image: float64 [n, vectors], 1 where misclassified.
-      frequencies: int64 [vectors, 2], cycles per image down and across, of
-        each pair of opposite frequencies one.
-      incorrect: float64 [n], 1 where misclassified as it is.
+      frequencies: int64 [vectors, 2], cycles per image down and across, one of each pair of
+        opposite frequencies.
+      incorrect: float64 [n], 1 where the clean image is misclassified.
     """
 
     error: np.ndarray
@@ -40,47 +40,6 @@ class SensitivityMap(NamedTuple):
     per_image: np.ndarray
     frequencies: np.ndarray
     incorrect: np.ndarray
-
-
-def compute_basis_vector(shape: tuple[int, int], row: int, column: int) -> np.ndarray:
-    """Returns the real basis vector of a frequency, of L2 norm 1.
-
-    A cosine; its transform is 0 but at (row, column) and its opposite.
-
-    Args:
-      shape: (height, width).
-      row: Cycles per image from above to below.
-      column: Cycles per image from left to right.
-
-    Returns:
-      float32 [height, width].
-    """
-    y, x = np.mgrid[: shape[0], : shape[1]]
-    wave = np.cos(2 * np.pi * (row * y / shape[0] + column * x / shape[1]))
-    return (wave / np.linalg.norm(wave)).astype(np.float32)
-
-
-def list_half_frequencies(shape: tuple[int, int], reach: int | None = None) -> np.ndarray:
-    """Returns one of every two opposite frequencies, int64 [vectors, 2].
-
-    Args:
-      shape: (height, width).
-      reach: The most cycles per image along either axis; None for all.
-    """
-    rows, columns = spectrum.compute_frequencies(shape)
-    rows, columns = np.broadcast_arrays(rows, columns)
-    index = rows * max(shape) ** 2 + columns
-    opposite_index = _wrap_frequency(-rows, shape[0]) * max(shape) ** 2
-    opposite_index = opposite_index + _wrap_frequency(-columns, shape[1])
-    selected = index >= opposite_index
-    if reach is not None:
-        selected &= np.maximum(np.abs(rows), np.abs(columns)) <= reach
-    return np.stack([rows[selected], columns[selected]], 1)
-
-
-def _wrap_frequency(frequency: np.ndarray, size: int) -> np.ndarray:
-    """Returns the alias in -(size // 2), ..., (size - 1) // 2."""
-    return (frequency + size // 2) % size - size // 2
 
 
 def compute_sensitivity(
@@ -96,13 +55,13 @@ def compute_sensitivity(
 
     Args:
       logits_fn: The classifier.
-      batches: The images; rows of weight 0 are left out.
-      norm: L2 norm of what is added to each channel, above 0, in units of
-        [0, 1]; the sign is drawn for each image, vector and channel.
-      reach: The most cycles per image along either axis; None for all.
-        An image costs (2 reach + 1)^2 / 2 forward passes.
-      bounds: To which moved pixels are clipped; None does not clip.
-      seed: Of the signs.
+      batches: The images; rows of weight 0 are omitted.
+      norm: L2 norm of the perturbation of each channel, above 0, in units of [0, 1]. Its sign is
+        random for each image, vector and channel.
+      reach: Largest number of cycles per image along either axis; None means all. An image costs (2
+        reach + 1)^2 / 2 forward passes.
+      bounds: Range to which perturbed pixels are clipped; None does not clip.
+      seed: Seed of the signs.
 
     Raises:
       InputError: A norm or a reach out of its range.
@@ -135,7 +94,7 @@ def _build_error_fn(call: LogitsFn, bounds: Bounds) -> Callable:
     def run(batch, wave, seed, number):
         images = batch["image"]
         keys = prng.make_keys(seed, batch["id"], number)
-        signs = prng.signs(keys, (1, 1, images.shape[-1]))
+        signs = prng.rademacher(keys, (1, 1, images.shape[-1]))
         points = images + signs * wave
         if bounds is not None:
             points = tf.clip_by_value(points, *bounds)
@@ -164,3 +123,41 @@ def _build_sensitivity_map(
             error[position] = 100.0 * value
     clean = 100.0 * float(clean_errors.mean())
     return SensitivityMap(error, clean, perturbed_errors, frequencies, clean_errors)
+
+
+def compute_basis_vector(shape: tuple[int, int], row: int, column: int) -> np.ndarray:
+    """Returns the real basis vector of a frequency, a cosine of L2 norm 1: float32 [height, width].
+
+    Its transform is 0 except at (row, column) and the opposite frequency.
+
+    Args:
+      shape: (height, width).
+      row: Cycles per image from top to bottom.
+      column: Cycles per image from left to right.
+    """
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    wave = np.cos(2 * np.pi * (row * y / shape[0] + column * x / shape[1]))
+    return (wave / np.linalg.norm(wave)).astype(np.float32)
+
+
+def list_half_frequencies(shape: tuple[int, int], reach: int | None = None) -> np.ndarray:
+    """Returns one of every two opposite frequencies, int64 [vectors, 2].
+
+    Args:
+      shape: (height, width).
+      reach: Largest number of cycles per image along either axis; None means all.
+    """
+    rows, columns = spectrum.compute_frequencies(shape)
+    rows, columns = np.broadcast_arrays(rows, columns)
+    index = rows * max(shape) ** 2 + columns
+    opposite_index = _wrap_frequency(-rows, shape[0]) * max(shape) ** 2
+    opposite_index = opposite_index + _wrap_frequency(-columns, shape[1])
+    selected = index >= opposite_index
+    if reach is not None:
+        selected &= np.maximum(np.abs(rows), np.abs(columns)) <= reach
+    return np.stack([rows[selected], columns[selected]], 1)
+
+
+def _wrap_frequency(frequency: np.ndarray, size: int) -> np.ndarray:
+    """Returns the alias in -(size // 2), ..., (size - 1) // 2."""
+    return (frequency + size // 2) % size - size // 2

@@ -1,13 +1,12 @@
-"""What else might predict robustness: gradients and margins of each image.
+"""Other predictors of robustness: the gradient and the margin of each image.
 
-The paper explains robust accuracy by sigma_p, a mean over inputs of the
-gradient. Whether that adds anything can only be seen beside what is simpler:
-the length of the gradient at the images themselves, their margins, and the
-quotient of the two, which to first order is the distance to the boundary.
+The paper explains robust accuracy by sigma_p, a mean of the gradient over inputs. It has to be
+compared with simpler predictors: the gradient norm at the images, their margins, and the ratio of
+both, which is the distance to the boundary to first order.
 
 ```python
-found = predictors.measured(classifier, batches)
-found["margin_ratio"]  # float32 [n]
+predictors = compute_predictors(classifier, batches)
+predictors["margin_ratio"]  # float32 [n]
 ```
 """
 
@@ -24,23 +23,18 @@ PREDICTORS = ("loss", "gradient_l1", "margin", "margin_gradient_l1", "margin_rat
 
 
 def compute_predictors(logits_fn: LogitsFn, batches: Iterable[Batch]) -> dict[str, np.ndarray]:
-    """Measures each image.
+    """Computes the predictors of each image.
 
     Args:
       logits_fn: The classifier.
       batches: The images; padding rows have weight 0.
 
     Returns:
-      float32 [n] by name:
-        loss: Cross-entropy l.
-        gradient_l1: |grad_X l|_1, by how much l rises in an L-inf step of
-          size 1, to first order.
-        margin: m = z_y - max_{j != y} z_j of the logits; negative where
-          misclassified.
-        margin_gradient_l1: |grad_X m|_1.
-        margin_ratio: max(m, 0) / |grad_X m|_1, the L-inf distance at which
-          the class changes, to first order, in units of [0, 1]; infinite
-          where m > 0 has no gradient.
+      float32 [n] by name: loss: Cross-entropy l. gradient_l1: |grad_X l|_1, the increase of l per
+        unit of L-inf distance, to first order. margin: m = z_y - max_{j != y} z_j of the logits;
+        negative where misclassified. margin_gradient_l1: |grad_X m|_1. margin_ratio: max(m, 0) /
+        |grad_X m|_1, the L-inf distance to the boundary to first order, in
+          units of [0, 1]; infinite where m > 0 has no gradient.
       And id, int64 [n].
     """
     predictors_fn = compilation.get_program(logits_fn, "predictors", _build_predictors_fn)

@@ -1,16 +1,25 @@
-"""Image frequency: Fourier transforms over the image plane (supplement S4).
+"""Image frequency: Fourier transforms over the image plane (supplement S4, Fig. 5).
+
+Zero frequency is in the middle, at index size // 2. Along an axis of N pixels, frequencies are
+cycles per image, from -(N // 2).
+
+The ratio of high frequencies is (|FFT[Delta_1]| - |FFT[Delta_1]_LF|) / |FFT[Delta_1]|, where LF is
+the slice [15:19, 15:19] of 32 x 32 pixels and [12:18, 12:18] of 28 x 28. Zero frequency must be in
+the middle (without the shift, these are the highest frequencies). As Python's, the slices exclude
+their end and are asymmetric: frequencies from -1 to 2, and from -2 to 3. The "symmetric" ones, as
+in a language that counts from 1 and includes the end, are from -2 to 2 and from -3 to 3.
+
+These are the frequencies of the pixels of one image. The F-principle, which section S4 uses to
+explain Fig. 5, is about frequencies of the network as a function of its input, see
+qup/robustness/response.py.
 
 ```python
-fields = spectrum.grey(deltas, "luma")  # float64 [n, height, width]
-power = spectrum.power(fields)
-window = spectrum.window((28, 28), "literal")  # [12:18, 12:18]
-spectrum.high_share(np.sqrt(power), window)  # float64 [n], supp. Fig. 5
-spectrum.white_share((28, 28), window)  # 0.954, the white-noise line
+planes = convert_to_grey(deltas, "luma")  # float64 [n, height, width]
+power = compute_power(planes)
+window = compute_window((28, 28), "literal")  # [12:18, 12:18]
+compute_high_share(np.sqrt(power), window)  # float64 [n], supp. Fig. 5
+compute_white_share((28, 28), window)  # 0.954, the white-noise line
 ```
-
-The frequencies here are those of a pattern over the pixels of one image.
-The F-principle, by which section S4 explains Fig. 5, is about others: those
-of the network as a function of its input, see qup/robustness/response.py.
 """
 
 from collections.abc import Mapping
@@ -20,42 +29,42 @@ import numpy as np
 
 from qup.core import errors
 
-# The power of an image's frequencies, and its mean over directions.
-#
-# Zero frequency stands in the middle, at index size // 2, as the paper's
-# slices need it; along an axis of N pixels frequencies are whole cycles per
-# image, from -(N // 2).
-
-
-# Weights of red, green and blue: of the luma of ITU-R BT.601, and even ones.
+# Weights of red, green and blue: of the luma of ITU-R BT.601, and equal ones.
 GREY_WEIGHTS = {"luma": (0.299, 0.587, 0.114), "mean": (1 / 3, 1 / 3, 1 / 3)}
+_WINDOW_KINDS = ("literal", "symmetric")
+# Size of a side in pixels -> the highest frequency that the paper calls low.
+_LOW_FREQUENCY_REACH = {28: 3, 32: 2}
+# Minimum of a relative power, so that logarithms are finite.
+_EPS = 1e-12
+
+Window = tuple[slice, slice]
 
 
 def convert_to_grey(fields: np.ndarray, weighting: str = "luma") -> np.ndarray:
-    """Turns fields of one or three channels into grey ones.
+    """Converts fields of one or three channels to grey.
 
     Args:
       fields: Finite numbers [n, height, width, channels].
-      weighting: A key of `GREY_WEIGHTS`; of no effect where there is one channel.
+      weighting: A key of `GREY_WEIGHTS`; ignored for one channel.
 
     Returns:
       float64 [n, height, width].
 
     Raises:
-      InputError: Another `weighting`, another shape, or numbers not finite.
+      InputError: Another `weighting` or shape, or numbers that are not finite.
     """
     if weighting not in GREY_WEIGHTS:
         raise errors.make_unknown_error("way to grey", weighting, GREY_WEIGHTS)
     fields = np.asarray(fields, np.float64)
     if fields.ndim != 4 or fields.shape[-1] not in (1, 3):
         raise errors.InputError(
-            "Fields must be [n, height, width, channels] of 1 or 3 channels; "
-            f"got {list(fields.shape)}. Add the axes that are missing."
+            "Fields must be [n, height, width, channels] with 1 or 3 channels; got "
+            f"{list(fields.shape)}. Add the missing axes."
         )
     if not np.isfinite(fields).all():
         raise errors.InputError(
-            "Fields must be finite; got NaN or infinity. Look at the "
-            "classifier's gradient, of which they are made."
+            "Fields must be finite; got NaN or infinity. Check the classifier's gradient, from "
+            "which they are computed."
         )
     if fields.shape[-1] == 1:
         return fields[..., 0]
@@ -63,16 +72,16 @@ def convert_to_grey(fields: np.ndarray, weighting: str = "luma") -> np.ndarray:
 
 
 def compute_power(planes: np.ndarray) -> np.ndarray:
-    """Returns |F|^2 of the unitary discrete Fourier transform.
+    """Returns |F|^2 of the unitary discrete Fourier transform, zero frequency in the middle.
 
-    Unitary: sum_k |F_k|^2 = sum_x field(x)^2 (Parseval), so that the mean
-    over frequencies is the mean square of a pixel, in squared units of it.
+    Unitary means sum_k |F_k|^2 = sum_x field(x)^2 (Parseval): the mean over frequencies is the mean
+    square of the pixels, in squared pixel units.
 
     Args:
       planes: Numbers [..., height, width].
 
     Returns:
-      float64 [..., height, width], zero frequency in the middle.
+      float64 [..., height, width].
     """
     transform = np.fft.fft2(planes, norm="ortho")
     return np.fft.fftshift(np.abs(transform) ** 2, axes=(-2, -1))
@@ -85,10 +94,10 @@ def compute_frequencies(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]
 
 
 def compute_radial_bins(shape: tuple[int, int]) -> np.ndarray:
-    """Returns each frequency's length, rounded: int64 [height, width].
+    """Returns the length of each frequency, rounded: int64 [height, width].
 
-    In cycles over the shorter side; the longest are those of the corners,
-    beyond the shorter side's Nyquist frequency of half its pixels.
+    The unit is cycles per shorter side. The longest are in the corners, above the Nyquist frequency
+    of the shorter side, half its pixels.
     """
     rows, columns = compute_frequencies(shape)
     squares = (rows / shape[0]) ** 2 + (columns / shape[1]) ** 2
@@ -102,8 +111,8 @@ def compute_radial_mean(powers: np.ndarray) -> np.ndarray:
       powers: float64 [n, height, width], see `compute_power`.
 
     Returns:
-      float64 [n, bins]: at index k the mean over the ring that is k cycles
-      over the shorter side away from zero, see `compute_radial_bins`.
+      float64 [n, bins]: at index k the mean over the ring of k cycles per shorter side, see
+      `compute_radial_bins`.
     """
     bins = compute_radial_bins(powers.shape[1:]).ravel()
     rings = (bins[:, None] == np.arange(bins.max() + 1)).astype(np.float64)
@@ -111,50 +120,30 @@ def compute_radial_mean(powers: np.ndarray) -> np.ndarray:
     return flat @ (rings / rings.sum(0))
 
 
-# The ratio of high frequencies, supplement Fig. 5.
-#
-# (|FFT[Delta_1]| - |FFT[Delta_1]_LF|) / |FFT[Delta_1]|, where LF takes the
-# slices [15:19, 15:19] of 32 x 32 pixels and [12:18, 12:18] of 28 x 28. Zero
-# frequency must have been shifted to the middle (unshifted, these are the
-# highest frequencies). Read as Python's, the slices leave out their end and
-# lie askew: frequencies from -1 to 2, and from -2 to 3. "symmetric" ones, as
-# they would be in a language that counts from 1 and includes the end, go from
-# -2 to 2 and from -3 to 3.
-
-
-_WINDOW_KINDS = ("literal", "symmetric")
-# Pixels of a side: the highest frequency that the paper calls low.
-_LOW_FREQUENCY_REACH = {28: 3, 32: 2}
-
-Window = tuple[slice, slice]
-
-
 def compute_window(shape: tuple[int, int], kind: str = "literal") -> Window:
-    """Returns where low frequencies stand in a shifted spectrum.
+    """Returns the window of low frequencies in a shifted spectrum.
 
     Args:
-      shape: (height, width) in pixels. Sides of which the paper says
-        nothing take the share of its 28 pixels, 3 cycles.
+      shape: (height, width) in pixels. Sides other than the paper's 28 and 32 pixels scale the 3
+        cycles of 28 pixels.
       kind: "literal" or "symmetric", see above.
 
     Raises:
-      InputError: Another kind, or an image of less than 3 pixels.
+      InputError: Another kind, or an image below 3 pixels.
     """
     if kind not in _WINDOW_KINDS:
         raise errors.make_unknown_error("window", kind, _WINDOW_KINDS)
     if min(shape) < 3:
         raise errors.InputError(
-            "A window needs images of at least 3 x 3 pixels; got "
-            f"{tuple(shape)}. Choose larger images."
+            f"A window needs images of at least 3 x 3 pixels; got {tuple(shape)}. Choose larger "
+            "images."
         )
-    return tuple(_build_side_slice(size, kind) for size in shape)
-
-
-def _build_side_slice(size: int, kind: str) -> slice:
-    reach = _LOW_FREQUENCY_REACH.get(size, max(1, round(3 * size / 28)))
-    middle = size // 2
-    before = reach - 1 if kind == "literal" else reach
-    return slice(middle - before, middle + reach + 1)
+    sides = []
+    for size in shape:
+        reach = _LOW_FREQUENCY_REACH.get(size, max(1, round(3 * size / 28)))
+        before = reach - 1 if kind == "literal" else reach
+        sides.append(slice(size // 2 - before, size // 2 + reach + 1))
+    return tuple(sides)
 
 
 def format_window(low_window: Window) -> str:
@@ -163,15 +152,12 @@ def format_window(low_window: Window) -> str:
 
 
 def compute_high_share(magnitudes: np.ndarray, low_window: Window) -> np.ndarray:
-    """Returns the share that lies outside of a window.
+    """Returns the share outside a window: float64 [n], NaN where everything is 0.
 
     Args:
-      magnitudes: At least 0, [n, height, width], zero frequency in the middle:
-        magnitudes for supplement Fig. 5 (powers give another number).
+      magnitudes: At least 0, [n, height, width], zero frequency in the middle. Supplement Fig. 5
+        uses magnitudes (powers give another number).
       low_window: The window.
-
-    Returns:
-      float64 [n], NaN where everything is 0.
     """
     total = magnitudes.sum((1, 2))
     low = magnitudes[:, low_window[0], low_window[1]].sum((1, 2))
@@ -184,11 +170,10 @@ def _compute_share(part: np.ndarray, total: np.ndarray) -> np.ndarray:
 
 
 def compute_white_share(shape: tuple[int, int], low_window: Window) -> float:
-    """Returns the ratio of a flat spectrum: the share of frequencies outside.
+    """Returns the ratio of a flat spectrum: the share of frequencies outside the window.
 
-    White noise has it, but for the four frequencies that are real numbers,
-    whose mean magnitude is a tenth smaller: 0.9542, not 0.9541, for the
-    literal window of 28 x 28 pixels.
+    White noise has about this ratio: the mean magnitude of the four real frequencies is a tenth
+    smaller. For the literal window of 28 x 28 pixels it is 0.9542, not 0.9541.
     """
     inside = np.zeros(shape)
     inside[low_window] = 1.0
@@ -199,11 +184,11 @@ def compute_cutoff_shares(magnitudes: np.ndarray) -> np.ndarray:
     """Returns the ratio of high frequencies for every symmetric window.
 
     Args:
-      magnitudes: As `compute_high_share` takes them.
+      magnitudes: See `compute_high_share`.
 
     Returns:
-      float64 [n, (shorter side + 1) // 2]: at index r the share of
-      frequencies of which one of the two is more than r cycles per image.
+      float64 [n, (shorter side + 1) // 2]: at index r the share of frequencies with more than r
+      cycles per image along at least one axis.
     """
     rows, columns = compute_frequencies(magnitudes.shape[1:])
     reach = np.maximum(np.abs(rows), np.abs(columns)).ravel()
@@ -211,14 +196,6 @@ def compute_cutoff_shares(magnitudes: np.ndarray) -> np.ndarray:
     is_above = (reach[:, None] > cutoffs).astype(np.float64)
     flat = magnitudes.reshape(len(magnitudes), reach.size)
     return _compute_share(flat @ is_above, flat.sum(1, keepdims=True))
-
-
-# Spectra averaged over images that arrive in batches.
-
-
-# Powers below this share of an image's mean count as that share, so that
-# logarithms are finite.
-_EPS = 1e-12
 
 
 class SpectrumAverage(NamedTuple):
@@ -255,21 +232,21 @@ class _Moments:
 
 
 class SpectrumAccumulator:
-    """What is told of one kind of field, memory of one batch at a time.
+    """Spectra of one kind of field, averaged over batches.
 
-    Images whose field is 0 everywhere have no spectrum: they are counted and
-    left out of all but `power`.
+    Fields that are 0 everywhere have no spectrum: they are counted, and omitted from all results
+    except `power`.
 
     Attributes:
-      num_zero_fields: How many there were.
+      num_zero_fields: Number of such fields.
     """
 
     def __init__(self, windows: Mapping[str, Window], grey: str = "luma"):
-        """Starts with no image.
+        """Starts without images.
 
         Args:
-          windows: Name to window, for the ratio of high frequencies.
-          grey: See `plane.grey`.
+          windows: Windows for the ratio of high frequencies, by name.
+          grey: See `convert_to_grey`.
         """
         self.num_zero_fields = 0
         self._windows, self._grey = dict(windows), grey
@@ -278,10 +255,7 @@ class SpectrumAccumulator:
         self._ratios = {name: _Moments() for name in windows}
 
     def add(self, fields: np.ndarray) -> np.ndarray:
-        """Adds a batch.
-
-        Args:
-          fields: Numbers [n, height, width, channels].
+        """Adds a batch of fields [n, height, width, channels].
 
         Returns:
           Their powers, float64 [n, height, width].
@@ -307,10 +281,9 @@ class SpectrumAccumulator:
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Returns the means, and their standard errors as name_stderr.
 
-        "power" [bins], the radial mean in squared pixel units; "relative"
-        [bins], the same with each image's mean power as the unit, 1 for
-        white noise; "cutoff" [cut-offs], see `bands.over_cutoff`; and
-        "log" [height, width], the mean of log10 of relative power.
+        "power" [bins], the radial mean in squared pixel units; "relative" [bins], the same in units
+        of each image's mean power, 1 for white noise; "cutoff" [cut-offs], see
+        `compute_cutoff_shares`; "log" [height, width], the mean of log10 of the relative power.
         """
         arrays = {}
         for name, moments in self._moments.items():
@@ -330,15 +303,11 @@ class RatioEstimate(NamedTuple):
 
 
 def compute_ratio(part: np.ndarray, whole: np.ndarray) -> RatioEstimate:
-    """Returns sqrt(sum part / sum whole): an error relative to a size.
+    """Returns sqrt(sum part / sum whole), with its standard error to first order (delta method).
 
     Args:
-      part: At least 0, [n], such as each image's squared error.
-      whole: [n], such as each image's squared size.
-
-    Returns:
-      The ratio with the error of first order (delta method); NaN where the
-      whole is 0.
+      part: At least 0, [n], for example each image's squared error.
+      whole: [n], for example each image's squared norm. NaN is returned if its sum is 0.
     """
     part, whole = (np.asarray(x, np.float64) for x in (part, whole))
     count, total = len(part), whole.sum()
@@ -348,24 +317,5 @@ def compute_ratio(part: np.ndarray, whole: np.ndarray) -> RatioEstimate:
     if count < 2 or squared_ratio == 0:
         return RatioEstimate(float(np.sqrt(squared_ratio)), None, count)
     spread = np.std(part - squared_ratio * whole, ddof=1) / np.sqrt(count)
-    error = spread / whole.mean() / (2.0 * np.sqrt(squared_ratio))
-    return RatioEstimate(float(np.sqrt(squared_ratio)), float(error), count)
-
-
-__all__ = (
-    "GREY_WEIGHTS",
-    "RatioEstimate",
-    "SpectrumAccumulator",
-    "SpectrumAverage",
-    "compute_cutoff_shares",
-    "compute_frequencies",
-    "compute_high_share",
-    "compute_power",
-    "compute_radial_bins",
-    "compute_radial_mean",
-    "compute_ratio",
-    "compute_white_share",
-    "compute_window",
-    "convert_to_grey",
-    "format_window",
-)
+    stderr = spread / whole.mean() / (2.0 * np.sqrt(squared_ratio))
+    return RatioEstimate(float(np.sqrt(squared_ratio)), float(stderr), count)

@@ -1,13 +1,12 @@
-"""Attacks made on one network and shown to another.
+"""Transfer attacks: images attacked on one network, evaluated on another.
 
-A control of IFA: where an attack on the classifier alone breaks the pair as
-often as the attack through both, or more often, the gradient through the
-translator is of no use to an attacker, and the pair's RA under it says
-little.
+A control of IFA. If an attack on the classifier alone lowers the accuracy of the pair as much as an
+attack through both networks, the gradient through the translator does not help an attacker, and the
+pair's RA under it says little.
 
 ```python
-found = transferred({"CL": classifier, "ACL": augmented}, batches, attack)
-found["CL", "ACL"].robust_accuracy  # made on CL, evaluated on ACL
+accuracies = evaluate_transfer({"CL": classifier, "ACL": augmented}, batches, attack)
+accuracies["CL", "ACL"].robust_accuracy  # attacked on CL, evaluated on ACL
 ```
 """
 
@@ -17,30 +16,30 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from qup.core.measurements import Accuracy, compute_accuracy
+from qup.core.measurements import Measurement, compute_accuracy
 from qup.core.types import Attack, Batch, LogitsFn
 from qup.robustness.evaluation import compute_correct_mask
 
 
 class TransferAccuracies(NamedTuple):
-    """What images attacked on one network do to another, in percent.
+    """Accuracies of a target network on images attacked on a source network, in percent.
 
     Attributes:
-      robust_accuracy: Right on the attacked images.
-      robust_accuracy_strict: Right before and after.
-      broken_by_transfer_alone: Right before and under the attack on itself,
-        and wrong here; 0 where both networks are the same.
+      robust_accuracy: Correct on the attacked images.
+      robust_accuracy_strict: Correct before and after the attack.
+      broken_by_transfer_alone: Correct before and after an attack on the target itself, and
+        incorrect here; 0 where source and target are the same network.
     """
 
-    robust_accuracy: Accuracy
-    robust_accuracy_strict: Accuracy
-    broken_by_transfer_alone: Accuracy
+    robust_accuracy: Measurement
+    robust_accuracy_strict: Measurement
+    broken_by_transfer_alone: Measurement
 
 
 def evaluate_transfer(
     networks: Mapping[str, LogitsFn], batches: Iterable[Batch], attack: Attack
 ) -> dict[tuple[str, str], TransferAccuracies]:
-    """Attacks every network and shows the images to each.
+    """Attacks every network and evaluates the images on each.
 
     Args:
       networks: Image to logits, by name.
@@ -48,7 +47,7 @@ def evaluate_transfer(
       attack: attack(logits_fn, images, labels, *, ids).
 
     Returns:
-      What was found by (made on, evaluated on).
+      Accuracies by (source, target).
     """
     counts = {(source, target): np.zeros(3) for source in networks for target in networks}
     total = 0.0
