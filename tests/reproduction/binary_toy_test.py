@@ -207,7 +207,7 @@ def test_the_program(tmp_path):
     assert clean.keys() == {0, 1}
     assert 60 < robust[0][0] < clean[0][0] <= 100
     mean, error = packets.compute_seed_mean(clean)
-    assert f"{mean:.2f}({100 * error:.0f})" in process.stdout
+    assert f"{mean:.2f} ± {error:.2f}" in process.stdout
     _check(rows)
 
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 from qup import datasets
 from qup.augmentation import generation
 from qup.core import errors, measurements
-from qup.core.measurements import Accuracy, ModelInfo
+from qup.core.measurements import Measurement, ModelInfo
 from qup.datasets import examples as example_files
 from qup.pipelines.components import artifacts
 from qup.pipelines.components.artifacts import Deltas, Examples, Model, ModelEvaluation
@@ -82,7 +82,7 @@ def test_steps_that_no_walk_has_are_told():
         spectral_fields.SpectralFieldSpec(steps=[1])
     with pytest.raises(errors.InputError, match="got n = 4"):
         spectral_fields.SpectralFieldSpec(iterate_options=_WALK, steps=[4])
-    with pytest.raises(errors.InputError, match="Give the deltas"):
+    with pytest.raises(errors.InputError, match="Pass deltas"):
         spectral_fields.SpectralFieldSpec(translator=_answers(0.0))
 
 
@@ -116,7 +116,7 @@ def analysed(tmp_path_factory, data, classifier):
         row_parameters={"width": 8},
     )
     rows = measurements.read_rows(evaluation.path / "measurements.csv")
-    return rows, style.load_frequency_arrays(evaluation.path / "spectrum.npz"), subject
+    return rows, style.decode_metadata(dict(np.load(evaluation.path / "spectrum.npz"))), subject
 
 
 def _row(rows, measure, **told):
@@ -171,7 +171,7 @@ def test_a_translator_that_answers_zero_misses_everything(analysed):
 
 
 def _accuracy(subject, value, stderr):
-    found = Accuracy(value, stderr, 64)
+    found = Measurement(value, stderr, 64)
     return subject.with_parameters(split="test").build_row("test_accuracy", found)
 
 
@@ -224,7 +224,7 @@ def test_seeds_become_a_mean_and_its_error():
         subject = ModelInfo("mnist", "convnet", "CL", 1, seed)
         rows.append(_accuracy(subject, accuracy, 0.3))
         told = subject.with_parameters(field="delta", window="literal")
-        rows.append(told.build_row("high_frequency_ratio", Accuracy(share, 0.001, 64)))
+        rows.append(told.build_row("high_frequency_ratio", Measurement(share, 0.001, 64)))
     figure = frequency.plot_ratios(rows)
     held = figure.axes[0].containers[0]
     assert np.allclose(held.lines[0].get_xydata(), [[92.0, 0.92]])
@@ -235,7 +235,7 @@ def test_seeds_become_a_mean_and_its_error():
 
 def test_arrays_that_are_none_are_told(tmp_path):
     with pytest.raises(errors.InputError, match="cannot be drawn"):
-        style.load_frequency_arrays(tmp_path / "spectrum.npz")
+        style.decode_metadata({})
 
 
 def test_white_noise_is_flat_in_what_is_drawn():

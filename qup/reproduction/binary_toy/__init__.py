@@ -1,12 +1,12 @@
-"""Two classes in the unit square: the paper's Fig. 2 with a real network.
+"""The binary toy: two classes in the unit square, for Fig. 2 with a trained network.
 
-An "image" is a point of [0, 1]^2, so that every integral of section 3 can
-be done by quadrature and every packet can be drawn.
+An "image" is a point of [0, 1]^2, so that quadrature gives every integral of section 3, and every
+packet can be plotted.
 
 ```python
-networks = train(seed=0, epochs=(1, 50))
-points, labels = draw(2000, seed=1)
-accuracies(networks[50], points, labels, epsilons=(0.05, 0.1), seed=0)
+networks = train_networks(seed=0, epochs=(1, 50))
+points, labels = sample_held_out(seed=0, count=2000)
+compute_accuracies(networks[50], points, labels, epsilons=(0.05, 0.1), seed=0)
 ```
 """
 
@@ -17,16 +17,15 @@ import numpy as np
 
 from qup import attacks
 from qup.core import compilation, measurements, prng
-from qup.core.measurements import Accuracy
+from qup.core.measurements import Measurement
 from qup.uncertainty import Box, GaussianWindow, SineWindow
 from qup.uncertainty.domains import Domain
 
-# The middle of each class's arc: where a window is put.
+# The middle of each class's arc, the centre of its window.
 CENTRES = np.array([[0.23, 0.375], [0.77, 0.625]])
-# Deviation of a point from its arc, along each coordinate.
+# Standard deviation of a point from its arc, along each coordinate.
 NOISE = 0.05
-# Where packets live: name to the lower and upper end of what is integrated
-# in a Fourier transform.
+# Domains of packets: the interval of a Fourier transform, for each coordinate.
 SPANS = {"box": (0.0, 1.0), "sine": (0.0, 1.0), "window:0.1": (-0.5, 1.5)}
 
 PGD_OPTIONS = {
@@ -38,15 +37,10 @@ PGD_OPTIONS = {
 
 
 def sample_points(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draws points around two half circles that reach into each other.
+    """Samples points around two interlocked half circles.
 
-    Class 0 is to the left, opened to the right; class 1 is the same turned
-    by 180 degrees. Noise is normal, of deviation `NOISE`; the few points
-    that leave the square are put on its edge.
-
-    Args:
-      count: Number of points.
-      seed: Drives all of it.
+    Class 0 is on the left and opens to the right; class 1 is class 0 rotated by 180 degrees. Noise
+    is normal with standard deviation `NOISE`; points outside the square are clipped to its edge.
 
     Returns:
       (points, labels): float32 [count, 2] in [0, 1], int32 [count].
@@ -63,7 +57,7 @@ def sample_points(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def get_domain(name: str, label: int) -> Domain:
-    """Returns a domain of `SPANS`; the window stands on the label's arc."""
+    """Returns a domain of `SPANS`; the centre of the window is on the label's arc."""
     if name == "box":
         return Box()
     if name == "sine":
@@ -74,8 +68,7 @@ def get_domain(name: str, label: int) -> Domain:
 def build_network(seed: int) -> keras.Model:
     """Builds the untrained network: [batch, 2] to logits [batch, 2].
 
-    Two hidden layers of 32 tanh units: smooth, so that quadrature converges
-    fast.
+    Two hidden layers of 32 tanh units: a smooth function, so that quadrature converges fast.
     """
     keras.utils.set_random_seed(seed)
     layers = keras.layers
@@ -91,31 +84,28 @@ def build_network(seed: int) -> keras.Model:
 
 
 def train_networks(seed: int, epochs: Sequence[int], count: int = 1000) -> dict[int, keras.Model]:
-    """Trains one network, and keeps it as it was after some epochs.
+    """Trains one network, and returns copies of it by number of epochs.
 
     Args:
       seed: Of data, weights and order.
-      epochs: When to keep it, growing.
-      count: Training points.
-
-    Returns:
-      A network for each number of epochs.
+      epochs: Numbers of epochs, ascending.
+      count: Number of training points.
     """
     points, labels = sample_points(count, 2 * seed)
     network = build_network(seed)
     network.compile(
         keras.optimizers.Adam(0.01), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     )
-    snapshots, done = {}, 0
+    snapshots, last = {}, 0
     for number in epochs:
-        network.fit(points, labels, batch_size=50, epochs=number, initial_epoch=done, verbose=0)
-        snapshots[number], done = build_network(seed), number
+        network.fit(points, labels, batch_size=50, epochs=number, initial_epoch=last, verbose=0)
+        snapshots[number], last = build_network(seed), number
         snapshots[number].set_weights(network.get_weights())
     return snapshots
 
 
 def sample_held_out(seed: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns points and labels that `train(seed)` has not seen."""
+    """Returns test points and labels of `train_networks(seed, ...)`."""
     return sample_points(count, 2 * seed + 1)
 
 
@@ -126,12 +116,12 @@ def compute_accuracies(
     *,
     epsilons: Sequence[float],
     seed: int,
-) -> tuple[Accuracy, dict[float, Accuracy]]:
+) -> tuple[Measurement, dict[float, Measurement]]:
     """Returns TA, and RA under PGD (L-inf) at every epsilon.
 
-    PGD takes 40 steps of epsilon / 10 up the log odds from a random start,
-    and keeps the first misclassified point: a point counts as robust if it
-    is classified rightly at its place and at each of the steps.
+    PGD takes 40 steps of epsilon / 10 that increase the log odds, from a random start, and keeps
+    the first misclassified point: a point is robust if it is classified correctly without
+    perturbation and at each of the steps.
 
     Args:
       network: The classifier.

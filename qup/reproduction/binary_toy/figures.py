@@ -1,7 +1,11 @@
-"""The paper's Fig. 2, of real networks.
+"""Figures of the binary toy: the paper's Fig. 2 and the supplement's Fig. 1 for trained networks.
 
 ```python
-packets(portraits, "sine").savefig("packets.png")
+arrays = packets.compute_panel_arrays(networks[50], "sine")
+panels = [build_panel(arrays, 50, rows, "sine", points, labels)]
+plot_packets(panels, "sine").savefig("packets.png")
+trajectories = compute_trajectories(network, points, labels, epsilon=0.05, num_steps=4)
+plot_trajectories(trajectories, title="The network after 50 epochs")
 ```
 """
 
@@ -21,8 +25,8 @@ from qup.core import compilation
 from qup.core.measurements import Row
 from qup.reproduction.binary_toy import packets
 from qup.reproduction.binary_toy.packets import (
-    _PADDING,
     DRAWN_KINDS,
+    PADDING,
     GridAmplitude,
     compute_conjugate,
     compute_logit_gap,
@@ -30,20 +34,36 @@ from qup.reproduction.binary_toy.packets import (
     select_by_seed,
 )
 
-# What the figures of the binary toy are drawn from: one network.
-#
-# ```python
-# held = arrays(networks[50], "sine")
-# portraits = [portrait(held, 50, rows, "sine", points, labels)]
-# ```
+# Colour-blind safe (Okabe and Ito 2008).
+COLOURS = ("#0072B2", "#D55E00")
+_LINE_STYLES = ("-", (0, (4, 1.5)))
+_CONTOUR_SHARES = (0.9, 0.5)
+# Smallest range of a P axis: densities on the box have long tails.
+_MIN_REACH = 24.0
+_PACKET_TITLES = {
+    "loss": r"loss (the paper's): $\psi_Y^2 \propto l_Y(x)^2$",
+    "sqrt_prob": r"sqrt_prob: $\psi_Y^2 \propto p_Y(x)^{\,}$",
+}
+_DOMAIN_NOTES = {
+    "box": r"on the square; $\sigma_p$ is that inside of it: continued by 0 "
+    r"the packet jumps, and $\int k^2 |\tilde\psi|^2$ diverges",
+    "sine": r"times the sine window, which is 0 at the edges: $\sigma_p$ is "
+    r"the deviation of $|\tilde\psi|^2$",
+    "window:0.1": "times a Gaussian window of width 0.1 on the class's arc: "
+    r"$\sigma_p$ is the deviation of $|\tilde\psi|^2$",
+}
+# Names of arrays: points as sampled, after FGSM, and after opposite FGSM.
+STAGES = ("points", "attacked", "walked")
+_MARKERS = "os"
+_GRID = np.linspace(0, 1, 201)
 
 
 class PacketPair(NamedTuple):
-    """Both packets of a network in one representation.
+    """Both packets of a network in one representation, X or P.
 
     Attributes:
-      amplitudes: Of label 0 and 1.
-      sigmas: Of x_1 or of its momentum, by quadrature.
+      amplitudes: Of labels 0 and 1.
+      sigmas: Of x_1 or p_1, by quadrature.
       overlap: int |psi_0| |psi_1|.
     """
 
@@ -54,15 +74,15 @@ class PacketPair(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class DensityPanel:
-    """A network.
+    """Data of one network in the figure.
 
     Attributes:
       name: Such as "50 epochs".
-      accuracies: TA, then RA for each budget in percent, in words.
+      accuracies: TA, then RA for each budget, in percent, as text.
       packet_pairs: Kind of packet to (X, P).
-      logit_gap: [n, n], logit of class 1 less that of class 0 at `coordinates`.
+      logit_gap: [n, n], logit of class 1 minus logit of class 0 at `coordinates`.
       coordinates: float64 [n].
-      points: float32 [m, 2], held out.
+      points: Test points, float32 [m, 2].
       labels: int32 [m].
     """
 
@@ -83,14 +103,14 @@ def build_panel(
     points: np.ndarray,
     labels: np.ndarray,
 ) -> DensityPanel:
-    """Returns all that is drawn of one network on one domain.
+    """Returns the data of one network on one domain.
 
     Args:
-      panel_arrays: Of `compute_panel_arrays`.
-      epochs: The network was trained for.
-      rows: Measured on it, and on others of the same seed.
+      panel_arrays: See `packets.compute_panel_arrays`.
+      epochs: Epochs of the network.
+      rows: Of networks of one seed.
       domain: A name of `binary_toy.SPANS`.
-      points: float32 [m, 2], to be shown.
+      points: Test points, float32 [m, 2].
       labels: int32 [m].
     """
     packet_pairs = {
@@ -117,7 +137,7 @@ def _build_packet_pairs(
 ) -> tuple[PacketPair, PacketPair]:
     """Returns both packets in X and, by a Fourier transform, in P."""
     amplitudes = [GridAmplitude(values.astype(np.float64), coordinates) for values in psi]
-    momenta = [compute_conjugate(amplitude, _PADDING) for amplitude in amplitudes]
+    momenta = [compute_conjugate(amplitude, PADDING) for amplitude in amplitudes]
     return (
         PacketPair(amplitudes, sigmas["sigma_x"], compute_overlap(*amplitudes)),
         PacketPair(momenta, sigmas["sigma_p"], compute_overlap(*momenta)),
@@ -148,32 +168,12 @@ def _format_accuracies(rows: Sequence[Row], epochs: int) -> str:
     return ", ".join(texts) + " %"
 
 
-# Colour-blind safe (Okabe and Ito 2008).
-COLOURS = ("#0072B2", "#D55E00")
-_LINE_STYLES = ("-", (0, (4, 1.5)))
-_CONTOUR_SHARES = (0.9, 0.5)
-# Of a P axis: on the box the densities have long tails.
-_MIN_REACH = 24.0
-_PACKET_TITLES = {
-    "loss": r"loss (the paper's): $\psi_Y^2 \propto l_Y(x)^2$",
-    "sqrt_prob": r"sqrt_prob: $\psi_Y^2 \propto p_Y(x)^{\,}$",
-}
-_DOMAIN_NOTES = {
-    "box": r"on the square; $\sigma_p$ is that inside of it: continued by 0 "
-    r"the packet jumps, and $\int k^2 |\tilde\psi|^2$ diverges",
-    "sine": r"times the sine window, which is 0 at the edges: $\sigma_p$ is "
-    r"the deviation of $|\tilde\psi|^2$",
-    "window:0.1": "times a Gaussian window of width 0.1 on the class's arc: "
-    r"$\sigma_p$ is the deviation of $|\tilde\psi|^2$",
-}
-
-
 def plot_packets(panels: Sequence[DensityPanel], domain: str) -> Figure:
-    """Draws Fig. 2: a row for each network; of each packet X, then P.
+    """Plots Fig. 2: a row per network, and columns X and P for each packet.
 
     Args:
-      panels: The more accurate network first.
-      domain: That they were made on.
+      panels: The most accurate network first.
+      domain: Domain of the panels.
     """
     kinds = list(panels[0].packet_pairs)
     size = (6.6 * len(kinds), 1.2 + 4.2 * len(panels))
@@ -242,7 +242,7 @@ def _plot_momentum(strip: Axes, field: Axes, pair: PacketPair, reach: float) -> 
 
 
 def _plot_densities(strip: Axes, field: Axes, pair: PacketPair, limits) -> None:
-    """Draws |psi|^2: its first coordinate above, both below."""
+    """Plots |psi|^2: the marginal of the first coordinate above, both coordinates below."""
     height = max(amplitude.marginal(0).max() for amplitude in pair.amplitudes)
     for label, amplitude in enumerate(pair.amplitudes):
         colour, style = COLOURS[label], _LINE_STYLES[label]
@@ -260,12 +260,12 @@ def _plot_densities(strip: Axes, field: Axes, pair: PacketPair, limits) -> None:
 
 
 def _plot_contours(axis: Axes, field: GridAmplitude, limits, colour: str, style) -> None:
-    """Draws the regions that hold 90 and 50 percent of a density."""
+    """Plots the regions that contain 90 and 50 percent of a density."""
     density = field.density.T
     heights = np.sort(density, axis=None)[::-1]
     shares = np.cumsum(heights) * field.spacing**2
     levels = [heights[np.searchsorted(shares, share)] for share in _CONTOUR_SHARES]
-    # One place beyond either limit, so that nothing ends before it.
+    # One grid point beyond either limit, so that contours reach the edge.
     visible = slice(*np.searchsorted(field.coordinates, limits) + np.array([-1, 1]))
     visible = slice(max(visible.start, 0), visible.stop)
     places, density = field.coordinates[visible], density[visible, visible]
@@ -278,7 +278,7 @@ def _plot_contours(axis: Axes, field: GridAmplitude, limits, colour: str, style)
 
 
 def _compute_reach(panels: Sequence[DensityPanel]) -> float:
-    """Returns the largest |k| to show: four sigma_p of the widest packet."""
+    """Returns the largest |k| of the axes: four sigma_p of the widest packet."""
     sigmas = [
         sigma
         for panel in panels
@@ -308,23 +308,10 @@ def _build_packet_handles() -> list[Line2D]:
     return handles
 
 
-# The supplement's Fig. 1 of a real network: FGSM and its opposite.
-#
-# ```python
-# held = moved(network, points, labels, epsilon=0.05, num_steps=4)
-# draw(held, title="The network after 50 epochs")
-# ```
-
-
-STAGES = ("points", "attacked", "walked")
-_MARKERS = "os"
-_GRID = np.linspace(0, 1, 201)
-
-
 def compute_trajectories(
     network: keras.Model, points: np.ndarray, labels: np.ndarray, *, epsilon: float, num_steps: int
 ) -> dict[str, np.ndarray]:
-    """Moves points by FGSM, and by its opposite, iterated.
+    """Applies FGSM, and iterated opposite FGSM, to points.
 
     Args:
       network: The classifier.
@@ -334,9 +321,9 @@ def compute_trajectories(
       num_steps: Number of opposite steps.
 
     Returns:
-      "points", "attacked" and "walked", float32 [n, 2]; "right", bool [3, n],
-      which of each are classified rightly; "lead", float32 [201, 201], logit
-      of class 1 less that of class 0 over the square; and what was given.
+      "points", "attacked" and "walked", float32 [n, 2]; "right", bool [3, n], which of these points
+      are classified correctly; "lead", float32 [201, 201], logit of class 1 minus logit of class 0
+      over the square; and the arguments.
     """
     perturbed = attacks.get("fgsm")(network, points, labels, epsilon=epsilon)
     iterates = opposite_fgsm.iterate(
@@ -358,15 +345,10 @@ def compute_trajectories(
 
 
 def plot_trajectories(trajectories: Mapping[str, np.ndarray], title: str) -> Figure:
-    """Draws the supplement's Fig. 1: FGSM, and its opposite, iterated.
-
-    Args:
-      trajectories: Of `compute_trajectories`.
-      title: Stands above.
-    """
+    """Plots the supplement's Fig. 1 from the arrays of `compute_trajectories`."""
     epsilon = float(trajectories["epsilon"])
     titles = {
-        "points": "as drawn",
+        "points": "as sampled",
         "attacked": rf"after FGSM, $\epsilon$ = {epsilon:g}",
         "walked": f"after {int(trajectories['num_steps'])} opposite steps of {epsilon:g}",
     }
@@ -375,7 +357,7 @@ def plot_trajectories(trajectories: Mapping[str, np.ndarray], title: str) -> Fig
     grid = figure.subplots(1, len(STAGES), sharey=True)
     for index, (axis, stage) in enumerate(zip(grid, STAGES, strict=True)):
         correct = trajectories["right"][index]
-        axis.set_title(f"{titles[stage]}: {100 * correct.mean():.1f} % right")
+        axis.set_title(f"{titles[stage]}: {100 * correct.mean():.1f} % correct")
         _plot_regions(axis, trajectories["lead"])
         _plot_points(axis, trajectories[stage], trajectories["labels"], correct)
     grid[0].set_ylabel("$x_2$", fontsize=12)

@@ -1,17 +1,31 @@
-"""What is measured on one network of the binary toy, as rows.
+"""Packets of the binary toy: amplitudes on a grid, their conjugates, and rows of measurements.
 
 | measure | of |
 | --- | --- |
-| test_accuracy, robust_accuracy | the network, on points held out |
+| test_accuracy, robust_accuracy | the network, on test points |
 | sigma_x, sigma_p, uncertainty_product | a packet along a coordinate |
 | uncertainty_bound, boundary_term, boundary_term_faces | the same, box |
 | quadrature_resolution | see `quadrature.relation` |
-| covariance, sigma_p_conjugate | the same, where psi is 0 at the boundary |
-| own_share | a packet: share of |psi|^2 where the network says its label |
+| covariance, sigma_p_conjugate | the same, if psi is 0 at the boundary |
+| own_share | a packet: share of |psi|^2 where the network predicts its label |
 | overlap_x, overlap_p | the packets of both labels |
 
-`sigma_p_conjugate` is the deviation of |psi~|^2. On the box it does not
-exist: psi, continued by 0, jumps at the faces, |psi~|^2 falls as 1 / k^2.
+`sigma_p_conjugate` is the standard deviation of |psi~|^2. It does not exist on the box: psi,
+continued by 0, jumps at the faces, and |psi~|^2 falls as 1 / k^2.
+
+The paper's Fig. 2 plots psi(X) and its conjugate psi~(P). Here
+
+    psi~(k) = 1 / (2 pi) int psi(x) exp(-i k.x) dx,  int |psi~|^2 dk = 1,
+
+with psi continued by 0 outside of the grid. Packets are real: |psi~(k)| = |psi~(-k)| for every
+network. They are also positive: int |psi~_0| |psi~_1| dk >= |int conj(psi~_0) psi~_1 dk| =
+int psi_0 psi_1 dx, so packets overlap in P at least as much as in X.
+
+```python
+packet = sample_packet(uncertainty.of_classifier(...), SineWindow(), 0.0, 1.0, 225)
+momentum = compute_conjugate(packet, padding=9)
+momentum.std()  # sigma_p, for a packet that vanishes at the boundary
+```
 """
 
 import dataclasses
@@ -24,29 +38,27 @@ import tensorflow as tf
 
 from qup import uncertainty
 from qup.core import compilation, errors
-from qup.core.measurements import Accuracy, ModelInfo, Row
+from qup.core.measurements import Measurement, ModelInfo, Row
 from qup.reproduction import binary_toy
 from qup.uncertainty import Packet, boundary, quadrature
 from qup.uncertainty.domains import Domain
 from qup.uncertainty.packets import PACKET_KINDS
 
-# Packets of a plane on a grid, their Fourier conjugates, and overlaps.
-#
-# The paper's Fig. 2 draws psi(X) and its conjugate psi~(P). Here
-#
-#     psi~(k) = 1 / (2 pi) int psi(x) exp(-i k.x) dx,  int |psi~|^2 dk = 1,
-#
-# with psi continued by 0 outside of the grid.
-#
-# ```python
-# packet = sampled(uncertainty.of_classifier(...), SineWindow(), 0.0, 1.0, 225)
-# momentum = conjugate(packet, padding=9)
-# momentum.spread()  # sigma_p, for a packet that vanishes at the boundary
-# ```
-#
-# Packets are real: |psi~(k)| = |psi~(-k)|, whatever the network. And as they
-# are positive too, int |psi~_0| |psi~_1| dk >= |int conj(psi~_0) psi~_1 dk| =
-# int psi_0 psi_1 dx: in P packets overlap at least as much as in X.
+AXES = ("pixel:0", "pixel:1")
+AVERAGED_OVER = "labels and axes"
+# Budgets of the attack. The arcs are 0.13 apart in L-inf: without noise a network could be robust
+# at every point for the first budget, but not for the second.
+EPSILONS = (0.05, 0.1)
+# The control: the least trained network with its logits times 10.
+TEMPERATURE = 0.1
+# Packets in figures: the paper's, and one that is large on its own class.
+DRAWN_KINDS = ("loss", "sqrt_prob")
+# Cells per coordinate of the figures, and the padding of their Fourier transform.
+_CELLS, PADDING = 135, 9
+_COMMON_MEASURES = ("sigma_x", "sigma_p", "uncertainty_product")
+_BOX_MEASURES = ("uncertainty_bound", "boundary_term")
+# Seed -> all values of a measure, over labels and coordinates.
+SeedValues: TypeAlias = Mapping[int, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -56,7 +68,7 @@ class GridAmplitude:
     Attributes:
       values: [n, n], the first coordinate along the first axis; the sum of
         |values|^2 spacing^2 is 1.
-      coordinates: float64 [n], of each coordinate.
+      coordinates: float64 [n], the same along both axes.
     """
 
     values: np.ndarray
@@ -64,25 +76,25 @@ class GridAmplitude:
 
     @property
     def spacing(self) -> float:
-        """Distance of two places."""
+        """Distance between grid points."""
         return float(self.coordinates[1] - self.coordinates[0])
 
     @property
     def density(self) -> np.ndarray:
-        """Returns |values|^2: float64 [n, n]."""
+        """|values|^2, float64 [n, n]."""
         return np.abs(self.values) ** 2
 
     def marginal(self, coordinate: int) -> np.ndarray:
-        """Returns the density of one coordinate: float64 [n]."""
+        """Returns the marginal density of one coordinate, float64 [n]."""
         return self.density.sum(1 - coordinate) * self.spacing
 
     def mean(self) -> np.ndarray:
-        """Returns the mean of both coordinates: float64 [2]."""
+        """Returns the mean of both coordinates, float64 [2]."""
         means = [self.marginal(i) @ self.coordinates for i in (0, 1)]
         return np.array(means) * self.spacing
 
     def std(self) -> np.ndarray:
-        """Returns the deviation of both coordinates: float64 [2]."""
+        """Returns the standard deviation of both coordinates, float64 [2]."""
         deviations = self.coordinates[:, None] - self.mean()
         variances = [self.marginal(i) @ deviations[:, i] ** 2 for i in (0, 1)]
         return np.sqrt(np.array(variances) * self.spacing)
@@ -91,15 +103,7 @@ class GridAmplitude:
 def sample_packet(
     packet: Packet, domain: Domain, low: float, high: float, count: int
 ) -> GridAmplitude:
-    """Returns psi = l w, normalised, at the middles of count^2 cells.
-
-    Args:
-      packet: Of two coordinates.
-      domain: Gives the window.
-      low: Lower end of both coordinates.
-      high: Upper end.
-      count: Cells a coordinate.
-    """
+    """Returns psi = l w, normalised, at the centres of count^2 cells of [low, high]^2."""
     spacing = (high - low) / count
     coordinates = low + spacing * (0.5 + np.arange(count))
     points = np.stack(np.meshgrid(coordinates, coordinates, indexing="ij"), -1)
@@ -113,49 +117,42 @@ def sample_packet(
 def compute_conjugate(field: GridAmplitude, padding: int) -> GridAmplitude:
     """Returns psi~, complex, by a Fourier transform of psi padded with 0.
 
-    Args:
-      field: psi.
-      padding: The grid is made that many times as long, so the frequencies
-        that many times as fine: 2 pi / (padding (high - low)).
+    The grid becomes `padding` times as long, the spacing of frequencies
+    2 pi / (padding (high - low)).
     """
     length = padding * len(field.coordinates)
     spacing = field.spacing
     transform = np.fft.fft2(field.values, (length, length))
     frequencies = 2 * np.pi * np.fft.fftfreq(length, spacing)
-    # exp(-i k.x) counts from x = 0, the transform from the first place.
+    # The origin of exp(-i k.x) is x = 0, that of the transform the first grid point.
     phase = np.exp(-1j * frequencies * field.coordinates[0])
     psi = spacing**2 / (2 * np.pi) * transform * phase[:, None] * phase
     return GridAmplitude(np.fft.fftshift(psi), np.fft.fftshift(frequencies))
 
 
 def compute_overlap(one: GridAmplitude, other: GridAmplitude) -> float:
-    """Returns int |psi_0| |psi_1|, from 0 (apart) to 1 (equal).
+    """Returns int |psi_0| |psi_1|, from 0 (disjoint) to 1 (equal).
 
-    The Bhattacharyya coefficient (1943) of the densities |psi|^2; for
-    positive packets in X also their inner product.
+    It is the Bhattacharyya coefficient (1943) of the densities |psi|^2; for positive packets in X
+    also their inner product.
 
     Raises:
       InputError: The grids differ.
     """
     if not np.array_equal(one.coordinates, other.coordinates):
         raise errors.InputError(
-            "Only packets on one grid overlap: sample both with the same low, high and count."
+            "An overlap needs packets on one grid: sample both with the same low, high and count."
         )
     product = np.abs(one.values) * np.abs(other.values)
     return float(product.sum() * one.spacing**2)
 
 
-_COMMON_MEASURES = ("sigma_x", "sigma_p", "uncertainty_product")
-_BOX_MEASURES = ("uncertainty_bound", "boundary_term")
-AXES = ("pixel:0", "pixel:1")
-
-
 class Grids(NamedTuple):
-    """How finely things are computed.
+    """Resolution of the measurements.
 
     Attributes:
-      panels: Of 8 Gauss-Legendre nodes, a coordinate.
-      cells: Of a Fourier transform, a coordinate.
+      panels: Panels of 8 Gauss-Legendre nodes, per coordinate.
+      cells: Cells of a Fourier transform, per coordinate.
       padding: See `compute_conjugate`.
     """
 
@@ -165,21 +162,14 @@ class Grids(NamedTuple):
 
 
 def build_model_info(epochs: int, seed: int) -> ModelInfo:
-    """Returns what all rows of one network have in common."""
+    """Returns the description that all rows of a network share."""
     return ModelInfo("arcs", "tanh-32-32", "CL", epochs, seed)
 
 
 def measure_accuracies(
     network: keras.Model, model_info: ModelInfo, count: int, epsilons: Sequence[float]
 ) -> list[Row]:
-    """Measures TA and RA.
-
-    Args:
-      network: The classifier.
-      model_info: What it is.
-      count: Points held out.
-      epsilons: Budgets.
-    """
+    """Returns TA and RA on `count` test points."""
     points, labels = binary_toy.sample_held_out(model_info.seed, count)
     clean, robust = binary_toy.compute_accuracies(
         network, points, labels, epsilons=epsilons, seed=model_info.seed
@@ -196,14 +186,7 @@ def measure_accuracies(
 def measure_packets(
     network: keras.Model, model_info: ModelInfo, grids: Grids, temperature: float = 1.0
 ) -> list[Row]:
-    """Measures every packet of both labels on every domain.
-
-    Args:
-      network: The classifier.
-      model_info: What it is.
-      grids: How finely.
-      temperature: Logits are divided by it.
-    """
+    """Measures all packets of both labels on all domains; divides logits by `temperature`."""
     rows = []
     for kind in PACKET_KINDS:
         packets = [
@@ -256,43 +239,26 @@ def _measure_relation(packet, domain, momentum: GridAmplitude, model_info: Model
         estimates["boundary_term_faces"] = np.diag(faces)
     rows = [
         model_info.with_parameters(axis=axis).build_row(
-            measure, Accuracy(float(value), None, relation.n)
+            measure, Measurement(float(value), None, relation.n)
         )
         for measure, values in estimates.items()
         for axis, value in zip(AXES, values, strict=True)
     ]
-    change = Accuracy(relation.diagnostics["resolution"], None, relation.n)
+    change = Measurement(relation.diagnostics["resolution"], None, relation.n)
     return [*rows, model_info.build_row("quadrature_resolution", change)]
 
 
-def _build_exact_value(value: float, field: GridAmplitude) -> Accuracy:
-    return Accuracy(value, None, field.values.size)
+def _build_exact_value(value: float, field: GridAmplitude) -> Measurement:
+    return Measurement(value, None, field.values.size)
 
 
-def _measure_own_share(network: keras.Model, field: GridAmplitude, label: int) -> Accuracy:
-    """Returns the share of |psi|^2 where the network says `label`."""
+def _measure_own_share(network: keras.Model, field: GridAmplitude, label: int) -> Measurement:
+    """Returns the share of |psi|^2 where the network predicts `label`."""
     count = len(field.coordinates)
     points = np.stack(np.meshgrid(field.coordinates, field.coordinates, indexing="ij"), -1)
     logits = compilation.predict(network, points.reshape(-1, 2).astype(np.float32))
     is_own_label = (logits.numpy().argmax(1) == label).reshape(count, count)
     return _build_exact_value(float(field.density[is_own_label].sum()) * field.spacing**2, field)
-
-
-# All rows of one seed's networks, and their means.
-#
-# ```python
-# networks = binary_toy.train(0, (1, 50))
-# rows = of_networks(networks, rows.subject(0, 0), count=2000, grids=Grids())
-# rows += means(rows)
-# ```
-
-
-AVERAGED_OVER = "labels and axes"
-# Budgets of the attack. The arcs come as near as 0.13 in L-inf: without noise
-# a network could withstand the first at every point, but not the second.
-EPSILONS = (0.05, 0.1)
-# The control: the least trained network with its logits times 10.
-TEMPERATURE = 0.1
 
 
 def measure_networks(
@@ -304,16 +270,15 @@ def measure_networks(
     epsilons: Sequence[float] = EPSILONS,
     temperature: float = TEMPERATURE,
 ) -> list[Row]:
-    """Returns every row of one seed.
+    """Returns all rows of one seed.
 
     Args:
-      networks: By the epochs that they were trained for, growing.
-      model_info: What their rows have in common; its epochs are of no effect.
-      count: Points held out.
-      grids: How finely.
+      networks: By number of epochs, ascending.
+      model_info: Description of the rows; its epochs have no effect.
+      count: Number of test points.
+      grids: Resolution.
       epsilons: Budgets of the attack.
-      temperature: Of the control: the least trained network's logits are
-        divided by it.
+      temperature: Of the control, which divides the logits of the least trained network by it.
     """
     rows = []
     for epochs, network in networks.items():
@@ -326,9 +291,9 @@ def measure_networks(
 
 
 def average_rows(rows: Iterable[Row]) -> list[Row]:
-    """Returns a row for each packet and measure: its mean over all rows.
+    """Returns a row per packet and measure: the mean over its rows.
 
-    They tell "over":"labels and axes" instead of a label and an axis.
+    Their parameters have "over":"labels and axes" instead of a label and an axis.
     """
     groups: dict[tuple, list[Row]] = {}
     for row in rows:
@@ -344,29 +309,10 @@ def average_rows(rows: Iterable[Row]) -> list[Row]:
     ]
 
 
-# Rows of the binary toy over seeds: selections, means, differences.
-#
-# ```python
-# away = difference(by_seed(rows, "sigma_x", 1), by_seed(rows, "sigma_x", 50))
-# ```
-
-
-# Seed to every value of a measure: labels, coordinates.
-SeedValues: TypeAlias = Mapping[int, np.ndarray]
-
-
 def select_by_seed(
     rows: Iterable[Row], measure: str, epochs: int, epsilon: float | None = None, **parameters: Any
 ) -> SeedValues:
-    """Returns the values of a measure by seed.
-
-    Args:
-      rows: Of any number of networks.
-      measure: Name.
-      epochs: Of the network.
-      epsilon: Of the attack.
-      **parameters: Parameters that the rows must have.
-    """
+    """Returns the values of a measure by seed; `parameters` select rows."""
     values_by_seed: dict[int, list[float]] = {}
     for row in rows:
         identity = (row.measure, row.epochs, row.epsilon)
@@ -378,14 +324,14 @@ def select_by_seed(
 
 
 def compute_differences(one: SeedValues, other: SeedValues) -> SeedValues:
-    """Returns other less one, value by value."""
+    """Returns other - one, elementwise for each seed."""
     return {seed: other[seed] - one[seed] for seed in one}
 
 
 def compute_seed_mean(values: SeedValues) -> tuple[float, float]:
-    """Returns the mean over seeds of each seed's own mean, and its error.
+    """Returns the mean over seeds of the mean of each seed, and its standard error.
 
-    The error is the standard error over seeds; NaN of one seed.
+    The standard error of one seed is NaN.
     """
     seed_means = np.array([seed_values.mean() for seed_values in values.values()])
     if len(seed_means) < 2:
@@ -393,17 +339,8 @@ def compute_seed_mean(values: SeedValues) -> tuple[float, float]:
     return float(seed_means.mean()), float(seed_means.std(ddof=1) / np.sqrt(len(seed_means)))
 
 
-def index_values(rows: Iterable[Row], measure: str) -> dict[tuple, float]:
-    """Returns the values of a measure by everything but its name."""
-    return {
-        (row.seed, row.epochs, *sorted(row.parameters.items())): row.value
-        for row in rows
-        if row.measure == measure
-    }
-
-
 def list_networks(rows: Iterable[Row]) -> list[tuple[int, float]]:
-    """Returns (epochs, temperature) of every network, plain ones first."""
+    """Returns (epochs, temperature) of each network, temperature 1 first."""
     network_keys = {
         (row.parameters["temperature"] != 1, row.epochs, row.parameters["temperature"])
         for row in rows
@@ -418,23 +355,11 @@ def format_network_name(epochs: int, temperature: float = 1.0) -> str:
     return label if temperature == 1 else f"{label}, T = {temperature:g}"
 
 
-# Those that are drawn: the paper's, and one that lies on its own class.
-DRAWN_KINDS = ("loss", "sqrt_prob")
-# Cells a coordinate, and how far a transform is padded.
-_CELLS, _PADDING = 135, 9
-
-
 def compute_panel_arrays(network: keras.Model, domain: str) -> dict[str, np.ndarray]:
-    """Returns what a portrait needs of a network, for a file.
+    """Returns the arrays of a figure's panel on a domain of `binary_toy.SPANS`.
 
-    Args:
-      network: The classifier.
-      domain: A name of `binary_toy.SPANS`.
-
-    Returns:
-      "psi", float32 [kinds of `DRAWN_KINDS`, labels, n, n], at the middles of n^2
-      cells of the domain's span; "places", float64 [n], their coordinates;
-      "lead", float32 [n, n], logit of class 1 less that of class 0.
+    "psi", float32 [kinds of `DRAWN_KINDS`, labels, n, n], at the centres of n^2 cells; "places",
+    float64 [n], their coordinates; "lead", float32 [n, n], logit of class 1 minus logit of class 0.
     """
     amplitudes = [
         [
@@ -458,7 +383,7 @@ def compute_panel_arrays(network: keras.Model, domain: str) -> dict[str, np.ndar
 
 
 def compute_logit_gap(network: keras.Model, coordinates: np.ndarray) -> np.ndarray:
-    """Returns logit 1 less logit 0 on a square grid: float32 [n, n]."""
+    """Returns logit 1 minus logit 0 on a square grid, float32 [n, n]."""
     points = np.stack(np.meshgrid(coordinates, coordinates, indexing="ij"), -1)
     logits = compilation.predict(network, points.reshape(-1, 2).astype(np.float32)).numpy()
     return (logits[:, 1] - logits[:, 0]).reshape(len(coordinates), len(coordinates))

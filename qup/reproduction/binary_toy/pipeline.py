@@ -1,4 +1,4 @@
-"""The binary toy: networks of several seeds, their rows, three figures.
+"""The program of the binary toy: networks of several seeds, their rows and figures.
 
 ```python
 print(run(pathlib.Path("runs/binary-toy"), seeds=5))
@@ -22,19 +22,19 @@ from qup.reproduction.binary_toy import figures, packets, text
 from qup.reproduction.binary_toy.packets import Grids
 
 _log = logging.getLogger("qup")
-# Points that are shown, and opposite steps that they take.
+# Points in figures, and their steps of opposite FGSM.
 NUM_SHOWN_POINTS, NUM_OPPOSITE_STEPS = 300, 4
 
 
 class ToySizes(NamedTuple):
-    """How much is computed.
+    """Sizes of the computation.
 
     Attributes:
-      epochs: When networks are looked at, growing.
-      train: Training points.
-      test: Points held out.
+      epochs: Numbers of epochs at which networks are measured, ascending.
+      train: Number of training points.
+      test: Number of test points.
       grids: See `Grids`.
-      drawn: Domains, names of `binary_toy.SPANS`.
+      drawn: Domains of the figures, names of `binary_toy.SPANS`.
     """
 
     epochs: tuple[int, ...] = (1, 50)
@@ -49,19 +49,18 @@ SMOKE_SIZES = ToySizes((1, 2), 200, 200, Grids(panels=6, cells=81, padding=3), d
 
 
 def run(folder: pathlib.Path, *, seeds: int = 5, sizes: ToySizes = FULL_SIZES) -> str:
-    """Trains, measures, draws.
+    """Trains and measures networks, and plots those of seed 0.
 
     Args:
-      folder: For binary-toy.csv and figures; an empty or a new one, or that
-        of an earlier run.
-      seeds: How many networks; they are 0, 1, ...
-      sizes: How much is computed.
+      folder: For binary-toy.csv and figures; empty, new, or of an earlier run.
+      seeds: Number of networks, with seeds 0, 1, ...
+      sizes: Sizes of the computation.
 
     Returns:
-      Tables and where everything lies, as text.
+      Tables and the written files, as text.
 
     Raises:
-      InputError: No seeds, or a folder that cannot be used.
+      InputError: There are no seeds, or the folder cannot be used.
     """
     errors.check_number("seeds", seeds, at_least=1)
     workdir = Workdir(folder)
@@ -77,7 +76,7 @@ def run(folder: pathlib.Path, *, seeds: int = 5, sizes: ToySizes = FULL_SIZES) -
         workdir.write_config({"program": "binary_toy", "seeds": seeds, "sizes": sizes._asdict()})
         csv_path = workdir.path / "binary-toy.csv"
         measurements.write_rows(csv_path, rows)
-        # The networks and rows of seed 0, the last one.
+        # Seed 0 is the last one: `networks` and `seed_rows` are its results.
         figures_by_name = _draw_figures(networks, seed_rows, sizes)
         for name, figure in figures_by_name.items():
             _save_figure(figure, workdir.path / "figures" / name)

@@ -1,16 +1,17 @@
-"""What the binary toy found, as tables on a terminal.
+"""Results of the binary toy as tables for a terminal.
 
 ```python
-print(text(rows))
+print(format_report(rows))
 ```
 """
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from qup.core.formatting import format_number, format_percent, format_with_error
 from qup.core.measurements import Row
 from qup.reproduction import binary_toy
 from qup.reproduction.binary_toy import packets
@@ -18,7 +19,7 @@ from qup.reproduction.binary_toy.packets import AXES, SeedValues, select_by_seed
 from qup.uncertainty import checks
 from qup.uncertainty.packets import PACKET_KINDS
 
-# Measure: head of its column, along both coordinates.
+# Measure: heading of its column, for each coordinate.
 _AXIS_MEASURES = {
     "sigma_x": "sigma_x",
     "sigma_p": "sigma_p",
@@ -30,30 +31,31 @@ _PAIR_MEASURES = {
     "overlap_p": "overlap in P",
     "own_share": "own share",
 }
+_VERDICT = (
+    "In {} of these {} lines {} is larger after {}, in {} smaller, beyond chance (Student's t, one "
+    "in 370)."
+)
 
 
 def format_report(rows: Sequence[Row]) -> str:
-    """Returns all tables.
-
-    Args:
-      rows: Those of every network and seed.
-    """
+    """Returns all tables of the rows of all networks and seeds."""
     seeds = len({row.seed for row in rows})
     blocks = [
-        [
-            f"Two classes in the unit square, seeds: {seeds}. Means over seeds, "
-            "in brackets the standard",
-            "error in units of the last digit.",
-        ],
+        [f"Two classes in the unit square, {seeds} seeds. Means ± standard errors over seeds."],
         _format_accuracy_table(rows),
         ["Packets along x_1 and x_2, means over both labels:"],
-        _format_axis_table(rows),
+        _format_packet_table(
+            rows,
+            [f"{heading} {i}" for heading in _AXIS_MEASURES.values() for i in (1, 2)],
+            [(measure, {"axis": axis}) for measure in _AXIS_MEASURES for axis in AXES],
+        ),
         [
-            "Overlap: int |psi_0||psi_1|. Own share: of |psi|^2, where the "
-            "network says the packet's own",
-            "label, mean over both labels.",
+            "Overlap: int |psi_0||psi_1|. Own share: of |psi|^2, where the network predicts the",
+            "label of the packet, mean over both labels.",
         ],
-        _format_pair_table(rows),
+        _format_packet_table(
+            rows, list(_PAIR_MEASURES.values()), [(measure, {}) for measure in _PAIR_MEASURES]
+        ),
         _format_differences(rows),
         _format_checks(rows),
     ]
@@ -61,89 +63,74 @@ def format_report(rows: Sequence[Row]) -> str:
 
 
 def _format_accuracy_table(rows: Sequence[Row]) -> list[str]:
-    """Returns the lines of TA and RA."""
     epsilons = sorted({r.epsilon for r in rows if r.epsilon is not None})
     table = [["network", "TA", *(f"RA, epsilon {e:g}" for e in epsilons)]]
     for epochs in sorted({row.epochs for row in rows}):
         values = [select_by_seed(rows, "test_accuracy", epochs)] + [
             select_by_seed(rows, "robust_accuracy", epochs, epsilon) for epsilon in epsilons
         ]
-        cells = (_format_mean(each, 2) for each in values)
+        cells = (format_percent(*packets.compute_seed_mean(each)) for each in values)
         table.append([packets.format_network_name(epochs), *cells])
     return _align_columns(table)
 
 
-def _format_axis_table(rows: Sequence[Row]) -> list[str]:
-    """Returns a line for each packet, domain and network."""
-    heads = [f"{head} {i}" for head in _AXIS_MEASURES.values() for i in (1, 2)]
-    table = [["packet", "domain", "network", *heads]]
+def _format_packet_table(
+    rows: Sequence[Row], headings: list[str], columns: list[tuple[str, Mapping[str, Any]]]
+) -> list[str]:
+    """Returns a line per packet, domain and network, with a column per measure."""
+    table = [["packet", "domain", "network", *headings]]
     for epochs, parameters in _iterate_settings(rows):
         values = (
-            select_by_seed(rows, measure, epochs, axis=axis, **parameters)
-            for measure in _AXIS_MEASURES
-            for axis in AXES
+            select_by_seed(rows, measure, epochs, **column_parameters, **parameters)
+            for measure, column_parameters in columns
         )
-        cells = (_format_mean(each, 3) if each else "1/2" for each in values)
-        table.append([*_build_row_labels(epochs, parameters), *cells])
-    return _align_columns(table)
-
-
-def _format_pair_table(rows: Sequence[Row]) -> list[str]:
-    """Returns the same of what has no direction."""
-    table = [["packet", "domain", "network", *_PAIR_MEASURES.values()]]
-    for epochs, parameters in _iterate_settings(rows):
-        values = (select_by_seed(rows, m, epochs, **parameters) for m in _PAIR_MEASURES)
-        cells = (_format_mean(each, 4) for each in values)
-        table.append([*_build_row_labels(epochs, parameters), *cells])
+        # A window has no estimate of the bound, which is 1/2.
+        cells = (_format_mean(each) if each else "1/2" for each in values)
+        name = packets.format_network_name(epochs, parameters["temperature"])
+        table.append([parameters["packet"], parameters["domain"], name, *cells])
     return _align_columns(table)
 
 
 def _iterate_settings(rows: Sequence[Row]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yields epochs and parameters of every line."""
+    """Yields epochs and parameters of each line."""
     networks = packets.list_networks(rows)
     for kind, domain in itertools.product(PACKET_KINDS, binary_toy.SPANS):
         for epochs, temperature in networks:
-            parameters = {"packet": kind, "domain": domain}
-            yield epochs, {**parameters, "temperature": temperature}
-
-
-def _build_row_labels(epochs: int, parameters: Mapping[str, Any]) -> list[str]:
-    name = packets.format_network_name(epochs, parameters["temperature"])
-    return [parameters["packet"], parameters["domain"], name]
+            yield epochs, {"packet": kind, "domain": domain, "temperature": temperature}
 
 
 def _format_differences(rows: Sequence[Row]) -> list[str]:
-    """Returns how the most trained networks differ from the least."""
+    """Returns the differences between the most and the least trained networks."""
     fewest, *_, most = sorted({row.epochs for row in rows})
     table = [["packet", "domain", "along", "sigma_x", "smaller in", "sigma_p", "larger in"]]
     signs: dict[str, list[int]] = {"sigma_x": [], "sigma_p": []}
     for kind, domain, axis in itertools.product(PACKET_KINDS, binary_toy.SPANS, AXES):
-        parameters = {"packet": kind, "domain": domain, "axis": axis}
+        parameters = {"packet": kind, "domain": domain, "axis": axis, "temperature": 1.0}
         cells = [kind, domain, f"x_{1 + AXES.index(axis)}"]
         for measure, expected_sign in (("sigma_x", -1), ("sigma_p", 1)):
-            differences = packets.compute_differences(
-                *(
-                    select_by_seed(rows, measure, epochs, temperature=1.0, **parameters)
-                    for epochs in (fewest, most)
-                )
+            least_trained, most_trained = (
+                select_by_seed(rows, measure, epochs, **parameters) for epochs in (fewest, most)
             )
+            differences = packets.compute_differences(least_trained, most_trained)
             all_values = np.concatenate(list(differences.values()))
-            cells.append(_format_mean(differences, 4, "+"))
+            cells.append(_format_mean(differences))
             cells.append(f"{(expected_sign * all_values > 0).sum()} of {all_values.size}")
             signs[measure].append(_compute_sign(differences))
         table.append(cells)
     names = [packets.format_network_name(epochs) for epochs in (most, fewest)]
-    text_lines = ["{} less {}, each packet with itself:".format(*names), ""]
-    text_lines += [*_align_columns(table), ""]
+    lines = ["{} minus {}, each packet with itself:".format(*names), "", *_align_columns(table), ""]
     if len(differences) < 2:
-        return [*text_lines, "One seed has no error bars: nothing follows from it."]
-    return text_lines + _format_verdict(signs)
+        return [*lines, "One seed has no standard error: no conclusion."]
+    return lines + [
+        _VERDICT.format(s.count(1), len(s), measure, names[0], s.count(-1))
+        for measure, s in signs.items()
+    ]
 
 
 def _compute_sign(differences: SeedValues) -> int:
-    """Returns the sign of a mean over seeds; 0 where chance may give it.
+    """Returns the sign of a mean over seeds; 0 if chance may explain it.
 
-    One in 370 differences that are none passes (Student 1908).
+    One in 370 zero differences has a sign (Student 1908).
     """
     mean, error = packets.compute_seed_mean(differences)
     if len(differences) < 2:
@@ -152,23 +139,14 @@ def _compute_sign(differences: SeedValues) -> int:
     return int(np.sign(mean)) if is_significant else 0
 
 
-def _format_verdict(signs: dict[str, list[int]]) -> list[str]:
-    template = (
-        "Of these {} lines {} is larger in {} and smaller in {}, beyond chance "
-        "(Student's t, one in 370)."
-    )
-    return [
-        template.format(
-            len(measure_signs), measure, measure_signs.count(1), measure_signs.count(-1)
-        )
-        for measure, measure_signs in signs.items()
-    ]
-
-
 def _format_checks(rows: Sequence[Row]) -> list[str]:
-    """Returns what must be equal, and how far apart it is."""
-    values_by_measure = {
-        measure: packets.index_values(rows, measure)
+    """Returns the largest differences between values that must be equal."""
+    terms, face_terms, covariances, sigmas, conjugate_sigmas = (
+        {
+            (row.seed, row.epochs, *sorted(row.parameters.items())): row.value
+            for row in rows
+            if row.measure == measure
+        }
         for measure in (
             "boundary_term",
             "boundary_term_faces",
@@ -176,39 +154,24 @@ def _format_checks(rows: Sequence[Row]) -> list[str]:
             "sigma_p",
             "sigma_p_conjugate",
         )
-    }
-    faces = _find_max_difference(
-        (value, values_by_measure["boundary_term"][key])
-        for key, value in values_by_measure["boundary_term_faces"].items()
     )
-    windows = _find_max_difference(
-        (value, -0.5) for value in values_by_measure["covariance"].values()
-    )
-    waves = _find_max_difference(
-        (value / values_by_measure["sigma_p"][key], 1.0)
-        for key, value in values_by_measure["sigma_p_conjugate"].items()
-    )
+    faces = max(abs(value - terms[key]) for key, value in face_terms.items())
+    windows = max(abs(value + 0.5) for value in covariances.values())
+    waves = max(abs(value / sigmas[key] - 1.0) for key, value in conjugate_sigmas.items())
     return [
         f"Largest differences: B by covariance and by faces {faces:.1e}; Cov(x, s) and -1/2 under",
-        f"windows {windows:.1e}; sigma_p by quadrature and as the deviation "
-        f"of |psi~|^2 {waves:.1e}, relative.",
+        f"windows {windows:.1e}; sigma_p by quadrature and as the deviation of |psi~|^2 "
+        f"{waves:.1e}, relative.",
     ]
 
 
-def _find_max_difference(pairs: Iterable[tuple[float, float]]) -> float:
-    return max(abs(one - other) for one, other in pairs)
-
-
-def _format_mean(values: SeedValues, digits: int, sign: str = "") -> str:
-    """Returns a mean over seeds as 0.123(4)."""
+def _format_mean(values: SeedValues) -> str:
+    """Returns the mean over seeds, with its standard error if there is one."""
     mean, error = packets.compute_seed_mean(values)
-    formatted = f"{mean:{sign}.{digits}f}"
-    if np.isnan(error):
-        return formatted
-    return f"{formatted}({error * 10**digits:.0f})"
+    return format_number(mean) if np.isnan(error) else format_with_error(mean, error)
 
 
 def _align_columns(table: Sequence[Sequence[str]]) -> list[str]:
-    """Returns the lines with their columns one below another."""
+    """Returns the lines with aligned columns."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     return ["  ".join(map(str.ljust, line, widths)).rstrip() for line in table]

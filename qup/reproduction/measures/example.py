@@ -1,8 +1,8 @@
-"""Fig. 1 of the paper: one image, its FGSM noise, and what the network says.
+"""Fig. 1 of the paper: one image before and after FGSM, with the network's confidences.
 
 ```python
-shown = show(classifier, images, labels, ids, attack)
-shown.attacked_class, shown.attacked_confidence
+example = find_example(classifier, images, labels, ids, attack)
+example.attacked_class, example.attacked_confidence
 ```
 """
 
@@ -16,19 +16,19 @@ import tensorflow as tf
 from qup.core import compilation
 from qup.core.types import Attack, LogitsFn
 
-# What the paper's figure says, in percent: GoogLeNet on CIFAR-10, epsilon
-# 8/255, an automobile that becomes an airplane. It is not Table 3's network.
+# Values of the paper's figure, in percent: GoogLeNet on CIFAR-10, epsilon 8/255, an automobile that
+# is classified as an airplane. It is not the network of Table 3.
 PAPER_VALUES = {
     "test_accuracy": 90.78,
     "robust_accuracy": 3.67,
     "clean_confidence": 99.99,
     "attacked_confidence": 54.53,
 }
-# By which of the rules an image was chosen, in words.
+# Rules of the selection of an image, in order of preference.
 SELECTION_RULES = {
-    "broken": "the first image, by id, that is classified rightly and, once attacked, wrongly",
-    "right": "no image that is classified rightly is broken; the first that is classified rightly",
-    "first": "no image is classified rightly; the first",
+    "broken": "the first image that is classified correctly, and incorrectly after the attack",
+    "right": "no attack succeeds; the first image that is classified correctly",
+    "first": "no image is classified correctly; the first image",
 }
 
 
@@ -39,13 +39,13 @@ class AttackExample:
     Attributes:
       image: float32 [height, width, channels] in [0, 1].
       attacked: float32 [height, width, channels].
-      id: The image's own number.
-      label: Its true class.
-      clean_class: What the network takes it for.
-      clean_confidence: Softmax probability of that class, in percent.
-      attacked_class: What it takes the attacked image for.
-      attacked_confidence: Softmax probability of that class, in percent.
-      rule: A key of `SELECTION_RULES`: how it was chosen.
+      id: Id of the image.
+      label: True class.
+      clean_class: Predicted class.
+      clean_confidence: Softmax probability of `clean_class`, in percent.
+      attacked_class: Predicted class of the attacked image.
+      attacked_confidence: Softmax probability of `attacked_class`, in percent.
+      rule: A key of `SELECTION_RULES`.
     """
 
     image: np.ndarray
@@ -59,21 +59,14 @@ class AttackExample:
     rule: str
 
     def to_arrays(self, class_names: Sequence[str]) -> dict[str, np.ndarray]:
-        """Returns everything for a file.
-
-        Args:
-          class_names: Of all classes.
-
-        Returns:
-          The attributes under their names, and class_names.
-        """
+        """Returns the attributes by name, and class_names, for a file."""
         names = {"class_names": np.array(class_names)}
         fields = dataclasses.asdict(self)
         return {k: np.asarray(v) for k, v in fields.items()} | names
 
 
 def build_example(arrays: Mapping[str, np.ndarray]) -> AttackExample:
-    """Returns what `AttackExample.arrays` gave."""
+    """Builds an example from `AttackExample.to_arrays`."""
     image_fields = ("image", "attacked")
     fields: dict[str, Any] = {
         field.name: arrays[field.name] if field.name in image_fields else arrays[field.name].item()
@@ -85,25 +78,21 @@ def build_example(arrays: Mapping[str, np.ndarray]) -> AttackExample:
 def find_example(
     logits_fn: LogitsFn, images, labels, ids, attack: Attack, *, batch_size: int = 128
 ) -> AttackExample:
-    """Looks for an image whose attack succeeds, in the order given.
+    """Finds the first image with a successful attack; other rules apply if there is none.
 
-    The rule is `RULES["broken"]`; it looks no further than the first batch
-    that holds one.
+    The search ends at the first batch with a successful attack.
 
     Args:
       logits_fn: The classifier.
       images: uint8 [n, height, width, channels], n at least 1.
-      labels: int32 [n], the true classes.
+      labels: int32 [n], true classes.
       ids: int64 [n].
       attack: attack(logits_fn, images, labels, *, ids) -> images.
-      batch_size: Images a batch.
-
-    Returns:
-      The example; by the other rules where no attack succeeds.
+      batch_size: Images per batch.
     """
     candidates: list[AttackExample] = []
     for start in range(0, len(labels), batch_size):
-        # One batch shape: what is too much repeats the last image.
+        # Batches have one shape: the last one is padded with the last image.
         rows = np.arange(start, start + batch_size)
         rows = np.minimum(rows, len(labels) - 1)
         clean = tf.constant(images[rows] / np.float32(255), tf.float32)
@@ -136,7 +125,7 @@ def find_example(
                 )
         if masks["broken"].any():
             break
-    # Of the best rule, the first: min keeps the earlier of equals.
+    # `min` returns the first image of the best rule.
     return min(candidates, key=lambda e: list(SELECTION_RULES).index(e.rule))
 
 

@@ -1,13 +1,13 @@
 """Steps along a gradient and along its sign: Eqs. 21 and 22 of the paper.
 
-Eq. 21 puts epsilon grad l in the place of epsilon sign(grad l), from which
-Eq. 22 takes that the attack moves by the momentum of the packet. Whether one
-may is a question of size: these steps have the sign step's own, image by
-image, in one norm or the other.
+Eq. 21 replaces epsilon sign(grad l) by epsilon grad l, and Eq. 22 concludes that the attack moves
+an image by the momentum of the packet. Here both steps have the same size for each image, in L2 or
+in L-inf, so that only their directions differ.
 
 ```python
-moved = climb(classifier, images, labels, epsilon=0.1, direction="raw_l2",
-              loss="squared", num_steps=4)
+attacked_images = gradient_ascent(
+    classifier, images, labels, epsilon=0.1, direction="raw_l2", loss="squared", num_steps=4
+)
 ```
 """
 
@@ -20,14 +20,14 @@ from qup.attacks import losses
 from qup.core import compilation, errors, gradients, norms
 from qup.core.types import Bounds, LogitsFn
 
-# Direction: the norm in which its step is as large as the sign's.
+# Direction -> the norm in which its step is as large as the sign step.
 DIRECTIONS = {"sign": "linf", "raw_l2": "l2", "raw_linf": "linf"}
 
 
 def squared_error(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """Squared loss of the probabilities: sum_j (p_j - [j = y])^2.
+    """Returns the squared loss of the probabilities, float32 [batch] in [0, 2].
 
-    float32 [batch], from 0 to 2.
+    sum_j (p_j - [j = y])^2
     """
     one_hot = tf.one_hot(labels, tf.shape(logits)[-1])
     return tf.reduce_sum(tf.square(tf.nn.softmax(logits) - one_hot), -1)
@@ -39,23 +39,13 @@ LOSSES = {"cross_entropy": losses.cross_entropy, "squared": squared_error, "marg
 def compute_sign_cosine(
     logits_fn: LogitsFn, images: tf.Tensor, labels: tf.Tensor, *, loss: str
 ) -> tf.Tensor:
-    """Returns the cosine of each image's gradient g with its sign.
+    """Returns the cosine between the gradient g and its sign, float32 [batch].
 
-    g . sign(g) / (|g|_2 |sign(g)|_2) = |g|_1 / (|g|_2 sqrt(|g|_0)):
-    sqrt(2/pi) = .798 where the elements are Gaussian, 1 where they are
-    equally large.
-
-    Args:
-      logits_fn: The classifier.
-      images: float32 [batch, ...].
-      labels: int32 [batch], the true labels.
-      loss: One of `LOSSES`.
-
-    Returns:
-      float32 [batch]; NaN where the gradient is zero.
+    g . sign(g) / (|g|_2 |sign(g)|_2) = |g|_1 / (|g|_2 sqrt(|g|_0)): sqrt(2/pi) = 0.798 for Gaussian
+    elements, 1 for elements of equal size, NaN for a gradient of zero.
 
     Raises:
-      InputError: An unknown loss.
+      InputError: The loss is not one of `LOSSES`.
     """
     run = compilation.get_program(
         logits_fn, ("sign_cosine", loss), lambda call: _build_sign_cosine(call, _get_loss(loss))
@@ -75,7 +65,7 @@ def _build_sign_cosine(call: LogitsFn, loss_fn: Callable) -> Callable:
         _, gradient = gradients.compute_input_gradient(
             lambda inputs: loss_fn(call(inputs), labels), images
         )
-        # Its square would leave float32's range where a network is sure.
+        # The square of a very small gradient would underflow in float32.
         raw = _divide_rows(gradient, norms.compute_norm(gradient, "linf"))
         l1, l2, l0 = (norms.compute_norm(raw, name) for name in ("l1", "l2", "l0"))
         return l1 / (l2 * tf.sqrt(l0))
@@ -94,30 +84,29 @@ def gradient_ascent(
     num_steps: int = 1,
     bounds: Bounds = (0.0, 1.0),
 ) -> tf.Tensor:
-    """Takes steps up a loss, all together of the size of one sign step.
+    """Takes steps that increase a loss, together of the size of one sign step.
 
-    With a = epsilon / num_steps and the gradient g at the point reached,
+    With a = epsilon / num_steps and the gradient g at the current point,
 
         sign      a sign(g)
         raw_l2    a |sign(g)|_2 g / |g|_2
         raw_linf  a g / |g|_inf
 
-    so that one step without bounds is exactly as long as the sign's, in L2
-    or in L-inf, and several end within that distance.
+    so that one step without bounds is exactly as long as the sign step, in L2 or in L-inf, and the
+    distance of several steps is at most that length.
 
     Args:
       logits_fn: The classifier.
       images: float32 [batch, ...].
-      labels: int32 [batch], the true labels.
-      epsilon: Of the sign step, in units of [0, 1].
+      labels: int32 [batch], true labels.
+      epsilon: Size of the sign step, in units of [0, 1].
       direction: One of `DIRECTIONS`.
       loss: One of `LOSSES`.
       num_steps: At least 1.
-      bounds: Clips each step; None leaves pixels unclipped, as Eq. 21 does.
+      bounds: Clip range of each step; None for no clip, as in Eq. 21.
 
     Returns:
-      float32 of the shape of `images`; an image does not move where its
-      gradient is zero.
+      float32 of the shape of `images`. An image with a gradient of zero does not change.
 
     Raises:
       InputError: An unknown name, or a number out of its range.
@@ -163,5 +152,5 @@ def _compute_unit_steps(gradient: tf.Tensor) -> list[tf.Tensor]:
 
 
 def _divide_rows(values: tf.Tensor, divisors: tf.Tensor) -> tf.Tensor:
-    """Returns rows divided by a number each; zero where that is zero."""
+    """Divides each row by a number; a division by zero gives zero."""
     return tf.math.divide_no_nan(values, norms.expand_like(divisors, values))

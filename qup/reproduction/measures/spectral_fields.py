@@ -1,7 +1,8 @@
-"""The fields whose spectra are told: data, gradients, walks and errors.
+"""Image-shaped fields for Fourier spectra: images, gradients, Delta_n and translator errors.
 
 ```python
-for key, field in of_batch(classifier, batch, plan).items(): ...
+spec = SpectralFieldSpec(iterate_options={"num_steps": 20, ...}, steps=[20])
+for key, field in compute_fields(classifier, batch, spec).items(): ...
 ```
 """
 
@@ -20,14 +21,14 @@ from qup.core.types import Batch, LogitsFn
 
 @dataclasses.dataclass(frozen=True)
 class SpectralFieldSpec:
-    """Which fields are made, and how.
+    """Selects the fields.
 
     Attributes:
       loss: Name of the loss, see attacks.losses.
-      iterate_options: Keyword arguments of `opposite_fgsm.walk`, whose num_steps is N;
-        None for no walk.
-      steps: The n at which Delta_n of the walk is looked at.
-      translator: Image to Delta_N; None for none.
+      iterate_options: Keyword arguments of `opposite_fgsm.iterate`, whose num_steps is N; None for
+        no Delta_n.
+      steps: The n of the fields Delta_n.
+      translator: Image to Delta_N; None for no fields of a translator.
       seed: Of the random signs.
     """
 
@@ -38,55 +39,48 @@ class SpectralFieldSpec:
     seed: int = 0
 
     def __post_init__(self):
-        """Raises an InputError for what does not fit."""
+        """Raises an InputError for options that contradict one another."""
         losses.get(self.loss)
         if self.translator is not None and self.iterate_options is None:
             raise errors.InputError(
-                "A translator's error needs the walk that it learnt. Give "
-                "the deltas beside the translator."
+                "The error of a translator requires its Delta_N. Pass deltas in addition to the "
+                "translator."
             )
         last = self.iterate_options["num_steps"] if self.iterate_options else 0
         for step in self.steps:
             if not 1 <= step <= last:
                 raise errors.InputError(
-                    f"Delta_n is to be had for n from 1 to {last} of the "
-                    f"walk; got n = {step}. Choose other steps, or give the "
-                    "deltas of a longer walk."
+                    f"Delta_n exists for n from 1 to {last}; got n = {step}. Choose other steps, "
+                    "or pass deltas of more steps."
                 )
 
     @property
     def delta_steps(self) -> list[int]:
-        """The n of all Delta_n of the walk, in order; N where it is learnt."""
+        """The n of all Delta_n, ascending; with N if there is a translator."""
         last = {self.iterate_options["num_steps"]} if self.translator is not None else ()
         return sorted({*self.steps, *last})
 
     def describe_fields(self) -> dict[str, dict[str, Any]]:
-        """Returns the keys of `compute_fields`, and what tells each in a row."""
+        """Returns the row parameters of each field of `compute_fields`."""
         descriptions = {
             "data": {"field": "data"},
             "random_signs": {"field": "random_signs", "draw": self.seed},
             "gradient": {"field": "gradient", "loss": self.loss},
-            "delta_1": {"field": "delta", **_build_step_parameters(1), "loss": self.loss},
+            "delta_1": {"field": "delta", "step": 1, "pixel_clip": False, "loss": self.loss},
         }
-        walk_settings = {k: v for k, v in (self.iterate_options or {}).items() if k != "num_steps"}
         for step in self.delta_steps:
-            clip = walk_settings["bounds"] is not None
             descriptions[_format_iterate_key(step)] = {
                 "field": "walk",
-                **_build_step_parameters(step),
-                "loss": walk_settings["loss"],
-                "step_size": walk_settings["step_size"],
-                "pixel_clip": clip,
+                "step": step,
+                "pixel_clip": self.iterate_options["bounds"] is not None,
+                "loss": self.iterate_options["loss"],
+                "step_size": self.iterate_options["step_size"],
             }
         if self.translator is not None:
             target_description = descriptions[_format_iterate_key(self.delta_steps[-1])]
             descriptions["translated"] = {**target_description, "field": "translated"}
             descriptions["error"] = {**target_description, "field": "error"}
         return descriptions
-
-
-def _build_step_parameters(step: int) -> dict[str, Any]:
-    return {"step": step, "pixel_clip": False}
 
 
 def _format_iterate_key(step: int) -> str:
@@ -96,20 +90,13 @@ def _format_iterate_key(step: int) -> str:
 def compute_fields(
     logits_fn: LogitsFn, batch: Batch, spec: SpectralFieldSpec
 ) -> dict[str, np.ndarray]:
-    """Makes the fields of a batch.
-
-    Args:
-      logits_fn: The classifier.
-      batch: The images; rows of weight 0 are left out.
-      spec: What is made.
+    """Computes the fields of a batch, without rows of weight 0.
 
     Returns:
-      float32 [n, height, width, channels] by key: "data", the images;
-      "random_signs", of the same shape; "gradient" of the loss of the true
-      label; "delta_1", Delta_1 / epsilon of supplement Eq. 1, that is
-      -sign(gradient), no pixel clipped; "walk_n", Delta_n as the walk goes,
-      clipped if it is; "translated", G(X_0); and "error", G(X_0) less
-      Delta_N of the true label.
+      float32 [n, height, width, channels] by key: "data", the images; "random_signs"; "gradient" of
+      the loss of the true label; "delta_1", Delta_1 / epsilon of supplement Eq. 1, that is
+      -sign(gradient), without clip; "walk_n", Delta_n of opposite FGSM, with its clip;
+      "translated", G(X_0); and "error", G(X_0) minus Delta_N of the true label.
     """
     is_real = batch["weight"].numpy() > 0
     images, labels = batch["image"], batch["label"]
@@ -117,7 +104,7 @@ def compute_fields(
     keys = prng.make_keys(spec.seed, batch["id"])
     fields = {
         "data": images,
-        "random_signs": prng.signs(keys, images.shape[1:]),
+        "random_signs": prng.rademacher(keys, images.shape[1:]),
         "gradient": gradient,
         # Delta_1 = -epsilon sign(grad_X l(f(X_0), Y*))       (S, Eqs. 1, 2)
         "delta_1": -tf.sign(gradient),
@@ -134,7 +121,7 @@ def compute_fields(
 def _iterate_deltas(
     logits_fn: LogitsFn, images: tf.Tensor, labels: tf.Tensor, spec: SpectralFieldSpec
 ) -> Iterator[tuple[str, tf.Tensor]]:
-    """Yields Delta_n at the points of the walk."""
+    """Yields Delta_n for each n of `spec.delta_steps`."""
     current, num_done = images, 0
     for point in spec.delta_steps:
         current = opposite_fgsm.iterate(
