@@ -1,17 +1,16 @@
-"""Measures the uncertainty relation of a classifier, with error bars.
+"""Measures the uncertainty relation of a classifier, with standard errors.
 
 Both sides of sigma_x sigma_p >= 1/2 |1 - B|, the paper's Eqs. 14 and 19 with
-the boundary term B that they leave out, beside test and robust accuracy; and
-the same of networks to compare with. docs/uncertainty.md says what the
-numbers mean.
+the missing boundary term B, and the test and robust accuracy; the same for
+networks for comparison. docs/uncertainty.md explains the numbers.
 
     qup uncertainty --dataset=mnist --epochs=1,10,50
     qup uncertainty --dataset=mnist --domain=box --labels=0,3 \
         --directions=pca:10,sign_gradient,pixel:350
 
-The classifier is the one that the workdir holds, or is trained. A model of
---model_path is a program: load only one that you trust. A translator's own
-L1 loss is measured by `qup reproduce --experiments=controls`, and in Python by
+The classifier of the workdir is reused, or trained. A model of --model_path
+is a program: load only models that you trust. The L1 loss of a translator is
+measured by `qup reproduce --experiments=controls`, and in Python by
 qup.uncertainty.of_translator.
 
 Further settings: --config.group.key=value; qup/pipelines/defaults.py lists all.
@@ -33,40 +32,39 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "centre",
         "mean",
-        "Of the window: mean, of the label's training images, "
-        "or image:N, the test image of that number.",
+        "Centre of the window: mean, of the label's training images, "
+        "or image:N, test image number N.",
     )
     flags.DEFINE_string(
         "estimator",
         None,
-        "importance, mcmc, or both, which are then compared; "
-        "default: both, of a smoke test importance.",
+        "importance, mcmc, or both with a comparison; default: both, in a smoke test importance.",
     )
     flags.DEFINE_list("labels", ["0"], "Labels Y of packets, or all.")
     flags.DEFINE_list(
         "directions",
         [],
-        "Beside all pixels: pca:K, of the label's training "
+        "In addition to all pixels: pca:K, principal axes of the label's training "
         "images; random:K; sign_gradient, at the centre; file:FILE.npy; pixel:I, "
-        "to tell one pixel by itself.",
+        "a row for this pixel.",
     )
-    flags.DEFINE_integer("num_samples", None, "Of importance sampling; default: 20,000.")
-    flags.DEFINE_integer("num_chains", None, "Of MCMC; default: 32.")
-    flags.DEFINE_integer("num_steps", None, "Of each chain; default: 1000.")
+    flags.DEFINE_integer("num_samples", None, "Samples of importance sampling; default: 20,000.")
+    flags.DEFINE_integer("num_chains", None, "Chains of MCMC; default: 32.")
+    flags.DEFINE_integer("num_steps", None, "Steps of each chain; default: 1000.")
     flags.DEFINE_bool(
         "controls",
         True,
-        "Measure an untrained network, a constant one, one of "
-        "random labels, and the network at other temperatures and widths.",
+        "Also measure an untrained network, a constant network, a network trained "
+        "on random labels, and the network at other temperatures and widths.",
     )
-    flags.DEFINE_list("temperatures", ["0.25", "4"], "By which logits are divided, as a control.")
-    flags.DEFINE_bool("stability", True, "Measure half and twice the window's width, too.")
-    flags.DEFINE_list("model_path", [], "Further networks, .keras files: adversarially trained.")
-    flags.DEFINE_integer("num_images", 1000, "TA and RA are of that many test images; 0 for all.")
+    flags.DEFINE_list("temperatures", ["0.25", "4"], "Divide the logits by these, as a control.")
+    flags.DEFINE_bool("stability", True, "Also measure half and twice the window's width.")
+    flags.DEFINE_list("model_path", [], "Further networks, .keras files.")
+    flags.DEFINE_integer("num_images", 1000, "Number of test images for TA and RA; 0 for all.")
 
 
 def main(config) -> str:
-    """Measures with the settings `config`; returns table and findings."""
+    """Runs with the settings `config`; returns the summary."""
     with SignalGuard(), extras.explain_missing("qup uncertainty", "all"):
         from qup.pipelines import uncertainty
 

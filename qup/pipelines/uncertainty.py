@@ -1,37 +1,63 @@
-"""The nodes of an uncertainty run: networks, and what is measured of each."""
+"""The pipeline of the uncertainty relation: classifiers and their controls.
+
+| step | content | component |
+| --- | --- | --- |
+| 1 | load images | ExampleGen |
+| 2 | train a classifier, import further ones | Trainer, ModelImporter |
+| 3 | measure sigma_x, sigma_p and the bound | UncertaintyAnalyzer |
+| 4 | measure TA and RA | AccuracyMeter |
+| 5 | the same for controls | ControlBuilder, LabelShuffler, Trainer |
+| 6 | figures and summary | UncertaintyReporter |
+
+A control is a network for comparison: the trained network at other temperatures and in other
+windows, an untrained one, a constant one, one trained on random labels.
+
+```python
+print(run(config, UncertaintyRequest(domain="window:0.1", labels=("0", "3"))))
+```
+"""
 
 import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
 from qup.orchestration import Channel, Node
-from qup.pipelines import config as pipeline_config
-from qup.pipelines import run as pipelines_run
-from qup.pipelines import uncertainty_output, uncertainty_request
 from qup.pipelines.attack_request import hash_model_files
 from qup.pipelines.components.evaluator import AccuracyMeter
 from qup.pipelines.components.examples import ExampleGen, LabelShuffler, ModelImporter
 from qup.pipelines.components.trainer import CONTROL_KINDS, ControlBuilder, Trainer
 from qup.pipelines.components.uncertainty import UncertaintyAnalyzer, UncertaintyReporter
-from qup.pipelines.config import NodeArguments
-from qup.pipelines.run import RunContext
-from qup.pipelines.uncertainty_request import UncertaintyRequest as UncertaintyRequest
-from qup.pipelines.uncertainty_request import format_window
+from qup.pipelines.config import (
+    Config,
+    NodeArguments,
+    check_config,
+    get_attack_options,
+    get_config_identity,
+)
+from qup.pipelines.run import RunContext, collect_versions, open_run, run_nodes
+from qup.pipelines.uncertainty_output import format_report, load_results, write_outputs
+from qup.pipelines.uncertainty_request import (
+    UncertaintyRequest,
+    format_window,
+    parse_centre,
+    parse_directions,
+    parse_labels,
+)
 
 _RANDOM_LABELS = "random_labels"
 
 
 @dataclasses.dataclass(frozen=True)
 class _NetworkSpec:
-    """What is measured of one network.
+    """The measurements of one network.
 
     Attributes:
-      name: In the names of nodes.
+      name: Part of node ids.
       model: The network.
-      control: What it is called in rows; "" for our own as trained.
-      comparison_only: Whether it is measured for comparison alone.
-      temperature: What its logits are divided by.
-      domains: Texts, such as "window:0.1".
+      control: Its name in rows; "" for the network that this run trains.
+      comparison_only: Whether it is a control.
+      temperature: Divides the logits.
+      domains: Such as "window:0.1"; empty for that of the request.
       accuracy: Whether TA and RA are measured.
     """
 
@@ -45,21 +71,17 @@ class _NetworkSpec:
 
 
 def build_nodes(run: RunContext, request: UncertaintyRequest) -> list[Node]:
-    """Returns the nodes: those of interest, the controls, the report.
+    """Returns the nodes: networks, their measurements, and the reporter.
 
     Raises:
       InputError: The request does not fit the images.
     """
-    measurement_nodes = _build_measurement_nodes(run, request)
-    report = UncertaintyReporter(
-        relations=_list_outputs(measurement_nodes, "relations"),
-        evaluations=_list_outputs(measurement_nodes, "evaluation"),
-    )
-    return [*measurement_nodes, report]
-
-
-def _list_outputs(nodes: list[Node], key: str) -> list[Channel]:
-    return [node.outputs[key] for node in nodes if key in node.outputs]
+    nodes = _build_measurement_nodes(run, request)
+    channels = {
+        argument: [node.outputs[key] for node in nodes if key in node.outputs]
+        for argument, key in (("relations", "relations"), ("evaluations", "evaluation"))
+    }
+    return [*nodes, UncertaintyReporter(**channels)]
 
 
 def _build_measurement_nodes(run: RunContext, request: UncertaintyRequest) -> list[Node]:
@@ -68,7 +90,7 @@ def _build_measurement_nodes(run: RunContext, request: UncertaintyRequest) -> li
     example_gen = ExampleGen(**arguments.build_example_gen_kwargs(run.source))
     examples = example_gen.outputs["examples"]
     imported = list(_import_networks(run, request))
-    # First, as one that does not fit is refused before anything is trained.
+    # First, so that a network that does not fit fails before any training.
     nodes = [*(node for node, _ in imported), example_gen]
     previous, epochs = None, sorted(set(run.config.training.epochs))
     for number in epochs:
@@ -95,7 +117,7 @@ def _build_measurement_nodes(run: RunContext, request: UncertaintyRequest) -> li
 def _import_networks(
     run: RunContext, request: UncertaintyRequest
 ) -> Iterator[tuple[Node, _NetworkSpec]]:
-    """Yields the user's own networks, and the nodes that take them in."""
+    """Yields the networks of --model_path and their importers."""
     info = run.data.info
     for index, (name, path) in enumerate(request.find_models().items(), 1):
         importer = ModelImporter(
@@ -111,7 +133,7 @@ def _import_networks(
 
 
 def _vary_network(request: UncertaintyRequest, model: Channel) -> Iterator[_NetworkSpec]:
-    """Yields the newest network, at other temperatures and widths."""
+    """Yields the last network at other temperatures and widths."""
     for temperature in request.parse_temperatures():
         yield _NetworkSpec(f"temperature-{temperature:g}", model, temperature=temperature)
     width = request.parse_width()
@@ -123,7 +145,7 @@ def _vary_network(request: UncertaintyRequest, model: Channel) -> Iterator[_Netw
 def _build_control_nodes(
     arguments: NodeArguments, examples: Channel, epochs: int
 ) -> Iterator[tuple[Node, str]]:
-    """Yields nodes, and of those that give a network what it is called."""
+    """Yields nodes with the names of their networks, "" for a node without a network."""
     training = arguments.build_trainer_kwargs(epochs)
     names = ("model_name", "model_options", "seed", "row_parameters")
     for kind in CONTROL_KINDS:
@@ -133,37 +155,37 @@ def _build_control_nodes(
         yield builder.with_id(f"ControlBuilder.{kind}"), kind
     shuffler = LabelShuffler(examples=examples, seed=training["seed"])
     yield shuffler, ""
-    # Curves of its own, beside those of the true training.
+    # Its curves must not mix with those of the training on true labels.
     training["log_dir"] = str(arguments.log_dir / _RANDOM_LABELS)
     trainer = Trainer(examples=shuffler.outputs["shuffled"], **training)
     yield trainer.with_id(f"Trainer.{_RANDOM_LABELS}"), _RANDOM_LABELS
 
 
 class _NodeBuilder:
-    """What every network is measured with."""
+    """Builds the measurement nodes of networks, with the options that they share."""
 
     def __init__(self, run: RunContext, request: UncertaintyRequest):
         info, config = run.data.info, run.config
         self._request = request
-        self._labels = uncertainty_request.parse_labels(request, info)
-        self._centre = uncertainty_request.parse_centre(request, info)
-        directions, directions_file = uncertainty_request.parse_directions(request, info)
+        self._labels = parse_labels(request, info)
+        self._centre = parse_centre(request, info)
+        directions, directions_file = parse_directions(request, info)
         self._analyzer_options: dict[str, Any] = {
             "sizes": request.build_sizes(),
             "directions": directions,
-            "sampler": pipelines_run.collect_versions()["tensorflow-probability"],
+            "sampler": collect_versions()["tensorflow-probability"],
             "directions_file": directions_file,
             "seed": config.seed,
         }
         self._meter_options = {
-            "attack": pipeline_config.get_attack_options(config),
+            "attack": get_attack_options(config),
             "split": config.dataset.evaluation_split,
             "num_images": request.num_images or None,
             "seed": config.seed,
         }
 
     def build_nodes(self, examples: Channel, spec: _NetworkSpec) -> list[Node]:
-        """Returns an analyzer for every label and domain, and a meter."""
+        """Returns an analyzer per label and domain, and an accuracy meter."""
         inputs = {"examples": examples, "model": spec.model}
         nodes = []
         domains = spec.domains or (self._request.format_domain(),)
@@ -196,59 +218,36 @@ class _NodeBuilder:
         }
 
     def _choose_estimators(self, comparison_only: bool) -> dict[str, Any]:
-        """Returns both for what is of interest, one that works for others."""
+        """Returns all estimators; for a control the first, and the second as its fallback."""
         estimators = self._request.estimators
         if comparison_only and len(estimators) > 1:
             return {"estimators": estimators[:1], "instead": estimators[1]}
         return {"estimators": estimators}
 
 
-# The uncertainty relation of classifiers, and of their controls.
-#
-# | step | what | component |
-# | --- | --- | --- |
-# | 1 | load images | ExampleGen |
-# | 2 | train a classifier, take the user's own | Trainer, ModelImporter |
-# | 3 | measure sigma_x, sigma_p and the bound | UncertaintyAnalyzer |
-# | 4 | measure TA and RA beside | AccuracyMeter |
-# | 5 | the same of controls | ControlBuilder, LabelShuffler, Trainer |
-# | 6 | draw it, put it into words | UncertaintyReporter |
-#
-# A control is a network that is there to be compared with: the trained one at
-# other temperatures and in other windows, one that is not trained, one that is
-# constant, one trained on labels that mean nothing.
-#
-# ```python
-# print(run(config, Request(domain="window:0.1", labels=("0", "3"))))
-# ```
-
-
-def run(config: pipeline_config.Config, request: UncertaintyRequest) -> str:
-    """Measures whatever is not known yet.
+def run(config: Config, request: UncertaintyRequest) -> str:
+    """Runs the pipeline; complete steps of earlier runs are reused.
 
     Args:
-      config: The settings of qup/pipelines/defaults.py.
-      request: What is measured, and how.
+      config: See qup/pipelines/defaults.py.
+      request: The measurements.
 
     Returns:
-      The table, the findings in words and where everything lies, as text.
+      The summary and the paths of all results.
 
     Raises:
-      InputError: A setting, a folder, a model or the data cannot be used,
-        an estimate is refused, or the disk is full; a second start goes on.
+      InputError: A setting, a folder, a model or the data cannot be used, an estimate is refused,
+        or the disk is full. A second start resumes.
       OrchestrationError: The pipeline root cannot be used.
     """
     request.check()
-    pipeline_config.check_config(config)
-    run = pipelines_run.open_run(config)
-    nodes = build_nodes(run, request)
-    identity = {
-        **pipeline_config.get_config_identity(config),
-        "versions": pipelines_run.collect_versions(),
-    }
-    executions = pipelines_run.run_nodes(run, nodes, "uncertainty", identity)
-    results = uncertainty_output.load_results(run, executions)
-    with run.workdir.lock("to write its results"):
-        run.append_measurements(results.rows)
-        summary = uncertainty_output.write_outputs(run, request, results, executions)
-    return uncertainty_output.format_report(run, request, summary)
+    check_config(config)
+    context = open_run(config)
+    nodes = build_nodes(context, request)
+    identity = {**get_config_identity(config), "versions": collect_versions()}
+    executions = run_nodes(context, nodes, "uncertainty", identity)
+    results = load_results(context, executions)
+    with context.workdir.lock("to write its results"):
+        context.append_measurements(results.rows)
+        summary = write_outputs(context, request, results, executions)
+    return format_report(context, request, summary)

@@ -1,4 +1,4 @@
-"""What a request asks of these very images: labels, centre, directions."""
+"""The request of `bin.run_uncertainty`: checked fields, and their values for a dataset."""
 
 import dataclasses
 import io
@@ -11,18 +11,16 @@ import numpy as np
 
 from qup.core import errors, hashing
 from qup.core.types import DatasetInfo
-from qup.pipelines.attack_request import AttackRequest as Attack
+from qup.pipelines.attack_request import AttackRequest
 from qup.uncertainty import axes
 from qup.uncertainty.packets import PACKET_KINDS
 
-# What is asked of `bin.run_uncertainty`, checked.
-
-
 ESTIMATORS = ("importance", "mcmc", "both")
 _DOMAINS = ("box", "window", "sine")
+_DIRECTION_KINDS = ("pca", "pixel", "sign_gradient", "random", "file")
 _DEFAULT_SIZES = {"num_samples": 20_000, "num_chains": 32, "num_steps": 1000, "num_faces": 8}
 _SMOKE_SIZES = {"num_samples": 2000, "num_chains": 16, "num_steps": 200, "num_faces": 2}
-# What our own networks are called in rows.
+# Names of controls in rows.
 _RESERVED_NAMES = ("untrained", "constant", "random_labels")
 # float32 pixels near 1 are 6e-8 apart.
 _MIN_WIDTH = 1e-4
@@ -30,25 +28,23 @@ _MIN_WIDTH = 1e-4
 
 @dataclasses.dataclass(frozen=True)
 class UncertaintyRequest:
-    """What is measured, and how.
+    """The measurements, as on the command line.
 
     Attributes:
       packet: "loss", "sqrt_prob" or "prob".
       domain: "box", "sine" or "window:0.1".
       centre: "mean" or "image:7".
-      estimator: One of `ESTIMATORS`; None for both, or of a smoke test
-        importance sampling alone.
-      labels: Texts, numbers of classes; or "all".
-      directions: Texts such as "pca:10".
-      num_samples: Points of importance sampling, about; None for 20,000.
+      estimator: One of `ESTIMATORS`; None for both, in a smoke test for importance sampling.
+      labels: Numbers of classes as texts; or "all".
+      directions: Such as "pca:10".
+      num_samples: Approximate number of points of importance sampling; None for 20,000.
       num_chains: Chains of MCMC; None for 32.
-      num_steps: Steps of each; None for 1000.
-      controls: Measure what a network is to be compared with.
-      temperatures: Texts, numbers by which the logits of the newest network
-        are divided, as a control.
+      num_steps: Steps of each chain; None for 1000.
+      controls: Also measure networks for comparison.
+      temperatures: Numbers as texts; they divide the logits of the last network, as a control.
       stability: Measure half and twice the window's width, as a control.
-      model_paths: .keras files to be measured beside.
-      num_images: How many images TA and RA are measured on; 0 for all.
+      model_paths: Further networks, .keras files.
+      num_images: Number of images for TA and RA; 0 for all.
       smoke: Few samples.
     """
 
@@ -84,12 +80,12 @@ class UncertaintyRequest:
 
     @property
     def estimators(self) -> list[str]:
-        """The estimators of the networks of interest."""
+        """The estimators of networks that are no controls."""
         estimator = self.estimator or ("importance" if self.smoke else "both")
         return ["importance", "mcmc"] if estimator == "both" else [estimator]
 
     def build_sizes(self) -> dict[str, int]:
-        """Returns the sizes of `uncertainty_case.Case`."""
+        """Returns the sizes of `estimation.EstimationTask`."""
         sizes = dict(_SMOKE_SIZES if self.smoke else _DEFAULT_SIZES)
         for name in sizes:
             if getattr(self, name, None) is not None:
@@ -97,10 +93,10 @@ class UncertaintyRequest:
         return sizes
 
     def parse_width(self) -> float | None:
-        """Returns s of a Gaussian window; None of another domain.
+        """Returns s of a Gaussian window; None for another domain.
 
         Raises:
-          InputError: The domain is none.
+          InputError: Unknown domain.
         """
         kind, colon, width = self.domain.partition(":")
         if kind not in _DOMAINS:
@@ -116,8 +112,7 @@ class UncertaintyRequest:
         if parsed < _MIN_WIDTH:
             raise errors.InputError(
                 f"--domain={self.domain}: float32 pixels cannot resolve a "
-                f"window narrower than {_MIN_WIDTH}. Give a wider one, such as "
-                "window:0.1."
+                f"window narrower than {_MIN_WIDTH}. Give a wider one, such as window:0.1."
             )
         return parsed
 
@@ -130,9 +125,9 @@ class UncertaintyRequest:
         """Returns the temperatures of the control.
 
         Raises:
-          InputError: One is no temperature, or two look alike in the table.
+          InputError: A text is no temperature, or two are equal in the table.
         """
-        # At 1 it is the network itself.
+        # 1 is the network without a change.
         by_text = {"1": 1.0}
         for text in self.temperatures:
             temperature = parse_number("--temperatures", text, "numbers, such as 0.25,4")
@@ -140,30 +135,28 @@ class UncertaintyRequest:
             other = by_text.setdefault(f"{temperature:g}", temperature)
             if temperature != other:
                 raise errors.InputError(
-                    f"--temperatures: {temperature!r} and {other!r} are equal to 6 "
-                    "digits, so the table could not tell them apart (at 1.0 "
-                    "it has the network itself). Leave one out."
+                    f"--temperatures: {temperature!r} and {other!r} are equal to 6 digits, so the "
+                    "table cannot distinguish them (1.0 is the network itself). Remove one."
                 )
         return [temperature for temperature in by_text.values() if temperature != 1]
 
     def find_models(self) -> dict[str, pathlib.Path]:
-        """Returns the user's own networks, by the names of their files.
+        """Returns the paths of further networks by the names of their files.
 
         Raises:
-          InputError: One is empty, not there, or no .keras file, or two
-            have one name.
+          InputError: A path is empty, absent or no .keras file, or two have one name.
         """
         paths: dict[str, pathlib.Path] = {}
         for model_path in self.model_paths:
             if not model_path:
                 raise errors.InputError(
                     "--model_path must be .keras files; got an empty name "
-                    f"among {list(self.model_paths)}. Take it out."
+                    f"among {list(self.model_paths)}. Remove it."
                 )
-            path = Attack(attacks=(), model_path=model_path).check_model_source()
+            path = AttackRequest(attacks=(), model_path=model_path).check_model_source()
             if path.stem in paths or path.stem in _RESERVED_NAMES:
                 raise errors.InputError(
-                    f"--model_path={model_path}: another network is called "
+                    f"--model_path={model_path}: another network has the name "
                     f"{path.stem!r} in the table. Rename the file."
                 )
             paths[path.stem] = path
@@ -171,33 +164,20 @@ class UncertaintyRequest:
 
 
 def format_window(width: float) -> str:
-    """Returns a window as a domain, its width in the shortest exact text."""
+    """Returns "window:0.1", with the width as the shortest exact text."""
     return f"window:{width!r}".removesuffix(".0")
 
 
 def parse_number(flag: str, text: str, expected: str) -> float:
-    """Returns the number in a text.
-
-    Args:
-      flag: Where it was given.
-      text: The text.
-      expected: What the flag takes, for the message.
-    """
+    """Returns the number of a flag's text; `expected` describes it in the error."""
     try:
         return float(text)
     except ValueError:
         raise errors.InputError(f"{flag} takes {expected}; got {text!r}.") from None
 
 
-_DIRECTION_KINDS = ("pca", "pixel", "sign_gradient", "random", "file")
-
-
 def parse_labels(request: UncertaintyRequest, info: DatasetInfo) -> list[int]:
-    """Returns the labels asked for.
-
-    Raises:
-      InputError: One is none of the dataset's.
-    """
+    """Returns the requested labels, or raises an InputError for one that the dataset lacks."""
     if request.labels == ("all",):
         return list(range(info.num_classes))
     parsed = []
@@ -211,12 +191,12 @@ def parse_labels(request: UncertaintyRequest, info: DatasetInfo) -> list[int]:
             )
         parsed.append(int(label))
     if not parsed:
-        raise errors.InputError("--labels is empty. Give one, or all.")
+        raise errors.InputError("--labels is empty. Give a label, or all.")
     return sorted(set(parsed))
 
 
 def parse_centre(request: UncertaintyRequest, info: DatasetInfo) -> str:
-    """Returns the centre, checked."""
+    """Returns the checked centre."""
     if request.centre == "mean":
         return "mean"
     kind, _, value = request.centre.partition(":")
@@ -233,10 +213,10 @@ def parse_centre(request: UncertaintyRequest, info: DatasetInfo) -> str:
 def parse_directions(
     request: UncertaintyRequest, info: DatasetInfo
 ) -> tuple[dict[str, Any], str | None]:
-    """Returns what `uncertainty_places.lines` is given, and the file.
+    """Returns the arguments `directions` and `directions_file` of `estimation.choose_axes`.
 
     Raises:
-      InputError: A direction that is none, or does not fit the images.
+      InputError: An unknown direction, or one that does not fit the images.
     """
     parsed: dict[str, Any] = {}
     directions_file = None
@@ -262,7 +242,7 @@ def parse_directions(
 
 
 def _hash_directions_file(path: str, info: DatasetInfo) -> str:
-    """Returns the digest of a file of directions, checked."""
+    """Returns the digest of a checked file of directions."""
     try:
         content = pathlib.Path(path).expanduser().read_bytes()
         directions = np.lib.format.read_array(io.BytesIO(content))
@@ -274,18 +254,18 @@ def _hash_directions_file(path: str, info: DatasetInfo) -> str:
         ) from error
     if not directions.size:
         raise errors.InputError(
-            f"--directions=file:{path} is empty; got the shape "
-            f"{list(directions.shape)}. Give one direction or more."
+            f"--directions=file:{path} is empty; got the shape {list(directions.shape)}. Give at "
+            "least one direction."
         )
     try:
         axes.build_axes(int(np.prod(info.image_shape)), (), directions)
     except errors.InputError as error:
         raise errors.InputError(f"--directions=file:{path}: {error}") from error
-    return hashing.bytes_digest(content)
+    return hashing.hash_bytes(content)
 
 
 def _parse_direction_number(kind: str, value: str, minimum: int, maximum: int) -> int:
-    """Returns the number of a direction such as "pca:10"."""
+    """Returns the number of a direction, such as 10 of "pca:10"."""
     parsed = _parse_integer(value, minimum, maximum)
     if parsed is None:
         raise errors.InputError(
@@ -296,8 +276,8 @@ def _parse_direction_number(kind: str, value: str, minimum: int, maximum: int) -
 
 
 def _parse_integer(text: str, minimum: int, maximum: int) -> int | None:
-    """Returns the number in a text; None where it is none in that range."""
-    # A text of thousands of digits is none that Python reads.
+    """Returns the integer of a text; None for other texts and outside the range."""
+    # Python refuses to convert thousands of digits.
     if not text.isdecimal() or len(text) > 18:
         return None
     return int(text) if minimum <= int(text) <= maximum else None

@@ -1,7 +1,7 @@
-"""Along which lines the relation is measured: pixels and directions.
+"""Axes of the relation: pixels and directions.
 
-For a unit vector u, x_u = u.x and s_u = u.grad ln psi obey the relation as
-a single pixel does, with the bound 1/2 |1 - u^T B u|.
+For a unit vector u, x_u = u.x and s_u = u.grad ln psi satisfy the relation of a single pixel, with
+the bound 1/2 |1 - u^T B u|.
 """
 
 import dataclasses
@@ -16,11 +16,11 @@ from qup.core import errors
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Axes:
-    """Coordinates, and unit vectors between them.
+    """Coordinates, and directions between them.
 
     Attributes:
       pixels: int32 [p], coordinates of the flattened input.
-      directions: float64 [k, size], of length 1.
+      directions: float64 [k, size], unit vectors.
       names: p + k names.
     """
 
@@ -33,12 +33,11 @@ class Axes:
 
     @property
     def covers_all_pixels(self) -> bool:
-        """Whether the pixels are all there are, in their order."""
-        size = self.directions.shape[1]
-        return np.array_equal(self.pixels, np.arange(size))
+        """Whether the pixels are all coordinates in their order."""
+        return np.array_equal(self.pixels, np.arange(self.directions.shape[1]))
 
     def to_tensors(self, dtype) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns pixels and directions, for a program's arguments."""
+        """Returns pixels and directions, as arguments of a compiled program."""
         return tf.constant(self.pixels), tf.constant(self.directions, dtype)
 
     def project_point(self, point) -> np.ndarray:
@@ -56,12 +55,12 @@ class Axes:
 def build_projection(
     pixels: tf.Tensor, directions: tf.Tensor, covers_all_pixels: bool = False
 ) -> Callable:
-    """Returns values [n, size] -> their components along the axes [n, axes].
+    """Returns a function from values [n, size] to their components [n, p + k].
 
     Args:
       pixels: int32 [p].
       directions: [k, size].
-      covers_all_pixels: The pixels are known to be all: nothing is gathered.
+      covers_all_pixels: See `Axes`; avoids a gather.
     """
 
     def project(values: tf.Tensor, squared: bool = False) -> tf.Tensor:
@@ -80,13 +79,13 @@ def build_axes(size: int, pixels=None, directions=None, names=()) -> Axes:
 
     Args:
       size: Number of coordinates of one input.
-      pixels: Integers [p]; None for all, where no directions are given.
-      directions: [k, size], of any length but 0.
-      names: One name a direction.
+      pixels: Integers [p]; None for all pixels, or for none if there are directions.
+      directions: [k, size] or k images, of any length but 0.
+      names: One name per direction; default: "direction:0", ...
 
     Raises:
-      InputError: A pixel out of range, a direction of the wrong shape, of
-        length 0, not finite or not of real numbers; nothing at all.
+      InputError: A pixel out of range, a direction of the wrong shape, of length 0, not finite
+        or not real; no axis at all.
     """
     if pixels is None:
         pixels = np.arange(size) if directions is None else ()
@@ -103,6 +102,7 @@ def build_axes(size: int, pixels=None, directions=None, names=()) -> Axes:
 
 
 def _check_directions(directions, size: int) -> np.ndarray:
+    """Returns unit vectors, float64 [k, size]."""
     if directions is None:
         return np.zeros((0, size))
     directions = np.asarray(directions)
@@ -135,7 +135,7 @@ def compute_principal_axes(images, count: int) -> np.ndarray:
       count: At most n - 1 and at most size.
 
     Raises:
-      InputError: More axes than there are.
+      InputError: The images have fewer principal axes.
     """
     flattened = np.asarray(images, float).reshape(len(images), -1)
     max_count = min(len(flattened) - 1, flattened.shape[1])
@@ -154,12 +154,12 @@ def sample_directions(size: int, count: int, seed: int) -> np.ndarray:
 
 
 def join_axes(size: int, groups: Sequence[tuple[str, np.ndarray]], pixels) -> Axes:
-    """Returns axes of named groups of directions, and pixels.
+    """Returns axes of pixels and named groups of directions.
 
     Args:
       size: Number of coordinates.
-      groups: Pairs (name, [k, size]); the axes are called name:0, name:1, ...
-      pixels: Integers, or None for all.
+      groups: Pairs (name, [k, size]); the names of the axes are name:0, name:1, ...
+      pixels: Integers, or None for all pixels.
     """
     names = [f"{name}:{i}" for name, vectors in groups for i in range(len(vectors))]
     directions = [vectors for _, vectors in groups]

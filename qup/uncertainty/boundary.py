@@ -1,12 +1,12 @@
-"""The boundary term B by the faces of the box, without any derivative.
+"""The boundary term B from the faces of the box, without gradients.
 
-B_ij = oint (x_i - mean_i) rho n_j dS, so that with the densities rho_i of
-one coordinate at its two faces
+B_ij = oint (x_i - mean_i) rho n_j dS, so with the densities rho_i of one coordinate at its two
+faces a and b
 
     B_ii = (b - mean_i) rho_i(b) + (mean_i - a) rho_i(a),
 
-and along a direction u it is u^T B u, of the faces where lines along u end.
-Its agreement with 1 + 2 Cov(x_u, s_u) is a test of samples and gradients.
+and along a direction u it is u^T B u. Its agreement with 1 + 2 Cov(x_u, s_u) is a test of samples
+and gradients.
 """
 
 from collections.abc import Sequence
@@ -15,14 +15,13 @@ import numpy as np
 
 from qup.core import errors
 from qup.uncertainty import quadrature
-from qup.uncertainty import relation as uncertainty_relation
 from qup.uncertainty.domains import Box, Domain
 from qup.uncertainty.packets import Packet
-from qup.uncertainty.relation import Estimate, Relation
+from qup.uncertainty.relation import Estimate, GroupSums, Relation, Sums, jackknife
 
-# Nodes of the integral along one line.
+# Of the integral along one line.
 _PANELS, _ORDER = 4, 5
-# Points the packet is given at a time.
+# Points per call of the packet.
 _CHUNK_SIZE = 2048
 
 
@@ -31,56 +30,54 @@ def estimate_by_conditionals(
 ) -> Estimate:
     """Estimates u^T B u from the density along u at each sample.
 
-    A line along u enters the box at a and leaves it at b, through an area
-    dS |u.n| of either face, so that with the samples' lines for all lines
+    A line along u enters the box at a and leaves it at b, through an area dS |u.n| of either
+    face. So over the lines through samples
 
-        u^T B u = E[((b - mean) l^2(b) - (a - mean) l^2(a)) / int l^2 dt]:
+        u^T B u = E[((b - mean) l^2(b) - (a - mean) l^2(a)) / int l^2 dt],
 
-    an average over rho of what needs no sample at the face.
+    which needs no sample at a face.
 
     Args:
       packet: The packet.
-      domain: The box that `relation` was estimated on.
+      domain: The box of `relation`.
       relation: By importance sampling or MCMC.
-      names: Of some of its axes.
+      names: Names of some of its axes.
 
     Returns:
       [names], with jackknife errors.
 
     Raises:
-      InputError: Another domain, no samples, or an axis that there is not.
+      InputError: Another domain, no samples, or an unknown axis.
     """
     _check_domain(domain)
     if relation.retained_samples is None:
         raise errors.InputError(
-            f"The estimator {relation.estimator!r} keeps no samples; see faces.by_quadrature."
+            f"The estimator {relation.estimator!r} retains no samples. Use "
+            "boundary.integrate_faces, importance sampling or MCMC."
         )
+    samples = relation.retained_samples
     vectors = relation.axes.unit_vectors(packet.size)[_find_axes(relation, names)]
     line_terms = np.stack(
-        [_compute_line_terms(packet, domain, relation.retained_samples.points, u) for u in vectors],
-        1,
+        [_compute_line_terms(packet, domain, samples.points, u) for u in vectors], 1
     )
-    groups = uncertainty_relation.GroupSums(int(relation.retained_samples.groups.max()) + 1)
-    for group, weight, terms in zip(
-        relation.retained_samples.groups, relation.retained_samples.weights, line_terms, strict=True
-    ):
-        groups.add(group, {"weight": weight, "parts": weight * terms})
+    groups = GroupSums(int(samples.groups.max()) + 1)
+    for group, weight, terms in zip(samples.groups, samples.weights, line_terms, strict=True):
+        groups.add(group, {"weight": weight, "terms": weight * terms})
 
-    def statistics(group_sums: uncertainty_relation.Sums) -> dict[str, np.ndarray]:
-        means = group_sums["parts"] / group_sums["weight"][..., None, None]
+    def statistics(group_sums: Sums) -> dict[str, np.ndarray]:
+        means = group_sums["terms"] / group_sums["weight"][..., None, None]
         mean, end_terms, end_differences = np.moveaxis(means, -1, 0)
         return {"b": end_terms - mean * end_differences}
 
-    return uncertainty_relation.jackknife(groups.as_arrays(), statistics)["b"]
+    return jackknife(groups.arrays, statistics)["b"]
 
 
 def _find_axes(relation: Relation, names: Sequence[str]) -> list[int]:
     for name in names:
         if name not in relation.axes.names:
             raise errors.InputError(
-                f"The relation has no axis {name!r}; it has "
-                f"{len(relation.axes)}, such as {relation.axes.names[0]!r}. Give "
-                "names of found.axes.names."
+                f"The relation has no axis {name!r}; it has {len(relation.axes)} axes, such as "
+                f"{relation.axes.names[0]!r}. Give names of relation.axes.names."
             )
     return [relation.axes.names.index(name) for name in names]
 
@@ -88,22 +85,22 @@ def _find_axes(relation: Relation, names: Sequence[str]) -> list[int]:
 def _compute_line_terms(
     packet: Packet, domain: Box, samples: np.ndarray, u: np.ndarray
 ) -> np.ndarray:
-    """Returns what each sample's line along u adds to B.
+    """Returns the terms of B on each sample's line along u.
 
     Args:
       packet: The packet.
       domain: The box.
-      samples: Samples, [m, size].
-      u: The direction, [size].
+      samples: [m, size].
+      u: Unit vector, [size].
 
     Returns:
-      float64 [m, 3]: the mean of u.x on the line; with the densities at its
-      ends b rho(b) - a rho(a), and rho(b) - rho(a).
+      float64 [m, 3]: the mean of u.x on the line; from the densities at its ends
+      b rho(b) - a rho(a), and rho(b) - rho(a).
     """
     samples = samples.astype(float)
     start, length = _compute_chords(domain, samples, u)
     nodes, volumes = quadrature.compute_nodes(0.0, 1.0, _PANELS, _ORDER, ())
-    # t u leads from the sample to the nodes, and to a and b.
+    # sample + t u are the nodes, then a and b.
     t = start[:, None] + length[:, None] * np.append(nodes, [0.0, 1.0])
     points = (samples[:, None] + t[..., None] * u).reshape(-1, len(u))
     values = np.concatenate(
@@ -124,13 +121,13 @@ def _compute_line_terms(
 def _compute_chords(
     domain: Box, samples: np.ndarray, u: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns where lines x + t u enter the box, and how long they are."""
+    """Returns t where the lines x + t u enter the box, and their lengths in it."""
     low, high = domain.limits(1)[0]
     is_moving = u != 0
     clipped, steps = np.clip(samples[:, is_moving], low, high), u[is_moving]
     crossings = np.stack([(low - clipped) / steps, (high - clipped) / steps])
     start, end = crossings.min(0).max(1), crossings.max(0).min(1)
-    # Of a sample on an edge the line may be a point.
+    # The line of a sample on an edge may be a point.
     return start, np.maximum(end - start, 1e-9)
 
 
@@ -178,6 +175,6 @@ def _build_face(
 def _check_domain(domain: Domain) -> None:
     if domain.vanishes:
         raise errors.InputError(
-            f"On the domain {domain.name!r} the packet vanishes at the "
-            "boundary, so B is 0: there is nothing to integrate."
+            f"On the domain {domain.name!r} the packet vanishes at the boundary, so B is 0 and "
+            "there is nothing to integrate. Use the box."
         )

@@ -1,16 +1,16 @@
-"""Checks that can fail, of a measured relation.
+"""Checks of a measured relation that can fail.
 
-That sigma_x sigma_p >= |Cov(x, s)| holds on any weighted sample by itself
-(Cauchy and Schwarz), so it tests nothing. These do:
+sigma_x sigma_p >= |Cov(x, s)| holds on any weighted sample (Cauchy and Schwarz), so it tests
+nothing. These do:
 
 | name | what must be equal |
 | --- | --- |
 | covariance | Cov(x, s) and -1/2, where psi vanishes at the boundary |
-| momentum | E[s] and 0, there |
+| momentum | E[s] and 0, where psi vanishes at the boundary |
 | forms | sigma_p with and without its cross term, in a Gaussian window |
 | faces | B by covariance and B by the faces, on a box |
-| chains | the chains' variances: R-hat below 1.01 |
-| estimators | what two estimators found |
+| chains | the variances of the chains: R-hat below 1.01 |
+| estimators | the results of two estimators |
 """
 
 import dataclasses
@@ -20,12 +20,11 @@ import numpy as np
 from scipy import stats
 
 from qup.core import errors
-from qup.uncertainty import relation as uncertainty_relation
-from qup.uncertainty.relation import Estimate, Relation, compute_measures
+from qup.uncertainty.relation import Estimate, Relation, Sums, compute_measures, jackknife
 
-# Two-sided chance of a normal number beyond 3 standard errors.
-_FALSE_ALARM_RATE = 0.0027
-_R_HAT = 1.01
+# Two-sided probability of a normal number beyond 3 standard errors.
+FALSE_ALARM_RATE = 0.0027
+MAX_R_HAT = 1.01
 _MIN_COUNT_FOR_MEDIAN = 20
 _ATOL = 1e-6
 
@@ -35,12 +34,12 @@ class Check:
     """One comparison.
 
     Attributes:
-      name: Of the table above.
-      agrees: What came of it.
+      name: See the table above.
+      agrees: Whether it passed.
       furthest: Largest difference in standard errors; R-hat for "chains".
-      allowed: What it may be.
+      allowed: Largest value that passes.
       n: Number of differences.
-      message: A sentence.
+      message: The result as a sentence.
     """
 
     name: str
@@ -52,13 +51,12 @@ class Check:
 
 
 def z_quantile(count: int, degrees_of_freedom: int) -> float:
-    """Returns how far the furthest of `count` may be, in standard errors.
+    """Returns the largest allowed one of `count` differences, in standard errors.
 
-    One is allowed 3 of a normal distribution; more of them, and fewer
-    degrees of freedom, so much that one in 370 runs goes beyond it as well
-    (Sidak 1967, Student 1908).
+    For one difference and a normal distribution it is 3. For more differences and fewer degrees
+    of freedom the false alarm rate stays one in 370 (Sidak 1967, Student 1908).
     """
-    tail_probability = 1.0 - (1.0 - _FALSE_ALARM_RATE) ** (1.0 / count)
+    tail_probability = 1.0 - (1.0 - FALSE_ALARM_RATE) ** (1.0 / count)
     return float(stats.t.isf(tail_probability / 2, degrees_of_freedom))
 
 
@@ -67,21 +65,20 @@ def compare_with_zero(
 ) -> Check:
     """Compares differences with 0.
 
-    Of `_MIN_COUNT_FOR_MEDIAN` differences or more an error is taken to be at least the
-    median one: the smallest of many errors is small by chance, and where it
-    is, the value tends to be far off as well.
+    Of many differences every error counts as at least the median error: the smallest of many
+    errors is small by chance, and values with such errors tend to be far off.
 
     Args:
       name: Of the check.
       difference: Arrays [count].
-      degrees_of_freedom: Degrees of freedom of the errors.
-      subject: What was compared, as the subject of a sentence.
+      degrees_of_freedom: Of the errors.
+      subject: The compared quantities, as the subject of a sentence.
     """
     value, error = (np.ravel(array) for array in (difference.value, difference.stderr))
     is_known = np.isfinite(value) & np.isfinite(error)
     if is_known.sum() >= _MIN_COUNT_FOR_MEDIAN:
         error = np.maximum(error, np.median(error[is_known]))
-    # What has no error at all has to agree to rounding.
+    # Values without any error have to agree to rounding.
     z_scores = np.abs(value) / np.maximum(error, _ATOL)
     count = int(is_known.sum())
     if not count:
@@ -89,10 +86,9 @@ def compare_with_zero(
     furthest, allowed = float(z_scores[is_known].max()), z_quantile(count, degrees_of_freedom)
     agrees = furthest <= allowed and count == len(value)
     verdict = "agree" if agrees else "DISAGREE"
-    prefix = "" if count == 1 else f"the furthest of {count} is "
     message = (
-        f"{subject} {verdict}: {prefix}{furthest:.1f} standard errors apart "
-        f"({allowed:.1f} allowed)."
+        f"{subject} {verdict}: they differ by at most {furthest:.1f} standard errors "
+        f"({allowed:.1f} allowed, {count} compared)."
     )
     if count < len(value):
         message += f" {len(value) - count} could not be estimated."
@@ -102,12 +98,12 @@ def compare_with_zero(
 def check_relation(
     relation: Relation, faces: Estimate | None = None, names: Sequence[str] = ()
 ) -> list[Check]:
-    """Returns every check that one relation allows.
+    """Returns all checks of one relation.
 
     Args:
       relation: By importance sampling or MCMC.
-      faces: B by the faces, see `faces.by_conditionals`.
-      names: The axes that `faces` is of.
+      faces: See `boundary.estimate_by_conditionals`.
+      names: Names of the axes of `faces`.
     """
     checks = _check_vanishing(relation) if relation.vanishes else []
     if faces is not None:
@@ -118,7 +114,7 @@ def check_relation(
 
 
 def _check_vanishing(relation: Relation) -> list[Check]:
-    def differences(groups: uncertainty_relation.Sums) -> dict[str, np.ndarray]:
+    def differences(groups: Sums) -> dict[str, np.ndarray]:
         measures = compute_measures(groups, vanishes=True)
         return {
             "covariance": measures["covariance"] + 0.5,
@@ -131,9 +127,9 @@ def _check_vanishing(relation: Relation) -> list[Check]:
         "momentum": "The mean momentum and 0",
         "forms": "sigma_p with and without its cross term",
     }
-    estimates = uncertainty_relation.jackknife(relation.groups, differences)
+    estimates = jackknife(relation.groups, differences)
     if relation.domain == "sine":
-        # At a simple zero of psi the form with a cross term has no error.
+        # At a simple zero of psi the form with a cross term has no finite error.
         del estimates["forms"]
     return [
         compare_with_zero(name, estimate, relation.degrees_of_freedom, subjects[name])
@@ -153,13 +149,15 @@ def _check_faces(relation: Relation, faces: Estimate, names: Sequence[str]) -> C
 
 def _check_chains(relation: Relation) -> Check:
     r_hat = relation.diagnostics["r_hat"]
-    agrees = r_hat < _R_HAT
-    message = f"The chains {'agree' if agrees else 'DISAGREE'}: the largest "
+    agrees = r_hat < MAX_R_HAT
     worst = relation.axes.names[int(np.argmax(relation.by_axis["r_hat"]))]
-    message += f"R-hat is {r_hat:.4f}, along {worst} ({_R_HAT} allowed)."
+    message = (
+        f"The chains {'agree' if agrees else 'DISAGREE'}: the largest R-hat is {r_hat:.4f}, along "
+        f"{worst} ({MAX_R_HAT} allowed)."
+    )
     if not agrees:
-        message += " Take more steps."
-    return Check("chains", agrees, r_hat, _R_HAT, len(relation.axes), message)
+        message += " Use more steps."
+    return Check("chains", agrees, r_hat, MAX_R_HAT, len(relation.axes), message)
 
 
 def check_agreement(
@@ -167,13 +165,17 @@ def check_agreement(
     second: Relation,
     measures: Sequence[str] = ("sigma_x", "sigma_p", "uncertainty_product", "covariance"),
 ) -> list[Check]:
-    """Compares what two estimators found along the same axes.
+    """Compares two estimators along the same axes.
 
     Raises:
       InputError: The axes or the domains differ.
     """
     if first.axes.names != second.axes.names or first.domain != second.domain:
-        raise errors.InputError("Only relations on one domain along the same axes can be compared.")
+        raise errors.InputError(
+            "Only relations on one domain along the same axes can be compared; got "
+            f"{len(first.axes)} axes on {first.domain!r} and {len(second.axes)} on "
+            f"{second.domain!r}."
+        )
     checks = []
     for measure in measures:
         first_estimate, second_estimate = first[measure], second[measure]

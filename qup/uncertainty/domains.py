@@ -1,8 +1,7 @@
-"""Where a packet lives, and the window that it is multiplied with.
+"""Domains of a packet, and the window that multiplies it.
 
-A domain gives the window w, by ln w and its derivatives, and a density
-q = w^2 / norm that can be sampled exactly: with it every mean over
-rho = psi^2 = l^2 w^2 / norm is a mean over q with weights l^2.
+A domain has a window w, by ln w and its derivatives, and samples q = w^2 / norm exactly. So every
+mean over rho = psi^2 = l^2 w^2 / norm is a mean over q with weights l^2.
 
 | domain | w | vanishes at its boundary |
 | --- | --- | --- |
@@ -10,10 +9,10 @@ rho = psi^2 = l^2 w^2 / norm is a mean over q with weights l^2.
 | `GaussianWindow` | exp(-|x - x0|^2 / 2 s^2) on R^M | yes |
 | `SineWindow` | prod sin(pi (x_i - lower) / side) | yes |
 
-Chains walk in free coordinates, R^k, where no wall and no zero of w is in
-their way: `start`, `fold`, `log_measure`, `packet_slope` and `spread`.
+Markov chains run in free coordinates, R^k, without walls and without zeros of w: see
+`sample_start`, `fold`, `log_measure`, `packet_gradient` and `mean_deviation`.
 
-Fields may be tensors, so that a domain can be rebuilt inside a program.
+Fields may be tensors, so that a compiled program can rebuild a domain from its arguments.
 """
 
 import dataclasses
@@ -25,18 +24,16 @@ import tensorflow as tf
 
 from qup.core import prng
 
-# Domains between two faces in every coordinate: see `domains`.
 
-
-def as_tensor(value, dtype) -> tf.Tensor:
-    """Returns a number or a tensor in a type, without a way by float32."""
+def _as_tensor(value, dtype) -> tf.Tensor:
+    """Converts a number or a tensor without rounding to float32 in between."""
     if tf.is_tensor(value):
         return tf.cast(value, dtype)
     return tf.constant(value, dtype)
 
 
 class _BoxDomain:
-    """What lives between two faces in every coordinate."""
+    """A domain between two faces in every coordinate."""
 
     lower: Any
     upper: Any
@@ -47,13 +44,12 @@ class _BoxDomain:
         return self.upper - self.lower
 
     def limits(self, dimensions: int) -> list[tuple[float, float]]:
-        """Returns where quadrature integrates, a pair a coordinate."""
+        """Returns the limits of quadrature, a pair per coordinate."""
         return [(float(self.lower), float(self.upper))] * dimensions
 
     def reference_point(self, size: int) -> tf.Tensor:
-        """Returns the point from which moments are counted: [size]."""
-        middle = as_tensor((self.lower + self.upper) / 2, tf.float64)
-        return tf.fill((size,), middle)
+        """Returns the origin of moments: float64 [size]."""
+        return tf.fill((size,), _as_tensor((self.lower + self.upper) / 2, tf.float64))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +62,7 @@ class Box(_BoxDomain):
     name = "box"
 
     def sample(self, keys: tf.Tensor, size: int, dtype) -> tf.Tensor:
-        """Draws from q, one point for each key: [n, size]."""
+        """Samples q, one point per key: [n, size]."""
         unit = tf.cast(prng.uniform(keys, (size,)), dtype)
         return self.lower + self.side * unit
 
@@ -83,7 +79,7 @@ class Box(_BoxDomain):
         return tf.zeros_like(project(points))
 
     def sample_start(self, keys: tf.Tensor, size: int, dtype) -> tf.Tensor:
-        """Draws free coordinates, their points of q: [n, k]."""
+        """Samples free coordinates whose points have the density q: [n, k]."""
         return self.sample(keys, size, dtype)
 
     def _fold_phase(self, free: tf.Tensor) -> tf.Tensor:
@@ -92,8 +88,7 @@ class Box(_BoxDomain):
     def fold(self, free: tf.Tensor) -> tf.Tensor:
         """Returns the points of free coordinates: [n, size].
 
-        By the triangle wave of period 2 sides: rho(fold(u)) is rho
-        reflected at its faces.
+        The triangle wave of period 2 sides: rho(fold(u)) is rho reflected at the faces.
         """
         return self.lower + self.side * (1.0 - tf.abs(self._fold_phase(free) - 1.0))
 
@@ -112,7 +107,7 @@ class Box(_BoxDomain):
         return tf.where(is_rising, 0.5 * gradient, -0.5 * gradient)
 
     def mean_deviation(self, free: tf.Tensor) -> tf.Tensor:
-        """Returns the mean deviation over n of what chains walk on: []."""
+        """Returns the mean over coordinates of the standard deviation over n: []."""
         return tf.reduce_mean(tf.math.reduce_std(self.fold(free), 0))
 
 
@@ -126,10 +121,10 @@ class SineWindow(_BoxDomain):
     name = "sine"
 
     def sample(self, keys: tf.Tensor, size: int, dtype) -> tf.Tensor:
-        """Draws from q, the product of 2 sin^2."""
+        """Samples q, the product of 2 sin^2."""
         uniform_pairs = tf.cast(prng.uniform(keys, (2, size)), dtype)
         unit, coin = uniform_pairs[:, 0], uniform_pairs[:, 1]
-        # Where u is refused, u + 1/2 mod 1 has sin^2 = cos^2 of u.
+        # Instead of a rejected u take u + 1/2 mod 1, whose sin^2 is cos^2 of u.
         accepted = coin < tf.sin(math.pi * unit) ** 2
         shifted = tf.math.floormod(unit + 0.5, 1.0)
         return self.lower + self.side * tf.where(accepted, unit, shifted)
@@ -148,21 +143,17 @@ class SineWindow(_BoxDomain):
         return math.pi / self.side / tf.tan(self._angle(points))
 
     def window_curvature(self, points: tf.Tensor, project: Callable) -> tf.Tensor:
-        """Returns (u.t)^2 - sum u_i^2 t_i^2 - (pi / side)^2, t = grad ln w.
-
-        `project` is asked for the squares by the squared axes.
-        """
+        """Returns (u.t)^2 - sum u_i^2 t_i^2 - (pi / side)^2, with t = grad ln w."""
         gradient = self.window_gradient(points)
         squared_terms = project(gradient**2, squared=True)
         return project(gradient) ** 2 - squared_terms - (math.pi / self.side) ** 2
 
-    # 2 sin^2 is the density of the angle between a vector of R^4, of any
-    # direction alike, and the first axis. So a vector z stands for each
-    # coordinate, its angle: steps have no zero of the density before them. On
-    # the coordinate itself they are refused near a face, and chains stick.
+    # 2 sin^2 is the density of the angle between a uniformly random direction of R^4 and the
+    # first axis. So each coordinate is the angle of a vector z, whose density has no zero. In the
+    # coordinate itself steps near a face are rejected, and chains stick there.
 
     def sample_start(self, keys: tf.Tensor, size: int, dtype) -> tf.Tensor:
-        """Draws the vectors, one after another: [n, 4 size]."""
+        """Samples the vectors, one after the other: [n, 4 size]."""
         normal = tf.cast(prng.normal(keys, (size, 4)), dtype)
         scaled = math.sqrt(12.0) * tf.linalg.l2_normalize(normal, -1)
         return tf.reshape(scaled, (-1, 4 * size))
@@ -171,22 +162,22 @@ class SineWindow(_BoxDomain):
         return tf.reshape(free, (-1, free.shape[1] // 4, 4))
 
     def _split_polar(self, free: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """Returns z's part along the axis, the rest, the rest's length."""
+        """Returns z along the axis, the rest of z, and the length of the rest."""
         vectors = self._vectors(free)
         along, rest = vectors[..., 0], vectors[..., 1:]
         eps = tf.constant(1e-30, free.dtype)
         return along, rest, tf.sqrt(tf.reduce_sum(rest**2, -1) + eps)
 
     def fold(self, free: tf.Tensor) -> tf.Tensor:
-        """Returns each vector's polar angle, as a part of the side."""
+        """Returns each vector's polar angle, scaled to the box."""
         along, _, rest_length = self._split_polar(free)
         return self.lower + self.side / math.pi * tf.atan2(rest_length, along)
 
     def log_measure(self, free: tf.Tensor) -> tf.Tensor:
-        """Returns the log density of vectors as long as 12 normal numbers.
+        """Returns the log density of vectors whose squared length is chi-square of 12.
 
-        An angle's density is the same for any law of the length; this one
-        keeps it from 0, where an angle's gradient has no bound.
+        The density of the angle does not depend on that of the length; this one avoids 0, where
+        the gradient of the angle is unbounded.
         """
         squared_lengths = tf.reduce_sum(self._vectors(free) ** 2, -1)
         eps = tf.constant(1e-30, free.dtype)
@@ -194,7 +185,7 @@ class SineWindow(_BoxDomain):
         return tf.reduce_sum(log_densities, 1)
 
     def packet_gradient(self, free: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
-        """Returns half the gradient along the circle of the angle."""
+        """Returns half the derivative by the angle."""
         along, rest, rest_length = self._split_polar(free)
         vectors = self._vectors(gradient)
         radial = tf.reduce_sum(vectors[..., 1:] * rest, -1)
@@ -202,21 +193,21 @@ class SineWindow(_BoxDomain):
         return 0.5 * math.pi / self.side * tangential
 
     def mean_deviation(self, free: tf.Tensor) -> tf.Tensor:
-        """Returns the mean deviation of the vectors' components."""
+        """Returns the mean standard deviation of the vectors' components."""
         return tf.reduce_mean(tf.math.reduce_std(free, 0))
 
 
-# A Gaussian's density is below 1e-35 of its height beyond this many widths.
+# Beyond this many widths the density is below 1e-35 of its maximum.
 _LIMIT_WIDTHS = 9.0
 
 
 @dataclasses.dataclass(frozen=True)
 class GaussianWindow:
-    """exp(-|x - x0|^2 / 2 s^2) on all of R^M, outside of [0, 1] as well.
+    """exp(-|x - x0|^2 / 2 s^2) on all of R^M, also outside [0, 1].
 
     Attributes:
       centre: x0, [size].
-      width: s; |psi|^2 of a constant loss has the deviation s / sqrt(2).
+      width: s; |psi|^2 of a constant loss has the standard deviation s / sqrt(2).
     """
 
     centre: Any
@@ -225,16 +216,16 @@ class GaussianWindow:
     name = "window"
 
     def sample(self, keys: tf.Tensor, size: int, dtype) -> tf.Tensor:
-        """Draws from q = N(x0, s^2 / 2)."""
+        """Samples q = N(x0, s^2 / 2)."""
         noise = tf.cast(prng.normal(keys, (size,)), dtype)
-        deviation = as_tensor(self.width, dtype) * math.sqrt(0.5)
-        return as_tensor(self.centre, dtype) + deviation * noise
+        deviation = _as_tensor(self.width, dtype) * math.sqrt(0.5)
+        return _as_tensor(self.centre, dtype) + deviation * noise
 
     def _displacement(self, points: tf.Tensor) -> tf.Tensor:
-        return points - as_tensor(self.centre, points.dtype)
+        return points - _as_tensor(self.centre, points.dtype)
 
     def _width_squared(self, points: tf.Tensor) -> tf.Tensor:
-        return as_tensor(self.width, points.dtype) ** 2
+        return _as_tensor(self.width, points.dtype) ** 2
 
     def log_window(self, points: tf.Tensor) -> tf.Tensor:
         """Returns ln w: [n]."""
@@ -251,7 +242,7 @@ class GaussianWindow:
         return project(self._displacement(points)) ** 2 / width_squared**2 - 1.0 / width_squared
 
     def sample_start(self, keys: tf.Tensor, size: int, dtype) -> tf.Tensor:
-        """Draws points of q."""
+        """Samples q."""
         return self.sample(keys, size, dtype)
 
     def fold(self, free: tf.Tensor) -> tf.Tensor:
@@ -263,11 +254,11 @@ class GaussianWindow:
         return 2.0 * self.log_window(free)
 
     def packet_gradient(self, free: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
-        """Returns half the gradient, without the window's part."""
+        """Returns half the gradient minus that of the window."""
         return 0.5 * gradient - self.window_gradient(free)
 
     def mean_deviation(self, free: tf.Tensor) -> tf.Tensor:
-        """Returns the mean deviation of the points."""
+        """Returns the mean standard deviation of the points."""
         return tf.reduce_mean(tf.math.reduce_std(free, 0))
 
     def limits(self, dimensions: int) -> list[tuple[float, float]]:
@@ -278,12 +269,12 @@ class GaussianWindow:
 
     def reference_point(self, size: int) -> tf.Tensor:
         """Returns x0."""
-        return as_tensor(self.centre, tf.float64)
+        return _as_tensor(self.centre, tf.float64)
 
 
 Domain = Box | GaussianWindow | SineWindow
 
 
 def to_tensors(domain: Domain, dtype=tf.float64) -> tuple[tf.Tensor, ...]:
-    """Returns a domain's fields as tensors, for a program's arguments."""
+    """Returns a domain's fields as tensors, as arguments of a compiled program."""
     return tuple(tf.convert_to_tensor(value, dtype) for value in dataclasses.astuple(domain))

@@ -1,7 +1,11 @@
-"""One packet of one network on one domain: estimated and checked."""
+"""Estimation of one packet of one network on one domain, from a setting to files.
+
+A setting has JSON values: "packet", "label", "temperature", "domain" ("box", "sine" or
+"window:0.1") and "centre" ("mean", of the training images of the label, or "image:7", the test
+image of that number).
+"""
 
 import dataclasses
-import functools
 import io
 import json
 import math
@@ -17,22 +21,20 @@ from qup.core.errors import InputError
 from qup.core.measurements import ModelInfo
 from qup.core.types import LogitsFn
 from qup.datasets import Dataset
-from qup.uncertainty import axes, boundary, checks, importance, matrix, packets, records
-from qup.uncertainty.axes import Axes
+from qup.uncertainty import boundary, checks, importance, matrix, packets, records
+from qup.uncertainty.axes import Axes, compute_principal_axes, join_axes, sample_directions
 from qup.uncertainty.domains import Box, Domain, GaussianWindow, SineWindow
 from qup.uncertainty.matrix import MatrixForm
 from qup.uncertainty.packets import Packet
 from qup.uncertainty.relation import Estimate, Relation
 
-# Where the uncertainty of a network is measured, and along which lines.
-
-
-_CENTRE_SPLIT = "test"
+# Groups of the jackknife, and the largest batch.
+_NUM_GROUPS, _MAX_BATCH_SIZE = 40, 500
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PacketLocation:
-    """Where a packet is measured.
+    """The images and the position of a packet.
 
     Attributes:
       data: The images.
@@ -46,21 +48,11 @@ class PacketLocation:
 
 
 def build_location(data: Dataset, label: int, centre: str) -> PacketLocation:
-    """Returns a place.
-
-    Args:
-      data: The images.
-      label: Y.
-      centre: "mean", of the training images of that label, or "image:7", the
-        test image of that number, whatever its label.
-
-    Raises:
-      InputError: No training image has the label.
-    """
+    """Returns a location, or raises an InputError where no training image has the label."""
     if centre == "mean":
         centre_image = _load_label_images(data, label).mean(0)
     else:
-        images, _, _ = data.get_arrays(_CENTRE_SPLIT)
+        images, _, _ = data.get_arrays("test")
         centre_image = images[int(centre.partition(":")[2])] / np.float32(255)
     return PacketLocation(data, label, centre_image.astype(np.float32).ravel())
 
@@ -69,9 +61,8 @@ def _load_label_images(data: Dataset, label: int) -> np.ndarray:
     images, labels, _ = data.get_arrays("train")
     if not (labels == label).any():
         raise InputError(
-            f"No training image of {data.info.name} has the label {label}, so "
-            "they have no mean and no principal axes. Use more training "
-            "images, another label, or --centre=image:0."
+            f"No training image of {data.info.name} has the label {label}, so there is no mean "
+            "and no principal axis. Use more training images, another label, or --centre=image:0."
         )
     return images[labels == label] / np.float32(255)
 
@@ -85,51 +76,50 @@ def choose_axes(
     seed: int,
     required: bool = True,
 ) -> tuple[Axes, list[str]]:
-    """Returns every pixel and the directions asked for.
+    """Returns every pixel and the requested directions.
 
     Args:
       packet: Of the network.
-      location: Its centre is where sign_gradient is taken.
-      directions: "pca": K, principal axes of the training images of the label;
-        "random": K; "sign_gradient": True; "file": digest of `directions_file`;
-        "pixel": numbers of those that have rows of their own.
+      location: sign_gradient is taken at its centre.
+      directions: "pca": K, principal axes of the training images of the label; "random": K;
+        "sign_gradient": True; "file": digest of `directions_file`; "pixel": numbers of pixels
+        with rows of their own.
       directions_file: An .npy of [k, size] or of k images.
-      seed: Of the random ones.
-      required: Whether there has to be a sign_gradient; else it is left out
-        where the gradient is 0.
+      seed: Of random directions.
+      required: A gradient of 0 is an error; otherwise there is no sign_gradient then.
 
     Returns:
-      (axes, names): names of those that have rows of their own.
+      (axes, names of the axes with rows of their own).
 
     Raises:
-      InputError: A direction that there is not.
+      InputError: A direction does not exist.
     """
     groups = []
     if "pca" in directions:
         images = _load_label_images(location.data, location.label)
-        groups.append(("pca", axes.compute_principal_axes(images, directions["pca"])))
+        groups.append(("pca", compute_principal_axes(images, directions["pca"])))
     if "sign_gradient" in directions:
         rows = _compute_sign_gradient(packet, location.centre, required)
         groups.append(("sign_gradient", rows))
     if "random" in directions:
-        rows = axes.sample_directions(packet.size, directions["random"], seed)
+        rows = sample_directions(packet.size, directions["random"], seed)
         groups.append(("random", rows))
     if "file" in directions:
         groups.append(("file", _load_directions(directions_file, directions["file"])))
-    all_axes = axes.join_axes(packet.size, groups, None)
+    axes = join_axes(packet.size, groups, None)
     pixel_names = [f"pixel:{i}" for i in directions.get("pixel", ())]
-    return all_axes, pixel_names + list(all_axes.names[len(all_axes.pixels) :])
+    return axes, pixel_names + list(axes.names[len(axes.pixels) :])
 
 
 def _compute_sign_gradient(packet: Packet, centre: np.ndarray, required: bool) -> np.ndarray:
-    """Returns sign(grad l) as a row; none where the gradient is 0."""
+    """Returns sign(grad l), [1, size]; [0, size] where the gradient is 0."""
     _, gradients = packet.value_and_gradient(centre[None])
     signs = np.sign(gradients)
     signs = signs[np.isfinite(signs).all(1) & signs.any(1)]
     if required and not len(signs):
         raise InputError(
-            "The packet has no gradient at the centre, so that sign_gradient "
-            "is no direction. Choose another --centre, or leave it out."
+            "The gradient of the packet at the centre is 0 or not finite, so sign_gradient is no "
+            "direction. Choose another --centre, or remove sign_gradient from --directions."
         )
     return signs
 
@@ -137,26 +127,22 @@ def _compute_sign_gradient(packet: Packet, centre: np.ndarray, required: bool) -
 def _load_directions(path: str, digest: str) -> np.ndarray:
     content = pathlib.Path(path).expanduser().read_bytes()
     if hashing.hash_bytes(content) != digest:
-        raise InputError(f"{path} changed while it was in use. Start again.")
+        raise InputError(f"{path} changed during the run. Run the same command again.")
     rows = np.load(io.BytesIO(content), allow_pickle=False)
     return rows.reshape(len(rows), -1)
 
 
-# Groups of the jackknife, and most points of one batch.
-_NUM_GROUPS, _MAX_BATCH_SIZE = 40, 500
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
 class EstimationTask:
-    """What is measured.
+    """A packet on a domain, and the sizes of its estimators.
 
     Attributes:
       shape: Of an image.
       packet: The packet.
-      location: Where it is measured.
-      domain: Where the packet lives.
+      location: See `PacketLocation`.
+      domain: The domain.
       sizes: "num_samples", "num_chains", "num_steps", "num_faces".
-      seed: Of everything random.
+      seed: Of all random numbers.
     """
 
     shape: tuple[int, int, int]
@@ -167,44 +153,32 @@ class EstimationTask:
     seed: int
 
     def estimate(self, estimator: str, axes: Axes) -> Relation:
-        """Returns what an estimator finds.
-
-        Args:
-          estimator: "importance" or "mcmc".
-          axes: Along which lines.
-
-        Raises:
-          InputError: The estimator refuses the case.
-        """
-        estimate_relation, total = getattr(self, f"_{estimator}")()
+        """Runs an estimator, "importance" or "mcmc", or raises its InputError."""
+        if estimator == "mcmc":
+            with extras.explain_missing("The estimator mcmc"):
+                from qup.uncertainty import mcmc
+            estimate_relation = mcmc.relation
+            options = {name: self.sizes[name] for name in ("num_chains", "num_steps")}
+            total = math.prod(options.values())
+        else:
+            samples_per_group = math.ceil(self.sizes["num_samples"] / _NUM_GROUPS)
+            batches_per_group = math.ceil(samples_per_group / _MAX_BATCH_SIZE)
+            batch_size = math.ceil(samples_per_group / batches_per_group)
+            total = _NUM_GROUPS * batches_per_group * batch_size
+            estimate_relation = importance.relation
+            options = {"num_samples": total, "batch_size": batch_size, "num_groups": _NUM_GROUPS}
         with progress.open_counter(estimator, total, "sample") as on_progress:
             return estimate_relation(
-                self.packet, self.domain, axes=axes, seed=self.seed, on_progress=on_progress
+                self.packet,
+                self.domain,
+                axes=axes,
+                seed=self.seed,
+                on_progress=on_progress,
+                **options,
             )
 
-    def _importance(self):
-        samples_per_group = math.ceil(self.sizes["num_samples"] / _NUM_GROUPS)
-        batches_per_group = math.ceil(samples_per_group / _MAX_BATCH_SIZE)
-        batch_size = math.ceil(samples_per_group / batches_per_group)
-        total = _NUM_GROUPS * batches_per_group * batch_size
-        estimate_relation = functools.partial(
-            importance.relation, num_samples=total, batch_size=batch_size, num_groups=_NUM_GROUPS
-        )
-        return estimate_relation, total
-
-    def _mcmc(self):
-        # Imports TensorFlow Probability.
-        with extras.explain_missing("The estimator mcmc"):
-            from qup.uncertainty import mcmc as markov
-
-        chain_sizes = {name: self.sizes[name] for name in ("num_chains", "num_steps")}
-        return functools.partial(markov.relation, **chain_sizes), math.prod(chain_sizes.values())
-
     def estimate_faces(self, relation: Relation) -> dict[str, list] | None:
-        """Returns B by the faces along some axes; None of a window.
-
-        Some are evenly spaced pixels, and as many of the directions.
-        """
+        """Returns B by the faces, along evenly spaced pixels and directions; None in a window."""
         if relation.vanishes:
             return None
         count, axis_names = len(relation.axes.pixels), relation.axes.names
@@ -222,7 +196,7 @@ class EstimationTask:
 
 
 def _pick_evenly_spaced(names: Sequence[str], max_count: int) -> list[str]:
-    """Returns at most so many of the names, evenly spaced."""
+    """Returns at most `max_count` of the names, evenly spaced."""
     count = min(max_count, len(names))
     return [names[int((i + 0.5) * len(names) / count)] for i in range(count)]
 
@@ -234,18 +208,17 @@ def build_task(
     sizes: Mapping[str, int],
     seed: int,
 ) -> EstimationTask:
-    """Returns the case that a setting describes.
+    """Returns the task of a setting.
 
     Args:
-      classifier: Gives logits, or probabilities.
+      classifier: Returns logits, or probabilities.
       data: The images.
-      setting: "packet", "label", "temperature", "domain" ("box", "sine" or
-        "window:0.1") and "centre", see `uncertainty_places.place`.
+      setting: See above.
       sizes: See `EstimationTask`.
-      seed: The same.
+      seed: See `EstimationTask`.
 
     Raises:
-      InputError: Logits that are not finite, a centre that there is not.
+      InputError: Logits that are not finite, or a centre that does not exist.
     """
     shape, label = data.info.image_shape, setting["label"]
     blank_image = np.zeros((1, *shape), np.float32)
@@ -260,11 +233,11 @@ def build_task(
 
 
 def parse_domain(text: str, centre: np.ndarray) -> Domain:
-    """Returns "box", "sine" or "window:0.1" as a domain round a centre."""
+    """Returns the domain of "box", "sine" or "window:0.1"."""
     kind, _, width = text.partition(":")
-    return {"box": Box, "sine": SineWindow, "window": lambda: GaussianWindow(centre, float(width))}[
-        kind
-    ]()
+    if kind == "window":
+        return GaussianWindow(centre, float(width))
+    return {"box": Box, "sine": SineWindow}[kind]()
 
 
 def run_checks(
@@ -274,8 +247,8 @@ def run_checks(
 
     Args:
       relation: The relation.
-      faces_record: See `EstimationTask.faces`.
-      others: Relations by other estimators to compare it with.
+      faces_record: See `EstimationTask.estimate_faces`.
+      others: Relations by other estimators, for comparison.
     """
     names, boundary_term = (), None
     if faces_record:
@@ -296,9 +269,6 @@ def run_checks(
     ]
 
 
-# Measured relations as the files of an `UncertaintyMap`.
-
-
 def save_relations(
     task: EstimationTask,
     by_estimator: Mapping[str, Relation],
@@ -306,14 +276,14 @@ def save_relations(
     extra_metadata: Mapping[str, Any],
     folder: pathlib.Path,
 ) -> None:
-    """Writes the relations with their checks, and what was measured.
+    """Writes the files of an `UncertaintyMap`: relations, checks, matrices and setting.json.
 
     Args:
-      task: What was measured.
-      by_estimator: By estimator.
-      subject: Whose packet it is.
-      extra_metadata: What else is to be told: JSON values, "domain" among them.
-      folder: Of an `UncertaintyMap`.
+      task: The task.
+      by_estimator: Relations by estimator.
+      subject: The network.
+      extra_metadata: Further JSON values, with "domain".
+      folder: Of the artifact.
     """
     metadata = {
         "refused": {},
@@ -346,7 +316,7 @@ def save_relations(
 
 
 def _save_matrix(path: pathlib.Path, relation: Relation, form: MatrixForm) -> None:
-    """Writes the matrix form, each matrix [k, k] with its errors."""
+    """Writes the matrix form, each field with its errors."""
     path.parent.mkdir(exist_ok=True)
     names = relation.axes.names[len(relation.axes.pixels) :]
     arrays = {"axes": np.array(names)}
@@ -358,12 +328,7 @@ def _save_matrix(path: pathlib.Path, relation: Relation, form: MatrixForm) -> No
 
 
 def _eigenvalues_to_json(form: MatrixForm | None) -> dict[str, Any] | None:
-    """Returns the smallest eigenvalues of a matrix form as JSON values.
-
-    Returns:
-      "count" of directions; "least" and "least_vanishing", see `MatrixForm`,
-      pairs of a value and its error. None without a form.
-    """
+    """Returns "count" of directions, and the eigenvalues of `MatrixForm` with errors, as JSON."""
     if form is None:
         return None
     record: dict[str, Any] = {"count": len(form.sigma.value)}

@@ -1,8 +1,8 @@
 """The relation by importance sampling: points of q ~ w^2, weights l^2.
 
 ```python
-found = relation(packet, GaussianWindow(centre, 0.1), num_samples=20_000)
-found["uncertainty_product"]  # an Estimate with a jackknife error
+result = relation(packet, GaussianWindow(centre, 0.1), num_samples=20_000)
+result["uncertainty_product"]  # an Estimate with a jackknife error
 ```
 """
 
@@ -13,17 +13,24 @@ import numpy as np
 import tensorflow as tf
 
 from qup.core import errors, gradients, prng
-from qup.uncertainty import axes as uncertainty_axes
 from qup.uncertainty import domains, mixing
-from qup.uncertainty import relation as uncertainty_relation
-from qup.uncertainty.axes import Axes
+from qup.uncertainty.axes import Axes, build_axes, build_projection
 from qup.uncertainty.domains import Domain
-from qup.uncertainty.packets import Packet
-from qup.uncertainty.relation import Relation, SampleSubset, estimate_measures
+from qup.uncertainty.packets import Packet, check_finite
+from qup.uncertainty.relation import (
+    GroupSums,
+    Relation,
+    SampleSubset,
+    Sums,
+    compute_columns,
+    compute_effective_size,
+    estimate_measures,
+    sum_batch,
+)
 
-# Below this many effective samples no error bar is to be believed.
+# With fewer effective samples the errors are not reliable.
 MIN_EFFECTIVE_SAMPLES = 500
-# Points kept for the faces, all groups together.
+# Points retained for the faces, over all groups.
 _NUM_RETAINED = 320
 
 
@@ -39,27 +46,27 @@ def relation(
     min_effective_samples: float = MIN_EFFECTIVE_SAMPLES,
     on_progress: Callable[[int], None] | None = None,
 ) -> Relation:
-    """Draws points from the window and weighs them by l^2.
+    """Samples points from the window and weights them by l^2.
 
     Args:
       packet: Of any number of coordinates.
-      domain: Where it lives.
+      domain: Its domain.
       axes: None for every coordinate.
-      num_samples: Points; rounded up to whole batches in whole groups.
-      batch_size: Points the packet is given at a time.
-      num_groups: Of points, each left out once by the jackknife.
-      seed: Drives every point.
-      min_effective_samples: Effective samples below which the result is refused.
+      num_samples: Number of points; rounded up to whole batches in whole groups.
+      batch_size: Points per call of the packet.
+      num_groups: Groups of points for the jackknife.
+      seed: Of the points.
+      min_effective_samples: Fewer effective samples are an error.
       on_progress: Called with the number of points after every batch.
 
     Returns:
-      The relation; its diagnostics hold "share", effective over all samples.
+      The relation, with the diagnostic "share": effective samples / samples.
 
     Raises:
       TooFewError: Too few effective samples.
-      InputError: A packet that is 0 or not finite.
+      InputError: The packet is 0 or not finite.
     """
-    axes = axes or uncertainty_axes.build_axes(packet.size)
+    axes = axes or build_axes(packet.size)
     errors.check_number("num_samples", num_samples, at_least=1)
     errors.check_number("batch_size", batch_size, at_least=1)
     errors.check_number("num_groups", num_groups, at_least=2)
@@ -79,7 +86,7 @@ def relation(
     group_sums, retained_samples = _accumulate_groups(
         program, program_inputs, (num_groups, batches_per_group, batch_size), on_progress
     )
-    effective_size = uncertainty_relation.compute_effective_size(group_sums)
+    effective_size = compute_effective_size(group_sums)
     _check_size(effective_size, count, min_effective_samples)
     reference = axes.project_point(domain.reference_point(packet.size))
     estimates = estimate_measures(group_sums, domain.vanishes, reference)
@@ -104,10 +111,17 @@ def _accumulate_groups(
     program_inputs: tuple,
     sizes: tuple[int, int, int],
     on_progress: Callable[[int], None] | None,
-) -> tuple[uncertainty_relation.Sums, SampleSubset]:
-    """Draws every batch of every group."""
+) -> tuple[Sums, SampleSubset]:
+    """Returns the sums of all groups, and a few samples of each.
+
+    Args:
+      program: See `_build_program`.
+      program_inputs: Its arguments between ids and shift.
+      sizes: Groups, batches per group, points per batch.
+      on_progress: See `relation`.
+    """
     num_groups, batches_per_group, batch_size = sizes
-    groups, samples, shift = uncertainty_relation.GroupSums(num_groups), [], None
+    groups, samples, shift = GroupSums(num_groups), [], None
     for batch in range(num_groups * batches_per_group):
         ids = tf.range(batch_size, dtype=tf.int64) + batch * batch_size
         if shift is None:
@@ -119,36 +133,37 @@ def _accumulate_groups(
             samples.append([array[: -(-_NUM_RETAINED // num_groups)] for array in sample])
         if on_progress is not None:
             on_progress(batch_size)
-    return groups.as_arrays(), _concatenate_samples(samples)
+    return groups.arrays, _concatenate_samples(samples)
 
 
 def _build_program(
-    log_amplitude: Callable, kind: type, packet: Packet, covers_all_pixels: bool
+    log_amplitude: Callable, kind: type[Domain], packet: Packet, covers_all_pixels: bool
 ) -> Callable:
+    """Returns (ids, ..., shift) -> (sums, health, points, weights); see `_check_health`."""
     size, dtype = packet.size, packet.dtype
 
     @tf.function(autograph=False)
     def run(ids, parameters, fields, axis_tensors, seed, shift):
         domain = kind(*fields)
-        project = uncertainty_axes.build_projection(*axis_tensors, covers_all_pixels)
+        project = build_projection(*axis_tensors, covers_all_pixels)
         points = domain.sample(prng.make_keys(seed, ids), size, dtype)
         values, packet_gradients = gradients.compute_input_gradient(
             lambda x: log_amplitude(x, parameters), points
         )
         values = tf.cast(values, tf.float64)
         weights = tf.exp(2 * (values - shift))
-        # A point where l is 0 weighs 0, whatever its slope.
+        # A point where l is 0 has the weight 0, whatever its gradient.
         is_nonzero = weights[:, None] > 0
         is_finite = tf.math.is_finite(packet_gradients) | ~is_nonzero
         packet_gradients = tf.where(is_nonzero, packet_gradients, tf.zeros_like(packet_gradients))
         displacement = points - tf.cast(domain.reference_point(size), dtype)
-        columns = uncertainty_relation.compute_columns(
+        columns = compute_columns(
             project(displacement),
             project(packet_gradients),
             project(domain.window_gradient(points)),
             domain.window_curvature(points, project),
         )
-        batch_sums = uncertainty_relation.sum_batch(weights, columns, axis_tensors[1].shape[0])
+        batch_sums = sum_batch(weights, columns, axis_tensors[1].shape[0])
         health = [
             tf.reduce_max(values),
             tf.reduce_sum(tf.cast(tf.math.is_finite(weights), tf.float64)),
@@ -169,41 +184,37 @@ def _concatenate_samples(samples: list) -> SampleSubset:
 
 
 def _find_log_shift(program: Callable, ids: tf.Tensor, program_inputs: tuple) -> tf.Tensor:
-    """Returns the largest ln l of the first batch."""
+    """Returns the largest ln l of the first batch, so that weights do not underflow."""
     _, health, *_ = program(ids, *program_inputs, tf.constant(0.0, tf.float64))
     largest = float(health[0])
     if np.isneginf(largest):
-        raise errors.InputError(
-            "The packet is zero at every point that was looked at, so it has "
-            "no normalised form. Choose another label, centre or packet."
-        )
+        check_finite(np.array([largest]), np.zeros((1, 1)))
     return tf.constant(largest if np.isfinite(largest) else 0.0, tf.float64)
 
 
 def _check_health(health: np.ndarray) -> None:
+    """Checks (largest ln l, number of finite weights, of finite gradients, of points)."""
     _, finite_weights, finite_gradients, count = health
     num_bad = int(max(count - finite_weights, count - finite_gradients))
     if num_bad:
         raise errors.InputError(
             f"The packet or its gradient is not finite at {num_bad} of "
-            f"{int(count)} points. Look at the network's layers and weights."
+            f"{int(count)} points. Check the network's layers and weights."
         )
 
 
 def _check_size(effective_size: float, count: int, min_effective_samples: float) -> None:
-    if effective_size < min_effective_samples:
-        raise mixing.TooFewError(
-            f"{count} samples weigh as much as {effective_size:.0f} equal ones, "
-            f"fewer than the {min_effective_samples:.0f} an error bar needs. Take more "
-            f"samples (num_samples of about "
-            f"{_suggest_num_samples(effective_size, count, min_effective_samples)}), "
-            "a narrower window, or MCMC.",
-            size=effective_size,
-            count=count,
+    if effective_size >= min_effective_samples:
+        return
+    remedy = "Use a narrower window or MCMC; no number of samples is enough."
+    if effective_size > 0:
+        num_samples = int(np.ceil(1.3 * count * min_effective_samples / effective_size))
+        remedy = (
+            f"Use more samples (num_samples of about {num_samples:,}), a narrower window, or MCMC."
         )
-
-
-def _suggest_num_samples(effective_size: float, count: int, min_effective_samples: float) -> str:
-    if effective_size <= 0:
-        return "no number would do"
-    return f"{int(np.ceil(1.3 * count * min_effective_samples / effective_size)):,}"
+    raise mixing.TooFewError(
+        f"{count} samples have the effective size {effective_size:.0f}; errors need at least "
+        f"{min_effective_samples:.0f}. {remedy}",
+        size=effective_size,
+        count=count,
+    )

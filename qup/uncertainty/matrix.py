@@ -1,12 +1,12 @@
 """The relation along all directions at once, as matrices.
 
-With Sigma = Cov(x), P = E[s s^T], P_c = Cov(s) and C = Cov(x, s), between
-unit vectors that are the rows of U:
+With Sigma = Cov(x), P = E[s s^T], P_c = Cov(s) and C = Cov(x, s), between unit vectors that are
+the rows of U:
 
     C = -(U U^T - B) / 2,     Sigma - C P_c^-1 C^T >= 0,     J = 4 P,
 
-and where psi vanishes at the boundary Sigma >= U U^T P^-1 U U^T / 4, the
-Cramer-Rao bound of the location family of rho.
+and where psi vanishes at the boundary Sigma >= U U^T P^-1 U U^T / 4, the Cramér-Rao bound of the
+location family of rho.
 """
 
 import dataclasses
@@ -14,8 +14,7 @@ import dataclasses
 import numpy as np
 
 from qup.core import errors
-from qup.uncertainty import relation as uncertainty_relation
-from qup.uncertainty.relation import Estimate, Relation, Sums
+from qup.uncertainty.relation import Estimate, Relation, Sums, jackknife, sum_groups
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -26,13 +25,11 @@ class MatrixForm:
       sigma: Covariance of x.
       momentum: P_c, the centred covariance of s.
       cross: C.
-      boundary: B = U U^T + 2 C; by its definition 0 where psi vanishes.
+      boundary: B = U U^T + 2 C; 0 where psi vanishes at the boundary.
       fisher: J = 4 P.
-      least: Of Sigma - C P_c^-1 C^T, the smallest eigenvalue: at least 0 on
-        any sample.
-      least_vanishing: Of Sigma - U U^T P^-1 U U^T / 4, the smallest
-        eigenvalue: at least 0 where psi vanishes at the boundary; elsewhere
-        it may be negative.
+      least: Smallest eigenvalue of Sigma - C P_c^-1 C^T; never negative on a sample.
+      least_vanishing: Smallest eigenvalue of Sigma - U U^T P^-1 U U^T / 4; not negative where
+        psi vanishes at the boundary.
     """
 
     sigma: Estimate
@@ -47,33 +44,35 @@ class MatrixForm:
 def compute_matrix_form(relation: Relation) -> MatrixForm:
     """Returns the matrix form between the directions of a relation.
 
-    A direction that has no values leaves NaN in every matrix.
+    A direction without values is NaN in every matrix.
 
     Raises:
       InputError: The relation has no directions.
     """
     if "matrix_yy" not in relation.groups:
-        raise errors.InputError("The matrix form is between directions; give two or more.")
+        raise errors.InputError(
+            "The matrix form is between directions; the relation has none. Give two or more."
+        )
     vectors = relation.axes.directions
     count = relation.groups["matrix_yy"].shape[-1]
-    # Quadrature without directions counts between the coordinates.
+    # Without directions quadrature sums matrices between the coordinates.
     gram = vectors @ vectors.T if len(vectors) else np.eye(count)
 
     def statistics(groups: Sums) -> dict[str, np.ndarray]:
         return _compute_matrices(groups, gram)
 
     if len(relation.groups["weight"]) > 1:
-        matrices = uncertainty_relation.jackknife(relation.groups, statistics)
+        matrices = jackknife(relation.groups, statistics)
         is_known = np.isfinite(relation["sigma_x"].value[-count:])
         return MatrixForm(
             **{name: _mask_unknown(estimate, is_known) for name, estimate in matrices.items()}
         )
-    matrices = statistics(uncertainty_relation.sum_groups(relation.groups))
-    return MatrixForm(**{name: Estimate(estimate) for name, estimate in matrices.items()})
+    values = statistics(sum_groups(relation.groups))
+    return MatrixForm(**{name: Estimate(value) for name, value in values.items()})
 
 
 def _mask_unknown(estimate: Estimate, is_known: np.ndarray) -> Estimate:
-    """Returns NaN between directions of which one is not known."""
+    """Returns the estimate with NaN between directions of which one is unknown."""
     is_pair_known = is_known[:, None] & is_known if estimate.value.ndim else is_known.all()
     return Estimate(
         *(np.where(is_pair_known, array, np.nan) for array in (estimate.value, estimate.stderr))

@@ -1,9 +1,16 @@
-"""The relation by Markov chains, in any dimension.
+"""The relation by Hamiltonian Monte Carlo, in any dimension.
+
+Chains run in the free coordinates of a domain, whose points have exactly the density
+rho = l^2 w^2: the points themselves in a Gaussian window, reflected points on a box, angles of
+vectors under a sine window. Only sums of a chain are stored.
+
+The kernels are those of TensorFlow Probability (Duane et al. 1987; dual averaging: Hoffman and
+Gelman 2014, arXiv 1111.4246).
 
 ```python
-found = relation(packet, GaussianWindow(centre, 0.3), num_chains=32)
-found.diagnostics["r_hat"]  # below 1.01, or the chains disagree
-found.by_axis["r_hat"]  # float64 [axes]
+result = relation(packet, GaussianWindow(centre, 0.3), num_chains=32)
+result.diagnostics["r_hat"]  # below 1.01, or the chains disagree
+result.by_axis["r_hat"]  # float64 [axes]
 ```
 """
 
@@ -17,43 +24,45 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from qup.core import errors, prng
-from qup.uncertainty import axes as uncertainty_axes
-from qup.uncertainty import domains, mixing, packets
-from qup.uncertainty import relation as uncertainty_relation
-from qup.uncertainty.axes import Axes
+from qup.uncertainty import domains, mixing
+from qup.uncertainty.axes import Axes, build_axes, build_projection
 from qup.uncertainty.domains import Domain
 from qup.uncertainty.importance import MIN_EFFECTIVE_SAMPLES
-from qup.uncertainty.packets import Packet
-from qup.uncertainty.relation import Relation, SampleSubset, estimate_measures
+from qup.uncertainty.packets import Packet, check_finite
+from qup.uncertainty.relation import (
+    GroupSums,
+    Relation,
+    SampleSubset,
+    Sums,
+    compute_chain_increments,
+    compute_columns,
+    estimate_measures,
+)
 
-# The compiled programs of Hamiltonian Monte Carlo, and what they sum.
-#
-# The kernels are TensorFlow Probability's (Duane et al. 1987; dual averaging:
-# Hoffman and Gelman 2014, arXiv 1111.4246).
-
-
-# Steps of a chain in one call of the program.
+# Steps of a chain per call of the program.
 CHUNK_STEPS = 25
-# Leapfrog steps while the step size is adapted.
-BURN_IN_LEAPFROG_STEPS = 4
+# Leapfrog steps during the burn-in, and at most after it.
+BURN_IN_LEAPFROG_STEPS, _MAX_LEAPFROG_STEPS = 4, 64
 _TARGET_ACCEPTANCE = 0.8
+# States retained for the faces.
+_NUM_RETAINED = 320
 
 
 class _SumReducer(tfp.experimental.mcmc.Reducer):
-    """Adds a state to the sums of its chain."""
+    """Sums increments over the states of each chain."""
 
     def __init__(self, compute_increments: Callable):
         self._compute_increments = compute_increments
 
     def initialize(self, initial_chain_state, initial_kernel_results=None):
-        """Returns empty sums."""
+        """Returns sums of 0."""
         increments = self._compute_increments(initial_chain_state, initial_kernel_results)
         return {name: tf.zeros_like(increment) for name, increment in increments.items()}
 
     def one_step(
         self, new_chain_state, current_reducer_state, previous_kernel_results=None, axis=None
     ):
-        """Returns the sums with one state more."""
+        """Returns the sums after one more state."""
         increments = self._compute_increments(new_chain_state, previous_kernel_results)
         sums = current_reducer_state
         return {name: sums[name] + increment for name, increment in increments.items()}
@@ -82,16 +91,16 @@ def _set_step_size(results: Any, size: tf.Tensor) -> Any:
     return results._replace(accepted_results=accepted)
 
 
-def build_burn_in_program(log_amplitude: Callable, kind: type) -> Callable:
+def _build_burn_in_program(log_amplitude: Callable, kind: type[Domain]) -> Callable:
     """Returns a program that adapts the step size.
 
     Args:
-      log_amplitude: See `Packet.program`.
-      kind: Class of the domain, rebuilt of its fields.
+      log_amplitude: See `Packet.compile_program`.
+      kind: Class of the domain, which the program rebuilds from its fields.
 
     Returns:
-      (state, parameters, fields, sizes, count, seed) -> (state, step size);
-      sizes are the first step and the longest.
+      (state, parameters, fields, sizes, count, seed) -> (state, step size); sizes are the first
+      step size and the largest.
     """
 
     @tf.function(autograph=False, reduce_retracing=True)
@@ -119,23 +128,25 @@ def build_burn_in_program(log_amplitude: Callable, kind: type) -> Callable:
     return run
 
 
-def build_chunk_program(log_amplitude: Callable, kind: type, covers_all_pixels: bool) -> Callable:
-    """Returns a program that walks `CHUNK_STEPS` steps.
+def _build_chunk_program(
+    log_amplitude: Callable, kind: type[Domain], covers_all_pixels: bool
+) -> Callable:
+    """Returns a program of `CHUNK_STEPS` steps.
 
     Args:
-      log_amplitude: See `Packet.program`.
-      kind: Class of the domain, rebuilt of its fields.
-      covers_all_pixels: See `axes.projection`.
+      log_amplitude: See `Packet.compile_program`.
+      kind: Class of the domain, which the program rebuilds from its fields.
+      covers_all_pixels: See `Axes`.
 
     Returns:
-      (state, parameters, fields, along, step_size, leaps, seed) -> (sums of
-      each chain, state, acceptance, ln rho of the state).
+      (state, parameters, fields, axis tensors, step size, leapfrog steps, seed) -> (sums of each
+      chain, state, acceptance, log density of the state).
     """
 
     @tf.function(autograph=False, reduce_retracing=True)
     def run(state, parameters, fields, axis_tensors, step_size, leapfrog_steps, seed):
         domain = kind(*fields)
-        project = uncertainty_axes.build_projection(*axis_tensors, covers_all_pixels)
+        project = build_projection(*axis_tensors, covers_all_pixels)
         size = domain.fold(state).shape[1]
         origin = tf.cast(domain.reference_point(size), state.dtype)
         num_directions = axis_tensors[1].shape[0]
@@ -144,14 +155,14 @@ def build_chunk_program(log_amplitude: Callable, kind: type, covers_all_pixels: 
             points = domain.fold(free)
             gradient = results.accepted_results.grads_target_log_prob[0]
             window_gradient = domain.window_gradient(points)
-            columns = uncertainty_relation.compute_columns(
+            columns = compute_columns(
                 project(points - origin),
                 project(domain.packet_gradient(free, gradient)),
                 project(window_gradient),
                 domain.window_curvature(points, project),
             )
             accepted = tf.cast(results.is_accepted, tf.float64)
-            increments = uncertainty_relation.compute_chain_increments(columns, num_directions)
+            increments = compute_chain_increments(columns, num_directions)
             return {**increments, "accepted": accepted}
 
         log_density = _build_log_density(log_amplitude, domain, parameters)
@@ -168,27 +179,15 @@ def build_chunk_program(log_amplitude: Callable, kind: type, covers_all_pixels: 
     return run
 
 
-# Hamiltonian Monte Carlo on a packet's density, a stretch at a time.
-#
-# Chains walk on the free coordinates of a domain, whose points have the density
-# rho = l^2 w^2 exactly: the points themselves in a Gaussian window, reflected
-# ones on a box, angles of vectors under a sine window. Nothing but sums
-# is kept of a chain.
-
-
-_MAX_LEAPFROG_STEPS = 64
-
-
-class ChunkResult(NamedTuple):
-    """What `kernels.STRETCH` steps of every chain left.
+class _ChunkResult(NamedTuple):
+    """The results of `CHUNK_STEPS` steps of every chain.
 
     Attributes:
-      sums: Sums, see `sums`; the first axis is the chain.
+      sums: See `relation`; the first axis is the chain.
       acceptance: Share of accepted steps.
-      log_densities: ln of the free coordinates' density where each chain stands, up
-        to a constant: [chains].
-      points: Where each stands: [chains, size].
-      leapfrog_steps: Leapfrog steps, each a gradient, of every step.
+      log_densities: Log density of the last free coordinates, up to a constant: [chains].
+      points: The last points: [chains, size].
+      leapfrog_steps: Leapfrog steps per step; each needs a gradient.
     """
 
     sums: dict[str, np.ndarray]
@@ -198,30 +197,26 @@ class ChunkResult(NamedTuple):
     leapfrog_steps: int
 
 
-class HMCChains:
-    """Chains at their places, with a step size that was adapted."""
+class _HMCChains:
+    """The states of all chains, their programs and their step size."""
 
     def __init__(self, packet: Packet, domain: Domain, axes: Axes, count: int, seed: int):
-        """Draws the starts from the window.
-
-        Raises:
-          InputError: The packet is zero at every start, or not finite.
-        """
+        """Samples the starts from the window, or raises an InputError (`check_finite`)."""
         kind, fields = type(domain), domains.to_tensors(domain, packet.dtype)
         self._seed, self._count = seed, count
         self._program_inputs = (packet.parameters, fields, axes.to_tensors(packet.dtype))
         self._dtype = packet.dtype
         self._burn_in_program = packet.compile_program(
-            ("warm", kind), lambda log_amplitude: build_burn_in_program(log_amplitude, kind)
+            ("warm", kind), lambda log_amplitude: _build_burn_in_program(log_amplitude, kind)
         )
         self._chunk_program = packet.compile_program(
             ("walk", kind, axes.covers_all_pixels),
-            lambda log_amplitude: build_chunk_program(log_amplitude, kind, axes.covers_all_pixels),
+            lambda log_amplitude: _build_chunk_program(log_amplitude, kind, axes.covers_all_pixels),
         )
         keys = prng.make_keys(seed, tf.range(count, dtype=tf.int64), -1)
         self._domain = domain = kind(*fields)
         self._state = domain.sample_start(keys, packet.size, packet.dtype)
-        packets.check_finite(*packet.value_and_gradient(domain.fold(self._state)))
+        check_finite(*packet.value_and_gradient(domain.fold(self._state)))
         # Of the order of the window's width; adapted by `burn_in`.
         self._width = float(tf.math.reduce_std(self._state))
         self.step_size = 0.5 * self._width * packet.size**-0.25
@@ -229,11 +224,8 @@ class HMCChains:
         self._rng = np.random.default_rng(seed)
 
     def burn_in(self, steps: int) -> None:
-        """Adapts the step size, and leaves the starts behind.
-
-        A step is then as long as a quarter of a Gaussian's period.
-        """
-        # Longer steps are never needed; a flat packet would ask for them.
+        """Adapts the step size; a step is then a quarter of the period of a Gaussian."""
+        # For a flat packet the adapted size would grow without limit.
         sizes = tf.constant((self.step_size, 2 * self._width), self._dtype)
         self._state, step_size = self._burn_in_program(
             self._state, *self._program_inputs[:2], sizes, steps, self._seeds(0)
@@ -246,9 +238,9 @@ class HMCChains:
     def _seeds(self, number: int) -> tf.Tensor:
         return tf.constant((self._seed, number), tf.int32)
 
-    def run_chunk(self, number: int) -> ChunkResult:
-        """Walks on; `number` tells this stretch's chance from others'."""
-        # A random length, so that no coordinate is in step with it.
+    def run_chunk(self, number: int) -> _ChunkResult:
+        """Runs the next steps; the random numbers depend on the seed and `number`."""
+        # A random length, so that no coordinate has the period of the trajectories.
         low, high = (
             math.ceil(self._leapfrog_steps / 2),
             self._leapfrog_steps + self._leapfrog_steps // 2,
@@ -261,17 +253,13 @@ class HMCChains:
             tf.constant(leapfrog_steps),
             self._seeds(number + 1),
         )
-        return ChunkResult(
+        return _ChunkResult(
             sums={name: array.numpy() for name, array in sums.items()},
             acceptance=float(acceptance),
             log_densities=log_densities.numpy(),
             points=self._domain.fold(self._state).numpy(),
             leapfrog_steps=leapfrog_steps,
         )
-
-
-# States kept for the faces.
-_NUM_RETAINED = 320
 
 
 def relation(
@@ -286,63 +274,59 @@ def relation(
     min_effective_samples: float = MIN_EFFECTIVE_SAMPLES,
     on_progress: Callable[[int], None] | None = None,
 ) -> Relation:
-    """Walks `num_chains` chains and counts every state once.
+    """Runs `num_chains` chains; every state has the weight 1.
 
     Args:
       packet: Of any number of coordinates.
-      domain: Where it lives.
+      domain: Its domain.
       axes: None for every coordinate.
-      num_chains: 4 or more; each gives two groups to the jackknife.
-      num_steps: Of each chain, after the burn-in; rounded up to a multiple
-        of 50.
-      num_burn_in: Steps in which the step size is adapted, and which do not
-        count.
-      seed: Drives starts, momenta and acceptances.
-      min_effective_samples: Effective samples, the median of the axes', below which the
-        result is refused; an axis that is surely below it has no values.
-      on_progress: Called with the number of states after every stretch.
+      num_chains: 4 or more; each half chain is a group of the jackknife.
+      num_steps: Steps of each chain after the burn-in; rounded up to a multiple of 50.
+      num_burn_in: Steps that adapt the step size, and whose states are not used.
+      seed: Of starts, momenta and acceptances.
+      min_effective_samples: Fewer effective samples, as the median over the axes, are an error;
+        the values of a single axis with significantly fewer are NaN.
+      on_progress: Called with the number of states after every chunk.
 
     Returns:
-      The relation. Diagnostics: "r_hat" (the largest along an axis),
-      "acceptance", "step_size", "leapfrog_steps" (their mean), "burn_in" and
-      "least_effective_sample_size" (along an axis).
+      The relation. Diagnostics: "r_hat" (largest over the axes), "acceptance", "step_size",
+      "leapfrog_steps" (mean), "burn_in" and "least_effective_sample_size" (over the axes).
 
     Raises:
       TooFewError: Too few effective samples.
-      InputError: Fewer than 4 chains; a packet that is zero at every start,
-        or not finite.
+      InputError: Fewer than 4 chains; a packet that is zero at every start, or not finite.
     """
-    axes = axes or uncertainty_axes.build_axes(packet.size)
+    axes = axes or build_axes(packet.size)
     errors.check_number("num_chains", num_chains, at_least=4)
     errors.check_number("num_steps", num_steps, at_least=1)
     errors.check_number("num_burn_in", num_burn_in, at_least=1)
-    chains = HMCChains(packet, domain, axes, num_chains, seed)
+    chains = _HMCChains(packet, domain, axes, num_chains, seed)
     chains.burn_in(num_burn_in)
     num_chunks = 2 * math.ceil(num_steps / (2 * CHUNK_STEPS))
-    groups, chunks = uncertainty_relation.GroupSums(2 * num_chains), []
+    groups, chunks = GroupSums(2 * num_chains), []
     for number in range(num_chunks):
         chunks.append(chains.run_chunk(number))
         first_group = num_chains * (2 * number // num_chunks)
         _add_chunk(groups, first_group, chunks[-1])
         if on_progress is not None:
             on_progress(CHUNK_STEPS * num_chains)
-    summary = _build_relation(axes, domain, groups.as_arrays(), chunks, min_effective_samples)
+    result = _build_relation(axes, domain, groups.arrays, chunks, min_effective_samples)
     burn_in_gradients = num_burn_in * num_chains * BURN_IN_LEAPFROG_STEPS
     return dataclasses.replace(
-        summary,
-        gradient_calls=summary.gradient_calls + burn_in_gradients,
-        diagnostics={**summary.diagnostics, "step_size": chains.step_size, "burn_in": num_burn_in},
+        result,
+        gradient_calls=result.gradient_calls + burn_in_gradients,
+        diagnostics={**result.diagnostics, "step_size": chains.step_size, "burn_in": num_burn_in},
     )
 
 
 def _build_relation(
     axes: Axes,
     domain: Domain,
-    group_sums: uncertainty_relation.Sums,
-    chunks: Sequence[ChunkResult],
+    group_sums: Sums,
+    chunks: Sequence[_ChunkResult],
     min_effective_samples: float,
 ) -> Relation:
-    """Returns the relation, the burn-in not yet counted."""
+    """Returns the relation without the numbers of the burn-in."""
     count, (chains, size) = len(chunks), chunks[0].points.shape
     reference = axes.project_point(domain.reference_point(size))
     estimates = estimate_measures(group_sums, domain.vanishes, reference)
@@ -373,29 +357,27 @@ def _build_relation(
     )
 
 
-def _add_chunk(
-    groups: uncertainty_relation.GroupSums, first_group: int, chunk: ChunkResult
-) -> None:
-    """Adds each chain's sums to its own group, from `first_group` on."""
+def _add_chunk(groups: GroupSums, first_group: int, chunk: _ChunkResult) -> None:
+    """Adds the sums of the first chain to `first_group`, of the second to the next group, ..."""
     for name, values in chunk.sums.items():
         if not np.isfinite(values).all():
             raise errors.InputError(
-                f"The packet or its gradient is not finite on the walk "
-                f"({name}). Look at the network's layers and weights."
+                f"The packet or its gradient is not finite at a state of a chain ({name}). "
+                "Check the network's layers and weights."
             )
     for chain in range(len(chunk.log_densities)):
         chain_sums = {name: values[chain] for name, values in chunk.sums.items()}
         groups.add(first_group + chain, chain_sums)
 
 
-def _subsample_states(chunks: Sequence[ChunkResult]) -> SampleSubset:
-    """Returns evenly spaced ones of the states at the stretches' ends."""
+def _subsample_states(chunks: Sequence[_ChunkResult]) -> SampleSubset:
+    """Returns evenly spaced states of those at the ends of chunks."""
     count, chains = len(chunks), len(chunks[0].points)
     points = np.concatenate([chunk.points for chunk in chunks])
     halves = 2 * np.arange(count) // count
     groups = (chains * halves[:, None] + np.arange(chains)).ravel()
     step = max(1, len(points) // _NUM_RETAINED)
-    # With no divisor in common every chain is met.
+    # Without a common divisor the subset has states of every chain.
     while math.gcd(step, chains) > 1:
         step += 1
     points, groups = points[::step], groups[::step]

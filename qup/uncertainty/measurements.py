@@ -1,21 +1,15 @@
 """A measured uncertainty relation as rows: means and medians over pixels.
 
-Pixels share their samples, so the error of their mean is a jackknife of that
-very mean. A median has none: it is the median of noisy numbers, and near
-the bound, where their noise is lopsided, not the number without the noise.
+Pixels share their samples, so the error of their mean is a jackknife of the mean. A median has no
+error: near the bound, where noise is asymmetric, the median of noisy numbers is biased.
 
-Where psi does not vanish at the boundary the bound is |Cov(x, s)|, and noise
-alone makes it larger than 0: "uncertainty_bound_resolved" is the percentage
-of pixels at which it is more than that.
+Where psi does not vanish at the boundary the bound is |Cov(x, s)|, which noise alone makes larger
+than 0: "uncertainty_bound_resolved" is the percentage of pixels with |Cov(x, s)| above its noise.
 
-Between directions "matrix_least_eigenvalue" is that of Sigma - C P_c^-1 C^T,
-0 where a combination of them is at its bound; and, where psi does not vanish
-at the boundary, "matrix_least_eigenvalue_without_b" that of Sigma - P^-1 / 4,
-less than 0 where a combination breaks the bound of 1/2.
-
-```python
-rows = of_relation(subject.such(packet="loss", label=3), found)
-```
+Between directions "matrix_least_eigenvalue" is that of Sigma - C P_c^-1 C^T, 0 where a combination
+of directions is at its bound; and, where psi does not vanish at the boundary,
+"matrix_least_eigenvalue_without_b" that of Sigma - P^-1 / 4, negative where a combination violates
+the bound of 1/2.
 """
 
 import dataclasses
@@ -25,9 +19,8 @@ import numpy as np
 
 from qup.core.measurements import Measurement, ModelInfo, Row
 from qup.uncertainty import matrix
-from qup.uncertainty import relation as uncertainty_relation
 from qup.uncertainty.mixing import TooFewError
-from qup.uncertainty.relation import Estimate, Relation, compute_measures
+from qup.uncertainty.relation import Estimate, Relation, Sums, compute_measures, jackknife
 
 # Value of the parameter "evaluation" of these rows.
 EVALUATION = "uncertainty"
@@ -41,7 +34,7 @@ ROW_MEASURES = (
 )
 BOUND_RESOLVED = "uncertainty_bound_resolved"
 _UNKNOWN_ESTIMATE = Estimate(np.array(np.nan))
-# Standard errors from which on a covariance is told from 0.
+# A covariance of more standard errors than this is above its noise.
 _Z_THRESHOLD = 2.0
 
 
@@ -51,19 +44,17 @@ def build_relation_rows(
     """Returns the rows of one relation.
 
     Args:
-      subject: The network; its parameters tell packet, domain, label, ...
+      subject: The network, with the parameters packet, domain, label, ...
       relation: By importance sampling or MCMC.
-      named_axes: Names of axes that have rows of their own.
+      named_axes: Names of axes with rows of their own.
       artifact: Path of the .npz of all axes.
 
     Returns:
-      Of each of `ROW_MEASURES` the mean and the median over the pixels
-      ({"over":"pixels","statistic":"mean"}) and the value along each of
-      `named_axes` ({"over":"axis","axis":"pca:0"}); of two directions or more the
-      eigenvalues of the matrix form ({"over":"directions"});
-      effective_sample_size and, of chains, the worst of all axes: r_hat and
-      least_effective_sample_size. A value that could not be estimated is
-      NaN, an error that could not be, None.
+      For each of `ROW_MEASURES` the mean and the median over the pixels
+      ({"over":"pixels","statistic":"mean"}) and the value along each of `named_axes`
+      ({"over":"axis","axis":"pca:0"}); for two directions or more the eigenvalues of the matrix
+      form ({"over":"directions"}); effective_sample_size and, of chains, the worst r_hat and
+      least_effective_sample_size of all axes. Unknown values are NaN, unknown errors None.
     """
     subject = subject.with_parameters(evaluation=EVALUATION, estimator=relation.estimator)
     rows = _build_pixel_rows(subject, relation) if len(relation.axes.pixels) else []
@@ -79,16 +70,7 @@ def build_relation_rows(
 
 
 def build_refusal_row(subject: ModelInfo, estimator: str, error: TooFewError) -> Row:
-    """Returns the row of an estimate that was refused: its effective size.
-
-    Args:
-      subject: See `build_relation_rows`.
-      estimator: "importance" or "mcmc".
-      error: Why.
-
-    Returns:
-      "effective_sample_size", with {"refused": True}.
-    """
+    """Returns the row "effective_sample_size" of a refused estimate, with {"refused": True}."""
     refused_subject = subject.with_parameters(
         evaluation=EVALUATION, estimator=estimator, refused=True
     )
@@ -97,7 +79,7 @@ def build_refusal_row(subject: ModelInfo, estimator: str, error: TooFewError) ->
 
 
 def _list_measures(relation: Relation) -> tuple[str, ...]:
-    """Returns what is told; 1/2 / |corr(x, s)| where it has its meaning."""
+    """Returns the measures with rows; 1/2 / |corr(x, s)| only where it equals the product."""
     extra = ("product_by_correlation",) if relation.vanishes else ()
     return ROW_MEASURES + extra
 
@@ -105,16 +87,16 @@ def _list_measures(relation: Relation) -> tuple[str, ...]:
 def _build_pixel_rows(subject: ModelInfo, relation: Relation) -> list[Row]:
     count, measures = len(relation.axes.pixels), _list_measures(relation)
 
-    def over_pixels(groups: uncertainty_relation.Sums) -> dict[str, np.ndarray]:
+    def over_pixels(groups: Sums) -> dict[str, np.ndarray]:
         values = compute_measures(groups, relation.vanishes)
         return {name: values[name][..., :count].mean(-1) for name in measures}
 
-    means = uncertainty_relation.jackknife(relation.groups, over_pixels, num_averaged=count)
+    means = jackknife(relation.groups, over_pixels, num_averaged=count)
     rows = []
     for measure in measures:
         mean_subject = subject.with_parameters(over="pixels", statistic="mean")
         pixel_values = relation[measure].value[:count]
-        # A mean of pixels that have no value has none.
+        # A mean over pixels without values has none.
         mean_estimate = means[measure] if np.isfinite(pixel_values).all() else _UNKNOWN_ESTIMATE
         rows.append(mean_subject.build_row(measure, _to_accuracy(mean_estimate, relation.n)))
         median_estimate = Estimate(np.median(pixel_values))
@@ -130,7 +112,7 @@ def _build_pixel_rows(subject: ModelInfo, relation: Relation) -> list[Row]:
 
 
 def _compute_resolved_percent(covariance: Estimate) -> float:
-    """Returns at how many percent of the axes |Cov(x, s)| is not noise."""
+    """Returns the percentage of axes with |Cov(x, s)| above its noise."""
     value, error = np.abs(covariance.value), covariance.stderr
     return float(100 * np.mean(value > _Z_THRESHOLD * error))
 
@@ -150,7 +132,6 @@ def _build_axis_rows(
 
 
 def _build_matrix_rows(subject: ModelInfo, relation: Relation) -> list[Row]:
-    """Returns the rows of the matrix form, where there is one."""
     if len(relation.axes.directions) < 2:
         return []
     form, direction_subject = (

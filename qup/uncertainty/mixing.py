@@ -1,4 +1,4 @@
-"""How well chains have mixed, along every axis.
+"""Mixing of Markov chains along every axis.
 
 Split R-hat: Gelman et al. 2013, Bayesian Data Analysis, section 11.4.
 """
@@ -9,22 +9,19 @@ import numpy as np
 from scipy import stats
 
 from qup.core import errors
+from qup.uncertainty.checks import FALSE_ALARM_RATE
 from qup.uncertainty.relation import Estimate, Sums
-
-# That of all axes one is thought too poor by chance.
-_FALSE_ALARM_RATE = 0.0027
 
 
 class TooFewError(errors.InputError):
-    """Too few effective samples for an error bar.
+    """Too few effective samples for an error.
 
     Attributes:
-      size: How many there are.
-      count: Of how many points or states.
+      size: Number of effective samples.
+      count: Number of points or states.
     """
 
     def __init__(self, message: str, *, size: float, count: int):
-        """Takes the message for the user, and what was found."""
         super().__init__(message)
         self.size, self.count = size, count
 
@@ -42,7 +39,7 @@ def _compute_r_hat(groups: Sums, name: str) -> np.ndarray:
     within = (squares * count / np.maximum(count - 1, 1)).mean(0)
     between = means.var(0, ddof=1)
     length = count.mean()
-    # Chains that stand still agree only where they stand together.
+    # Chains that do not move agree only at the same point.
     ratio = np.where(between > 0, np.inf, 0.0)
     np.divide(between, within, out=ratio, where=within > 0)
     return np.sqrt((length - 1) / length + ratio)
@@ -57,25 +54,25 @@ def compute_effective_sizes(estimates: Mapping[str, Estimate]) -> np.ndarray:
 def check_effective_size(
     sizes: np.ndarray, largest_r_hat: float, steps: int, chains: int, min_effective_samples: float
 ) -> None:
-    """Raises a TooFewError where states are worth too few samples.
+    """Raises a TooFewError where the median of the effective sizes is below the minimum.
 
     Args:
       sizes: See `compute_effective_sizes`.
-      largest_r_hat: The largest R-hat.
-      steps: Of each chain.
-      chains: How many there are.
-      min_effective_samples: How many effective samples the median of the axes needs.
+      largest_r_hat: Over the axes.
+      steps: Steps of each chain.
+      chains: Number of chains.
+      min_effective_samples: The minimum.
     """
     median_size = float(np.median(sizes))
     if median_size >= min_effective_samples:
         return
     suggested_steps = int(np.ceil(1.3 * steps * min_effective_samples / max(median_size, 1.0)))
     raise TooFewError(
-        f"{steps * chains} states of {chains} chains weigh as much as "
-        f"{max(median_size, 0.0):.0f} independent ones, fewer than the {min_effective_samples:.0f} "
-        f"an error bar needs; the largest R-hat is {largest_r_hat:.3f}. Take more "
-        f"steps (num_steps of about {suggested_steps:,}) or more chains; where R-hat "
-        "stays large they do not meet: take a narrower window.",
+        f"{steps * chains} states of {chains} chains have the effective size "
+        f"{max(median_size, 0.0):.0f}; errors need at least {min_effective_samples:.0f}. "
+        f"The largest R-hat is {largest_r_hat:.3f}. Use more steps (num_steps of about "
+        f"{suggested_steps:,}) or more chains. If R-hat stays large, the chains do not mix: use a "
+        "narrower window.",
         size=max(median_size, 0.0),
         count=steps * chains,
     )
@@ -87,20 +84,17 @@ def mask_unknown(
     degrees_of_freedom: int,
     min_effective_samples: float,
 ) -> dict[str, Estimate]:
-    """Returns NaN along axes whose effective size is surely below `min_effective_samples`.
+    """Returns the estimates with NaN along axes of significantly too few effective samples.
 
     Args:
-      estimates: Arrays [axes].
+      estimates: Arrays [axes]; exact ones, whose error is 0, stay.
       sizes: See `compute_effective_sizes`.
-      degrees_of_freedom: Degrees of freedom of their errors.
+      degrees_of_freedom: Of their errors.
       min_effective_samples: See `check_effective_size`.
-
-    Returns:
-      The estimates; what has no error is exact and stays.
     """
-    # The square of an error is known as well as chi-square is.
+    # The square of an error has a chi-square distribution.
     max_ratio = (
-        stats.chi2.isf(_FALSE_ALARM_RATE / len(sizes), degrees_of_freedom) / degrees_of_freedom
+        stats.chi2.isf(FALSE_ALARM_RATE / len(sizes), degrees_of_freedom) / degrees_of_freedom
     )
     is_unknown = sizes * max_ratio < min_effective_samples
     masked = {}

@@ -1,12 +1,13 @@
-"""Neural packets psi_Y = l / sqrt(beta) (Eqs. 7-9), as ln l and its slope.
+"""Neural packets psi_Y = l / sqrt(beta) (Eqs. 7-9), as ln l and its gradient.
 
-The constant beta never enters: every quantity of this package is a ratio.
-A loss near a confident image is far below the smallest float32, so all is
-computed from ln l.
+The constant beta cancels: every quantity of this package is a ratio. A loss near a confident
+image is far below the smallest float32, so everything is computed from ln l. A classifier with
+the margin m = z_Y - logsumexp of the other logits has p_Y = sigmoid(m) and the loss
+softplus(-m), whose logarithm is about -m.
 
 ```python
 packet = of_classifier(classifier, label=3, shape=(28, 28, 1))
-values, slopes = packet.slopes(points)  # ln l [n], grad ln l [n, size]
+values, gradients = packet.value_and_gradient(points)  # ln l [n], grad ln l [n, size]
 ```
 """
 
@@ -20,13 +21,6 @@ import tensorflow as tf
 from qup.core import compilation, errors, gradients
 from qup.core.types import LogitsFn
 
-# What a packet is made of: ln l of a network's outputs.
-#
-# Of a classifier with the margin m = z_Y - logsumexp of the others,
-# p_Y = sigmoid(m), so that the loss is softplus(-m): far below the smallest
-# float32 near a confident image, while its logarithm is about -m.
-
-
 # Above this margin ln softplus(-m) is -m - exp(-m) / 2 to float32's last bit.
 _LARGE_MARGIN = 15.0
 
@@ -34,7 +28,7 @@ PACKET_KINDS = ("loss", "sqrt_prob", "prob")
 
 
 def compute_margin(logits: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
-    """Returns m = z_Y - logsumexp of the others: [batch].
+    """Returns m = z_Y - logsumexp of the other logits: [batch].
 
     Args:
       logits: [batch, num_classes].
@@ -84,14 +78,12 @@ class Packet:
     """A packet without its window.
 
     Attributes:
-      owner: The function or Keras model that l is made of; programs are
-        compiled once for it.
-      kind: How l is made of its outputs: a name of `PACKET_KINDS`, "l1" or
-        "function".
-      parameters: What else l depends on: tensors, so that another label or
-        temperature does not compile again.
+      owner: The function or Keras model with the outputs; programs are compiled once for it.
+      kind: The function from outputs to l: a name of `PACKET_KINDS`, "l1" or "function".
+      parameters: Further arguments of l. They are tensors, so that another label or temperature
+        does not compile again.
       shape: Of one point.
-      dtype: That `owner` takes.
+      dtype: Input dtype of `owner`.
     """
 
     owner: Callable
@@ -109,9 +101,8 @@ class Packet:
         """Returns build(log_amplitude), compiled once for owner and key.
 
         Args:
-          key: Tells the program from others.
-          build: Takes log_amplitude(points, parameters), where points are
-            [n, size], and returns a function.
+          key: Identifies the program.
+          build: (log_amplitude(points [n, size], parameters)) -> function.
         """
         kind, shape = self.kind, self.shape
 
@@ -125,11 +116,11 @@ class Packet:
         return compilation.get_program(self.owner, ("packet", kind, shape, *key), build_for_model)
 
     def build_gradient_fn(self) -> Callable:
-        """Returns the compiled (points, parameters) -> ln l, grad ln l."""
-        return self.compile_program(("slopes",), _build_gradient_program)
+        """Returns the compiled (points, parameters) -> (ln l, grad ln l)."""
+        return self.compile_program(("gradients",), _build_gradient_program)
 
     def compute_values(self, points) -> np.ndarray:
-        """Returns ln l: float64 [n], of points [n, size]."""
+        """Returns ln l at points [n, size]: float64 [n]."""
         program = self.compile_program(("values",), _build_value_program)
         return program(self._cast(points), self.parameters).numpy().astype(float)
 
@@ -170,15 +161,14 @@ def of_classifier(
       logits_fn: The classifier.
       label: Y.
       shape: Of one image.
-      kind: "loss", the paper's l = -ln p_Y, which is large where an input
-        is NOT of class Y; "prob", l = p_Y; "sqrt_prob", l = sqrt(p_Y).
-      temperature: Logits are divided by it (Guo et al. 2017); accuracies
-        do not depend on it.
-      num_classes: To check the label against; None asks the classifier.
+      kind: "loss", the paper's l = -ln p_Y, which is large where an input is NOT of class Y;
+        "prob", l = p_Y; "sqrt_prob", l = sqrt(p_Y).
+      temperature: Divides the logits (Guo et al. 2017); accuracies do not depend on it.
+      num_classes: Upper limit of the label; None runs the classifier.
 
     Raises:
-      InputError: Another kind, a label out of range, a temperature of 0 or
-        less, logits that are none.
+      InputError: Another kind, a label out of range, a temperature that is not positive, logits
+        of fewer than two classes.
     """
     if kind not in PACKET_KINDS:
         raise errors.make_unknown_error("packet", kind, PACKET_KINDS)
@@ -195,9 +185,7 @@ def of_classifier(
 
 
 def of_translator(translator: Callable, target) -> Packet:
-    """Returns the packet of a generator's own L1 loss (the supplement's).
-
-    l(X) = mean |G(X) - target|: large where G does not give `target`.
+    """Returns the packet of a generator's L1 loss, l(X) = mean |G(X) - target| (supplement).
 
     Args:
       translator: G: images [batch, ...] -> images.
@@ -221,8 +209,8 @@ def check_finite(values: np.ndarray, gradients: np.ndarray) -> None:
     """Raises an InputError for a packet that cannot be measured."""
     if np.isneginf(values).all():
         raise errors.InputError(
-            "The packet is zero at every point that was looked at, so it has "
-            "no normalised form. Choose another label, centre or packet."
+            "The packet is zero at every point of the sample, so it cannot be normalised. "
+            "Choose another label, centre or packet."
         )
     is_bad = np.isnan(values) | np.isposinf(values)
     is_nonzero = ~np.isneginf(values)
@@ -230,19 +218,12 @@ def check_finite(values: np.ndarray, gradients: np.ndarray) -> None:
     if is_bad.any():
         raise errors.InputError(
             f"The packet or its gradient is not finite at {is_bad.sum()} of "
-            f"{len(is_bad)} points. Look at the network's layers and weights."
+            f"{len(is_bad)} points. Check the network's layers and weights."
         )
 
 
-# Packets on a line or a plane, where quadrature can integrate them.
-#
-# ```python
-# line = on_slice(packet, origin=image, basis=[direction])
-# ```
-
-
 def on_slice(packet: Packet, origin, basis) -> Packet:
-    """Returns a packet on a line or a plane through the inputs.
+    """Returns a packet on a line or a plane, where quadrature can integrate it.
 
     Args:
       packet: Of a classifier or a function.

@@ -1,8 +1,8 @@
 """The relation by composite Gauss-Legendre quadrature, on a line or a plane.
 
 ```python
-found = relation(packet, Box(), panels=64)
-found["uncertainty_product"].value  # float64 [axes]
+result = relation(packet, Box(), panels=64)
+result["uncertainty_product"].value  # float64 [axes]
 ```
 """
 
@@ -13,22 +13,19 @@ import numpy as np
 import tensorflow as tf
 
 from qup.core import errors
-from qup.uncertainty import axes as uncertainty_axes
-from qup.uncertainty import packets
-from qup.uncertainty import relation as uncertainty_relation
-from qup.uncertainty.axes import Axes
+from qup.uncertainty.axes import Axes, build_axes, build_projection
 from qup.uncertainty.domains import Domain
-from qup.uncertainty.packets import Packet
-from qup.uncertainty.relation import Relation, estimate_measures
+from qup.uncertainty.packets import Packet, check_finite
+from qup.uncertainty.relation import Relation, compute_columns, estimate_measures, sum_batch
 
-# Points the packet is given at a time.
+# Points per call of the packet.
 _CHUNK_SIZE = 8192
 
 
 def compute_nodes(
     low: float, high: float, panels: int, order: int, breaks: Sequence[float]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns abscissae and weights on [low, high], split at `breaks`."""
+    """Returns nodes and weights of `order` per panel on [low, high], split at `breaks`."""
     edges = np.linspace(low, high, panels + 1)
     inner_breaks = [b for b in breaks if low < b < high]
     edges = np.unique(np.concatenate([edges, inner_breaks]))
@@ -49,28 +46,26 @@ def relation(
     """Integrates over one or two coordinates.
 
     Args:
-      packet: Of one or two coordinates; see `slices.on_slice`.
-      domain: Where it lives.
+      packet: Of one or two coordinates; see `packets.on_slice`.
+      domain: Its domain.
       axes: None for the coordinates.
-      panels: Of each coordinate.
-      order: Nodes a panel.
-      breaks: For each coordinate, where the packet has a kink.
+      panels: Panels per coordinate.
+      order: Nodes per panel.
+      breaks: For each coordinate, the positions of the packet's kinks.
 
     Returns:
-      The relation; its diagnostics hold "resolution", the largest change of
-      a product when every second panel is left out, and for a box
-      "boundary_term_faces" as an estimate.
+      The relation, with the diagnostic "resolution": the largest change of a product or a
+      covariance with half as many panels.
 
     Raises:
-      InputError: Another number of coordinates; a packet that is zero
-        everywhere, or not finite.
+      InputError: Another number of coordinates; a packet that is zero everywhere, or not finite.
     """
     if packet.size not in (1, 2):
         raise errors.InputError(
             f"Quadrature is for one or two coordinates; got {packet.size}. "
-            "Take a slice of the packet, or estimate by importance sampling."
+            "Use a slice of the packet, or importance sampling."
         )
-    axes = axes or uncertainty_axes.build_axes(packet.size)
+    axes = axes or build_axes(packet.size)
     fine, coarse = (
         _integrate(packet, domain, axes, count, order, breaks)
         for count in (panels, max(1, panels // 2))
@@ -126,20 +121,18 @@ def _integrate(
     values = np.concatenate([chunk[0] for chunk in chunks])
     gradients = np.concatenate([chunk[1] for chunk in chunks])
     values = values + domain.log_window(tf.constant(points)).numpy()
-    packets.check_finite(values, gradients)
-    # A point where l is 0 weighs 0, whatever its slope.
+    check_finite(values, gradients)
+    # A point where l is 0 has the weight 0, whatever its gradient.
     gradients = np.where(np.isneginf(values)[:, None], 0.0, gradients)
     # l^2 w^2, with 1 as the largest
     weights = np.exp(2 * (values - values.max())) * volumes
-    project = uncertainty_axes.build_projection(*axes.to_tensors(tf.float64))
+    project = build_projection(*axes.to_tensors(tf.float64))
     x = tf.constant(points)
-    columns = uncertainty_relation.compute_columns(
+    columns = compute_columns(
         project(x - domain.reference_point(packet.size)),
         project(tf.constant(gradients)),
         project(domain.window_gradient(x)),
         domain.window_curvature(x, project),
     )
-    totals = uncertainty_relation.sum_batch(
-        tf.constant(weights), columns, len(axes.directions) or len(axes)
-    )
-    return {name: chunk.numpy() for name, chunk in totals.items()}, len(points)
+    totals = sum_batch(tf.constant(weights), columns, len(axes.directions) or len(axes))
+    return {name: total.numpy() for name, total in totals.items()}, len(points)

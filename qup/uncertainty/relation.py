@@ -1,14 +1,26 @@
 """The corrected uncertainty relation, from sums (Eqs. 14 and 19).
 
-On a domain with the boundary term B_u (zero where the packet vanishes at
-the boundary), with s = grad ln psi and rho = psi^2,
+On a domain with the boundary term B_u (zero where the packet vanishes at the boundary), with
+s = grad ln psi and rho = psi^2,
 
     sigma_x sigma_p >= 1/2 |1 - B| = |Cov_rho(x_u, s_u)|,
     sigma_p^2 = <p^2> - m^2,  m = E[s_u],
     <p^2> = E[s_u^2] = E[(u.grad ln l)^2] - E[(u.grad)^2 w / w].
 
-The last form has no cross term, and a finite error where psi vanishes.
-`docs/uncertainty.md` has the proofs.
+The last form has no cross term, and a finite error where psi vanishes. `docs/uncertainty.md` has
+the proofs.
+
+Estimators sum weighted columns over samples, in groups, so memory does not depend on the number
+of samples. A jackknife over the groups gives the errors.
+
+| name | sum of weight times | shape |
+| --- | --- | --- |
+| weight, weight_squared | 1, weight | [] |
+| y, yy | x_u - reference, its square | [axes] |
+| s, ss, ys | s_u = u.grad ln psi, its square, y s_u | [axes] |
+| ll | (u.grad ln l)^2 | [axes] |
+| h | (u.grad)^2 w / w | [axes] |
+| matrix_yy, matrix_ss, matrix_ys | outer products along directions | [k, k] |
 """
 
 import dataclasses
@@ -21,19 +33,21 @@ import tensorflow as tf
 from qup.core import errors
 from qup.uncertainty.axes import Axes
 
-# Weighted sums over samples, in groups, and what a jackknife makes of them.
-#
-# Memory does not depend on the number of samples: a group is a sum.
-#
-# | name | sum of weight times | shape |
-# | --- | --- | --- |
-# | weight, weight_squared | 1, weight | [] |
-# | y, yy | x_u - reference, its square | [axes] |
-# | s, ss, ys | s_u = u.grad ln psi, its square, y s_u | [axes] |
-# | ll | (u.grad ln l)^2 | [axes] |
-# | h | (u.grad)^2 w / w | [axes] |
-# | matrix_yy, matrix_ss, matrix_ys | outer products along directions | [k, k] |
-
+# In the order of tables.
+MEASURES = (
+    "sigma_x",
+    "sigma_p",
+    "uncertainty_product",
+    "uncertainty_bound",
+    "boundary_term",
+    "covariance",
+    "mean_x",
+    "mean_p",
+    "sigma_p_raw",
+    "sigma_p_direct",
+    "product_by_correlation",
+    "fisher_information",
+)
 
 Sums = Mapping[str, np.ndarray]
 
@@ -44,7 +58,7 @@ def compute_columns(
     window_gradient: tf.Tensor,
     curvature: tf.Tensor,
 ) -> dict[str, tf.Tensor]:
-    """Returns what is summed along axes: float64 [n, axes] of each name.
+    """Returns the columns to sum along axes: float64 [n, axes] for each name.
 
     Args:
       displacement: x_u - reference, [n, axes].
@@ -88,7 +102,7 @@ def sum_batch(
 def compute_chain_increments(
     columns: Mapping[str, tf.Tensor], num_directions: int
 ) -> dict[str, tf.Tensor]:
-    """Returns what one step adds to each chain's sums, with weights of 1.
+    """Returns the increments of each chain's sums by one step, of weight 1.
 
     Args:
       columns: See `compute_columns`; the first axis is the chain.
@@ -104,24 +118,19 @@ def compute_chain_increments(
 
 
 class GroupSums:
-    """Sums of every group, added to batch by batch."""
+    """Accumulates the sums of groups of samples; the first axis of `arrays` is the group."""
 
     def __init__(self, count: int):
-        """Makes `count` empty groups."""
         self._count = count
-        self._arrays: dict[str, np.ndarray] = {}
+        self.arrays: dict[str, np.ndarray] = {}
 
     def add(self, group: int, sums: Mapping[str, np.ndarray]) -> None:
         """Adds the sums of one batch to a group."""
         for name, value in sums.items():
             value = np.asarray(value)
-            if name not in self._arrays:
-                self._arrays[name] = np.zeros((self._count, *value.shape))
-            self._arrays[name][group] += value
-
-    def as_arrays(self) -> dict[str, np.ndarray]:
-        """Returns arrays whose first axis is the group."""
-        return dict(self._arrays)
+            if name not in self.arrays:
+                self.arrays[name] = np.zeros((self._count, *value.shape))
+            self.arrays[name][group] += value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,7 +139,7 @@ class Estimate:
 
     Attributes:
       value: float64; NaN where it could not be estimated.
-      stderr: Of the same shape; None where nothing was sampled.
+      stderr: Of the same shape; None without samples, as by quadrature.
     """
 
     value: np.ndarray
@@ -149,21 +158,20 @@ def sum_groups(groups: Sums) -> dict[str, np.ndarray]:
 def jackknife(
     groups: Sums, statistics: Callable[[Sums], dict[str, np.ndarray]], num_averaged: int = 1
 ) -> dict[str, Estimate]:
-    """Estimates ratios of sums, their errors and the bias of first order.
+    """Estimates ratios of sums, their errors and their bias of first order.
 
-    Every group is left out once (Quenouille 1956; Tukey 1958). Where a value
-    is nearly stationary, as a product near 1/2 is, its slope says little of
-    its error: twice the square of the bias, the variance of a term of second
-    order in one normal number, is added.
+    Every group is left out once (Quenouille 1956; Tukey 1958). Where a value is nearly
+    stationary, as a product near 1/2 is, the first order says little about its error: twice the
+    square of the bias, the variance of a term of second order in one normal number, is added.
 
     Args:
       groups: Arrays whose first axis is the group, two groups or more.
       statistics: Sums -> named arrays; leading axes pass through.
-      num_averaged: Of how many axes each value is a mean, whose terms of second
-        order are not alike.
+      num_averaged: Number of axes that each value is a mean of; their terms of second order
+        are independent.
 
     Returns:
-      Of each: value - bias, and the standard error.
+      For each name: value - bias, and the standard error.
     """
     values, without = leave_one_out(groups, statistics)
     return {
@@ -175,18 +183,18 @@ def jackknife(
 def leave_one_out(
     groups: Sums, statistics: Callable[[Sums], dict[str, np.ndarray]]
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Returns statistics of all groups, and those without each of them."""
+    """Returns statistics of all groups, and those without each group."""
     totals = sum_groups(groups)
     without = {name: totals[name] - groups[name] for name in totals}
     return statistics(totals), statistics(without)
 
 
 def jackknife_estimate(value: np.ndarray, without: np.ndarray, num_averaged: int = 1) -> Estimate:
-    """Returns the jackknife's estimate.
+    """Returns the jackknife estimate.
 
     Args:
       value: Of all groups.
-      without: The same without each of them: [groups, ...].
+      without: Without each group: [groups, ...].
       num_averaged: See `jackknife`.
     """
     count, mean = len(without), without.mean(0)
@@ -196,28 +204,11 @@ def jackknife_estimate(value: np.ndarray, without: np.ndarray, num_averaged: int
 
 
 def compute_effective_size(groups: Sums) -> float:
-    """Returns (sum v)^2 / sum v^2 (Kish 1965)."""
+    """Returns the effective sample size (sum v)^2 / sum v^2 (Kish 1965)."""
     totals = sum_groups(groups)
     if totals["weight_squared"] <= 0:
         return 0.0
     return float(totals["weight"] ** 2 / totals["weight_squared"])
-
-
-# In the order in which they are told.
-MEASURES = (
-    "sigma_x",
-    "sigma_p",
-    "uncertainty_product",
-    "uncertainty_bound",
-    "boundary_term",
-    "covariance",
-    "mean_x",
-    "mean_p",
-    "sigma_p_raw",
-    "sigma_p_direct",
-    "product_by_correlation",
-    "fisher_information",
-)
 
 
 class SampleSubset(NamedTuple):
@@ -225,8 +216,8 @@ class SampleSubset(NamedTuple):
 
     Attributes:
       points: [m, size].
-      weights: float64 [m], of psi^2 over the density they were drawn from.
-      groups: int [m], which group of the jackknife each belongs to.
+      weights: float64 [m], psi^2 over the density of the samples.
+      groups: int [m], the jackknife group of each sample.
     """
 
     points: np.ndarray
@@ -236,24 +227,23 @@ class SampleSubset(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Relation:
-    """What an estimator found, along every axis.
+    """The estimates of both sides of the relation, along every axis.
 
     Attributes:
       axes: The axes.
-      estimates: Of each name of `MEASURES`, arrays [axes].
+      estimates: For each name of `MEASURES`, arrays [axes].
       estimator: "quadrature", "importance" or "mcmc".
       domain: Name of the domain.
-      vanishes: Whether psi is 0 at the boundary, so that B is.
-      n: Samples, or nodes.
-      gradient_calls: Of the packet, burn-in included.
-      effective_sample_size: Of the samples; the median of the axes' for
-        "mcmc"; None for "quadrature".
-      groups: The sums behind it.
+      vanishes: Whether psi is 0 at the boundary, so that B is 0.
+      n: Number of samples or nodes.
+      gradient_calls: Gradients of the packet, burn-in included.
+      effective_sample_size: For "mcmc" the median over the axes; None for "quadrature".
+      groups: Sums whose first axis is the group.
       retained_samples: A few of the samples, for the faces; None for "quadrature".
-      by_axis: Arrays [axes]: "effective_sample_size", how many independent
-        samples the mean along an axis is worth, and of "mcmc" "r_hat".
+      by_axis: Arrays [axes]: "effective_sample_size", the number of independent samples with
+        the same error of the mean, and of "mcmc" "r_hat".
       diagnostics: Further numbers of the estimator.
-      traces: Arrays [stretches, chains] of a walk.
+      traces: Arrays [chunks, chains] of Markov chains.
     """
 
     axes: Axes
@@ -275,17 +265,17 @@ class Relation:
 
     @property
     def degrees_of_freedom(self) -> int:
-        """Degrees of freedom of an error bar: groups less one."""
+        """Degrees of freedom of an error: the number of groups minus 1."""
         return len(self.groups["weight"]) - 1
 
 
 def compute_measures(sums: Sums, vanishes: bool) -> dict[str, np.ndarray]:
-    """Returns the measures of `MEASURES` but mean_x's origin.
+    """Returns the measures of `MEASURES`; mean_x is relative to the reference.
 
     Args:
       sums: Sums, with any leading axes.
-      vanishes: Whether psi is 0 at the boundary: then B = 0, m = 0 and the
-        bound is 1/2, exactly.
+      vanishes: Whether psi is 0 at the boundary: then B = 0, m = 0 and the bound is 1/2,
+        exactly.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         return _compute_measures(sums, vanishes)
@@ -315,25 +305,25 @@ def _compute_measures(sums: Sums, vanishes: bool) -> dict[str, np.ndarray]:
         "mean_p": s,
         "sigma_p_raw": _safe_sqrt(raw_variance_p),
         "sigma_p_direct": np.sqrt(centred),
-        # 1/2 / |corr(x, s)|: the identity Cov = -1/2 takes most noise away
+        # 1/2 / |corr(x, s)|: the identity Cov = -1/2 removes most noise
         "product_by_correlation": 0.5 * np.sqrt(variance_x * centred) / np.abs(covariance),
         "fisher_information": 4.0 * raw_variance_p,
     }
 
 
 def _safe_sqrt(square: np.ndarray) -> np.ndarray:
-    """Returns the root; 0 for the dust of rounding, NaN for what is none."""
+    """Returns the root; 0 for negative rounding errors, NaN for other negative numbers."""
     tolerance = -1e-12 * np.max(np.abs(square), initial=1.0)
     return np.sqrt(np.where(square >= tolerance, np.maximum(square, 0.0), np.nan))
 
 
 def estimate_measures(groups: Sums, vanishes: bool, reference: np.ndarray) -> dict[str, Estimate]:
-    """Returns the estimates of all groups, with errors where there are two.
+    """Returns the estimates of all groups, with errors where there are two groups or more.
 
     Args:
       groups: Sums whose first axis is the group.
       vanishes: See `compute_measures`.
-      reference: [axes], the point from which y is counted.
+      reference: [axes], the origin of y.
     """
     if len(groups["weight"]) > 1:
         estimates = jackknife(groups, lambda group_sums: compute_measures(group_sums, vanishes))
@@ -343,74 +333,64 @@ def estimate_measures(groups: Sums, vanishes: bool, reference: np.ndarray) -> di
     mean_x = estimates["mean_x"]
     estimates["mean_x"] = Estimate(mean_x.value + reference, mean_x.stderr)
     if not vanishes:
-        # Outside of a vanishing domain corr(x, s) has no such meaning.
+        # 1/2 / |corr(x, s)| equals the product only where Cov(x, s) = -1/2.
         unknown = np.full_like(mean_x.value, np.nan)
         estimates["product_by_correlation"] = Estimate(unknown, unknown)
     return estimates
 
 
-# Two networks on the same samples: what they differ in, with its error.
-#
-# Importance sampling draws the same points for every network, by one seed.
-# What chance gives to both is no difference: left out of both at a time, a
-# group of points tells the error of the difference itself.
-#
-# ```python
-# one, other = (importance.relation(p, window, seed=0) for p in packets)
-# differences(one, other)["uncertainty_product"]  # an Estimate [axes]
-# ```
-
-
 def compute_differences(first: Relation, second: Relation) -> dict[str, Estimate]:
-    """Returns other less one along every axis, of each name of `MEASURES`.
+    """Returns `second` minus `first` along every axis, for each name of `MEASURES`.
+
+    Importance sampling with one seed draws the same points for every network. Noise that both
+    share cancels: the jackknife leaves a group out of both and gives the error of the difference.
 
     Args:
       first: By importance sampling.
-      second: By importance sampling with the same seed, numbers of samples
-        and groups, in the same domain along the same axes.
+      second: By importance sampling with the same seed, numbers of samples and groups, in the
+        same domain along the same axes.
 
     Raises:
       InputError: They are not of the same samples.
     """
     _check_same_samples(first, second)
-    leave_one_out = [
-        _leave_one_out(relation, lambda values: values) for relation in (first, second)
-    ]
+    first_values, second_values = (
+        _leave_one_out_measures(relation, lambda values: values) for relation in (first, second)
+    )
     return {
-        name: jackknife_difference(leave_one_out[0][name], leave_one_out[1][name])
-        for name in MEASURES
+        name: jackknife_difference(first_values[name], second_values[name]) for name in MEASURES
     }
 
 
 def leave_one_out_means(relation: Relation) -> dict[str, np.ndarray]:
-    """Returns means over the pixels, or over directions without any.
+    """Returns means over the pixels, or over directions without pixels.
 
     Returns:
-      Of each name of `MEASURES` [1 + groups]: of all groups, and without
-      each of them; nothing where there are no groups.
+      For each name of `MEASURES` [1 + groups]: of all groups, and without each group; empty for
+      a single group.
     """
     if len(relation.groups["weight"]) < 2:
         return {}
     count = len(relation.axes.pixels) or len(relation.axes)
-    return _leave_one_out(relation, lambda values: values[..., :count].mean(-1))
+    return _leave_one_out_measures(relation, lambda values: values[..., :count].mean(-1))
 
 
 def jackknife_difference(first: np.ndarray, second: np.ndarray, num_averaged: int = 1) -> Estimate:
-    """Returns other less one.
+    """Returns `second` minus `first`.
 
     Args:
       first: A value of all groups, and without each: [1 + groups, ...].
       second: The same of the same samples.
-      num_averaged: See `sums.jackknife`.
+      num_averaged: See `jackknife`.
     """
     differences = second - first
     return jackknife_estimate(differences[0], differences[1:], num_averaged)
 
 
-def _leave_one_out(
+def _leave_one_out_measures(
     relation: Relation, reduce_axes: Callable[[np.ndarray], np.ndarray]
 ) -> dict[str, np.ndarray]:
-    def reduce_measures(groups: Sums) -> Mapping[str, np.ndarray]:
+    def reduce_measures(groups: Sums) -> dict[str, np.ndarray]:
         values = compute_measures(groups, relation.vanishes)
         return {name: reduce_axes(values[name]) for name in MEASURES}
 
@@ -419,18 +399,19 @@ def _leave_one_out(
 
 
 def _check_same_samples(first: Relation, second: Relation) -> None:
-    relations = (first, second)
     is_comparable = (
-        {relation.estimator for relation in relations} == {"importance"}
+        first.estimator == second.estimator == "importance"
         and first.domain == second.domain
         and first.axes.names == second.axes.names
         and len(first.groups["weight"]) == len(second.groups["weight"])
         and np.array_equal(first.retained_samples.points, second.retained_samples.points)
     )
     if not is_comparable:
-        descriptions = [f"{relation.estimator} of {relation.n} points" for relation in relations]
+        descriptions = [
+            f"{relation.estimator} of {relation.n} points" for relation in (first, second)
+        ]
         raise errors.InputError(
-            "Only two relations by importance sampling on the same points can "
-            f"be paired; got {descriptions[0]} and {descriptions[1]}, or other points. Give "
-            "both the same domain, axes, seed, num_samples and num_groups."
+            "Differences need two relations by importance sampling on the same points; got "
+            f"{descriptions[0]} and {descriptions[1]}, or other points. Give both the same domain, "
+            "axes, seed, num_samples and num_groups."
         )

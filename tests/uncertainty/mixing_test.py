@@ -14,7 +14,7 @@ _WINDOW = GaussianWindow(np.array([0.5, 0.45]), 0.2)
 
 
 def test_too_few_independent_states_are_refused():
-    message = r"200 states of 4 chains weigh .*R-hat is .*num_steps of about"
+    message = r"200 states of 4 chains have .*R-hat is .*num_steps of about"
     with pytest.raises(InputError, match=message) as caught:
         mcmc.relation(example_packets.trained(), _WINDOW, num_chains=4, num_steps=50)
     assert isinstance(caught.value, uncertainty.TooFewError)

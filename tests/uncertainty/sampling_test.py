@@ -301,13 +301,13 @@ class TestChecksCanFail:
             ),
             1,
         )
-        with pytest.raises(InputError, match="they do not meet"):
+        with pytest.raises(InputError, match="the chains do not mix"):
             mcmc.relation(packet, Box(), num_steps=200)
         found = mcmc.relation(packet, Box(), num_steps=200, min_effective_samples=0)
         (check,) = checks.check_relation(found)
         assert not check.agrees
         assert "along pixel:0" in check.message
-        assert "Take more steps" in check.message
+        assert "Use more steps" in check.message
 
     def test_what_could_not_be_estimated_is_told(self):
         nothing = uncertainty.Estimate(np.array([0.1, np.nan]), np.array([0.1, 0.1]))
@@ -351,7 +351,7 @@ class TestBadInput:
     def test_too_few_effective_samples(self):
         packet = example_packets.logistic(100)
         window = GaussianWindow(np.array([6.0]), 3.0)
-        with pytest.raises(InputError, match=r"weigh as much as .* narrower"):
+        with pytest.raises(InputError, match=r"have the effective size .* narrower"):
             importance.relation(packet, window, num_samples=2000)
 
     def test_a_packet_that_is_zero(self):

@@ -1,16 +1,14 @@
-"""Step 8: the uncertainty relation of a network, measured (Eqs. 7-20)."""
+"""Components that measure the uncertainty relation of networks (Eqs. 7-20) and report it."""
 
 import dataclasses
 import functools
 import json
 import logging
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from qup.core import errors
-from qup.core import measurements as core_measurements
-from qup.core.measurements import ModelInfo, Row
 from qup.core.types import LogitsFn
 from qup.datasets import examples as example_files
 from qup.orchestration import In, Location, Out, component
@@ -47,24 +45,22 @@ def UncertaintyAnalyzer(
     directions_file: Location[str | None] = None,
     seed: int = 0,
 ) -> None:
-    """Measures both sides of the relation, and checks what it measured.
+    """Measures both sides of the relation along all axes, and checks the results.
 
     Args:
       examples: The images.
       model: The classifier.
-      evaluation: Its rows, see `uncertainty_rows.of_relation`.
-      relations: All axes; see `UncertaintyMap`.
-      setting: See `uncertainty_case.opened`; and "control", what the network
-        is there for, "" for one that is of interest itself.
+      evaluation: Rows of `measurements.build_relation_rows`.
+      relations: See `UncertaintyMap`.
+      setting: See `estimation`; and "control", the name of a control, "" for other networks.
       estimators: "importance", "mcmc" or both, which are then compared.
-      instead: The one to take where these give nothing.
-      required: Whether it is an error that all refuse; else it is noted.
-      sizes: "num_samples", "num_chains", "num_steps" and "num_faces".
-      sampler: Version of the library whose chains walk: another one is
-        another estimate.
-      directions: See `uncertainty_places.lines`.
-      directions_file: The same.
-      seed: Of everything random.
+      instead: The estimator to run if these give no result.
+      required: Raise an error if no estimator gives a result; otherwise only record the reasons.
+      sizes: See `EstimationTask`.
+      sampler: Version of the library of MCMC kernels, on which estimates depend.
+      directions: See `estimation.choose_axes`.
+      directions_file: See `estimation.choose_axes`.
+      seed: Of all random numbers.
     """
     data = example_files.read(examples.path)
     subject = artifacts.load_model_info(model.path)
@@ -90,31 +86,25 @@ def UncertaintyAnalyzer(
         rows += measurements.build_relation_rows(
             subject, relation, named_axes=named_axes, artifact=f"{name}.npz"
         )
-    rows += _build_refusal_rows(subject, errors_by_estimator)
-    core_measurements.write_rows(evaluation.path / "measurements.csv", rows)
-
-
-def _build_refusal_rows(
-    subject: ModelInfo, errors_by_estimator: Mapping[str, errors.InputError]
-) -> list[Row]:
-    return [
+    rows += [
         measurements.build_refusal_row(subject, name, error)
         for name, error in errors_by_estimator.items()
         if isinstance(error, TooFewError)
     ]
+    artifacts.write_rows(evaluation, rows)
 
 
 @functools.lru_cache(maxsize=2)
 def _load_classifier(path: str, content: str | None) -> LogitsFn:
-    """Returns a classifier; its programs are compiled once for many nodes."""
-    del content
+    """Returns a classifier from a cache, so that many nodes compile its programs once."""
+    del content  # A key of the cache.
     return artifacts.load_classifier(pathlib.Path(path))
 
 
 def _run_estimators(
     task: EstimationTask, axes: Axes, estimators: Sequence[str], fallback: str | None
 ) -> tuple[dict[str, Relation], dict[str, errors.InputError]]:
-    """Returns what was found and what was refused, by estimator."""
+    """Returns relations and errors by estimator."""
     by_estimator, errors_by_estimator = {}, {}
     for name in [*estimators, *([fallback] if fallback else [])]:
         if by_estimator and name not in estimators:
@@ -123,11 +113,8 @@ def _run_estimators(
             by_estimator[name] = task.estimate(name, axes)
         except errors.InputError as error:
             errors_by_estimator[name] = error
-            _log.info("%s gives nothing: %s", name, error)
+            _log.info("%s has no result: %s", name, error)
     return by_estimator, errors_by_estimator
-
-
-# Step 9: what was found of the uncertainty relation, drawn and in words.
 
 
 @component
@@ -136,12 +123,12 @@ def UncertaintyReporter(
     evaluations: In[list[ModelEvaluation]],
     report: Out[UncertaintyReport],
 ) -> None:
-    """Puts together what a run measured.
+    """Writes the summary and the figures of a run.
 
     Args:
       relations: Of every network, label and domain.
-      evaluations: Their rows, and those of the networks' accuracies.
-      report: findings.md, and a PNG of each figure.
+      evaluations: Rows of the relations and of the networks' accuracies.
+      report: findings.md, and a PNG per figure.
     """
     pairs = [
         records.load(path) for relation in relations for path in sorted(relation.path.glob("*.npz"))
@@ -150,11 +137,7 @@ def UncertaintyReporter(
         json.loads((relation.path / "setting.json").read_text(encoding="utf-8"))
         for relation in relations
     ]
-    rows = [
-        row
-        for evaluation in evaluations
-        for row in core_measurements.read_rows(evaluation.path / "measurements.csv")
-    ]
+    rows = artifacts.read_rows(evaluations)
     summary = format_summary(pairs, rows, settings)
     (report.path / "findings.md").write_text(f"{summary}\n", encoding="utf-8")
     for name, figure in figures.plot_relations(pairs, rows).items():
