@@ -1,11 +1,11 @@
 """Robustness of a classifier: accuracies under attack, and measures without an attack.
 
 ```python
-result = robustness.clever(classifier, images, labels, norm="l2")
+result = robustness.compute_clever(classifier, images, labels, norm="l2")
 result.untargeted  # float64 [n], estimated distances to the boundary
 ```
 """
 
-from qup.robustness.clever import CleverResult, clever
+from qup.robustness.clever import CleverResult, compute_clever
 
-__all__ = ("CleverResult", "clever")
+__all__ = ("CleverResult", "compute_clever")

@@ -11,7 +11,7 @@ bound.
 Reference: Weng et al. 2018, arXiv 1801.10578, Algorithm 1.
 
 ```python
-result = clever(classifier, images, labels, norm="l2")
+result = compute_clever(classifier, images, labels, norm="l2")
 result.untargeted  # float64 [n]
 ```
 """
@@ -117,7 +117,7 @@ class CleverResult:
         return self.scores.min(1)
 
 
-def clever(
+def compute_clever(
     logits_fn: LogitsFn,
     images,
     labels,

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from qup import attacks
 from qup.core.errors import InputError
-from qup.robustness import clever, masking
+from qup.robustness import compute_clever, masking
 
 _WEIGHTS = np.random.default_rng(0).normal(size=(64, 3)).astype(np.float32)
 
@@ -211,7 +211,7 @@ def test_a_diagnosis_of_a_misspelt_attack_is_refused(examples):
 def test_clever_checks_its_arguments(options, message, examples):
     given = {"images": examples[0], "labels": examples[1]} | options
     with pytest.raises(InputError, match=message):
-        clever(_logits, **given)
+        compute_clever(_logits, **given)
 
 
 def test_a_shard_that_misses_rows_is_made_again(examples, tmp_path):

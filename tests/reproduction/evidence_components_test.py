@@ -14,7 +14,7 @@ from qup.pipelines.components.artifacts import Examples, Model, ModelEvaluation
 from qup.pipelines.components.examples import ExampleGen
 from qup.reproduction.components.analysis import PredictorAnalyzer, StepAnalyzer
 from qup.reproduction.measures import gradient_steps
-from qup.robustness import clever, margins
+from qup.robustness import compute_clever, margins
 
 _SHAPE = (3, 3, 1)
 
@@ -302,7 +302,7 @@ def test_rows_of_predictors(held):
     assert told["clever_num_samples"] == 2 and told["clever_seed"] == 5
     data = datasets.load("synthetic")
     images, labels, ids = (part[:2] for part in data.get_arrays("test"))
-    expected = clever(
+    expected = compute_clever(
         artifacts.load_network(held[1].path),
         images / np.float32(255),
         labels,

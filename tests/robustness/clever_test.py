@@ -8,7 +8,7 @@ from scipy import optimize, stats
 
 from qup.core import norms, prng
 from qup.core.errors import InputError
-from qup.robustness import clever
+from qup.robustness import clever, compute_clever
 
 _QUICK = {"num_batches": 6, "num_samples": 8, "batch_size": 32}
 _ORDER = {"l2": 2, "linf": 1, "l1": np.inf}
@@ -60,7 +60,7 @@ def test_linear_model_gives_the_exact_distance(norm, shape):
     exact = gaps[rows, others] / size[rows, others]
     # Some are nearer than the radius, some are not.
     radius = float(np.median(exact))
-    found = clever(logits_fn, images, labels, norm=norm, radius=radius, **_QUICK)
+    found = compute_clever(logits_fn, images, labels, norm=norm, radius=radius, **_QUICK)
     np.testing.assert_array_equal(found.targets, others)
     np.testing.assert_allclose(found.scores, np.minimum(exact, radius), rtol=1e-4)
     np.testing.assert_allclose(found.lipschitz, size[rows, others], rtol=1e-5)
@@ -72,9 +72,9 @@ def test_linear_model_gives_the_exact_distance(norm, shape):
 @pytest.mark.parametrize("columns", [None, 1, 2])
 def test_scores_of_targets_are_those_among_all(columns, classifier, batch):
     images, labels = batch
-    whole = clever(classifier, images, labels, **_QUICK)
+    whole = compute_clever(classifier, images, labels, **_QUICK)
     targets = whole.targets[:, 0 if columns is None else slice(columns)]
-    found = clever(classifier, images, labels, targets=targets, **_QUICK)
+    found = compute_clever(classifier, images, labels, targets=targets, **_QUICK)
     count = columns or 1
     assert found.scores.shape == (5, count)
     assert found.gradient_calls == 6 * 8 * count
@@ -114,7 +114,7 @@ def test_a_parabola_gives_the_end_point():
         return tf.stack([fall, 0 * fall], 1)
 
     # The gradient norm of 2 - |x|^2 / 2 is |x|: at most the radius.
-    found = clever(
+    found = compute_clever(
         parabola,
         np.zeros((2, 3), np.float32),
         [0, 0],
@@ -134,7 +134,7 @@ def test_a_sample_without_a_fit_gives_its_maximum():
         return tf.stack([2 - rise, 0 * rise], 1)
 
     # A batch either meets the kink, or does not: two values alone.
-    found = clever(
+    found = compute_clever(
         kink,
         np.full((1, 1), 0.5, np.float32),
         [0],
@@ -185,10 +185,10 @@ def test_the_fit_is_that_of_scipy(shape):
 def test_neither_batch_nor_order_matter(classifier, batch):
     images, labels = batch
     options = _QUICK | {"radius": 0.5}
-    whole = clever(classifier, images, labels, **options)
+    whole = compute_clever(classifier, images, labels, **options)
     assert whole.fitted.any()
     order = np.array([3, 1, 4, 0, 2])
-    other = clever(
+    other = compute_clever(
         classifier, images[order], labels[order], ids=order, **options | {"batch_size": 13}
     )
     np.testing.assert_array_equal(other.targets, whole.targets[order])
@@ -197,7 +197,7 @@ def test_neither_batch_nor_order_matter(classifier, batch):
 
 def test_the_seed_chooses_the_samples(classifier, batch):
     one, same, other = (
-        clever(classifier, *batch, seed=seed, **_QUICK).scores for seed in (1, 1, 2)
+        compute_clever(classifier, *batch, seed=seed, **_QUICK).scores for seed in (1, 1, 2)
     )
     np.testing.assert_array_equal(one, same)
     assert (one != other).all()
@@ -205,12 +205,12 @@ def test_the_seed_chooses_the_samples(classifier, batch):
 
 def test_units_and_scales_do_not_matter(classifier, batch):
     images, labels = batch
-    one = clever(classifier, images, labels, **_QUICK)
+    one = compute_clever(classifier, images, labels, **_QUICK)
 
     def bytes_fn(images):
         return 20 * classifier(images / 255)
 
-    many = clever(bytes_fn, images * 255, labels, bounds=(0, 255), **_QUICK)
+    many = compute_clever(bytes_fn, images * 255, labels, bounds=(0, 255), **_QUICK)
     np.testing.assert_allclose(many.scores, 255 * one.scores, rtol=1e-3)
 
 
@@ -218,7 +218,7 @@ def test_a_misclassified_image_scores_nothing(classifier, batch):
     images, labels = batch
     logits = classifier(images).numpy()
     wrong = np.argsort(logits, 1)[:, -2]
-    found = clever(classifier, images, wrong, **_QUICK)
+    found = compute_clever(classifier, images, wrong, **_QUICK)
     np.testing.assert_array_equal(found.untargeted, 0)
     assert (found.scores[found.targets != labels[:, None]] > 0).all()
 
@@ -228,21 +228,23 @@ def test_no_slope_scores_the_radius():
         return tf.constant([0.0, 2.0, 2.0]) + 0 * images[:, :3]
 
     images = np.full((2, 4), 0.5, np.float32)
-    found = clever(flat, images, [1, 0], radius=0.7, **_QUICK)
+    found = compute_clever(flat, images, [1, 0], radius=0.7, **_QUICK)
     np.testing.assert_allclose(found.scores, [[0.7, 0], [0, 0]])
     assert (found.lipschitz == 0).all() and not found.fitted.any()
 
 
 def test_xla_scores_the_same():
     logits_fn, images, labels, *_ = _linear((8,))
-    scores = [clever(logits_fn, images, labels, xla=xla, **_QUICK).scores for xla in ("on", "off")]
+    scores = [
+        compute_clever(logits_fn, images, labels, xla=xla, **_QUICK).scores for xla in ("on", "off")
+    ]
     np.testing.assert_allclose(*scores, rtol=1e-5)
 
 
 def test_a_classifier_without_gradient_is_told():
     images = np.ones((2, 3), np.float32)
     with pytest.raises(InputError, match="no gradient"):
-        clever(tf.round, images, [0, 1], **_QUICK)
+        compute_clever(tf.round, images, [0, 1], **_QUICK)
 
 
 def test_a_gradient_that_is_not_finite_is_told():
@@ -251,7 +253,7 @@ def test_a_gradient_that_is_not_finite_is_told():
         return tf.stack([1 + root, root], 1) * (1 + root)[:, None]
 
     with pytest.raises(InputError, match="NaN or infinite"):
-        clever(steep, np.ones((1, 3), np.float32), [0], **_QUICK)
+        compute_clever(steep, np.ones((1, 3), np.float32), [0], **_QUICK)
 
 
 @pytest.mark.parametrize(
@@ -266,9 +268,9 @@ def test_a_gradient_that_is_not_finite_is_told():
         ({"bounds": 1}, "bounds must be"),
         ({"bounds": (0, 0.1)}, "inside the bounds"),
         ({"images": np.zeros((5, 3), np.uint8)}, "floating point"),
-        ({"images": np.zeros((0, 3), np.float32)}, "at least one"),
-        ({"labels": np.zeros(4, int)}, "one an image"),
-        ({"labels": np.full(5, 4)}, "Labels must be 0 to 3"),
+        ({"images": np.zeros((0, 3), np.float32)}, "At least one"),
+        ({"labels": np.zeros(4, int)}, "one per image"),
+        ({"labels": np.full(5, 4)}, "Labels must be from 0 to 3"),
         ({"targets": [0, 1, 2, 3]}, "Targets must be classes"),
         ({"targets": np.zeros((5, 0), int)}, "Targets must be classes"),
         ({"targets": np.full(5, 9)}, "Targets must be classes"),
@@ -278,9 +280,9 @@ def test_a_gradient_that_is_not_finite_is_told():
 def test_bad_options(change, message, classifier, batch):
     given = {"images": batch[0], "labels": batch[1]} | _QUICK | change
     with pytest.raises(InputError, match=message):
-        clever(classifier, **given)
+        compute_clever(classifier, **given)
 
 
 def test_a_target_is_not_the_label(classifier, batch):
-    with pytest.raises(InputError, match="own label"):
-        clever(classifier, *batch, targets=batch[1], **_QUICK)
+    with pytest.raises(InputError, match="different from the image"):
+        compute_clever(classifier, *batch, targets=batch[1], **_QUICK)

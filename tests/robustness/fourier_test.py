@@ -125,7 +125,7 @@ def measured(tmp_path_factory):
         examples, model, evaluation, norm=2.0, reach=3, num_images=20, batch_size=16
     )
     rows = measurements.read_rows(evaluation.path / "measurements.csv")
-    return rows, style.load_frequency_arrays(evaluation.path / "sensitivity.npz")
+    return rows, style.decode_metadata(dict(np.load(evaluation.path / "sensitivity.npz")))
 
 
 def test_rows_are_the_means_of_the_map(measured):
@@ -147,6 +147,6 @@ def test_heat_maps_are_drawn_and_of_one_norm(measured):
     panel = figure.axes[0]
     assert "first [" in panel.get_title()
     assert panel.images[0].get_array().mask.sum() == 64 - 49
-    other = {**arrays, "told": {**arrays["told"], "parameters": {"norm": 1}}}
+    other = {**arrays, "metadata": {**arrays["metadata"], "parameters": {"norm": 1}}}
     with pytest.raises(errors.InputError, match="one norm"):
         frequency.plot_heat_maps({"first": arrays, "second": other})

@@ -519,7 +519,7 @@ class TestDiagnose:
         assert {f.status for f in findings} == {masking.NOT_CHECKED}
         assert "'l1'" in found["step_curve"].message
         assert "source" in found["transfer"].message
-        assert "Left out" in found["noise"].message
+        assert "Not requested" in found["noise"].message
         assert all(finding.n == _COUNT for finding in findings)
 
     def test_attacks_once_for_several_checks(self, monkeypatch):

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import logging
-import math
 import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -35,7 +34,7 @@ _log = logging.getLogger("qup")
 # Images in TensorBoard.
 _NUM_SHOWN_IMAGES = 8
 # Values of the measure "masking".
-_STATUS_VALUES = {case.PASSED: 0.0, case.FLAGGED: 1.0, case.NOT_CHECKED: math.nan}
+_STATUS_VALUES = case.STATUS_VALUES
 
 
 @component

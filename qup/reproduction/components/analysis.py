@@ -18,8 +18,7 @@ from qup.pipelines.components import artifacts
 from qup.pipelines.components.artifacts import Examples, Model, ModelEvaluation
 from qup.reproduction.measures import example, gradient_steps
 from qup.reproduction.measures.example import AttackExample
-from qup.robustness import clever as compute_clever
-from qup.robustness import margins
+from qup.robustness import compute_clever, margins
 from qup.robustness.evaluation import (
     bind_attack,
     compute_correct_mask,
@@ -150,7 +149,7 @@ def PredictorAnalyzer(
         number of the others. predictors.npz has the same names, float [n], and "id", int64 [n];
         CLEVER has scores of the first images only.
       clever: "num_images", 0 for no CLEVER; and "num_batches" (50), "num_samples" (256) and
-        "radius" (0.1) of `qup.robustness.clever`. An image takes
+        "radius" (0.1) of `qup.robustness.compute_clever`. An image takes
         num_batches * num_samples * (classes - 1) gradients.
       batch_size: Images, or samples, per batch.
     """

@@ -27,8 +27,8 @@ from qup.attacks.results import AttackResult
 from qup.core import compilation, errors, measurements, prng
 from qup.core.measurements import ModelInfo, Row
 from qup.core.types import LogitsFn
-from qup.robustness import clever, evaluation
-from qup.robustness.clever import CleverResult
+from qup.robustness import evaluation
+from qup.robustness.clever import CleverResult, compute_clever
 
 ATTACKS = {"ifgsm": "iterative_fgsm_search", "carlini_wagner": "carlini_wagner"}
 # Separates the random targets from other draws of the same seed.
@@ -48,7 +48,7 @@ class DistortionOptions:
       num_clever: Number of attacked images with a CLEVER score, the first ones.
       ifgsm: Options of `iterative_fgsm_search`.
       carlini_wagner: Options of `carlini_wagner`.
-      clever: num_batches, num_samples and radius of `qup.robustness.clever`; defaults are those of
+      clever: num_batches, num_samples and radius of `compute_clever`; defaults are those of
         its authors for ImageNet.
       batch_size: Images, or samples, per batch.
       seed: Of targets and samples.
@@ -185,7 +185,7 @@ def measure_distortions(
             for name, attack in ATTACKS.items()
         }
         first = slice(options.num_clever)
-        clever_result = clever(
+        clever_result = compute_clever(
             classifier,
             chosen_images[first],
             predicted[chosen][first],

@@ -1,36 +1,41 @@
-"""Whether robustness is real, or the attack was only kept from seeing.
+"""Gradient masking: whether a classifier is robust, or hides its gradient from the attack.
 
-A classifier can withstand an attack because no adversarial image is there,
-or because its gradient says nothing of where one is. Each check here looks
-for a sign of the second, in one file, and tells what it measured.
+A classifier can withstand an attack because no adversarial image exists, or because its gradient
+does not point to one. Each check here searches for a sign of the latter and reports what it
+measured. A check that passes found no sign of masking, which does not prove robustness.
 
 ```python
-for finding in masking.diagnose(classifier, images, labels, epsilon=0.1):
-    print(finding.name, finding.status, finding.words)
+for result in masking.diagnose(classifier, images, labels, epsilon=0.1):
+    print(result.name, result.status, result.message)
 
-finding = masking.get("black_box")(classifier, images, labels, epsilon=0.1)
+result = masking.get("black_box")(classifier, images, labels, epsilon=0.1)
 ```
 
-A check is written as a function of a `DiagnosisCase`, which holds the classifier,
-the images and the attack under test; from outside it takes what the case is
-made of, as above. One that passes saw no sign of masking, which proves no
-robustness.
+A check is written as a function of a `DiagnosisCase`: the classifier, the images and the attack
+under test. The registered function has the elements of the case as arguments, as above.
 
-Reference: Carlini et al. 2019, arXiv 1902.06705; Athalye, Carlini, Wagner
-2018, arXiv 1802.00420.
+Reference: Carlini et al. 2019, arXiv 1902.06705; Athalye, Carlini, Wagner 2018, arXiv 1802.00420.
 """
 
 from collections.abc import Callable
 
 from qup.core.registry import Registry
-from qup.robustness.masking import case
-from qup.robustness.masking.case import FLAGGED as FLAGGED
-from qup.robustness.masking.case import NOT_CHECKED as NOT_CHECKED
-from qup.robustness.masking.case import PASSED as PASSED
-from qup.robustness.masking.case import CheckResult as CheckResult
-from qup.robustness.masking.case import DiagnosisCase as DiagnosisCase
-from qup.robustness.masking.diagnosis import diagnose as diagnose
-from qup.robustness.masking.diagnosis import run_check as run_check
+from qup.robustness.masking.case import FLAGGED, NOT_CHECKED, PASSED, CheckResult, DiagnosisCase
+from qup.robustness.masking.diagnosis import diagnose, run_check, wrap_check
+
+__all__ = [
+    "FLAGGED",
+    "NOT_CHECKED",
+    "PASSED",
+    "CheckResult",
+    "DiagnosisCase",
+    "diagnose",
+    "get",
+    "names",
+    "register",
+    "run_check",
+    "traits",
+]
 
 _registry = Registry("qup.robustness.masking", "check of masking")
 names = _registry.names
@@ -39,12 +44,12 @@ traits = _registry.traits
 
 
 def register(check: Callable[..., CheckResult]) -> Callable[..., CheckResult]:
-    """Registers a check: a function of a `DiagnosisCase` and options of its own.
+    """Registers a check, a function of a `DiagnosisCase` and its own options.
 
     Returns:
-      name(logits_fn, images, labels, *, epsilon, norm, bounds, seed,
-      batch_size, attack, attack_options, and its own) -> Finding.
+      name(logits_fn, images, labels, *, epsilon, norm, bounds, seed, batch_size, attack,
+      attack_options, and the check's options) -> CheckResult.
     """
-    function = case.wrap_check(check)
+    function = wrap_check(check)
     _registry.register(function, check=check)
     return function

@@ -1,7 +1,11 @@
-"""Which images an attack breaks, found once for all checks.
+"""Checks that compare the attack under test with another one, image by image.
+
+The other attack is Square Attack (`black_box`), an attack on another classifier (`transfer`), or
+random noise (`noise`). Attacks run once per case for all checks.
 
 ```python
-accuracy(white_box(case)), accuracy(pgd(case, 100, loss="margin"))
+masking.get("black_box")(classifier, images, labels, epsilon=0.1, num_queries=5000)
+compute_robust_accuracy(run_pgd(case, 100, loss="margin"))
 ```
 """
 
@@ -27,15 +31,31 @@ from qup.robustness.masking.case import (
     build_unchecked_result,
 )
 
-# Of the attack under test where none is named.
+# Steps of the default attack under test.
 DEFAULT_STEPS = 40
-# Steps that together are 2.5 times the radius reach any point of the ball
-# from any start (Madry et al. 2018, arXiv 1706.06083).
+# Steps of a total length of 2.5 radii reach any point of the ball from any start (Madry et al.
+# 2018, arXiv 1706.06083).
 _RELATIVE_PATH_LENGTH = 2.5
+# In standard errors. Chance alone exceeds it once in forty times.
+_Z_THRESHOLD = 2.0
+# AutoAttack calls a black-box attack stronger than the white-box ones if it lowers robust accuracy
+# by more than 0.2 points. Restarts and seeds cause smaller differences.
+SLACK_PERCENT = 0.2
+# Below 500 images one image is more than that, and one image close to the edge of its ball may be
+# chance.
+_MIN_MISSED_IMAGES = 2
+# Separates these random numbers from those of an attack with the same seed and ids.
+_PRNG_STREAM = 17
+# With standard training, PGD takes 50 points and more at the paper's budgets, noise of the same
+# size almost none. 20 points allow for smaller budgets.
+NOISE_POINTS = 20.0
+
+
+# Attacks
 
 
 def compute_robust_accuracy(success: np.ndarray) -> float:
-    """Returns the share of images that withstood, in percent."""
+    """Returns the share of images for which the attack fails, in percent."""
     return 100.0 * float(np.mean(~success))
 
 
@@ -50,16 +70,16 @@ def run_attack(
     """Attacks all images; the clean image counts as a point of its ball.
 
     Args:
-      case: What is examined.
+      case: See `DiagnosisCase`.
       attack: See `attacks.run`.
       epsilon: The budget.
-      **options: The attack's own.
+      **options: Options of the attack.
 
     Returns:
-      bool [n].
+      bool [n], the images for which it succeeds.
 
     Raises:
-      InputError: Something that cannot be used.
+      InputError: An argument that cannot be used.
     """
     key = (attack, epsilon, repr(sorted(options.items())))
     if key not in case.cache:
@@ -84,16 +104,16 @@ def run_attack(
 def run_pgd(
     case: DiagnosisCase, steps: int, *, loss: str = "cross_entropy", epsilon: float | None = None
 ) -> np.ndarray:
-    """Attacks by PGD from a random start; every point on the way counts.
+    """Attacks by PGD from a random start; the first adversarial iterate counts.
 
     Args:
-      case: What is examined; L-inf or L2.
-      steps: Number of steps, together 2.5 times epsilon long.
+      case: See `DiagnosisCase`; L-inf or L2.
+      steps: Number of steps, with a total length of 2.5 epsilon.
       loss: See `attacks.losses`.
-      epsilon: Another budget than the case's.
+      epsilon: The budget; None means that of the case.
 
     Returns:
-      bool [n], which images it breaks.
+      bool [n], the images for which it succeeds.
 
     Raises:
       InputError: Another norm, or an unknown loss.
@@ -112,10 +132,9 @@ def run_pgd(
 
 
 def run_white_box(case: DiagnosisCase, epsilon: float | None = None) -> np.ndarray:
-    """Runs the attack under test: bool [n], which images it breaks.
+    """Runs the attack under test: bool [n], the images for which it succeeds.
 
-    That is PGD-40 by cross-entropy where none is named, and Auto-PGD in L1,
-    where PGD has no good step.
+    The default is PGD-40 on cross-entropy, and Auto-PGD in L1, where PGD has no good step size.
     """
     budget = case.epsilon if epsilon is None else epsilon
     if case.attack is not None:
@@ -126,31 +145,12 @@ def run_white_box(case: DiagnosisCase, epsilon: float | None = None) -> np.ndarr
     return run_pgd(case, DEFAULT_STEPS, epsilon=budget)
 
 
-# Two attacks on the same images, compared image by image.
-#
-# ```python
-# compared = Compared.of(white_box, black_box)
-# compared.only_second, compared.stronger, compared.clearly(1.0)
-# ```
-
-
-# Two standard errors: chance alone exceeds it once in forty times.
-_Z_THRESHOLD = 2.0
-# AutoAttack calls a black-box attack stronger than the white-box ones when
-# it lowers robust accuracy by more than 0.2 points; a smaller difference is
-# within what restarts and seeds change.
-SLACK_PERCENT = 0.2
-# Below 500 images one image is more than that, and a single image on the
-# edge of its ball may be luck.
-_MIN_MISSED_IMAGES = 2
-
-
 class PairedComparison(NamedTuple):
-    """How often one attack broke an image and another did not.
+    """Numbers of images for which only one of two attacks succeeds.
 
     Attributes:
-      only_first: Images that the first attack alone broke.
-      only_second: Images that the second attack alone broke.
+      only_first: Images for which only the first attack succeeds.
+      only_second: Images for which only the second attack succeeds.
       n: Number of images.
     """
 
@@ -160,17 +160,17 @@ class PairedComparison(NamedTuple):
 
     @classmethod
     def from_success(cls, first: np.ndarray, second: np.ndarray) -> "PairedComparison":
-        """Compares what two attacks broke, bool [n] each."""
+        """Compares the successes of two attacks, bool [n] each."""
         return cls(int((first & ~second).sum()), int((second & ~first).sum()), len(first))
 
     @property
     def accuracy_drop(self) -> float:
-        """By how many points the second attack lowers accuracy further."""
+        """Robust accuracy under the first attack minus that under the second, in points."""
         return 100.0 * (self.only_second - self.only_first) / self.n
 
     @property
     def first_misses_images(self) -> bool:
-        """Whether the first misses images that the second breaks.
+        """Whether the first attack misses images for which the second succeeds.
 
         More than `SLACK_PERCENT` of them, and more than one image.
         """
@@ -178,152 +178,128 @@ class PairedComparison(NamedTuple):
         return share > SLACK_PERCENT and self.only_second >= _MIN_MISSED_IMAGES
 
     def is_second_stronger(self, min_drop: float) -> bool:
-        """Whether the second is stronger, beyond chance and by `min_drop`.
+        """Whether the second is stronger by more than `min_drop` points, and significantly.
 
-        The standard error of a paired difference of counts is
-        sqrt(only_first + only_second), as in McNemar's test.
+        The standard error of a paired difference of counts is sqrt(only_first + only_second), as in
+        McNemar's test.
         """
         excess = self.only_second - self.only_first
         error = math.sqrt(self.only_first + self.only_second)
         return self.accuracy_drop > min_drop and excess > _Z_THRESHOLD * error
 
 
-# Square Attack, which needs no gradient, against the white-box attack.
-#
-# ```python
-# masking.get("black_box")(
-#     classifier, images, labels, epsilon=0.1, num_queries=5000
-# )
-# ```
+# Black-box and transfer attacks
+
+
+def _build_paired_result(
+    name: str,
+    other: str,
+    white_box_success: np.ndarray,
+    other_success: np.ndarray,
+    description: str,
+    conclusion: str,
+) -> CheckResult:
+    """Returns the result of a check that compares another attack with the one under test.
+
+    Args:
+      name: Name of the check.
+      other: Name of the other attack in the values.
+      white_box_success: bool [n], images for which the attack under test succeeds.
+      other_success: bool [n], images for which the other attack succeeds.
+      description: The other attack, for the message.
+      conclusion: Added to the message of a flagged result.
+    """
+    comparison = PairedComparison.from_success(white_box_success, other_success)
+    values = {
+        "robust_accuracy_white_box": compute_robust_accuracy(white_box_success),
+        f"robust_accuracy_{other}": compute_robust_accuracy(other_success),
+        f"only_{other}": comparison.only_second,
+        "only_white_box": comparison.only_first,
+    }
+    message = (
+        f"Robust accuracy {values['robust_accuracy_white_box']:.1f} % under the white-box attack, "
+        f"{values[f'robust_accuracy_{other}']:.1f} % under {description}. Only the latter succeeds "
+        f"for {comparison.only_second} of {comparison.n} images."
+    )
+    if comparison.first_misses_images:
+        message += f" {conclusion}"
+    status = FLAGGED if comparison.first_misses_images else PASSED
+    return CheckResult(name, values, status, message, comparison.n)
 
 
 @masking.register
 def black_box(case: DiagnosisCase, *, num_queries: int = 1000) -> CheckResult:
-    """Compares random search with the attack under test, image by image.
+    """Compares Square Attack, which needs no gradient, with the attack under test.
 
-    Who sees the gradient knows more than who asks for logits only. Images
-    that the black-box attack alone breaks show that the gradient misleads,
-    even where it breaks fewer on the whole.
+    The gradient is additional knowledge. So images for which only the black-box attack succeeds
+    show that the gradient misleads, even if their total number of successes is smaller.
 
     Args:
-      case: What is examined, see `DiagnosisCase`; images [height, width, channels].
-      num_queries: Images that Square asks about, for each example.
+      case: See `DiagnosisCase`; images [height, width, channels].
+      num_queries: Queries of Square per image.
 
     Returns:
-      A finding with "robust_accuracy_white_box" and "..._black_box" in
-      percent, and the numbers of images "only_black_box" and
-      "only_white_box" break. Flagged where the former are more than 0.2 %
-      (AutoAttack's threshold) and more than one.
+      "robust_accuracy_white_box" and "..._black_box" in percent, and the numbers of images for
+      which only one of them succeeds, "only_black_box" and "only_white_box". Flagged if the former
+      are more than 0.2 % (AutoAttack's threshold) and more than one.
 
     Raises:
       InputError: Images of another rank, or too few queries.
 
-    Reference: Carlini et al. 2019, arXiv 1902.06705; Andriushchenko
-    et al. 2020, arXiv 1912.00049.
+    Reference: Carlini et al. 2019, arXiv 1902.06705; Andriushchenko et al. 2020, arXiv 1912.00049.
     """
-    white_box_success = run_white_box(case)
-    black_box_success = run_attack(case, "square", epsilon=case.epsilon, num_queries=num_queries)
-    comparison = PairedComparison.from_success(white_box_success, black_box_success)
-    values = {
-        "robust_accuracy_white_box": compute_robust_accuracy(white_box_success),
-        "robust_accuracy_black_box": compute_robust_accuracy(black_box_success),
-        "only_black_box": comparison.only_second,
-        "only_white_box": comparison.only_first,
-    }
-    message = (
-        f"Robust accuracy {values['robust_accuracy_white_box']:.1f} % by the "
-        f"white-box attack, {values['robust_accuracy_black_box']:.1f} % by "
-        f"Square with {num_queries} queries; Square alone breaks "
-        f"{comparison.only_second} of {comparison.n} images."
-    )
-    if comparison.first_misses_images:
-        message += (
-            " These have adversarial images that the gradient does not lead "
-            "to: robustness is overestimated."
-        )
-    return CheckResult(
+    return _build_paired_result(
         "black_box",
-        values,
-        FLAGGED if comparison.first_misses_images else PASSED,
-        message,
-        comparison.n,
+        "black_box",
+        run_white_box(case),
+        run_attack(case, "square", epsilon=case.epsilon, num_queries=num_queries),
+        f"Square with {num_queries} queries",
+        "The gradient does not lead to these adversarial images: robustness is overestimated.",
     )
-
-
-# Images attacked on another classifier, against the white-box attack.
-#
-# ```python
-# masking.get("transfer")(
-#     classifier, images, labels, epsilon=0.1, source=other_classifier
-# )
-# ```
 
 
 @masking.register
 def transfer(case: DiagnosisCase, *, source: LogitsFn | None = None) -> CheckResult:
-    """Attacks another classifier, and shows its images to this one.
+    """Attacks another classifier, and evaluates its images on this one.
 
-    What breaks another classifier says nothing of this one's gradient.
-    Where such images break it and its own attack does not, the latter is
-    hindered. The source is attacked by PGD-40 on the log odds, a loss that
-    does not underflow, to the last step, whether it is misled or not.
+    An attack on another classifier does not use this one's gradient. If it succeeds where the
+    attack on the classifier itself fails, the latter is hindered. The source is attacked by all
+    steps of PGD-40 on the log odds, a loss that does not underflow.
 
     Args:
-      case: What is examined, see `DiagnosisCase`; L-inf or L2.
-      source: The other classifier, of the same images and classes, such as
-        the plain one of a pair; None leaves the check undone.
+      case: See `DiagnosisCase`; L-inf or L2.
+      source: The other classifier, of the same images and classes, for example the plain one of a
+        pair; None means that the check is not made.
 
     Returns:
-      A finding with "robust_accuracy_white_box" and "..._transfer" in
-      percent, and the numbers of images "only_transfer" and
-      "only_white_box" break. Flagged where the former are more than 0.2 %
-      and more than one.
+      "robust_accuracy_white_box" and "..._transfer" in percent, and the numbers of images for which
+      only one of them succeeds, "only_transfer" and "only_white_box". Flagged if the former are
+      more than 0.2 % and more than one.
 
     Raises:
-      InputError: A norm that PGD does not know.
+      InputError: A norm that PGD does not support.
 
-    Reference: Papernot et al. 2017, arXiv 1602.02697; Carlini et al. 2019,
-    arXiv 1902.06705.
+    Reference: Papernot et al. 2017, arXiv 1602.02697; Carlini et al. 2019, arXiv 1902.06705.
     """
     if source is None:
         return build_unchecked_result(
-            "transfer",
-            "No other classifier was given to attack in its place (source=...).",
-            len(case.labels),
+            "transfer", "No other classifier to attack was given (source=...).", len(case.labels)
         )
     white_box_success = run_white_box(case)
-    transfer_success = (
-        ~case.compute_correct_mask(_attack_source(case, source)) | ~case.clean_correct
-    )
-    comparison = PairedComparison.from_success(white_box_success, transfer_success)
-    values = {
-        "robust_accuracy_white_box": compute_robust_accuracy(white_box_success),
-        "robust_accuracy_transfer": compute_robust_accuracy(transfer_success),
-        "only_transfer": comparison.only_second,
-        "only_white_box": comparison.only_first,
-    }
-    message = (
-        f"Robust accuracy {values['robust_accuracy_white_box']:.1f} % by the "
-        f"white-box attack, {values['robust_accuracy_transfer']:.1f} % on "
-        "images attacked on the other classifier; these alone break "
-        f"{comparison.only_second} of {comparison.n}."
-    )
-    if comparison.first_misses_images:
-        message += (
-            " Its own gradient leads the attack past adversarial images "
-            "that exist: robustness is overestimated."
-        )
-    return CheckResult(
+    perturbed = _attack_source(case, source)
+    return _build_paired_result(
         "transfer",
-        values,
-        FLAGGED if comparison.first_misses_images else PASSED,
-        message,
-        comparison.n,
+        "transfer",
+        white_box_success,
+        ~case.compute_correct_mask(perturbed) | ~case.clean_correct,
+        "an attack on the other classifier",
+        "The classifier's gradient does not lead to these adversarial images: robustness is "
+        "overestimated.",
     )
 
 
 def _attack_source(case: DiagnosisCase, source: LogitsFn) -> np.ndarray:
-    """Returns images that PGD moved on the source: float32 [n, ...]."""
+    """Returns images after PGD on the source: float32 [n, ...]."""
     attack = attacks.get("pgd")
 
     def run(images, labels, ids):
@@ -347,35 +323,24 @@ def _attack_source(case: DiagnosisCase, source: LogitsFn) -> np.ndarray:
     return case.run_batched(run, case.images, case.labels, ids)[0]
 
 
-# Random points in and on the balls of a case's images.
-#
-# ```python
-# scattered(case, draw=0), on_surface(case, draw=0)  # float32 [n, ...]
-# ```
-
-
-# Tells these draws from an attack's, which have the same seed and ids.
-_PRNG_STREAM = 17
+# Random points
 
 
 def sample_in_ball(case: DiagnosisCase, draw: int, radius: float | None = None) -> np.ndarray:
-    """Returns a uniform point of each image's ball, clipped to the box.
+    """Returns a uniform point of each image's ball, clipped to the bounds: float32 [n, ...].
 
     Args:
       case: Gives images, norm, bounds and seed.
       draw: Number of the draw.
-      radius: Of the ball; None for epsilon.
-
-    Returns:
-      float32 [n, ...].
+      radius: Radius of the ball; None means epsilon.
     """
     return _perturb_images(case, _sample_inside, draw, radius)
 
 
 def sample_on_surface(case: DiagnosisCase, draw: int, radius: float | None = None):
-    """Returns a random corner of each L-inf ball, else a random direction.
+    """Returns a random corner of each L-inf ball, or a random surface point of an L2 or L1 ball.
 
-    At the distance `radius`, then clipped to the box; see `sample_in_ball`.
+    It is clipped to the bounds; see `sample_in_ball`.
     """
     return _perturb_images(case, _sample_outermost, draw, radius)
 
@@ -386,14 +351,14 @@ def _sample_inside(images: tf.Tensor, keys: tf.Tensor, norm: str) -> tf.Tensor:
 
 def _sample_outermost(images: tf.Tensor, keys: tf.Tensor, norm: str) -> tf.Tensor:
     if norm == "linf":
-        return prng.signs(prng.make_keys(1, keys), images.shape[1:])
+        return prng.rademacher(prng.make_keys(1, keys), images.shape[1:])
     inside = _sample_inside(images, keys, norm)
     return inside / norms.expand_like(norms.compute_norm(inside, norm), images)
 
 
 @functools.cache
 def _compile_perturbation(sampler: Callable, norm: str, bounds: Bounds) -> Callable:
-    """Returns what moves images, compiled once for all cases."""
+    """Returns the compiled perturbation, one for all cases."""
 
     @tf.function(autograph=False)
     def run(images, ids, radius, seed, draw):
@@ -417,35 +382,20 @@ def _perturb_images(case: DiagnosisCase, sampler: Callable, draw: int, radius) -
     return case.run_batched(run, case.images, np.arange(len(case.labels)))[0]
 
 
-# Uniform random noise of the attack's size, as the baseline.
-#
-# ```python
-# masking.get("noise")(classifier, images, labels, epsilon=0.1, num_draws=20)
-# ```
-
-
-# From a plainly trained network PGD takes some 50 points and more at the
-# paper's budgets, noise of the same size next to none; 20 leave room for
-# smaller budgets.
-NOISE_POINTS = 20.0
-
-
 @masking.register
 def noise(case: DiagnosisCase, *, num_draws: int = 10) -> CheckResult:
-    """Compares the attack under test with random points of its ball.
+    """Compares random points of the ball with the attack under test.
 
     Args:
-      case: What is examined, see `DiagnosisCase`.
-      num_draws: Random points an image.
+      case: See `DiagnosisCase`.
+      num_draws: Random points per image.
 
     Returns:
-      A finding with, in percent, "robust_accuracy_noise" (the mean over
-      draws), "robust_accuracy_worst_draw" (an image counts as broken if any
-      draw breaks it) and "robust_accuracy_attack". Passed where the attack
-      takes at least 20 points more than the worst draw; flagged where it
-      is not stronger than the worst draw by two standard errors; between
-      the two the check cannot tell a robust classifier from a masked one,
-      and says "not checked".
+      In percent, "robust_accuracy_noise" (the mean over draws), "robust_accuracy_worst_draw" (any
+      draw may succeed) and "robust_accuracy_attack". Passed if the attack lowers accuracy by at
+      least 20 points more than the worst draw. Flagged if it is not stronger than the worst draw by
+      two standard errors. Between these limits a robust classifier and a masked one look alike, and
+      the status is "not checked".
 
     Raises:
       InputError: Fewer than one draw.
@@ -465,24 +415,22 @@ def noise(case: DiagnosisCase, *, num_draws: int = 10) -> CheckResult:
         "robust_accuracy_attack": compute_robust_accuracy(attack_success),
     }
     message = (
-        f"Accuracy {values['robust_accuracy_noise']:.1f} % under uniform "
-        f"noise, {values['robust_accuracy_worst_draw']:.1f} % under the "
-        f"worst of {num_draws} draws, {values['robust_accuracy_attack']:.1f} "
-        "% under the attack."
+        f"Accuracy {values['robust_accuracy_noise']:.1f} % under uniform noise, "
+        f"{values['robust_accuracy_worst_draw']:.1f} % under the worst of {num_draws} draws, "
+        f"{values['robust_accuracy_attack']:.1f} % under the attack."
     )
     if comparison.accuracy_drop >= NOISE_POINTS:
         status = PASSED
     elif comparison.is_second_stronger(0.0):
         status = NOT_CHECKED
         message += (
-            f" Undecided: less than {NOISE_POINTS:.0f} points apart, as on a "
-            "robust classifier or on one whose gradient is partly masked."
+            f" Undecided: the difference is below {NOISE_POINTS:.0f} points, as for a robust "
+            "classifier or for one with a partly masked gradient."
         )
     else:
         status = FLAGGED
         message += (
-            " The attack is no better than chance: its gradient tells "
-            "nothing, or there is nothing to find at this epsilon; the "
-            "epsilon curve tells which."
+            " The attack is not better than random noise: the gradient is useless, or no "
+            "adversarial image exists at this epsilon. The epsilon curve shows which."
         )
     return CheckResult("noise", values, status, message, len(case.labels))

@@ -1,13 +1,14 @@
-"""All checks of masking in one call.
+"""Checks of masking as functions, and all of them in one call.
 
 ```python
-findings = masking.diagnose(
+results = masking.diagnose(
     classifier, images, labels, epsilon=0.1,
     options={"transfer": {"source": other}, "black_box": {"num_queries": 5000}},
 )
 ```
 """
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -15,16 +16,50 @@ from qup import attacks
 from qup.core import errors
 from qup.core.types import LogitsFn
 from qup.robustness import masking
-from qup.robustness.masking import case as masking_case
 from qup.robustness.masking.case import CheckResult, DiagnosisCase, build_unchecked_result
+
+# Options of every check.
+_CASE_OPTIONS = ("epsilon", "norm", "bounds", "seed", "batch_size", "attack", "attack_options")
+
+
+def wrap_check(check: Callable[..., CheckResult]) -> Callable[..., CheckResult]:
+    """Returns check(case, **options) as a function of a classifier and images.
+
+    Its keyword arguments are the attributes of a `DiagnosisCase` and the options of the check.
+    """
+    check_options = _get_check_options(check)
+
+    def run(logits_fn: LogitsFn, images, labels, *, epsilon: float, **options: Any) -> CheckResult:
+        for option in options:
+            if option not in {*check_options, *_CASE_OPTIONS}:
+                known = [*_CASE_OPTIONS, *check_options]
+                raise errors.make_unknown_error(f"option of {check.__name__}", option, known)
+        check_arguments = {k: v for k, v in options.items() if k in check_options}
+        case_arguments = {k: v for k, v in options.items() if k not in check_options}
+        case = DiagnosisCase.create(logits_fn, images, labels, epsilon=epsilon, **case_arguments)
+        return check(case, **check_arguments)
+
+    case_parameters = inspect.signature(DiagnosisCase).parameters
+    positional = list(inspect.signature(run).parameters.values())[:3]
+    run.__signature__ = inspect.Signature(
+        [*positional, *(case_parameters[name] for name in _CASE_OPTIONS), *check_options.values()]
+    )
+    run.__name__ = run.__qualname__ = check.__name__
+    run.__module__, run.__doc__ = check.__module__, check.__doc__
+    return run
+
+
+def _get_check_options(check: Callable) -> dict[str, inspect.Parameter]:
+    """Returns the keyword-only parameters of a check, by name."""
+    parameters = inspect.signature(check).parameters
+    return {k: p for k, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
 
 
 def run_check(case: DiagnosisCase, name: str) -> CheckResult:
-    """Makes a check with the case's options for it, once.
+    """Makes a check with the case's options for it, once per case.
 
     Returns:
-      Its finding; "not checked", with the reason, where the check cannot
-      be made of this classifier.
+      Its result; "not checked", with the reason, if the check is impossible for this classifier.
 
     Raises:
       InputError: No such check.
@@ -50,39 +85,41 @@ def diagnose(
     on_progress: Callable[[CheckResult], None] = lambda result: None,
     **settings: Any,
 ) -> list[CheckResult]:
-    """Makes the checks, sharing the attacks that several of them need.
+    """Makes the checks; several of them share attacks.
 
     Args:
       logits_fn: The classifier, a Keras model or a function.
       images: float [n, ...] inside the bounds.
       labels: int [n], the true classes.
       epsilon: The budget in the units of the bounds.
-      checks: Names of the checks to make; None for all.
+      checks: Names of the checks; None means all.
       options: Options of checks, by the check's name.
-      on_progress: Called with each finding as soon as it is there.
-      **settings: norm, bounds, seed, batch_size, attack and attack_options,
-        see `DiagnosisCase`.
+      on_progress: Called with each result immediately.
+      **settings: norm, bounds, seed, batch_size, attack and attack_options, see `DiagnosisCase`.
 
     Returns:
-      One finding for each check, by name; "not checked", with the reason,
-      for one that was left out or cannot be made of this classifier.
+      One result per registered check, in the order of names; "not checked", with the reason, for
+      one that was not requested or is impossible for this classifier.
 
     Raises:
-      InputError: Something that cannot be examined, an unknown check or an
-        unknown option.
+      InputError: An argument that cannot be used, an unknown check or an unknown option.
     """
     requested = set(masking.names() if checks is None else checks)
     options = options or {}
     for name in sorted({*requested, *options}):
-        known = masking_case.get_check_options(masking.traits(name)["check"])
+        known = _get_check_options(masking.traits(name)["check"])
         for option in options.get(name, {}):
             if option not in known:
                 raise errors.make_unknown_error(f"option of {name}", option, known)
-    if unknown := settings.keys() - set(masking_case.CASE_OPTIONS):
-        raise errors.make_unknown_error(
-            "setting of diagnose", min(unknown), masking_case.CASE_OPTIONS
+    if unknown := settings.keys() - set(_CASE_OPTIONS):
+        raise errors.make_unknown_error("setting of diagnose", min(unknown), _CASE_OPTIONS)
+    attack = settings.get("attack")
+    if isinstance(attack, str):
+        attacks.bind(attack, **(settings.get("attack_options") or {}))  # Checks the options.
+    elif attack is not None and not callable(attack):
+        raise errors.InputError(
+            f"attack must be an attack's name, a function or None; got {attack!r}."
         )
-    _check_attack(settings)
     case = DiagnosisCase.create(
         logits_fn, images, labels, epsilon=epsilon, options=options, **settings
     )
@@ -91,18 +128,7 @@ def diagnose(
         if name in requested:
             result = run_check(case, name)
         else:
-            result = build_unchecked_result(name, "Left out by the caller.", len(case.labels))
+            result = build_unchecked_result(name, "Not requested.", len(case.labels))
         on_progress(result)
         results.append(result)
     return results
-
-
-def _check_attack(settings: Mapping[str, Any]) -> None:
-    """Raises an InputError for an attack or an option of it that is none."""
-    attack = settings.get("attack")
-    if isinstance(attack, str):
-        attacks.bind(attack, **(settings.get("attack_options") or {}))
-    elif attack is not None and not callable(attack):
-        raise errors.InputError(
-            f"attack must be an attack's name, a function or None; got {attack!r}."
-        )

@@ -1,7 +1,8 @@
-"""How many input gradients are exactly zero, and where.
+"""Checks of the input gradient: whether it is zero, and whether the loss follows it.
 
 ```python
-masking.get("zero_gradients")(classifier, images, labels, epsilon=0.1)
+result = masking.get("landscape")(classifier, images, labels, epsilon=0.1)
+result.arrays["loss"]  # [along, across]
 ```
 """
 
@@ -17,89 +18,30 @@ from qup.robustness import masking
 from qup.robustness.masking.case import FLAGGED, PASSED, CheckResult, DiagnosisCase
 from qup.robustness.masking.comparisons import SLACK_PERCENT
 
-# Losses and their input gradients over many images, compiled once.
-#
-# ```python
-# values, gradients = slopes(case, "margin")
-# ```
-
-
-def compute_loss_gradients(
-    case: DiagnosisCase, loss: str, rows: slice = slice(None)
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the loss and its input gradient, image by image.
-
-    Args:
-      case: What is examined.
-      loss: See `attacks.losses`.
-      rows: Which images.
-
-    Returns:
-      (values, gradients): float32 [n] and float32 [n, ...].
-    """
-    objective = losses.get(loss)
-    probabilities = case.classifier_info.probabilities
-
-    def build(call):
-        @tf.function(autograph=False)
-        def run(images, labels):
-            _, values, gradient = gradients.differentiate_logits(
-                inputs.convert_to_logits(call, probabilities),
-                lambda logits: objective(logits, labels),
-                images,
-            )
-            return values, gradient
-
-        return run
-
-    run = compilation.get_program(case.logits_fn, ("masking slopes", loss), build)
-    return case.run_batched(run, case.images[rows], case.labels[rows])
-
-
-def compute_losses(
-    case: DiagnosisCase, loss: str, images: np.ndarray, labels: np.ndarray
-) -> np.ndarray:
-    """Returns the loss of any images.
-
-    Args:
-      case: Gives the classifier.
-      loss: See `attacks.losses`.
-      images: float32 [m, ...].
-      labels: int32 [m].
-
-    Returns:
-      float32 [m].
-    """
-    logits = case.predict(images)
-    if case.classifier_info.probabilities:
-        logits = np.log(np.maximum(logits, np.finfo(np.float32).tiny))
-    return losses.get(loss)(tf.constant(logits), tf.constant(labels)).numpy()
-
-
 ZERO_GRADIENT_LOSSES = ("cross_entropy", "log_odds", "margin")
+# A loss that follows its first-order model never falls along its gradient; a shattered one falls at
+# every second step. The threshold is the mean of both.
+MAX_ROUGHNESS_PERCENT = 25.0
 
 
 @masking.register
 def zero_gradients(case: DiagnosisCase) -> CheckResult:
     """Counts images without a gradient at the start of the attack.
 
-    An image whose gradient is zero in all its elements stays where it is
-    under every sign or normalised step, and is counted as robust. In
-    float32 the gradient of cross-entropy is zero at a logit gap of about
-    104 and coarse from about 17 on; those of log odds and margin are not,
-    so that a difference between the losses shows underflow. Zero elements
-    alone mean little: a border that no filter weighs has them too.
+    An image with a gradient of zero does not move under any sign step or normalised step, and
+    counts as robust. In float32 the gradient of cross-entropy is zero at a logit gap of about 104,
+    and coarse above about 17. Those of log odds and margin are not, so a difference between the
+    losses shows underflow. Zero elements alone mean little: border pixels without a filter weight
+    have them, too.
 
     Args:
-      case: What is examined, see `DiagnosisCase`.
+      case: See `DiagnosisCase`.
 
     Returns:
-      A finding with, for each of `ZERO_GRADIENT_LOSSES`, the share in percent of images
-      whose gradient is zero ("zero_images_...") and of elements that are
-      ("zero_elements_..."); "not_finite" is the share of images with a NaN
-      or infinite element in any. Flagged where more than 0.2 % of the
-      images have no gradient, or one that is not finite: so many points
-      robust accuracy may be too high.
+      For each of `ZERO_GRADIENT_LOSSES` the share in percent of images ("zero_images_...") and of
+      elements ("zero_elements_...") with a gradient of zero; "not_finite", the share of images with
+      a NaN or infinite element for any loss. Flagged if more than 0.2 % of the images have no
+      gradient, or one that is not finite: robust accuracy may be too high by so many points.
 
     Reference: Athalye, Carlini, Wagner 2018, arXiv 1802.00420.
     """
@@ -129,9 +71,9 @@ def _compute_percent(mask: np.ndarray) -> float:
 def _format_zero_message(case: DiagnosisCase, values: dict[str, float]) -> str:
     if not case.differentiable:
         return (
-            "The classifier has no gradient by its input at all (rounding, a "
-            "cast or NumPy code cuts it off). An attack by gradients cannot "
-            "move; use square or spsa, or a differentiable stand-in (BPDA)."
+            "The classifier has no gradient with respect to its input (because of rounding, a cast "
+            "or NumPy code). A gradient attack cannot move; use square or spsa, or a "
+            "differentiable approximation (BPDA)."
         )
     percentages = ", ".join(
         f"{values[f'zero_images_{loss}']:.1f} % by {loss}" for loss in ZERO_GRADIENT_LOSSES
@@ -139,25 +81,12 @@ def _format_zero_message(case: DiagnosisCase, values: dict[str, float]) -> str:
     message = f"Images whose input gradient is exactly zero: {percentages}."
     if values["zero_images_cross_entropy"] > values["zero_images_margin"]:
         message += (
-            " Cross-entropy underflows at gaps of logits this large: attack "
-            "by log_odds, margin or dlr."
+            " Cross-entropy underflows at gaps of logits this large: use the loss log_odds, margin "
+            "or dlr."
         )
     if values["not_finite"]:
         message += f" NaN or infinite: {values['not_finite']:.1f} %."
     return message
-
-
-# The loss around an image, along its gradient and across it.
-#
-# ```python
-# finding = masking.get("landscape")(classifier, images, labels, epsilon=0.1)
-# finding.arrays["loss"]  # [along, across]
-# ```
-
-
-# A loss that follows its first-order model never falls along its gradient,
-# a shattered one falls at every other step: half way between.
-MAX_ROUGHNESS_PERCENT = 25.0
 
 
 @masking.register
@@ -169,33 +98,30 @@ def landscape(
     num_images: int = 32,
     loss: str = "log_odds",
 ) -> CheckResult:
-    """Walks up the loss along its gradient, and draws one surface.
+    """Follows the loss along its gradient, and computes the loss surface of one image.
 
-    The directions are the steepest step of length epsilon (in L-inf the
-    gradient's sign) and a random one of the same kind. Pixels keep to the
-    bounds, along which the first-order model still rises.
+    The directions are the steepest step of length epsilon (in L-inf the sign of the gradient) and a
+    random one of the same kind. Pixels are clipped to the bounds, where the first-order model still
+    rises.
 
     Args:
-      case: What is examined, see `DiagnosisCase`.
-      image: Which image the surface is drawn of.
-      num_points: Points along a direction, at least 3.
-      num_images: How many images, the first, the walk is made on.
+      case: See `DiagnosisCase`.
+      image: Index of the image of the surface.
+      num_points: Points per direction, at least 3.
+      num_images: Only the first `num_images` images are followed along the gradient.
       loss: See `attacks.losses`; the default does not underflow.
 
     Returns:
-      A finding with "roughness", the share in percent of steps from 0 to
-      epsilon along the gradient at which the loss falls although the
-      first-order model rises, over images that have a gradient, and
-      "flat", the share of images that have none. Arrays: "loss"
-      [num_points, num_points] over "along" and "across", both from
-      -epsilon to epsilon in units of epsilon. Flagged where roughness is
-      above 25 %, or no image has a gradient.
+      "roughness", the share in percent of steps from 0 to epsilon along the gradient at which the
+      loss falls although the first-order model rises, over images with a gradient; "flat", the
+      share of images without one. Arrays: "loss" [num_points, num_points] over "along" and
+      "across", both from -epsilon to epsilon in units of epsilon. Flagged if roughness is above 25
+      %, or no image has a gradient.
 
     Raises:
-      InputError: An image that is not there, or too few points.
+      InputError: An image index out of range, or too few points.
 
-    Reference: Athalye, Carlini, Wagner 2018, arXiv 1802.00420; Qin et al.
-    2019, arXiv 1907.02610.
+    Reference: Athalye, Carlini, Wagner 2018, arXiv 1802.00420; Qin et al. 2019, arXiv 1907.02610.
     """
     errors.check_number("num_points", num_points, at_least=3)
     errors.check_number("num_images", num_images, at_least=1)
@@ -207,13 +133,13 @@ def landscape(
     roughness = math.nan if is_flat.all() else 100.0 * float(falls[~is_flat].mean())
     numbers = {"roughness": roughness, "flat": 100.0 * float(is_flat.mean())}
     message = (
-        f"Along the gradient the {loss} loss falls at {roughness:.1f} % of the "
-        "steps, where a smooth one rises."
+        f"Along the gradient the {loss} loss falls at {roughness:.1f} % of the steps, where a "
+        "smooth loss rises."
     )
     if is_flat.all():
         message = "No image has a gradient to follow."
     elif roughness > MAX_ROUGHNESS_PERCENT:
-        message += " The gradient does not tell where the loss is higher."
+        message += " The gradient does not point to a higher loss."
     return CheckResult(
         "landscape",
         numbers,
@@ -247,13 +173,13 @@ def _find_falls(
         ],
         axis=1,
     )
-    # What rounding alone may change.
+    # Larger than rounding errors.
     tolerance = 1e-6 * np.maximum(1, np.abs(loss_values[:, 1:]))
     return loss_values[:, 1:] < loss_values[:, :-1] - tolerance
 
 
 def _compute_loss_surface(case: DiagnosisCase, loss: str, image: int, count: int) -> dict:
-    """Returns the loss on a grid round one image, and the grid."""
+    """Returns the loss on a grid around one image, and the grid."""
     rows = slice(image, image + 1)
     shape = case.images.shape[1:]
     key = prng.make_keys(case.seed, np.array([image]))
@@ -268,3 +194,52 @@ def _compute_loss_surface(case: DiagnosisCase, loss: str, image: int, count: int
     labels = np.repeat(case.labels[rows], len(images))
     surface = compute_losses(case, loss, images, labels).reshape(count, count)
     return {"loss": surface, "along": shares, "across": shares}
+
+
+def compute_loss_gradients(
+    case: DiagnosisCase, loss: str, rows: slice = slice(None)
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the loss and its input gradient, image by image.
+
+    Args:
+      case: See `DiagnosisCase`.
+      loss: See `attacks.losses`.
+      rows: Selects images.
+
+    Returns:
+      (values, gradients): float32 [n] and float32 [n, ...].
+    """
+    objective = losses.get(loss)
+    probabilities = case.classifier_info.probabilities
+
+    def build(call):
+        @tf.function(autograph=False)
+        def run(images, labels):
+            _, values, gradient = gradients.differentiate_logits(
+                inputs.convert_to_logits(call, probabilities),
+                lambda logits: objective(logits, labels),
+                images,
+            )
+            return values, gradient
+
+        return run
+
+    run = compilation.get_program(case.logits_fn, ("masking gradients", loss), build)
+    return case.run_batched(run, case.images[rows], case.labels[rows])
+
+
+def compute_losses(
+    case: DiagnosisCase, loss: str, images: np.ndarray, labels: np.ndarray
+) -> np.ndarray:
+    """Returns the loss of the case's classifier on any images: float32 [m].
+
+    Args:
+      case: Gives the classifier.
+      loss: See `attacks.losses`.
+      images: float32 [m, ...].
+      labels: int32 [m].
+    """
+    logits = case.predict(images)
+    if case.classifier_info.probabilities:
+        logits = np.log(np.maximum(logits, np.finfo(np.float32).tiny))
+    return losses.get(loss)(tf.constant(logits), tf.constant(labels)).numpy()
