@@ -3,6 +3,11 @@
 ```python
 classifier = models.build("convnet", data.info, seed=0)
 ```
+
+A model is a registered function of a dataset's `info` and of options. It returns a Keras model,
+float32 [batch, height, width, channels] in [0, 1] to logits, float32 [batch, num_classes], and
+raises an InputError for images that are too small and for options out of their range. Common
+options are `width`, a factor of the channels and units, and `mean` and `std`, see `build_input`.
 """
 
 import inspect

@@ -40,17 +40,7 @@ def convnet(
     with sides below 28. So both 28x28 and 32x32 images give the 5x5x16 features of the original,
     and small images give features at all. Initialisation is Keras's (Glorot uniform).
 
-    Args:
-      info: The dataset; images of at least 4x4 pixels.
-      width: Multiplies the channels and the units.
-      mean: Subtracted from every pixel, in units of [0, 1].
-      std: Divisor of the result.
-
-    Returns:
-      float32 [batch, height, width, channels] in [0, 1] to logits, float32 [batch, num_classes].
-
-    Raises:
-      InputError: Images too small, or an option out of its range.
+    Images need at least 4x4 pixels.
 
     Reference:
       LeCun, Bottou, Bengio and Haffner 1998, "Gradient-based learning applied to document

@@ -71,18 +71,6 @@ def googlenet(
     Each 5x5 convolution is replaced by two 3x3 ones. Batch normalisation follows every convolution,
     with PyTorch's constants, momentum 0.9 and epsilon 1e-5. Initialisation is that of He et al.
 
-    Args:
-      info: The dataset; images of any size.
-      width: Multiplies the channels.
-      mean: Subtracted from every pixel, in units of [0, 1].
-      std: Divisor of the result.
-
-    Returns:
-      float32 [batch, height, width, channels] in [0, 1] to logits, float32 [batch, num_classes].
-
-    Raises:
-      InputError: An option out of its range.
-
     Reference:
       Szegedy et al. 2015, "Going deeper with convolutions", arXiv 1409.4842.
     """

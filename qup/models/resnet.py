@@ -98,19 +98,6 @@ def resnet(
     A). Batch normalisation has PyTorch's constants, momentum 0.9 and epsilon 1e-5. Initialisation
     is that of He et al.
 
-    Args:
-      info: The dataset; images of any size.
-      depth: 18, or 20, 32, 44, 56 or 110.
-      width: Multiplies the channels.
-      mean: Subtracted from every pixel, in units of [0, 1].
-      std: Divisor of the result.
-
-    Returns:
-      float32 [batch, height, width, channels] in [0, 1] to logits, float32 [batch, num_classes].
-
-    Raises:
-      InputError: An option out of its range.
-
     Reference:
       He, Zhang, Ren and Sun 2016, "Deep residual learning for image recognition", arXiv 1512.03385.
     """

@@ -32,18 +32,6 @@ def unet_classifier(
     Its batch normalisation has momentum 0.9, as in the other classifiers here (the translator has
     0.99), because it is also evaluated after a single epoch.
 
-    Args:
-      info: The dataset; images of any size.
-      width: Multiplies the channels, 16 in the first block.
-      mean: Subtracted from every pixel, in units of [0, 1].
-      std: Divisor of the result.
-
-    Returns:
-      float32 [batch, height, width, channels] in [0, 1] to logits, float32 [batch, num_classes].
-
-    Raises:
-      InputError: An option out of its range.
-
     Reference:
       Ronneberger, Fischer and Brox 2015, "U-Net: convolutional networks for biomedical image
       segmentation", arXiv 1505.04597.

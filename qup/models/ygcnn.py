@@ -48,17 +48,7 @@ def ygcnn(
     Initialisation is that of the notebook (Keras's Glorot uniform). The notebook's network ends in
     a softmax; this one ends in the logits.
 
-    Args:
-      info: The dataset; images of at least 4x4 pixels.
-      width: Multiplies the channels and the units.
-      mean: Subtracted from every pixel, in units of [0, 1].
-      std: Divisor of the result.
-
-    Returns:
-      float32 [batch, height, width, channels] in [0, 1] to logits, float32 [batch, num_classes].
-
-    Raises:
-      InputError: Images too small, or an option out of its range.
+    Images need at least 4x4 pixels.
 
     Reference:
       Ghouzam 2017, "Introduction to CNN Keras - 0.997 (top 6%)", Kaggle.

@@ -56,9 +56,6 @@ def autoattack_checks(case: DiagnosisCase) -> CheckResult:
     start, Square being stronger than the white-box attack by more than 0.2 points, optimisation at
     inference, and the number of classes. Each check has its own options of the case.
 
-    Args:
-      case: See `DiagnosisCase`.
-
     Returns:
       A number for each of the six: 1 flagged, 0 passed, NaN not checked. Flagged if one of them is
       (one image without a gradient is enough, as for AutoAttack), else "not checked" if one of them
@@ -92,9 +89,6 @@ def autoattack_checks(case: DiagnosisCase) -> CheckResult:
 def few_classes(case: DiagnosisCase) -> CheckResult:
     """Counts the classes.
 
-    Args:
-      case: See `DiagnosisCase`.
-
     Returns:
       "classes"; flagged below 4.
     """
@@ -117,9 +111,6 @@ def few_classes(case: DiagnosisCase) -> CheckResult:
 @masking.register
 def probabilities(case: DiagnosisCase) -> CheckResult:
     """Tests whether the classifier returns probabilities instead of logits.
-
-    Args:
-      case: See `DiagnosisCase`; its first batch is used.
 
     Returns:
       "probabilities", 1 if no output is negative and each row sums to one within 1e-4, else 0.
@@ -200,9 +191,6 @@ def inner_optimisation(case: DiagnosisCase) -> CheckResult:
     A classifier that first optimises its input (purification, search for a latent code) defeats an
     attack that differentiates through it directly. The graph does not show unrolled loops, finite
     differences, or Python code that it calls.
-
-    Args:
-      case: See `DiagnosisCase`.
 
     Returns:
       The numbers of "gradient_operations", "loops" and "opaque_operations" (calls of Python).

@@ -34,9 +34,6 @@ def zero_gradients(case: DiagnosisCase) -> CheckResult:
     losses shows underflow. Zero elements alone mean little: border pixels without a filter weight
     have them, too.
 
-    Args:
-      case: See `DiagnosisCase`.
-
     Returns:
       For each of `ZERO_GRADIENT_LOSSES` the share in percent of images ("zero_images_...") and of
       elements ("zero_elements_...") with a gradient of zero; "not_finite", the share of images with
