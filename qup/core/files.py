@@ -12,7 +12,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 
-from qup.core import errors
+from qup.core import errors, extras
 
 # The clocks of psutil agree within this many seconds.
 _START_TIME_TOLERANCE = 1.0
@@ -111,26 +111,33 @@ def remove_stale_temporaries(folder: pathlib.Path) -> None:
 
 
 def is_process_alive(pid: int, create_time: float | None = None) -> bool:
-    """Returns whether a process of this host runs; a zombie does not.
+    """Returns whether a process of this host runs.
 
     Args:
       pid: Its number.
       create_time: Its start, as `psutil.Process(pid).create_time()` in seconds. A process with
-        the same number and another start is a different one. None compares the number alone.
+        the same number and another start is a different one, and a zombie does not run. None
+        compares the number alone and does not need psutil.
     """
-    # Packages of an extra are imported where they are used: attacks need no locks.
-    import psutil
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    if create_time is None:
+        return True
+    with extras.explain_missing("The start of a process"):
+        import psutil
 
     try:
         process = psutil.Process(pid)
-        if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
-            return False
-        start = process.create_time()
-    except (psutil.NoSuchProcess, ValueError, OverflowError):
+        is_same = abs(process.create_time() - create_time) <= _START_TIME_TOLERANCE
+        return is_same and process.status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    except psutil.NoSuchProcess:
         return False
     except psutil.AccessDenied:
         return True
-    return create_time is None or abs(start - create_time) <= _START_TIME_TOLERANCE
 
 
 @contextlib.contextmanager
@@ -148,7 +155,8 @@ def lock_file(path: pathlib.Path, on_wait: Callable[[], None] | None = None) -> 
     Raises:
       InputError: The lock file cannot be created.
     """
-    import filelock
+    with extras.explain_missing("A file lock"):
+        import filelock
 
     lock = filelock.FileLock(path)
     with wrap_os_errors(path):

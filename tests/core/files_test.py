@@ -61,9 +61,9 @@ def test_a_process_is_identified_by_number_and_start():
     assert not files.is_process_alive(os.getpid(), start - 60)
     assert not files.is_process_alive(2**40)
     child = _start_child("")
-    child.stdout.read()
+    start = psutil.Process(child.pid).create_time()
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-    assert not files.is_process_alive(child.pid), "a zombie"
+    assert not files.is_process_alive(child.pid, start), "a zombie"
     child.wait()
 
 

@@ -5,7 +5,6 @@ import sys
 
 import pytest
 
-
 _MODULES = ("errors", "files", "formatting", "hashing", "measurements")
 
 
