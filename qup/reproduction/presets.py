@@ -58,8 +58,8 @@ class Scale:
       settings: Settings of configs/<dataset>.py: "smoke" or "full".
       tables: "table2" and "table3".
       seeds: Number of seeds without --seeds.
-      several: Experiments that use all default seeds, while others use the first one; None for all
-        experiments.
+      multi_seed_experiments: Experiments that use all default seeds, while others use the first
+        one; None for all experiments.
       strong_images: Test images under the strong attacks, the first ones.
       strong_steps: Steps of the strong PGD.
       strong_restarts: Restarts of the strong PGD.
@@ -79,7 +79,7 @@ class Scale:
     settings: str
     tables: Mapping[str, TablePreset]
     seeds: int
-    several: tuple[str, ...] | None = None
+    multi_seed_experiments: tuple[str, ...] | None = None
     strong_images: int = 1000
     strong_steps: int = 100
     strong_restarts: int = 5
@@ -151,7 +151,7 @@ SCALES = {
         },
         seeds=2,
         # One seed shows that the others run.
-        several=("table2", "table3", "fig2"),
+        multi_seed_experiments=("table2", "table3", "fig2"),
         strong_images=48,
         strong_steps=5,
         strong_restarts=2,

@@ -69,8 +69,8 @@ class ReproductionRequest:
         Raises:
           InputError: See `parse_seeds`.
         """
-        several = presets.get_scale(self.scale).several
-        if self.seeds or several is None or experiment in several:
+        multi_seed = presets.get_scale(self.scale).multi_seed_experiments
+        if self.seeds or multi_seed is None or experiment in multi_seed:
             return self.parse_seeds()
         return self.parse_seeds()[:1]
 

@@ -172,10 +172,10 @@ def test_images_have_a_fixed_order_and_a_digest(folder):
     assert sorted(whole.labels) == [0, 0, 7, 999]
     two = imagenet_folder.read(folder, image_size=8, max_images=2)
     np.testing.assert_array_equal(two.pixels, whole.pixels[:2])
-    assert two.digest == imagenet_folder.digest(folder, max_images=2)
+    assert two.digest == imagenet_folder.compute_digest(folder, max_images=2)
     assert two.digest != whole.digest
     moved = folder.rename(folder.with_name("elsewhere"))
-    assert imagenet_folder.digest(moved) == whole.digest
+    assert imagenet_folder.compute_digest(moved) == whole.digest
 
 
 def test_bad_folders_are_told(folder):
@@ -188,7 +188,7 @@ def test_bad_folders_are_told(folder):
         imagenet_folder.read(folder, image_size=8)
     (folder / "cats").mkdir()
     with pytest.raises(errors.InputError, match="'cats' is no ImageNet class"):
-        imagenet_folder.digest(folder)
+        imagenet_folder.compute_digest(folder)
 
 
 def test_published_values_have_sources_and_no_distortion_is_invented():
@@ -294,7 +294,7 @@ def _analysed(folder, place, num_images=4, **changes):
     ImageNetAnalyzer.fn(
         made,
         network=_SMALL,
-        images=imagenet_folder.digest(folder, max_images=4),
+        images=imagenet_folder.compute_digest(folder, max_images=4),
         weights="random",
         images_dir=str(folder),
         num_images=num_images,
@@ -458,7 +458,7 @@ def test_distortions_of_any_classifier_and_images(dataset):
 
 def test_only_the_two_attacks_count_for_the_component():
     node = ImageNetAnalyzer(network=_SMALL, images="a", weights="random", images_dir="images")
-    reached = run.CODE.list_reached(ImageNetAnalyzer.fn, node.counted())
+    reached = run.CODE.list_reached(ImageNetAnalyzer.fn, node.get_counted_parameters())
     names = {name for _, name in reached}
     assert {"CarliniWagner", "IterativeFGSMSearch"} <= names
     assert not {"PGD", "mnist"} & names

@@ -37,7 +37,7 @@ def ImageNetAnalyzer(
       evaluation: See `distortions.build_distortion_rows`. distortions.npz: see
         `Distortions.to_arrays`.
       network: One of `models.list_names(available=True)`.
-      images: `folder.digest(images_dir, max_images=num_images)`. It identifies the files.
+      images: `folder.compute_digest(images_dir, max_images=num_images)`. It identifies the files.
       weights: `models.compute_weights_digest(network, weights_dir)`.
       images_dir: Folder of validation images, with one folder per class.
       weights_dir: Folder of Keras's files of weights; None for random weights.

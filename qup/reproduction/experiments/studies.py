@@ -117,7 +117,7 @@ def fig3_imagenet(builder: ExperimentBuilder, seeds: Sequence[int]) -> None:
             f"(Keras's files of weights); received {images!r} and {weights!r}. See "
             "docs/imagenet.md."
         )
-    digest = imagenet_folder.digest(images, max_images=1000)
+    digest = imagenet_folder.compute_digest(images, max_images=1000)
     for name in models.list_names(available=True):
         builder.add_node(
             ImageNetAnalyzer,
@@ -140,7 +140,7 @@ def _add_smoke_model(builder: ExperimentBuilder, seed: int) -> None:
         ImageNetAnalyzer,
         f"ImageNetAnalyzer.{_SMOKE_IMAGENET_MODEL}",
         network=_SMOKE_IMAGENET_MODEL,
-        images=imagenet_folder.digest(folder, max_images=_NUM_SYNTHETIC_IMAGES),
+        images=imagenet_folder.compute_digest(folder, max_images=_NUM_SYNTHETIC_IMAGES),
         images_dir=str(folder),
         weights="random",
         num_images=_NUM_SYNTHETIC_IMAGES,

@@ -62,12 +62,12 @@ def read(
     for index, (path, _) in enumerate(selected):
         pixels[index] = _read_square_image(path, image_size)
     labels = np.array([label for _, label in selected], np.int32)
-    return ImageNetImages(pixels, labels, np.arange(len(selected)), _compute_digest(selected))
+    return ImageNetImages(pixels, labels, np.arange(len(selected)), _hash_images(selected))
 
 
-def digest(images_dir: str | os.PathLike, *, max_images: int | None = None) -> str:
+def compute_digest(images_dir: str | os.PathLike, *, max_images: int | None = None) -> str:
     """Returns the digest of the images that `read` would return, without decoding them."""
-    return _compute_digest(_select_images(images_dir, max_images))
+    return _hash_images(_select_images(images_dir, max_images))
 
 
 def write_synthetic(
@@ -108,7 +108,7 @@ def _select_images(images_dir: str | os.PathLike, max_images: int | None) -> lis
     return [(labelled_paths[i][2], labelled_paths[i][0]) for i in order[:max_images]]
 
 
-def _compute_digest(selected: list[tuple[str, int]]) -> str:
+def _hash_images(selected: list[tuple[str, int]]) -> str:
     return hashing.hash_parts(
         f"{label} {dataset.compute_file_digest(pathlib.Path(path))}\n" for path, label in selected
     )
