@@ -46,7 +46,7 @@ setup(
     python_requires=">=3.11",
     packages=[*find_packages(include=["qup", "qup.*"]), "qup.cli.configs"],
     package_dir={"qup.cli.configs": "configs"},
-    package_data={"": ["*.csv", "*.j2", "templates/*"]},
+    package_data={"": ["*.csv", "*.j2", "templates/*", "templates/*/*"]},
     entry_points={"console_scripts": ["qup = qup.cli.main:main"]},
     install_requires=["tensorflow>=2.20,<2.22", "keras>=3.13,<3.16", "numpy>=1.26", "absl-py>=2.1"],
     extras_require={

@@ -1,9 +1,4 @@
-"""Figures of the road, drawn from rows and arrays alone.
-
-```python
-sheet(stages(arrays)).savefig("images.png")
-```
-"""
+"""Figures of the pipeline: its stages as images, X_n over n, and Table 4 with spectra."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -26,99 +21,10 @@ STAGE_TITLES = {
     "x_0_plus_translated_delta": "$X_0 + G(X_0)$",
     "attacked": "attacked",
 }
-# Colour-blind safe (Okabe and Ito 2008).
-_TRAJECTORY_COLOURS = {"test_accuracy": "#0072B2", "robust_accuracy": "#D55E00"}
-_TRAJECTORY_LABELS = {"test_accuracy": "TA of $X_n$", "robust_accuracy": "RA of $X_n$"}
-
-
-def build_stage_images(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Returns the road's stages as images, by the keys of `STAGE_TITLES`.
-
-    Args:
-      arrays: x_0, x_n, translated and attacked, float32 [n, height, width,
-        channels]; deltas are scaled alike and put around grey.
-    """
-    start, end = arrays["x_0"], arrays["x_n"]
-    translated = arrays["translated"]
-    scale = 2.0 * max(float(np.abs(end - start).max()), 1e-6)
-    stage_images = (
-        start,
-        0.5 + (end - start) / scale,
-        end,
-        0.5 + translated / scale,
-        start + translated,
-        arrays["attacked"],
-    )
-    return dict(zip(STAGE_TITLES, stage_images, strict=True))
-
-
-def plot_stage_images(images: Mapping[str, np.ndarray]) -> Figure:
-    """Draws a row for each stage, a column for each image.
-
-    Args:
-      images: Key of `STAGE_TITLES` to float32 [n, height, width, channels];
-        values outside of [0, 1] are clipped.
-    """
-    columns = max(len(x) for x in images.values())
-    figure = Figure(figsize=(1.6 + columns, len(images)), layout="constrained")
-    axes = figure.subplots(len(images), columns, squeeze=False)
-    for row, (key, stack) in zip(axes, images.items(), strict=True):
-        for axis in row:
-            axis.axis("off")
-        for axis, image in zip(row, np.clip(stack, 0, 1), strict=False):
-            pixel_values = image[..., 0] if image.shape[-1] == 1 else image
-            axis.imshow(pixel_values, cmap="gray", vmin=0, vmax=1)
-        row[0].text(
-            -0.1, 0.5, STAGE_TITLES[key], transform=row[0].transAxes, ha="right", va="center"
-        )
-    return figure
-
-
-def plot_trajectory(rows: Sequence[Row]) -> Figure:
-    """Draws TA and RA of X_n over n, supplement Fig. 2.
-
-    Args:
-      rows: Those of one classifier, with "step" among their parameters.
-    """
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    axis = figure.subplots()
-    for measure, label in _TRAJECTORY_LABELS.items():
-        points = sorted(
-            (row.parameters["step"], row.value, row.stderr)
-            for row in rows
-            if row.measure == measure
-        )
-        steps, values, errors = zip(*points, strict=True)
-        axis.errorbar(
-            steps,
-            values,
-            errors,
-            label=label,
-            color=_TRAJECTORY_COLOURS[measure],
-            marker="o",
-            markersize=3,
-            capsize=2,
-        )
-    first = rows[0]
-    axis.set(
-        xlabel="opposite-FGSM steps n",
-        ylabel="accuracy in percent, +- one standard error",
-        title=f"{first.model} on {first.dataset}, epochs: {first.epochs}, "
-        f"training images: {first.n:,}",
-    )
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axis.grid(alpha=0.3)
-    axis.legend()
-    return figure
-
-
-# Table 4 as pictures: each attack, its conjugate, and both spectra.
-#
-# ```python
-# figure = draw(np.load("conjugates.npz"), "ConvNet on mnist, 1 epoch")
-# ```
-
-
+_TRAJECTORY_STYLES = {
+    "test_accuracy": ("TA of $X_n$", plotting.BLUE),
+    "robust_accuracy": ("RA of $X_n$", plotting.VERMILION),
+}
 _COLUMN_TITLES = (
     "attacked",
     "perturbation",
@@ -133,18 +39,85 @@ _MIN_RELATIVE_POWER = 1e-4
 ConjugateArrays = Mapping[str, np.ndarray]
 
 
-def plot_conjugates(arrays: ConjugateArrays, title: str, note: str = "") -> Figure:
-    """Draws a row for each attack of conjugates.npz.
+def build_stage_images(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns the stages of the pipeline as images, by the keys of `STAGE_TITLES`.
 
     Args:
-      arrays: "class_names", and of each attack under its name and an
-        underscore "attacked", "perturbation" and, where one is known,
-        "conjugate", float32 [height, width, channels]; "label", what the
-        classifier says; and where they were measured on many images
-        "perturbation_relative" and "conjugate_relative" [bins], see
-        `spectrum.Averages`: without, the curves are those of the image.
-      title: Stands above.
-      note: Stands below, such as how many images curves are means over.
+      arrays: x_0, x_n, translated and attacked, float32 [n, height, width, channels]. Both
+        deltas have one scale and are added to grey.
+    """
+    start, end, translated = arrays["x_0"], arrays["x_n"], arrays["translated"]
+    scale = 2.0 * max(float(np.abs(end - start).max()), 1e-6)
+    stage_images = (
+        start,
+        0.5 + (end - start) / scale,
+        end,
+        0.5 + translated / scale,
+        start + translated,
+        arrays["attacked"],
+    )
+    return dict(zip(STAGE_TITLES, stage_images, strict=True))
+
+
+def plot_stage_images(images: Mapping[str, np.ndarray]) -> Figure:
+    """Draws a row per stage, a column per image.
+
+    Args:
+      images: Key of `STAGE_TITLES` to float32 [n, height, width, channels], cut to [0, 1].
+    """
+    columns = max(len(stack) for stack in images.values())
+    figure = Figure(figsize=(1.6 + columns, len(images)), layout="constrained")
+    axes = figure.subplots(len(images), columns, squeeze=False)
+    for row, (key, stack) in zip(axes, images.items(), strict=True):
+        for axis in row:
+            axis.axis("off")
+        for axis, image in zip(row, stack, strict=False):
+            plotting.show_image(axis, image)
+        row[0].text(
+            -0.1, 0.5, STAGE_TITLES[key], transform=row[0].transAxes, ha="right", va="center"
+        )
+    return figure
+
+
+def plot_trajectory(rows: Sequence[Row]) -> Figure:
+    """Draws TA and RA of X_n over n with one standard error, supplement Fig. 2.
+
+    Args:
+      rows: Those of one classifier, with "step" among their parameters.
+    """
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axis = figure.subplots()
+    for measure, (label, colour) in _TRAJECTORY_STYLES.items():
+        points = {
+            row.parameters["step"]: (row.value, row.value - row.stderr, row.value + row.stderr)
+            for row in rows
+            if row.measure == measure
+        }
+        plotting.plot_intervals(axis, points, label=label, color=colour, marker="o", markersize=3)
+    first = rows[0]
+    axis.set(
+        xlabel="opposite-FGSM steps n",
+        ylabel="accuracy in percent ± one standard error",
+        title=f"{first.model} on {first.dataset}, epochs: {first.epochs}, "
+        f"training images: {first.n:,}",
+    )
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    plotting.tidy_axis(axis)
+    axis.legend()
+    return figure
+
+
+def plot_conjugates(arrays: ConjugateArrays, title: str, note: str = "") -> Figure:
+    """Draws Table 4 as pictures: per attack the perturbation, its conjugate, and both spectra.
+
+    Args:
+      arrays: "class_names" and, after the name of each attack and an underscore: "attacked",
+        "perturbation" and, where one is known, "conjugate", float32 [height, width, channels];
+        "label", the classifier's decision; "perturbation_relative" and "conjugate_relative"
+        [bins], means over many images, see `spectrum.Averages`. Without these means, the
+        curves are those of the image.
+      title: Above.
+      note: Below, such as how many images the curves are means over.
     """
     names = [str(name) for name in arrays["class_names"]]
     attack_names = [name for name in TABLE_4 if f"{name}_attacked" in arrays]
@@ -166,14 +139,8 @@ def plot_conjugates(arrays: ConjugateArrays, title: str, note: str = "") -> Figu
         for key, (colour, linestyle) in _CURVE_STYLES.items()
     ]
     handles.append(Line2D([], [], color=plotting.GREY, ls=":", lw=1, label="white noise"))
-    figure.legend(
-        handles=handles,
-        loc="outside lower right",
-        ncols=3,
-        fontsize=8.5,
-        frameon=False,
-        title=note or None,
-        title_fontsize=8.5,
+    plotting.add_legend_below(
+        figure, handles=handles, loc="outside lower right", title=note or None
     )
     return figure
 
@@ -181,17 +148,17 @@ def plot_conjugates(arrays: ConjugateArrays, title: str, note: str = "") -> Figu
 def _show_attack_images(row, arrays: ConjugateArrays, name: str, names: list[str]) -> None:
     adversarial, perturbation = (arrays[f"{name}_{key}"] for key in ("attacked", "perturbation"))
     max_magnitude = float(np.abs(perturbation).max())
-    prediction = f"says {names[int(arrays[f'{name}_label'])]}" if max_magnitude else "failed"
-    _show_image(row[0], adversarial)
+    decision = f"class: {names[int(arrays[f'{name}_label'])]}" if max_magnitude else "failed"
+    plotting.show_image(row[0], adversarial)
     row[0].set_ylabel(
-        f"{name.replace('_', ' ').replace(' class', chr(10) + 'class')}\n{prediction}",
+        f"{name.replace('_', ' ').replace(' class', chr(10) + 'class')}\n{decision}",
         rotation=0,
         ha="right",
         va="center",
         fontsize=9,
         parse_math=False,
     )
-    _show_signed_field(row[1], perturbation)
+    plotting.show_signed_field(row[1], perturbation)
     row[1].set_xlabel(f"max {max_magnitude:.3g}", fontsize=8)
     field = arrays.get(f"{name}_conjugate")
     if field is None:
@@ -199,11 +166,10 @@ def _show_attack_images(row, arrays: ConjugateArrays, name: str, names: list[str
             axis.axis("off")
         row[2].text(0.5, 0.5, TABLE_4[name].description, ha="center", va="center", fontsize=9)
     else:
-        _show_signed_field(row[2], field)
+        plotting.show_signed_field(row[2], field)
         row[2].set_xlabel(TABLE_4[name].symbol, fontsize=8)
         row[3].imshow(_compute_log_spectrum(field), cmap="viridis")
-    for axis in row[:4]:
-        axis.set(xticks=[], yticks=[])
+        row[3].set(xticks=[], yticks=[])
 
 
 def _compute_radial_curves(arrays: ConjugateArrays, name: str) -> dict[str, np.ndarray]:
@@ -240,7 +206,7 @@ def _plot_radial_curves(axis: Axes, curves: Mapping[str, np.ndarray]) -> None:
 
 
 def _set_common_scale(axes, curves: Iterable[Mapping[str, np.ndarray]]) -> None:
-    """Puts all curves on one scale, with decades alone named."""
+    """Gives all curves one scale, with labels at decades only."""
     all_curves = [curve for attack_curves in curves for curve in attack_curves.values()]
     low = min((curve.min() for curve in all_curves), default=0.1)
     high = max((curve.max() for curve in all_curves), default=10.0)
@@ -263,15 +229,3 @@ def _compute_log_spectrum(field: np.ndarray) -> np.ndarray:
     """
     magnitude = np.sqrt(spectrum.compute_power(spectrum.convert_to_grey(field[None])))[0]
     return np.log10(np.maximum(magnitude, max(magnitude.max(), 1e-30) * 1e-6))
-
-
-def _show_image(axis: Axes, image: np.ndarray) -> None:
-    pixels = np.clip(image[..., 0] if image.shape[-1] == 1 else image, 0, 1)
-    axis.imshow(pixels, cmap="gray", vmin=0, vmax=1)
-
-
-def _show_signed_field(axis: Axes, field: np.ndarray) -> None:
-    """Draws a signed field, channels averaged; white is zero."""
-    channel_mean = field.mean(-1)
-    max_magnitude = max(float(np.abs(channel_mean).max()), 1e-12)
-    axis.imshow(channel_mean, cmap="RdBu_r", vmin=-max_magnitude, vmax=max_magnitude)

@@ -109,9 +109,9 @@ def test_the_figure_tells_scale_confidences_and_rule():
         "TA 90.00 ± 5.88 %",
         "RA under fgsm, epsilon 0.03137",
         "100 images",
-        "shown 2.5 times as strong",
-        "says a $b, confidence 88.08 %",
-        "says c$_2, confidence 88.08 %",
+        "drawn 2.5 times as strong",
+        "class: a $b, confidence 88.08 %",
+        "class: c$_2, confidence 88.08 %",
         "the first image, by id",
     ):
         assert part in words, part

@@ -58,7 +58,7 @@ def test_steps_have_a_panel_a_loss_and_a_number():
         "1 step",
         "RA in percent",
         "units of [0, 1]",
-        "as long in L2",
+        "same L2 norm",
         "Bars are errors.",
     ):
         assert part in words, part

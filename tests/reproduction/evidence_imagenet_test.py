@@ -8,7 +8,10 @@ from qup.core import measurements
 from qup.core.measurements import ModelInfo
 from qup.reproduction.imagenet import models, published
 from qup.reproduction.imagenet.published import PublishedValues
+from qup.reproduction.report import queries
 from qup.reproduction.report.figures import imagenet
+
+_PANELS = {panel.measure: panel for panel in queries.IMAGENET_PANELS}
 
 
 def _rows(names, weights="abc", **changes):
@@ -27,7 +30,7 @@ def _rows(names, weights="abc", **changes):
             ("mean_clever_per_element", None, 2e-6),
         ):
             value = far * (1 - 0.1 * number)
-            mean = measurements.Accuracy(value, far / 20, 100)
+            mean = measurements.Measurement(value, far / 20, 100)
             rows.append(subject.build_row(measure, mean, attack))
     return rows
 
@@ -51,7 +54,7 @@ def test_nothing_run_is_said_so_and_what_is_missing_is_named():
 
 
 def test_points_carry_accuracy_distortion_and_errors():
-    (mark,) = imagenet.build_measured_points(_rows(["VGG 16"]), "mean_linf")
+    (mark,) = queries.build_measured_points(_rows(["VGG 16"]), _PANELS["mean_linf"])
     assert (mark.top_1, mark.distortion) == (70.0, 0.01)
     assert mark.top_1_stderr == pytest.approx(100 * (0.7 * 0.3 / 1000) ** 0.5)
     assert mark.distortion_stderr == pytest.approx(0.0005)
@@ -64,9 +67,9 @@ def test_other_rows_are_left_out():
         "test_accuracy", measurements.compute_accuracy(1, 2)
     )
     for measure in ("mean_linf", "mean_l2_per_element"):
-        assert len(imagenet.build_measured_points([*rows, stranger], measure)) == 1
+        assert len(queries.build_measured_points([*rows, stranger], _PANELS[measure])) == 1
     # Without its accuracy a distortion has no place.
-    assert not imagenet.build_measured_points(rows[1:], "mean_linf")
+    assert not queries.build_measured_points(rows[1:], _PANELS["mean_linf"])
 
 
 def test_lines_are_drawn_through_trained_networks_alone():

@@ -86,9 +86,9 @@ def test_the_interval_covers_as_often_as_it_says():
     "columns,given,words",
     [
         (([1, 2, 3], [1, 2, 3]), {}, "3 networks are too few .*at least 4"),
-        (([1, 2, 3, 4], [4, 2, 1, 3]), {"a": [1, 2, 4, 3]}, "1 held fixed: at least 5"),
+        (([1, 2, 3, 4], [4, 2, 1, 3]), {"a": [1, 2, 4, 3]}, "1 covariates: expected at least 5"),
         (([1, 2, 3, 4], [1, 2, 3]), {}, r"first \(4,\), second \(3,\)"),
-        (([1, 2, 3, np.nan], [1, 2, 3, 4]), {}, "first holds NaN"),
+        (([1, 2, 3, np.nan], [1, 2, 3, 4]), {}, "first has NaN"),
         (([1, 2, 3, 4], [5, 5, 5, 5]), {}, "second is 5 for every network"),
         (
             ([1, 2, 3, 4, 5], [2, 1, 3, 4, 5]),

@@ -49,7 +49,7 @@ def _rows():
 
 
 def _packet(kind, epochs, seed, common):
-    """Returns sigma_x of both labels and axes, .1 +- .02, and an overlap."""
+    """Returns sigma_x of both labels and axes, .1 ± 0.02, and an overlap."""
     told = {"packet": kind, "domain": "sine", "temperature": 1.0, **common}
     found = [_row("overlap_p", 0.9 - 0.001 * epochs, **told)]
     for label in (0, 1):
@@ -115,8 +115,8 @@ def test_fig_2_is_drawn_from_arrays_alone(tmp_path):
         cell.text: cell.tone for line in found.blocks[3].body for cell in line if "±" in cell.text
     }
     # The paper draws sigma_x smaller, and overlaps in P larger.
-    assert tones["0.049 ± 0.000 (3), the other way"] == "bad"
-    assert tones["-0.049 ± 0.000 (3), the other way"] == "bad"
+    assert tones["0.049 ± 0.000 (3), opposite"] == "bad"
+    assert tones["-0.049 ± 0.000 (3), opposite"] == "bad"
     (picture,) = _pictures(found)
     assert picture.name == "fig2-sine" and picture.alt
     # Two packets of two networks, each with a strip and a field in X and P.
@@ -144,7 +144,7 @@ def test_supplement_fig_1_is_drawn_from_arrays_alone(tmp_path):
     text = render.render_markdown(Document("", (found,)))
     assert "| 50 | 97.00 | 61.00 | 99.00 |" in text
     (picture,) = _pictures(found)
-    assert "100.0 % right" in picture.figure.axes[0].get_title()
+    assert "100.0 % correct" in picture.figure.axes[0].get_title()
 
 
 @pytest.mark.parametrize("name", ["fig2", "supp_fig1"])

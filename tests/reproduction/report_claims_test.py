@@ -213,9 +213,9 @@ def test_the_summary_answers_what_the_title_asks():
     # TA and RA rise together under four steps alone.
     assert "1 would have another outcome under another attack" in text
     usual, robust, *_ = points
-    assert usual.startswith("ConvNet on mnist, 1 to 50 epochs: TA +2.00 ±")
+    assert usual.startswith("ConvNet on MNIST, 1 to 50 epochs: TA +2.00 ±")
     assert "RA -30.00 ±" in usual
-    assert robust.startswith("PGD-AT, 10 epochs, less the standard network of")
+    assert robust.startswith("PGD-AT, 10 epochs, minus the standard network of")
     assert "RA 74.0" in robust
 
 
@@ -258,7 +258,7 @@ def test_gradient_without_its_sign(robust, outcome):
             )
     verdict = _judge("gradient_instead_of_sign", rows)
     assert verdict.outcome is outcome
-    told = "a step as large in L-inf as the sign's: contradicted"
+    told = "a step with the L-inf norm of the sign's: contradicted"
     assert verdict.sensitivity == (told if outcome is _YES else "")
 
 

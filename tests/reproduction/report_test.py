@@ -138,7 +138,7 @@ def test_numbers_that_are_not_there_are_told():
 
 
 def test_a_seed_counts_once():
-    with pytest.raises(ValueError, match="One row a seed"):
+    with pytest.raises(ValueError, match="Expected one row per seed"):
         average_over_seeds([_row(50.0), _row(51.0)])
 
 

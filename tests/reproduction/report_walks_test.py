@@ -8,7 +8,7 @@ from qup.augmentation import trajectories
 from qup.core.measurements import ModelInfo, Row
 from qup.reproduction import presets
 from qup.reproduction.report import render, sections
-from qup.reproduction.report.data import ReportData, find_trajectory_rows
+from qup.reproduction.report.data import ReportData, select_trajectory
 from qup.reproduction.report.document import Document, ReportFigure
 
 _CPU = presets.get_scale("cpu")
@@ -94,7 +94,7 @@ def test_a_walk_counts_once_whoever_measured_it():
     ]
     both = _walk("supp_fig2", seeds=(0, 1, 2)) + _walk(artifact=_FILE)
     material = ReportData(None, tuple(control + both), _CPU)
-    found = find_trajectory_rows(material, _NETWORK, 1)
+    found = list(select_trajectory(material, _NETWORK, 1)["row"])
     assert len(found) == 3 * 9 * 2
     assert {r.seed for r in found if r.artifact} == {0, 1}
     assert {r.seed for r in found if not r.artifact} == {2}

@@ -67,19 +67,19 @@ def _batches(count=10, size=4):
         }
 
 
-def test_errors_stand_at_the_one_frequency_that_matters():
-    found = fourier.compute_sensitivity(_one_frequency(2, -1), _batches(), norm=1.5, bounds=None)
+def test_errors_are_at_the_relevant_frequency():
+    result = fourier.compute_sensitivity(_one_frequency(2, -1), _batches(), norm=1.5, bounds=None)
     expected = np.zeros((8, 8))
     expected[4 + 2, 4 - 1] = expected[4 - 2, 4 + 1] = 100.0
-    np.testing.assert_array_equal(found.error, expected)
-    assert found.clean == 0 and found.per_image.shape == (10, 34)
+    np.testing.assert_array_equal(result.error, expected)
+    assert result.clean == 0 and result.per_image.shape == (10, 34)
     small = fourier.compute_sensitivity(_one_frequency(2, -1), _batches(), norm=0.9, bounds=None)
     assert small.error.max() == 0
 
 
-def test_what_lies_beyond_the_reach_is_unknown():
-    found = fourier.compute_sensitivity(_one_frequency(2, -1), _batches(), norm=1.5, reach=2)
-    assert np.isnan(found.error).sum() == 64 - 25
+def test_frequencies_above_the_reach_are_nan():
+    result = fourier.compute_sensitivity(_one_frequency(2, -1), _batches(), norm=1.5, reach=2)
+    assert np.isnan(result.error).sum() == 64 - 25
 
 
 def test_signs_do_not_depend_on_batches():
@@ -87,18 +87,18 @@ def test_signs_do_not_depend_on_batches():
         part = tf.reduce_sum(images[..., 0] * tf.range(8.0), (1, 2))
         return tf.stack([0 * part, part], 1)
 
-    found = [
+    result = [
         fourier.compute_sensitivity(
             classifier, _batches(size=size), norm=1.0, bounds=None, seed=3
         ).per_image
         for size in (5, 4)
     ]
-    np.testing.assert_array_equal(*found)
-    assert 0 < found[0].mean() < 1
+    np.testing.assert_array_equal(*result)
+    assert 0 < result[0].mean() < 1
 
 
 @pytest.mark.parametrize("options", [{"norm": 0.0}, {"norm": 1.0, "reach": -1}])
-def test_numbers_out_of_range_are_told(options):
+def test_numbers_out_of_range_are_reported(options):
     with pytest.raises(errors.InputError, match="must be a finite number"):
         fourier.compute_sensitivity(_one_frequency(1, 1), _batches(), **options)
 

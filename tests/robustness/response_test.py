@@ -41,7 +41,7 @@ def test_smoothing_keeps_constants_and_goes_by_blocks():
     assert low[700, 0] == pytest.approx(own @ values[:, 0] / own.sum())
 
 
-def test_answers_that_lack_high_frequencies_err_there():
+def test_outputs_without_high_frequencies_have_errors_there():
     points = _grid()
     slow, fast = (np.cos(2 * np.pi * k * points) for k in (1, 40))
     low, high = response.compute_filtered_errors(points, slow + fast, slow, 0.03)
@@ -54,27 +54,27 @@ def test_answers_that_lack_high_frequencies_err_there():
     assert low.value == pytest.approx(1) and high.value == pytest.approx(1)
 
 
-def test_a_line_tells_frequencies_apart():
+def test_a_line_separates_frequencies():
     places = _grid(1000)[:, 0]
     targets, answers = (
         np.stack([np.cos(2 * np.pi * 3 * places), size * np.cos(2 * np.pi * 11 * places)], 1)
         for size in (1.0, 0.25)
     )
-    found = response.compute_line_response(places, targets, answers, np.array([3, 11]))
-    np.testing.assert_allclose(found.error, [0.0, 0.75], atol=1e-9)
-    np.testing.assert_allclose(found.target, 0.5, atol=1e-9)
+    result = response.compute_line_response(places, targets, answers, np.array([3, 11]))
+    np.testing.assert_allclose(result.error, [0.0, 0.75], atol=1e-9)
+    np.testing.assert_allclose(result.target, 0.5, atol=1e-9)
 
 
 def test_the_jackknife_gives_the_error_that_repeats_show():
     generator = np.random.default_rng(0)
-    found = []
+    result = []
     for _ in range(200):
         places = generator.uniform(size=500)
         targets = np.cos(2 * np.pi * places)[:, None]
         answers = targets + generator.normal(0, 0.3, (500, 1)) + 0.4 * targets
-        found.append(response.compute_line_response(places, targets, answers, np.array([1])))
-    spread = np.std([each.error[0] for each in found])
-    stderr = np.mean([each.stderr[0] for each in found])
+        result.append(response.compute_line_response(places, targets, answers, np.array([1])))
+    spread = np.std([each.error[0] for each in result])
+    stderr = np.mean([each.stderr[0] for each in result])
     assert stderr == pytest.approx(spread, rel=0.2)
 
 
@@ -82,15 +82,15 @@ def test_shuffled_labels_are_noise():
     generator = np.random.default_rng(0)
     labels = np.eye(4)[generator.integers(0, 4, 1000)]
     places = generator.beta(2.0, 3.0, size=1000)
-    found = []
+    result = []
     for _ in range(200):
         labels = generator.permutation(labels)
-        found.append(response.compute_line_response(places, labels, labels, np.arange(1, 12)))
-    squares = np.mean([each.target**2 for each in found], 0)
-    np.testing.assert_allclose(squares, found[0].noise ** 2, rtol=0.15)
+        result.append(response.compute_line_response(places, labels, labels, np.arange(1, 12)))
+    squares = np.mean([each.target**2 for each in result], 0)
+    np.testing.assert_allclose(squares, result[0].noise ** 2, rtol=0.15)
 
 
-def test_places_are_those_on_the_longest_axis():
+def test_positions_are_on_the_longest_axis():
     generator = np.random.default_rng(0)
     points = generator.normal(size=(300, 6)) * [1, 1, 5, 1, 1, 1]
     places = response.project_to_axis(points)
@@ -101,7 +101,7 @@ def test_places_are_those_on_the_longest_axis():
     assert response.project_to_axis(wide).shape == (5,)
 
 
-def test_distances_and_widths_out_of_range_are_told():
+def test_distances_and_widths_out_of_range_are_reported():
     square = np.array([[0.0, 0.0], [3.0, 4.0]])
     assert response.compute_typical_distance(square) == 5.0
     with pytest.raises(errors.InputError, match="at least 2"):
@@ -124,7 +124,7 @@ def snapshots(make):
     """Returns examples, and a linear network of ever larger weights."""
     examples = make(Examples, "examples")
     example_files.write(datasets.load("synthetic"), examples.path)
-    found = []
+    result = []
     for epochs in (4, 1):
         image = keras.Input((8, 8, 1))
         logits = keras.layers.Dense(
@@ -133,8 +133,8 @@ def snapshots(make):
         model = make(Model, f"model-{epochs}")
         subject = ModelInfo("synthetic", "linear", "CL", epochs, 0)
         artifacts.save_unexported_classifier(keras.Model(image, logits), subject, model)
-        found.append(model)
-    return examples, found
+        result.append(model)
+    return examples, result
 
 
 def test_snapshots_are_followed_in_the_order_of_their_epochs(make, snapshots):
@@ -170,7 +170,7 @@ def test_shares_alone_are_worth_nothing_once_they_are_taken_out(make, snapshots)
     model = make(Model, "constant")
     subject = ModelInfo("synthetic", "constant", "CL", 0, 0)
     artifacts.save_unexported_classifier(network, subject, model)
-    found = {}
+    result = {}
     for centred in (True, False):
         evaluation = make(ModelEvaluation, f"centred-{centred}")
         ResponseAnalyzer.fn(
@@ -183,9 +183,9 @@ def test_shares_alone_are_worth_nothing_once_they_are_taken_out(make, snapshots)
             centred=centred,
         )
         arrays = style.decode_metadata(dict(np.load(evaluation.path / "response.npz")))
-        found[centred] = float(arrays["low"][0, 0])
-    assert found[True] == pytest.approx(1.0)
-    assert found[False] < 0.9
+        result[centred] = float(arrays["low"][0, 0])
+    assert result[True] == pytest.approx(1.0)
+    assert result[False] < 0.9
 
 
 def test_snapshots_of_one_epoch_are_refused(make, snapshots):

@@ -1,17 +1,32 @@
-"""What a report is built of, before it is HTML or Markdown.
+"""The parts of a report before it is HTML, Markdown or LaTeX, and the format of its numbers.
 
-Texts are plain; whoever renders them escapes them.
+Texts are plain; the renderers escape them. Fixed prose is in templates/sections/.
 """
 
 import dataclasses
-import io
 import math
-from typing import TypeAlias
+import re
+from collections.abc import Iterator
+from typing import Any, ClassVar, TypeAlias
 
+import jinja2
 from matplotlib.figure import Figure
 
+from qup.core import plotting
 from qup.core.measurements import Row
+from qup.reproduction.presets import NetworkPreset
 from qup.reproduction.report.statistics import IntervalEstimate
+
+NOT_RUN = "not run"
+INTERVAL_NOTE = (
+    "± is half of a 95 % interval; [low, high] is an asymmetric one. The interval is Student's "
+    "over the seeds, whose number is in parentheses, and at least that of the images or points "
+    "that were measured. A single seed (marked ^) has the latter alone, without the variation "
+    "between trainings."
+)
+# An interval is asymmetric if its middle is off by more than this share of its half-width.
+_ASYMMETRY_THRESHOLD = 0.2
+_DATASET_TITLES = {"mnist": "MNIST", "cifar10": "CIFAR-10", "fashion_mnist": "Fashion-MNIST"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,8 +34,8 @@ class Cell:
     """A cell of a table.
 
     Attributes:
-      text: What it shows.
-      rows: The measurements behind it, for its link.
+      text: Its content.
+      rows: The measurements that it links to.
       tone: "", "good", "bad", "muted" or "paper".
     """
 
@@ -33,6 +48,7 @@ class Cell:
 class Paragraph:
     """A paragraph."""
 
+    kind: ClassVar[str] = "paragraph"
     text: str
 
 
@@ -40,26 +56,23 @@ class Paragraph:
 class BulletList:
     """A list of paragraphs."""
 
+    kind: ClassVar[str] = "list"
     texts: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class Command:
-    """Something to type."""
+    """Commands of a shell, a line each."""
 
+    kind: ClassVar[str] = "command"
     text: str
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A table.
+    """A table with the titles of its columns, and rows of cells."""
 
-    Attributes:
-      head: Titles of the columns.
-      body: Rows of cells.
-      caption: What it is.
-    """
-
+    kind: ClassVar[str] = "table"
     head: tuple[str, ...]
     body: tuple[tuple[Cell, ...], ...]
     caption: str = ""
@@ -72,11 +85,12 @@ class ReportFigure:
     Attributes:
       name: Of its files.
       figure: The figure.
-      alt: What it shows, for who does not see it.
-      caption: What to look at.
-      raster: It has many dots: PNG in the page instead of SVG.
+      alt: Alternative text.
+      caption: What to see in it.
+      raster: Whether the page has it as PNG instead of SVG, for figures with many dots.
     """
 
+    kind: ClassVar[str] = "figure"
     name: str
     figure: Figure
     alt: str
@@ -87,16 +101,9 @@ class ReportFigure:
     )
 
     def render(self, file_format: str) -> bytes:
-        """Returns the file, "svg", "png" or "pdf", the same each time."""
+        """Returns the file, "svg", "png" or "pdf"."""
         if file_format not in self._cache:
-            buffer = io.BytesIO()
-            metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
-            self.figure.savefig(
-                buffer, format=file_format, dpi=130, metadata=metadata.get(file_format)
-            )
-            # Where things stand has been found; another kind need not again.
-            self.figure.set_layout_engine(None)
-            self._cache[file_format] = buffer.getvalue()
+            self._cache[file_format] = plotting.render_figure(self.figure, file_format)
         return self._cache[file_format]
 
 
@@ -105,13 +112,7 @@ Block: TypeAlias = Paragraph | BulletList | Command | Table | ReportFigure
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """A part of the report.
-
-    Attributes:
-      name: In links.
-      title: Its heading.
-      blocks: What it holds.
-    """
+    """A section: its name in links, its heading, its content."""
 
     name: str
     title: str
@@ -120,42 +121,60 @@ class Section:
 
 @dataclasses.dataclass(frozen=True)
 class Document:
-    """A report.
-
-    Attributes:
-      title: Its heading.
-      sections: Its parts.
-    """
+    """A report."""
 
     title: str
     sections: tuple[Section, ...]
 
     def list_figures(self) -> list[ReportFigure]:
         """Returns all figures."""
-        return [
-            block
-            for section in self.sections
-            for block in section.blocks
-            if isinstance(block, ReportFigure)
-        ]
+        blocks = (block for section in self.sections for block in section.blocks)
+        return [block for block in blocks if isinstance(block, ReportFigure)]
+
+    def iterate_linked_rows(self) -> Iterator[Row]:
+        """Yields the rows of all cells; a row of several cells several times."""
+        for section in self.sections:
+            for block in section.blocks:
+                if isinstance(block, Table):
+                    for cells in block.body:
+                        for cell in cells:
+                            yield from cell.rows
 
 
-# Numbers as a reader meets them: with their errors, or "not run".
-
-
-NOT_RUN = "not run"
-INTERVAL_NOTE = (
-    "± is half of a 95 % interval, [low, high] one that is lopsided: "
-    "Student's over the seeds, whose number stands in brackets, and at least "
-    "that of the images, or of the points, that were measured; of one seed "
-    "(marked ^) that alone, which knows nothing of how trainings differ."
+_prose_environment = jinja2.Environment(
+    loader=jinja2.PackageLoader("qup.reproduction.report", "templates/sections"),
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
 )
-# Sides that differ by more of the interval are told one by one.
-_ASYMMETRY_THRESHOLD = 0.2
+
+
+def render_prose(name: str, **values: Any) -> Iterator[Block]:
+    """Yields the blocks of templates/sections/NAME.txt.j2; none without this file.
+
+    Empty lines separate blocks. A block of lines that begin with "- " is a list, an indented
+    one is a command, any other is a paragraph.
+
+    Args:
+      name: Of the file.
+      **values: The variables of the template.
+    """
+    try:
+        text = _prose_environment.get_template(f"{name}.txt.j2").render(values)
+    except jinja2.TemplateNotFound:
+        return
+    for block in filter(str.strip, re.split(r"\n\s*\n", text)):
+        if block.startswith("- "):
+            items = re.split(r"(?m)^- ", block)[1:]
+            yield BulletList(tuple(" ".join(item.split()) for item in items))
+        elif block.startswith("    "):
+            yield Command("\n".join(line.strip() for line in block.splitlines()))
+        else:
+            yield Paragraph(" ".join(block.split()))
 
 
 def format_cell(estimate: IntervalEstimate | None, digits: int = 2) -> Cell:
-    """Returns an estimate as a cell that leads to its rows."""
+    """Returns an estimate as a cell that links to its rows."""
     if estimate is None:
         return Cell(NOT_RUN, tone="muted")
     return Cell(format_estimate(estimate, digits), estimate.rows)
@@ -176,6 +195,12 @@ def format_estimate(estimate: IntervalEstimate, digits: int = 2) -> str:
     return f"{value} ± {estimate.half_width:.{digits}f} {seeds_mark}"
 
 
+def format_signed(estimate: IntervalEstimate) -> str:
+    """Returns "+1.90 ± 0.30 (5)"."""
+    text = format_estimate(estimate)
+    return text if text.startswith("-") else f"+{text}"
+
+
 def format_published(value: float | None) -> Cell:
     """Returns a number of the paper as a cell."""
     if value is None:
@@ -188,6 +213,12 @@ def format_count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def format_network(title: str, dataset: str, epochs: int) -> str:
-    """Returns "ConvNet on mnist, 30 epochs"."""
-    return f"{title} on {dataset}, {format_count(epochs, 'epoch')}"
+def format_dataset(name: str) -> str:
+    """Returns "MNIST" for "mnist"."""
+    return _DATASET_TITLES.get(name, name)
+
+
+def format_network(network: NetworkPreset, epochs: int | None = None) -> str:
+    """Returns "ConvNet on MNIST, 30 epochs"."""
+    title = f"{network.title} on {format_dataset(network.dataset)}"
+    return title if epochs is None else f"{title}, {format_count(epochs, 'epoch')}"

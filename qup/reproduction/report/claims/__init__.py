@@ -1,24 +1,41 @@
-"""The paper's claims as rules: which rows are read, what decides.
+"""The claims of the paper as rules: the measurements they read, and their thresholds.
 
-Each rule says what was known when it was written: `POST_HOC_ONE_NETWORK` where one network
-had been measured, `POST_HOC` where it took its form after the runs over seeds.
-A rule returns a `ClaimResult`; what no row speaks of is "not run".
+Each rule says what was known when it was written: `POST_HOC_ONE_NETWORK` if one network had been
+measured, `POST_HOC` if it got its form after the runs over seeds. A rule returns a `ClaimResult`,
+"not run" without measurements.
 """
 
 import dataclasses
 import enum
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from qup.core.measurements import Row
 from qup.core.registry import Registry
 from qup.reproduction.report.data import AccuracyKind, ReportData
+from qup.reproduction.report.statistics import IntervalEstimate
 
 POST_HOC_ONE_NETWORK = " (Written after one network had been measured.)"
-POST_HOC = " (Given this form after the results had been seen.)"
+POST_HOC = " (Given this form after the results were known.)"
+# The attacks besides PGD-4 with the clip, the strongest first.
+ALTERNATIVE_ATTACKS = (
+    AccuracyKind.WORST_CASE,
+    AccuracyKind.PGD_STRONG,
+    AccuracyKind.PGD4_UNCLIPPED,
+)
+
+_registry = Registry("qup.reproduction.report.claims", "claim")
+register = _registry.register
+get = _registry.get
+traits = _registry.traits
+
+
+def names() -> tuple[str, ...]:
+    """Returns all claims in the order of the report."""
+    return tuple(sorted(_registry.names(), key=lambda name: traits(name)["order"]))
 
 
 class Outcome(enum.Enum):
-    """What the rows say of a claim."""
+    """What the measurements say about a claim."""
 
     SUPPORTED = "supported"
     CONTRADICTED = "contradicted"
@@ -29,15 +46,14 @@ class Outcome(enum.Enum):
 
 @dataclasses.dataclass(frozen=True)
 class ClaimResult:
-    """What became of a claim.
+    """The result of a rule.
 
     Attributes:
       outcome: See `Outcome`.
-      text: Why, with the numbers.
-      rows: What was read.
-      sensitivity: Under which other setting the outcome is another one; "" where
-        none was found.
-      scope: How much of what the claim speaks of was measured.
+      text: The reason, with the numbers.
+      rows: The measurements that were read.
+      sensitivity: Other settings with another outcome; "" without any.
+      scope: How much of the claim's subject was measured.
     """
 
     outcome: Outcome
@@ -47,45 +63,13 @@ class ClaimResult:
     scope: str = ""
 
 
-NOT_RUN_RESULT = ClaimResult(Outcome.NOT_RUN, "No measurement speaks of it yet.")
-Rule = Callable[[ReportData], ClaimResult]
-
-_registry = Registry("qup.reproduction.report.claims", "claim")
-register = _registry.register
-get = _registry.get
-traits = _registry.traits
+NOT_RUN_RESULT = ClaimResult(Outcome.NOT_RUN, "No measurement yet.")
 
 
-def names() -> tuple[str, ...]:
-    """Returns all claims in the order of the paper."""
-    return tuple(sorted(_registry.names(), key=lambda n: traits(n)["order"]))
+def combine_unanimously(outcomes: Sequence[Outcome]) -> Outcome:
+    """Returns the joint outcome of networks: supported only if all are.
 
-
-def count_table_rows(data: ReportData) -> int:
-    """Returns how many lines Tables 2 and 3 have: networks at their epochs."""
-    tables = data.scale.tables.values()
-    return sum(len(table.networks) * len(table.epochs) for table in tables)
-
-
-def format_tally(outcomes: list[Outcome], num_total: int, noun: str) -> str:
-    """Returns "networks: 2 supported, 1 undecided, 1 not run".
-
-    Args:
-      outcomes: One each of those that were run.
-      num_total: How many the claim speaks of.
-      noun: What they are, in the plural.
-    """
-    all_outcomes = outcomes + [Outcome.NOT_RUN] * (num_total - len(outcomes))
-    counts = {outcome: all_outcomes.count(outcome) for outcome in Outcome}
-    counts_texts = (f"{n} {outcome.value}" for outcome, n in counts.items() if n)
-    return f"{noun}: {', '.join(counts_texts)}"
-
-
-def combine_unanimously(outcomes: list[Outcome]) -> Outcome:
-    """Returns what all say together: supported only where each says so.
-
-    Contradicted where one is and none is supported; "mixed" where they
-    differ.
+    Contradicted if one is and none is supported; mixed if they differ.
     """
     distinct = set(outcomes)
     if {Outcome.SUPPORTED, Outcome.CONTRADICTED} <= distinct:
@@ -96,11 +80,11 @@ def combine_unanimously(outcomes: list[Outcome]) -> Outcome:
     return Outcome.SUPPORTED if distinct else Outcome.NOT_RUN
 
 
-def combine_by_majority(outcomes: list[Outcome]) -> Outcome:
-    """Returns what several networks say together.
+def combine_by_majority(outcomes: Sequence[Outcome]) -> Outcome:
+    """Returns the joint outcome of networks.
 
-    Supported or contradicted only where none says the opposite and no more
-    are undecided than resolved; "mixed" where they differ.
+    Supported or contradicted only if none is the opposite and at most half are undecided; mixed
+    if they differ.
     """
     if not outcomes:
         return Outcome.NOT_RUN
@@ -114,37 +98,75 @@ def combine_by_majority(outcomes: list[Outcome]) -> Outcome:
 
 
 def judge_sign(sign: int) -> Outcome:
-    """Returns what a change says that a claim wants to be positive."""
+    """Returns the outcome of a claim that a change is positive, by the sign of its interval."""
     return {1: Outcome.SUPPORTED, -1: Outcome.CONTRADICTED, 0: Outcome.UNDECIDED}[sign]
 
 
-# Under which other attack a verdict is another one.
+def judge_signs(*estimates: IntervalEstimate) -> Outcome:
+    """Returns the outcome of a claim that several changes are all positive."""
+    return judge_sign(min(estimate.sign for estimate in estimates))
 
 
-# Beside the paper's attack, clipped: the strongest first.
-ALTERNATIVE_ATTACKS = (
-    AccuracyKind.WORST_CASE,
-    AccuracyKind.PGD_STRONG,
-    AccuracyKind.PGD4_UNCLIPPED,
-)
+def create_attack_alternatives(data: ReportData) -> dict[str, list[Outcome]]:
+    """Returns the titles of `ALTERNATIVE_ATTACKS`, each to an empty list."""
+    return {kind.format_title(data): [] for kind in ALTERNATIVE_ATTACKS}
 
 
-def format_sensitivity(
-    data: ReportData,
-    outcome: Outcome,
-    alternatives: Mapping[AccuracyKind, Sequence[Outcome]],
-    combine: Callable[[list[Outcome]], Outcome] = combine_by_majority,
-) -> str:
-    """Returns "RA, AutoAttack: contradicted; ..."; "" where none differs.
+@dataclasses.dataclass
+class Evidence:
+    """The outcomes of single networks, collected for a result.
 
-    Args:
-      data: Everything.
-      outcome: Under the paper's attack.
-      alternatives: What each network says under another one.
-      combine: How what they say is put together.
+    Attributes:
+      outcomes: One per network.
+      texts: Its numbers, one per network.
+      rows: The measurements that were read.
+      alternatives: A setting to the outcomes under it.
+      combine: Returns the joint outcome.
     """
-    return "; ".join(
-        f"{kind.format_title(data)}: {combined.value}"
-        for kind, outcomes in alternatives.items()
-        if outcomes and (combined := combine(list(outcomes))) is not outcome
-    )
+
+    combine: Callable[[Sequence[Outcome]], Outcome] = combine_by_majority
+    outcomes: list[Outcome] = dataclasses.field(default_factory=list)
+    texts: list[str] = dataclasses.field(default_factory=list)
+    rows: tuple[Row, ...] = ()
+    alternatives: dict[str, list[Outcome]] = dataclasses.field(default_factory=dict)
+
+    def add(self, outcome: Outcome, text: str, *estimates: IntervalEstimate) -> None:
+        """Adds a network: its outcome, its numbers, and the estimates that were read."""
+        self.outcomes.append(outcome)
+        self.texts.append(text)
+        self.rows += tuple(row for estimate in estimates for row in estimate.rows)
+
+    def conclude(
+        self,
+        *,
+        prefix: str = "",
+        suffix: str = "",
+        num_total: int | None = None,
+        noun: str = "networks",
+        scope: str = "",
+    ) -> ClaimResult:
+        """Returns the result, with the settings under which it differs.
+
+        Args:
+          prefix: Before the numbers.
+          suffix: After them.
+          num_total: How many networks the claim is about, for a scope such as "networks: 2
+            supported, 1 not run".
+          noun: Of that scope.
+          scope: A fixed scope instead.
+        """
+        if not self.outcomes:
+            return NOT_RUN_RESULT
+        outcome = self.combine(self.outcomes)
+        sensitivity = "; ".join(
+            f"{setting}: {alternative.value}"
+            for setting, outcomes in self.alternatives.items()
+            if outcomes and (alternative := self.combine(outcomes)) is not outcome
+        )
+        if num_total is not None:
+            all_outcomes = self.outcomes + [Outcome.NOT_RUN] * (num_total - len(self.outcomes))
+            counts = {each: all_outcomes.count(each) for each in Outcome}
+            tally = ", ".join(f"{count} {each.value}" for each, count in counts.items() if count)
+            scope = f"{noun}: {tally}"
+        text = f"{prefix}{'; '.join(self.texts)}.{suffix}"
+        return ClaimResult(outcome, text, self.rows, sensitivity, scope)

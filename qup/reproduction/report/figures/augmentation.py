@@ -1,13 +1,4 @@
-"""Supplement, Fig. 3: the pipeline of Iterative FGSM Augmentation, drawn.
-
-```python
-figure = draw(
-    classifier="ResNet, 5 epochs", alone=Pair("86.2", "1.5"),
-    walked={0: Pair("94.4", "3.2"), 20: Pair("100", "97.0")},
-    pair=Pair("83.1", "20.4"), title="cifar10, seeds: 5",
-)
-```
-"""
+"""Iterative FGSM Augmentation: its pipeline, X_n over n, and the mean Delta_N per class."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -20,21 +11,21 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.ticker import MaxNLocator
 
 from qup.core import plotting
-from qup.reproduction.report.figures.style import IntervalPoint
+from qup.core.plotting import IntervalPoint
 
 _WIDTH, _HEIGHT = 12.0, 9.0
-# Where the four parts begin, from above, and their titles.
+# The height of the four stages, from the top, and their titles.
 _STAGE_TITLES = {
     8.75: "1  Train a classifier on the training images $X_0$ with labels $Y^*$",
-    6.45: "2  Walk the training images with their labels: "
+    6.45: "2  Iterate opposite FGSM on the training images, with their labels: "
     r"$X_{n+1} = X_n - \epsilon\,$sign$(\nabla_X l) = X_n + D_n$",
-    4.35: r"3  Teach Pix2Pix the pairs $(X_0, \Delta_N)$, "
+    4.35: r"3  Train Pix2Pix on the pairs $(X_0, \Delta_N)$, "
     r"$\Delta_N = X_N - X_0$",
-    2.05: "4  Put it before the classifier, for images without a label",
+    2.05: "4  Put G before the classifier, for images without a label",
 }
 _BOX_COLOURS = {"data": "#EEF4FA", "network": "#FBEFE2", "number": "#E8F5EF"}
 _MAX_ITERATES = 8
-# Of the third part, between two images.
+# The height of the third stage.
 _TRANSLATION_Y = 3.35
 
 
@@ -45,7 +36,7 @@ class AccuracyTexts(NamedTuple):
     robust_accuracy: str
 
     def format_lines(self) -> str:
-        """Returns both, a line each."""
+        """Returns two lines."""
         return f"TA {self.test_accuracy}\nRA {self.robust_accuracy}"
 
 
@@ -58,17 +49,17 @@ def plot_pipeline(
     title: str,
     images: Mapping[str, np.ndarray] | None = None,
 ) -> Figure:
-    """Draws the four parts with the numbers that were measured.
+    """Draws the four stages with the numbers that were measured.
 
     Args:
       classifier: Its name and epochs.
       classifier_only: Of test images, the classifier alone (CL).
-      iterates: n to those of the training images X_n; of more than eight the
-        first six, and the last two, are shown.
+      iterates: n to TA and RA of the training images X_n; of more than eight the first six and
+        the last two are drawn.
       pair: Of test images, the pair (ACL).
-      title: Stands above: data set, seeds, attack.
-      images: "x_0", "delta_n", "translated" and "x_n", of one test image,
-        float32 [height, width, channels]; None draws boxes alone.
+      title: Above: the network, the data set, the seeds.
+      images: "x_0", "delta_n", "translated" and "x_n" of one test image, float32 [height,
+        width, channels]; None draws boxes.
     """
     figure = Figure(figsize=(10.4, 7.9), layout="constrained")
     figure.suptitle(title, fontsize=11, parse_math=False)
@@ -82,7 +73,7 @@ def plot_pipeline(
     _draw_trajectory(axis, iterates)
     _draw_translation(axis, stage_images)
     _draw_combination(axis, classifier, pair, stage_images)
-    # Pictures have set the limits anew.
+    # Images change the limits.
     axis.set(xlim=(0, _WIDTH), ylim=(0, _HEIGHT), aspect="auto")
     return figure
 
@@ -144,26 +135,16 @@ def _draw_combination(
 
 
 def _draw_image(axis: Axes, x: float, y: float, label: str, image, small: bool = False) -> None:
-    """Draws an image with its name, or a box where there is none."""
+    """Draws an image with its label; a box instead of a missing image."""
     if image is None:
         _draw_box(
             axis, x, y, label, "data", width=1.0 if small else 1.6, height=0.6 if small else 1.0
         )
         return
     half = 0.38 if small else 0.6
-    pixels = np.clip(image, 0, 1)
-    # Units of the axis are squares of about the same sides.
-    axis.imshow(
-        pixels[..., 0] if pixels.shape[-1] == 1 else pixels,
-        cmap="gray",
-        vmin=0,
-        vmax=1,
-        extent=(x - half, x + half, y - half, y + half),
-        interpolation="nearest",
-        zorder=2,
-        aspect="auto",
-    )
-    # Of two small ones the upper has its name above.
+    extent = (x - half, x + half, y - half, y + half)
+    plotting.show_image(axis, image, extent=extent, zorder=2, aspect="auto")
+    # The upper one of two small images has its label above.
     side = 1 if small and y > _TRANSLATION_Y else -1
     axis.text(x, y + side * (half + 0.15), label, fontsize=9, ha="center", va="center")
 
@@ -177,7 +158,7 @@ def _draw_box(
     width: float = 1.8,
     height: float = 1.2,
 ) -> None:
-    """Draws a box round its middle."""
+    """Draws a box around its centre."""
     axis.add_patch(
         FancyBboxPatch(
             (x - width / 2, y - height / 2),
@@ -215,31 +196,24 @@ def _draw_arrow(axis: Axes, start, end, label: str = "") -> None:
     )
 
 
-# TA and RA of the walked images X_n over n: supplement, Fig. 2.
-#
-# `plot_trajectories` is of the training images, as there; `plot_label_comparison` of test images,
-# whose label nobody may know.
-#
-# ```python
-# walk = Walk("ConvNet", "convnet", {"test_accuracy": {0: (97.0, 96.9, 97.1)}})
-# figure = compared({"1 epoch": [walk]}, "mnist")
-# ```
-
-
-# n to value, lower and upper end of its interval.
+# n to the value and its interval.
 StepPoints = Mapping[int, IntervalPoint]
-_TRAJECTORY_STYLES = {"test_accuracy": ("TA", "-", "o"), "robust_accuracy": ("RA", "--", "s")}
+_TRAJECTORY_STYLES = {"test_accuracy": ("TA", "o-"), "robust_accuracy": ("RA", "s--")}
+_TEST_CURVE_STYLES = {
+    "clean": (plotting.BLUE, "o-", "TA of $X_n$"),
+    "attacked_after": (plotting.VERMILION, "s--", "RA, $X_n$ attacked"),
+    "attacked_before": (plotting.PURPLE, "^:", "RA, $X_0$ attacked, then iterated"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class NetworkTrajectory:
-    """The walk of one network.
+    """Accuracies of the iterates X_n of one network.
 
     Attributes:
-      title: What it is called.
+      title: For the legend.
       model: Its architecture, for its colour.
-      points: "test_accuracy" and "robust_accuracy" to n to (value, low,
-        high) in percent.
+      points: "test_accuracy" and "robust_accuracy" to n to (value, low, high) in percent.
     """
 
     title: str
@@ -248,119 +222,60 @@ class NetworkTrajectory:
 
 
 def plot_trajectories(panels: Mapping[str, Sequence[NetworkTrajectory]], title: str) -> Figure:
-    """Draws accuracies over the number of opposite-FGSM steps.
+    """Draws accuracies of training images X_n over n, supplement Fig. 2.
 
     Args:
-      panels: Title of a panel, such as "30 epochs", to its walks.
-      title: Stands above all.
+      panels: Title of a panel, such as "30 epochs", to its networks.
+      title: Above all.
     """
     figure = Figure(figsize=(max(3.3 * len(panels), 5.4), 4.0), layout="constrained")
-    grid = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
-    for axis, (name, trajectories) in zip(grid, panels.items(), strict=True):
+    axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+    for axis, (name, trajectories) in zip(axes, panels.items(), strict=True):
         for trajectory in trajectories:
-            _plot_trajectory(axis, trajectory)
-        axis.set(xlabel="opposite-FGSM steps n", title=name, ylim=(-3, 103))
-        axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        axis.grid(alpha=0.3)
-    grid[0].set_ylabel("accuracy of $X_n$ in percent")
-    handles_by_label = {}
-    for axis in grid:
-        handles, labels = axis.get_legend_handles_labels()
-        handles_by_label |= dict(zip(labels, handles, strict=True))
-    # A column for each network.
-    figure.legend(
-        handles_by_label.values(),
-        handles_by_label,
-        loc="outside lower center",
-        ncols=max(1, len(handles_by_label) // len(_TRAJECTORY_STYLES)),
-        fontsize=9,
-        frameon=False,
-    )
+            for measure, points in trajectory.points.items():
+                label, line_format = _TRAJECTORY_STYLES[measure]
+                plotting.plot_intervals(
+                    axis,
+                    points,
+                    label=f"{trajectory.title}, {label}",
+                    fmt=line_format,
+                    color=plotting.get_network_colour(trajectory.model),
+                    markersize=3.5,
+                )
+        _label_steps(axis, name)
+    axes[0].set_ylabel("accuracy of $X_n$ in percent")
+    num_networks = len({t.title for trajectories in panels.values() for t in trajectories})
+    plotting.add_legend_below(figure, axes, ncols=max(1, num_networks), fontsize=9)
     figure.suptitle(title, fontsize=11, parse_math=False)
     return figure
 
 
-def _plot_trajectory(axis: Axes, trajectory: NetworkTrajectory) -> None:
-    for measure, step_points in trajectory.points.items():
-        name, linestyle, marker = _TRAJECTORY_STYLES[measure]
-        steps, below, above = _compute_step_bars(step_points)
-        axis.errorbar(
-            steps,
-            [step_points[n][0] for n in steps],
-            [below, above],
-            label=f"{trajectory.title}, {name}",
-            ls=linestyle,
-            marker=marker,
-            color=plotting.get_network_colour(trajectory.model),
-            ms=3.5,
-            capsize=2,
-            lw=1.3,
-        )
-
-
-# What is measured of a walked test image: colour, line and name.
-_TEST_CURVE_STYLES = {
-    "clean": (plotting.BLUE, "o-", "TA of $X_n$"),
-    "attacked_after": (plotting.VERMILION, "s--", "RA, $X_n$ attacked"),
-    "attacked_before": (plotting.PURPLE, "^:", "RA, $X_0$ attacked, then walked"),
-}
-
-
 def plot_label_comparison(panels: Mapping[str, Mapping[str, StepPoints]], title: str) -> Figure:
-    """Draws unseen images walked with true and with predicted labels.
+    """Draws accuracies of test images X_n over n, iterated with true and with predicted labels.
 
     Args:
-      panels: A panel's title to "clean", "attacked_after" and
-        "attacked_before" to n to value, lower and upper end, in percent.
-      title: Of which network.
+      panels: Title of a panel to "clean", "attacked_after" and "attacked_before" to n to
+        (value, low, high) in percent.
+      title: The network.
     """
     figure = Figure(figsize=(8.4, 3.9), layout="constrained")
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axis, (name, curves) in zip(axes, panels.items(), strict=True):
         for key, points in curves.items():
             colour, line_format, label = _TEST_CURVE_STYLES[key]
-            steps, below, above = _compute_step_bars(points)
-            axis.errorbar(
-                steps,
-                [points[n][0] for n in steps],
-                [below, above],
-                fmt=line_format,
-                color=colour,
-                label=label,
-                markersize=4,
-                capsize=2,
-                linewidth=1.2,
-            )
-        axis.set_title(name, fontsize=10)
-        axis.set_xlabel("opposite-FGSM steps n")
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.set_ylim(-3, 103)
-        axis.grid(alpha=0.3)
+            plotting.plot_intervals(axis, points, fmt=line_format, color=colour, label=label)
+        _label_steps(axis, name)
     axes[0].set_ylabel("accuracy in percent, 95 % interval")
-    figure.legend(
-        *axes[0].get_legend_handles_labels(),
-        loc="outside lower center",
-        ncols=3,
-        fontsize=9,
-        frameon=False,
-    )
+    plotting.add_legend_below(figure, axes[:1], fontsize=9)
     figure.suptitle(title, fontsize=11)
     return figure
 
 
-def _compute_step_bars(points: StepPoints) -> tuple[list[int], list[float], list[float]]:
-    """Returns n, and the lengths of the bars below and above."""
-    steps = sorted(points)
-    below = [max(points[n][0] - points[n][1], 0) for n in steps]
-    above = [max(points[n][2] - points[n][0], 0) for n in steps]
-    return steps, below, above
-
-
-# The mean Delta_N of each class as a picture: what a class alone tells.
-#
-# ```python
-# patterns(np.load("templates.npz")["templates"], info.class_names)
-# ```
+def _label_steps(axis: Axes, title: str) -> None:
+    axis.set(xlabel="opposite-FGSM steps n", ylim=(-3, 103))
+    axis.set_title(title, fontsize=10)
+    axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    plotting.tidy_axis(axis)
 
 
 _TEMPLATE_COLUMNS, _MAX_CLASSES = 5, 20
@@ -369,37 +284,37 @@ _TEMPLATE_COLUMNS, _MAX_CLASSES = 5, 20
 def plot_class_templates(
     templates: np.ndarray, class_names: Sequence[str], *, title: str = ""
 ) -> Figure:
-    """Draws a panel for each class, all on one scale around zero.
+    """Draws the mean Delta_N of each class, all on one scale around zero.
 
     Args:
-      templates: float32 [num_classes, height, width, channels]; of several
-        channels their mean is shown.
-      class_names: One a class.
-      title: Of what they are; above.
+      templates: float32 [num_classes, height, width, channels]; the mean over channels is
+        drawn, of at most 20 classes.
+      class_names: One per class.
+      title: Above.
 
     Raises:
-      ValueError: As many names as classes are needed.
+      ValueError: The numbers of names and of classes differ.
     """
     if len(class_names) != len(templates):
         raise ValueError(
-            f"{len(templates)} templates need as many names; got "
-            f"{len(class_names)}: {list(class_names)[:_MAX_CLASSES]}."
+            f"{len(templates)} templates need as many names; received {len(class_names)}: "
+            f"{list(class_names)[:_MAX_CLASSES]}."
         )
-    channel_means = templates[:_MAX_CLASSES].mean(-1)
-    max_magnitude = max(float(np.abs(channel_means).max()), 1e-6)
-    num_rows = -(-len(channel_means) // _TEMPLATE_COLUMNS)
+    drawn = templates[:_MAX_CLASSES]
+    scale = max(float(np.abs(drawn.mean(-1)).max()), 1e-6)
+    num_rows = -(-len(drawn) // _TEMPLATE_COLUMNS)
     figure = Figure(figsize=(7.0, 0.9 + 1.45 * num_rows), layout="constrained")
     axes = figure.subplots(num_rows, _TEMPLATE_COLUMNS, squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
-    for axis, pattern, name in zip(axes.flat, channel_means, class_names, strict=False):
-        image = axis.imshow(pattern, cmap="RdBu_r", vmin=-max_magnitude, vmax=max_magnitude)
+    for axis, template, name in zip(axes.flat, drawn, class_names, strict=False):
+        image = plotting.show_signed_field(axis, template, scale)
         # A dollar would begin a formula.
         axis.set_title(str(name).replace("$", r"\$"), fontsize=9)
     colorbar = figure.colorbar(image, ax=axes, shrink=0.8, pad=0.02)
     colorbar.set_label("mean Δ, in units of pixels in [0, 1]", fontsize=9)
     colorbar.ax.tick_params(labelsize=8)
-    num_omitted = len(templates) - len(channel_means)
-    full_title = title + f" (the first {_MAX_CLASSES} classes)" * bool(num_omitted)
-    figure.suptitle(full_title, fontsize=11.5, weight="bold")
+    if len(templates) > len(drawn):
+        title += f" (the first {_MAX_CLASSES} classes)"
+    figure.suptitle(title, fontsize=11.5, weight="bold")
     return figure

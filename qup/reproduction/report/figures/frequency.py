@@ -1,20 +1,22 @@
-"""Spectra over the image plane: radial, two-dimensional, and of an error."""
+"""Image frequencies (supplement, Fig. 5 and section 4) and response frequencies as figures."""
 
 import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from qup.core import plotting
 from qup.core.errors import InputError
 from qup.core.measurements import Row
 from qup.reproduction.report.figures import style
 
 _PLANE_COLUMNS = 4
-# Those that `error` draws, and what the white line stands for.
+# Drawn by `plot_translation_error`, or as the line of white noise.
 _CONTROL_FIELDS = ("random_signs", "translated", "error")
 
 
@@ -22,7 +24,7 @@ def _select_fields(arrays: style.FrequencyArrays, keys: Sequence[str] | None) ->
     stored_fields = [str(key) for key in arrays["fields"]]
     for key in keys or ():
         if key not in stored_fields:
-            raise InputError(f"No spectrum of {key!r} is held. Known: {', '.join(stored_fields)}.")
+            raise InputError(f"No spectrum of {key!r}. Known fields: {', '.join(stored_fields)}.")
     return list(keys or [key for key in stored_fields if key not in _CONTROL_FIELDS])
 
 
@@ -31,7 +33,7 @@ def plot_radial_spectra(arrays: style.FrequencyArrays, keys: Sequence[str] | Non
 
     Args:
       arrays: Those of spectrum.npz.
-      keys: Of its "fields"; None for data, gradient and walk.
+      keys: Of its "fields"; None for images, gradient and Delta.
 
     Raises:
       InputError: An unknown key.
@@ -40,13 +42,13 @@ def plot_radial_spectra(arrays: style.FrequencyArrays, keys: Sequence[str] | Non
     figure = style.create_figure(
         (7, 4.2),
         "Radially averaged power spectra",
-        style.format_subject(arrays["told"]),
-        "Power relative to each image's mean over frequencies: 1 is white "
-        "noise. Bands are two standard errors over images. Beyond the "
-        "dotted line only the corners of the plane are left.",
+        style.format_subject(arrays["metadata"]),
+        "Power relative to each image's mean over frequencies: 1 is white noise. Bands are two "
+        "standard errors over images. Beyond the dotted line there are only the corners of the "
+        "plane.",
     )
     axis = figure.subplots()
-    axis.axhline(1.0, color=style.FREQUENCY_GREY, ls="--", lw=1)
+    axis.axhline(1.0, color=plotting.GREY, ls="--", lw=1)
     for index, key in enumerate(keys):
         mean = arrays[f"{key}_relative"]
         style.plot_mean_curve(
@@ -55,8 +57,7 @@ def plot_radial_spectra(arrays: style.FrequencyArrays, keys: Sequence[str] | Non
             arrays,
             f"{key}_relative",
             label=style.format_field(arrays, key),
-            color=style.COLOURS[index % len(style.COLOURS)],
-            ls=style.LINE_STYLES[index % len(style.LINE_STYLES)],
+            **style.get_series_style(index),
         )
     _label_frequency_axis(axis, arrays)
     axis.set(yscale="log", ylabel="power relative to its mean")
@@ -66,12 +67,12 @@ def plot_radial_spectra(arrays: style.FrequencyArrays, keys: Sequence[str] | Non
 
 
 def _label_frequency_axis(axis: Axes, arrays: style.FrequencyArrays) -> None:
-    """Names the axis of frequencies, and marks Nyquist's."""
-    nyquist = min(arrays["told"]["image_shape"]) / 2
-    axis.axvline(nyquist, color=style.FREQUENCY_GREY, ls=":", lw=1)
+    """Labels the axis of frequencies, and marks the Nyquist frequency."""
+    nyquist = min(arrays["metadata"]["image_shape"]) / 2
+    axis.axvline(nyquist, color=plotting.GREY, ls=":", lw=1)
     axis.set_xlabel("length of the frequency in cycles per image")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    style.tidy_axis(axis)
+    plotting.tidy_axis(axis)
 
 
 def plot_spectrum_planes(
@@ -81,68 +82,59 @@ def plot_spectrum_planes(
 
     Args:
       arrays: Those of spectrum.npz.
-      keys: Of its "fields"; None for data, gradient and walk.
+      keys: Of its "fields"; None for images, gradient and Delta.
 
     Raises:
       InputError: An unknown key.
     """
     keys = _select_fields(arrays, keys)
     num_rows = -(-len(keys) // _PLANE_COLUMNS)
-    columns = -(-len(keys) // num_rows)
+    is_full_row = -(-len(keys) // num_rows) == _PLANE_COLUMNS
     figure = style.create_figure(
-        (7, (1.75 if columns == _PLANE_COLUMNS else 2.3) * num_rows),
+        (7, (1.75 if is_full_row else 2.3) * num_rows),
         "Mean log power over the plane",
-        style.format_subject(arrays["told"]),
-        "Zero frequency in the middle, colours of one scale. 0 is an "
-        "image's mean power; the mean logarithm of white noise lies at "
-        "-0.25.",
+        style.format_subject(arrays["metadata"]),
+        "Zero frequency is in the middle; all panels have one scale. 0 is an image's mean power; "
+        "the mean logarithm of white noise is -0.25.",
     )
-    axes = figure.subplots(num_rows, columns, squeeze=False)
-    log_powers = [arrays[f"{key}_log"] for key in keys]
-    finite = np.concatenate([plane[np.isfinite(plane)] for plane in log_powers])
-    low, high = np.percentile(finite, 0.5), finite.max()
-    extent = style.compute_extent(arrays["told"]["image_shape"])
-    for axis, key, plane in zip(axes.flat, keys, log_powers, strict=False):
-        image = axis.imshow(
-            plane, cmap="viridis", vmin=low, vmax=high, extent=extent, interpolation="nearest"
-        )
-        axis.set_title(style.format_field(arrays, key), fontsize=9)
-        axis.tick_params(labelsize=8)
-    for axis in axes.flat[len(keys) :]:
-        axis.axis("off")
-    style.label_planes(axes)
-    colorbar = figure.colorbar(image, ax=axes, shrink=0.85, pad=0.02)
-    colorbar.set_label("mean log10 of relative power", fontsize=9)
+    planes = {style.format_field(arrays, key): arrays[f"{key}_log"] for key in keys}
+    finite = np.concatenate([plane[np.isfinite(plane)] for plane in planes.values()])
+    style.show_frequency_planes(
+        figure,
+        planes,
+        _PLANE_COLUMNS,
+        label="mean log10 of relative power",
+        vmin=np.percentile(finite, 0.5),
+        vmax=finite.max(),
+    )
     return figure
 
 
 def plot_translation_error(arrays: style.FrequencyArrays) -> Figure:
-    """Draws what a translator learns of Delta_N, frequency by frequency.
+    """Draws the error of a translator, frequency by frequency.
 
-    Supplement section 4 says that it fails at high frequencies: then the
-    relative error below rises from left to right, towards 1 (as bad as
-    answering 0) or above.
+    Supplement, section 4: it fails at high frequencies. Then the relative error in the lower
+    panel rises from left to right, towards 1 (no better than an output of 0) or above.
 
     Args:
-      arrays: Those of spectrum.npz, made with a translator.
+      arrays: Those of spectrum.npz, computed with a translator.
 
     Raises:
-      InputError: They were made without.
+      InputError: They were computed without one.
     """
     if "error_power" not in arrays:
         raise InputError(
-            "These spectra hold no translator's error. Give those that were made with one."
+            "These spectra have no error of a translator. Use spectra computed with a translator."
         )
-    metadata = arrays["told"]
+    metadata = arrays["metadata"]
     target = metadata["target"]
     figure = style.create_figure(
         (7, 4.9),
-        r"What the translator misses: $|FFT(G(X_0) - \Delta_N)|$ "
-        r"against $|FFT(\Delta_N)|$",
+        r"Error of the translator: $|FFT(G(X_0) - \Delta_N)|$ against $|FFT(\Delta_N)|$",
         style.format_subject(metadata),
-        "Delta_N of images that the translator never saw, by their true "
-        "labels. Bands are two standard errors over images. At a relative "
-        "error of 1 the translator is no better than answering 0.",
+        "Delta_N of images outside the translator's training set, by their true labels. Bands are "
+        "two standard errors over images. At a relative error of 1 the translator is no better "
+        "than an output of 0.",
     )
     above, below = figure.subplots(2, 1, sharex=True)
     for index, key in enumerate((target, "translated", "error")):
@@ -153,27 +145,19 @@ def plot_translation_error(arrays: style.FrequencyArrays) -> Figure:
             arrays,
             f"{key}_power",
             label=style.format_field(arrays, key),
-            color=style.COLOURS[index],
-            ls=style.LINE_STYLES[index],
+            **style.get_series_style(index),
         )
     above.set(yscale="log", ylabel="power in squared\npixel units")
     above.set_ylim(top=10 * above.get_ylim()[1])
     above.legend(fontsize=9, frameon=False, ncols=3)
     relative_error = np.sqrt(arrays["error_power"] / arrays[f"{target}_power"])
-    below.plot(relative_error, color=style.COLOURS[2], marker="o", ms=3, lw=1.3)
-    below.axhline(1.0, color=style.FREQUENCY_GREY, ls="--", lw=1)
+    below.plot(relative_error, color=plotting.GREEN, marker="o", ms=3, lw=1.3)
+    below.axhline(1.0, color=plotting.GREY, ls="--", lw=1)
     below.set(ylabel="relative error", ylim=(0, max(1.1, 1.1 * relative_error.max())))
     for axis in (above, below):
         _label_frequency_axis(axis, arrays)
     above.set_xlabel("")
     return figure
-
-
-# The ratio of high frequencies against test accuracy, supp. Fig. 5.
-#
-# ```python
-# over_accuracy(rows, window="symmetric").savefig("supp_fig5.png")
-# ```
 
 
 _FIELD_TITLES = {"delta": r"$\Delta_1$", "gradient": "the gradient"}
@@ -189,27 +173,26 @@ class _RatioPoint(NamedTuple):
 
 
 def plot_ratios(rows: Sequence[Row], *, window: str = "literal", field: str = "delta") -> Figure:
-    """Draws the ratio against test accuracy, supplement Fig. 5.
+    """Draws the ratio of high frequencies against test accuracy, supplement Fig. 5.
 
-    A panel for each dataset, a colour for each network, the epochs at its
-    points, and the line of white noise.
+    A panel per data set, a colour per network, with the epochs at its points, and the line of
+    white noise.
 
     Args:
-      rows: Those of SpectrumAnalyzer ("high_frequency_ratio") and those of
-        accuracies ("test_accuracy"); they meet where dataset, model,
-        classifier, epochs and seed are equal. Several seeds become a mean
-        with its standard error; one has that over images.
+      rows: Of SpectrumAnalyzer ("high_frequency_ratio") and of accuracies ("test_accuracy"),
+        joined on dataset, model, classifier, epochs and seed. Several seeds give a mean with
+        its standard error; one seed has that over images.
       window: "literal" (the paper's slices) or "symmetric".
       field: "delta" (the paper's Delta_1, unclipped) or "gradient".
 
     Raises:
-      InputError: No row of a ratio has an accuracy beside it.
+      InputError: No ratio has an accuracy.
     """
     points = _collect_ratio_points(rows, window, field)
     if not points:
         raise InputError(
-            f"No high-frequency ratio of {field} in the {window} window has "
-            "a test accuracy beside it. Give rows of both of one network."
+            f"No high-frequency ratio of {field} in the {window} window has a test accuracy. "
+            "Expected rows of both for one network."
         )
     datasets = list(dict.fromkeys(name for name, _ in points))
     title = f"Share of high image frequencies in {_FIELD_TITLES[field]}"
@@ -223,24 +206,23 @@ def plot_ratios(rows: Sequence[Row], *, window: str = "literal", field: str = "d
         (max(3.6 * len(datasets), 7), 4.2),
         title,
         f"{window} window: {error_note}",
-        "Numbers are epochs. The dashed line is white noise: a spectrum that "
-        "is flat. Image frequency is not the response frequency of the "
-        "F-principle.",
+        "Numbers are epochs. The dashed line is white noise, a flat spectrum. Image frequency is "
+        "not the response frequency of the F-principle.",
     )
-    style_indices = style.assign_style_indices([model for _, model in points])
+    styles = style.assign_markers([model for _, model in points])
     for axis, dataset in zip(
         figure.subplots(1, len(datasets), squeeze=False)[0], datasets, strict=True
     ):
         dataset_points = {m: p for (name, m), p in points.items() if name == dataset}
         for model, group in dataset_points.items():
-            _plot_network_ratios(axis, model, group, style_indices[model])
+            _plot_network_ratios(axis, model, group, *styles[model])
         _plot_white_noise(axis, rows, dataset, window)
         axis.set_xlabel("test accuracy in percent")
         axis.set_title(dataset, fontsize=10)
         axis.legend(
             fontsize=8.5, frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.17)
         )
-        style.tidy_axis(axis)
+        plotting.tidy_axis(axis)
     figure.axes[0].set_ylabel("high-frequency ratio")
     return figure
 
@@ -295,21 +277,12 @@ def _average_seeds(rows: Sequence[Row]) -> tuple[float, float]:
 
 
 def _plot_network_ratios(
-    axis: Axes, model: str, points: Sequence[_RatioPoint], style_index: int
+    axis: Axes, model: str, points: Sequence[_RatioPoint], colour: str, marker: str
 ) -> None:
     x, x_error = zip(*(p.accuracy for p in points), strict=True)
     y, y_error = zip(*(p.ratio for p in points), strict=True)
     axis.errorbar(
-        x,
-        y,
-        y_error,
-        x_error,
-        label=model,
-        color=style.COLOURS[style_index],
-        marker=style.MARKERS[style_index],
-        ms=5,
-        lw=1,
-        capsize=2,
+        x, y, y_error, x_error, label=model, color=colour, marker=marker, ms=5, lw=1, capsize=2
     )
     for point in points:
         axis.annotate(
@@ -318,7 +291,7 @@ def _plot_network_ratios(
             xytext=(4, 5),
             textcoords="offset points",
             fontsize=8,
-            color=style.COLOURS[style_index],
+            color=colour,
         )
 
 
@@ -326,45 +299,35 @@ def _plot_white_noise(axis: Axes, rows: Sequence[Row], dataset: str, window: str
     for row in rows:
         if row.dataset == dataset and _is_selected_ratio(row, window, "white_noise"):
             axis.axhline(
-                row.value,
-                color=style.FREQUENCY_GREY,
-                ls="--",
-                lw=1,
-                label=f"white noise, {row.value:.4f}",
+                row.value, color=plotting.GREY, ls="--", lw=1, label=f"white noise, {row.value:.4f}"
             )
             return
 
 
-# Convergence by response frequency, the F-principle (Xu et al. 2019).
-#
-# Not the frequencies of an image's pixels: see qup/robustness/response.py.
-
-
-# Targets this often above what shuffled labels give are signal.
+# A target power above that many times the power of shuffled labels is signal.
 _MIN_SIGNAL_RATIO = 3.0
 
 
 def plot_convergence(arrays: style.FrequencyArrays) -> Figure:
-    """Draws relative errors of low and high response frequencies by epoch.
+    """Draws relative errors of low and high response frequencies by epoch (Xu et al. 2019).
 
-    Left by Gaussian filters of several widths, right along the line of the
-    first principal axis.
+    Left: Gaussian filters of several widths; right: along the first principal axis. Response
+    frequencies are not those of an image's pixels, see qup/robustness/response.py.
 
     Args:
       arrays: Those of response.npz.
     """
-    centred = arrays["told"]["parameters"]["centred"]
-    reference_text = "answering the classes' shares" if centred else "answering 0"
+    centred = arrays["metadata"]["parameters"]["centred"]
+    reference_text = "predicting the shares of the classes" if centred else "predicting 0"
     figure = style.create_figure(
         (7, 3.4),
         "What training fits first, by RESPONSE frequency",
-        style.format_subject(arrays["told"]),
-        "Response frequency: how fast the answer varies from image to image "
-        "over the space of inputs (F-principle). It is not the image "
-        "frequency of supplement Fig. 5. Relative error 1: no better than "
-        f"{reference_text}. Widths in median distances of images, "
-        f"{float(arrays['distance']):.3g}. Bars are two standard errors. Pale: "
-        "frequencies at which labels are hardly more than noise.",
+        style.format_subject(arrays["metadata"]),
+        "Response frequency: how fast the output varies from image to image over the space of "
+        "inputs (F-principle). It is not the image frequency of supplement Fig. 5. Relative error "
+        f"1: no better than {reference_text}. Widths in units of the median distance of images, "
+        f"{float(arrays['distance']):.3g}. Bars are two standard errors. Pale: frequencies at "
+        "which labels are hardly more than noise.",
     )
     left, right = figure.subplots(1, 2)
     _plot_filters(left, arrays)
@@ -377,14 +340,14 @@ def plot_convergence(arrays: style.FrequencyArrays) -> Figure:
         # Room for the legend.
         axis.set_ylim(top=5 * axis.get_ylim()[1])
         axis.legend(fontsize=7.5, frameon=False, ncols=2, loc="upper center")
-        style.tidy_axis(axis)
+        plotting.tidy_axis(axis)
     return figure
 
 
 def _plot_filters(axis: Axes, arrays: style.FrequencyArrays) -> None:
     epochs = arrays["epochs"]
     for index, width in enumerate(arrays["widths"]):
-        colour = style.COLOURS[index % len(style.COLOURS)]
+        colour = plotting.PALETTE[index % len(plotting.PALETTE)]
         for band, linestyle, marker in (("low", "-", "o"), ("high", "--", "s")):
             axis.errorbar(
                 epochs,
@@ -411,7 +374,7 @@ def _plot_axis_errors(axis: Axes, arrays: style.FrequencyArrays) -> None:
     is_signal = arrays["target"] > _MIN_SIGNAL_RATIO * arrays["noise"]
     x, last = arrays["frequencies"], max(len(arrays["epochs"]) - 1, 1)
     for index, epochs in enumerate(arrays["epochs"]):
-        colour = style.get_shade(index / last)
+        colour = colormaps["viridis"](0.88 * index / last)
         axis.plot(x, arrays["line"][index], color=colour, lw=0.8, alpha=0.4)
         axis.errorbar(
             x[is_signal],
@@ -428,18 +391,11 @@ def _plot_axis_errors(axis: Axes, arrays: style.FrequencyArrays) -> None:
     axis.set_title("along one line", fontsize=10)
 
 
-# Fourier heat maps: errors under every basis vector (Yin et al. 2019).
-#
-# ```python
-# heat_maps({"1 epoch": early, "50 epochs": late}).savefig("sensitivity.png")
-# ```
-
-
 _HEAT_MAP_COLUMNS = 3
 
 
 def plot_heat_maps(arrays_by_name: Mapping[str, style.FrequencyArrays]) -> Figure:
-    """Draws heat maps side by side, on one scale of colours.
+    """Draws Fourier heat maps (Yin et al. 2019) side by side, on one scale.
 
     Args:
       arrays_by_name: Name to the arrays of sensitivity.npz, of one norm.
@@ -447,12 +403,11 @@ def plot_heat_maps(arrays_by_name: Mapping[str, style.FrequencyArrays]) -> Figur
     Raises:
       InputError: No arrays, or of several norms.
     """
-    metadata = [arrays["told"] for arrays in arrays_by_name.values()]
+    metadata = [arrays["metadata"] for arrays in arrays_by_name.values()]
     norms = sorted({entry["parameters"]["norm"] for entry in metadata})
     if len(norms) != 1:
         raise InputError(
-            "Heat maps on one scale need one norm of what is added; got "
-            f"{norms}. Give those of one norm."
+            f"Heat maps on one scale need one norm of the added vectors; received {norms}."
         )
     columns = min(len(arrays_by_name), _HEAT_MAP_COLUMNS)
     num_rows = -(-len(arrays_by_name) // columns)
@@ -463,43 +418,27 @@ def plot_heat_maps(arrays_by_name: Mapping[str, style.FrequencyArrays]) -> Figur
         (7, {1: 4.0, 2: 2.9}.get(columns, 2.2) * num_rows),
         "Errors under each Fourier basis vector",
         f"{style.format_subject(shared_metadata)} · L2 norm {norms[0]:g} in each channel",
-        "Image frequencies, zero in the middle. In brackets: errors on the "
-        "images as they are. White, if any, was not measured.",
+        "Image frequencies, zero in the middle. In brackets: errors on the clean images. White: "
+        "not measured.",
     )
-    axes = figure.subplots(num_rows, columns, squeeze=False)
-    error_planes = [np.ma.masked_invalid(arrays["error"]) for arrays in arrays_by_name.values()]
-    max_error = max(float(plane.max()) for plane in error_planes)
-    for axis, name, arrays, plane in zip(
-        axes.flat, arrays_by_name, arrays_by_name.values(), error_planes, strict=False
-    ):
-        image = axis.imshow(
-            plane,
-            cmap="viridis",
-            vmin=0,
-            vmax=max(max_error, 1e-9),
-            extent=style.compute_extent(plane.shape),
-            interpolation="nearest",
-        )
-        clean = float(arrays["clean"])
-        axis.set_title(f"{name} [{clean:.1f} %]", fontsize=9.5)
-        axis.tick_params(labelsize=8)
-    for axis in axes.flat[len(arrays_by_name) :]:
-        axis.axis("off")
-    style.label_planes(axes)
-    colorbar = figure.colorbar(image, ax=axes, shrink=0.85, pad=0.02)
-    colorbar.set_label("errors in percent of images", fontsize=9)
+    planes = {
+        f"{name} [{float(arrays['clean']):.1f} %]": np.ma.masked_invalid(arrays["error"])
+        for name, arrays in arrays_by_name.items()
+    }
+    max_error = max(float(plane.max()) for plane in planes.values())
+    style.show_frequency_planes(
+        figure,
+        planes,
+        _HEAT_MAP_COLUMNS,
+        label="errors in percent of images",
+        vmin=0,
+        vmax=max(max_error, 1e-9),
+    )
     return figure
 
 
-# The ratio of high frequencies over where they begin.
-#
-# ```python
-# draw({"1 epoch": early, "50 epochs": late}).savefig("cutoff.png")
-# ```
-
-
 def plot_cutoffs(spectra: Mapping[str, style.FrequencyArrays], *, key: str = "delta_1") -> Figure:
-    """Draws the ratio over every symmetric window, less that of white noise.
+    """Draws the ratio of every symmetric window, and its difference to white noise.
 
     Args:
       spectra: Name to the arrays of spectrum.npz, such as one for each epoch.
@@ -510,34 +449,30 @@ def plot_cutoffs(spectra: Mapping[str, style.FrequencyArrays], *, key: str = "de
     """
     if not spectra or any(f"{key}_cutoff" not in a for a in spectra.values()):
         raise InputError(
-            f"Every spectrum must hold {key!r}; got {len(spectra)} spectra. "
-            "Give those of which the field was told."
+            f"Each spectrum must have the field {key!r}; received {len(spectra)} spectra, not all "
+            "with it."
         )
     first = next(iter(spectra.values()))
-    metadata = {k: v for k, v in first["told"].items() if k != "epochs"}
+    metadata = {k: v for k, v in first["metadata"].items() if k != "epochs"}
     figure = style.create_figure(
         (7, 4.9),
         "High-frequency ratio over the cut-off",
         f"{style.format_field(first, key)} · {style.format_subject(metadata)}",
-        "Bands and bars are two standard errors over images. Low are "
-        "frequencies of at most the cut-off both down and across.",
+        "Bands and bars are two standard errors over images. A frequency is low if neither "
+        "component is above the cut-off.",
     )
     above, below = figure.subplots(2, 1, sharex=True)
     x = np.arange(len(first["white_cutoff"]))
-    above.plot(x, first["white_cutoff"], "--", color=style.FREQUENCY_GREY, label="white noise")
+    above.plot(x, first["white_cutoff"], "--", color=plotting.GREY, label="white noise")
     for index, (name, arrays) in enumerate(spectra.items()):
-        colour = style.COLOURS[index % len(style.COLOURS)]
-        line_options = {"color": colour, "ls": style.LINE_STYLES[index % len(style.LINE_STYLES)]}
+        line_options = style.get_series_style(index)
         style.plot_mean_curve(above, x, arrays, f"{key}_cutoff", label=name, **line_options)
-        differences = {
-            "c": arrays[f"{key}_cutoff"] - arrays["white_cutoff"],
-            "c_stderr": arrays[f"{key}_cutoff_stderr"],
-        }
-        below.errorbar(x, differences["c"], 2 * differences["c_stderr"], lw=1.2, **line_options)
-    below.axhline(0, ls="--", color=style.FREQUENCY_GREY, lw=1)
+        difference = arrays[f"{key}_cutoff"] - arrays["white_cutoff"]
+        below.errorbar(x, difference, 2 * arrays[f"{key}_cutoff_stderr"], lw=1.2, **line_options)
+    below.axhline(0, ls="--", color=plotting.GREY, lw=1)
     above.set(ylabel="high-frequency ratio", ylim=(0, None))
-    below.set(xlabel="cut-off in cycles per image", ylabel="ratio less white noise's")
+    below.set(xlabel="cut-off in cycles per image", ylabel="ratio minus white noise")
     above.legend(fontsize=9, frameon=False)
     for axis in (above, below):
-        style.tidy_axis(axis)
+        plotting.tidy_axis(axis)
     return figure

@@ -1,10 +1,4 @@
-"""What predicts robust accuracy: a panel for each candidate.
-
-```python
-figure = draw([Candidate("input gradient", "sum of |dl/dx|", values, found)],
-              networks, title="MNIST", attack="PGD-100, epsilon 0.1")
-```
-"""
+"""Predictors of RA, gradient steps of Eqs. 21 and 22, and the attacked image of Fig. 1."""
 
 import dataclasses
 import math
@@ -18,9 +12,10 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from qup.core import plotting
 from qup.core.measurements import Row
+from qup.core.plotting import IntervalPoint
 from qup.reproduction.measures import example
-from qup.reproduction.report.figures import style as figures_style
-from qup.reproduction.report.figures.style import IntervalPoint, NetworkStyle
+from qup.reproduction.report.figures import style
+from qup.reproduction.report.figures.style import NetworkStyle
 from qup.reproduction.report.statistics import RankCorrelation
 
 
@@ -29,12 +24,11 @@ class Predictor:
     """A number of each network that may go with its robust accuracy.
 
     Attributes:
-      title: What it is.
+      title: Above its panel.
       label: Of its axis, with the unit.
-      values: (value, low, high) by the network's key; those without are
-        left out.
+      values: (value, low, high) by the key of the network; networks without are left out.
       correlation: With RA, for the title; None where there is none.
-      logarithmic: Whether its axis is; all values are positive then.
+      logarithmic: Whether its axis is logarithmic; then all values are positive.
     """
 
     title: str
@@ -52,12 +46,12 @@ def plot_predictors(
     attack: str,
     note: str = "",
 ) -> Figure:
-    """Draws RA of every network over each candidate.
+    """Draws RA of every network over each predictor.
 
     Args:
       predictors: At least one.
-      networks: Key to its look and its RA, (value, low, high) in percent.
-      title: What they were trained on.
+      networks: Key to its style and its RA, (value, low, high) in percent.
+      title: The data set.
       attack: Of RA, in words.
       note: Above the legend, such as what the bars are.
     """
@@ -74,14 +68,11 @@ def plot_predictors(
         axis.set_ylabel("RA in percent", fontsize=9)
     figure.suptitle(f"{title}\nrobust accuracy: {attack}", fontsize=10.5)
     legend_note = r"$\rho$: Spearman's rank correlation."
-    figure.legend(
-        handles=figures_style.build_style_legend(style for style, _ in networks.values()),
-        loc="outside lower center",
+    plotting.add_legend_below(
+        figure,
+        handles=style.build_network_legend(network_style for network_style, _ in networks.values()),
         ncols=4,
-        fontsize=8.5,
-        frameon=False,
         title=f"{legend_note} {note}".strip(),
-        title_fontsize=8,
     )
     return figure
 
@@ -91,21 +82,20 @@ def _plot_predictor(
 ) -> None:
     if predictor.logarithmic:
         axis.set_xscale("log")
-    for key, (style, robust) in networks.items():
+    for key, (network_style, robust) in networks.items():
         value = predictor.values.get(key)
         if value is not None and np.isfinite([value[0], robust[0]]).all():
-            figures_style.plot_interval_point(axis, style, value, robust)
+            style.plot_network(axis, network_style, value, robust)
     axis.set_title(f"{predictor.title}\n{format_correlation(predictor.correlation)}", fontsize=9)
     axis.set_xlabel(predictor.label, fontsize=9)
-    axis.tick_params(labelsize=8)
     axis.margins(0.1)
     _set_predictor_ticks(axis, predictor.logarithmic)
-    axis.grid(color="#E8E8E8", linewidth=0.7)
-    axis.set_axisbelow(True)
+    plotting.tidy_axis(axis)
+    axis.tick_params(labelsize=8)
 
 
 def _set_predictor_ticks(axis: Axes, logarithmic: bool) -> None:
-    """Puts as many numbers below a panel as have room."""
+    """Labels as many ticks as have room."""
     if not logarithmic:
         axis.xaxis.set_major_locator(MaxNLocator(3))
         return
@@ -118,7 +108,7 @@ def _set_predictor_ticks(axis: Axes, logarithmic: bool) -> None:
 
 
 def format_correlation(correlation: RankCorrelation | None) -> str:
-    """Returns a correlation in words, with its interval, p and n."""
+    """Returns a correlation with its interval, p and n, as a title."""
     if correlation is None:
         return "too few networks to correlate"
     text = rf"$\rho$ = {_format_signed(correlation.value)}"
@@ -136,31 +126,23 @@ def _format_signed(value: float) -> str:
     return f"{value:.2f}".replace("-", "\N{MINUS SIGN}")
 
 
-# Eqs. 21 and 22 as curves: RA by sign steps and by gradient steps.
-#
-# ```python
-# figure = by_epsilon([Curve("raw_l2", "margin", 1, {0.1: (40.0, 37.0, 43.0)})],
-#                     title="ConvNet on MNIST, 30 epochs")
-# ```
-
-
-# Direction: its colour, line, marker and name.
+# Direction: its colour, marker and line, and name.
 _DIRECTION_STYLES = {
-    "sign": (plotting.BLUE, "o-", r"sign of the gradient, $\epsilon$ a pixel"),
-    "raw_l2": (plotting.ORANGE, "s--", "gradient, as long in L2"),
-    "raw_linf": (plotting.VERMILION, "^:", "gradient, as long in L-inf"),
+    "sign": (plotting.BLUE, "o-", r"sign of the gradient, $\epsilon$ per pixel"),
+    "raw_l2": (plotting.ORANGE, "s--", "gradient, same L2 norm"),
+    "raw_linf": (plotting.VERMILION, "^:", "gradient, same L-inf norm"),
 }
 _LOSS_TITLES = {"cross_entropy": "cross-entropy", "squared": "squared loss", "margin": "margin"}
 
 
 @dataclasses.dataclass(frozen=True)
 class StepCurve:
-    """RA of one network by one kind of step.
+    """RA of one network under steps along one direction.
 
     Attributes:
       direction: "sign", "raw_l2" or "raw_linf".
       loss: "cross_entropy", "squared" or "margin".
-      num_steps: Steps that make up the size epsilon.
+      num_steps: Steps whose sizes add up to epsilon.
       points: Epsilon in units of [0, 1] to (value, low, high) in percent.
     """
 
@@ -171,11 +153,11 @@ class StepCurve:
 
 
 def plot_gradient_steps(curves: Sequence[StepCurve], *, title: str, note: str = "") -> Figure:
-    """Draws RA over epsilon: a column a loss, a row a number of steps.
+    """Draws RA over epsilon: a column per loss, a row per number of steps.
 
     Args:
       curves: At least one.
-      title: Of which network.
+      title: The network.
       note: Above the legend, such as what the bars are.
     """
     losses = [name for name in _LOSS_TITLES if any(c.loss == name for c in curves)]
@@ -194,73 +176,37 @@ def plot_gradient_steps(curves: Sequence[StepCurve], *, title: str, note: str = 
     for axis in panels[-1]:
         axis.set_xlabel(r"$\epsilon$, in units of [0, 1]", fontsize=9)
     figure.suptitle(title, fontsize=11)
-    handles_by_label = {}
-    for axis in panels.flat:
-        handles, labels = axis.get_legend_handles_labels()
-        handles_by_label |= dict(zip(labels, handles, strict=True))
-    figure.legend(
-        handles_by_label.values(),
-        handles_by_label,
-        loc="outside lower center",
-        ncols=3,
-        fontsize=8.5,
-        frameon=False,
-        title=note or None,
-        title_fontsize=8,
-    )
+    plotting.add_legend_below(figure, panels.flat, title=note or None)
     return figure
 
 
 def _plot_step_curves(axis: Axes, curves: Sequence[StepCurve]) -> None:
     for curve in curves:
         colour, line_format, name = _DIRECTION_STYLES[curve.direction]
-        epsilons = sorted(curve.points)
-        values, low, high = np.array([curve.points[e] for e in epsilons]).T
-        bars = np.nan_to_num([values - low, high - values])
-        axis.errorbar(
-            epsilons,
-            values,
-            np.maximum(bars, 0),
-            color=colour,
-            fmt=line_format,
-            label=name,
-            markersize=4,
-            linewidth=1.2,
-            capsize=2,
+        plotting.plot_intervals(
+            axis, curve.points, color=colour, fmt=line_format, label=name, markersize=4
         )
     axis.set_ylim(-4, 104)
+    plotting.tidy_axis(axis)
     axis.tick_params(labelsize=8)
-    axis.grid(color="#E8E8E8", linewidth=0.7)
-    axis.set_axisbelow(True)
 
 
-# Fig. 1 of the paper: X_0, the FGSM noise, and X, with what is said of each.
-#
-# ```python
-# rows = measurements.read("measurements.csv")
-# figure = draw(np.load("example.npz"), rows, "ConvNet on mnist, 1 epoch")
-# ```
-
-
-_GREY = "#5A5A5A"
 _DOLLAR = r"\$"
-# Standard errors to either end of a 95 % interval.
+# Standard errors from the mean to each end of a 95 % interval.
 _Z_95 = 1.96
 
 
 def plot_example(
     arrays: Mapping[str, np.ndarray], rows: Sequence[Row], network_title: str
 ) -> Figure:
-    """Draws the example.
+    """Draws X_0, the FGSM noise and X, with decisions and confidences: Fig. 1.
+
+    The noise is drawn from black (its least value) over grey (0) to white (its largest value).
 
     Args:
       arrays: Of example.npz, see `example.Example.arrays`.
-      rows: Those beside it: of one network, image and attack.
-      network_title: What the network is called.
-
-    Returns:
-      Three pictures: the noise is drawn from black (its least value) over
-      grey (none) to white (its largest), with the scale in words.
+      rows: Of the same network, image and attack.
+      network_title: Name of the network.
     """
     attacked_example = example.build_example(arrays)
     names = [str(name) for name in arrays["class_names"]]
@@ -283,7 +229,7 @@ def plot_example(
         "noise $X - X_0$",
         "",
         f"between -{max_magnitude:.3g} and {max_magnitude:.3g},\n"
-        + (f"shown {1 / (2 * max_magnitude):.3g} times as strong" if max_magnitude else "none"),
+        + (f"drawn {1 / (2 * max_magnitude):.3g} times as strong" if max_magnitude else "none"),
     )
     _show_image(
         right,
@@ -296,27 +242,20 @@ def plot_example(
     )
     figure.suptitle(_format_title(rows, network_title), fontsize=10.5, parse_math=False)
     rule_note = textwrap.fill(f"Chosen: {example.SELECTION_RULES[attacked_example.rule]}.", 105)
-    figure.supxlabel(rule_note, fontsize=8.5, color=_GREY)
+    figure.supxlabel(rule_note, fontsize=8.5, color=plotting.GREY)
     return figure
 
 
 def _format_prediction(name: str, confidence: float) -> str:
     # 99.997 must not become a certainty.
     confidence_text = f"{min(confidence, 99.99):.2f}" if confidence < 100 else "100"
-    return f"says {name},\nconfidence {confidence_text} %"
+    return f"class: {name},\nconfidence {confidence_text} %"
 
 
 def _show_image(axis: Axes, image: np.ndarray, symbol: str, name: str, caption: str) -> None:
-    pixels = np.clip(image, 0, 1)
-    is_grey = pixels.shape[-1] == 1
-    axis.imshow(
-        pixels[..., 0] if is_grey else pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest"
-    )
-    axis.set_xticks([])
-    axis.set_yticks([])
-    # Class names are the user's: no $ of theirs starts a formula.
-    title = f"{symbol} {name.replace('$', _DOLLAR)}".rstrip()
-    axis.set_title(title, fontsize=10.5)
+    plotting.show_image(axis, image)
+    # A dollar in a class name must not begin a formula.
+    axis.set_title(f"{symbol} {name.replace('$', _DOLLAR)}".rstrip(), fontsize=10.5)
     axis.set_xlabel(caption, fontsize=9.5, parse_math=False)
 
 

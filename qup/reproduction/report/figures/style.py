@@ -1,28 +1,28 @@
-"""A colour an architecture, a marker a training: networks among each other."""
+"""The style of the report's figures: networks by colour and marker, titles with a subject."""
 
 import dataclasses
 import json
-import pathlib
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from qup.core import errors, plotting
+from qup.core.plotting import IntervalPoint
 
-# Value, lower and upper end of its interval; NaN where there is none.
-IntervalPoint = tuple[float, float, float]
 # Training: its marker and its name.
 _TRAINING_MARKERS = {
     "standard": ("o", "standard training"),
     "pgd_at": ("s", "PGD-AT"),
     "trades": ("^", "TRADES"),
 }
+_NETWORK_MARKERS = {"convnet": "o", "resnet": "s", "ygcnn": "^", "googlenet": "D"}
+
+FrequencyArrays = Mapping[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,26 +41,19 @@ class NetworkStyle:
 
     @property
     def colour(self) -> str:
-        """The architecture's colour."""
+        """The colour of the architecture."""
         return plotting.get_network_colour(self.model)
 
-    @property
-    def marker(self) -> str:
-        """The training's marker."""
-        return _TRAINING_MARKERS[self.training][0]
 
-
-def plot_interval_point(
-    axis: Axes, style: NetworkStyle, x: IntervalPoint, y: IntervalPoint
-) -> None:
+def plot_network(axis: Axes, style: NetworkStyle, x: IntervalPoint, y: IntervalPoint) -> None:
     """Draws a network with its intervals in both directions."""
     axis.errorbar(
         [x[0]],
         [y[0]],
-        xerr=_compute_error_bars(x),
-        yerr=_compute_error_bars(y),
+        xerr=plotting.compute_error_bars([x]),
+        yerr=plotting.compute_error_bars([y]),
         color=style.colour,
-        marker=style.marker,
+        marker=_TRAINING_MARKERS[style.training][0],
         markersize=6,
         capsize=2,
         elinewidth=1.1,
@@ -71,15 +64,8 @@ def plot_interval_point(
     )
 
 
-def _compute_error_bars(point: IntervalPoint) -> np.ndarray:
-    """Returns what lies below and above the value: float [2, 1]."""
-    value, low, high = point
-    bars = np.array([[value - low], [high - value]])
-    return np.maximum(np.nan_to_num(bars), 0)
-
-
-def build_style_legend(styles: Iterable[NetworkStyle]) -> list[Line2D]:
-    """Returns a legend: of colours where several, and of markers."""
+def build_network_legend(styles: Iterable[NetworkStyle]) -> list[Line2D]:
+    """Returns a handle per architecture, and one per training."""
     styles = list(styles)
     families = dict.fromkeys((style.title, style.colour) for style in styles)
     trainings = {style.training for style in styles}
@@ -92,46 +78,34 @@ def build_style_legend(styles: Iterable[NetworkStyle]) -> list[Line2D]:
     ]
 
 
-# How the figures of frequency look alike, and what they read.
+def assign_markers(models: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Returns a colour and a marker per architecture, its own where it has one."""
+    free_styles = iter(list(zip(plotting.PALETTE, plotting.MARKERS, strict=True))[4:] * len(models))
+    return {
+        model: (plotting.get_network_colour(model), _NETWORK_MARKERS[model])
+        if model in _NETWORK_MARKERS
+        else next(free_styles)
+        for model in dict.fromkeys(models)
+    }
 
 
-# Colour-blind safe (Okabe and Ito 2008).
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-LINE_STYLES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.5, 1.2, 1.5)))
-FREQUENCY_GREY = "#666666"
-# The same colour for the same network in every figure.
-NETWORK_INDICES = {"convnet": 0, "resnet": 1, "resnet20": 1, "googlenet": 2, "ygcnn": 3}
-
-FrequencyArrays = Mapping[str, Any]
-
-
-def load_frequency_arrays(path: pathlib.Path) -> dict[str, Any]:
-    """Reads a component's arrays, "told" as what its JSON says.
+def decode_metadata(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Returns arrays of a component with its description, decoded from JSON, in "metadata".
 
     Raises:
-      InputError: The file is missing, damaged, or another's.
+      InputError: The arrays have no description.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = dict(archive)
-        return {**arrays, "told": json.loads(str(arrays["told"]))}
-    except Exception as error:
-        raise errors.InputError(f"{path} cannot be drawn: {error}. Make it anew.") from error
-
-
-def assign_style_indices(names: Sequence[str]) -> dict[str, int]:
-    """Gives each network a place among colours, markers and lines."""
-    indices = {name: NETWORK_INDICES[name] for name in names if name in NETWORK_INDICES}
-    free_indices = [i for i in range(len(COLOURS)) if i not in indices.values()]
-    for position, name in enumerate(dict.fromkeys(names)):
-        if name not in indices:
-            indices[name] = free_indices[position % len(free_indices)] if free_indices else 6
-    return indices
+        return {**arrays, "metadata": json.loads(str(arrays["told"]))}
+    except (KeyError, ValueError) as error:
+        raise errors.InputError(
+            f"The arrays cannot be drawn: expected a description in JSON, received {error}. "
+            "Run the component again."
+        ) from error
 
 
 def format_subject(metadata: Mapping[str, Any]) -> str:
-    """Returns what arrays are of, in words."""
+    """Returns "convnet on mnist · 1 epoch · 100 test images"."""
     phrases = [f"{metadata['model']} on {metadata['dataset']}"]
     if "epochs" in metadata:
         phrases.append(format_epochs(metadata["epochs"]))
@@ -145,7 +119,7 @@ def format_subject(metadata: Mapping[str, Any]) -> str:
 
 def format_field(arrays: FrequencyArrays, key: str) -> str:
     """Returns a field's name in a figure."""
-    field_metadata = arrays["told"]["fields"][key]
+    field_metadata = arrays["metadata"]["fields"][key]
     step = field_metadata.get("step", "")
     clip = ", in the box" if field_metadata.get("pixel_clip") else ""
     return {
@@ -168,10 +142,10 @@ def create_figure(size: tuple[float, float], title: str, subject: str, note: str
     """Returns an empty figure with a title, its subject, and a note below.
 
     Args:
-      size: Of the room between, in inches; a width of 7 is 700 pixels.
+      size: Of the room between them, in inches; a width of 7 is 700 pixels.
       title: What is shown.
-      subject: Of what.
-      note: What else has to be known.
+      subject: Of which network and images.
+      note: What a reader must know in addition.
     """
     width = size[0]
     subject_lines = textwrap.wrap(subject, int(13 * width))
@@ -181,34 +155,11 @@ def create_figure(size: tuple[float, float], title: str, subject: str, note: str
     figure = Figure((width, height), layout="constrained")
     figure.get_layout_engine().set(rect=(0, foot_height / height, 1, size[1] / height))
     left = 0.12 / width
+    options = {"color": plotting.GREY, "linespacing": 1.25}
     figure.text(left, 1 - 0.08 / height, title, fontsize=12, weight="bold", va="top")
-    figure.text(
-        left,
-        1 - 0.33 / height,
-        "\n".join(subject_lines),
-        fontsize=9,
-        color=FREQUENCY_GREY,
-        va="top",
-        linespacing=1.25,
-    )
-    figure.text(
-        left,
-        0.05 / height,
-        "\n".join(note_lines),
-        fontsize=8.5,
-        color=FREQUENCY_GREY,
-        va="bottom",
-        linespacing=1.25,
-    )
+    figure.text(left, 1 - 0.33 / height, "\n".join(subject_lines), fontsize=9, va="top", **options)
+    figure.text(left, 0.05 / height, "\n".join(note_lines), fontsize=8.5, va="bottom", **options)
     return figure
-
-
-def tidy_axis(axis: Axes) -> None:
-    """Takes away what does not inform."""
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.grid(color="#E8E8E8", linewidth=0.7)
-    axis.set_axisbelow(True)
-    axis.tick_params(labelsize=9)
 
 
 def plot_mean_curve(
@@ -221,20 +172,53 @@ def plot_mean_curve(
     axis.fill_between(x, low, mean + 2 * error, color=line_options["color"], alpha=0.2, lw=0)
 
 
-def get_shade(share: float) -> tuple[float, ...]:
-    """Returns a colour between dark blue and yellow, for 0 to 1."""
-    return colormaps["viridis"](0.88 * share)
+def get_series_style(index: int) -> dict[str, Any]:
+    """Returns colour and line of a series by its number."""
+    return {
+        "color": plotting.PALETTE[index % len(plotting.PALETTE)],
+        "ls": plotting.LINE_STYLES[index % len(plotting.LINE_STYLES)],
+    }
 
 
-def compute_extent(shape: tuple[int, int]) -> tuple[float, float, float, float]:
-    """Returns where imshow puts a plane of frequencies, in cycles."""
-    low = [-(size // 2) - 0.5 for size in shape]
-    return (low[1], low[1] + shape[1], low[0] + shape[0], low[0])
+def show_frequency_planes(
+    figure: Figure,
+    planes: Mapping[str, np.ndarray],
+    max_columns: int,
+    *,
+    label: str,
+    vmin: float,
+    vmax: float,
+) -> None:
+    """Draws planes of frequencies as panels of one scale, zero frequency in the middle.
 
-
-def label_planes(axes: np.ndarray) -> None:
-    """Names the axes of planes of frequencies, [lines, columns]."""
+    Args:
+      figure: An empty figure.
+      planes: Title to float [height, width].
+      max_columns: Panels per row at most.
+      label: Of the colour bar.
+      vmin: The value of the darkest colour.
+      vmax: The value of the brightest colour.
+    """
+    num_rows = -(-len(planes) // max_columns)
+    columns = -(-len(planes) // num_rows)
+    axes = figure.subplots(num_rows, columns, squeeze=False)
+    for axis, (title, plane) in zip(axes.flat, planes.items(), strict=False):
+        height, width = plane.shape
+        left, top = -(width // 2) - 0.5, -(height // 2) - 0.5
+        image = axis.imshow(
+            plane,
+            cmap="viridis",
+            vmin=vmin,
+            vmax=vmax,
+            extent=(left, left + width, top + height, top),
+            interpolation="nearest",
+        )
+        axis.set_title(title, fontsize=9)
+        axis.tick_params(labelsize=8)
+    for axis in axes.flat[len(planes) :]:
+        axis.axis("off")
     for axis in axes[:, 0]:
         axis.set_ylabel("cycles per image", fontsize=8.5)
     for axis in axes[-1]:
         axis.set_xlabel("cycles per image", fontsize=8.5)
+    figure.colorbar(image, ax=axes, shrink=0.85, pad=0.02).set_label(label, fontsize=9)

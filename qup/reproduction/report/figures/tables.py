@@ -1,10 +1,4 @@
-"""TA and RA over epochs: the paper's Tables 2 and 3 as pictures.
-
-```python
-line = Line("PGD-4", {1: (41.4, 40.4, 42.4), 30: (50.9, 49.9, 51.9)})
-figure = over_epochs([Network("ConvNet", "convnet", [], [line])], "mnist")
-```
-"""
+"""TA and RA over epochs, and TA against RA: Tables 2 and 3 as figures."""
 
 import dataclasses
 import math
@@ -17,18 +11,19 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from qup.core import plotting
+from qup.core.plotting import IntervalPoint
 from qup.reproduction.report.figures import style
-from qup.reproduction.report.figures.style import IntervalPoint, NetworkStyle
+from qup.reproduction.report.figures.style import NetworkStyle
 
 
 @dataclasses.dataclass(frozen=True)
 class AccuracyCurve:
-    """One network under one look.
+    """TA, or RA under one attack, of one network.
 
     Attributes:
       title: In the legend.
       points: Epochs to value, low, high, in percent.
-      style: "-", "--", ":" or "-.".
+      style: A line style of matplotlib.
       marker: Of its points.
       open_markers: Draw markers without filling, for the paper's numbers.
     """
@@ -39,16 +34,27 @@ class AccuracyCurve:
     marker: str = "o"
     open_markers: bool = False
 
+    def get_line_options(self, colour: str) -> dict:
+        """Returns the options of its line in a colour."""
+        return {
+            "color": colour,
+            "linestyle": self.style,
+            "marker": self.marker,
+            "markersize": 5,
+            "linewidth": 1.2,
+            "markerfacecolor": "none" if self.open_markers else colour,
+        }
+
 
 @dataclasses.dataclass(frozen=True)
 class NetworkAccuracies:
-    """One network under all looks.
+    """TA of one network, and its RA under several attacks.
 
     Attributes:
-      title: What it is called.
+      title: For the legend.
       model: Its architecture, for the colour.
-      clean: Its TA.
-      robust: Its RA under attacks.
+      clean: TA, ours and the paper's.
+      robust: RA.
     """
 
     title: str
@@ -56,114 +62,59 @@ class NetworkAccuracies:
     clean: Sequence[AccuracyCurve]
     robust: Sequence[AccuracyCurve]
 
+    @property
+    def colour(self) -> str:
+        """The colour of the architecture."""
+        return plotting.get_network_colour(self.model)
+
 
 def plot_accuracies(networks: Sequence[NetworkAccuracies], title: str) -> Figure:
-    """Draws TA of all networks, and RA of each in a panel of its own.
-
-    Args:
-      networks: At least one.
-      title: Above all.
-    """
+    """Draws TA of all networks in one panel, and RA of each in a panel of its own."""
     rows = math.ceil((1 + len(networks)) / 2)
     figure = Figure(figsize=(9.2, 1.3 + 3.5 * rows), layout="constrained")
     first, *others = figure.subplots(rows, 2).flat
     for axis in others[1:]:
-        # Of one scale, to be compared.
         axis.sharey(others[0])
-    _plot_accuracy_curves(first, [(n.model, curve) for n in networks for curve in n.clean])
+    _plot_accuracy_curves(first, [(n.colour, curve) for n in networks for curve in n.clean])
     names = ", ".join(network.title for network in networks)
     first.set(ylabel="test accuracy TA in percent", title=f"TA: {names}")
     for axis, network in zip(others, networks, strict=False):
-        _plot_accuracy_curves(axis, [(network.model, curve) for curve in network.robust])
+        _plot_accuracy_curves(axis, [(network.colour, curve) for curve in network.robust])
         axis.set(ylabel="robust accuracy RA in percent", title=f"RA: {network.title}")
     for axis in others[len(networks) :]:
         axis.remove()
     for axis in (first, others[0]):
-        # Intervals of few seeds may leave the range that accuracies have.
         low, high = axis.get_ylim()
         axis.set_ylim(max(low, -2), min(high, 102))
-    # Below, where it covers no point.
-    figure.legend(
-        handles=[*_build_colour_legend(networks), *_build_kind_legend(networks)],
-        loc="outside lower center",
-        ncols=4,
-        fontsize=8.5,
-        frameon=False,
-    )
+    handles = [
+        Line2D([], [], color=network.colour, linewidth=4, label=network.title)
+        for network in (networks if len(networks) > 1 else ())
+    ]
+    curves = {curve.title: curve for n in networks for curve in (*n.clean, *n.robust)}
+    handles += [
+        Line2D([], [], label=curve_title, **curve.get_line_options(plotting.GREY))
+        for curve_title, curve in curves.items()
+    ]
+    plotting.add_legend_below(figure, handles=handles, ncols=4)
     figure.suptitle(title, fontsize=11)
     return figure
 
 
-def _plot_accuracy_curves(
-    axis: Axes, models_and_curves: Sequence[tuple[str, AccuracyCurve]]
-) -> None:
-    epochs = sorted({n for _, curve in models_and_curves for n in curve.points})
-    positions = {n: i for i, n in enumerate(epochs)}
-    for number, (model, curve) in enumerate(models_and_curves):
+def _plot_accuracy_curves(axis: Axes, curves: Sequence[tuple[str, AccuracyCurve]]) -> None:
+    epochs = sorted({n for _, curve in curves for n in curve.points})
+    for number, (colour, curve) in enumerate(curves):
         # Side by side, so that error bars do not cover each other.
-        shift = 0.05 * (number - (len(models_and_curves) - 1) / 2)
-        curve_epochs = sorted(curve.points)
-        values = [curve.points[n][0] for n in curve_epochs]
-        below = [max(curve.points[n][0] - curve.points[n][1], 0) for n in curve_epochs]
-        above = [max(curve.points[n][2] - curve.points[n][0], 0) for n in curve_epochs]
-        colour = plotting.get_network_colour(model)
-        axis.errorbar(
-            [positions[n] + shift for n in curve_epochs],
-            values,
-            [below, above],
-            color=colour,
-            linestyle=curve.style,
-            marker=curve.marker,
-            markersize=5,
-            capsize=3,
-            linewidth=1.2,
-            markerfacecolor="none" if curve.open_markers else colour,
-        )
+        shift = 0.05 * (number - (len(curves) - 1) / 2)
+        positions = [epochs.index(n) + shift for n in sorted(curve.points)]
+        plotting.plot_intervals(axis, curve.points, positions, **curve.get_line_options(colour))
     axis.set_xticks(range(len(epochs)), [str(n) for n in epochs])
     axis.set_xlabel("training epochs")
-    axis.grid(alpha=0.3)
-
-
-def _build_colour_legend(networks: Sequence[NetworkAccuracies]) -> list[Line2D]:
-    """Returns a key to the networks, where there are several."""
-    if len(networks) == 1:
-        return []
-    return [
-        Line2D([], [], color=plotting.get_network_colour(n.model), linewidth=4, label=n.title)
-        for n in networks
-    ]
-
-
-def _build_kind_legend(networks: Sequence[NetworkAccuracies]) -> list[Line2D]:
-    """Returns a key to the looks, in no network's colour."""
-    curves = {curve.title: curve for n in networks for curve in (*n.clean, *n.robust)}
-    return [
-        Line2D(
-            [],
-            [],
-            color=plotting.GREY,
-            linestyle=curve.style,
-            marker=curve.marker,
-            markersize=5,
-            linewidth=1.2,
-            label=title,
-            markerfacecolor="none" if curve.open_markers else plotting.GREY,
-        )
-        for title, curve in curves.items()
-    ]
-
-
-# TA against RA of all networks: is there a frontier, and what lies on it.
-#
-# ```python
-# figure = draw([Path(look, {1: (clean, robust), 30: (clean, robust)})],
-#               title="MNIST", attack="PGD-100, epsilon 0.1")
-# ```
+    plotting.tidy_axis(axis)
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainingPath:
-    """A network on its way through its training.
+    """A network after several numbers of epochs.
 
     Attributes:
       style: How it is drawn.
@@ -177,11 +128,11 @@ class TrainingPath:
 def plot_frontier(
     paths: Sequence[TrainingPath], *, title: str, attack: str, note: str = ""
 ) -> Figure:
-    """Draws a point for each network, arrows from fewer to more epochs.
+    """Draws TA against RA, with arrows from fewer to more epochs.
 
     Args:
       paths: The networks.
-      title: What they were trained on.
+      title: The network and the data set.
       attack: Of RA, in words.
       note: Below, such as what the bars are.
     """
@@ -193,19 +144,18 @@ def plot_frontier(
         xlabel="test accuracy TA in percent", ylabel=f"robust accuracy RA in percent\n({attack})"
     )
     axis.set_title(title, fontsize=11)
-    axis.grid(color="#E8E8E8", linewidth=0.7)
-    axis.set_axisbelow(True)
+    plotting.tidy_axis(axis)
     axis.margins(0.12)
     axis.set_ylim(max(axis.get_ylim()[0], -4), min(axis.get_ylim()[1], 104))
     axis.set_xlim(right=min(axis.get_xlim()[1], 100.5))
     axis.legend(
-        handles=style.build_style_legend(path.style for path in paths),
+        handles=style.build_network_legend(path.style for path in paths),
         fontsize=8.5,
         framealpha=0.9,
         loc="best",
     )
-    arrows_note = "Arrows lead from fewer to more epochs, given beside the points."
-    figure.supxlabel(f"{arrows_note} {note}".strip(), fontsize=8, color=plotting.GREY)
+    text = f"Arrows lead from fewer to more epochs. {note}".strip()
+    figure.supxlabel(text, fontsize=8, color=plotting.GREY)
     return figure
 
 
@@ -230,7 +180,7 @@ def _plot_training_path(axis: Axes, path: TrainingPath) -> None:
             },
         )
     for epochs, clean, robust in finite_points:
-        style.plot_interval_point(axis, path.style, clean, robust)
+        style.plot_network(axis, path.style, clean, robust)
         axis.annotate(
             str(epochs),
             (clean[0], robust[0]),

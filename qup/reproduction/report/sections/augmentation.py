@@ -1,4 +1,4 @@
-"""Iterative FGSM Augmentation: supplement, Table 1 and Fig. 4."""
+"""Iterative FGSM Augmentation: supplement, Table 1 and Figs. 2 to 4, and the capacity sweep."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -6,185 +6,27 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from qup.core.measurements import Row
-from qup.pipelines import figures, paper
+from qup.pipelines import figures
 from qup.reproduction.presets import NetworkPreset
-from qup.reproduction.presets import TablePreset as TablePreset
 from qup.reproduction.report import document, queries, sections
 from qup.reproduction.report.data import (
     TABLE_FILTERS,
     AccuracyKind,
     ReportData,
-    average_by_step,
+    build_network_filters,
     estimate_accuracy,
-    find_trajectory_rows,
+    estimate_trajectory,
+    select_trajectory,
 )
-from qup.reproduction.report.document import (
-    Block,
-    BulletList,
-    Cell,
-    Paragraph,
-    ReportFigure,
-    Section,
-    Table,
-)
+from qup.reproduction.report.document import Block, BulletList, Cell, Paragraph, ReportFigure, Table
 from qup.reproduction.report.figures import augmentation, controls
 from qup.reproduction.report.figures.augmentation import AccuracyTexts, NetworkTrajectory
 from qup.reproduction.report.queries import TranslatorResults
+from qup.reproduction.report.sections.tables import build_accuracy_table
 from qup.reproduction.report.statistics import IntervalEstimate, average_over_seeds, compute_change
 
-_AUGMENTATION_COLUMNS = ("network", "epochs", "", "paper: TA", "ours: TA", "paper: RA")
-_ROBUST_KINDS = (
-    AccuracyKind.PGD4_CLIPPED,
-    AccuracyKind.PGD4_UNCLIPPED,
-    AccuracyKind.PGD_STRONG,
-    AccuracyKind.WORST_CASE,
-)
-_AUGMENTATION_INTRO = (
-    "A Pix2Pix network is taught the way that N opposite-FGSM steps take "
-    "each training image (towards its true class), and is put before the "
-    "classifier: CL is the classifier alone, ACL the pair. Attacks go through "
-    "both networks. An RA that falls far under a stronger attack, or that the "
-    "checks below flag, is masked: its gradients mislead the attack, and the "
-    "number says little of robustness."
-)
-
-
-@sections.register(order=40)
-def supp_table1(data: ReportData) -> Section:
-    """Returns the supplement's Table 1."""
-    return _build_pair_section(
-        data, "table2", "supp_table1", "Supplement, Table 1: augmentation on MNIST"
-    )
-
-
-@sections.register(order=50)
-def supp_fig4(data: ReportData) -> Section:
-    """Returns the supplement's Fig. 4."""
-    return _build_pair_section(
-        data, "table3", "supp_fig4", "Supplement, Fig. 4: augmentation on CIFAR-10"
-    )
-
-
-def _build_pair_section(data: ReportData, table: str, name: str, title: str) -> Section:
-    preset = data.scale.tables[table]
-    blocks: list[Block] = [Paragraph(_AUGMENTATION_INTRO), _build_augmentation_table(data, preset)]
-    for network in preset.networks:
-        for epochs in preset.epochs:
-            blocks += _iter_network_blocks(data, network, epochs)
-    return Section(name, title, tuple(blocks))
-
-
-def _build_augmentation_table(data: ReportData, preset: TablePreset) -> Table:
-    head = (*_AUGMENTATION_COLUMNS, *(f"ours: {kind.format_title(data)}" for kind in _ROBUST_KINDS))
-    body = tuple(
-        _build_augmentation_cells(data, network, epochs, classifier)
-        for network in preset.networks
-        for epochs in preset.epochs
-        for classifier in ("CL", "ACL")
-    )
-    return Table(head, body, f"Percent. {document.INTERVAL_NOTE}")
-
-
-def _build_augmentation_cells(
-    data: ReportData, network: NetworkPreset, epochs: int, classifier: str
-) -> tuple[Cell, ...]:
-    published = paper.find_published_accuracy(network.dataset, network.model, classifier, epochs)
-    estimates = {
-        kind: estimate_accuracy(data, network, classifier, epochs, kind) for kind in AccuracyKind
-    }
-    return (
-        Cell(network.title),
-        Cell(str(epochs)),
-        Cell(classifier),
-        document.format_published(published and published.test_accuracy),
-        document.format_cell(estimates[AccuracyKind.CLEAN]),
-        document.format_published(published and published.robust_accuracy),
-        *(document.format_cell(estimates[kind]) for kind in _ROBUST_KINDS),
-    )
-
-
-def _iter_network_blocks(data: ReportData, network: NetworkPreset, epochs: int) -> Iterator[Block]:
-    """Yields the walk's images and the checks of one network."""
-    trajectory_rows = find_trajectory_rows(data, network, epochs)
-    if not trajectory_rows:
-        return
-    name = f"{network.dataset}-{network.model}-{epochs}"
-    title = document.format_network(network.title, network.dataset, epochs)
-    first_row = min(trajectory_rows, key=lambda row: (not row.artifact, row.seed))
-    arrays = data.load_arrays(first_row)
-    if arrays:
-        yield ReportFigure(
-            f"images-{name}",
-            figures.plot_stage_images(figures.build_stage_images(arrays)),
-            "Rows of images: X_0, Delta_N, X_N, G(X_0), X_0 + G(X_0), and X_0 attacked.",
-            "The first test images, their Delta_N and X_N, what the "
-            "translator makes of them, and the images under attack "
-            f"({title}, seed {first_row.seed}; deltas around grey).",
-            raster=True,
-        )
-    yield from _iter_masking_blocks(data, network, epochs)
-
-
-def _iter_masking_blocks(data: ReportData, network: NetworkPreset, epochs: int) -> Iterator[Block]:
-    """Yields what the checks for masked gradients say of the pair."""
-    rows = data.find(
-        dataset=network.dataset,
-        model=network.model,
-        classifier="ACL",
-        epochs=epochs,
-        measure="masking",
-        **TABLE_FILTERS,
-    )
-    if not rows:
-        yield Paragraph(
-            f"Whether the gradients of {network.title} after "
-            f"{document.format_count(epochs, 'epoch')} are masked behind its "
-            "translator was not checked."
-        )
-        return
-    first_seed = min(row.seed for row in rows)
-    rows = [row for row in rows if row.seed == first_seed]
-    flagged_rows = [row for row in rows if row.value == 1]
-    undecided_rows = [row for row in rows if math.isnan(row.value)]
-    yield Paragraph(
-        f"Checks for masked gradients of ACL, {network.title}, "
-        f"{document.format_count(epochs, 'epoch')}, seed {first_seed}: {len(flagged_rows)} of "
-        f"{len(rows)} flagged, {len(undecided_rows)} not decided. What was flagged:"
-    )
-    check_texts = _load_check_texts(data, rows)
-    yield BulletList(
-        tuple(
-            f"{row.parameters['check']}: "
-            f"{check_texts.get(row.parameters['check'], 'no words kept')}"
-            for row in flagged_rows
-        )
-        or ("nothing.",)
-    )
-
-
-def _load_check_texts(data: ReportData, rows: list[Row]) -> dict[str, str]:
-    arrays = data.load_arrays(rows[0])
-    if not arrays:
-        return {}
-    return dict(zip(arrays["names"].tolist(), arrays["words"].tolist(), strict=True))
-
-
-# Supplement, Figs. 2 and 3: the walk X_n, and the pipeline that learns it.
-
-
-_TRAJECTORY_INTRO = (
-    "Training images are walked down the loss of their true label, and X_n "
-    "is attacked in the ball round X_n. That both accuracies rise says what "
-    "knowing the label gives; it says nothing of images without one."
-)
-_PIPELINE_INTRO = (
-    "The pipeline of the paper with the numbers that were measured in its "
-    "boxes. X_n are training images; CL and ACL are the classifier alone and "
-    "behind its translator, on test images, under four steps of PGD within "
-    "[0, 1] through all that stands there."
-)
-# The paper's Fig. 3: n to TA and RA of X_n in percent, of a network that it
-# does not name.
+_ACCURACY_KINDS = (AccuracyKind.CLEAN, AccuracyKind.PGD4_CLIPPED)
+# The paper's Fig. 3: n to TA and RA of X_n in percent, of a network that it does not name.
 PAPER_TRAJECTORY = {
     0: (94.41, 3.19),
     1: (97.23, 29.60),
@@ -193,48 +35,121 @@ PAPER_TRAJECTORY = {
     4: (99.70, 63.88),
     5: (99.84, 73.81),
 }
+_CAPACITY_COLUMNS = (
+    "translator",
+    "parameters",
+    "error of Delta",
+    "of the class template",
+    "ACL: TA",
+    f"ACL: {AccuracyKind.PGD4_CLIPPED.value}",
+    "images",
+)
 
 
-@sections.register(order=36)
-def supp_fig2(data: ReportData) -> Section:
-    """Returns the supplement's Fig. 2."""
-    blocks: list[Block] = [Paragraph(_TRAJECTORY_INTRO)]
-    for table in data.scale.tables.values():
-        blocks += _iter_trajectory_blocks(data, table)
-    if len(blocks) == 1:
-        blocks.append(Paragraph(f"It was {document.NOT_RUN}."))
-    title = "Supplement, Fig. 2: TA and RA of the walked X_n"
-    return Section("supp_fig2", title, tuple(blocks))
+@sections.register(order=40, title="Supplement, Table 1: augmentation on MNIST")
+def supp_table1(data: ReportData) -> Iterator[Block]:
+    """Yields CL and ACL of Table 2's networks."""
+    yield from _iterate_pair_blocks(data, "table2")
 
 
-def _iter_trajectory_blocks(data: ReportData, table: TablePreset) -> Iterator[Block]:
-    """Yields picture and table of a data set; nothing without rows."""
-    panels: dict[str, list[NetworkTrajectory]] = {}
-    body = []
-    for epochs in table.epochs:
-        for network in table.networks:
-            estimates = average_by_step(find_trajectory_rows(data, network, epochs))
-            if not estimates["test_accuracy"]:
-                continue
-            points = {
-                measure: {n: (x.value, x.low, x.high) for n, x in estimates_by_step.items()}
-                for measure, estimates_by_step in estimates.items()
-            }
-            panel = panels.setdefault(document.format_count(epochs, "epoch"), [])
-            panel.append(NetworkTrajectory(network.title, network.model, points))
-            body += _build_trajectory_cells(network, epochs, estimates)
-    if not panels:
-        return
-    name = ", ".join(dict.fromkeys(n.dataset for n in table.networks))
-    yield ReportFigure(
-        f"supp-fig2-{name.replace(', ', '-')}",
-        augmentation.plot_trajectories(panels, name),
-        f"TA and RA of walked training images over the steps, on {name}.",
-        f"TA and RA of X_n over n, {name}. Bars: 95 % intervals.",
+@sections.register(order=50, title="Supplement, Fig. 4: augmentation on CIFAR-10")
+def supp_fig4(data: ReportData) -> Iterator[Block]:
+    """Yields CL and ACL of Table 3's networks."""
+    yield from _iterate_pair_blocks(data, "table3")
+
+
+def _iterate_pair_blocks(data: ReportData, name: str) -> Iterator[Block]:
+    preset = data.scale.tables[name]
+    yield build_accuracy_table(data, preset, ("CL", "ACL"))
+    for network in preset.networks:
+        for epochs in preset.epochs:
+            frame = select_trajectory(data, network, epochs)
+            if len(frame):
+                yield from _iterate_stage_figures(data, network, epochs, list(frame["row"]))
+                yield from _iterate_masking_blocks(data, network, epochs)
+
+
+def _iterate_stage_figures(
+    data: ReportData, network: NetworkPreset, epochs: int, rows: list[Row]
+) -> Iterator[ReportFigure]:
+    first_row = min(rows, key=lambda row: (not row.artifact, row.seed))
+    arrays = data.load_arrays(first_row)
+    if arrays:
+        yield ReportFigure(
+            f"images-{network.dataset}-{network.model}-{epochs}",
+            figures.plot_stage_images(figures.build_stage_images(arrays)),
+            "Rows of images: X_0, Delta_N, X_N, G(X_0), X_0 + G(X_0), and X_0 attacked.",
+            "The first test images, their Delta_N and X_N, the output of the translator, and the "
+            f"images under attack ({document.format_network(network, epochs)}, seed "
+            f"{first_row.seed}; deltas around grey).",
+            raster=True,
+        )
+
+
+def _iterate_masking_blocks(
+    data: ReportData, network: NetworkPreset, epochs: int
+) -> Iterator[Block]:
+    """Yields the results of the checks for masked gradients of the pair, of the first seed."""
+    title = f"{network.title}, {document.format_count(epochs, 'epoch')}"
+    rows = data.find(
+        classifier="ACL",
+        measure="masking",
+        **TABLE_FILTERS,
+        **build_network_filters(network, epochs),
     )
-    head = ("network", "epochs", "n", "TA of X_n", "RA of X_n")
-    caption = f"Percent of training images, {name}. {document.INTERVAL_NOTE}"
-    yield Table(head, tuple(body), caption)
+    if not rows:
+        yield Paragraph(f"Masked gradients of ACL, {title}: not checked.")
+        return
+    first_seed = min(row.seed for row in rows)
+    rows = [row for row in rows if row.seed == first_seed]
+    flagged = [row.parameters["check"] for row in rows if row.value == 1]
+    num_undecided = sum(math.isnan(row.value) for row in rows)
+    arrays = data.load_arrays(rows[0])
+    texts = (
+        dict(zip(*(arrays[k].tolist() for k in ("names", "words")), strict=True)) if arrays else {}
+    )
+    yield Paragraph(
+        f"Checks for masked gradients of ACL, {title}, seed {first_seed}: {len(flagged)} of "
+        f"{len(rows)} flagged, {num_undecided} undecided. Flagged checks:"
+    )
+    yield BulletList(
+        tuple(f"{check}: {texts.get(check, 'no description stored')}" for check in flagged)
+        or ("none.",)
+    )
+
+
+@sections.register(order=36, title="Supplement, Fig. 2: TA and RA of X_n")
+def supp_fig2(data: ReportData) -> Iterator[Block]:
+    """Yields a figure and a table of accuracies over the steps of opposite FGSM."""
+    for table in data.scale.tables.values():
+        panels: dict[str, list[NetworkTrajectory]] = {}
+        body = []
+        for epochs in table.epochs:
+            for network in table.networks:
+                estimates = estimate_trajectory(data, network, epochs)
+                if not estimates["test_accuracy"]:
+                    continue
+                points = {
+                    m: {n: x.point for n, x in by_step.items()} for m, by_step in estimates.items()
+                }
+                panel = panels.setdefault(document.format_count(epochs, "epoch"), [])
+                panel.append(NetworkTrajectory(network.title, network.model, points))
+                body += _build_trajectory_cells(network, epochs, estimates)
+        if not panels:
+            continue
+        datasets = list(dict.fromkeys(network.dataset for network in table.networks))
+        title = ", ".join(map(document.format_dataset, datasets))
+        yield ReportFigure(
+            f"supp-fig2-{'-'.join(datasets)}",
+            augmentation.plot_trajectories(panels, title),
+            f"TA and RA of training images X_n over n, on {title}.",
+            f"TA and RA of X_n over n, {title}. Bars: 95 % intervals.",
+        )
+        yield Table(
+            ("network", "epochs", "n", "TA of X_n", "RA of X_n"),
+            tuple(body),
+            f"Percent of training images, {title}. {document.INTERVAL_NOTE}",
+        )
 
 
 def _build_trajectory_cells(
@@ -247,121 +162,96 @@ def _build_trajectory_cells(
             Cell(network.title),
             Cell(str(epochs)),
             Cell(str(n)),
-            *(document.format_cell(estimates[m].get(n)) for m in estimates),
+            *(document.format_cell(by_step.get(n)) for by_step in estimates.values()),
         )
         for n in dict.fromkeys([*steps[:2], steps[-1]])
     ]
 
 
-@sections.register(order=37)
-def supp_fig3(data: ReportData) -> Section:
-    """Returns the supplement's Fig. 3, of each data set that was run."""
-    blocks: list[Block] = [Paragraph(_PIPELINE_INTRO)]
+@sections.register(order=37, title="Supplement, Fig. 3: the pipeline")
+def supp_fig3(data: ReportData) -> Iterator[Block]:
+    """Yields the pipeline with our numbers, of one network per data set."""
     for table in data.scale.tables.values():
-        for network, epochs, rows in _iter_drawn_networks(data, table):
-            blocks += _iter_pipeline_blocks(data, network, epochs, rows)
-    if len(blocks) == 1:
-        blocks.append(Paragraph(f"It was {document.NOT_RUN}."))
-    title = "Supplement, Fig. 3: the pipeline"
-    return Section("supp_fig3", title, tuple(blocks))
-
-
-def _iter_drawn_networks(
-    data: ReportData, table: TablePreset
-) -> Iterator[tuple[NetworkPreset, int, list[Row]]]:
-    """Yields the network to draw, the residual one where it was run."""
-    for network in sorted(table.networks, key=lambda n: n.model != "resnet"):
-        for epochs in reversed(table.epochs):
-            rows = find_trajectory_rows(data, network, epochs)
-            estimates = [
-                estimate_accuracy(data, network, classifier, epochs, AccuracyKind.CLEAN)
+        # ResNet, as in the paper, or another network that has pairs.
+        candidates = (
+            (network, epochs)
+            for network in sorted(table.networks, key=lambda n: n.model != "resnet")
+            for epochs in reversed(table.epochs)
+        )
+        for network, epochs in candidates:
+            frame = select_trajectory(data, network, epochs)
+            estimates = {
+                classifier: [
+                    estimate_accuracy(data, network, classifier, epochs, kind)
+                    for kind in _ACCURACY_KINDS
+                ]
                 for classifier in ("CL", "ACL")
-            ]
-            if rows and all(estimates):
-                yield network, epochs, rows
-                return
+            }
+            if len(frame) and all(clean for clean, _ in estimates.values()):
+                rows = list(frame["row"])
+                yield from _iterate_pipeline_blocks(data, network, epochs, rows, estimates)
+                break
 
 
-def _format_seed_count(counts: set[int]) -> str:
-    """Returns over how many seeds the numbers of one drawing are means."""
-    least, most = min(counts), max(counts)
+def _iterate_pipeline_blocks(
+    data: ReportData,
+    network: NetworkPreset,
+    epochs: int,
+    rows: list[Row],
+    estimates: Mapping[str, list[IntervalEstimate | None]],
+) -> Iterator[Block]:
+    clean, robust = estimate_trajectory(data, network, epochs).values()
+    title = document.format_network(network, epochs)
+    counts = {len({row.seed for row in rows})}
+    counts |= {x.num_seeds for pair in estimates.values() for x in pair if x}
+    yield ReportFigure(
+        f"supp-fig3-{network.dataset}",
+        augmentation.plot_pipeline(
+            classifier=f"{network.title}, {document.format_count(epochs, 'epoch')}",
+            classifier_only=_format_accuracies(*estimates["CL"]),
+            pair=_format_accuracies(*estimates["ACL"]),
+            iterates={n: _format_accuracies(clean[n], robust.get(n)) for n in clean},
+            title=f"{title}; {_format_seed_count(min(counts), max(counts))}",
+            images=_load_stage_images(data, rows),
+        ),
+        "Four stages: training of the classifier, opposite FGSM on the training images, training "
+        "of the translator, and the pair, with TA and RA.",
+        f"{title}. Images: the first test image; deltas around grey.",
+    )
+    body = []
+    for n in clean:
+        originals = PAPER_TRAJECTORY.get(n, (None, None))
+        pairs = zip(originals, (clean[n], robust.get(n)), strict=True)
+        cells = [(document.format_published(x), document.format_cell(ours)) for x, ours in pairs]
+        body.append((Cell(str(n)), *cells[0], *cells[1]))
+    yield Table(
+        ("n", "paper: TA", "ours: TA", "paper: RA", "ours: RA"),
+        tuple(body),
+        f"Percent of training images, {title}. The paper names no data set for its numbers, and "
+        f'"for instance the Residual neural network". {document.INTERVAL_NOTE}',
+    )
+
+
+def _format_accuracies(*estimates: IntervalEstimate | None) -> AccuracyTexts:
+    return AccuracyTexts(
+        *("not run" if estimate is None else f"{estimate.value:.1f} %" for estimate in estimates)
+    )
+
+
+def _format_seed_count(least: int, most: int) -> str:
     if least == most:
         return "one seed" if most == 1 else f"means over {most} seeds"
     return f"means over {least} to {most} seeds"
 
 
-def _iter_pipeline_blocks(
-    data: ReportData, network: NetworkPreset, epochs: int, rows: list[Row]
-) -> Iterator[Block]:
-    trajectory = average_by_step(rows)
-    estimates = {
-        classifier: [
-            estimate_accuracy(data, network, classifier, epochs, kind)
-            for kind in (AccuracyKind.CLEAN, AccuracyKind.PGD4_CLIPPED)
-        ]
-        for classifier in ("CL", "ACL")
-    }
-    pairs = {
-        classifier: AccuracyTexts(*map(_format_percent, pair_estimates))
-        for classifier, pair_estimates in estimates.items()
-    }
-    title = document.format_network(network.title, network.dataset, epochs)
-    counts = {len({row.seed for row in rows})}
-    counts |= {
-        estimate.num_seeds
-        for pair_estimates in estimates.values()
-        for estimate in pair_estimates
-        if estimate
-    }
-    yield ReportFigure(
-        f"supp-fig3-{network.dataset}",
-        augmentation.plot_pipeline(
-            classifier=f"{network.title}, {document.format_count(epochs, 'epoch')}",
-            classifier_only=pairs["CL"],
-            pair=pairs["ACL"],
-            iterates={
-                n: AccuracyTexts(*(_format_percent(trajectory[m].get(n)) for m in trajectory))
-                for n in trajectory["test_accuracy"]
-            },
-            title=f"{title}; {_format_seed_count(counts)}",
-            images=_load_stage_images(data, rows),
-        ),
-        "Four parts: training of the classifier, the walk of the training "
-        "images, training of the translator, and the pair, with TA and RA.",
-        f"{title}. Images: the first test image; deltas around grey.",
-    )
-    head = ("n", "paper: TA", "ours: TA", "paper: RA", "ours: RA")
-    body = tuple(
-        (
-            Cell(str(n)),
-            document.format_published(PAPER_TRAJECTORY.get(n, (None, None))[0]),
-            document.format_cell(trajectory["test_accuracy"][n]),
-            document.format_published(PAPER_TRAJECTORY.get(n, (None, None))[1]),
-            document.format_cell(trajectory["robust_accuracy"].get(n)),
-        )
-        for n in trajectory["test_accuracy"]
-    )
-    yield Table(
-        head,
-        body,
-        f"Percent of training images, {title}; of its own numbers the paper "
-        'names no data set, and "for instance the Residual neural network". '
-        f"{document.INTERVAL_NOTE}",
-    )
-
-
-def _format_percent(estimate: IntervalEstimate | None) -> str:
-    return "not run" if estimate is None else f"{estimate.value:.1f} %"
-
-
 def _load_stage_images(data: ReportData, rows: list[Row]) -> dict[str, np.ndarray] | None:
-    """Returns the stages of the first test image; None where they are lost."""
+    """Returns the stages of the first test image; None if they are missing."""
     artifact_rows = [row for row in rows if row.artifact]
     arrays = data.load_arrays(min(artifact_rows, key=lambda r: r.seed)) if artifact_rows else None
     if arrays is None:
         return None
-    start, end = arrays["x_0"][0], arrays["x_n"][0]
-    delta, translated = end - start, arrays["translated"][0]
+    start, end, translated = (arrays[name][0] for name in ("x_0", "x_n", "translated"))
+    delta = end - start
     scale = 2.0 * max(float(np.abs(delta).max()), 1e-6)
     return {
         "x_0": start,
@@ -371,147 +261,110 @@ def _load_stage_images(data: ReportData, rows: list[Row]) -> dict[str, np.ndarra
     }
 
 
-# The capacity sweep: what larger translators learn of Delta, and what for.
-
-
-_CAPACITY_INTRO = (
-    "The supplement holds that no Pix2Pix learns Delta_N. Here is the mean "
-    "error of Delta on test images, as a share of the mean |Delta|: 1 is what "
-    "no translation at all would miss. The line of the class template is a "
-    "fixed pattern for the true class; a translator above it knows less of "
-    "Delta than the class alone tells. If a larger network, or Delta_1 instead "
-    "of Delta_N, brings the error down, it is a matter of capacity or of the "
-    "target, and no principle; if the accuracies do not follow the error, "
-    "they are made of something else."
-)
-_CAPACITY_COLUMNS = (
-    "translator",
-    "parameters",
-    "error of Delta",
-    "of the class template",
-    "ACL: TA",
-    f"ACL: {AccuracyKind.PGD4_CLIPPED.value}",
-    "images",
-)
-_CAPACITY_TITLE = "Capacity: translators of other sizes, and Delta_1"
-
-
-@sections.register(order=66)
-def capacity(data: ReportData) -> Section:
-    """Returns the section."""
-    table = data.scale.tables["table2"]
-    network, epochs = table.networks[0], table.epochs[0]
-    blocks: list[Block] = [Paragraph(_CAPACITY_INTRO)]
-    sizes = queries.find_translators_by_size(data, network, epochs)
-    if not sizes:
-        blocks.append(Paragraph(f"It was {document.NOT_RUN}."))
-        return Section("capacity", _CAPACITY_TITLE, tuple(blocks))
-    body = tuple(_build_capacity_cells(data, network, epochs, translator) for translator in sizes)
-    title = document.format_network(network.title, network.dataset, epochs)
-    caption = (
-        f"Errors as shares of the mean |Delta|, accuracies in percent: {title}."
-        f" {document.INTERVAL_NOTE}"
+@sections.register(order=66, title="Capacity: translators of other sizes, and Delta_1")
+def capacity(data: ReportData) -> Iterator[Block]:
+    """Yields the errors of translators by size, and the accuracies of their pairs."""
+    network, epochs = data.main_network, data.main_epochs[0]
+    translators = queries.find_translators_by_size(data, network, epochs)
+    if not translators:
+        return
+    title = document.format_network(network, epochs)
+    yield Table(
+        _CAPACITY_COLUMNS,
+        tuple(_build_capacity_cells(data, network, epochs, t) for t in translators),
+        f"Errors as shares of the mean |Delta|, accuracies in percent: {title}. "
+        f"{document.INTERVAL_NOTE}",
     )
-    blocks += [
-        Table(_CAPACITY_COLUMNS, body, caption),
-        Paragraph(_describe_size_effect(sizes)),
-        _build_capacity_figure(data, network, epochs, sizes),
-    ]
-    return Section("capacity", _CAPACITY_TITLE, tuple(blocks))
-
-
-def _estimate_pair(
-    data: ReportData,
-    network: NetworkPreset,
-    epochs: int,
-    translator: TranslatorResults,
-    kind: AccuracyKind,
-) -> IntervalEstimate | None:
-    return estimate_accuracy(data, network, "ACL", epochs, kind, control=translator.control)
+    yield Paragraph(f"{_describe_size_effect(translators)} {_describe_delta_1(translators)}")
+    yield _build_capacity_figure(data, network, epochs, translators)
 
 
 def _build_capacity_cells(
     data: ReportData, network: NetworkPreset, epochs: int, translator: TranslatorResults
 ) -> tuple[Cell, ...]:
     error = average_over_seeds(translator.error_rows)
-    template = average_over_seeds(
-        queries.find_translation_errors(data, network, epochs, translator.control, "class_template")
+    template_rows = queries.find_translation_errors(
+        data, network, epochs, translator.control, "class_template"
     )
     return (
         Cell(translator.title),
         Cell(f"{translator.num_parameters:,}"),
         document.format_cell(error, 4),
-        document.format_cell(template, 4),
+        document.format_cell(average_over_seeds(template_rows), 4),
         *(
-            document.format_cell(_estimate_pair(data, network, epochs, translator, kind))
-            for kind in (AccuracyKind.CLEAN, AccuracyKind.PGD4_CLIPPED)
+            document.format_cell(
+                estimate_accuracy(data, network, "ACL", epochs, kind, control=translator.control)
+            )
+            for kind in _ACCURACY_KINDS
         ),
         Cell(f"{error.n:,}"),
     )
 
 
-def _describe_size_effect(sizes: list[TranslatorResults]) -> str:
-    """Says whether the error falls with the size, and for Delta_1."""
-    delta_n_sizes = [translator for translator in sizes if translator.predicts_delta_n]
-    text = f"Sizes of Delta_N: {len(delta_n_sizes)}. "
-    gain = None
-    if len(delta_n_sizes) > 1:
-        gain = compute_change(delta_n_sizes[0].error_rows, delta_n_sizes[-1].error_rows)
-    if gain is None:
-        text += "Whether the error falls with the size is undecided: at "
-        text += "least two sizes of the same seeds are needed."
-    else:
-        conclusion = {
-            -1: "the error falls with the size",
-            0: "no change with the size can be told from chance",
-            1: "the error grows with the size",
-        }[gain.sign]
-        text += (
-            f"From {delta_n_sizes[0].num_parameters:,} to {delta_n_sizes[-1].num_parameters:,} "
-            f"parameters the error changes by {document.format_estimate(gain, 4)}: {conclusion}."
+def _describe_size_effect(translators: list[TranslatorResults]) -> str:
+    sizes = [translator for translator in translators if translator.target == "Delta_N"]
+    change = compute_change(sizes[0].error_rows, sizes[-1].error_rows) if len(sizes) > 1 else None
+    text = f"Sizes of Delta_N: {len(sizes)}."
+    if change is None:
+        return (
+            f"{text} Whether the error falls with the size is undecided: this needs at least two "
+            "sizes with the same seeds."
         )
-    delta_1 = next((translator for translator in sizes if translator.control == "delta_1"), None)
-    delta_n = next((translator for translator in sizes if translator.control is None), None)
-    if delta_1 is None or delta_n is None:
-        return f"{text} Delta_1 against Delta_N: {document.NOT_RUN}."
-    gain = compute_change(delta_n.error_rows, delta_1.error_rows)
-    if gain is None:
-        return f"{text} Delta_1 against Delta_N: no seed has both."
     conclusion = {
-        -1: "Delta_1 is learnt better",
-        1: "Delta_1 is learnt worse",
-        0: "which is learnt better is undecided",
-    }[gain.sign]
+        -1: "the error falls with the size",
+        0: "no significant change with the size",
+        1: "the error grows with the size",
+    }[change.sign]
     return (
-        f"{text} Error of Delta_1 less that of Delta_N, by translators of "
-        f"one size: {document.format_estimate(gain, 4)}: {conclusion}."
+        f"{text} From {sizes[0].num_parameters:,} to {sizes[-1].num_parameters:,} parameters the "
+        f"error changes by {document.format_estimate(change, 4)}: {conclusion}."
+    )
+
+
+def _describe_delta_1(translators: list[TranslatorResults]) -> str:
+    rows = {translator.control: translator.error_rows for translator in translators}
+    if "delta_1" not in rows or None not in rows:
+        return f"Delta_1 against Delta_N: {document.NOT_RUN}."
+    change = compute_change(rows[None], rows["delta_1"])
+    if change is None:
+        return "Delta_1 against Delta_N: no seed has both."
+    conclusion = {
+        -1: "Delta_1 is learned better",
+        1: "Delta_1 is learned worse",
+        0: "which one is learned better is undecided",
+    }[change.sign]
+    return (
+        "Error of Delta_1 minus that of Delta_N, by translators of the same size: "
+        f"{document.format_estimate(change, 4)}: {conclusion}."
     )
 
 
 def _build_capacity_figure(
-    data: ReportData, network: NetworkPreset, epochs: int, sizes: list[TranslatorResults]
+    data: ReportData, network: NetworkPreset, epochs: int, translators: list[TranslatorResults]
 ) -> ReportFigure:
     series: dict[str, dict[int, tuple]] = {}
     accuracies: dict[str, dict[int, tuple]] = {}
-    for translator in sizes:
-        name = "Delta_N" if translator.predicts_delta_n else "Delta_1"
+    for translator in translators:
         error = average_over_seeds(translator.error_rows)
-        series.setdefault(name, {})[translator.num_parameters] = error.point
-        for kind in (AccuracyKind.CLEAN, AccuracyKind.PGD4_CLIPPED):
-            estimate = _estimate_pair(data, network, epochs, translator, kind)
-            if estimate is not None and translator.predicts_delta_n:
+        series.setdefault(translator.target, {})[translator.num_parameters] = error.point
+        for kind in _ACCURACY_KINDS if translator.target == "Delta_N" else ():
+            estimate = estimate_accuracy(
+                data, network, "ACL", epochs, kind, control=translator.control
+            )
+            if estimate is not None:
                 curve = accuracies.setdefault(f"ACL, {kind.value}", {})
                 curve[translator.num_parameters] = estimate.point
     references = {
         f"CL, {kind.value}": x.point
-        for kind in (AccuracyKind.CLEAN, AccuracyKind.PGD4_CLIPPED)
+        for kind in _ACCURACY_KINDS
         if (x := estimate_accuracy(data, network, "CL", epochs, kind))
     }
-    reference = next((translator for translator in sizes if translator.predicts_delta_n), sizes[0])
     template_error = average_over_seeds(
-        queries.find_translation_errors(data, network, epochs, reference.control, "class_template")
+        queries.find_translation_errors(
+            data, network, epochs, translators[0].control, "class_template"
+        )
     )
-    title = document.format_network(network.title, network.dataset, epochs)
+    title = document.format_network(network, epochs)
     return ReportFigure(
         "capacity",
         controls.plot_capacity(
@@ -521,8 +374,8 @@ def _build_capacity_figure(
             title=title,
             template_error=template_error and template_error.point,
         ),
-        "Error of Delta, and TA and RA of the pair, over the number of "
-        f"parameters of the translator: {title}.",
-        "Above: the error of Delta on test images; below: TA and RA of the "
-        f"pairs, and of the classifier alone across: {title}.",
+        "Error of Delta, and TA and RA of the pair, over the number of parameters of the "
+        f"translator: {title}.",
+        "Top: the error of Delta on test images; bottom: TA and RA of the pairs, and of the "
+        f"classifier alone as lines: {title}.",
     )

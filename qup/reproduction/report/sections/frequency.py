@@ -1,173 +1,21 @@
-"""Supplement, Fig. 5 and section 4: frequencies of Delta."""
+"""Supplement, Fig. 5 and section 4: frequencies of Delta; Table 4: conjugates of attacks."""
 
-import json
 from collections.abc import Iterator
 from typing import Any
+
+import pandas as pd
 
 from qup.core.measurements import Row
 from qup.pipelines import figures
 from qup.reproduction.presets import NetworkPreset
 from qup.reproduction.report import data as report_data
 from qup.reproduction.report import document, sections
-from qup.reproduction.report.data import ReportData
-from qup.reproduction.report.document import Block, Cell, Paragraph, ReportFigure, Section, Table
-from qup.reproduction.report.figures import frequency
-from qup.reproduction.report.statistics import average_over_seeds
+from qup.reproduction.report.data import ReportData, estimate_groups
+from qup.reproduction.report.document import Block, Cell, ReportFigure, Table
+from qup.reproduction.report.figures import frequency, style
 from qup.robustness import spectrum
 from qup.robustness.conjugates import TABLE_4
 
-_FREQUENCY_INTRO = (
-    "The paper takes the share of Delta_1's Fourier magnitudes that lie "
-    "outside a small window around zero frequency, and reads more of it in "
-    "more accurate networks. Delta_1 is a field of signs, which whitens it: "
-    "the line of white noise is what it has to be compared with. These are "
-    "frequencies in the image plane. The F-principle, which the paper cites, "
-    "is about response frequencies, over the space of images; it is "
-    "measured apart, below."
-)
-
-
-@sections.register(order=80)
-def supp_fig5(data: ReportData) -> Section:
-    """Returns the section."""
-    blocks: list[Block] = [Paragraph(_FREQUENCY_INTRO)]
-    blocks += _build_ratio_figures(data)
-    for name, build_figures in _FIGURE_BUILDERS.items():
-        for row in _iter_first_rows(data, name):
-            arrays = data.load_arrays(row)
-            if arrays is not None:
-                arrays["told"] = json.loads(str(arrays["told"]))
-                blocks += build_figures(row, arrays)
-    if len(blocks) == 1:
-        blocks.append(Paragraph(f"It was {document.NOT_RUN}."))
-    title = "Supplement, Fig. 5 and section 4: frequencies"
-    return Section("supp_fig5", title, tuple(blocks))
-
-
-def _build_ratio_figures(data: ReportData) -> list[ReportFigure]:
-    rows = [
-        *data.find(
-            measure="high_frequency_ratio",
-            split="test",
-            grey="luma",
-            control=None,
-            method=None,
-            figure=None,
-        ),
-        *data.find(
-            measure="test_accuracy",
-            evaluation=None,
-            step=None,
-            control=None,
-            method=None,
-            classifier="CL",
-            figure=None,
-        ),
-    ]
-    rows = [row for row in rows if "augmentation_num_steps" not in row.parameters]
-    if not any(row.measure == "high_frequency_ratio" for row in rows):
-        return []
-    return [
-        ReportFigure(
-            "frequency-ratio",
-            frequency.plot_ratios(rows),
-            "High-frequency ratio of Delta_1 against test accuracy.",
-            "High-frequency ratio of Delta_1 against TA, the paper's "
-            "windows; numbers at points are epochs.",
-        )
-    ]
-
-
-def _iter_first_rows(data: ReportData, name: str) -> Iterator[Row]:
-    """Yields a row of each network's arrays of that name, its first seed."""
-    seen = set()
-    for row in sorted(data.rows, key=lambda r: (r.epochs, r.seed)):
-        if row.artifact.endswith(f"/{name}.npz"):
-            key = (row.dataset, row.model)
-            has_augmentation = "augmentation_num_steps" in row.parameters
-            if name == "spectrum" and not has_augmentation:
-                continue
-            if key not in seen:
-                seen.add(key)
-                yield row
-
-
-def _format_network(row: Row) -> str:
-    network_title = document.format_network(row.model, row.dataset, row.epochs)
-    return f"{network_title}, seed {row.seed}"
-
-
-def _iter_spectrum_figures(row: Row, arrays: dict[str, Any]) -> Iterator[ReportFigure]:
-    network_title = _format_network(row)
-    network_suffix = f"{row.dataset}-{row.model}"
-    yield ReportFigure(
-        f"spectra-radial-{network_suffix}",
-        frequency.plot_radial_spectra(arrays),
-        f"Radially averaged power spectra: {network_title}.",
-        f"Power over the length of the frequency: {network_title}.",
-    )
-    yield ReportFigure(
-        f"spectra-planes-{network_suffix}",
-        frequency.plot_spectrum_planes(arrays),
-        f"Mean logarithm of power over the plane of frequencies: {network_title}.",
-        f"Mean logarithm of power over the plane of frequencies: {network_title}.",
-        raster=True,
-    )
-    yield ReportFigure(
-        f"spectra-cutoff-{network_suffix}",
-        frequency.plot_cutoffs({network_title: arrays}),
-        f"High-frequency ratio over the window's size: {network_title}.",
-        f"The ratio over every symmetric window, less that of white noise: {network_title}.",
-    )
-    yield ReportFigure(
-        f"spectra-error-{network_suffix}",
-        frequency.plot_translation_error(arrays),
-        f"Spectrum of the translator's error: {network_title}.",
-        "Supplement, section 4: what the translator misses of Delta_N, "
-        f"frequency by frequency: {network_title}.",
-    )
-
-
-def _iter_sensitivity_figures(row: Row, arrays: dict[str, Any]) -> Iterator[ReportFigure]:
-    network_title = _format_network(row)
-    yield ReportFigure(
-        f"sensitivity-{row.dataset}-{row.model}",
-        frequency.plot_heat_maps({network_title: arrays}),
-        f"Error under each Fourier basis vector: {network_title}.",
-        f"Percent of images misclassified when one Fourier basis vector is added: {network_title}.",
-        raster=True,
-    )
-
-
-def _iter_response_figures(row: Row, arrays: dict[str, Any]) -> Iterator[ReportFigure]:
-    yield ReportFigure(
-        f"response-{row.dataset}-{row.model}",
-        frequency.plot_convergence(arrays),
-        "Relative errors of low and high response frequencies by epoch.",
-        "The F-principle: response frequencies, over the space of images "
-        "(not image frequencies), learnt low before high.",
-    )
-
-
-_FIGURE_BUILDERS = {
-    "spectrum": _iter_spectrum_figures,
-    "sensitivity": _iter_sensitivity_figures,
-    "response": _iter_response_figures,
-}
-
-
-# Table 4: attacks, their conjugates, and the spectra of both.
-
-
-_CONJUGATES_INTRO = (
-    "The paper lists attacks with a field that could stand where Eq. 21 has "
-    'the gradient, their "possible effective conjugate", and knows none for '
-    "the two black-box ones. Here every attack ran with its own options on "
-    "the same images. The cosine tells how far a perturbation lies along the "
-    "field by which its last step moved, whatever the sign: 1 is one "
-    "direction, and two unrelated fields have about 0. The share of high "
-    "frequencies is that of the supplement's Fig. 5."
-)
 _PERTURBATION_NORMS = ("l0", "l1", "l2", "linf")
 _CONJUGATE_COLUMNS = (
     "attack",
@@ -183,50 +31,140 @@ _CONJUGATE_COLUMNS = (
 )
 
 
-@sections.register(order=75)
-def table4(data: ReportData) -> Section:
-    """Returns Table 4."""
-    blocks: list[Block] = [Paragraph(_CONJUGATES_INTRO)]
-    for table in data.scale.tables.values():
-        for network in table.networks:
-            for epochs in table.epochs:
-                rows = data.find(
-                    dataset=network.dataset, model=network.model, epochs=epochs, figure="table4"
-                )
-                blocks += _iter_conjugate_blocks(data, network, epochs, rows)
-    if len(blocks) == 1:
-        blocks.append(Paragraph(f"It was {document.NOT_RUN}."))
-    title = "Table 4: attacks and their conjugates"
-    return Section("table4", title, tuple(blocks))
+@sections.register(order=80, title="Supplement, Fig. 5 and section 4: frequencies")
+def supp_fig5(data: ReportData) -> Iterator[Block]:
+    """Yields the ratio over TA, spectra, heat maps and response frequencies."""
+    filters = {"control": None, "method": None, "figure": None, "augmentation_num_steps": None}
+    ratios = data.find(measure="high_frequency_ratio", split="test", grey="luma", **filters)
+    if ratios:
+        accuracies = data.find(
+            measure="test_accuracy", evaluation=None, step=None, classifier="CL", **filters
+        )
+        yield ReportFigure(
+            "frequency-ratio",
+            frequency.plot_ratios([*ratios, *accuracies]),
+            "High-frequency ratio of Delta_1 against test accuracy.",
+            "High-frequency ratio of Delta_1 against TA, in the paper's windows; the numbers at "
+            "the points are epochs.",
+        )
+    for name, iterate_figures in _FIGURE_ITERATORS.items():
+        for row in _find_first_rows(data, name):
+            arrays = data.load_arrays(row)
+            if arrays is not None:
+                yield from iterate_figures(row, style.decode_metadata(arrays))
 
 
-def _iter_conjugate_blocks(
-    data: ReportData, network: NetworkPreset, epochs: int, rows: list[Row]
+def _find_first_rows(data: ReportData, name: str) -> list[Row]:
+    """Returns a row per network with arrays of that name, of the fewest epochs and first seed."""
+    frame = data.frame[data.frame["artifact"].str.endswith(f"/{name}.npz", na=False)]
+    if name == "spectrum":
+        # Spectra without a translator have no error to draw.
+        if "augmentation_num_steps" not in frame:
+            return []
+        frame = frame[frame["augmentation_num_steps"].notna()]
+    frame = frame.sort_values(["epochs", "seed"], kind="stable")
+    return list(frame.drop_duplicates(["dataset", "model"])["row"])
+
+
+def _format_network(row: Row) -> str:
+    network = NetworkPreset(row.dataset, row.model, row.model)
+    return f"{document.format_network(network, row.epochs)}, seed {row.seed}"
+
+
+def _iterate_spectrum_figures(row: Row, arrays: dict[str, Any]) -> Iterator[ReportFigure]:
+    title, name = _format_network(row), f"{row.dataset}-{row.model}"
+    yield ReportFigure(
+        f"spectra-radial-{name}",
+        frequency.plot_radial_spectra(arrays),
+        f"Radially averaged power spectra: {title}.",
+        f"Power over the length of the frequency: {title}.",
+    )
+    yield ReportFigure(
+        f"spectra-planes-{name}",
+        frequency.plot_spectrum_planes(arrays),
+        f"Mean logarithm of power over the plane of frequencies: {title}.",
+        f"Mean logarithm of power over the plane of frequencies: {title}.",
+        raster=True,
+    )
+    yield ReportFigure(
+        f"spectra-cutoff-{name}",
+        frequency.plot_cutoffs({title: arrays}),
+        f"High-frequency ratio over the size of the window: {title}.",
+        f"The ratio of every symmetric window, and its difference to white noise: {title}.",
+    )
+    yield ReportFigure(
+        f"spectra-error-{name}",
+        frequency.plot_translation_error(arrays),
+        f"Spectrum of the translator's error: {title}.",
+        "Supplement, section 4: the error of the translator in Delta_N, frequency by frequency: "
+        f"{title}.",
+    )
+
+
+def _iterate_sensitivity_figures(row: Row, arrays: dict[str, Any]) -> Iterator[ReportFigure]:
+    title = _format_network(row)
+    yield ReportFigure(
+        f"sensitivity-{row.dataset}-{row.model}",
+        frequency.plot_heat_maps({title: arrays}),
+        f"Error under each Fourier basis vector: {title}.",
+        f"Percent of images that are misclassified with one added Fourier basis vector: {title}.",
+        raster=True,
+    )
+
+
+def _iterate_response_figures(row: Row, arrays: dict[str, Any]) -> Iterator[ReportFigure]:
+    yield ReportFigure(
+        f"response-{row.dataset}-{row.model}",
+        frequency.plot_convergence(arrays),
+        "Relative errors of low and high response frequencies by epoch.",
+        "The F-principle: response frequencies, over the space of images (not image "
+        "frequencies), are fitted low before high.",
+    )
+
+
+_FIGURE_ITERATORS = {
+    "spectrum": _iterate_spectrum_figures,
+    "sensitivity": _iterate_sensitivity_figures,
+    "response": _iterate_response_figures,
+}
+
+
+@sections.register(order=75, title="Table 4: attacks and their conjugates")
+def table4(data: ReportData) -> Iterator[Block]:
+    """Yields Table 4 with our numbers and its figure, per network."""
+    for network, epochs in data.list_checkpoints():
+        frame = data.select(
+            dataset=network.dataset, model=network.model, epochs=epochs, figure="table4"
+        )
+        if len(frame):
+            yield from _iterate_conjugate_blocks(data, network, epochs, frame)
+
+
+def _iterate_conjugate_blocks(
+    data: ReportData, network: NetworkPreset, epochs: int, frame: pd.DataFrame
 ) -> Iterator[Block]:
-    """Yields table and picture of one network; nothing without rows."""
-    if not rows:
-        return
-    title = document.format_network(network.title, network.dataset, epochs)
-    first_row = min(rows, key=lambda row: row.seed)
+    title = document.format_network(network, epochs)
+    first_row = min(frame["row"], key=lambda row: row.seed)
     arrays = data.load_arrays(first_row)
-    white_noise_note = ""
+    noise_note = ""
     if arrays is not None:
-        share = _compute_white_share(arrays)
-        white_noise_note = f" Of white noise the share of high frequencies is {share:.3f}."
-    count = max(row.n for row in rows)
-    body = tuple(_build_conjugate_cells(name, rows) for name in TABLE_4)
+        shape = arrays["clean"].shape[:2]
+        share = spectrum.compute_white_share(shape, spectrum.compute_window(shape, "literal"))
+        noise_note = f" The share of high frequencies of white noise is {share:.3f}."
+    count = max(frame["n"])
+    frame = frame.reindex(columns=[*dict.fromkeys((*frame.columns, "field", "window"))])
+    estimates = estimate_groups(frame, "attack", "measure", "field", "window")
     yield Table(
         _CONJUGATE_COLUMNS,
-        body,
-        f"{title}: the first {count:,} test images that are classified "
-        "rightly. Success in percent; all else are means over the images "
-        f"that were broken, of conjugates over all.{white_noise_note} {document.INTERVAL_NOTE}",
+        tuple(_build_conjugate_cells(name, estimates) for name in TABLE_4),
+        f"{title}: the first {count:,} test images that are classified correctly. Success in "
+        "percent; all else are means over the images that were broken, of conjugates over all "
+        f"images.{noise_note} {document.INTERVAL_NOTE}",
     )
     if arrays is None:
         return
     names = report_data.resolve_class_names(network.dataset, arrays["class_names"])
-    name = names[int(arrays["image_label"])]
-    image = f"test image {int(arrays['image_id'])}, a {name}"
+    image = f"test image {int(arrays['image_id'])}, class {names[int(arrays['image_label'])]}"
     yield ReportFigure(
         f"table4-{network.dataset}-{network.model}-{epochs}",
         figures.plot_conjugates(
@@ -234,46 +172,35 @@ def _iter_conjugate_blocks(
             f"{title}, seed {first_row.seed}: {image}",
             f"Curves: means over up to {count:,} images, each with its mean power as 1",
         ),
-        f"Each attack's image, perturbation, conjugate and spectra: {title}.",
-        f"{image} under each attack ({title}, seed {first_row.seed}): what the "
-        "attack made of it, the perturbation and the conjugate (red above 0, "
-        "blue below, each on its own scale), the conjugate's spectrum with "
-        "zero frequency in the middle, and radial means of power. The image "
-        "was chosen so that even one pixel is enough, where there is such.",
+        f"Image, perturbation, conjugate and spectra of each attack: {title}.",
+        f"{image} under each attack ({title}, seed {first_row.seed}): the attacked image, the "
+        "perturbation and the conjugate (red above 0, blue below, each on its own scale), the "
+        "spectrum of the conjugate with zero frequency in the middle, and radial means of power. "
+        "The image was chosen so that one pixel is enough, if there is such an image.",
         raster=True,
     )
 
 
-def _compute_white_share(arrays) -> float:
-    shape = arrays["clean"].shape[:2]
-    return spectrum.compute_white_share(shape, spectrum.compute_window(shape, "literal"))
-
-
-def _build_conjugate_cells(name: str, rows: list[Row]) -> tuple[Cell, ...]:
-    def build_cell(measure: str, digits: int, **filters: str) -> Cell:
-        measure_rows = [
-            row
-            for row in rows
-            if (row.attack, row.measure) == (name, measure)
-            and all(row.parameters.get(k) == v for k, v in filters.items())
-        ]
-        if not measure_rows and has_run:
-            return Cell("none broken", tone="muted")
-        return document.format_cell(average_over_seeds(measure_rows), digits)
-
+def _build_conjugate_cells(name: str, estimates: dict[tuple, Any]) -> tuple[Cell, ...]:
     entry = TABLE_4[name]
-    has_run = any(row.attack == name for row in rows)
+    has_run = any(attack == name for attack, *_ in estimates)
+
+    def build_cell(
+        measure: str, digits: int, field: str | None = None, window: str | None = None
+    ) -> Cell:
+        estimate = estimates.get((name, measure, field, window))
+        if estimate is None and has_run:
+            return Cell("none broken", tone="muted")
+        return document.format_cell(estimate, digits)
+
     empty_cell = Cell("-", tone="muted")
-    shares = {
-        field: build_cell("high_frequency_ratio", 3, field=field, window="literal")
-        for field in ("perturbation", "conjugate")
-    }
+    ratio = "high_frequency_ratio"
     return (
         Cell(name.replace("_", " ")),
         Cell(entry.description, tone="paper"),
         build_cell("success_rate", 1),
         *(build_cell(f"perturbation_{norm}", 3) for norm in _PERTURBATION_NORMS),
         build_cell("conjugate_cosine", 2) if entry.symbol else empty_cell,
-        shares["perturbation"],
-        shares["conjugate"] if entry.symbol else empty_cell,
+        build_cell(ratio, 3, "perturbation", "literal"),
+        build_cell(ratio, 3, "conjugate", "literal") if entry.symbol else empty_cell,
     )

@@ -1,37 +1,20 @@
-"""What predicts robustness: sigma_p, or what is simpler."""
+"""Predictors of robust accuracy, and Eqs. 21 and 22: sign or gradient."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
-from qup.core.measurements import Row
-from qup.reproduction.presets import NetworkPreset
 from qup.reproduction.report import document, queries, sections
-from qup.reproduction.report.data import AccuracyKind, ReportData
-from qup.reproduction.report.document import Block, Cell, Paragraph, ReportFigure, Section, Table
+from qup.reproduction.report.data import AccuracyKind, ReportData, estimate_groups
+from qup.reproduction.report.document import Block, Cell, Paragraph, ReportFigure, Table
 from qup.reproduction.report.figures import predictors as figures_predictors
 from qup.reproduction.report.figures.predictors import Predictor, StepCurve
+from qup.reproduction.report.figures.style import NetworkStyle
 from qup.reproduction.report.queries import NetworkScores
-from qup.reproduction.report.statistics import (
-    MIN_INTERVAL_NETWORKS,
-    MIN_NETWORKS,
-    RankCorrelation,
-    average_over_seeds,
-)
+from qup.reproduction.report.statistics import MIN_INTERVAL_NETWORKS, MIN_NETWORKS, RankCorrelation
 
-_PREDICTORS_INTRO = (
-    "Section 3.3 of the paper explains a low RA by a large sigma_p. Here it "
-    "stands beside what is simpler: TA, the gradient of the loss at the test "
-    "images, their margin over its gradient (to first order the distance to "
-    "the boundary), and CLEVER. Each network counts once, with its mean over "
-    "the seeds of which both numbers were measured; correlations are of "
-    "ranks. The partial ones ask whether a number says anything of RA that "
-    "margin and gradient do not say. Networks at several epochs of one "
-    "training are kin, so p is too small rather than too large. sigma_x, "
-    "sigma_p and their product are of one label, RA is of all."
-)
 _SIGNIFICANCE_LEVEL = 0.05
-# Name: title, axis, logarithmic.
-_PREDICTOR_AXES = {
+# Name: title, label of its axis, logarithmic.
+_PREDICTORS = {
     "test_accuracy": ("TA", "percent", False),
     "gradient_l1": ("input gradient", "mean |dl/dX|, summed over X", True),
     "margin_ratio": ("margin ratio", "mean m / |dm/dX|, of [0, 1]", True),
@@ -42,7 +25,7 @@ _PREDICTOR_AXES = {
 }
 _COVARIATES = ("margin_ratio", "gradient_l1")
 _PREDICTOR_COLUMNS = (
-    "candidate",
+    "predictor",
     "networks",
     "rank correlation with RA",
     "p",
@@ -50,72 +33,81 @@ _PREDICTOR_COLUMNS = (
     "given input gradient",
     "verdict",
 )
+_STEP_LOSSES = ("cross_entropy", "squared", "margin")
+_Correlations = dict[str, RankCorrelation | None]
 
 
-@sections.register(order=105)
-def predictors(data: ReportData) -> Section:
-    """Returns the section."""
-    blocks: list[Block] = [Paragraph(_PREDICTORS_INTRO)]
-    dataset_names = dict.fromkeys(
-        network.dataset for table in data.scale.tables.values() for network in table.networks
-    )
-    for dataset in dataset_names:
-        blocks += _iter_predictor_blocks(data, dataset)
-    if len(blocks) == 1:
-        blocks.append(Paragraph(f"It was {document.NOT_RUN}."))
-    return Section("predictors", "What predicts robustness", tuple(blocks))
+@sections.register(order=105, title="Predictors of robustness")
+def predictors(data: ReportData) -> Iterator[Block]:
+    """Yields rank correlations of RA with its predictors, per data set."""
+    for dataset in dict.fromkeys(network.dataset for network, _ in data.list_networks()):
+        networks = queries.collect_network_scores(data, dataset)
+        kind = queries.choose_attack_kind(networks)
+        if kind is not None:
+            networks = [network for network in networks if kind in network.robust]
+            yield from _iterate_predictor_blocks(data, dataset, networks, kind)
 
 
-def _iter_predictor_blocks(data: ReportData, dataset: str) -> Iterator[Block]:
-    networks = queries.collect_network_scores(data, dataset)
-    kind = queries.choose_attack_kind(networks)
-    if kind is None:
-        return
-    networks = [network for network in networks if kind in network.robust]
-    if len(networks) < MIN_NETWORKS:
-        yield Paragraph(
-            f"{dataset}: {document.format_count(len(networks), 'network')}, too few to correlate."
-        )
-        return
-    correlations_by_name = {
-        name: queries.correlate_with_robustness(networks, kind, name) for name in _PREDICTOR_AXES
-    }
-    title = kind.format_title(data)
+def _iterate_predictor_blocks(
+    data: ReportData, dataset: str, networks: list[NetworkScores], kind: AccuracyKind
+) -> Iterator[Block]:
+    dataset_title, attack = document.format_dataset(dataset), kind.format_title(data)
     networks_text = document.format_count(len(networks), "network")
-    seeds = min(network.robust[kind].num_seeds for network in networks)
+    if len(networks) < MIN_NETWORKS:
+        yield Paragraph(f"{dataset_title}: {networks_text}, too few to correlate.")
+        return
+    correlations = {
+        name: queries.correlate_with_robustness(networks, kind, name) for name in _PREDICTORS
+    }
+    num_seeds = min(network.robust[kind].num_seeds for network in networks)
     yield Paragraph(
-        f"{dataset}: {networks_text} with {title}, each of at least "
-        f"{document.format_count(seeds, 'seed')}: "
-        f"{'; '.join(network.title for network in networks)}. "
-        f"{queries.format_clever_sampling(networks)}"
+        f"{dataset_title}: {networks_text} with {attack}, each with at least "
+        f"{document.format_count(num_seeds, 'seed')}: "
+        f"{'; '.join(network.title for network in networks)}. {_describe_clever(networks)}"
     )
-    num_tests = sum(x is not None for x in correlations_by_name.values())
+    num_tests = sum(correlation is not None for correlation in correlations.values())
     has_intervals = len(networks) >= MIN_INTERVAL_NETWORKS
-    body = tuple(
-        _build_predictor_cells(networks, kind, name, correlations_by_name[name], num_tests)
-        for name in _PREDICTOR_AXES
-    )
     yield Table(
         _PREDICTOR_COLUMNS,
-        body,
-        f"{dataset}, {title}: Spearman's correlation"
-        f"{', with its 95 % interval' if has_intervals else ''}. A "
-        f"verdict needs p below {_SIGNIFICANCE_LEVEL} / {max(num_tests, 1)}, for as many were "
-        f"tried. {_describe_least_p_value(correlations_by_name.values())}",
+        tuple(
+            _build_predictor_cells(networks, kind, name, correlation, num_tests)
+            for name, correlation in correlations.items()
+        ),
+        f"{dataset_title}, {attack}: Spearman's correlation"
+        f"{', with its 95 % interval' if has_intervals else ''}. A verdict needs p below "
+        f"{_SIGNIFICANCE_LEVEL} / {max(num_tests, 1)}, the number of tests. "
+        f"{_describe_least_p_value(correlations)}",
     )
-    yield _build_predictor_figure(networks, kind, correlations_by_name, dataset, title)
+    yield _build_predictor_figure(networks, kind, correlations, dataset, attack)
 
 
-def _describe_least_p_value(tested: Iterable[RankCorrelation | None]) -> str:
-    """Says where so few networks cannot have a verdict at all."""
-    computed = [correlation for correlation in tested if correlation is not None]
+def _describe_clever(networks: list[NetworkScores]) -> str:
+    """Returns the sampling of CLEVER; "" if it was not run."""
+    estimates = (network.values.get("clever_linf") for network in networks)
+    row = next((estimate.rows[0] for estimate in estimates if estimate), None)
+    if row is None:
+        return ""
+    return (
+        f"CLEVER: {row.parameters['clever_num_batches']} batches of "
+        f"{row.parameters['clever_num_samples']} samples in a ball of radius "
+        f"{row.parameters['clever_radius']:g} around each of {row.n} images; the radius is the "
+        "largest possible score."
+    )
+
+
+def _describe_least_p_value(correlations: _Correlations) -> str:
+    """Returns a warning if the networks are too few for any verdict."""
+    computed = [correlation for correlation in correlations.values() if correlation]
     if not computed:
         return ""
     most_networks = max(correlation.n for correlation in computed)
     least_p_value = 2 / math.factorial(most_networks)
     if least_p_value < _SIGNIFICANCE_LEVEL / len(computed):
         return ""
-    return f"Of {most_networks} networks p cannot be below {least_p_value:.2g}: none can have it."
+    return (
+        f"With {most_networks} networks p cannot be below {least_p_value:.2g}: no verdict is "
+        "possible."
+    )
 
 
 def _build_predictor_cells(
@@ -125,13 +117,10 @@ def _build_predictor_cells(
     correlation: RankCorrelation | None,
     num_tests: int,
 ) -> tuple[Cell, ...]:
-    scored_networks = [network for network in networks if queries.has_finite_score(network, name)]
-    rows = tuple(
-        row for network in scored_networks for row in queries.get_score(network, name).rows
-    )
-    if not scored_networks:
-        empty = (Cell(document.NOT_RUN, tone="muted"),)
-        return (Cell(_PREDICTOR_AXES[name][0]), Cell("0"), *(5 * empty))
+    title, scores = _PREDICTORS[name][0], [network.get_score(name) for network in networks]
+    rows = tuple(row for score in scores if score for row in score.rows)
+    if not rows:
+        return (Cell(title), Cell("0"), *(5 * (Cell(document.NOT_RUN, tone="muted"),)))
     partial = (
         Cell("-", tone="muted")
         if covariate == name
@@ -139,8 +128,8 @@ def _build_predictor_cells(
         for covariate in _COVARIATES
     )
     return (
-        Cell(_PREDICTOR_AXES[name][0]),
-        Cell(str(len(scored_networks))),
+        Cell(title),
+        Cell(str(sum(score is not None for score in scores))),
         _format_correlation(correlation, rows),
         Cell(f"{correlation.p_value:.2g}" if correlation else "-"),
         *partial,
@@ -150,7 +139,7 @@ def _build_predictor_cells(
 
 def _format_correlation(correlation: RankCorrelation | None, rows: tuple = ()) -> Cell:
     if correlation is None:
-        return Cell("too few that differ", tone="muted")
+        return Cell("too few different networks", tone="muted")
     text = f"{correlation.value:+.2f}"
     if correlation.interval:
         text += f" [{correlation.interval[0]:+.2f}, {correlation.interval[1]:+.2f}]"
@@ -159,132 +148,89 @@ def _format_correlation(correlation: RankCorrelation | None, rows: tuple = ()) -
 
 def _judge_correlation(correlation: RankCorrelation | None, num_tests: int) -> Cell:
     if correlation is None:
-        return Cell("undecided: too few that differ", tone="muted")
+        return Cell("undecided: too few different networks", tone="muted")
     if correlation.p_value >= _SIGNIFICANCE_LEVEL / num_tests:
         return Cell(f"undecided at n = {correlation.n}", tone="muted")
-    direction = "rises" if correlation.value > 0 else "falls"
-    return Cell(f"RA {direction} with it")
+    return Cell(f"RA {'rises' if correlation.value > 0 else 'falls'} with it")
 
 
 def _build_predictor_figure(
     networks: list[NetworkScores],
     kind: AccuracyKind,
-    correlations_by_name: dict[str, RankCorrelation | None],
+    correlations: _Correlations,
     dataset: str,
-    title: str,
+    attack: str,
 ) -> ReportFigure:
     drawn_predictors = []
-    for name, (predictor_title, label, logarithmic) in _PREDICTOR_AXES.items():
-        values = {
-            network.title: queries.get_score(network, name).point
-            for network in networks
-            if queries.has_finite_score(network, name)
-        }
-        positive = all(point[0] > 0 for point in values.values())
+    for name, (title, label, logarithmic) in _PREDICTORS.items():
+        scores = {network.title: network.get_score(name) for network in networks}
+        values = {key: score.point for key, score in scores.items() if score}
+        is_positive = all(value > 0 for value, _, _ in values.values())
         if values:
             drawn_predictors.append(
-                Predictor(
-                    predictor_title,
-                    label,
-                    values,
-                    correlations_by_name[name],
-                    logarithmic and positive,
-                )
+                Predictor(title, label, values, correlations[name], logarithmic and is_positive)
             )
     drawn_networks = {
-        network.title: (network.style, network.robust[kind].point) for network in networks
+        network.title: (
+            NetworkStyle(network.preset.title, network.preset.model, network.method or "standard"),
+            network.robust[kind].point,
+        )
+        for network in networks
     }
+    dataset_title = document.format_dataset(dataset)
     return ReportFigure(
         f"predictors-{dataset}",
         figures_predictors.plot_predictors(
             drawn_predictors,
             drawn_networks,
-            title=dataset,
-            attack=title.removeprefix("RA, "),
+            title=dataset_title,
+            attack=attack.removeprefix("RA, "),
             note="Bars: 95 % intervals.",
         ),
-        f"RA of {document.format_count(len(networks), 'network')} on {dataset} over "
-        "every candidate.",
-        f"{title} of every network on {dataset} over what might predict it.",
+        f"RA of {document.format_count(len(networks), 'network')} on {dataset_title} over each "
+        "predictor.",
+        f"{attack} of each network on {dataset_title} over its possible predictors.",
     )
 
 
-# Eqs. 21 and 22: RA by sign steps and by gradient steps.
-
-
-STEP_EVALUATION = "gradient_steps"
-STEP_LOSSES = ("cross_entropy", "squared", "margin")
-_STEPS_INTRO = (
-    "Eq. 21 replaces the sign of the gradient by the gradient itself. Here "
-    "steps along both have the same length, in L2 or in L-inf, image by "
-    "image; the cosine between a gradient and its sign would be 0.798 for "
-    "independent Gaussian entries, and is smaller where few pixels carry the "
-    "gradient. Attacks of the same L-inf size are weaker along the gradient, "
-    "because most of its entries are smaller than its largest."
-)
-
-
-@sections.register(order=70)
-def eq21(data: ReportData) -> Section:
-    """Returns the section."""
-    blocks: list[Block] = [Paragraph(_STEPS_INTRO)]
-    head = ("network", "epochs", *(f"cosine, {loss}" for loss in STEP_LOSSES))
-    body = []
+@sections.register(order=70, title="Eqs. 21 and 22: sign or gradient")
+def eq21(data: ReportData) -> Iterator[Block]:
+    """Yields the cosines of gradients and their signs, and RA under steps along both."""
+    body, figures = [], []
     for table in data.scale.tables.values():
         network = table.networks[0]
         for epochs in table.epochs:
-            rows = data.find(
+            frame = data.select(
                 dataset=network.dataset,
                 model=network.model,
                 epochs=epochs,
-                evaluation=STEP_EVALUATION,
+                evaluation="gradient_steps",
             )
-            if rows:
-                body.append(_build_cosine_cells(network, epochs, rows))
-                blocks.append(_build_steps_figure(network, epochs, rows))
-    if not body:
-        blocks.append(Paragraph(f"It was {document.NOT_RUN}."))
-    else:
-        blocks.insert(1, Table(head, tuple(body), document.INTERVAL_NOTE))
-    return Section("eq21", "Eqs. 21 and 22: sign or gradient", tuple(blocks))
-
-
-def _build_cosine_cells(network: NetworkPreset, epochs: int, rows: list[Row]) -> tuple:
-    cells = [
-        document.format_cell(
-            average_over_seeds(
-                [
-                    row
-                    for row in rows
-                    if row.measure == "gradient_sign_cosine" and row.parameters["loss"] == loss
-                ]
-            ),
-            3,
-        )
-        for loss in STEP_LOSSES
-    ]
-    title = f"{network.title}, {network.dataset}"
-    return (Cell(title), Cell(str(epochs)), *cells)
-
-
-def _build_steps_figure(network: NetworkPreset, epochs: int, rows: list[Row]) -> ReportFigure:
-    rows_by_curve: dict[tuple, dict[float, list[Row]]] = {}
-    for row in rows:
-        if row.measure == "robust_accuracy":
-            parameters = row.parameters
-            key = (parameters["direction"], parameters["loss"], parameters["num_steps"])
-            rows_by_curve.setdefault(key, {}).setdefault(row.epsilon, []).append(row)
-    curves = []
-    for key, by_epsilon in rows_by_curve.items():
-        points = {}
-        for epsilon, epsilon_rows in by_epsilon.items():
-            estimate = average_over_seeds(epsilon_rows)
-            points[epsilon] = (estimate.value, estimate.low, estimate.high)
-        curves.append(StepCurve(*key, points))
-    title = document.format_network(network.title, network.dataset, epochs)
-    return ReportFigure(
-        f"eq21-{network.dataset}-{network.model}-{epochs}",
-        figures_predictors.plot_gradient_steps(curves, title=title, note="bars: 95 % intervals"),
-        f"Robust accuracy over epsilon by direction and loss: {title}.",
-        f"RA by steps along the sign and along the gradient: {title}.",
-    )
+            if frame.empty:
+                continue
+            title = document.format_network(network, epochs)
+            cosines = estimate_groups(frame[frame["measure"] == "gradient_sign_cosine"], "loss")
+            network_title = f"{network.title}, {document.format_dataset(network.dataset)}"
+            cells = (document.format_cell(cosines.get(loss), 3) for loss in _STEP_LOSSES)
+            body.append((Cell(network_title), Cell(str(epochs)), *cells))
+            curves: dict[tuple, dict] = {}
+            robust = frame[frame["measure"] == "robust_accuracy"]
+            keys = ("direction", "loss", "num_steps", "epsilon")
+            for (*key, epsilon), estimate in estimate_groups(robust, *keys).items():
+                curves.setdefault(tuple(key), {})[epsilon] = estimate.point
+            figures.append(
+                ReportFigure(
+                    f"eq21-{network.dataset}-{network.model}-{epochs}",
+                    figures_predictors.plot_gradient_steps(
+                        [StepCurve(*key, points) for key, points in curves.items()],
+                        title=title,
+                        note="bars: 95 % intervals",
+                    ),
+                    f"Robust accuracy over epsilon by direction and loss: {title}.",
+                    f"RA under steps along the sign and along the gradient: {title}.",
+                )
+            )
+    if body:
+        head = ("network", "epochs", *(f"cosine, {loss}" for loss in _STEP_LOSSES))
+        yield Table(head, tuple(body), document.INTERVAL_NOTE)
+        yield from figures
