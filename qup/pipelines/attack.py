@@ -95,7 +95,7 @@ def run(config: Config, request: AttackRequest) -> str:
     figures = _copy_figures(run, executions)
     with run.workdir.lock("to write its results"):
         run.append_measurements(rows)
-    return _format_report(run, rows, executions, figures)
+    return format_report(run, rows, executions, figures)
 
 
 def build_nodes(run: RunContext, request: AttackRequest, attack_specs: list[dict]) -> list[Node]:
@@ -173,7 +173,7 @@ def _copy_figures(run: RunContext, executions: Mapping[str, Execution]) -> list[
     return figures
 
 
-def _format_report(
+def format_report(
     run: RunContext,
     rows: list[Row],
     executions: Mapping[str, Execution],

@@ -11,9 +11,9 @@ import keras
 import numpy as np
 import pytest
 
-from qup.cli import program
 from configs import synthetic
 from qup.attacks.results import ShardedImages
+from qup.cli import program
 from qup.core import errors, progress
 from qup.core.measurements import Measurement, ModelInfo
 from qup.pipelines import attack
@@ -106,29 +106,29 @@ def test_probabilities_are_warned_of_once_on_a_command_line(tmp_path):
     assert done.stderr.count("answers probabilities") == 1
 
 
-def test_of_other_libraries_only_errors_are_shown():
-    shown = program._LogFilter()
+def test_only_errors_of_other_libraries_are_logged():
+    log_filter = program._LogFilter()
 
     def record(level):
         return logging.LogRecord("absl", level, "/keras/a.py", 1, "x", (), None)
 
-    assert not shown.filter(record(logging.WARNING))
-    assert shown.filter(record(logging.ERROR))
+    assert not log_filter.filter(record(logging.WARNING))
+    assert log_filter.filter(record(logging.ERROR))
 
 
-def test_without_an_attack_figures_are_named_and_no_legend(tmp_path):
+def test_a_report_without_attacks_has_figures_and_no_legend(tmp_path):
     run = types.SimpleNamespace(
-        pipeline_root=tmp_path, path=lambda *parts: tmp_path.joinpath(*parts)
+        pipeline_root=tmp_path, get_path=lambda *parts: tmp_path.joinpath(*parts)
     )
     figure = tmp_path / "conjugates.png"
-    text = attack.format_attack_table(run, [], {}, [figure])
+    text = attack.format_report(run, [], {}, [figure])
     assert f"Figure        {figure}" in text
     assert "robust:" not in text and "measurements.csv" not in text
-    # Nor where only the checks for masking have rows.
+    # The same holds for rows of the checks for masked gradients alone.
     row = ModelInfo("synthetic", "convnet", "CL", 2, 0).build_row(
         "masking", Measurement(1.0, None, 16)
     )
-    text = attack.format_attack_table(run, [row], {}, [figure])
+    text = attack.format_report(run, [row], {}, [figure])
     assert "robust:" not in text and "measurements.csv" in text
 
 
@@ -143,7 +143,7 @@ def test_saved_images_are_never_all_in_memory(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "told,total",
+    "attack_spec,total",
     [
         ({"name": "pgd", "epsilon": 0.1}, 7),
         ({"name": "autoattack", "epsilon": 0.1}, None),
@@ -151,8 +151,8 @@ def test_saved_images_are_never_all_in_memory(tmp_path, monkeypatch):
         ({"name": "cleverhans_fgsm", "epsilon": 0.1}, 7),
     ],
 )
-def test_a_bar_ends_only_where_its_end_is_known(told, total, monkeypatch):
+def test_a_progress_bar_has_a_total_only_if_it_is_known(attack_spec, total, monkeypatch):
     seen = []
     monkeypatch.setattr(progress, "open_counter", lambda *given: seen.append(given))
-    attacker._create_progress_counter(told, 7)
+    attacker._create_progress_counter(attack_spec, 7)
     assert [count for _, count, _ in seen] == [total]

@@ -91,7 +91,7 @@ def test_table_rows_and_records(done):
     assert list((board / "attacks").glob("pgd-linf-*/epoch-2/*tfevents*"))
 
 
-def test_a_second_start_only_looks_up(done):
+def test_a_second_run_reuses_all_results(done):
     workdir, out, flags = done
     code, again, err = _run("run_attack", workdir, *flags)
     assert code == 0, err
@@ -108,22 +108,22 @@ def test_another_attack_keeps_classifier_and_rows(done):
 
 
 @pytest.mark.slow
-def test_takes_what_the_road_has_trained_and_leaves_its_rows(tmp_path):
+def test_reuses_the_classifier_of_run_ifa_and_keeps_its_rows(tmp_path):
     workdir = tmp_path / "run"
-    road = ("--config.augmentation.num_steps=2", "--config.attack.check_steps=0")
-    code, _, err = _run("run_ifa", workdir, *road)
+    flags = ("--config.augmentation.num_steps=2", "--config.attack.check_steps=0")
+    code, _, err = _run("run_ifa", workdir, *flags)
     assert code == 0, err
     own = {tuple(row.values()) for row in _rows(workdir)}
-    code, _, err = _run("run_attack", workdir, "--attack=fgsm", "--num_images=20", *road)
+    code, _, err = _run("run_attack", workdir, "--attack=fgsm", "--num_images=20", *flags)
     assert code == 0 and "Trainer.epoch-2: complete" not in err, err
     both = {tuple(row.values()) for row in _rows(workdir)}
     assert own < both
-    code, _, err = _run("run_ifa", workdir, *road)
+    code, _, err = _run("run_ifa", workdir, *flags)
     assert code == 0 and {tuple(r.values()) for r in _rows(workdir)} == both
     # Its export is a SavedModel as any other.
     (saved,) = (workdir / "serving" / "classifier").iterdir()
     code, _, err = _run(
-        "run_attack", workdir, "--attack=fgsm", "--num_images=20", f"--saved_model={saved}", *road
+        "run_attack", workdir, "--attack=fgsm", "--num_images=20", f"--saved_model={saved}", *flags
     )
     assert code == 0, err
     values = {
