@@ -19,7 +19,6 @@ print(run(config, AttackRequest(attacks=("autoattack", "deepfool"))))
 import dataclasses
 import json
 import pathlib
-import shlex
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -188,9 +187,6 @@ def format_report(
     for node, execution in executions.items():
         for diagnosis in execution.outputs.get("diagnosis", ()):
             lines += _format_diagnosis(node, diagnosis.path)
-    root, tensorboard_dir = (
-        shlex.quote(str(path)) for path in (run.pipeline_root, run.get_path("tensorboard"))
-    )
     return "\n".join(
         [
             *lines,
@@ -198,8 +194,7 @@ def format_report(
             *([f"Measurements  {run.get_path('measurements.csv')}"] if rows else ()),
             *(f"Records       {records.path}" for records in _list_outputs(executions, "records")),
             *(f"Figure        {path}" for path in figures),
-            f"Lineage       python -m bin.show_lineage {root}",
-            f"TensorBoard   tensorboard --logdir {tensorboard_dir}",
+            *run.format_locations(),
         ]
     )
 

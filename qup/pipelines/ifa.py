@@ -23,7 +23,6 @@ import json
 import logging
 import math
 import pathlib
-import shlex
 from collections.abc import Mapping
 
 import numpy as np
@@ -177,9 +176,6 @@ def _format_results_table(
         is_full_split = row.n == info.sizes[config.dataset.evaluation_split]
         if row.measure == "robust_accuracy" or (row.measure == "test_accuracy" and is_full_split):
             lines.append(_format_row(run, row))
-    root, tensorboard_dir = (
-        shlex.quote(str(path)) for path in (run.pipeline_root, run.get_path("tensorboard"))
-    )
     augmentation = config.augmentation
     parameters = next((r.parameters for r in rows if r.classifier == "ACL"), {})
     clipping = "clipped" if augmentation.pixel_clip else "unclipped"
@@ -192,8 +188,7 @@ def _format_results_table(
         f"Measurements  {run.get_path('measurements.csv')}",
         f"Figures       {run.get_path('figures')}",
         f"SavedModels   {run.get_path('serving')}: {', '.join(_list_pushed(executions))}",
-        f"Lineage       python -m bin.show_lineage {root}",
-        f"TensorBoard   tensorboard --logdir {tensorboard_dir}",
+        *run.format_locations(),
     ]
     return "\n".join(lines)
 

@@ -8,6 +8,7 @@ import os
 import pathlib
 import platform
 import re
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import metadata
 from typing import Any
@@ -248,6 +249,15 @@ class RunContext:
     def arguments(self) -> NodeArguments:
         """The arguments of the run's nodes."""
         return NodeArguments(self.config, self.data.info, self.log_dir)
+
+    def format_locations(self) -> list[str]:
+        """Returns the commands that show the lineage and the curves, as lines of a report."""
+        in_checkout = pathlib.Path(qup.__file__).parents[1].joinpath("bin/show_lineage.py").exists()
+        program = "python -m bin.show_lineage" if in_checkout else "qup lineage"
+        return [
+            f"Lineage       {program} {shlex.quote(str(self.pipeline_root))}",
+            f"TensorBoard   tensorboard --logdir {shlex.quote(str(self.get_path('tensorboard')))}",
+        ]
 
     @property
     def summaries(self) -> SummaryWriter:

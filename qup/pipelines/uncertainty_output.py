@@ -5,7 +5,6 @@ import json
 import os
 import pathlib
 import re
-import shlex
 import textwrap
 from collections.abc import Mapping
 from typing import Any
@@ -171,9 +170,6 @@ def _load_pages(folder: pathlib.Path) -> dict[str, tf.Tensor]:
 
 def format_report(run: RunContext, request: UncertaintyRequest, summary: str) -> str:
     """Returns the summary and the paths of all results, for a terminal."""
-    root, board = (
-        shlex.quote(str(path)) for path in (run.pipeline_root, run.get_path("tensorboard"))
-    )
     name = _build_slug(request)
     lines: list[str] = []
     for line in summary.splitlines():
@@ -186,7 +182,6 @@ def format_report(run: RunContext, request: UncertaintyRequest, summary: str) ->
             f"Measurements  {run.get_path('measurements.csv')}",
             f"Figures       {run.get_path('figures')}/uncertainty-{name}-*.png",
             f"Findings      {run.get_path(f'uncertainty-{name}.md')}",
-            f"Lineage       python -m bin.show_lineage {root}",
-            f"TensorBoard   tensorboard --logdir {board}",
+            *run.format_locations(),
         ]
     )

@@ -118,7 +118,7 @@ def test_only_errors_of_other_libraries_are_logged():
 
 def test_a_report_without_attacks_has_figures_and_no_legend(tmp_path):
     run = types.SimpleNamespace(
-        pipeline_root=tmp_path, get_path=lambda *parts: tmp_path.joinpath(*parts)
+        get_path=lambda *parts: tmp_path.joinpath(*parts), format_locations=list
     )
     figure = tmp_path / "conjugates.png"
     text = attack.format_report(run, [], {}, [figure])
