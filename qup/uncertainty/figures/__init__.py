@@ -1,8 +1,8 @@
 """Figures of a measured uncertainty relation.
 
 ```python
-found = [uncertainty.records.load(path) for path in paths]
-for name, figure in uncertainty_figures.draw(found, rows).items():
+records = [uncertainty.records.load(path) for path in paths]
+for name, figure in plot_relations(records, rows).items():
     figure.savefig(f"{name}.png", dpi=100)
 ```
 """
@@ -17,18 +17,16 @@ from qup.uncertainty.records import RelationRecord, build_records, group_by_sett
 
 
 def plot_relations(records: Iterable[tuple], rows: Sequence[Row]) -> dict[str, Figure]:
-    """Draws whatever the records allow.
+    """Plots every figure that the records allow.
 
     Args:
-      records: Pairs (arrays, told), as `uncertainty.records.load` returns
-        each.
-      rows: Measurements; those of the networks' accuracies are shown.
+      records: Pairs of `records.load`.
+      rows: Measurements; accuracies of the networks are plotted.
 
     Returns:
-      Name to figure: "maps", "directions", "product-by-epoch",
-      "product-histogram", "temperature", "controls", "checks" and "traces".
-      Where there are several packets or domains a name goes on with theirs:
-      "maps-loss-window-0.1".
+      Name -> figure: "maps", "directions", "product-by-epoch", "product-histogram",
+      "temperature", "controls", "checks" and "traces". With several packets or domains they are
+      part of the names: "maps-loss-window-0.1".
     """
     relation_records = build_records(records, rows)
     figures: dict[str, Figure | None] = {}
@@ -36,7 +34,9 @@ def plot_relations(records: Iterable[tuple], rows: Sequence[Row]) -> dict[str, F
     for key, group in settings.items():
         suffix = _build_suffix(key, settings)
         figures |= {f"{name}{suffix}": figure for name, figure in _plot_group(group, rows)}
-    domain_groups = _group_by_domain(relation_records)
+    domain_groups: dict[tuple, list[RelationRecord]] = {}
+    for record in relation_records:
+        domain_groups.setdefault((record["packet"], record.domain), []).append(record)
     for key, group in domain_groups.items():
         figures[f"checks{_build_suffix(key, domain_groups)}"] = comparisons.plot_checks(group)
     return {name: figure for name, figure in figures.items() if figure}
@@ -53,15 +53,8 @@ def _plot_group(group: Sequence[RelationRecord], rows: Sequence[Row]):
     yield "traces", maps.plot_traces(group)
 
 
-def _group_by_domain(records: Sequence[RelationRecord]) -> dict[tuple, list[RelationRecord]]:
-    groups: dict[tuple, list[RelationRecord]] = {}
-    for record in records:
-        groups.setdefault((record["packet"], record.domain), []).append(record)
-    return groups
-
-
 def _build_suffix(key: tuple[str, ...], keys: Iterable[tuple[str, ...]]) -> str:
-    """Returns what tells a key from the others, for a file's name."""
+    """Returns the parts of a key that differ between the keys, for a file name."""
     columns = zip(key, zip(*keys, strict=True), strict=True)
     parts = [part for part, column in columns if len(set(column)) > 1]
     return "".join(f"-{part}" for part in parts).replace(":", "-")

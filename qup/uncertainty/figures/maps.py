@@ -1,4 +1,4 @@
-"""Pixel by pixel: sigma_x, sigma_p, their product and its error."""
+"""Maps over pixels, histograms of their distances from the bound, traces of chains."""
 
 from collections.abc import Sequence
 
@@ -9,6 +9,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from scipy import stats
 
+from qup.uncertainty.checks import MAX_R_HAT
 from qup.uncertainty.figures import style
 from qup.uncertainty.records import (
     RelationRecord,
@@ -19,19 +20,18 @@ from qup.uncertainty.records import (
     select_most_exact,
 )
 
-_MAX_ROWS = 12
+_MAX_ROWS, _MAX_PANELS = 12, 8
 _ERROR_TITLE = "standard error\nof the product"
 
 
 def plot_maps(records: Sequence[RelationRecord]) -> Figure | None:
-    """Draws a row of maps for each label and channel of one network.
+    """Plots a row of maps for each label and channel of the last network.
 
     Args:
-      records: Of one packet and domain. Of several estimators of one label
-        the more exact is shown.
+      records: Of one packet and domain; of several estimators the most exact is shown.
 
     Returns:
-      The figure; None without an image's shape, or pixels to fill it.
+      The figure; None without the shape of images or without pixels.
     """
     exact_records = select_most_exact(
         [record for record in select_final_records(records) if _has_image(record)]
@@ -75,13 +75,13 @@ def plot_maps(records: Sequence[RelationRecord]) -> Figure | None:
 
 
 def _format_note(rows) -> str:
-    """Says what has to be known of these maps."""
+    """Returns the explanation of the maps."""
     record = rows[0][0]
     note = "Under each name: the median of the pixels' standard errors."
     if record.domain != "box":
-        note += " In the product's maps white is the bound, 1/2."
+        note += " In maps of the product white is the bound, 1/2."
     if record.pixels.size < np.prod(record["image_shape"]):
-        note += " Pixels left blank were not measured."
+        note += " Blank pixels were not measured."
     if not all(np.isfinite(_get_values(record, "uncertainty_product")).all() for record, _ in rows):
         note += " Hatched pixels could not be estimated."
     return note
@@ -93,7 +93,7 @@ def _has_image(record: RelationRecord) -> bool:
 
 
 def _build_columns(rows) -> list[tuple[str, str, ScalarMappable]]:
-    """Returns (title, measure, its colours) of every column."""
+    """Returns (title, measure, colour scale) of every column."""
     product = "uncertainty_product"
     is_box = rows[0][0].domain == "box"
     columns = [(name, _build_scale(rows, [name])) for name in ("sigma_x", "sigma_p")]
@@ -120,7 +120,7 @@ def _finite_values(rows, measures: Sequence[str]) -> np.ndarray:
 
 
 def _get_values(record: RelationRecord, measure: str) -> np.ndarray:
-    """Returns the values along all axes: of a measure, or of its error."""
+    """Returns the values, or with the suffix "_stderr" the errors, along all axes."""
     name = measure.removesuffix("_stderr")
     return record.all_values(name)[name != measure]
 
@@ -156,7 +156,7 @@ def _draw_map(axis: Axes, record: RelationRecord, measure: str, channel: int, sc
         array.reshape(record["image_shape"])[..., channel] for array in (image, is_blank)
     )
     if (np.isnan(image) & ~is_blank).any():
-        # What is transparent lets it be seen.
+        # Visible through the transparent pixels of the images above.
         axis.patch.set(facecolor="#E4E4E4", edgecolor="#888888", hatch="////////", linewidth=0)
     white = np.dstack([np.ones((*is_blank.shape, 3)), is_blank])
     axis.imshow(white, interpolation="nearest")
@@ -173,18 +173,11 @@ def _format_row_name(record: RelationRecord, channel: int) -> str:
     return text + format_estimator(record["estimator"])
 
 
-# What lies behind the numbers: scatter over pixels, walks of the chains.
-
-
-_MAX_PANELS = 8
-_R_HAT = 1.01
-
-
 def plot_histogram(records: Sequence[RelationRecord]) -> Figure | None:
-    """Draws (product - bound) / standard error of one network's pixels.
+    """Plots (product - bound) / standard error over the pixels of the last network.
 
     Returns:
-      The figure, a panel for each estimator; None with fewer than 5 axes.
+      The figure, a panel per estimator; None for fewer than 5 axes.
     """
     final_records = [
         record for record in select_final_records(records) if compute_z_scores(record).size >= 5
@@ -196,13 +189,13 @@ def plot_histogram(records: Sequence[RelationRecord]) -> Figure | None:
     note = ""
     if not final_records[0]["vanishes"]:
         note = (
-            "On any sample the product is at least its bound: that none lies "
+            "On any sample the product is at least its bound: the absence of values "
             "far below 0 is no finding."
         )
     elif constant_records:
         note = (
-            "Close to ½ noise alone leans to the right: of a constant network "
-            "the product is ½, and all of its scatter noise."
+            "Close to ½ noise alone is skewed to the right: for a constant network "
+            "the product is ½ and all deviations are noise."
         )
     figure, body = style.build_page(
         (4.4 * len(estimators) + 0.3, 3.1),
@@ -221,7 +214,7 @@ def plot_histogram(records: Sequence[RelationRecord]) -> Figure | None:
 
 
 def compute_z_scores(record: RelationRecord) -> np.ndarray:
-    """Returns (product - bound) / standard error, of known pixels."""
+    """Returns (product - bound) / standard error of the pixels with estimates."""
     product, error = record.pixel_values("uncertainty_product")
     bound, bound_error = record.pixel_values("uncertainty_bound")
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -256,7 +249,7 @@ def _draw_histogram(
         )
     curve = np.linspace(low, high, 400)
     axis.plot(
-        curve, stats.norm.pdf(curve), color="black", linewidth=1.2, label="normal, if all is noise"
+        curve, stats.norm.pdf(curve), color="black", linewidth=1.2, label="normal, for pure noise"
     )
     axis.text(
         0.98,
@@ -276,10 +269,10 @@ def _draw_histogram(
 
 
 def plot_traces(records: Sequence[RelationRecord]) -> Figure | None:
-    """Draws ln rho along every chain of one network's walks.
+    """Plots ln rho along every chain of the last network.
 
     Returns:
-      The figure, a panel for each label; None without a walk.
+      The figure, a panel per label; None without chains.
     """
     chain_records = [record for record in records if "trace_log_density" in record.arrays]
     if not chain_records:
@@ -289,9 +282,9 @@ def plot_traces(records: Sequence[RelationRecord]) -> Figure | None:
     num_rows = -(-len(final_records) // columns)
     figure, body = style.build_page(
         (4.6 * columns, 2.3 * num_rows),
-        "Do the chains walk through the same place?",
+        "Do the chains sample the same region?",
         style.format_subject(final_records, epochs=True),
-        note="A colour for each chain, black for their mean. Good chains "
+        note="A colour per chain, black for their mean. Good chains "
         "cross one another all the time and have no trend.",
     )
     panels = body.subplots(num_rows, columns, squeeze=False, sharex=True)
@@ -323,7 +316,7 @@ def _draw_trace(axis: Axes, record: RelationRecord) -> None:
     r_hat = diagnostics.get("r_hat", np.nan)
     title = f"label {record['label']}: " if record["label"] is not None else ""
     title += f"R-hat {r_hat:.3f}, acceptance {diagnostics.get('acceptance', np.nan):.2f}"
-    is_bad = not r_hat < _R_HAT
+    is_bad = not r_hat < MAX_R_HAT
     axis.set_title(
         title + (": CHAINS DISAGREE" if is_bad else ""),
         fontsize=9.5,

@@ -1,4 +1,4 @@
-"""How the figures of one report look alike."""
+"""The common style of the figures: pages, colours, markers, points with errors."""
 
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -47,14 +47,14 @@ _MIN_PAGE_WIDTH, _LEGEND_WIDTH = 6.4, 1.25
 
 
 def style_axes(axis: Axes, grid: str = "y") -> None:
-    """Takes away what does not inform."""
+    """Removes spines and pales the grid."""
     axis.spines[["top", "right"]].set_visible(False)
     axis.spines[["left", "bottom"]].set_color("#999999")
     axis.tick_params(labelsize=9, color="#999999")
     axis.grid(axis=grid, color="#E8E8E8", linewidth=0.7)
     axis.set_axisbelow(True)
     for side in (axis.xaxis, axis.yaxis):
-        # 0.50001, not 1 of 1e-5 + 0.5.
+        # Ticks show 0.50001, not 1 with an offset of 0.5.
         if isinstance(side.get_major_formatter(), ScalarFormatter):
             side.get_major_formatter().set_useOffset(False)
 
@@ -62,14 +62,14 @@ def style_axes(axis: Axes, grid: str = "y") -> None:
 def build_page(
     size: tuple[float, float], title: str, subject: str, *, handles: Sequence = (), note: str = ""
 ) -> tuple[Figure, SubFigure]:
-    """Returns an empty figure with its words, and the room for its panels.
+    """Returns a figure with title, legend and note, and the empty subfigure for its panels.
 
     Args:
-      size: Of that room, in inches.
-      title: What is shown.
-      subject: Of what.
-      handles: Of a legend below.
-      note: What else has to be known, below.
+      size: Of the subfigure, in inches.
+      title: First line.
+      subject: Network, packet and domain, below the title.
+      handles: Of a legend below the panels.
+      note: Explanation at the bottom.
     """
     width, height = max(size[0], _MIN_PAGE_WIDTH), size[1]
     subject_lines = textwrap.wrap(subject, int(14 * width))
@@ -114,12 +114,7 @@ def build_page(
 
 
 def format_subject(records: Sequence[RelationRecord], *, epochs: bool = False) -> str:
-    """Returns what the records share, in words.
-
-    Args:
-      records: At least one.
-      epochs: Whether the first one's epochs are told.
-    """
+    """Returns model, dataset, packet, domain and labels of records, with `epochs` the network."""
     first = records[0]
     phrases = [f"{first['model']} on {first['dataset']}".removesuffix(" on ")]
     phrases += [f"{first['packet']} packet", format_domain(records)]
@@ -129,7 +124,7 @@ def format_subject(records: Sequence[RelationRecord], *, epochs: bool = False) -
 
 
 def describe_means(records: Sequence[RelationRecord]) -> str:
-    """Says what a point and its bar are."""
+    """Returns the sentence that defines points and bars."""
     bars = "one standard error"
     if not all(record.means for record in records):
         bars = f"an upper limit of {bars}, as they share their samples"
@@ -138,7 +133,7 @@ def describe_means(records: Sequence[RelationRecord]) -> str:
 
 
 def choose_measures(records: Sequence[RelationRecord]) -> tuple[str, ...]:
-    """Returns what is drawn of a relation, from above to below."""
+    """Returns the measures of the panels, from top to bottom."""
     excess = ("excess",) if records[0].use_correlation_estimator else ()
     return ("uncertainty_product", *excess, "sigma_x", "sigma_p")
 
@@ -151,13 +146,13 @@ def interpolate_colour(share: float) -> tuple[float, ...]:
 def draw_reference(
     axis: Axes, records: Sequence[RelationRecord], measure: str, horizontal: bool = False
 ) -> None:
-    """Draws the bound where it is 1/2; makes the excess logarithmic.
+    """Draws the bound where it is 1/2, or makes the axis of an excess logarithmic.
 
     Args:
       axis: The panel.
-      records: What it shows.
-      measure: Of what.
-      horizontal: Whether values go from left to right.
+      records: Records of the panel.
+      measure: Measure of the panel.
+      horizontal: Whether values are on the x axis.
     """
     if measure == "uncertainty_product" and records[0]["vanishes"]:
         draw_line = axis.axvline if horizontal else axis.axhline
@@ -174,7 +169,7 @@ def draw_reference(
 
 
 def shift_position(x: float, positions: Sequence[float], shift: float) -> float:
-    """Moves a point aside by a share of the room between two places."""
+    """Shifts a point by a share of the smallest distance between positions."""
     neighbours = list(pairwise(sorted(positions)))
     if not _is_wide_range(positions):
         room = min((b - a for a, b in neighbours), default=1.0)
@@ -183,7 +178,7 @@ def shift_position(x: float, positions: Sequence[float], shift: float) -> float:
 
 
 def set_ticks(axis: Axes, positions: Sequence[float]) -> None:
-    """Puts a tick at every place, on a logarithmic axis where they spread."""
+    """Puts a tick at every position, on a logarithmic axis for a wide range."""
     if _is_wide_range(positions):
         axis.set_xscale("log")
     axis.xaxis.set_major_locator(FixedLocator(sorted(positions)))
@@ -195,17 +190,13 @@ def _is_wide_range(positions: Sequence[float]) -> bool:
     return min(positions) > 0 and max(positions) >= 4 * min(positions)
 
 
-# A colour for each label, a marker for each estimator.
-
-
 _MARKERS = {"importance": "o", "mcmc": "s"}
 
 
 class Series:
-    """Those of one figure."""
+    """The series of a figure: a colour per label, a marker per estimator."""
 
     def __init__(self, records: Iterable[RelationRecord]):
-        """Takes the records that the figure shows."""
         keys = {series_key(record) for record in records}
         self._labels = sorted({label for label, _ in keys}, key=_label_order)
         self._estimators = sorted({estimator for _, estimator in keys})
@@ -217,12 +208,12 @@ class Series:
         ]
 
     def compute_offset(self, record: RelationRecord) -> float:
-        """Returns a number in [-1/2, 1/2] to put points side by side."""
+        """Returns a shift in [-1/2, 1/2] that puts points of all series side by side."""
         middle = (len(self.keys) - 1) / 2
         return (self.keys.index(series_key(record)) - middle) / len(self.keys)
 
     def marker_style(self, record: RelationRecord) -> dict:
-        """Returns colour and marker; all but importance's are hollow."""
+        """Returns keyword arguments: colour and marker, filled for importance sampling."""
         label, estimator = series_key(record)
         colour = self._choose_colour(label)
         return {
@@ -238,7 +229,7 @@ class Series:
         return interpolate_colour(index / (len(self._labels) - 1))
 
     def build_handles(self) -> list[Line2D]:
-        """Returns what a legend shows; nothing for a single series."""
+        """Returns the handles of a legend; none for a single series."""
         handles = []
         if len(self._labels) > 1:
             handles += [
@@ -264,7 +255,7 @@ class Series:
 
 
 def series_key(record: RelationRecord) -> tuple:
-    """Returns label and estimator."""
+    """Returns the key of a record's series: label and estimator."""
     return record["label"], record["estimator"]
 
 
@@ -272,49 +263,35 @@ def _label_order(label) -> tuple:
     return (str(type(label)), label)
 
 
-def draw_point(axis: Axes, x: float, mean: MeanEstimate, **style) -> None:
-    """Draws a value with its error; a grey cross where it is unknown."""
+def draw_point(
+    axis: Axes, position: float, mean: MeanEstimate, horizontal: bool = False, **style
+) -> None:
+    """Draws a value with its error; a grey cross where it is unknown.
+
+    Args:
+      axis: The panel.
+      position: On the other axis.
+      mean: The value.
+      horizontal: Whether values are on the x axis.
+      **style: See `Series.marker_style`.
+    """
     style = {"markersize": 5, "capsize": 2, "elinewidth": 1.1, **style}
-    if np.isfinite(mean.value):
-        axis.errorbar(x, mean.value, mean.stderr, **style)
+    if not np.isfinite(mean.value):
+        cross = {"color": GREY, "markersize": 7, "markeredgewidth": 2, "clip_on": False}
+        if horizontal:
+            axis.plot(0.03, position, "x", transform=axis.get_yaxis_transform(), **cross)
+        else:
+            axis.plot(position, 0.05, "x", transform=axis.get_xaxis_transform(), **cross)
+    elif horizontal:
+        axis.errorbar(mean.value, position, xerr=mean.stderr, **style)
     else:
-        axis.plot(
-            x,
-            0.05,
-            "x",
-            color=GREY,
-            markersize=7,
-            markeredgewidth=2,
-            transform=axis.get_xaxis_transform(),
-            clip_on=False,
-        )
-
-
-def draw_dot(axis: Axes, y: float, mean: MeanEstimate, **style) -> None:
-    """Draws the same from left to right."""
-    style = {"markersize": 5, "capsize": 2, "elinewidth": 1.1, **style}
-    if np.isfinite(mean.value):
-        axis.errorbar(mean.value, y, xerr=mean.stderr, **style)
-    else:
-        axis.plot(
-            0.03,
-            y,
-            "x",
-            color=GREY,
-            markersize=7,
-            markeredgewidth=2,
-            transform=axis.get_yaxis_transform(),
-            clip_on=False,
-        )
-
-
-# TA and RA beside what is measured.
+        axis.errorbar(position, mean.value, mean.stderr, **style)
 
 
 def draw_accuracy_curves(
     axis: Axes, records: Sequence[RelationRecord], key: str, rows: Sequence[Row]
 ) -> None:
-    """Draws TA and RA against `key`, such as "epochs"."""
+    """Draws TA and RA against the metadata `key`, such as "epochs"."""
     rows_by_key = {record[key]: find_accuracy_rows(rows, record) for record in records}
     for measure, (name, colour, marker) in ACCURACY_STYLES.items():
         xs = sorted(x for x, accuracy_rows in rows_by_key.items() if measure in accuracy_rows)
@@ -347,30 +324,14 @@ def draw_accuracy_curves(
     style_axes(axis)
 
 
-def draw_accuracies(axis: Axes, x: float, accuracy_rows: dict[str, Row]) -> None:
-    """Draws the accuracies of one network above x."""
+def draw_accuracies(
+    axis: Axes, position: float, accuracy_rows: dict[str, Row], horizontal: bool = False
+) -> None:
+    """Draws the accuracies of one network, see `draw_point`."""
     for measure, row in accuracy_rows.items():
         _, colour, marker = ACCURACY_STYLES[measure]
-        axis.errorbar(
-            x, row.value, row.stderr or 0.0, color=colour, marker=marker, markersize=5, capsize=2
-        )
-
-
-def draw_accuracies_across(axis: Axes, accuracies: Sequence[dict[str, Row]]) -> None:
-    """Draws the accuracies of networks, one to a line."""
-    for index, accuracy_rows in enumerate(accuracies):
-        for measure, row in accuracy_rows.items():
-            _, colour, marker = ACCURACY_STYLES[measure]
-            axis.errorbar(
-                row.value,
-                index,
-                xerr=row.stderr or 0.0,
-                color=colour,
-                marker=marker,
-                markersize=5,
-                capsize=2,
-            )
-    axis.set_title("accuracy, percent", fontsize=10.5)
-    axis.set_xlim(-4, 104)
-    axis.set_xticks([0, 50, 100])
-    style_axes(axis, "both")
+        style = {"color": colour, "marker": marker, "markersize": 5, "capsize": 2}
+        if horizontal:
+            axis.errorbar(row.value, position, xerr=row.stderr or 0.0, **style)
+        else:
+            axis.errorbar(position, row.value, row.stderr or 0.0, **style)

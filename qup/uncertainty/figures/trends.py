@@ -1,4 +1,4 @@
-"""Means over pixels, by epoch and by temperature, beside TA and RA."""
+"""Means over pixels by epoch, temperature, network and direction, with TA and RA."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from qup.core.measurements import Row
-from qup.uncertainty.figures import style as figures_style
+from qup.uncertainty.figures import style
 from qup.uncertainty.figures.style import Series
 from qup.uncertainty.records import (
     RelationRecord,
@@ -19,17 +19,18 @@ from qup.uncertainty.records import (
 )
 
 _UNKNOWN_NOTE = " Grey crosses could not be estimated."
+_MAX_DIRECTIONS = 40
 
 
 def plot_by_epoch(records: Sequence[RelationRecord], rows: Sequence[Row]) -> Figure | None:
-    """Draws the relation against epochs, controls aside, TA and RA below.
+    """Plots the relation against epochs, with controls at the right and TA and RA below.
 
     Args:
       records: Of one packet and domain.
-      rows: Those of the accuracies.
+      rows: Measurements of accuracies.
 
     Returns:
-      The figure; None where there is only one snapshot.
+      The figure; None for a single snapshot.
     """
     snapshots = select_snapshots(records)
     epochs = sorted({record["epochs"] for record in snapshots})
@@ -48,10 +49,10 @@ def plot_by_epoch(records: Sequence[RelationRecord], rows: Sequence[Row]) -> Fig
 
 
 def plot_by_temperature(records: Sequence[RelationRecord], rows: Sequence[Row]) -> Figure | None:
-    """Draws the relation against temperature, TA and RA below.
+    """Plots the relation against temperature, with TA and RA below.
 
     Returns:
-      The figure; None where the network was measured at one temperature.
+      The figure; None for a single temperature.
     """
     max_epochs = select_final_records(records)[0]["epochs"]
     network_records = [
@@ -72,12 +73,12 @@ def plot_by_temperature(records: Sequence[RelationRecord], rows: Sequence[Row]) 
 
 
 def _list_temperatures(records: Sequence[RelationRecord], *labels) -> set[float]:
-    """Returns the temperatures at which labels, or all, were measured."""
+    """Returns the temperatures of records of these labels, or of all records."""
     return {record["temperature"] for record in records if not labels or record["label"] in labels}
 
 
 class _PanelStack:
-    """Panels above one another, a measure each, the accuracies below."""
+    """A column of panels, one per measure, with the accuracies below."""
 
     figure: Figure
 
@@ -91,13 +92,13 @@ class _PanelStack:
         self._title, self._records, self._controls = title, network_records, control_records
         self._rows = rows
         self._series = Series([*network_records, *control_records])
-        self._measures = figures_style.choose_measures(network_records)
+        self._measures = style.choose_measures(network_records)
         self._has_accuracies = any(find_accuracy_rows(rows, record) for record in network_records)
 
     def build_panels(self, width: float, ratios: tuple[float, ...]):
         """Returns axes [panels, columns]."""
         all_records = [*self._records, *self._controls]
-        note = figures_style.describe_means(all_records)
+        note = style.describe_means(all_records)
         if any(
             record.mean(measure).num_known == 0
             for record in all_records
@@ -106,12 +107,12 @@ class _PanelStack:
             note += _UNKNOWN_NOTE
         handles = self._series.build_handles()
         if all_records[0].domain == "box":
-            handles.append(Line2D([], [], color=figures_style.GREY, ls=":", label="bound"))
+            handles.append(Line2D([], [], color=style.GREY, ls=":", label="bound"))
         num_rows = len(self._measures) + self._has_accuracies
-        self.figure, body = figures_style.build_page(
+        self.figure, body = style.build_page(
             (width, 1.55 * num_rows + 0.35),
             self._title,
-            figures_style.format_subject(self._records),
+            style.format_subject(self._records),
             handles=handles,
             note=note,
         )
@@ -120,19 +121,17 @@ class _PanelStack:
         )
 
     def draw_curves(self, panels: Sequence[Axes], key: str, positions: Sequence[float]) -> None:
-        """Draws what is told by `key`, such as "epochs"."""
+        """Draws the measures against the metadata `key`, such as "epochs"."""
         for axis, measure in zip(panels, self._measures, strict=False):
             for name in self._series.keys:
-                group = [
-                    record for record in self._records if figures_style.series_key(record) == name
-                ]
+                group = [record for record in self._records if style.series_key(record) == name]
                 self._draw_curve(axis, group, key, measure, positions)
-            figures_style.draw_reference(axis, self._records, measure)
-            axis.set_ylabel(figures_style.MEASURE_TITLES[measure], fontsize=11)
-            figures_style.style_axes(axis)
+            style.draw_reference(axis, self._records, measure)
+            axis.set_ylabel(style.MEASURE_TITLES[measure], fontsize=11)
+            style.style_axes(axis)
         if self._has_accuracies:
-            figures_style.draw_accuracy_curves(panels[-1], self._records, key, self._rows)
-        figures_style.set_ticks(panels[-1], positions)
+            style.draw_accuracy_curves(panels[-1], self._records, key, self._rows)
+        style.set_ticks(panels[-1], positions)
         panels[-1].set_xlabel(key, fontsize=10)
 
     def _draw_curve(
@@ -146,7 +145,7 @@ class _PanelStack:
         points = sorted(
             (
                 (
-                    figures_style.shift_position(
+                    style.shift_position(
                         record[key], positions, self._series.compute_offset(record)
                     ),
                     record,
@@ -158,52 +157,46 @@ class _PanelStack:
         if not points:
             return
         xs = [x for x, _ in points]
-        style = self._series.marker_style(group[0])
-        line_style = {"color": style["color"], "linewidth": 1.1, "alpha": 0.55}
+        marker = self._series.marker_style(group[0])
+        line_style = {"color": marker["color"], "linewidth": 1.1, "alpha": 0.55}
         axis.plot(xs, [record.mean(measure).value for _, record in points], **line_style)
         for x, record in points:
-            figures_style.draw_point(axis, x, record.mean(measure), **style)
+            style.draw_point(axis, x, record.mean(measure), **marker)
         if measure == "uncertainty_product" and group[0].domain == "box":
             bounds = [record.mean("uncertainty_bound").value for _, record in points]
-            axis.plot(xs, bounds, ":", color=style["color"])
+            axis.plot(xs, bounds, ":", color=marker["color"])
 
     def draw_controls(self, panels: Sequence[Axes], control_names: Sequence[str]) -> None:
-        """Draws every control in a place of its own."""
+        """Draws every control at its own position."""
         for record in self._controls:
             index = control_names.index(format_network(record))
             x = index + 0.5 * self._series.compute_offset(record)
-            style = {**self._series.marker_style(record), "linestyle": ""}
+            marker = {**self._series.marker_style(record), "linestyle": ""}
             for axis, measure in zip(panels, self._measures, strict=False):
-                figures_style.draw_point(axis, x, record.mean(measure), **style)
+                style.draw_point(axis, x, record.mean(measure), **marker)
             if record.domain == "box":
                 bound = record.mean("uncertainty_bound").value
-                panels[0].plot(x, bound, "_", color=style["color"], ms=9)
+                panels[0].plot(x, bound, "_", color=marker["color"], ms=9)
             if self._has_accuracies:
                 accuracy_rows = find_accuracy_rows(self._rows, record)
-                figures_style.draw_accuracies(panels[-1], index, accuracy_rows)
+                style.draw_accuracies(panels[-1], index, accuracy_rows)
         for axis, measure in zip(panels, self._measures, strict=False):
-            figures_style.draw_reference(axis, self._records, measure)
+            style.draw_reference(axis, self._records, measure)
         for axis in panels:
-            figures_style.style_axes(axis)
+            style.style_axes(axis)
             axis.tick_params(left=False)
-            axis.set_facecolor(figures_style.PALE)
+            axis.set_facecolor(style.PALE)
             axis.spines["left"].set_visible(False)
         panels[-1].set_xlim(-0.6, len(control_names) - 0.4)
         names = [name.replace(" ", "\n") for name in control_names]
         panels[-1].set_xticks(range(len(control_names)), names)
 
 
-# Dot plots: a line for each network, or for each direction.
-
-
-_MAX_DIRECTIONS = 40
-
-
 def plot_controls(records: Sequence[RelationRecord], rows: Sequence[Row]) -> Figure | None:
-    """Draws every network and control of one packet and domain.
+    """Plots every network and control of one packet and domain, a line each.
 
     Returns:
-      The figure; None where there is only one.
+      The figure; None for a single network.
     """
     ordered = sorted(records, key=_sort_key)
     networks_by_name = {format_network(record): record for record in ordered}
@@ -215,11 +208,11 @@ def plot_controls(records: Sequence[RelationRecord], rows: Sequence[Row]) -> Fig
     series = Series(records)
     handles = series.build_handles()
     if ordered[0].domain == "box":
-        handles.append(Line2D([], [], ls="", marker="|", color=figures_style.GREY, label="bound"))
+        handles.append(Line2D([], [], ls="", marker="|", color=style.GREY, label="bound"))
     if has_accuracies:
         handles += [
             Line2D([], [], ls="", color=colour, marker=marker, label=name)
-            for name, colour, marker in figures_style.ACCURACY_STYLES.values()
+            for name, colour, marker in style.ACCURACY_STYLES.values()
         ]
     figure, panels = _build_panels(
         "Every network and its controls",
@@ -228,24 +221,28 @@ def plot_controls(records: Sequence[RelationRecord], rows: Sequence[Row]) -> Fig
         names,
         has_accuracies,
         handles=handles,
-        note=figures_style.describe_means(ordered),
+        note=style.describe_means(ordered),
     )
     for record in ordered:
         y = names.index(format_network(record)) + 0.7 * series.compute_offset(record)
-        style = series.marker_style(record)
-        for axis, measure in zip(panels, figures_style.choose_measures(records), strict=False):
-            figures_style.draw_dot(axis, y, record.mean(measure), **style)
+        marker = series.marker_style(record)
+        for axis, measure in zip(panels, style.choose_measures(records), strict=False):
+            style.draw_point(axis, y, record.mean(measure), horizontal=True, **marker)
         if record.domain == "box":
             bound = record.mean("uncertainty_bound").value
-            panels[0].plot(bound, y, "|", color=style["color"], ms=8)
+            panels[0].plot(bound, y, "|", color=marker["color"], ms=8)
     if has_accuracies:
-        figures_style.draw_accuracies_across(panels[-1], network_accuracies)
+        for index, accuracy_rows in enumerate(network_accuracies):
+            style.draw_accuracies(panels[-1], index, accuracy_rows, horizontal=True)
+        panels[-1].set_title("accuracy, percent", fontsize=10.5)
+        panels[-1].set(xlim=(-4, 104), xticks=[0, 50, 100])
+        style.style_axes(panels[-1], "both")
     _shade_controls(panels, sum(bool(record["control"]) for record in networks_by_name.values()))
     return figure
 
 
 def plot_directions(records: Sequence[RelationRecord]) -> Figure | None:
-    """Draws one network along its directions, such as PCA axes.
+    """Plots the last network along its directions, such as PCA axes.
 
     Returns:
       The figure; None without directions.
@@ -258,7 +255,8 @@ def plot_directions(records: Sequence[RelationRecord]) -> Figure | None:
     hidden, names = names[_MAX_DIRECTIONS:], names[:_MAX_DIRECTIONS]
     series = Series(final_records)
     note = "Bars are one standard error."
-    note += f" {len(hidden)} further directions are not shown." * bool(hidden)
+    if hidden:
+        note += f" {len(hidden)} further directions are not shown."
     figure, panels = _build_panels(
         "Along directions",
         final_records,
@@ -268,13 +266,12 @@ def plot_directions(records: Sequence[RelationRecord]) -> Figure | None:
         handles=series.build_handles(),
         note=note,
     )
-    for axis, measure in zip(panels, figures_style.choose_measures(final_records), strict=True):
+    for axis, measure in zip(panels, style.choose_measures(final_records), strict=True):
         for record in final_records:
             for index, name in enumerate(names):
                 y = index + 0.7 * series.compute_offset(record)
-                figures_style.draw_dot(
-                    axis, y, record.axis_value(measure, name), **series.marker_style(record)
-                )
+                value, marker = record.axis_value(measure, name), series.marker_style(record)
+                style.draw_point(axis, y, value, horizontal=True, **marker)
     return figure
 
 
@@ -288,23 +285,23 @@ def _build_panels(
     handles: Sequence,
     note: str,
 ) -> tuple[Figure, list[Axes]]:
-    """Returns panels side by side with a line for each name."""
-    measures = figures_style.choose_measures(records)
+    """Returns a figure and its row of panels, with a line for each name."""
+    measures = style.choose_measures(records)
     columns = len(measures) + has_accuracies
     row_height = 0.22 + 0.06 * min(len(series.keys), 10)
-    figure, body = figures_style.build_page(
+    figure, body = style.build_page(
         (2.05 * columns + 1.2, row_height * len(names) + 0.8),
         title,
-        figures_style.format_subject(records),
+        style.format_subject(records),
         handles=handles,
         note=note,
     )
     panels = list(body.subplots(1, columns, sharey=True, squeeze=False)[0])
     for axis, measure in zip(panels, measures, strict=False):
-        axis.set_title(figures_style.MEASURE_TITLES[measure], fontsize=10.5)
+        axis.set_title(style.MEASURE_TITLES[measure], fontsize=10.5)
         axis.xaxis.set_major_locator(MaxNLocator(3))
-        figures_style.style_axes(axis, "both")
-        figures_style.draw_reference(axis, records, measure, horizontal=True)
+        style.style_axes(axis, "both")
+        style.draw_reference(axis, records, measure, horizontal=True)
     panels[0].set_yticks(range(len(names)), names)
     panels[0].set_ylim(len(names) - 0.4, -0.6)
     for axis in panels:
@@ -313,10 +310,10 @@ def _build_panels(
 
 
 def _shade_controls(panels: Sequence[Axes], count: int) -> None:
-    """Puts grey behind the controls, which come first."""
+    """Shades the lines of the controls, which come first."""
     for axis in panels:
         if count:
-            axis.axhspan(-0.6, count - 0.5, color=figures_style.PALE, zorder=0)
+            axis.axhspan(-0.6, count - 0.5, color=style.PALE, zorder=0)
 
 
 def _sort_key(record: RelationRecord) -> tuple:
