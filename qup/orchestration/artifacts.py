@@ -1,9 +1,12 @@
-"""Content of files and folders: digests, and whether it is still the same.
+"""Artifacts, the files that components exchange, and channels, which promise them.
 
 ```python
-manifest = snapshot(folder)
-digest(manifest)  # the same for the same names and bytes, anywhere
-damage, manifest = compare(folder, manifest)  # "" if intact
+class Model(Artifact):
+    TYPE_NAME = "Model"
+
+manifest = create_manifest(model.path)
+hash_manifest(manifest)  # depends on the names and bytes of the files alone
+damage, manifest = find_damage(model.path, manifest)  # "" if intact
 ```
 """
 
@@ -18,12 +21,14 @@ from typing import Any, ClassVar, NamedTuple
 from qup.core import hashing
 from qup.orchestration import errors
 
-# A change within one tick of the file system's clock leaves no other mtime.
-_TICK_NS = 50_000_000
+# A change within one tick of the file system's clock leaves the same modification time.
+_CLOCK_TICK_NS = 50_000_000
+_VALUE_TYPES = (bool, int, float, str)
+Value = bool | int | float | str
 
 
-class Entry(NamedTuple):
-    """One file as it was last hashed; a folder has only zeros."""
+class ManifestEntry(NamedTuple):
+    """One file when it was last hashed; a folder has only zeros."""
 
     size: int = 0
     mtime_ns: int = 0
@@ -31,107 +36,88 @@ class Entry(NamedTuple):
     sha256: str = ""
 
 
-# Relative name ("" for a lone file, "x/" for a folder) -> entry.
-Manifest = dict[str, Entry]
+# Relative name ("" for a single file, "x/" for a folder) -> entry.
+Manifest = dict[str, ManifestEntry]
 
 
-def snapshot(path: str | os.PathLike) -> Manifest:
-    """Hashes a file or every file of a folder.
-
-    Args:
-      path: The file or folder; links are followed.
-
-    Returns:
-      The manifest.
+def create_manifest(path: str | os.PathLike) -> Manifest:
+    """Hashes a file, or every file of a folder; follows links.
 
     Raises:
-      OSError: Something cannot be read, or is neither file nor folder.
+      OSError: Something cannot be read, or is neither a file nor a folder.
     """
     return {
-        name: _entry(pathlib.Path(path, name), status)
+        name: _make_entry(pathlib.Path(path, name), status)
         for name, status in hashing.list_tree(str(path))
     }
 
 
-def digest(manifest: Manifest) -> str:
-    """Returns the sha256 over names, sizes and bytes, in hexadecimal."""
+def hash_manifest(manifest: Manifest) -> str:
+    """Returns the SHA-256 of names, sizes and bytes, in hex."""
     return hashing.hash_file_table(
         (name, entry.size, entry.sha256) for name, entry in manifest.items()
     )
 
 
-def compare(
-    path: str | os.PathLike, manifest: Manifest, *, full: bool = False
+def find_damage(
+    path: str | os.PathLike, manifest: Manifest, *, hash_all: bool = False
 ) -> tuple[str, Manifest]:
-    """Looks whether a file or folder still holds what it held.
+    """Compares a file or a folder with its manifest.
 
     Args:
       path: The file or folder.
-      manifest: What it held.
-      full: Hash every file; otherwise those whose size, mtime and inode are
-        unchanged are believed.
+      manifest: Its manifest at an earlier time.
+      hash_all: Whether files of unchanged size, modification time and inode are hashed as well.
 
     Returns:
-      (damage, manifest): what differs first and in which file, or ""; and
-      the manifest with the files as they lie now.
+      (damage, manifest): the first difference and its file, or ""; and the manifest of now.
     """
-    fresh = {}
+    current = {}
     try:
-        found = dict(hashing.list_tree(str(path)))
-        for name in sorted(manifest.keys() | found.keys()):
-            part = pathlib.Path(path, name)
-            if name not in found:
-                return f"{part} is missing", manifest
+        files = dict(hashing.list_tree(str(path)))
+        for name in sorted(manifest.keys() | files.keys()):
+            file_path = pathlib.Path(path, name)
+            if name not in files:
+                return f"{file_path} is missing", manifest
             if name not in manifest:
-                return f"{part} was added", manifest
-            fresh[name] = _current(part, found[name], manifest[name], full)
-            if fresh[name].size != manifest[name].size:
-                return (
-                    f"{part} has {fresh[name].size} bytes instead of {manifest[name].size}"
-                ), manifest
-            if fresh[name].sha256 != manifest[name].sha256:
-                return f"{part} has other bytes than before", manifest
+                return f"{file_path} was added", manifest
+            old, status = manifest[name], files[name]
+            new = current[name] = _update_entry(file_path, status, old, hash_all)
+            if new.size != old.size:
+                return f"{file_path} has {new.size} bytes instead of {old.size}", manifest
+            if new.sha256 != old.sha256:
+                return f"{file_path} has other bytes than before", manifest
     except FileNotFoundError as error:
         return f"{error.filename} is missing", manifest
     except OSError as error:
-        reason = error.strerror or error
-        return f"{error.filename or path} is unreadable: {reason}", manifest
-    return "", fresh
+        return f"{error.filename or path} is unreadable: {error.strerror or error}", manifest
+    return "", current
 
 
-def _current(path: pathlib.Path, status: os.stat_result | None, old: Entry, full: bool) -> Entry:
+def _update_entry(
+    path: pathlib.Path, status: os.stat_result | None, old: ManifestEntry, hash_all: bool
+) -> ManifestEntry:
     if status is not None:
         now = (status.st_size, status.st_mtime_ns, status.st_ino)
-        if now == old[:3] and not full:
+        if now == old[:3] and not hash_all:
             return old
         if status.st_size != old.size:
-            return Entry(*now)
-    return _entry(path, status)
+            return ManifestEntry(*now)
+    return _make_entry(path, status)
 
 
-def _entry(path: pathlib.Path, status: os.stat_result | None) -> Entry:
+def _make_entry(path: pathlib.Path, status: os.stat_result | None) -> ManifestEntry:
     if status is None:
-        return Entry()
-    young = time.time_ns() - status.st_mtime_ns < _TICK_NS
+        return ManifestEntry()
+    is_recent = time.time_ns() - status.st_mtime_ns < _CLOCK_TICK_NS
     sha256 = hashing.hash_file(path)
-    mtime_ns = 0 if young else status.st_mtime_ns
-    return Entry(status.st_size, mtime_ns, status.st_ino, sha256)
-
-
-# Artifacts, what components give each other, and channels, their promises.
-#
-# ```python
-# class Model(Artifact):
-#     TYPE_NAME = "Model"
-# ```
-
-
-Value = bool | int | float | str
-_VALUE_TYPES = (bool, int, float, str)
+    return ManifestEntry(
+        status.st_size, 0 if is_recent else status.st_mtime_ns, status.st_ino, sha256
+    )
 
 
 class ArtifactState(enum.IntEnum):
-    """ML Metadata's numbers; only what is LIVE is reused."""
+    """State of an artifact, with the numbers of ML Metadata; only LIVE artifacts are reused."""
 
     UNKNOWN = 0
     PENDING = 1
@@ -144,17 +130,17 @@ class ArtifactState(enum.IntEnum):
 
 @dataclasses.dataclass(kw_only=True)
 class Artifact:
-    """A folder of files, unchanging once published; subclass it per type.
+    """A folder of files that does not change after its publication; one subclass per type.
 
     Attributes:
-      uri: Where the files lie; for an output, first where to make them.
-      properties: Facts that the producer states; numbers, strings, bools.
-        Components behind it see them, so they enter their fingerprints.
+      uri: The folder; for an output, first the folder to fill.
+      properties: Facts that the producer states. Consumers can read them, so they are part of the
+        consumers' fingerprints.
       id: Number in the metadata; 0 before publication.
       type_name: Name of the type in the metadata.
-      digest: sha256 over the names, sizes and bytes of the files.
-      manifest: The files as they were published.
-      state: Whether the files are still what was published.
+      digest: SHA-256 of the names, sizes and bytes of the files, in hex.
+      manifest: The files when they were published.
+      state: Whether the files still are what was published.
     """
 
     TYPE_NAME: ClassVar[str] = "Artifact"
@@ -175,7 +161,7 @@ class Artifact:
 
     @property
     def path(self) -> pathlib.Path:
-        """The folder that holds the files."""
+        """The folder of the files."""
         return pathlib.Path(self.uri)
 
     def cast(self, kind: type["Artifact"]) -> "Artifact":
@@ -183,16 +169,15 @@ class Artifact:
         return kind(**vars(self))
 
     def mark_damaged(self) -> None:
-        """Notes that the files are no longer what was published."""
-        self.state = ArtifactState.DELETED
-        if self.path.exists():
-            self.state = ArtifactState.MARKED_FOR_DELETION
+        """Records that the files no longer are what was published."""
+        is_present = self.path.exists()
+        self.state = ArtifactState.MARKED_FOR_DELETION if is_present else ArtifactState.DELETED
 
     def check_properties(self, label: str) -> None:
-        """Raises a PipelineError if a property cannot be kept.
+        """Raises a PipelineError if a property cannot be stored.
 
         Args:
-          label: What the artifact is, for the message.
+          label: Name of the artifact, for the message.
         """
         for name, value in self.properties.items():
             value_type = next((k for k in _VALUE_TYPES if isinstance(value, k)), None)
@@ -200,9 +185,9 @@ class Artifact:
             not_finite = value_type is float and not math.isfinite(value)
             if value_type is None or too_large or not_finite:
                 raise errors.PipelineError(
-                    f"Property {name!r} of {label} must be a finite number "
-                    f"of 64 bits, a string or a bool; got {value!r}. Write "
-                    "other things into a file of the artifact."
+                    f"Property {name!r} of {label} must be a finite number of 64 bits, a string "
+                    f"or a bool; received {value!r}. Write other values into a file of the "
+                    "artifact."
                 )
             self.properties[name] = value_type(value)
 
@@ -216,9 +201,9 @@ class Channel:
     """The promise of one output of one node.
 
     Attributes:
-      type: What it will hold.
-      producer: The node that makes it.
-      key: The name of the output.
+      type: Type of the artifact.
+      producer: The node.
+      key: Name of the output.
     """
 
     type: type[Artifact]

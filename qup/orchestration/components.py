@@ -1,4 +1,25 @@
-"""What the arguments of components are declared to be, and checks of it."""
+"""Components, functions with annotated arguments, and nodes, their uses in a pipeline.
+
+```python
+@component
+def Trainer(
+    examples: In[Examples],
+    model: Out[Model],
+    checkpoints: StatefulDir,
+    *,
+    epochs: int = 1,
+    data_dir: Location[str] = "",
+) -> None: ...
+
+trainer = Trainer(examples=gen.outputs["examples"], epochs=3)
+evaluator = Evaluator(model=trainer.outputs["model"])
+Trainer.fn(...)  # the plain function, for tests
+```
+
+An input is an `Artifact`, or a list of them for `In[list[Model]]`; both may have None as their
+default. An output is an `Artifact` with an empty folder to fill and properties to set. Parameters
+are JSON values.
+"""
 
 import dataclasses
 import enum
@@ -16,26 +37,19 @@ from qup.core import hashing
 from qup.orchestration import errors
 from qup.orchestration.artifacts import Artifact, Channel
 
-# Parameters of components: JSON values of the type the annotation says.
-
-
 _SCALARS = (bool, int, float, str, type(None))
 
 
 def convert_value(annotation: Any, value: Any) -> Any:
-    """Returns a copy of `value` in the type that `annotation` declares.
+    """Returns a copy of a JSON value in the type that its annotation declares.
 
     Args:
-      annotation: bool, int, float, str, None, list, tuple, dict with strings
-        as keys, these with element types, Literal, unions of them, or Any.
-      value: What was given; an int is taken for a float, a list for a
-        tuple, a tuple for a list.
-
-    Returns:
-      The copy; JSON can express it.
+      annotation: bool, int, float, str, None, list, tuple, dict with strings as keys, these with
+        element types, Literal, unions of them, or Any.
+      value: The value. An int is accepted as a float, a list as a tuple, a tuple as a list.
 
     Raises:
-      PipelineError: The value is of another type, or no JSON value.
+      PipelineError: The value has another type, or is not a JSON value.
     """
     kind = typing.get_origin(annotation) or annotation
     arguments = typing.get_args(annotation)
@@ -83,7 +97,7 @@ def _get_element_types(kind: type, arguments: tuple, length: int) -> tuple:
 
 
 def _convert_union(union: Any, member_types: tuple, value: Any) -> Any:
-    # The value's own type first: 1 stays an int in float | int.
+    # The type of the value first: 1 stays an int in float | int.
     for member_type in sorted(member_types, key=lambda c: c is not type(value)):
         try:
             return convert_value(member_type, value)
@@ -93,7 +107,7 @@ def _convert_union(union: Any, member_types: tuple, value: Any) -> Any:
 
 
 def _infer_type(value: Any) -> Any:
-    """Returns the JSON type that `value` is of."""
+    """Returns the JSON type of a value."""
     for kind in _SCALARS:
         if isinstance(value, kind):
             return kind
@@ -106,7 +120,7 @@ T = TypeVar("T")
 
 
 class Role(enum.Enum):
-    """What an argument is to its component."""
+    """The use of an argument in its component."""
 
     INPUT = "input"
     OUTPUT = "output"
@@ -115,14 +129,14 @@ class Role(enum.Enum):
     STATEFUL = "stateful"
 
 
-# An artifact, or a list of artifacts, that another node makes.
+# An artifact, or a list of artifacts, from other nodes.
 In = Annotated[T, Role.INPUT]
-# An artifact to make.
+# An artifact to produce.
 Out = Annotated[T, Role.OUTPUT]
-# A parameter that is recorded, but no part of what identifies the result:
-# where the same data lie. Not where a result is to go.
+# A parameter that is recorded but does not identify the result, such as the folder of a data set.
+# Not the destination of a result.
 Location = Annotated[T, Role.LOCATION]
-# A folder that survives retries, for checkpoints; removed on completion.
+# A folder for checkpoints; it survives failures and is removed on completion.
 StatefulDir = Annotated[pathlib.Path, Role.STATEFUL]
 
 
@@ -131,8 +145,8 @@ class Argument:
     """One declared argument of a component.
 
     Attributes:
-      label: Its name and its component's, for messages.
-      role: What it is.
+      label: Its name and its component's name, for messages.
+      role: Its use.
       type: Type of the artifact, or annotation of the parameter.
       default: Its default, or `inspect.Parameter.empty`.
       many: Whether an input takes a list.
@@ -145,23 +159,25 @@ class Argument:
     many: bool = False
 
     def check_channels(self, value: Any) -> list[Channel]:
-        """Returns the channels given for an input, checked.
+        """Returns the channels of an input as a list.
 
         Args:
-          value: A channel, or a list of channels where `many`.
+          value: A channel, or with `many` a list of channels.
 
         Raises:
-          PipelineError: They are none, or of another type.
+          PipelineError: The value is neither, or the channels have another type.
         """
         if isinstance(value, list | tuple) and not self.many:
             raise errors.PipelineError(
-                f"{self.label} takes one channel; got {len(value)} in a {type(value).__name__}."
+                f"{self.label} takes one channel; received {len(value)} in a "
+                f"{type(value).__name__}."
             )
         channels = value if isinstance(value, list | tuple) else [value]
         for channel in channels:
             if not isinstance(channel, Channel):
                 raise errors.PipelineError(
-                    f"{self.label} takes a channel, such as node.outputs['name']; got {channel!r}."
+                    f"{self.label} takes a channel, such as node.outputs['name']; received "
+                    f"{channel!r}."
                 )
             if not issubclass(channel.type, self.type):
                 raise errors.PipelineError(
@@ -171,11 +187,7 @@ class Argument:
         return list(channels)
 
     def convert(self, value: Any) -> Any:
-        """Returns a parameter's value in its declared type.
-
-        Raises:
-          PipelineError: It is of another type.
-        """
+        """Returns a parameter's value in its declared type; see `convert_value`."""
         try:
             return convert_value(self.type, value)
         except errors.PipelineError as error:
@@ -183,18 +195,15 @@ class Argument:
 
 
 def parse_argument(component: str, parameter: inspect.Parameter, hint: Any) -> Argument:
-    """Reads one argument of a component's function.
+    """Parses the declaration of one argument of a component's function.
 
     Args:
       component: Name of the component.
       parameter: The argument in the function's signature.
       hint: Its annotation; None if it has none.
 
-    Returns:
-      The argument.
-
     Raises:
-      PipelineError: The declaration makes no sense.
+      PipelineError: The declaration is invalid.
     """
     label = f"Argument {parameter.name!r} of {component}"
     if hint is None or parameter.kind not in (
@@ -202,8 +211,8 @@ def parse_argument(component: str, parameter: inspect.Parameter, hint: Any) -> A
         parameter.KEYWORD_ONLY,
     ):
         raise errors.PipelineError(
-            f"{label} must be given by name and annotated: In[...], "
-            "Out[...], StatefulDir, Place[...] or a JSON type."
+            f"{label} must be passed by name and have an annotation: In[...], Out[...], "
+            "StatefulDir, Location[...] or a JSON type."
         )
     declared_type, role = _unwrap_annotation(hint)
     argument = Argument(label, role, declared_type, parameter.default)
@@ -220,19 +229,19 @@ def _parse_artifact(argument: Argument) -> Argument:
     (kind,) = typing.get_args(kind) if many else (kind,)
     if not (isinstance(kind, type) and issubclass(kind, Artifact)):
         raise errors.PipelineError(
-            f"{argument.label} must name a subclass of Artifact; got {kind!r}."
+            f"{argument.label} must name a subclass of Artifact; received {kind!r}."
         )
     optional = (None,) if role is Role.INPUT else ()
     if argument.default not in (inspect.Parameter.empty, *optional):
         raise errors.PipelineError(
-            f"{argument.label} cannot have {argument.default!r} as its "
-            "default; an input may have None, an output nothing."
+            f"{argument.label} cannot have the default {argument.default!r}; an input may have "
+            "None, an output has no default."
         )
     return dataclasses.replace(argument, type=kind, many=many)
 
 
 def _unwrap_annotation(hint: Any) -> tuple[Any, Role]:
-    """Returns what In[...], In[...] | None and the like hold, and its role."""
+    """Returns the type in In[...], In[...] | None and the like, and the role."""
     for annotation in (hint, *typing.get_args(hint)):
         if typing.get_origin(annotation) is Annotated:
             role = annotation.__metadata__[0]
@@ -242,7 +251,7 @@ def _unwrap_annotation(hint: Any) -> tuple[Any, Role]:
 
 
 def check_name(kind: str, name: str) -> str:
-    """Returns `name` if it can be a folder.
+    """Returns a name if it can be the name of a folder.
 
     Args:
       kind: What it names, for the message.
@@ -253,47 +262,24 @@ def check_name(kind: str, name: str) -> str:
     """
     if not re.fullmatch(r"\w[\w.-]{0,99}", str(name), re.ASCII):
         raise errors.PipelineError(
-            f"{kind} {name!r} must be 1 to 100 ASCII letters, digits, '_', "
-            "'.' and '-', and not begin with '.' or '-'."
+            f"{kind} {name!r} must consist of 1 to 100 ASCII letters, digits, '_', '.' and '-', "
+            "and not begin with '.' or '-'."
         )
     return name
 
 
-# Components, functions with annotated arguments, and nodes, their uses.
-#
-# ```python
-# @component
-# def Trainer(
-#     examples: In[Examples],
-#     model: Out[Model],
-#     checkpoints: StatefulDir,
-#     *,
-#     epochs: int = 1,
-#     data_dir: Place[str] = "",
-# ) -> None: ...
-#
-# trainer = Trainer(examples=gen.outputs["examples"], epochs=3)
-# evaluator = Evaluator(model=trainer.outputs["model"])
-# Trainer.fn(...)  # the plain function, for tests
-# ```
-#
-# An input is an `Artifact`, `In[list[Model]]` a list of them; both may have
-# None as their default. An output is an `Artifact` with an empty folder to
-# fill and properties to set. Parameters are JSON values.
-
-
 class Component:
-    """A step that can stand in pipelines; made by `component`.
+    """A step of pipelines; created by `component`.
 
     Attributes:
       fn: The plain function.
       name: Its name.
       cached: Whether its results are reused.
-      arguments: What it declares, by name.
+      arguments: Its declared arguments, by name.
     """
 
     def __init__(self, fn: Callable[..., None], cached: bool = True):
-        """Reads the function's annotations; see `component`."""
+        """Parses the function's annotations; see `component`."""
         functools.update_wrapper(self, fn)
         self.fn = fn
         self.name = fn.__name__
@@ -301,8 +287,8 @@ class Component:
         hints = typing.get_type_hints(fn, include_extras=True)
         if hints.pop("return", type(None)) is not type(None):
             raise errors.PipelineError(
-                f"Component {self.name} must be annotated -> None: what it "
-                "makes goes into its Out[...] artifacts."
+                f"Component {self.name} must have the annotation -> None; its results go into its "
+                "Out[...] artifacts."
             )
         self.arguments = {
             name: parse_argument(self.name, parameter, hints.get(name))
@@ -310,20 +296,17 @@ class Component:
         }
 
     def get_arguments(self, *roles: Role) -> dict[str, Argument]:
-        """Returns the arguments of the given roles, by name."""
+        """Returns the arguments of some roles, by name."""
         return {
             name: argument for name, argument in self.arguments.items() if argument.role in roles
         }
 
     def __call__(self, **arguments: Any) -> "Node":
-        """Makes a node of a pipeline.
+        """Returns a node for a pipeline, with the component's name as its id.
 
         Args:
-          **arguments: A channel for each input (a list of channels where it
-            takes a list), a value for each parameter.
-
-        Returns:
-          The node; its id is the component's name.
+          **arguments: A channel for each input (a list of channels where it takes a list), a value
+            for each parameter.
 
         Raises:
           PipelineError: An argument is unknown, missing or of a wrong type.
@@ -337,7 +320,7 @@ class Component:
             value = arguments.get(name, argument.default)
             if value is inspect.Parameter.empty:
                 raise errors.PipelineError(
-                    f"{argument.label} is missing. Give it: {self.name}({name}=...)."
+                    f"{argument.label} is missing. Pass it: {self.name}({name}=...)."
                 )
             if argument.role is not Role.INPUT:
                 parameters[name] = argument.convert(value)
@@ -350,17 +333,17 @@ class Node:
     """One use of a component in a pipeline.
 
     Attributes:
-      component: What it runs.
+      component: The component.
       id: Its name in the pipeline and its folder in the pipeline root.
-      inputs: Channels by input; optional ones not given are left out.
+      inputs: Channels by input, without optional inputs that were not passed.
       parameters: Values by parameter.
-      outputs: A channel for each output.
+      outputs: Channels by output.
     """
 
     def __init__(
         self, component: Component, inputs: dict[str, list[Channel]], parameters: dict[str, Any]
     ):
-        """Keeps checked arguments; call a component to make a node."""
+        """Stores checked arguments; call a component to create a node."""
         self.component = component
         self.inputs = inputs
         self.parameters = parameters
@@ -371,21 +354,20 @@ class Node:
         self.with_id(component.name)
 
     def with_id(self, node_id: str) -> "Node":
-        """Names the node, and returns it.
+        """Sets the node's id, and returns the node.
 
         Raises:
-          PipelineError: The name cannot be a folder.
+          PipelineError: The id cannot be the name of a folder.
         """
         self.id = check_name("Node id", node_id)
         return self
 
-    def counted(self) -> dict[str, Any]:
-        """Returns the parameters that shape the result: all but places."""
-        counted = self.component.get_arguments(Role.PARAMETER)
-        return {key: self.parameters[key] for key in counted}
+    def get_counted_parameters(self) -> dict[str, Any]:
+        """Returns the parameters that identify the result: all but locations."""
+        return {key: self.parameters[key] for key in self.component.get_arguments(Role.PARAMETER)}
 
     def compute_fingerprint(self, inputs: Mapping[str, list[Artifact]], code: str) -> str:
-        """Returns what identifies the result, whatever the node is called.
+        """Returns what identifies the result, independent of the node's id.
 
         Args:
           inputs: The artifacts that it will read.
@@ -393,7 +375,7 @@ class Node:
         """
         identity = {
             "component": self.component.name,
-            "parameters": self.counted(),
+            "parameters": self.get_counted_parameters(),
             "inputs": {k: [a.get_identity() for a in v] for k, v in inputs.items()},
             "code": code,
         }
@@ -406,17 +388,14 @@ class _OutputChannels(dict[str, Channel]):
 
 
 def component(fn: Callable[..., None] | None = None, *, cached: bool = True) -> Any:
-    """Makes a component of a function; use it as a decorator.
+    """Turns a function into a component; a decorator, with or without arguments.
 
     Args:
-      fn: The function; its name is the component's.
-      cached: False for one whose effect lies elsewhere: it runs every time.
-
-    Returns:
-      The component, or a decorator.
+      fn: The function. Its name is the component's name.
+      cached: False for a component with effects outside of its outputs: it runs every time.
 
     Raises:
-      PipelineError: An annotation is missing or makes no sense.
+      PipelineError: An annotation is missing or invalid.
     """
     if fn is None:
         return functools.partial(Component, cached=cached)

@@ -1,9 +1,11 @@
-"""ML Metadata's SQLite schema, version 10.
+"""An SQLite database in ML Metadata's schema, version 10: schema, records, transactions.
 
-The names of the tables, columns and indexes, the numbers and the nine simple
-types are a file format (ML Metadata, Apache License 2.0,
-https://github.com/google/ml-metadata): with them its own tools read our
-database.
+The names of the tables, columns and indexes, the numbers and the nine simple types are a file
+format (ML Metadata, Apache License 2.0, https://github.com/google/ml-metadata). ML Metadata's own
+tools can read the database.
+
+Transactions use a rollback journal, synchronous=FULL, BEGIN IMMEDIATE and a connection of their
+own, so threads and forked processes share nothing.
 """
 
 import contextlib
@@ -27,7 +29,7 @@ INPUT_EVENT, OUTPUT_EVENT = 3, 4
 # TypeProperty.data_type.
 _INT_TYPE, _STRING_TYPE = 1, 3
 
-# What every type of a kind declares; all else is a custom property.
+# Properties that every type of a kind declares; all others are custom properties.
 _OWNER_PROPERTIES = {"host": _STRING_TYPE, "process": _INT_TYPE, "process_start": _STRING_TYPE}
 DECLARED_PROPERTIES = {
     EXECUTION: {
@@ -93,7 +95,7 @@ _PROPERTY = f"""{{0}}_id INT NOT NULL, {_NAME} NOT NULL,
     double_value DOUBLE, string_value TEXT, byte_value BLOB,
     proto_value BLOB, bool_value BOOLEAN,
     PRIMARY KEY ({{0}}_id, name, is_custom_property)"""
-# Indexes are called idx_TABLE_COLUMN.
+# The names of indexes are idx_TABLE_COLUMN.
 _INDEXES = {
     "Artifact": ("uri", "external_id", *_TIMESTAMP_COLUMNS),
     "Execution": ("external_id", *_TIMESTAMP_COLUMNS),
@@ -106,7 +108,7 @@ _INDEXES = {
 
 
 def build_schema_statements() -> list[str]:
-    """Returns the SQL that makes an empty database."""
+    """Returns the SQL that creates an empty database."""
     statements = [f"CREATE TABLE {table} ({sql})" for table, sql in _TABLE_COLUMNS.items()]
     for table, columns in _INDEXES.items():
         for column in columns:
@@ -129,11 +131,6 @@ def build_schema_statements() -> list[str]:
     return statements
 
 
-# Rows of ML Metadata's tables, within a transaction of the caller.
-#
-# `kind` is `schema.EXECUTION`, `schema.ARTIFACT` or `schema.CONTEXT`.
-
-
 _TABLES = ("Execution", "Artifact", "Context")
 _VALUE_COLUMNS = {bool: "bool_value", int: "int_value", float: "double_value"}
 _EMPTY: Mapping[str, Any] = {}
@@ -147,15 +144,15 @@ def insert_record(
     declared: Mapping[str, Any] = _EMPTY,
     custom: Mapping[str, Any] = _EMPTY,
 ) -> int:
-    """Adds what `kind` says with its properties, and returns its id.
+    """Adds an execution, artifact or context, and returns its id.
 
     Args:
-      cursor: Of the transaction.
-      kind: What to add.
-      type_name: Its type, which is made if it is new.
-      columns: Values of its own table.
-      declared: Properties in `schema.PROPERTIES`.
-      custom: Other properties; what is no scalar is left out.
+      cursor: A cursor in a transaction.
+      kind: EXECUTION, ARTIFACT or CONTEXT.
+      type_name: Its type, created if it is new.
+      columns: Values of the columns of its table.
+      declared: Properties in `DECLARED_PROPERTIES`.
+      custom: Other properties; values that are not scalars are skipped.
     """
     values = {
         "type_id": _get_or_create_type(cursor, kind, type_name),
@@ -180,7 +177,7 @@ def update_record(
     columns: Mapping[str, Any] = _EMPTY,
     declared: Mapping[str, Any] = _EMPTY,
 ) -> None:
-    """Sets columns and declared properties of what was added before."""
+    """Sets columns and declared properties of an existing record."""
     values = {"last_update_time_since_epoch": _get_time_ms(), **columns}
     cursor.execute(
         f"UPDATE {_TABLES[kind]} SET {' = ?, '.join(values)} = ? WHERE id = ?",
@@ -192,7 +189,7 @@ def update_record(
 def read_properties(
     cursor: sqlite3.Cursor, kind: int, record_id: int
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Returns (declared, custom) properties."""
+    """Returns the (declared, custom) properties of a record."""
     table, by_custom = _TABLES[kind], ({}, {})
     for name, custom, flag, *values in cursor.execute(
         "SELECT name, is_custom_property, bool_value, int_value, "
@@ -206,7 +203,7 @@ def read_properties(
 
 
 def get_or_create_context(cursor: sqlite3.Cursor, type_name: str, name: str) -> int:
-    """Returns the id of a context, which is made if it is new."""
+    """Returns the id of a context, created if it is new."""
     row = cursor.execute(
         "SELECT id FROM Context WHERE type_id = ? AND name = ?",
         (_get_or_create_type(cursor, CONTEXT, type_name), name),
@@ -219,7 +216,7 @@ def get_or_create_context(cursor: sqlite3.Cursor, type_name: str, name: str) -> 
 def link_contexts(
     cursor: sqlite3.Cursor, kind: int, contexts: Iterable[int], record_id: int
 ) -> None:
-    """Puts an execution or an artifact into contexts."""
+    """Adds an execution or an artifact to contexts."""
     table = "Association" if kind == EXECUTION else "Attribution"
     cursor.executemany(
         f"INSERT OR IGNORE INTO {table} (context_id, {_TABLES[kind]}_id) VALUES (?, ?)",
@@ -230,14 +227,14 @@ def link_contexts(
 def insert_events(
     cursor: sqlite3.Cursor, execution: int, direction: int, artifacts: Mapping[str, list[int]]
 ) -> None:
-    """Connects an execution with artifacts.
+    """Connects an execution with its artifacts.
 
     Args:
-      cursor: Of the transaction.
-      execution: Its id.
-      direction: `schema.INPUT` or `schema.OUTPUT`.
-      artifacts: Ids by key. One under several keys or indexes has one event
-        with a longer path.
+      cursor: A cursor in a transaction.
+      execution: Id of the execution.
+      direction: INPUT_EVENT or OUTPUT_EVENT.
+      artifacts: Ids by key. An artifact under several keys or indexes has one event with a longer
+        path.
     """
     paths: dict[int, list[tuple]] = {}
     for key, numbers in artifacts.items():
@@ -265,7 +262,7 @@ def read_events(cursor: sqlite3.Cursor, execution: int, direction: int) -> dict[
         "ORDER BY event_id, EventPath.rowid",
         (execution, direction),
     ).fetchall()
-    # Steps come in pairs: a key, then an index.
+    # Steps are pairs: a key, then an index.
     pairs = zip(steps[::2], steps[1::2], strict=True)
     ids_by_key: dict[str, list[int]] = {}
     for key, _, artifact in sorted((k[1], i[2], k[0]) for k, i in pairs):
@@ -315,20 +312,14 @@ def _write_properties(
         )
 
 
-# The SQLite file of the metadata: opened, checked, written safely.
-#
-# Rollback journal, synchronous=FULL, BEGIN IMMEDIATE, and a connection for
-# each transaction, so nothing is shared between threads or forked processes.
-
-
 _TIMEOUT_S = 60
 _CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _ADVICE = {
     sqlite3.SQLITE_FULL: "Free some space",
-    sqlite3.SQLITE_IOERR: "Look after the disk",
-    sqlite3.SQLITE_READONLY: "Choose a folder that you may write to",
-    sqlite3.SQLITE_CANTOPEN: "Choose a folder that you may write to",
-    sqlite3.SQLITE_BUSY: "Let the other processes end",
+    sqlite3.SQLITE_IOERR: "Check the disk",
+    sqlite3.SQLITE_READONLY: "Choose a folder that you can write to",
+    sqlite3.SQLITE_CANTOPEN: "Choose a folder that you can write to",
+    sqlite3.SQLITE_BUSY: "Wait until other processes have ended",
 }
 
 
@@ -342,18 +333,17 @@ class Database:
     def __init__(
         self, path: str | os.PathLike, *, create: bool = False, rename_if_damaged: bool = False
     ):
-        """Opens a database and checks it.
+        """Opens and checks a database.
 
         Args:
           path: The file.
-          create: Make it, and its folder, if it is not there.
-          rename_if_damaged: Rename a damaged file, so that the next start can make
-            a new one. It keeps its bytes.
+          create: Create it, and its folder, if it does not exist.
+          rename_if_damaged: Rename a damaged file, so that the next run can create a new one.
 
         Raises:
-          MetadataError: The file is missing, damaged, or no database of ML
-            Metadata's schema version 10.
-          StorageError: The folder cannot be made.
+          MetadataError: The file is missing or damaged, or does not have ML Metadata's schema
+            version 10.
+          StorageError: The folder cannot be created.
         """
         self.path = pathlib.Path(path).resolve()
         if create:
@@ -361,8 +351,8 @@ class Database:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
         elif not self.path.exists():
             raise errors.MetadataError(
-                f"There is no metadata database {self.path}. Name the folder "
-                "of a pipeline that has run."
+                f"There is no metadata database {self.path}. Name the folder of a pipeline that "
+                "has run."
             )
         with self._wrap_sqlite_errors():
             damage = self._find_damage("rwc" if create else "rw")
@@ -373,20 +363,20 @@ class Database:
 
     @contextlib.contextmanager
     def transaction(self, *, write: bool = True) -> Iterator[sqlite3.Cursor]:
-        """Runs one transaction; what does not end well is rolled back.
+        """Runs one transaction, and rolls it back if the block raises.
 
         Args:
-          write: Whether it writes.
+          write: Whether the transaction writes.
 
         Yields:
-          A cursor within it.
+          A cursor.
 
         Raises:
           MetadataError: The database cannot be read or written.
         """
         with self._wrap_sqlite_errors(), self._connect("rw") as connection:
             connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
-            # A cursor left open, in a traceback say, keeps the transaction.
+            # An open cursor, for example in a traceback, would keep the transaction open.
             with contextlib.closing(connection.cursor()) as cursor:
                 yield cursor
             connection.execute("COMMIT")
@@ -411,14 +401,14 @@ class Database:
             yield
         except sqlite3.Error as error:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-            advice = _ADVICE.get(code, "Open it again to have it checked")
+            advice = _ADVICE.get(code, "Check the file")
             raise errors.MetadataError(
-                f"Cannot use the metadata database {self.path}: {error}. "
-                f"{advice}; the next run goes on from here."
+                f"Cannot use the metadata database {self.path}: {error}. {advice}, then run the "
+                "same command to resume."
             ) from error
 
     def _find_damage(self, mode: str) -> str:
-        """Returns what is wrong with the file, or ""."""
+        """Returns a description of the damage of the file, or ""."""
         try:
             with self._connect(mode) as connection:
                 rows = connection.execute("PRAGMA quick_check(1)").fetchall()
@@ -429,25 +419,24 @@ class Database:
         return "" if rows == [("ok",)] else str(rows[0][0])
 
     def _build_damage_error(self, damage: str, rename_if_damaged: bool) -> errors.MetadataError:
-        text = f"The metadata database {self.path} is damaged ({damage})."
-        database_path, outcome = self.path, "Nothing was changed; move it aside to begin"
+        database_path, outcome = self.path, "Nothing was changed; move it aside to start"
         if rename_if_damaged:
             database_path = _find_free_path(self.path)
             with errors.wrap_os_errors(self.path):
-                # A journal belongs to its database, whatever it is called.
+                # A journal belongs to its database, under the same name.
                 for suffix in ("-journal", ""):
                     if os.path.exists(f"{self.path}{suffix}"):
                         os.rename(f"{self.path}{suffix}", f"{database_path}{suffix}")
-            outcome = f"It is kept as {database_path.name}; the next start begins"
+            outcome = f"It was renamed to {database_path.name}; the next run starts"
         return errors.MetadataError(
-            f"{text} {outcome} with an empty one. All files of the pipeline "
-            "root stay, but will be computed again. To save what was known, "
-            f"try first: sqlite3 {shlex.quote(str(database_path))} .recover | "
+            f"The metadata database {self.path} is damaged ({damage}). {outcome} with an empty "
+            "database. All files of the pipeline root stay, but are computed again. To recover "
+            f"the records, first try: sqlite3 {shlex.quote(str(database_path))} .recover | "
             f"sqlite3 {shlex.quote(str(self.path))}"
         )
 
     def _create_or_check_tables(self, cursor: sqlite3.Cursor, create: bool) -> None:
-        """Makes the tables of a new file; checks those of an old one."""
+        """Creates the tables of a new file; checks the schema of an existing file."""
         tables = {
             name
             for (name,) in cursor.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
@@ -462,11 +451,10 @@ class Database:
             else None
         )
         if version != (SCHEMA_VERSION,):
-            received = f"version {version[0]}" if version else "something else"
+            received = f"version {version[0]}" if version else "another schema"
             raise errors.MetadataError(
-                f"{self.path} must hold ML Metadata's schema version "
-                f"{SCHEMA_VERSION}; it holds {received}. Name another file, "
-                "or let ml-metadata 1.17.1 upgrade it."
+                f"{self.path} must have ML Metadata's schema version {SCHEMA_VERSION}; it has "
+                f"{received}. Name another file, or upgrade it with ml-metadata 1.17.1."
             )
 
 

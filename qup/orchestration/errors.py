@@ -1,17 +1,18 @@
-"""What can go wrong that whoever runs a pipeline can mend."""
+"""Errors that the user of a pipeline can fix."""
 
 import contextlib
-import difflib
 import pathlib
 from collections.abc import Iterable, Iterator
 
+from qup.core import errors
+
 
 class OrchestrationError(ValueError):
-    """Something cannot be done; the message says how to mend it."""
+    """A pipeline cannot do something; the message says how to fix it."""
 
 
 class PipelineError(OrchestrationError):
-    """A component or a pipeline is written wrong."""
+    """The definition of a component or of a pipeline is invalid."""
 
 
 class MetadataError(OrchestrationError):
@@ -23,20 +24,8 @@ class StorageError(OrchestrationError):
 
 
 def make_unknown_error(kind: str, name: str, known: Iterable[str]) -> PipelineError:
-    """Returns the error for a `name` that is none of `known`.
-
-    Args:
-      kind: What the name should have named, in the singular.
-      name: The name received.
-      known: Every valid name.
-
-    Returns:
-      An error that names the nearest valid name and lists all.
-    """
-    known = sorted(known)
-    closest = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
-    hint = f" Did you mean {closest[0]!r}?" if closest else ""
-    return PipelineError(f"Unknown {kind} {name!r}.{hint} Known: {', '.join(known) or 'none'}.")
+    """Returns the error for an unknown name; see `qup.core.errors.make_unknown_error`."""
+    return PipelineError(str(errors.make_unknown_error(kind, name, known)))
 
 
 @contextlib.contextmanager
@@ -46,7 +35,6 @@ def wrap_os_errors(path: pathlib.Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StorageError(
-            f"Cannot use {error.filename or path}: "
-            f"{error.strerror or error}. Make room or give access; the next "
-            "run goes on from here."
+            f"Cannot use {error.filename or path}: {error.strerror or error}. Free some space or "
+            "give access, then run the same command to resume."
         ) from error

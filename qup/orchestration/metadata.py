@@ -1,9 +1,9 @@
-"""Questions to the metadata: what was run, and what came from what.
+"""The metadata of pipelines: runs, executions and artifacts, and what came from what.
 
 ```python
 metadata = MetadataReader("runs/demo/pipeline/metadata.sqlite")
 report = metadata.find_artifact("runs/demo/pipeline/Reporter/report/9")
-execution = metadata.producer(report.id)
+execution = metadata.find_producer(report.id)
 execution.parameters, execution.inputs  # and so on, back to the data
 ```
 """
@@ -17,12 +17,11 @@ import time
 from typing import Any
 
 from qup.core.hashing import dump_canonical_json
-from qup.orchestration import artifacts as orchestration_artifacts
 from qup.orchestration import database, errors
-from qup.orchestration.artifacts import Artifact, ArtifactState
+from qup.orchestration.artifacts import Artifact, ArtifactState, ManifestEntry
 from qup.orchestration.executions import Execution, Owner, Run, State
 
-# The type of the contexts that find executions by their fingerprints.
+# The type of the contexts that group executions by their fingerprints.
 CACHE_CONTEXT = "execution_cache"
 _TIME_COLUMNS = "create_time_since_epoch, last_update_time_since_epoch"
 
@@ -36,7 +35,7 @@ class MetadataReader(database.Database):
             return self._read_artifact(cursor, artifact_id)
 
     def find_artifact(self, path: str | os.PathLike) -> Artifact | None:
-        """Returns the artifact whose folder is or contains `path`."""
+        """Returns the artifact whose folder is, or contains, a path."""
         path = pathlib.Path(path).resolve()
         with self.transaction(write=False) as cursor:
             for folder in (path, *path.parents):
@@ -53,8 +52,8 @@ class MetadataReader(database.Database):
             return self._read_execution(cursor, execution_id)
 
     def find_producer(self, artifact: int) -> Execution | None:
-        """Returns the execution that made an artifact, from its id."""
-        # The first one: those after it reused it.
+        """Returns the execution that produced an artifact, by the artifact's id."""
+        # The first execution; the later ones reused it.
         executions = self._query_executions(
             "SELECT min(execution_id) FROM Event "
             "WHERE artifact_id = ? AND type = ? HAVING count(*)",
@@ -63,28 +62,28 @@ class MetadataReader(database.Database):
         return executions[0] if executions else None
 
     def list_executions(self, run: str) -> list[Execution]:
-        """Returns the executions of a run, from its id, in order."""
+        """Returns the executions of a run, by its id, in order."""
         return self._list_in_context("pipeline_run", run)
 
     def find_executions(self, fingerprint: str, state: State) -> list[Execution]:
-        """Returns a fingerprint's executions in a state, newest first."""
+        """Returns the executions of a fingerprint in a state, newest first."""
         executions = self._list_in_context(CACHE_CONTEXT, fingerprint)
         return [e for e in executions[::-1] if e.state is state]
 
-    def codes(self, component: str) -> list[str]:
-        """Returns the codes that a component has had, newest first."""
+    def list_codes(self, component: str) -> list[str]:
+        """Returns the code fingerprints of a component's complete executions, newest first."""
         with self.transaction(write=False) as cursor:
-            found = cursor.execute(
-                "SELECT held.string_value FROM Execution "
+            rows = cursor.execute(
+                "SELECT property.string_value FROM Execution "
                 "JOIN Type ON type_id = Type.id "
-                "JOIN ExecutionProperty AS held "
-                "ON execution_id = Execution.id AND held.name = 'code' "
+                "JOIN ExecutionProperty AS property "
+                "ON execution_id = Execution.id AND property.name = 'code' "
                 "AND is_custom_property = 0 "
                 "WHERE Type.name = ? AND last_known_state = ? "
-                "GROUP BY held.string_value ORDER BY max(Execution.id) DESC",
+                "GROUP BY property.string_value ORDER BY max(Execution.id) DESC",
                 (component, State.COMPLETE),
             ).fetchall()
-        return [code for (code,) in found]
+        return [code for (code,) in rows]
 
     def list_unfinished(self) -> list[Execution]:
         """Returns all executions that have not ended."""
@@ -93,20 +92,20 @@ class MetadataReader(database.Database):
         )
 
     def get_node_states(self) -> dict[int, tuple[str, State]]:
-        """Returns the node and the state of every execution, by its id."""
+        """Returns (node, state) of every execution, by its id."""
         with self.transaction(write=False) as cursor:
             return {
                 number: (node, State(state))
                 for number, node, state in cursor.execute(
                     "SELECT id, string_value, last_known_state "
-                    "FROM Execution JOIN ExecutionProperty AS held "
-                    "ON execution_id = id AND held.name = 'node' "
+                    "FROM Execution JOIN ExecutionProperty AS property "
+                    "ON execution_id = id AND property.name = 'node' "
                     "AND is_custom_property = 0"
                 )
             }
 
     def list_runs(self) -> list[Run]:
-        """Returns all runs, the oldest first."""
+        """Returns all runs, oldest first."""
         with self.transaction(write=False) as cursor:
             records = cursor.execute(
                 f"SELECT Context.id, Context.name, {_TIME_COLUMNS} "
@@ -118,10 +117,10 @@ class MetadataReader(database.Database):
             return [_read_run(cursor, *row) for row in records]
 
     def to_stored_uri(self, path: pathlib.Path) -> str:
-        """Returns a path as it is kept: relative, so that roots may move."""
+        """Returns a path as it is stored: relative to the database, so that roots can move."""
         folder = self.path.parent
-        inside = path.is_relative_to(folder)
-        return path.relative_to(folder).as_posix() if inside else str(path)
+        is_inside = path.is_relative_to(folder)
+        return path.relative_to(folder).as_posix() if is_inside else str(path)
 
     def _list_in_context(self, type_name: str, name: str) -> list[Execution]:
         return self._query_executions(
@@ -149,7 +148,7 @@ class MetadataReader(database.Database):
             state=ArtifactState(row[2]),
             properties=custom,
             digest=declared.get("digest", ""),
-            manifest={k: orchestration_artifacts.Entry(*v) for k, v in manifest.items()},
+            manifest={k: ManifestEntry(*v) for k, v in manifest.items()},
         )
 
     def _read_execution(self, cursor: sqlite3.Cursor, number: int) -> Execution:
@@ -179,7 +178,7 @@ class MetadataReader(database.Database):
         )
 
     def _read_row(self, cursor: sqlite3.Cursor, table: str, columns: str, number: int) -> tuple:
-        """Returns (name of the type, columns...)."""
+        """Returns (name of the type, *columns)."""
         row = cursor.execute(
             f"SELECT Type.name, {columns} FROM {table} "
             f"JOIN Type ON type_id = Type.id WHERE {table}.id = ?",
@@ -187,7 +186,7 @@ class MetadataReader(database.Database):
         ).fetchone()
         if not row:
             raise errors.MetadataError(
-                f"{self.path} knows no {table.lower()} {number}. Name one that it lists."
+                f"{self.path} has no {table.lower()} {number}. `qup lineage` lists those of a run."
             )
         return row
 
@@ -209,22 +208,15 @@ def _read_run(cursor: sqlite3.Cursor, number: int, name: str, created: int, upda
     )
 
 
-# What is recorded: runs, executions, artifacts, in one transaction each.
-#
-# ```python
-# metadata = Metadata("runs/demo/pipeline/metadata.sqlite")
-# ```
-
-
 class Metadata(MetadataReader):
-    """An ML Metadata database, to write."""
+    """An ML Metadata database, to write; every change is one transaction."""
 
     def __init__(self, path: str | os.PathLike, *, rename_if_damaged: bool = False):
-        """Opens the database `path`, or makes it; see `Database`."""
+        """Opens or creates a database; see `Database`."""
         super().__init__(path, create=True, rename_if_damaged=rename_if_damaged)
 
     def begin(self, pipeline: str, parameters: dict[str, Any]) -> Run:
-        """Records that a run of a pipeline begins, and returns the run."""
+        """Records the start of a run, and returns the run."""
         timestamp = time.strftime("%Y%m%d-%H%M%S")
         run_id = f"{pipeline}.{timestamp}-{secrets.token_hex(4)}"
         run = Run(id=run_id, pipeline=pipeline, parameters=parameters)
@@ -245,11 +237,10 @@ class Metadata(MetadataReader):
             database.update_record(cursor, database.CONTEXT, context_id, declared=properties)
 
     def register(self, execution: Execution, run: Run) -> None:
-        """Records an execution: one that begins, or the reuse of another.
+        """Records the start of an execution, or the reuse of another one.
 
         Args:
-          execution: In state RUNNING, or CACHED and with the outputs of the
-            other; gets its id.
+          execution: RUNNING; or CACHED, with the outputs of the other execution. Its id is set.
           run: The run it belongs to.
         """
         properties = {
@@ -277,21 +268,21 @@ class Metadata(MetadataReader):
             self._record_outputs(cursor, execution, run)
 
     def publish(self, execution: Execution, run: Run, *, reusable: bool = True) -> None:
-        """Records, all or nothing, that an execution is complete.
+        """Records that an execution is complete.
 
         Args:
-          execution: A registered one; its outputs get their ids.
+          execution: A registered execution. The ids of its outputs are set.
           run: The run it belongs to.
-          reusable: Whether its fingerprint may be trusted.
+          reusable: Whether its fingerprint identifies the code that ran.
 
         Raises:
-          MetadataError: Another process took it for abandoned.
+          MetadataError: Another process has recorded it as abandoned.
         """
         with self.transaction() as cursor:
             if not _end_execution(cursor, execution.id, State.COMPLETE):
                 raise errors.MetadataError(
-                    f"Execution {execution.id} of {execution.node} was ended "
-                    "by another process. Run again."
+                    f"Another process has ended execution {execution.id} of {execution.node}. Run "
+                    "the same command to resume."
                 )
             self._record_outputs(cursor, execution, run)
             if not reusable:
@@ -302,20 +293,17 @@ class Metadata(MetadataReader):
         execution.state = State.COMPLETE
 
     def fail(self, execution: int, error: str) -> bool:
-        """Records why an execution failed; returns whether it was running.
-
-        If it was not, nothing is changed.
-        """
+        """Records why a running execution failed; returns False if it was not running."""
         with self.transaction() as cursor:
-            running = _end_execution(cursor, execution, State.FAILED)
-            if running:
+            was_running = _end_execution(cursor, execution, State.FAILED)
+            if was_running:
                 database.update_record(
                     cursor, database.EXECUTION, execution, declared={"error": error}
                 )
-        return running
+        return was_running
 
     def update_artifact(self, artifact: Artifact, damage: str) -> None:
-        """Records state, manifest and damage ("" for none) of an artifact."""
+        """Records an artifact's state, its manifest and its damage, "" if there is none."""
         properties = {"manifest": dump_canonical_json(artifact.manifest), "damage": damage}
         with self.transaction() as cursor:
             database.update_record(
@@ -323,9 +311,9 @@ class Metadata(MetadataReader):
             )
 
     def reserve_ids(self, execution: int) -> None:
-        """Sees to it that later executions have ids above `execution`."""
+        """Ensures that the ids of later executions are above `execution`."""
         with self.transaction() as cursor:
-            # AUTOINCREMENT never gives an id a second time.
+            # AUTOINCREMENT never uses an id twice.
             cursor.execute("INSERT INTO Execution (id, type_id) VALUES (?, 0)", (execution,))
             cursor.execute("DELETE FROM Execution WHERE id = ?", (execution,))
 
@@ -368,7 +356,7 @@ def _end_execution(cursor: sqlite3.Cursor, execution: int, state: State) -> bool
         "UPDATE Execution SET last_known_state = ? WHERE id = ? AND last_known_state = ?",
         (int(state), execution, int(State.RUNNING)),
     )
-    ended = cursor.rowcount == 1
-    if ended:
+    was_running = cursor.rowcount == 1
+    if was_running:
         database.update_record(cursor, database.EXECUTION, execution)
-    return ended
+    return was_running

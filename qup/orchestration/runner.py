@@ -1,7 +1,7 @@
-"""One node: found in the cache, or run and published.
+"""Runs pipelines on this machine: each node is reused from the cache, or run and published.
 
-Outputs are made in a temporary folder, flushed, renamed, hashed, and published
-in one transaction. Until then a failure or the next start removes them.
+Outputs are written to a temporary folder, flushed, renamed, hashed, and published in one
+transaction. If the process fails before that, it or the next run removes them.
 """
 
 import contextlib
@@ -13,79 +13,232 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from qup.orchestration import artifacts as orchestration_artifacts
-from qup.orchestration import components, errors
-from qup.orchestration import executions as orchestration_executions
-from qup.orchestration.artifacts import Artifact, ArtifactState
+from qup.orchestration import errors
+from qup.orchestration.artifacts import (
+    Artifact,
+    ArtifactState,
+    create_manifest,
+    find_damage,
+    hash_manifest,
+)
 from qup.orchestration.code import Code
-from qup.orchestration.components import Node, Role, convert_value
-from qup.orchestration.executions import Execution, NodeEvent, Run, State
+from qup.orchestration.components import Node, Role, check_name, convert_value
+from qup.orchestration.executions import Execution, NodeEvent, Run, State, get_current_process
 from qup.orchestration.metadata import Metadata
 from qup.orchestration.storage import PipelineRoot
 
-# What killed processes have left: found, marked, removed.
-
-
-# A process that ends lets go of its locks before it is gone.
+# A process that ends releases its locks before it is gone.
 _EXIT_TIMEOUT_S = 1.0
+# Number of earlier code fingerprints that are searched to explain why a result is not reused.
+_NUM_EXPLAINED_CODES = 20
+
+
+class LocalRunner:
+    """Runs pipelines in one pipeline root.
+
+    Any number of processes may share a root. A process that needs a result that another process is
+    computing waits for it.
+    """
+
+    def __init__(
+        self,
+        pipeline_root: str | os.PathLike,
+        metadata: Metadata,
+        *,
+        enable_cache: bool = True,
+        verify: str = "stat",
+        on_event: Callable[[NodeEvent], None] | None = None,
+        code: Code | None = None,
+    ):
+        """Creates a runner.
+
+        Args:
+          pipeline_root: The folder of the artifacts.
+          metadata: The database.
+          enable_cache: Whether results are reused.
+          verify: How the files of a reused result are checked: "stat" trusts files of unchanged
+            size, modification time and inode; "full" hashes all.
+          on_event: Called with each `NodeEvent`, such as `print`.
+          code: Which code is part of the fingerprints.
+
+        Raises:
+          PipelineError: Another `verify`.
+        """
+        if verify not in ("stat", "full"):
+            raise errors.make_unknown_error("verify", verify, ("stat", "full"))
+        self._root = PipelineRoot(pipeline_root)
+        self._metadata = metadata
+        self._enable_cache = enable_cache
+        self._hash_all = verify == "full"
+        self._on_event = on_event or (lambda event: None)
+        self._code = code or Code()
+
+    def run(
+        self,
+        nodes: Iterable[Node],
+        *,
+        pipeline: str = "pipeline",
+        parameters: Mapping[str, Any] | None = None,
+        on_failure: Callable[[Node, Exception], None] | None = None,
+        on_success: Callable[[Node, Execution], None] | None = None,
+    ) -> dict[str, Execution]:
+        """Runs nodes, each after the nodes whose outputs it needs.
+
+        A component that raises ends the run. It is recorded as FAILED, and the next run tries it
+        again.
+
+        Args:
+          nodes: The pipeline.
+          pipeline: Its name in the metadata.
+          parameters: JSON values that are recorded with the run, such as its flags.
+          on_failure: If given, a component that raises does not end the run: this is called, the
+            nodes that need its outputs are skipped, and all others run. The run is still recorded
+            as FAILED.
+          on_success: Called with each node as soon as it has an execution, new or reused.
+
+        Returns:
+          The execution of each node that has one, by id of the node.
+
+        Raises:
+          PipelineError: The nodes are not a valid pipeline.
+          MetadataError: The database cannot be read or written.
+          StorageError: The pipeline root cannot be read or written.
+          Exception: The exception of a component.
+        """
+        check_name("Pipeline", pipeline)
+        run_parameters = convert_value(dict, parameters or {})
+        nodes = _sort_nodes(list(dict.fromkeys(nodes)))
+        # Computed now, while the files still are what was imported.
+        code_fingerprints = {node.id: self._compute_code_fingerprint(node) for node in nodes}
+        recover_executions(self._root, self._metadata, self._on_event)
+        run = self._metadata.begin(pipeline, run_parameters)
+        launcher = _Launcher(
+            root=self._root,
+            metadata=self._metadata,
+            run=run,
+            compute_code_fingerprint=self._compute_code_fingerprint,
+            on_event=self._on_event,
+            enable_cache=self._enable_cache,
+            hash_all=self._hash_all,
+        )
+        executions: dict[str, Execution] = {}
+        try:
+            for node in nodes:
+                inputs = _collect_inputs(node, executions)
+                if inputs is None:
+                    continue
+                try:
+                    execution = launcher.launch(node, inputs, code_fingerprints[node.id])
+                except errors.OrchestrationError:
+                    raise
+                except Exception as error:
+                    if on_failure is None:
+                        raise
+                    on_failure(node, error)
+                    continue
+                executions[node.id] = execution
+                if on_success is not None:
+                    on_success(node, execution)
+        except BaseException:
+            with contextlib.suppress(errors.MetadataError):
+                self._metadata.end(run, State.FAILED)
+            raise
+        is_complete = len(executions) == len(nodes)
+        self._metadata.end(run, State.COMPLETE if is_complete else State.FAILED)
+        return executions
+
+    def _compute_code_fingerprint(self, node: Node) -> str:
+        return self._code.compute_fingerprint(node.component.fn, node.get_counted_parameters())
+
+
+def _collect_inputs(
+    node: Node, executions: Mapping[str, Execution]
+) -> dict[str, list[Artifact]] | None:
+    """Returns the artifacts that a node reads; None if one of them was not produced."""
+    channels = [channel for channels in node.inputs.values() for channel in channels]
+    if not all(channel.producer.id in executions for channel in channels):
+        return None
+    return {
+        key: [executions[c.producer.id].outputs[c.key][0] for c in channels]
+        for key, channels in node.inputs.items()
+    }
+
+
+def _sort_nodes(nodes: list[Node]) -> list[Node]:
+    """Returns the nodes, each after the nodes whose outputs it reads."""
+    nodes_by_id = {node.id: node for node in nodes}
+    if len(nodes_by_id) < len(nodes):
+        repeated = sorted({n.id for n in nodes if nodes_by_id[n.id] is not n})
+        raise errors.PipelineError(
+            f"Several nodes have the id {', '.join(repeated)}. Give each its own id: "
+            f"node.with_id('{repeated[0]}.2')."
+        )
+    sorted_nodes: dict[str, Node] = {}
+
+    def visit(node: Node) -> None:
+        if node.id in sorted_nodes and sorted_nodes[node.id] is node:
+            return
+        if nodes_by_id.get(node.id) is not node:
+            raise errors.PipelineError(
+                f"The pipeline needs the node {node.id}, but it is not in the list. Add it."
+            )
+        for channels in node.inputs.values():
+            for channel in channels:
+                visit(channel.producer)
+        sorted_nodes[node.id] = node
+
+    for node in nodes:
+        visit(node)
+    return list(sorted_nodes.values())
 
 
 def recover_executions(
     root: PipelineRoot, metadata: Metadata, on_event: Callable[[NodeEvent], None]
 ) -> None:
-    """Ends the executions of dead processes, and removes their files.
+    """Ends the executions of processes that no longer run, and removes their files.
 
-    Folders of executions that the database does not know, because it was
-    lost, stay, and their numbers are not used again.
+    Folders of executions that the database does not know, because it was lost, stay, and their
+    numbers are not used again.
 
     Args:
       root: The pipeline root.
       metadata: Its database.
-      on_event: Told of each execution that was abandoned.
+      on_event: Called for each execution that was abandoned.
 
     Raises:
       MetadataError: The database cannot be read or written.
       StorageError: The root cannot be written.
     """
-    # Listed first: what others make from now on is not looked at.
+    # Listed first: what other processes create from now on is not touched.
     folders = root.list_execution_dirs()
     for execution in metadata.list_unfinished():
-        lock = root.get_lock_path(execution.fingerprint)
-        with orchestration_executions.hold_lock(lock) as free:
-            if free:
-                abandon_execution(root, metadata, execution, on_event)
+        with root.hold_lock(execution.fingerprint) as is_locked:
+            if is_locked:
+                _abandon_execution(root, metadata, execution, on_event)
     node_states = metadata.get_node_states()
     lost_ids = {number for _, number, _ in folders} - node_states.keys()
     if lost_ids:
         metadata.reserve_ids(max(lost_ids))
     for node, number, path in folders:
-        ended_states = {State.FAILED}
+        final_states = {State.FAILED}
         if path.parent.name == root.TEMPORARY:
-            ended_states.add(State.COMPLETE)
-        if node_states.get(number) in {(node, state) for state in ended_states}:
+            final_states.add(State.COMPLETE)
+        if node_states.get(number) in {(node, state) for state in final_states}:
             root.remove(path)
 
 
-def abandon_execution(
+def _abandon_execution(
     root: PipelineRoot,
     metadata: Metadata,
     execution: Execution,
     on_event: Callable[[NodeEvent], None],
 ) -> None:
-    """Ends a running execution and removes its files, if its process is dead.
+    """Ends a running execution and removes its files, if its process no longer runs.
 
-    Args:
-      root: The pipeline root.
-      metadata: Its database.
-      execution: It; the caller holds the lock of its fingerprint, so nobody
-        else is running it.
-      on_event: Told of it.
+    The caller holds the lock of its fingerprint, so no other process is running it.
     """
     owner = execution.owner
-    if (
-        owner != orchestration_executions.get_current_process()
-        and orchestration_executions.is_alive_after(owner, _EXIT_TIMEOUT_S)
-    ):
+    if owner != get_current_process() and owner.is_alive_after(_EXIT_TIMEOUT_S):
         return
     if metadata.fail(execution.id, f"abandoned by {owner}"):
         root.discard(execution.node, execution.id)
@@ -93,32 +246,28 @@ def abandon_execution(
         on_event(NodeEvent(execution.node, "abandoned", message, execution.id))
 
 
-# Earlier codes of a component that are asked for a result.
-_CODES = 20
-
-
 @dataclasses.dataclass(frozen=True)
-class Launcher:
+class _Launcher:
     """Launches the nodes of one run.
 
     Attributes:
-      root, metadata, run: Where, and for which run.
-      get_code_fingerprint: Returns the fingerprint of a node's code as it lies on the disk.
-      on_event: Told of it all.
+      root, metadata, run: The folder, the database, and the run.
+      compute_code_fingerprint: Returns the fingerprint of a node's code as it is on the disk now.
+      on_event: Called with each event.
       enable_cache: Whether results are reused.
-      hash_all: Whether files are hashed whose size, mtime and inode are as ever.
+      hash_all: Whether files of unchanged size, modification time and inode are hashed as well.
     """
 
     root: PipelineRoot
     metadata: Metadata
     run: Run
-    get_code_fingerprint: Callable[[Node], str]
+    compute_code_fingerprint: Callable[[Node], str]
     on_event: Callable[[NodeEvent], None]
-    enable_cache: bool = True
-    hash_all: bool = False
+    enable_cache: bool
+    hash_all: bool
 
     def launch(self, node: Node, inputs: dict[str, list[Artifact]], code: str) -> Execution:
-        """Returns the execution of a node, reused or run now.
+        """Returns the execution of a node, reused or new.
 
         Args:
           node: The node.
@@ -127,7 +276,7 @@ class Launcher:
 
         Raises:
           OrchestrationError: The database or the root cannot be used.
-          Exception: Whatever the component raises.
+          Exception: The exception of the component.
         """
         execution = Execution(
             component=node.component.name,
@@ -138,27 +287,26 @@ class Launcher:
             inputs=inputs,
         )
 
-        def find_running() -> list[Execution]:
+        def list_running() -> list[Execution]:
             return self.metadata.find_executions(execution.fingerprint, State.RUNNING)
 
         def report_waiting() -> None:
-            owner = next((e.owner for e in find_running()), "another process")
+            owner = next((e.owner for e in list_running()), "another process")
             self._emit_event(execution, "waiting", f"waiting for {owner}")
 
-        lock = self.root.get_lock_path(execution.fingerprint)
-        with orchestration_executions.hold_lock(lock, report_waiting):
+        with self.root.hold_lock(execution.fingerprint, report_waiting):
             if self._try_reuse(node, execution):
                 return execution
-            for old in find_running():
-                abandon_execution(self.root, self.metadata, old, self.on_event)
-            self._explain(node, execution)
+            for unfinished in list_running():
+                _abandon_execution(self.root, self.metadata, unfinished, self.on_event)
+            self._explain_cache_miss(node, execution)
             self._execute(node, execution)
             return execution
 
     def _try_reuse(self, node: Node, execution: Execution) -> bool:
-        may_reuse = self.enable_cache and node.component.cached
-        completed = self.metadata.find_executions(execution.fingerprint, State.COMPLETE)
-        for old in completed if may_reuse else ():
+        if not (self.enable_cache and node.component.cached):
+            return False
+        for old in self.metadata.find_executions(execution.fingerprint, State.COMPLETE):
             if not self._is_intact(old):
                 continue
             execution.state = State.CACHED
@@ -172,31 +320,28 @@ class Launcher:
             return True
         return False
 
-    def _explain(self, node: Node, execution: Execution) -> None:
-        """Tells where nothing but other code keeps a result from reuse."""
+    def _explain_cache_miss(self, node: Node, execution: Execution) -> None:
+        """Reports if a result would be reused but for a change of the code."""
         if not (self.enable_cache and node.component.cached):
             return
-        for code in self.metadata.codes(execution.component)[:_CODES]:
+        for code in self.metadata.list_codes(execution.component)[:_NUM_EXPLAINED_CODES]:
             if code == execution.code:
                 continue
             other = node.compute_fingerprint(execution.inputs, code)
             for old in self.metadata.find_executions(other, State.COMPLETE)[:1]:
                 message = (
-                    f"not reused: the code has changed since execution "
-                    f"{old.id}, whose results stay where they are"
+                    f"not reused: the code has changed since execution {old.id}; its results stay"
                 )
                 self._emit_event(execution, "outdated", message)
                 return
 
     def _is_intact(self, execution: Execution) -> bool:
-        """Looks at all outputs; without any there is nothing to reuse."""
+        """Returns whether there are outputs, and all are as they were published."""
         artifacts = [a for key in execution.outputs.values() for a in key]
         for artifact in artifacts:
             if artifact.state is not ArtifactState.LIVE:
                 continue
-            damage, manifest = orchestration_artifacts.compare(
-                artifact.path, artifact.manifest, full=self.hash_all
-            )
+            damage, manifest = find_damage(artifact.path, artifact.manifest, hash_all=self.hash_all)
             if damage:
                 artifact.mark_damaged()
                 self._emit_event(execution, "damaged", f"not reused: {damage}")
@@ -237,7 +382,7 @@ class Launcher:
     def _build_arguments(
         self, node: Node, execution: Execution, outputs: dict[str, Artifact]
     ) -> dict[str, Any]:
-        """Returns copies: a component may change what it is given."""
+        """Returns the arguments of the component, copied because it may change them."""
         arguments = {**copy.deepcopy(node.parameters), **outputs}
         for key, argument in node.component.arguments.items():
             if argument.role is Role.STATEFUL:
@@ -248,22 +393,22 @@ class Launcher:
         return arguments
 
     def _publish_output(self, execution: Execution, key: str, artifact: Artifact) -> None:
-        """Moves an output to its place and fixes what it holds."""
+        """Moves an output to its place and records its content."""
         artifact.check_properties(f"{execution.node}.outputs[{key!r}]")
         target = self.root.get_output_dir(execution.node, key, execution.id)
         self.root.publish(artifact.path, target)
         artifact.uri = str(target)
         with errors.wrap_os_errors(target):
-            artifact.manifest = orchestration_artifacts.snapshot(target)
-        artifact.digest = orchestration_artifacts.digest(artifact.manifest)
+            artifact.manifest = create_manifest(target)
+        artifact.digest = hash_manifest(artifact.manifest)
         execution.outputs[key] = [artifact]
 
     def _is_code_unchanged(self, node: Node, execution: Execution) -> bool:
-        """Returns whether the code is still what the run began with."""
+        """Returns whether the code on the disk still is what the run started with."""
         with contextlib.suppress(errors.PipelineError):
-            if self.get_code_fingerprint(node) == execution.code:
+            if self.compute_code_fingerprint(node) == execution.code:
                 return True
-        message = "code edited while it ran; the next run runs it again"
+        message = "the code was edited during the execution; the next run executes it again"
         self._emit_event(execution, "changed", message)
         return False
 
@@ -274,184 +419,14 @@ class Launcher:
         error.add_note(f"in execution {execution.id} of {execution.node}")
         self.root.remove(self.root.get_temporary_dir(execution.node, execution.id))
         try:
-            # It is not running if the publication was committed after all.
+            # Not running if the publication was committed in spite of the error.
             if self.metadata.fail(execution.id, message):
                 execution.state = State.FAILED
                 self.root.discard(execution.node, execution.id)
         except errors.MetadataError as metadata_error:
-            # The next start will know, and remove or keep the outputs.
+            # The next run reads the state from the database, and removes or keeps the outputs.
             message = f"{message}; not recorded: {metadata_error}"
         self._emit_event(execution, "failed", f"failed: {message}")
 
     def _emit_event(self, execution: Execution, kind: str, message: str) -> None:
         self.on_event(NodeEvent(execution.node, kind, message, execution.id))
-
-
-# Runs pipelines on this machine, reusing what is known and intact.
-
-
-class LocalRunner:
-    """Runs pipelines in one pipeline root.
-
-    Any number of processes may share a root: who needs what another is just
-    making waits for it.
-    """
-
-    def __init__(
-        self,
-        pipeline_root: str | os.PathLike,
-        metadata: Metadata,
-        *,
-        enable_cache: bool = True,
-        verify: str = "stat",
-        on_event: Callable[[NodeEvent], None] | None = None,
-        code: Code | None = None,
-    ):
-        """Sets up a runner.
-
-        Args:
-          pipeline_root: The folder of the artifacts.
-          metadata: The database.
-          enable_cache: Reuse results; False computes all anew.
-          verify: "stat" believes files of unchanged size, mtime and inode
-            when a result is reused, "full" hashes them all.
-          on_event: Called with each `NodeEvent`; `print` will do.
-          code: What code enters the fingerprints.
-
-        Raises:
-          PipelineError: Another `verify`.
-        """
-        if verify not in ("stat", "full"):
-            raise errors.make_unknown_error("verify", verify, ("stat", "full"))
-        self._root = PipelineRoot(pipeline_root)
-        self._metadata = metadata
-        self._enable_cache = enable_cache
-        self._hash_all = verify == "full"
-        self._on_event = on_event or (lambda notice: None)
-        self._code = code or Code()
-
-    def run(
-        self,
-        nodes: Iterable[Node],
-        *,
-        pipeline: str = "pipeline",
-        parameters: Mapping[str, Any] | None = None,
-        on_failure: Callable[[Node, Exception], None] | None = None,
-        on_success: Callable[[Node, Execution], None] | None = None,
-    ) -> dict[str, Execution]:
-        """Runs nodes, each after those that it needs.
-
-        A component that raises ends the run; it is recorded FAILED, and the
-        next run tries it again.
-
-        Args:
-          nodes: The pipeline.
-          pipeline: Its name in the metadata.
-          parameters: JSON values recorded with the run, such as the flags.
-          on_failure: If given, a component that raises does not end the run:
-            this is called, the nodes that need its outputs are left out, and
-            the others go on. The run is recorded FAILED all the same.
-          on_success: Called with each node that has its execution, made now
-            or before, as soon as it has.
-
-        Returns:
-          The execution of each node that has one, by its id.
-
-        Raises:
-          PipelineError: The nodes are no pipeline.
-          MetadataError: The database cannot be read or written.
-          StorageError: The pipeline root cannot be read or written.
-          Exception: Whatever a component raises.
-        """
-        components.check_name("Pipeline", pipeline)
-        run_parameters = convert_value(dict, parameters or {})
-        nodes = _sort_nodes(list(dict.fromkeys(nodes)))
-        # Now, while the files are still those that were imported.
-        code_fingerprints = {node.id: self._compute_code_fingerprint(node) for node in nodes}
-        recover_executions(self._root, self._metadata, self._on_event)
-        run = self._metadata.begin(pipeline, run_parameters)
-        launch = Launcher(
-            root=self._root,
-            metadata=self._metadata,
-            run=run,
-            get_code_fingerprint=self._compute_code_fingerprint,
-            on_event=self._on_event,
-            enable_cache=self._enable_cache,
-            hash_all=self._hash_all,
-        ).launch
-        try:
-            executions = _launch_nodes(nodes, code_fingerprints, launch, on_failure, on_success)
-        except BaseException:
-            with contextlib.suppress(errors.MetadataError):
-                self._metadata.end(run, State.FAILED)
-            raise
-        all_completed = len(executions) == len(nodes)
-        self._metadata.end(run, State.COMPLETE if all_completed else State.FAILED)
-        return executions
-
-    def _compute_code_fingerprint(self, node: Node) -> str:
-        return self._code.compute_fingerprint(node.component.fn, node.counted())
-
-
-def _launch_nodes(
-    nodes: list[Node],
-    code_fingerprints: Mapping[str, str],
-    launch: Callable[..., Execution],
-    on_failure: Callable[[Node, Exception], None] | None,
-    on_success: Callable[[Node, Execution], None] | None,
-) -> dict[str, Execution]:
-    """Launches ordered nodes, but those that need what failed."""
-    executions: dict[str, Execution] = {}
-    for node in nodes:
-        if not _are_inputs_available(node, executions):
-            continue
-        inputs = {
-            key: [executions[c.producer.id].outputs[c.key][0] for c in channels]
-            for key, channels in node.inputs.items()
-        }
-        try:
-            executions[node.id] = launch(node, inputs, code_fingerprints[node.id])
-        except errors.OrchestrationError:
-            raise
-        except Exception as error:
-            if on_failure is None:
-                raise
-            on_failure(node, error)
-            continue
-        if on_success is not None:
-            on_success(node, executions[node.id])
-    return executions
-
-
-def _are_inputs_available(node: Node, executions: Mapping[str, Execution]) -> bool:
-    """Returns whether all that a node needs was made."""
-    channels = [c for input_channels in node.inputs.values() for c in input_channels]
-    return all(channel.producer.id in executions for channel in channels)
-
-
-def _sort_nodes(nodes: list[Node]) -> list[Node]:
-    """Returns the nodes, each behind those whose outputs it takes."""
-    nodes_by_id = {node.id: node for node in nodes}
-    if len(nodes_by_id) < len(nodes):
-        repeated = sorted({n.id for n in nodes if nodes_by_id[n.id] is not n})
-        raise errors.PipelineError(
-            f"Several nodes are called {', '.join(repeated)}. Name them apart: "
-            f"node.with_id('{repeated[0]}.2')."
-        )
-    sorted_nodes: dict[str, Node] = {}
-
-    def visit(node: Node) -> None:
-        if node.id in sorted_nodes and sorted_nodes[node.id] is node:
-            return
-        if nodes_by_id.get(node.id) is not node:
-            raise errors.PipelineError(
-                f"The pipeline needs the node {node.id}, but it is not in the list. Add it."
-            )
-        for channels in node.inputs.values():
-            for channel in channels:
-                visit(channel.producer)
-        sorted_nodes[node.id] = node
-
-    for node in nodes:
-        visit(node)
-    return list(sorted_nodes.values())

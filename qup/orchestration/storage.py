@@ -1,64 +1,89 @@
-"""The pipeline root: TFX's folders, and files that outlive a power cut.
+"""The pipeline root: TFX's folders, and files that survive a power failure.
 
-NODE/KEY/EXECUTION/ holds a published artifact, NODE/.system/ what is being
-made: executor_execution/EXECUTION/KEY/ the outputs of a running execution,
-stateful_working_dir/FINGERPRINT/ the checkpoints of an unfinished one.
+NODE/KEY/EXECUTION/ has a published artifact. NODE/.system/ has unfinished work:
+executor_execution/EXECUTION/KEY/ the outputs of a running execution,
+stateful_working_dir/FINGERPRINT/ the checkpoints of an unfinished one. .system/locks/ has the locks
+of running executions.
 """
 
+import contextlib
 import os
 import pathlib
 import re
 import shutil
+from collections.abc import Callable, Iterator
 
+from qup.core import files
+from qup.core.errors import InputError
 from qup.orchestration import errors
+
+
+@contextlib.contextmanager
+def hold_lock(path: pathlib.Path, on_wait: Callable[[], None] | None = None) -> Iterator[bool]:
+    """Holds a lock file, and removes it at the end; see `qup.core.files.lock_file`.
+
+    Raises:
+      StorageError: The lock file cannot be created.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            is_locked = stack.enter_context(files.lock_file(path, on_wait))
+        except InputError as error:
+            raise errors.StorageError(str(error)) from error
+        try:
+            yield is_locked
+        finally:
+            # Still locked: another process that has opened this file notices that it is removed.
+            if is_locked:
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
 
 class PipelineRoot:
     """The folder of a pipeline's artifacts.
 
     Attributes:
-      path: The folder.
+      path: The folder; it is created when something is written.
     """
 
     TEMPORARY = "executor_execution"
 
     def __init__(self, path: str | os.PathLike):
-        """Names the folder; it is made when something is written."""
         self.path = pathlib.Path(path).resolve()
 
     def get_output_dir(self, node: str, key: str, execution: int) -> pathlib.Path:
-        """Returns where an artifact is published."""
+        """Returns the folder of a published artifact."""
         return self.path / node / key / str(execution)
 
     def get_temporary_dir(self, node: str, execution: int) -> pathlib.Path:
-        """Returns where a running execution makes its artifacts."""
-        system = self.path / node / ".system"
-        return system / self.TEMPORARY / str(execution)
+        """Returns the folder of the outputs of a running execution."""
+        return self.path / node / ".system" / self.TEMPORARY / str(execution)
 
     def get_stateful_dir(self, node: str, fingerprint: str) -> pathlib.Path:
-        """Returns where a component keeps its checkpoints."""
-        system = self.path / node / ".system"
-        return system / "stateful_working_dir" / fingerprint
+        """Returns the folder of a component's checkpoints."""
+        return self.path / node / ".system" / "stateful_working_dir" / fingerprint
 
-    def get_lock_path(self, fingerprint: str) -> pathlib.Path:
-        """Returns the lock file of a fingerprint; its folder is made."""
-        return self.make_dir(self.path / ".system" / "locks") / fingerprint
+    def hold_lock(
+        self, fingerprint: str, on_wait: Callable[[], None] | None = None
+    ) -> contextlib.AbstractContextManager[bool]:
+        """Holds the lock of a fingerprint; see `hold_lock`."""
+        return hold_lock(self.make_dir(self.path / ".system" / "locks") / fingerprint, on_wait)
 
     def make_dir(self, path: pathlib.Path) -> pathlib.Path:
-        """Makes a folder, if it is not there, and returns it.
+        """Creates a folder if it does not exist, and returns it.
 
         Raises:
-          StorageError: It cannot be made.
+          StorageError: It cannot be created.
         """
         with errors.wrap_os_errors(path):
             path.mkdir(parents=True, exist_ok=True)
         return path
 
     def publish(self, source: pathlib.Path, target: pathlib.Path) -> None:
-        """Moves a finished folder to its place, everything on the disk.
+        """Flushes a finished folder to the disk, and moves it to its place.
 
         Raises:
-          StorageError: The disk is full or the root forbidden.
+          StorageError: The disk is full, or the root cannot be written.
         """
         with errors.wrap_os_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -71,25 +96,24 @@ class PipelineRoot:
                 _flush(folder)
 
     def discard(self, node: str, execution: int) -> None:
-        """Removes what an execution that did not complete has left."""
+        """Removes the files of an execution that did not complete."""
         self.remove(self.get_temporary_dir(node, execution))
         for path in (self.path / node).glob(f"*/{execution}"):
             self.remove(path)
 
     def remove(self, path: pathlib.Path) -> None:
-        """Removes a folder as far as possible; the next start does the rest."""
+        """Removes a folder as far as possible; the next run removes the rest."""
         shutil.rmtree(path, ignore_errors=True)
 
     def list_execution_dirs(self) -> list[tuple[str, int, pathlib.Path]]:
         """Returns (node, execution, folder) of every execution's folders."""
-        folders = []
-        for system in self.path.glob("*/.system"):
-            node = system.parent
-            for pattern in ("*/*", f".system/{self.TEMPORARY}/*"):
-                for path in node.glob(pattern):
-                    if re.fullmatch("[1-9][0-9]{0,15}", path.name):
-                        folders.append((node.name, int(path.name), path))
-        return folders
+        return [
+            (system.parent.name, int(path.name), path)
+            for system in self.path.glob("*/.system")
+            for pattern in ("*/*", f".system/{self.TEMPORARY}/*")
+            for path in system.parent.glob(pattern)
+            if re.fullmatch("[1-9][0-9]{0,15}", path.name)
+        ]
 
 
 def _flush(path: str | os.PathLike) -> None:

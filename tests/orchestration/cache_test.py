@@ -301,11 +301,11 @@ def test_a_change_within_a_tick_of_the_clock_is_seen(tmp_path):
     path = tmp_path / "file"
     path.write_text("one")
     times = path.stat()
-    manifest = artifacts.snapshot(path)
+    manifest = artifacts.create_manifest(path)
     with open(path, "r+") as file:
         file.write("two")
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
-    assert "other bytes" in artifacts.compare(path, manifest)[0]
+    assert "other bytes" in artifacts.find_damage(path, manifest)[0]
 
 
 def test_what_is_no_file_is_refused(tmp_path):
@@ -340,8 +340,8 @@ def test_digests_know_names_sizes_and_bytes_only(tmp_path):
     assert tree("four", {"a": b"12", "b/c": b""}) != one
     assert tree("five", {"a": b"1", "b/c": b"2", "d/e": b""}) != one
     assert hash_tree(tmp_path / "one/a") == hash_tree(tmp_path / "two/a")
-    manifest = artifacts.snapshot(tmp_path / "one")
-    assert artifacts.compare(tmp_path / "two", manifest)[0] == ""
+    manifest = artifacts.create_manifest(tmp_path / "one")
+    assert artifacts.find_damage(tmp_path / "two", manifest)[0] == ""
 
 
 def test_what_acts_elsewhere_runs_every_time(tmp_path):

@@ -539,13 +539,13 @@ def test_a_script_reruns_what_its_edits_reach(toy):
     _replace(toy, "30", "50")
     said = run()
     assert "complete" in said and "reused execution" in run()
-    assert "not reused: the code has changed since execution 1, whose" in said
+    assert "not reused: the code has changed since execution 1\n" in said
     assert set(held) < set((toy / "root" / "Painter").rglob("*"))
-    # Code edited while it runs: nobody knows which code made the result.
+    # Edited during the execution: it is unknown which code computed the result.
     (toy / "edit").write_text("def mixed(x):\n    return x")
     script.write_text(_SCRIPT.replace("exists()", "exists() or True"))
     before = _path(toy, "paint").read_text()
-    assert "code edited while it ran" in run()
+    assert "code was edited during the execution" in run()
     _path(toy, "paint").write_text(before)
-    assert "code edited while it ran" in run()
+    assert "code was edited during the execution" in run()
     assert "complete" in run() and "reused" in run()

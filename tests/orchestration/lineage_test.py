@@ -679,7 +679,7 @@ def test_the_program_writes_whole_pages(workdir, tmp_path):
         (["W/nothing/here"], "'W/nothing/here' belongs to no published"),
         (["/nothing/here"], "There is no file or folder '/nothing/here'"),
         (["/"], "no metadata.sqlite in '/'"),
-        (["W", "--artifact=999"], "knows no artifact 999"),
+        (["W", "--artifact=999"], "has no artifact 999"),
         (["W", "--artifact=1", "--run=toys.1"], "give one of them"),
         (["--pipeline_root=W", "/"], "give one of them"),
         (["L"], "lead in a circle"),

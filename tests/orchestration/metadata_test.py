@@ -97,9 +97,9 @@ def test_lineage_goes_back_to_the_source(path):
     assert source.inputs == {} and len(source.code) == 64
     assert metadata.get_artifact(2).digest == source.outputs["data"][0].digest
     assert metadata.find_artifact(path) is None
-    with pytest.raises(MetadataError, match="knows no artifact 99"):
+    with pytest.raises(MetadataError, match="has no artifact 99"):
         metadata.get_artifact(99)
-    with pytest.raises(MetadataError, match="knows no execution 99"):
+    with pytest.raises(MetadataError, match="has no execution 99"):
         metadata.get_execution(99)
 
 
@@ -112,7 +112,7 @@ def test_runs_tell_state_time_and_parameters(path):
     assert error.value.__notes__ == ["in execution 5 of Broken"]
     first, second = metadata.list_runs()
     assert (first.pipeline, first.state) == ("first", State.COMPLETE)
-    assert first.parameters == {"epochs": 3} and not first.abandoned
+    assert first.parameters == {"epochs": 3} and not first.is_abandoned
     assert (second.pipeline, second.state) == ("second", State.FAILED)
     assert 0 < first.created <= first.updated <= second.updated
     executions = metadata.list_executions(second.id)
@@ -138,7 +138,7 @@ def test_damage_is_kept_aside(path):
         with pytest.raises(MetadataError, match="is damaged") as error:
             Metadata(path, rename_if_damaged=True)
         kept = path.with_name(f"metadata.sqlite.corrupt-{number}")
-        assert f"kept as {kept.name}" in str(error.value)
+        assert f"renamed to {kept.name}" in str(error.value)
         assert kept.read_bytes() == data and not path.exists()
     # The next start begins anew, and takes nothing for its own.
     (path.parent / "of somebody/else" / "99").mkdir(parents=True)
@@ -166,13 +166,13 @@ def test_other_databases_are_left_alone(path, tmp_path):
         connection.execute("CREATE TABLE mine (x)")
         connection.commit()
     before = other.read_bytes()
-    with pytest.raises(MetadataError, match="it holds something else"):
+    with pytest.raises(MetadataError, match="it has another schema"):
         Metadata(other, rename_if_damaged=True)
     assert other.read_bytes() == before
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute("UPDATE MLMDEnv SET schema_version = 9")
         connection.commit()
-    with pytest.raises(MetadataError, match="it holds version 9"):
+    with pytest.raises(MetadataError, match="it has version 9"):
         Metadata(path)
     with pytest.raises(MetadataError, match="There is no metadata database"):
         MetadataReader(tmp_path / "none.sqlite")
@@ -204,7 +204,7 @@ def test_a_lock_held_too_long_is_told(path, monkeypatch):
     monkeypatch.setattr("qup.orchestration.database._TIMEOUT_S", 0.1)
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute("BEGIN IMMEDIATE")
-        with pytest.raises(MetadataError, match=r"locked\. Let the other"):
+        with pytest.raises(MetadataError, match=r"locked\. Wait until"):
             metadata.begin("third", {})
     assert metadata.begin("third", {}).state is State.RUNNING
 

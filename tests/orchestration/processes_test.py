@@ -22,6 +22,7 @@ from qup.orchestration import (
     StatefulDir,
     component,
     executions,
+    storage,
 )
 
 _ROOT = pathlib.Path(__file__).parents[2]
@@ -33,7 +34,7 @@ class Data(Artifact): ...
 
 @component
 def Counter(data: Out[Data], state: StatefulDir, *, steps: int = 6,
-            pause: Place[float] = 0.0, stop: Place[int] = 99) -> None:
+            pause: Location[float] = 0.0, stop: Location[int] = 99) -> None:
     done = state / "done"
     begin = int(done.read_text()) if done.exists() else 0
     for step in range(begin, steps):
@@ -133,7 +134,7 @@ def test_a_killed_execution_is_taken_over_with_its_checkpoints(start):
     assert metadata.get_execution(1).state is State.FAILED
     assert metadata.get_execution(1).error == f"abandoned by process {process.pid}"
     first, second = metadata.list_runs()
-    assert first.abandoned and first.state is State.RUNNING
+    assert first.is_abandoned and first.state is State.RUNNING
     assert second.state is State.COMPLETE
 
 
@@ -287,13 +288,13 @@ def test_a_row_whose_lock_is_held_is_left_alone(tmp_path):
     taken_over = _left(tmp_path, _owner(host="elsewhere"))
     lock = tmp_path / ".system/locks" / ("f" * 64)
     lock.parent.mkdir(parents=True)
-    with executions.hold_lock(lock):
+    with storage.hold_lock(lock):
         assert not taken_over()
     assert taken_over()
 
 
 def test_a_process_may_take_a_moment_to_die(tmp_path, monkeypatch):
-    monkeypatch.setattr("qup.orchestration.runner._DYING_S", 30)
+    monkeypatch.setattr("qup.orchestration.runner._EXIT_TIMEOUT_S", 30)
     dying = subprocess.Popen(["sleep", "1"])
     taken_over = _left(tmp_path, _owner(process=dying.pid, start=""))
     assert taken_over()
@@ -303,22 +304,22 @@ def test_a_process_may_take_a_moment_to_die(tmp_path, monkeypatch):
 def test_processes_are_told_apart():
     me = executions.get_current_process()
     assert me.host == socket.gethostname() and me.process == os.getpid()
-    assert me == executions.get_current_process() and executions.is_alive(me)
+    assert me == executions.get_current_process() and me.is_alive()
     assert str(me) == f"process {os.getpid()}"
     elsewhere = dataclasses.replace(me, host="elsewhere")
-    assert executions.is_alive(elsewhere) is None
+    assert elsewhere.is_alive() is None
     assert str(elsewhere) == f"process {os.getpid()} on elsewhere"
 
 
 def test_a_lock_ends_with_its_holder_and_not_with_its_children(tmp_path):
     path = tmp_path / "lock"
-    with executions.hold_lock(path) as held, executions.hold_lock(path) as again:
+    with storage.hold_lock(path) as held, storage.hold_lock(path) as again:
         assert held and not again
     assert not path.exists()
     reader, writer = os.pipe()
     holder = os.fork()
     if not holder:
-        with executions.hold_lock(path):
+        with storage.hold_lock(path):
             child = os.fork()
             if not child:
                 os.write(writer, b"forked")
@@ -331,11 +332,11 @@ def test_a_lock_ends_with_its_holder_and_not_with_its_children(tmp_path):
         text += os.read(reader, 100)
     child = int(text.replace(b"forked", b""))
     try:
-        with executions.hold_lock(path) as held:
+        with storage.hold_lock(path) as held:
             assert not held
         os.kill(holder, signal.SIGKILL)
         os.waitpid(holder, 0)
-        with executions.hold_lock(path) as held:
+        with storage.hold_lock(path) as held:
             assert held
     finally:
         os.kill(child, signal.SIGKILL)
@@ -346,7 +347,7 @@ def test_locks_exclude_threads(tmp_path):
 
     def work():
         for _ in range(20):
-            with executions.hold_lock(tmp_path / "lock", lambda: None):
+            with storage.hold_lock(tmp_path / "lock", lambda: None):
                 inside.append(1)
                 most.append(len(inside))
                 time.sleep(0.001)

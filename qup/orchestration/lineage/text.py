@@ -17,7 +17,6 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-from qup.orchestration import executions
 from qup.orchestration.artifacts import Artifact, ArtifactState
 from qup.orchestration.executions import Execution, Run, State
 from qup.orchestration.lineage.graph import Lineage
@@ -65,7 +64,7 @@ def format_state(record: Execution | Run) -> str:
     """Returns how something ended: "abandoned" if its process died."""
     if record.state is not State.RUNNING:
         return record.state.name
-    is_dead = executions.is_alive(record.owner) is False
+    is_dead = record.owner.is_alive() is False
     return "abandoned" if is_dead else "RUNNING"
 
 

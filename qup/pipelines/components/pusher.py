@@ -7,7 +7,7 @@ import re
 
 from qup.core import files
 from qup.models import saving
-from qup.orchestration import In, Out, component, executions
+from qup.orchestration import In, Out, component, storage
 from qup.pipelines.components import artifacts
 from qup.pipelines.components.artifacts import Model, ModelBlessing, PushedModel
 
@@ -40,7 +40,7 @@ def Pusher(
         folder = pathlib.Path(destination)
         with files.wrap_os_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        with executions.hold_lock(folder / ".qup.lock", lambda: None):
+        with storage.hold_lock(folder / ".qup.lock", lambda: None):
             push_record["version"] = _push_version(model, folder, version)
     else:
         _log.warning("%s is not pushed: it is not blessed", destination)
