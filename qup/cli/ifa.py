@@ -14,7 +14,6 @@ Further settings: --config.group.key=value; qup/pipelines/defaults.py lists all.
 from absl import flags
 
 from qup.cli import settings
-from qup.core import extras
 from qup.core.interruption import SignalGuard
 
 
@@ -26,7 +25,7 @@ def define_flags() -> None:
 
 def main(config) -> str:
     """Runs the pipeline with the settings `config`; returns the table."""
-    with SignalGuard(), extras.explain_missing("qup ifa"):
+    with SignalGuard():
         from qup.pipelines import ifa
 
     return ifa.run(config)

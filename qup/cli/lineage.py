@@ -1,13 +1,12 @@
-"""What a file came from: every step before it, back to the data.
+"""Shows how a file was made: every step before it, back to the data.
 
     qup lineage runs/mnist
     qup lineage runs/mnist/pipeline/Reporter/report/9
     qup lineage --pipeline_root=runs/mnist/pipeline --artifact=7
     qup lineage runs/mnist --html=lineage.html
 
-PATH is something a pipeline has made (a folder NODE/OUTPUT/NUMBER of a
-pipeline root, or a file in one), or else a working directory or a pipeline
-root, of which the latest run is shown.
+PATH is an artifact (a folder NODE/OUTPUT/NUMBER of a pipeline root, or a file
+in it), or a working directory or pipeline root, whose latest run is shown.
 """
 
 import os
@@ -26,12 +25,12 @@ def define_flags() -> None:
     """Defines all flags."""
     flags.DEFINE_string("pipeline_root", None, "The same as PATH.")
     flags.DEFINE_string("artifact", None, "Id or path of an artifact; default: a whole run.")
-    flags.DEFINE_string("run", None, "Id of a run; qup runs lists them. Default: the latest.")
-    flags.DEFINE_string("html", None, "File of a web page to write, instead of a text.")
+    flags.DEFINE_string("run", None, "Id of a run, from `qup runs`. Default: the latest.")
+    flags.DEFINE_string("html", None, "Write a web page to this file instead of text.")
 
 
 def main(path: str) -> str:
-    """Returns the lineage of what `path` names, or where its page is."""
+    """Returns the lineage of `path` as text, or the path of its page."""
     root = flags.FLAGS.pipeline_root
     if root is not None and path != root:
         raise flags.Error(f"--pipeline_root={root} and {path!r}: give one of them.")
@@ -46,7 +45,7 @@ def main(path: str) -> str:
 
 
 def _get_default_path() -> str | None:
-    """Returns what stands for PATH where none is given."""
+    """Returns the path for a command line without PATH."""
     return flags.FLAGS.artifact if flags.FLAGS.pipeline_root is None else flags.FLAGS.pipeline_root
 
 
@@ -73,7 +72,7 @@ def _load_lineage(path: str, metadata: graph.ReadOnlyMetadata) -> graph.Lineage:
 
 
 def _check_target(name: str, metadata: graph.ReadOnlyMetadata) -> pathlib.Path:
-    """Returns where to write, if that replaces nothing but a page."""
+    """Returns the path to write; only an existing page may be replaced."""
     path = graph.resolve_path(name)
     if path.suffix not in (".html", ".htm"):
         raise flags.Error(f"--html must name a file that ends in .html; received {name!r}.")
@@ -83,12 +82,12 @@ def _check_target(name: str, metadata: graph.ReadOnlyMetadata) -> pathlib.Path:
             "change. Choose another folder."
         )
     if path.exists() and not path.is_file():
-        raise flags.Error(f"--html={name} is no file. Choose another name.")
+        raise flags.Error(f"--html={name} is not a file. Choose another name.")
     return path
 
 
 def _write_file(path: pathlib.Path, text: str) -> None:
-    """Writes a file whole or not at all."""
+    """Writes a complete file, or none."""
     partial = path.with_name(f".{secrets.token_hex(8)}.partial")
     try:
         try:
@@ -101,8 +100,8 @@ def _write_file(path: pathlib.Path, text: str) -> None:
             partial.unlink(missing_ok=True)
     except OSError as error:
         raise flags.Error(
-            f"Cannot write {str(path)!r}: {error.strerror}. Choose a folder "
-            "that exists, has room, and that you may write to."
+            f"Cannot write {str(path)!r}: {error.strerror}. Choose an existing folder with free "
+            "space and write access."
         ) from error
 
 

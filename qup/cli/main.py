@@ -20,11 +20,15 @@ from qup.core import errors, extras
 COMMANDS = {
     "attack": ("run_attack", "pipelines", "Attack a classifier; one result per image."),
     "ifa": ("run_ifa", "pipelines", "Iterative FGSM Augmentation, from images to a table."),
-    "uncertainty": ("run_uncertainty", "all", "Measure the uncertainty relation."),
-    "reproduce": ("reproduce", "all", "Reproduce the paper's tables and figures."),
+    "uncertainty": (
+        "run_uncertainty",
+        "pipelines,uncertainty",
+        "Measure the uncertainty relation.",
+    ),
+    "reproduce": ("reproduce", "reproduction", "Reproduce the paper's tables and figures."),
     "report": ("report", "reproduction", "Write a reproduction's report again."),
     "publish": ("publish", "reproduction", "Copy a reproduction's results to a folder."),
-    "toy": ("run_binary_toy", "all", "The paper's Fig. 2 with small networks."),
+    "toy": ("run_binary_toy", "reproduction", "Plot the paper's Fig. 2 with small networks."),
     "runs": ("list_runs", "pipelines", "List the runs of pipelines."),
     "lineage": ("show_lineage", "pipelines", "Show what a file was made from."),
 }
@@ -64,17 +68,17 @@ def _start(name: str, program: str = "") -> None:
     try:
         with extras.explain_missing(f"qup {name}", COMMANDS[name][1]):
             module = importlib.import_module(f"qup.cli.{name}")
+            help_text = module.__doc__
+            if program:
+                for command, (file, *_) in COMMANDS.items():
+                    help_text = help_text.replace(f"qup {command}", f"python -m bin.{file}")
+            sys.modules["__main__"].__doc__ = help_text
+            module.define_flags()
+            for flag in flags.FLAGS.get_key_flags_for_module(module):
+                flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
+            module.run()
     except extras.MissingExtraError as error:
         sys.exit(f"Error: {error}")
-    help_text = module.__doc__
-    if program:
-        for command, (file, *_) in COMMANDS.items():
-            help_text = help_text.replace(f"qup {command}", f"python -m bin.{file}")
-    sys.modules["__main__"].__doc__ = help_text
-    module.define_flags()
-    for flag in flags.FLAGS.get_key_flags_for_module(module):
-        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
-    module.run()
 
 
 def _format_help() -> str:

@@ -12,7 +12,7 @@ import pathlib
 from absl import flags
 
 from qup.cli import program
-from qup.core import errors, extras
+from qup.core import errors
 from qup.core.interruption import SignalGuard
 
 
@@ -25,10 +25,9 @@ def main(path: str) -> str:
     """Publishes the folder `path`; returns where the report is."""
     if not flags.FLAGS.output:
         raise errors.InputError("Name the folder to copy to: --output=DIR.")
-    with extras.explain_missing("qup publish", "reproduction"):
-        program.start_tensorflow()
-        with SignalGuard():
-            from qup.reproduction import publishing
+    program.start_tensorflow()
+    with SignalGuard():
+        from qup.reproduction import publishing
 
     pages = publishing.publish(pathlib.Path(path), pathlib.Path(flags.FLAGS.output))
     return "\n".join(f"Report  {page}" for page in pages)

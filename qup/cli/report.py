@@ -12,7 +12,6 @@ import pathlib
 from absl import flags
 
 from qup.cli import program
-from qup.core import extras
 from qup.core.interruption import SignalGuard
 
 
@@ -23,11 +22,10 @@ def define_flags() -> None:
 
 def main(path: str) -> str:
     """Writes the report of the folder `path`; returns where it is."""
-    with extras.explain_missing("qup report", "reproduction"):
-        program.start_tensorflow()
-        with SignalGuard():
-            from qup.reproduction.report import render
-            from qup.reproduction.report.data import ReportData
+    program.start_tensorflow()
+    with SignalGuard():
+        from qup.reproduction.report import render
+        from qup.reproduction.report.data import ReportData
 
     folder = pathlib.Path(path)
     target = pathlib.Path(flags.FLAGS.output or folder / "report")

@@ -16,7 +16,6 @@ from typing import Any
 from absl import flags
 
 from qup.cli import program, settings
-from qup.core import extras
 from qup.core.interruption import SignalGuard
 from qup.reproduction import presets
 
@@ -39,7 +38,7 @@ def define_flags() -> None:
 
 def main(locations: dict[str, Any]) -> str:
     """Runs the experiments; returns the table of what was written."""
-    with SignalGuard(), extras.explain_missing("qup reproduce", "all"):
+    with SignalGuard():
         from qup.reproduction import runner
 
     values = flags.FLAGS

@@ -1,11 +1,11 @@
-"""The runs of pipelines: which there are, how they ended, what differs.
+"""Lists the runs of pipelines: their states and their differences.
 
     qup runs
     qup runs runs/mnist --format=csv
 
 PATH is a working directory, a pipeline root, or a folder of them; the
-default is runs/. Of the parameters, those are shown that differ between the
-runs of one root. A run is abandoned if its process died.
+default is runs/. The table has the parameters that differ between the runs of
+one root. A run is abandoned if its process died.
 """
 
 import csv
@@ -29,7 +29,7 @@ RunRows = list[tuple[Run, int, int, dict[str, Any]]]
 
 def define_flags() -> None:
     """Defines all flags."""
-    flags.DEFINE_enum("format", "text", ["text", "csv"], "A table to read, or one to compute on.")
+    flags.DEFINE_enum("format", "text", ["text", "csv"], "A table for the terminal, or CSV.")
 
 
 def main(path: str) -> str:
@@ -42,7 +42,7 @@ def main(path: str) -> str:
             problems.append(str(error))
     text = (_format_csv if flags.FLAGS.format == "csv" else _format_text)(tables)
     if problems:
-        # One damaged root does not hide the others.
+        # The other roots are printed in spite of a damaged one.
         program.print_text(text)
         raise flags.Error(" ".join(problems))
     return text
@@ -58,7 +58,7 @@ def _load_rows(metadata: graph.ReadOnlyMetadata) -> RunRows:
 
 
 def _select_differing(settings: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Returns what is not the same, or not there, in all of them."""
+    """Returns the parameters that differ between the runs, or are missing in one."""
     values: dict[str, set[str]] = {}
     for parameters in settings:
         for name, value in parameters.items():

@@ -14,7 +14,6 @@ import pathlib
 from absl import flags
 
 from qup.cli import program
-from qup.core import extras
 from qup.core.interruption import SignalGuard
 
 
@@ -28,10 +27,9 @@ def define_flags() -> None:
 def main(path: str) -> str:
     """Writes into the folder `path`; returns the tables."""
     program.configure_logging()
-    with extras.explain_missing("qup toy", "all"):
-        program.start_tensorflow()
-        with SignalGuard():
-            from qup.reproduction.binary_toy import pipeline
+    program.start_tensorflow()
+    with SignalGuard():
+        from qup.reproduction.binary_toy import pipeline
 
     sizes = pipeline.SMOKE_SIZES if flags.FLAGS.smoke else pipeline.ToySizes()
     return pipeline.run(pathlib.Path(path), seeds=flags.FLAGS.seeds, sizes=sizes)

@@ -19,7 +19,6 @@ Further settings: --config.group.key=value; qup/pipelines/defaults.py lists all.
 from absl import flags
 
 from qup.cli import settings
-from qup.core import extras
 from qup.core.interruption import SignalGuard
 
 
@@ -65,7 +64,7 @@ def define_flags() -> None:
 
 def main(config) -> str:
     """Runs with the settings `config`; returns the summary."""
-    with SignalGuard(), extras.explain_missing("qup uncertainty", "all"):
+    with SignalGuard():
         from qup.pipelines import uncertainty
 
     values = flags.FLAGS
