@@ -1,29 +1,20 @@
 """The uncertainty principle of neural networks, measured.
 
-The road of the paper (Zhang et al. 2022, arXiv 2205.01493), in Python:
+Iterative FGSM Augmentation (Zhang et al. 2022, arXiv 2205.01493) in Python:
 
 ```python
-from qup import (
-    attacks,
-    augmentation,
-    datasets,
-    evaluation,
-    models,
-    training,
-    translation,
-)
+from qup import attacks, datasets, models, training
+from qup.augmentation import generation, translator
+from qup.robustness import evaluation
 
 data = datasets.load("digits")
 classifier = models.build("convnet", data.info, seed=0)
 training.fit_classifier(classifier, data, epochs=20)
-deltas = augmentation.opposite_deltas(
-    classifier, data, "deltas", num_steps=20, step_size=0.02
-)
-translator = translation.fit_translator(deltas, epochs=10)
-augmented = augmentation.combine(classifier, translator)
+deltas = generation.compute_deltas(classifier, data, "deltas", num_steps=20, step_size=0.02)
+network = translator.fit_translator(deltas, epochs=10)
+augmented = translator.combine(classifier, network)
 batches = data.evaluation_batches("test", 100)
-pgd = attacks.bind("pgd", epsilon=0.1)
-print(evaluation.attacked(augmented, batches, pgd))
+print(evaluation.evaluate_attack(augmented, batches, attacks.bind("pgd", epsilon=0.1)))
 ```
 """
 

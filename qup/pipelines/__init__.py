@@ -1,1 +1,1 @@
-"""The roads: plain settings in, files in a working directory out."""
+"""Pipelines: settings in, results in a working directory out."""
