@@ -9,14 +9,13 @@ PATH is an artifact (a folder NODE/OUTPUT/NUMBER of a pipeline root, or a file
 in it), or a working directory or pipeline root, whose latest run is shown.
 """
 
-import os
 import pathlib
-import secrets
 import shutil
 
 from absl import flags
 
 from qup.cli import program
+from qup.core import files
 from qup.orchestration.lineage import graph, page
 from qup.orchestration.lineage import text as lineage_text
 
@@ -40,7 +39,7 @@ def main(path: str) -> str:
         width = shutil.get_terminal_size((100, 0)).columns
         return lineage_text.format_tree(lineage, width)
     target = _check_target(flags.FLAGS.html, metadata)
-    _write_file(target, page.format_page(lineage))
+    files.write_text(target, page.format_page(lineage))
     return f"Wrote {flags.FLAGS.html}; any browser opens it."
 
 
@@ -81,28 +80,11 @@ def _check_target(name: str, metadata: graph.ReadOnlyMetadata) -> pathlib.Path:
             f"--html={name} is within a published artifact, which must not "
             "change. Choose another folder."
         )
+    if not path.parent.is_dir():
+        raise flags.Error(f"--html={name} is in a folder that does not exist. Choose another one.")
     if path.exists() and not path.is_file():
         raise flags.Error(f"--html={name} is not a file. Choose another name.")
     return path
-
-
-def _write_file(path: pathlib.Path, text: str) -> None:
-    """Writes a complete file, or none."""
-    partial = path.with_name(f".{secrets.token_hex(8)}.partial")
-    try:
-        try:
-            with open(partial, "x", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
-    except OSError as error:
-        raise flags.Error(
-            f"Cannot write {str(path)!r}: {error.strerror}. Choose an existing folder with free "
-            "space and write access."
-        ) from error
 
 
 def run() -> None:

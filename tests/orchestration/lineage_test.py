@@ -392,7 +392,7 @@ def test_a_run_shows_who_first_made_what_it_reused(records):
     text = lineage_text.format_tree(found)
     assert "\nJoiner, execution 9: FAILED" in text
     assert "'/home/anna b/x.csv'" in text and text.count("code ") == 3
-    with pytest.raises(MetadataError, match=f"nearest is '{second.id}'"):
+    with pytest.raises(MetadataError, match=f"closest is '{second.id}'"):
         lineage_graph.trace_run(records, f"{second.id}x")
 
 
@@ -625,7 +625,7 @@ def test_what_a_killed_writer_left_is_told(workdir, tmp_path):
     assert done.returncode == -signal.SIGKILL
     before = _contents(tmp_path)
     done = _program("show_lineage", tmp_path / "copy")
-    assert done.returncode == 1 and "what a killed process" in done.stderr
+    assert done.returncode == 1 and "after a process was killed" in done.stderr
     assert _contents(tmp_path) == before
     Metadata(path)
     assert _program("show_lineage", tmp_path / "copy").returncode == 0
@@ -682,8 +682,8 @@ def test_the_program_writes_whole_pages(workdir, tmp_path):
         (["W", "--artifact=999"], "has no artifact 999"),
         (["W", "--artifact=1", "--run=toys.1"], "give one of them"),
         (["--pipeline_root=W", "/"], "give one of them"),
-        (["L"], "lead in a circle"),
-        (["W", "--html=L"], "lead in a circle"),
+        (["L"], "form a cycle"),
+        (["W", "--html=L"], "form a cycle"),
         (["a" * 300], "File name too long"),
     ],
 )

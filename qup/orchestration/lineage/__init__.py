@@ -1,8 +1,8 @@
-"""Lineage for people: what came from what, as text and as a page.
+"""Lineage: which executions and artifacts a result comes from, as text and as a web page.
 
 ```python
-records = roots.Records(roots.find("runs/mnist"))
-found = ancestry.of_run(records, records.runs()[-1].id)
-print(outline.tree(found))
+metadata = graph.ReadOnlyMetadata(graph.find_database("runs/mnist"))
+lineage = graph.trace_run(metadata, metadata.list_runs()[-1].id)
+print(text.format_tree(lineage))
 ```
 """

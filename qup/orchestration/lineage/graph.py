@@ -1,8 +1,8 @@
-"""Lineage: all that an artifact, or a run, came from.
+"""The graph of all executions and artifacts that an artifact, or a run, comes from.
 
 ```python
-records = roots.Records(roots.find("runs/mnist"))
-print(outline.tree(of_run(records, records.runs()[-1].id)))
+metadata = ReadOnlyMetadata(find_database("runs/mnist"))
+lineage = trace_run(metadata, metadata.list_runs()[-1].id)
 ```
 """
 
@@ -16,7 +16,6 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 
 from qup.orchestration import errors
-from qup.orchestration import metadata as orchestration_metadata
 from qup.orchestration.artifacts import Artifact
 from qup.orchestration.executions import Execution, Run, State
 from qup.orchestration.metadata import MetadataReader
@@ -24,13 +23,13 @@ from qup.orchestration.metadata import MetadataReader
 
 @dataclasses.dataclass(frozen=True)
 class Event:
-    """That an execution read or made an artifact.
+    """An artifact is an input or an output of an execution.
 
     Attributes:
       execution: Id of the execution.
       artifact: Id of the artifact.
-      keys: The names of the inputs or outputs it has there.
-      output: Whether it was made, not read.
+      keys: Names of the inputs or outputs.
+      output: Whether the artifact is an output.
     """
 
     execution: int
@@ -41,16 +40,16 @@ class Event:
 
 @dataclasses.dataclass(frozen=True)
 class Lineage:
-    """A graph of artifacts and of the executions that made them.
+    """A graph of artifacts and of the executions that produced them.
 
     Attributes:
-      root: Folder of the database; paths are told relative to it.
+      root: Folder of the database.
       artifacts: By id, nearest first.
-      executions: By id, nearest first; none is only a reuse of another.
-      results: Ids of the artifacts that the graph leads to.
-      run: The run that was asked for, if it was one.
-      executed: Ids of the executions that took place in that run.
-      reused: Ids of those whose results it reused.
+      executions: By id, nearest first, without executions that only reused another one.
+      results: Ids of the artifacts at the end of the graph.
+      run: The requested run; None for the lineage of an artifact.
+      executed: Ids of the executions of that run.
+      reused: Ids of the executions whose results that run reused.
     """
 
     root: pathlib.Path
@@ -62,13 +61,12 @@ class Lineage:
     reused: frozenset[int] = frozenset()
 
     def get_path(self, artifact: Artifact) -> str:
-        """Returns where an artifact lies, relative to the root if inside."""
-        inside = artifact.path.is_relative_to(self.root)
+        """Returns the path of an artifact, relative to the root if it is inside."""
         path = artifact.path
-        return str(path.relative_to(self.root) if inside else path)
+        return str(path.relative_to(self.root) if path.is_relative_to(self.root) else path)
 
     def list_events(self) -> list[Event]:
-        """Returns what was read and made by which execution."""
+        """Returns all inputs and outputs of the executions."""
         return [
             Event(execution.id, number, keys, output)
             for execution in self.executions.values()
@@ -78,7 +76,7 @@ class Lineage:
         ]
 
     def find_producers(self) -> dict[int, Execution]:
-        """Returns the execution that made each artifact, by its id."""
+        """Returns the execution that produced each artifact, by id of the artifact."""
         return {
             event.artifact: self.executions[event.execution]
             for event in self.list_events()
@@ -87,14 +85,14 @@ class Lineage:
 
 
 def trace_artifact(metadata: MetadataReader, artifact: int | str | os.PathLike) -> Lineage:
-    """Returns the whole ancestry of an artifact, back to the sources.
+    """Returns the lineage of an artifact, back to the sources.
 
     Args:
-      metadata: Where to look.
-      artifact: Its id, its folder, or a path within it.
+      metadata: The database.
+      artifact: Its id, its folder, or a path in its folder.
 
     Raises:
-      MetadataError: There is none.
+      MetadataError: There is no such artifact.
     """
     by_id = isinstance(artifact, int)
     target = (metadata.get_artifact if by_id else metadata.find_artifact)(artifact)
@@ -109,17 +107,17 @@ def trace_artifact(metadata: MetadataReader, artifact: int | str | os.PathLike) 
 
 
 def trace_run(metadata: MetadataReader, run: str) -> Lineage:
-    """Returns all that a run made or reused, back to the sources.
+    """Returns the lineage of all that a run produced or reused, back to the sources.
 
     Raises:
-      MetadataError: There is none of that id.
+      MetadataError: There is no run of that id.
     """
     runs = {recorded.id: recorded for recorded in metadata.list_runs()}
     if run not in runs:
         closest = difflib.get_close_matches(run, runs, n=1, cutoff=0)
         raise errors.MetadataError(
             f"Unknown run {run!r}; {len(runs)} are recorded."
-            + "".join(f" The nearest is {name!r}." for name in closest)
+            + "".join(f" The closest is {name!r}." for name in closest)
         )
     executed, reused, results = [], set(), []
     for execution in metadata.list_executions(run):
@@ -138,15 +136,15 @@ def trace_run(metadata: MetadataReader, run: str) -> Lineage:
         executions=executions,
         results=tuple(number for number in artifacts if number not in input_ids),
         run=runs[run],
-        executed=(made := frozenset(execution.id for execution in executed)),
-        reused=frozenset(reused - made),
+        executed=(executed_ids := frozenset(execution.id for execution in executed)),
+        reused=frozenset(reused - executed_ids),
     )
 
 
 def _trace_back(
-    metadata: MetadataReader, started: Iterable[Execution], results: Iterable[Artifact]
+    metadata: MetadataReader, executed: Iterable[Execution], results: Iterable[Artifact]
 ) -> tuple[dict[int, Artifact], dict[int, Execution]]:
-    """Goes back, breadth first, from what is given to the sources."""
+    """Follows executions and artifacts back to the sources, breadth first."""
     artifacts: dict[int, Artifact] = {}
     executions: dict[int, Execution] = {}
     output_ids: set[int] = set()
@@ -157,7 +155,7 @@ def _trace_back(
         output_ids.update(artifact.id for artifact in _list_artifacts(execution.outputs))
         queue.extend(_list_artifacts(execution.inputs))
 
-    for execution in started:
+    for execution in executed:
         add_execution(execution)
     while queue:
         artifact = queue.popleft()
@@ -176,7 +174,7 @@ def _list_artifacts(channels: dict[str, list[Artifact]]) -> list[Artifact]:
 
 
 def _get_keys_by_artifact(execution: Execution, output: bool) -> dict[int, tuple[str, ...]]:
-    """Returns the names of inputs or outputs by the artifact's id."""
+    """Returns the names of the inputs or outputs that each artifact is, by its id."""
     keys: dict[int, tuple[str, ...]] = {}
     channels = execution.outputs if output else execution.inputs
     for key, artifacts in channels.items():
@@ -186,7 +184,7 @@ def _get_keys_by_artifact(execution: Execution, output: bool) -> dict[int, tuple
 
 
 def _suggest_artifact(metadata: MetadataReader, path: pathlib.Path) -> str:
-    """Returns the advice to name an artifact: the latest in `path`, if any."""
+    """Returns a hint to an artifact: the latest one in `path`, if there is one."""
     published = [
         artifact
         for run in metadata.list_runs()
@@ -195,16 +193,8 @@ def _suggest_artifact(metadata: MetadataReader, path: pathlib.Path) -> str:
     ]
     inside = [a for a in published if a.path.is_relative_to(path)]
     if not published:
-        return "It has published none yet."
+        return "It has not published any artifact yet."
     return f"Name one, such as {str((inside or published)[-1].path)!r}."
-
-
-# Pipeline roots: found from any path within, read, never changed.
-#
-# ```python
-# records = Records(find("runs/mnist"))
-# records.runs()[-1].parameters
-# ```
 
 
 _DB_NAME = "metadata.sqlite"
@@ -213,48 +203,48 @@ _ROOT_PATTERNS = (".", _ROOT_NAME, "*", f"*/{_ROOT_NAME}", f"*/*/{_ROOT_NAME}")
 
 
 def resolve_path(path: str | os.PathLike) -> pathlib.Path:
-    """Returns the path without links, whether or not anything is there.
+    """Returns the path without links; it need not exist.
 
     Raises:
-      MetadataError: The links lead in a circle.
+      MetadataError: The links form a cycle.
     """
     try:
         return pathlib.Path(path).resolve()
     except RuntimeError as error:
         raise errors.MetadataError(
-            f"The links of {str(path)!r} lead in a circle. Name another path."
+            f"The links of {str(path)!r} form a cycle. Name another path."
         ) from error
 
 
 def find_database(path: str | os.PathLike) -> pathlib.Path:
-    """Returns the metadata database that a path belongs to.
+    """Returns the path of the metadata database that a path belongs to.
 
     Args:
-      path: A working directory, a pipeline root, or something in one.
+      path: A working directory, a pipeline root, or a path in one of them.
 
     Raises:
-      MetadataError: There is none.
+      MetadataError: There is no database.
     """
     start = resolve_path(path)
     for folder in (start, *start.parents):
         for candidate in (folder, folder / _ROOT_NAME):
             if (candidate / _DB_NAME).is_file():
                 return candidate / _DB_NAME
-    fault = f"There is no file or folder {str(path)!r}."
+    problem = f"There is no file or folder {str(path)!r}."
     if start.exists():
-        fault = (
+        problem = (
             f"There is no {_DB_NAME} in {str(path)!r}, in its {_ROOT_NAME!r} folder or above it."
         )
     raise errors.MetadataError(
-        f"{fault} Name a working directory, or a file that a pipeline has made."
+        f"{problem} Name a working directory, or a file that a pipeline has written."
     )
 
 
 def find_databases_below(path: str | os.PathLike) -> list[pathlib.Path]:
-    """Returns the databases in a folder and in the working directories in it.
+    """Returns the paths of the databases of a folder, and of the working directories in it.
 
     Raises:
-      MetadataError: There is none.
+      MetadataError: There is no database.
     """
     folder = pathlib.Path(path)
     databases = {
@@ -264,18 +254,18 @@ def find_databases_below(path: str | os.PathLike) -> list[pathlib.Path]:
         if database.is_file()
     }
     if not databases:
-        fault = "no pipeline in" if folder.is_dir() else "no folder"
+        problem = "no pipeline in" if folder.is_dir() else "no folder"
         raise errors.MetadataError(
-            f"There is {fault} {str(path)!r}. Name a working directory, or a folder of them."
+            f"There is {problem} {str(path)!r}. Name a working directory, or a folder of them."
         )
     return sorted(databases.values())
 
 
-class ReadOnlyMetadata(orchestration_metadata.MetadataReader):
-    """An ML Metadata database, opened so that it cannot be written."""
+class ReadOnlyMetadata(MetadataReader):
+    """An ML Metadata database that cannot be written."""
 
     def count_executions(self) -> dict[str, tuple[int, int]]:
-        """Returns (executed, reused) executions of every run, by its id."""
+        """Returns the numbers of (executed, reused) executions of each run, by its id."""
         with self.transaction() as cursor:
             rows = cursor.execute(
                 "SELECT Context.name, sum(last_known_state != ?1), "
@@ -286,15 +276,14 @@ class ReadOnlyMetadata(orchestration_metadata.MetadataReader):
                 "WHERE Type.name = 'pipeline_run' GROUP BY Context.id",
                 (int(State.CACHED),),
             )
-            return {run: (new, old) for run, new, old in rows}
+            return {run: (executed, reused) for run, executed, reused in rows}
 
     @contextlib.contextmanager
     def transaction(self, *, write: bool = False) -> Iterator[sqlite3.Cursor]:
         """Runs one transaction that reads; see `Database`.
 
         Raises:
-          MetadataError: The database cannot be read, or another program
-            than this one has filled it.
+          MetadataError: The database cannot be read, or has records of another program.
         """
         with super().transaction(write=False) as cursor:
             try:
@@ -303,9 +292,8 @@ class ReadOnlyMetadata(orchestration_metadata.MetadataReader):
                 if isinstance(error, errors.OrchestrationError):
                     raise
                 raise errors.MetadataError(
-                    f"{self.path} holds records that this program did not "
-                    f"write ({type(error).__name__}: {error}). Name the "
-                    "folder of one of its pipelines."
+                    f"{self.path} has records of another program ({type(error).__name__}: "
+                    f"{error}). Name the folder of a pipeline of this program."
                 ) from error
 
     @contextlib.contextmanager
@@ -319,7 +307,6 @@ class ReadOnlyMetadata(orchestration_metadata.MetadataReader):
             yield
         except sqlite3.Error as error:
             raise errors.MetadataError(
-                f"Cannot read the metadata database {self.path}: {error}. "
-                "Give access, or let its pipeline run once more: that mends "
-                "what a killed process has left."
+                f"Cannot read the metadata database {self.path}: {error}. Give access, or run its "
+                "pipeline again, which repairs the database after a process was killed."
             ) from error

@@ -1,7 +1,7 @@
-"""Lineages for the terminal: a tree from results down to their sources.
+"""Lineages as text: a tree from the results down to their sources.
 
 ```python
-print(tree(lineage))
+print(format_tree(lineage))
 # Model 2  Trainer/model/2  5f1c0d2a9b3e
 # │ by Trainer, execution 2: COMPLETE 2026-03-01T16:01:21, 3.20 s, code 9a...
 # │ epochs=3 rate=0.25
@@ -21,16 +21,10 @@ from qup.orchestration.artifacts import Artifact, ArtifactState
 from qup.orchestration.executions import Execution, Run, State
 from qup.orchestration.lineage.graph import Lineage
 
-# Moments, durations, states and settings, as people read them.
-#
-# ```python
-# moment(run.created), lasted(run), state(run), settings(run.parameters)
-# # "2026-03-01T16:01:21", "3 min 12 s", "COMPLETE", "seed=0 attack.name=pgd"
-# ```
-
-
+# Number of displayed characters of a digest or fingerprint.
+DIGEST_LENGTH = 12
 _MAX_VALUE_LENGTH = 60
-# Strings that need no quotes, because nothing else looks like them.
+# Strings that need no quotes, because they cannot be mistaken for other JSON values.
 _UNQUOTED = re.compile(r"""(?!(?:true|false|null)$)[^\s\d"\[{-]\S*""")
 
 
@@ -39,7 +33,7 @@ def format_time(milliseconds: int, *, utc: bool = False) -> str:
 
     Args:
       milliseconds: Since 1970.
-      utc: UTC, and says so; otherwise the local time.
+      utc: Whether the time is in UTC, with a Z; default: local time.
     """
     zone = datetime.UTC if utc else None
     timestamp = datetime.datetime.fromtimestamp(milliseconds / 1000, zone)
@@ -48,7 +42,7 @@ def format_time(milliseconds: int, *, utc: bool = False) -> str:
 
 
 def format_duration(milliseconds: int) -> str:
-    """Returns about three digits of a duration, such as "3 min 12 s"."""
+    """Returns a duration with about three digits, such as "3 min 12 s"."""
     seconds = milliseconds / 1000
     if seconds < 9.995:
         return f"{seconds:.2f} s"
@@ -61,22 +55,21 @@ def format_duration(milliseconds: int) -> str:
 
 
 def format_state(record: Execution | Run) -> str:
-    """Returns how something ended: "abandoned" if its process died."""
+    """Returns the state; "abandoned" if it is RUNNING but its process has ended."""
     if record.state is not State.RUNNING:
         return record.state.name
-    is_dead = record.owner.is_alive() is False
-    return "abandoned" if is_dead else "RUNNING"
+    return "abandoned" if record.owner.is_alive() is False else "RUNNING"
 
 
 def format_elapsed(record: Execution | Run) -> str:
-    """Returns how long something that has ended took, or ""."""
+    """Returns the duration of an execution or run that has ended, or ""."""
     if record.state is State.RUNNING:
         return ""
     return format_duration(record.updated - record.created)
 
 
 def format_settings(values: Mapping[str, Any], prefix: str = "") -> str:
-    """Returns "name=value group.name=value", values cut to 60 characters."""
+    """Returns "name=value group.name=value", with at most 60 characters per value."""
     return " ".join(
         format_settings(value, f"{prefix}{name}.")
         if isinstance(value, Mapping) and value
@@ -98,30 +91,26 @@ def _format_value(value: Any) -> str:
     return text if len(text) <= _MAX_VALUE_LENGTH else f"{text[: _MAX_VALUE_LENGTH - 1]}…"
 
 
-# Characters of a digest or fingerprint.
-DIGEST_LENGTH = 12
-
-
 def format_tree(lineage: Lineage, width: int = 100) -> str:
-    """Returns the lineage as an indented tree; what repeats is told once.
+    """Returns the lineage as an indented tree; a repeated part refers to its first place.
 
     Args:
-      lineage: What to tell.
-      width: Columns after which parameters and errors are wrapped.
+      lineage: The lineage.
+      width: Number of columns to which parameters and errors are wrapped.
     """
     return "\n".join([*_format_header(lineage, width), *_TreeFormatter(lineage, width).lines])
 
 
 def describe_damage(artifact: Artifact) -> str:
-    """Returns what is known of an artifact's files, "" if they are there."""
+    """Returns the state of an artifact's files, or "" if they are intact."""
     is_live = artifact.state is ArtifactState.LIVE
     return "" if is_live else artifact.state.name.lower().replace("_", " ")
 
 
 def describe_origin(lineage: Lineage, execution: Execution) -> str:
-    """Returns "reused" or "earlier" for what a run did not execute itself.
+    """Returns "reused" or "earlier" for an execution that is not of the lineage's run, else "".
 
-    Earlier is what came before the results that it reused.
+    Earlier executions are sources of the results that the run reused.
     """
     if lineage.run is None or execution.id in lineage.executed:
         return ""
@@ -149,7 +138,7 @@ def _wrap_lines(text: str, prefix: str, width: int) -> list[str]:
 
 
 class _TreeFormatter:
-    """The lines of a tree, depth first; a stack, for any depth."""
+    """Writes the lines of a tree, depth first; with a stack, because the depth is not limited."""
 
     def __init__(self, lineage: Lineage, width: int):
         self.lines: list[str] = []
@@ -169,7 +158,7 @@ class _TreeFormatter:
             stack += reversed(children)
 
     def _list_starts(self) -> list[Artifact | Execution]:
-        """Returns where to begin; the last is told first."""
+        """Returns the results, and the executions without any; the last one is written first."""
         lineage, producers = self._lineage, self._producers
         starts = [
             (producers[n].id if n in producers else 0, lineage.artifacts[n])
