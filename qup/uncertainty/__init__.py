@@ -1,19 +1,19 @@
 """The uncertainty relation of a network, with its boundary term (section 3).
 
-The paper's sigma_x sigma_p >= 1/2 (Eqs. 14, 19) is exact where the packet
-vanishes at the boundary of its domain; on a box it is 1/2 |1 - B|. Neither
-side is assumed here: both are measured, with error bars.
+The paper's sigma_x sigma_p >= 1/2 (Eqs. 14, 19) is exact where the packet vanishes at the
+boundary of its domain; on a box the bound is 1/2 |1 - B|. Both sides are measured, with standard
+errors.
 
 ```python
 packet = uncertainty.of_classifier(classifier, 3, shape=(28, 28, 1))
 window = uncertainty.GaussianWindow(centre.ravel(), 0.1)
-found = uncertainty.importance.relation(packet, window)
-found["uncertainty_product"].value  # float64 [784]
-for check in uncertainty.checks.of_relation(found):
-    print(check.words)
+relation = uncertainty.importance.relation(packet, window)
+relation["uncertainty_product"].value  # float64 [784]
+for check in uncertainty.checks.check_relation(relation):
+    print(check.message)
 ```
 
-`docs/uncertainty.md` says what the numbers can and cannot tell.
+`docs/uncertainty.md` explains what follows from the numbers.
 """
 
 import importlib
@@ -60,7 +60,7 @@ __all__ = (
 
 
 def __getattr__(name: str):
-    """Imports TensorFlow Probability only where chains are asked for."""
+    """Imports `mcmc`, and with it TensorFlow Probability, on its first use."""
     if name != "mcmc":
         raise AttributeError(f"{__name__} has no {name!r}")
     with extras.explain_missing("qup.uncertainty.mcmc"):

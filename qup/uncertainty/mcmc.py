@@ -207,10 +207,10 @@ class _HMCChains:
         self._program_inputs = (packet.parameters, fields, axes.to_tensors(packet.dtype))
         self._dtype = packet.dtype
         self._burn_in_program = packet.compile_program(
-            ("warm", kind), lambda log_amplitude: _build_burn_in_program(log_amplitude, kind)
+            ("burn_in", kind), lambda log_amplitude: _build_burn_in_program(log_amplitude, kind)
         )
         self._chunk_program = packet.compile_program(
-            ("walk", kind, axes.covers_all_pixels),
+            ("chunk", kind, axes.covers_all_pixels),
             lambda log_amplitude: _build_chunk_program(log_amplitude, kind, axes.covers_all_pixels),
         )
         keys = prng.make_keys(seed, tf.range(count, dtype=tf.int64), -1)
