@@ -12,7 +12,6 @@ import tensorflow as tf
 from qup.core import measurements, progress
 from qup.core.measurements import Measurement, ModelInfo, Row
 from qup.core.types import Batch, LogitsFn
-from qup.datasets import examples as example_files
 from qup.orchestration import In, Out, component
 from qup.pipelines.components import artifacts
 from qup.pipelines.components.artifacts import Examples, Model, ModelEvaluation
@@ -64,11 +63,10 @@ def StepAnalyzer(
       num_steps: Numbers of steps; all steps of an attack together have the size of one.
       pixel_clip: Clip to [0, 1]. Clipped steps are shorter.
     """
-    data = example_files.read(examples.path)
-    classifier = artifacts.load_classifier(model.path)
+    data, classifier, model_info = artifacts.load_inputs(
+        examples, model, evaluation=_GRADIENT_STEPS, split=split
+    )
     batches = data.evaluation_batches(split, batch_size, max_images=num_images)
-    model_info = artifacts.load_model_info(model.path)
-    model_info = model_info.with_parameters(evaluation=_GRADIENT_STEPS, split=split)
     cosines = {
         loss: _compute_sign_cosines(classifier, batches, loss) for loss in gradient_steps.LOSSES
     }
@@ -153,10 +151,9 @@ def PredictorAnalyzer(
         num_batches * num_samples * (classes - 1) gradients.
       batch_size: Images, or samples, per batch.
     """
-    data = example_files.read(examples.path)
-    classifier = artifacts.load_classifier(model.path)
-    model_info = artifacts.load_model_info(model.path)
-    model_info = model_info.with_parameters(evaluation="predictors", split=split)
+    data, classifier, model_info = artifacts.load_inputs(
+        examples, model, evaluation="predictors", split=split
+    )
     batches = data.evaluation_batches(split, batch_size, max_images=num_images)
     arrays = margins.compute_predictors(classifier, batches)
     rows = []
@@ -206,8 +203,9 @@ def ExampleDrawer(
       attack: The figure's is {"name": "fgsm", "epsilon": 8 / 255, "norm": "linf",
         "loss": "cross_entropy", "pixel_clip": True}.
     """
-    data = example_files.read(examples.path)
-    classifier = artifacts.load_classifier(model.path)
+    data, classifier, model_info = artifacts.load_inputs(
+        examples, model, split=split, figure="fig1"
+    )
     bound_attack = bind_attack(attack, seed=seed)
     size = min(batch_size, num_images or data.info.sizes[split])
     batches = data.evaluation_batches(split, size, max_images=num_images)
@@ -216,7 +214,6 @@ def ExampleDrawer(
     attacked_example = example.find_example(
         classifier, images, labels, ids, bound_attack, batch_size=size
     )
-    model_info = artifacts.load_model_info(model.path).with_parameters(split=split, figure="fig1")
     rows = model_info.build_rows(values.pop("test_accuracy"), values, attack)
     class_names = data.info.class_names
     rows += _build_confidence_rows(model_info, attacked_example, class_names, attack)

@@ -212,8 +212,11 @@ def TranslatorMeter(
         "class_template" of the true class, and "zero". The ratio has no row where every Delta_N
         is zero.
     """
-    data, pairs = example_files.read(examples.path), DeltaDataset.open(deltas.path)
     network = artifacts.load_network(translator.path)
+    data, classifier, model_info = artifacts.load_inputs(
+        examples, model, **row_parameters, split=split, translator_parameters=network.count_params()
+    )
+    pairs = DeltaDataset.open(deltas.path)
     class_means = compute_class_means(pairs, load_labels_by_id(data), data.info.num_classes)
     l1_errors = compute_l1_errors(
         {
@@ -222,10 +225,7 @@ def TranslatorMeter(
             "zero": lambda batch: tf.zeros_like(batch["image"]),
         },
         data.evaluation_batches(split, batch_size, max_images=num_images),
-        build_target_fn(artifacts.load_network(model.path), pairs, class_means),
-    )
-    model_info = artifacts.load_model_info(model.path).with_parameters(
-        **row_parameters, split=split, translator_parameters=network.count_params()
+        build_target_fn(classifier, pairs, class_means),
     )
     model_info = dataclasses.replace(model_info, classifier="ACL")
     rows = []
@@ -260,8 +260,6 @@ def WalkEvaluator(
         and "loss" are used.
       walked_with: Labels of opposite FGSM: "true", "predicted" or both.
     """
-    data = example_files.read(examples.path)
-    classifier = artifacts.load_network(model.path)
     steps = {name: walk[name] for name in ("step_size", "bounds", "loss")}
     clip = steps["bounds"] is not None
     options = {
@@ -269,7 +267,9 @@ def WalkEvaluator(
         "X_0": build_attack_options(attack),
     }
     bound_attacks = {key: bind_attack(o, seed=seed) for key, o in options.items()}
-    model_info = artifacts.load_model_info(model.path).with_parameters(
+    data, classifier, model_info = artifacts.load_inputs(
+        examples,
+        model,
         images="X_n",
         split=split,
         augmentation_step_size=steps["step_size"],

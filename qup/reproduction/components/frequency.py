@@ -11,7 +11,6 @@ import numpy as np
 from qup.augmentation.deltas import DeltaDataset
 from qup.core import measurements
 from qup.core.measurements import Measurement, ModelInfo, Row
-from qup.datasets import examples as example_files
 from qup.orchestration import In, Out, component
 from qup.pipelines.components import artifacts
 from qup.pipelines.components.artifacts import Deltas, Examples, Model, ModelEvaluation
@@ -55,8 +54,9 @@ def SpectrumAnalyzer(
       loss: Of the gradient and of Delta_1.
       seed: Of random signs, a control.
     """
-    data = example_files.read(examples.path)
-    classifier = artifacts.load_classifier(model.path)
+    data, classifier, model_info = artifacts.load_inputs(
+        examples, model, split=split, grey=grey, **(row_parameters or {})
+    )
     field_spec = spectral_fields.SpectralFieldSpec(
         loss=loss,
         iterate_options=DeltaDataset.open(deltas.path).iterate_options if deltas else None,
@@ -68,9 +68,6 @@ def SpectrumAnalyzer(
     size = min(batch_size, num_images or data.info.sizes[split])
     for batch in data.evaluation_batches(split, size, max_images=num_images):
         accumulator.add(spectral_fields.compute_fields(classifier, batch, field_spec))
-    model_info = artifacts.load_model_info(model.path).with_parameters(
-        split=split, grey=grey, **(row_parameters or {})
-    )
     artifacts.write_rows(evaluation, accumulator.build_rows(model_info), arrays_file=_SPECTRUM_FILE)
     np.savez(evaluation.path / _SPECTRUM_FILE, **accumulator.build_arrays(model_info))
 
@@ -219,23 +216,24 @@ def FourierSensitivity(
       pixel_clip: Clip perturbed images to [0, 1].
       seed: Of the signs of the vectors.
     """
-    data = example_files.read(examples.path)
-    size = min(batch_size, num_images or data.info.sizes[split])
-    sensitivity = fourier.compute_sensitivity(
-        artifacts.load_classifier(model.path),
-        data.evaluation_batches(split, size, max_images=num_images),
-        norm=norm,
-        reach=reach,
-        bounds=(0.0, 1.0) if pixel_clip else None,
-        seed=seed,
-    )
-    model_info = artifacts.load_model_info(model.path).with_parameters(
+    data, classifier, model_info = artifacts.load_inputs(
+        examples,
+        model,
         split=split,
         norm=norm,
         reach=reach,
         pixel_clip=pixel_clip,
         draw=seed,
         **(row_parameters or {}),
+    )
+    size = min(batch_size, num_images or data.info.sizes[split])
+    sensitivity = fourier.compute_sensitivity(
+        classifier,
+        data.evaluation_batches(split, size, max_images=num_images),
+        norm=norm,
+        reach=reach,
+        bounds=(0.0, 1.0) if pixel_clip else None,
+        seed=seed,
     )
     rows = _build_sensitivity_rows(model_info, sensitivity)
     artifacts.write_rows(evaluation, rows, arrays_file=_SENSITIVITY_FILE)
