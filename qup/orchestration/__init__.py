@@ -1,12 +1,9 @@
-r"""Pipelines of components that are cached, resumed and traced.
+r"""Pipelines of components with a cache, checkpoints and recorded lineage, on one machine.
 
-TFX's vocabulary over ML Metadata's database, for one machine; the standard
-library is all it needs.
+The vocabulary is TFX's, the database ML Metadata's. Importing it needs the standard library alone.
 
 ```python
-from qup.orchestration import (
-    Artifact, In, LocalRunner, Metadata, Out, component
-)
+from qup.orchestration import Artifact, In, LocalRunner, Metadata, Out, component
 
 class Numbers(Artifact): ...
 
@@ -23,11 +20,11 @@ def Adder(numbers: In[Numbers], total: Out[Numbers]) -> None:
 writer = Writer(count=5)
 adder = Adder(numbers=writer.outputs["numbers"])
 metadata = Metadata("root/metadata.sqlite")
-done = LocalRunner("root", metadata, on_event=print).run([writer, adder])
-print(done["Adder"].outputs["total"][0].properties)
+executions = LocalRunner("root", metadata, on_event=print).run([writer, adder])
+print(executions["Adder"].outputs["total"][0].properties)
 ```
 
-A second start of the same says that both are reused.
+Run it a second time, and both results are reused.
 """
 
 from qup.orchestration.artifacts import Artifact, ArtifactState, Channel

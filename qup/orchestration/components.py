@@ -125,7 +125,7 @@ class Role(enum.Enum):
     INPUT = "input"
     OUTPUT = "output"
     PARAMETER = "parameter"
-    LOCATION = "place"
+    LOCATION = "location"
     STATEFUL = "stateful"
 
 
