@@ -1,4 +1,4 @@
-"""The walk, its shards and the combined classifier."""
+"""Opposite-FGSM iterates, shards of Delta and the combined classifier."""
 
 import keras
 import numpy as np
@@ -62,7 +62,7 @@ def test_steps_add_up_and_clip(classifier, data):
     assert np.max(free) > 1
 
 
-def test_walk_lowers_the_loss(classifier, data):
+def test_iterates_lower_the_loss(classifier, data):
     batch = next(iter(data.evaluation_batches("train", 50)))
     end = opposite_fgsm.iterate(
         classifier, batch["image"], batch["label"], num_steps=20, step_size=0.02
@@ -72,7 +72,7 @@ def test_walk_lowers_the_loss(classifier, data):
     assert tf.reduce_sum(after) > tf.reduce_sum(before)
 
 
-def _walk(classifier, data, path, **changes):
+def _compute_deltas(classifier, data, path, **changes):
     options = {
         "num_steps": 4,
         "step_size": 0.05,
@@ -84,9 +84,9 @@ def _walk(classifier, data, path, **changes):
 
 
 def test_shards_hold_every_image_once(classifier, data, tmp_path):
-    walked = _walk(classifier, data, tmp_path / "d")
-    assert walked.num_images == 50 and not walked.list_missing()
-    shards = [walked.read_shard(i) for i in range(4)]
+    computed = _compute_deltas(classifier, data, tmp_path / "d")
+    assert computed.num_images == 50 and not computed.list_missing()
+    shards = [computed.read_shard(i) for i in range(4)]
     ids = np.concatenate([shard["id"] for shard in shards])
     assert sorted(ids) == list(range(50))
     batch = next(iter(data.evaluation_batches("train", 50)))
@@ -95,19 +95,19 @@ def test_shards_hold_every_image_once(classifier, data, tmp_path):
     )
     delta = np.concatenate([shard["delta"] for shard in shards])
     np.testing.assert_allclose(delta, end - batch["image"], atol=1e-5)
-    assert walked.scale == np.abs(delta).max()
-    points, right, _ = zip(*walked.trajectory_counts, strict=True)
+    assert computed.scale == np.abs(delta).max()
+    points, right, _ = zip(*computed.trajectory_counts, strict=True)
     assert points == (0, 2, 4)
     assert right[2] == tf.reduce_sum(evaluation.compute_correct_mask(classifier, end, batch))
 
 
-def test_a_killed_walk_goes_on(classifier, data, tmp_path):
-    whole = _walk(classifier, data, tmp_path / "whole")
-    part = _walk(classifier, data, tmp_path / "part")
+def test_an_interrupted_computation_resumes(classifier, data, tmp_path):
+    whole = _compute_deltas(classifier, data, tmp_path / "whole")
+    part = _compute_deltas(classifier, data, tmp_path / "part")
     kept = part.get_shard_path(0).stat().st_mtime_ns
     part.get_shard_path(2).unlink()
     part.get_shard_path(3).unlink()
-    part = _walk(classifier, data, tmp_path / "part")
+    part = _compute_deltas(classifier, data, tmp_path / "part")
     assert part.get_shard_path(0).stat().st_mtime_ns == kept
     for shard in range(4):
         one, other = whole.read_shard(shard), part.read_shard(shard)
@@ -115,10 +115,10 @@ def test_a_killed_walk_goes_on(classifier, data, tmp_path):
             np.testing.assert_array_equal(one[key], other[key])
 
 
-def test_another_walk_in_the_same_folder_is_refused(classifier, data, tmp_path):
-    _walk(classifier, data, tmp_path)
+def test_other_settings_in_the_same_folder_are_refused(classifier, data, tmp_path):
+    _compute_deltas(classifier, data, tmp_path)
     with pytest.raises(InputError, match="other settings"):
-        _walk(classifier, data, tmp_path, step_size=0.1)
+        _compute_deltas(classifier, data, tmp_path, step_size=0.1)
 
 
 @pytest.mark.parametrize(
@@ -126,79 +126,81 @@ def test_another_walk_in_the_same_folder_is_refused(classifier, data, tmp_path):
     [{"batch_size": 15}, {"attack": attacks.bind("pgd", epsilon=0.1)}, {"num_images": 49}],
     ids=lambda change: next(iter(change)),
 )
-def test_shards_of_another_walk_are_never_mixed(change, classifier, data, tmp_path):
-    _walk(classifier, data, tmp_path)
+def test_shards_of_other_settings_are_never_mixed(change, classifier, data, tmp_path):
+    _compute_deltas(classifier, data, tmp_path)
     with pytest.raises(InputError, match="other settings"):
-        _walk(classifier, data, tmp_path, **change)
+        _compute_deltas(classifier, data, tmp_path, **change)
 
 
-def test_shards_know_their_classifier_and_data(classifier, data, tmp_path):
-    _walk(classifier, data, tmp_path)
+def test_settings_identify_classifier_and_data(classifier, data, tmp_path):
+    _compute_deltas(classifier, data, tmp_path)
     other = models.build("convnet", data.info, seed=2)
     with pytest.raises(InputError, match="other settings"):
-        _walk(other, data, tmp_path)
+        _compute_deltas(other, data, tmp_path)
     drawn = datasets.load("synthetic", train_size=50, test_size=20, seed=1)
     with pytest.raises(InputError, match="other settings"):
-        _walk(classifier, drawn, tmp_path)
+        _compute_deltas(classifier, drawn, tmp_path)
 
 
 def test_the_first_images_alone(classifier, data, tmp_path):
-    walked = _walk(classifier, data, tmp_path, num_images=23)
-    assert walked.num_images == 23
-    ids = np.concatenate([walked.read_shard(i)["id"] for i in range(2)])
+    computed = _compute_deltas(classifier, data, tmp_path, num_images=23)
+    assert computed.num_images == 23
+    ids = np.concatenate([computed.read_shard(i)["id"] for i in range(2)])
     np.testing.assert_array_equal(ids, np.arange(23))
-    assert walked.trajectory_counts[0][1] <= 23
+    assert computed.trajectory_counts[0][1] <= 23
 
 
-def test_a_gradient_that_is_nan_is_told(data, tmp_path):
+def test_a_gradient_that_is_nan_is_reported(data, tmp_path):
     def broken(images):
         return tf.reduce_sum(images, [1, 2, 3])[:, None] * tf.constant(
             [[float("nan"), 1.0, 2.0, 3.0]]
         )
 
     with pytest.raises(InputError, match="NaN or infinite"):
-        _walk(broken, data, tmp_path, bounds=None)
+        _compute_deltas(broken, data, tmp_path, bounds=None)
 
 
 def test_bounds_are_checked(classifier, data):
     batch = next(iter(data.evaluation_batches("train", 5)))
-    given = {"num_steps": 2, "step_size": 0.1}
+    arguments = {"num_steps": 2, "step_size": 0.1}
     one, other = (
-        opposite_fgsm.iterate(classifier, batch["image"], batch["label"], bounds=box, **given)
+        opposite_fgsm.iterate(classifier, batch["image"], batch["label"], bounds=box, **arguments)
         for box in ((0.0, 1.0), [0, 1])
     )
     np.testing.assert_array_equal(one, other)
     for box in ((1, 0), 3, (0, 1, 2)):
         with pytest.raises(InputError, match="bounds must be"):
-            opposite_fgsm.iterate(classifier, batch["image"], batch["label"], bounds=box, **given)
+            opposite_fgsm.iterate(
+                classifier, batch["image"], batch["label"], bounds=box, **arguments
+            )
 
 
 def test_a_broken_shard_is_named(classifier, data, tmp_path):
-    walked = _walk(classifier, data, tmp_path)
-    walked.get_shard_path(1).write_bytes(b"no archive")
+    computed = _compute_deltas(classifier, data, tmp_path)
+    computed.get_shard_path(1).write_bytes(b"no archive")
     with pytest.raises(InputError, match="shard-00001-of-00004"):
-        _ = deltas.DeltaDataset(tmp_path, walked.settings).scale
+        _ = deltas.DeltaDataset(tmp_path, computed.settings).scale
 
 
 def test_batches_shuffle_by_seed_and_epoch(classifier, data, tmp_path):
-    walked = _walk(classifier, data, tmp_path)
+    computed = _compute_deltas(classifier, data, tmp_path)
 
     def order(seed, epoch):
-        batches = deltas.build_pair_batches(walked, 10, seed=seed, epoch=epoch)
+        batches = deltas.build_pair_batches(computed, 10, seed=seed, epoch=epoch)
         assert int(batches.cardinality()) == 5
         return np.concatenate([b["delta"] for b in batches])
 
     np.testing.assert_array_equal(order(1, 2), order(1, 2))
     assert not np.array_equal(order(1, 2), order(1, 3))
     assert not np.array_equal(order(1, 2), order(2, 2))
-    whole = np.concatenate([walked.read_shard(i)["delta"] for i in range(4)])
+    whole = np.concatenate([computed.read_shard(i)["delta"] for i in range(4)])
     assert np.isclose(np.sum(order(1, 2)), np.sum(whole), rtol=1e-4)
 
 
 @pytest.mark.parametrize("change", [{"num_steps": 0}, {"step_size": -1.0}, {"step_size": 0.0}])
 def test_bad_settings(change, classifier, data, tmp_path):
     with pytest.raises(InputError, match=next(iter(change))):
-        _walk(classifier, data, tmp_path, **change)
+        _compute_deltas(classifier, data, tmp_path, **change)
 
 
 def _translator(shape):
@@ -221,11 +223,11 @@ def test_combine_adds_delta_and_hides_its_gradient_on_demand(classifier, data):
             logits = pair(images)
         slopes[through] = tape.gradient(logits, images).numpy()
         np.testing.assert_allclose(logits, expected, atol=1e-5)
-    moved = images + translator(images)
+    perturbed = images + translator(images)
     with tf.GradientTape() as tape:
-        tape.watch(moved)
-        logits = classifier(moved)
-    alone = tape.gradient(logits, moved)
+        tape.watch(perturbed)
+        logits = classifier(perturbed)
+    alone = tape.gradient(logits, perturbed)
     np.testing.assert_allclose(slopes["classifier"], alone, atol=1e-5)
     assert np.abs(slopes["both"] - alone).max() > 1e-3
 

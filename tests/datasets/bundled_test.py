@@ -1,4 +1,4 @@
-"""What digits and synthetic are, beyond the contract of every dataset."""
+"""Properties of digits and synthetic, in addition to the contract of every dataset."""
 
 import subprocess
 import sys
@@ -34,7 +34,7 @@ def test_digits_are_the_enlarged_originals():
         assert abs(shown[labels == c].mean() - means[c] / 16) < 0.03
 
 
-def test_synthetic_images_can_be_learnt_and_come_in_colour():
+def test_synthetic_images_are_separable_and_can_have_colour():
     source = datasets.get("synthetic")(channels=3, image_size=(6, 5), seed=4)
     data = datasets.Dataset("synthetic", source)
     train = next(iter(data.evaluation_batches("train", 256)))

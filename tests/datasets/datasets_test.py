@@ -1,4 +1,4 @@
-"""Every dataset that needs no network keeps the contract of a batch."""
+"""Every dataset that needs no network fulfils the contract of a batch."""
 
 import itertools
 
@@ -99,12 +99,12 @@ def test_evaluation_rows_do_not_depend_on_the_batch_size(data):
 
 
 def test_training_shows_each_image_once_and_matches_its_id(data):
-    whole = list(data.evaluation_batches("train", 1 << 11))
+    complete = list(data.evaluation_batches("train", 1 << 11))
     shown = list(data.training_batches(1, seed=0, epoch=0))
     ids = _column(shown, "id")
     assert sorted(ids) == list(range(data.info.sizes["train"]))
     for key in ("image", "label"):
-        np.testing.assert_array_equal(_column(shown, key), _column(whole, key)[ids])
+        np.testing.assert_array_equal(_column(shown, key), _column(complete, key)[ids])
 
 
 def test_the_order_depends_on_seed_and_epoch_alone(data):
@@ -140,9 +140,9 @@ def test_validation_is_seeded_and_apart_from_training():
 
 
 def test_ids_and_images_do_not_change_with_the_sizes():
-    whole = datasets.load("digits")
+    complete = datasets.load("digits")
     part = datasets.load("digits", train_size=200, validation_size=50)
-    images = _column(whole.evaluation_batches("train", 500), "image")
+    images = _column(complete.evaluation_batches("train", 500), "image")
     for split in ("train", "validation"):
         for batch in part.evaluation_batches(split, 25):
             np.testing.assert_array_equal(batch["image"], images[batch["id"].numpy()])
@@ -185,7 +185,7 @@ def test_batches_refuse_what_makes_no_sense():
         data.evaluation_batches("validation", 8)
 
 
-def test_a_limit_takes_the_first_images():
+def test_max_images_selects_the_first_images():
     data = datasets.load("synthetic", train_size=20, test_size=10)
     batches = list(data.evaluation_batches("test", 4, max_images=7))
     weights = np.concatenate([batch["weight"] for batch in batches])
@@ -194,11 +194,11 @@ def test_a_limit_takes_the_first_images():
     np.testing.assert_array_equal(ids[weights > 0], np.arange(7))
 
 
-def test_a_fingerprint_tells_data_apart():
-    def told(**options):
+def test_the_fingerprint_distinguishes_data():
+    def caught(**options):
         sizes = {"train_size": 20, "test_size": 10} | options
         return datasets.load("synthetic", **sizes).fingerprint
 
-    assert told() == told()
+    assert caught() == caught()
     changes = ({"seed": 1}, {"train_size": 19}, {"validation_size": 2})
-    assert len({told(), *(told(**change) for change in changes)}) == 4
+    assert len({caught(), *(caught(**change) for change in changes)}) == 4

@@ -1,4 +1,4 @@
-"""A folder of the user's own images: any kind read, any fault named."""
+"""A folder of the user's images: any kind is read, any fault is named."""
 
 import itertools
 
@@ -29,7 +29,7 @@ def _column(batches, key):
     return np.concatenate([batch[key].numpy() for batch in batches])
 
 
-def test_a_folder_is_shuffled_alike_wherever_it_lies(folder):
+def test_the_order_does_not_depend_on_the_folder(folder):
     def labels(root):
         data = datasets.load("image_folder", data_dir=root)
         return _column(data.evaluation_batches("train", 5), "label").tolist()
@@ -156,7 +156,7 @@ def test_one_class_is_not_enough(tmp_path):
         datasets.load("image_folder", data_dir=tmp_path)
 
 
-def test_a_name_that_is_not_in_utf_8_is_told(folder):
+def test_a_name_that_is_not_in_utf_8_is_reported(folder):
     image = folder / "train" / "cat" / "0.png"
     image.rename(image.with_name("\udcff.png"))
     with pytest.raises(InputError, match=r"udcff.png' is not in UTF-8"):

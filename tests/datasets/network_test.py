@@ -1,4 +1,4 @@
-"""Without a network the user is told so, soon, and what to do."""
+"""Without a network the error comes soon and says what to do."""
 
 import itertools
 import socket
@@ -21,7 +21,7 @@ def _no_network(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["cifar10", "fashion_mnist", "mnist", "svhn_cropped"])
-def test_without_a_network_the_ways_out_are_told(name, tmp_path):
+def test_without_a_network_the_alternatives_are_reported(name, tmp_path):
     gone, scratch = tmp_path / "gone", tmp_path / "scratch"
     scratch.mkdir()
     start = time.monotonic()
@@ -35,7 +35,7 @@ def test_without_a_network_the_ways_out_are_told(name, tmp_path):
     assert not gone.exists()
 
 
-def test_a_name_look_up_that_hangs_is_given_up(monkeypatch):
+def test_a_hanging_name_look_up_times_out(monkeypatch):
     def hang(*_, **__):
         time.sleep(2)
         raise OSError("too late")
@@ -47,7 +47,7 @@ def test_a_name_look_up_that_hangs_is_given_up(monkeypatch):
     assert time.monotonic() - start < 1.5
 
 
-def test_an_answer_that_never_comes_is_given_up(monkeypatch):
+def test_a_missing_answer_times_out(monkeypatch):
     monkeypatch.undo()
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]

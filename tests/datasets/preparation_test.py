@@ -1,4 +1,4 @@
-"""A dataset is prepared from files at hand, whole or not at all."""
+"""A dataset is prepared from original files, completely or not at all."""
 
 import gzip
 import hashlib
@@ -117,7 +117,7 @@ def test_equal_file_names_do_not_mix_two_datasets(manual, tmp_path):
         assert _greys(_load(builder.name, **options)) == [builder.grey]
 
 
-def test_a_read_only_data_directory_gives_way_to_scratch(manual, tmp_path, monkeypatch):
+def test_scratch_replaces_a_read_only_data_directory(manual, tmp_path, monkeypatch):
     # A directory below a file cannot be made, by whomever.
     (tmp_path / "file").touch()
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "file" / "below"))
@@ -127,7 +127,7 @@ def test_a_read_only_data_directory_gives_way_to_scratch(manual, tmp_path, monke
     assert _greys(_load("tiny_dark", scratch_dir=scratch)) == [10]
 
 
-def test_nowhere_to_write_names_every_place(manual, tmp_path):
+def test_the_error_names_every_folder_that_is_not_writable(manual, tmp_path):
     (tmp_path / "file").touch()
     places = [tmp_path / "file" / name for name in ("a", "b")]
     with pytest.raises(InputError, match="Nowhere to prepare") as caught:
@@ -169,7 +169,7 @@ datasets_tfds.load_prepared("tiny_dark", origin="", data_dir=DATA, manual_dir=MA
 
 
 @pytest.mark.slow
-def test_a_killed_preparation_starts_anew(manual, tmp_path):
+def test_a_killed_preparation_starts_again(manual, tmp_path):
     folder, target = manual(TinyDark), tmp_path / "data"
     code = _KILLED.replace("DATA", repr(str(target)))
     code = code.replace("MANUAL", repr(str(folder)))

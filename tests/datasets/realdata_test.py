@@ -1,4 +1,4 @@
-"""The real MNIST, where its files are at hand."""
+"""The real MNIST, where its files are available."""
 
 import gzip
 import os

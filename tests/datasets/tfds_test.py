@@ -151,7 +151,7 @@ def test_an_empty_version_is_named(tmp_path):
         datasets.load("mnist", data_dir=tmp_path)
 
 
-def test_what_was_cut_short_does_not_look_prepared(stored, tmp_path):
+def test_an_interrupted_preparation_is_not_prepared(stored, tmp_path):
     shutil.copytree(stored / "mnist" / "3.1.0", tmp_path / "mnist" / "incomplete.ABCDEF_3.1.0")
     with pytest.raises(InputError, match="not prepared in"):
         datasets.load("mnist", data_dir=tmp_path)

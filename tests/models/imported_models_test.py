@@ -1,4 +1,4 @@
-"""A user's own model, taken in or refused with a sentence."""
+"""A user's model is accepted, or refused with a clear error."""
 
 import keras
 import pytest
@@ -43,21 +43,21 @@ def _import(path, tmp_path):
         ({"dtype": "float64"}, "gives float64"),
     ],
 )
-def test_a_model_that_cannot_be_attacked_is_told(given, message, tmp_path):
+def test_a_model_that_cannot_be_attacked_is_reported(given, message, tmp_path):
     path = tmp_path / "mine.keras"
     _network(**given).save(path)
     with pytest.raises(errors.InputError, match=message):
         _import(path, tmp_path)
 
 
-def test_a_saved_model_of_other_images_is_told(tmp_path):
+def test_a_saved_model_of_other_images_is_reported(tmp_path):
     path = tmp_path / "saved"
     _network(shape=[9, 9, 1]).export(path, verbose=False)
     with pytest.raises(errors.InputError, match="8 x 8 x 1"):
         _import(path, tmp_path)
 
 
-def test_a_fitting_model_goes_in(tmp_path):
+def test_a_suitable_model_is_accepted(tmp_path):
     path = tmp_path / "mine.keras"
     _network(classes=5).save(path)
     _import(path, tmp_path)
@@ -69,23 +69,23 @@ def test_a_damaged_file_is_not_called_absent(content, tmp_path):
     path = tmp_path / "mine.keras"
     path.write_bytes(content)
     for load in (saving.load_model, saving.load_user_model):
-        with pytest.raises(errors.InputError, match=r"no whole \.keras") as told:
+        with pytest.raises(errors.InputError, match=r"no whole \.keras") as caught:
             load(path)
-        assert "not found" not in str(told.value)
+        assert "not found" not in str(caught.value)
 
 
-def test_truncated_variables_of_a_saved_model_are_told(tmp_path):
+def test_truncated_variables_of_a_saved_model_are_reported(tmp_path):
     path = tmp_path / "saved"
     _network().export(path, verbose=False)
     (index,) = path.glob("variables/*.index")
-    whole = index.read_bytes()
+    complete = index.read_bytes()
     for data in path.glob("variables/variables.*"):
-        data.write_bytes(data.read_bytes()[: len(whole) // 3])
+        data.write_bytes(data.read_bytes()[: len(complete) // 3])
         with pytest.raises(errors.InputError, match="cannot be read"):
             saving.load_saved_model(path)
 
 
-def test_any_failure_to_load_is_told(tmp_path, monkeypatch):
+def test_any_failure_to_load_is_reported(tmp_path, monkeypatch):
     def fail(path):
         raise IndexError
 

@@ -126,7 +126,7 @@ def test_inference_is_deterministic(name):
 @pytest.mark.parametrize(
     ("name", "options"), [*((name, {}) for name in NAMES), ("resnet", {"depth": 20, "width": 0.3})]
 )
-def test_keras_file_brings_the_model_back(name, options, tmp_path):
+def test_keras_file_restores_the_model(name, options, tmp_path):
     images, _ = make_batch()
     expected = infer(small(name, **options), images)
     small(name, **options).save(tmp_path / "model.keras")
@@ -169,7 +169,7 @@ def test_one_step_of_the_recipe_lowers_the_loss(name):
 
 
 @pytest.mark.parametrize("name", SCALABLE)
-def test_normalisation_sits_inside(name):
+def test_normalisation_is_part_of_the_model(name):
     images, _ = make_batch()
     plain = build_small(name, mean=0.0, std=1.0)
     inside = build_small(name, mean=0.25, std=0.5)
@@ -179,7 +179,7 @@ def test_normalisation_sits_inside(name):
 
 
 @pytest.mark.parametrize("name", SCALABLE)
-def test_wrong_options_are_told(name):
+def test_wrong_options_are_reported(name):
     for options, words in [
         ({"widht": 0.5}, "Did you mean 'width'"),
         ({"width": 0.0}, "width must be a finite number above 0"),
@@ -197,6 +197,6 @@ def test_unknown_depth_names_the_nearest():
 
 
 @pytest.mark.parametrize("name", ["convnet", "ygcnn"])
-def test_too_small_images_are_told(name):
+def test_too_small_images_are_reported(name):
     with pytest.raises(errors.InputError, match="at least 4x4"):
         build_small(name, shape=(8, 3, 1))

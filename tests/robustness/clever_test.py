@@ -60,25 +60,25 @@ def test_linear_model_gives_the_exact_distance(norm, shape):
     exact = gaps[rows, others] / size[rows, others]
     # Some are nearer than the radius, some are not.
     radius = float(np.median(exact))
-    found = compute_clever(logits_fn, images, labels, norm=norm, radius=radius, **_QUICK)
-    np.testing.assert_array_equal(found.targets, others)
-    np.testing.assert_allclose(found.scores, np.minimum(exact, radius), rtol=1e-4)
-    np.testing.assert_allclose(found.lipschitz, size[rows, others], rtol=1e-5)
-    assert not found.fitted.any() and np.isnan(found.p_values).all()
-    assert found.gradient_calls == 6 * 8 * 3
-    np.testing.assert_array_equal(found.untargeted, found.scores.min(1))
+    result = compute_clever(logits_fn, images, labels, norm=norm, radius=radius, **_QUICK)
+    np.testing.assert_array_equal(result.targets, others)
+    np.testing.assert_allclose(result.scores, np.minimum(exact, radius), rtol=1e-4)
+    np.testing.assert_allclose(result.lipschitz, size[rows, others], rtol=1e-5)
+    assert not result.fitted.any() and np.isnan(result.p_values).all()
+    assert result.gradient_calls == 6 * 8 * 3
+    np.testing.assert_array_equal(result.untargeted, result.scores.min(1))
 
 
 @pytest.mark.parametrize("columns", [None, 1, 2])
 def test_scores_of_targets_are_those_among_all(columns, classifier, batch):
     images, labels = batch
-    whole = compute_clever(classifier, images, labels, **_QUICK)
-    targets = whole.targets[:, 0 if columns is None else slice(columns)]
-    found = compute_clever(classifier, images, labels, targets=targets, **_QUICK)
+    complete = compute_clever(classifier, images, labels, **_QUICK)
+    targets = complete.targets[:, 0 if columns is None else slice(columns)]
+    result = compute_clever(classifier, images, labels, targets=targets, **_QUICK)
     count = columns or 1
-    assert found.scores.shape == (5, count)
-    assert found.gradient_calls == 6 * 8 * count
-    np.testing.assert_allclose(found.scores, whole.scores[:, :count], rtol=1e-3)
+    assert result.scores.shape == (5, count)
+    assert result.gradient_calls == 6 * 8 * count
+    np.testing.assert_allclose(result.scores, complete.scores[:, :count], rtol=1e-3)
 
 
 def test_samples_are_those_of_the_ball_and_the_box(classifier, batch):
@@ -86,7 +86,7 @@ def test_samples_are_those_of_the_ball_and_the_box(classifier, batch):
     targets = (labels[:, None] + [[1, 3]]) % 4
     ids = np.arange(5) + 40
     for norm in ("l2", "linf", "l1"):
-        found = clever.compute_max_gradients(
+        result = clever.compute_max_gradients(
             classifier,
             clever.TargetedExamples(images, labels, targets.astype(np.int32), ids),
             clever.SampleBall(norm, 0.7, (0.0, 1.0), 3),
@@ -105,7 +105,7 @@ def test_samples_are_those_of_the_ball_and_the_box(classifier, batch):
                     gap = logits[:, labels[i]] - logits[:, targets[i, k]]
                 slope = tape.gradient(gap, points).numpy().reshape(12, -1)
                 size = np.linalg.norm(slope, _ORDER[norm], axis=1)
-                np.testing.assert_allclose(found[i, :, k], size.reshape(3, 4).max(1), rtol=1e-4)
+                np.testing.assert_allclose(result[i, :, k], size.reshape(3, 4).max(1), rtol=1e-4)
 
 
 def test_a_parabola_gives_the_end_point():
@@ -114,7 +114,7 @@ def test_a_parabola_gives_the_end_point():
         return tf.stack([fall, 0 * fall], 1)
 
     # The gradient norm of 2 - |x|^2 / 2 is |x|: at most the radius.
-    found = compute_clever(
+    result = compute_clever(
         parabola,
         np.zeros((2, 3), np.float32),
         [0, 0],
@@ -123,9 +123,9 @@ def test_a_parabola_gives_the_end_point():
         num_samples=64,
         batch_size=640,
     )
-    assert found.fitted.all() and (found.p_values > 0.01).all()
-    np.testing.assert_allclose(found.lipschitz, 1.5, rtol=2e-3)
-    np.testing.assert_allclose(found.scores, 2 / 1.5, rtol=2e-3)
+    assert result.fitted.all() and (result.p_values > 0.01).all()
+    np.testing.assert_allclose(result.lipschitz, 1.5, rtol=2e-3)
+    np.testing.assert_allclose(result.scores, 2 / 1.5, rtol=2e-3)
 
 
 def test_a_sample_without_a_fit_gives_its_maximum():
@@ -134,7 +134,7 @@ def test_a_sample_without_a_fit_gives_its_maximum():
         return tf.stack([2 - rise, 0 * rise], 1)
 
     # A batch either meets the kink, or does not: two values alone.
-    found = compute_clever(
+    result = compute_clever(
         kink,
         np.full((1, 1), 0.5, np.float32),
         [0],
@@ -143,9 +143,9 @@ def test_a_sample_without_a_fit_gives_its_maximum():
         num_samples=7,
         batch_size=350,
     )
-    assert not found.fitted.any()
-    assert found.p_values[0, 0] < 1e-3
-    np.testing.assert_allclose(found.lipschitz, 31)
+    assert not result.fitted.any()
+    assert result.p_values[0, 0] < 1e-3
+    np.testing.assert_allclose(result.lipschitz, 31)
 
 
 @pytest.mark.parametrize("shape", [1, 2.5, 6])
@@ -167,7 +167,7 @@ def test_the_fit_is_that_of_scipy(shape):
 
     def penalised(function, start, args, disp):
         return optimize.fmin(
-            lambda given, *rest: function(given, *rest) + 0.01 * given[0] ** 2,
+            lambda arguments, *rest: function(arguments, *rest) + 0.01 * arguments[0] ** 2,
             start,
             args=args,
             disp=False,
@@ -177,22 +177,22 @@ def test_the_fit_is_that_of_scipy(shape):
     p_values = [stats.kstest(inside, "weibull_min", args=fit).pvalue for fit in fits]
     best = int(np.argmax(p_values))
     end, p_value = clever.fit_reverse_weibull(sample)
-    wanted = sample.max() - np.ptp(sample) * fits[best][1]
-    np.testing.assert_allclose(end, wanted, atol=1e-3)
+    expected = sample.max() - np.ptp(sample) * fits[best][1]
+    np.testing.assert_allclose(end, expected, atol=1e-3)
     np.testing.assert_allclose(p_value, p_values[best], atol=1e-3)
 
 
 def test_neither_batch_nor_order_matter(classifier, batch):
     images, labels = batch
     options = _QUICK | {"radius": 0.5}
-    whole = compute_clever(classifier, images, labels, **options)
-    assert whole.fitted.any()
+    complete = compute_clever(classifier, images, labels, **options)
+    assert complete.fitted.any()
     order = np.array([3, 1, 4, 0, 2])
     other = compute_clever(
         classifier, images[order], labels[order], ids=order, **options | {"batch_size": 13}
     )
-    np.testing.assert_array_equal(other.targets, whole.targets[order])
-    np.testing.assert_allclose(other.scores, whole.scores[order], rtol=1e-3)
+    np.testing.assert_array_equal(other.targets, complete.targets[order])
+    np.testing.assert_allclose(other.scores, complete.scores[order], rtol=1e-3)
 
 
 def test_the_seed_chooses_the_samples(classifier, batch):
@@ -217,20 +217,20 @@ def test_units_and_scales_do_not_matter(classifier, batch):
 def test_a_misclassified_image_scores_nothing(classifier, batch):
     images, labels = batch
     logits = classifier(images).numpy()
-    wrong = np.argsort(logits, 1)[:, -2]
-    found = compute_clever(classifier, images, wrong, **_QUICK)
-    np.testing.assert_array_equal(found.untargeted, 0)
-    assert (found.scores[found.targets != labels[:, None]] > 0).all()
+    incorrect = np.argsort(logits, 1)[:, -2]
+    result = compute_clever(classifier, images, incorrect, **_QUICK)
+    np.testing.assert_array_equal(result.untargeted, 0)
+    assert (result.scores[result.targets != labels[:, None]] > 0).all()
 
 
-def test_no_slope_scores_the_radius():
+def test_a_zero_gradient_scores_the_radius():
     def flat(images):
         return tf.constant([0.0, 2.0, 2.0]) + 0 * images[:, :3]
 
     images = np.full((2, 4), 0.5, np.float32)
-    found = compute_clever(flat, images, [1, 0], radius=0.7, **_QUICK)
-    np.testing.assert_allclose(found.scores, [[0.7, 0], [0, 0]])
-    assert (found.lipschitz == 0).all() and not found.fitted.any()
+    result = compute_clever(flat, images, [1, 0], radius=0.7, **_QUICK)
+    np.testing.assert_allclose(result.scores, [[0.7, 0], [0, 0]])
+    assert (result.lipschitz == 0).all() and not result.fitted.any()
 
 
 def test_xla_scores_the_same():
@@ -241,13 +241,13 @@ def test_xla_scores_the_same():
     np.testing.assert_allclose(*scores, rtol=1e-5)
 
 
-def test_a_classifier_without_gradient_is_told():
+def test_a_classifier_without_gradient_is_reported():
     images = np.ones((2, 3), np.float32)
     with pytest.raises(InputError, match="no gradient"):
         compute_clever(tf.round, images, [0, 1], **_QUICK)
 
 
-def test_a_gradient_that_is_not_finite_is_told():
+def test_a_gradient_that_is_not_finite_is_reported():
     def steep(images):
         root = tf.sqrt(tf.reduce_sum(images, 1) * 0)
         return tf.stack([1 + root, root], 1) * (1 + root)[:, None]
@@ -278,9 +278,9 @@ def test_a_gradient_that_is_not_finite_is_told():
     ],
 )
 def test_bad_options(change, message, classifier, batch):
-    given = {"images": batch[0], "labels": batch[1]} | _QUICK | change
+    arguments = {"images": batch[0], "labels": batch[1]} | _QUICK | change
     with pytest.raises(InputError, match=message):
-        compute_clever(classifier, **given)
+        compute_clever(classifier, **arguments)
 
 
 def test_a_target_is_not_the_label(classifier, batch):

@@ -1,4 +1,4 @@
-"""Fourier heat maps: the basis, what it counts, and its picture."""
+"""Fourier heat maps: the basis, the counts, and the figure."""
 
 import keras
 import numpy as np

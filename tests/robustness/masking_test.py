@@ -1,4 +1,4 @@
-"""Masking: healthy classifiers pass, hidden gradients are flagged."""
+"""Masking: ordinary classifiers pass, hidden gradients are flagged."""
 
 import gc
 import weakref
@@ -97,23 +97,23 @@ def _status(name, classifier, examples, **options):
 
 
 @pytest.fixture(scope="module")
-def found(healthy, examples):
-    told = []
+def actual(healthy, examples):
+    reported = []
     findings = masking.diagnose(
-        healthy, *examples, epsilon=_EPSILON, options=_QUICK, on_progress=told.append
+        healthy, *examples, epsilon=_EPSILON, options=_QUICK, on_progress=reported.append
     )
-    assert told == findings
+    assert reported == findings
     return {finding.name: finding for finding in findings}
 
 
 class TestHealthy:
-    def test_passes_everything_that_was_checked(self, found):
-        open_ = {n for n, f in found.items() if f.status != masking.PASSED}
-        assert open_ == {"transfer"}, [found[name] for name in open_]
-        assert found["transfer"].status == masking.NOT_CHECKED
-        assert tuple(found) == masking.names()
+    def test_passes_everything_that_was_checked(self, actual):
+        not_passed = {n for n, f in actual.items() if f.status != masking.PASSED}
+        assert not_passed == {"transfer"}, [actual[name] for name in not_passed]
+        assert actual["transfer"].status == masking.NOT_CHECKED
+        assert tuple(actual) == masking.names()
 
-    def test_step_curve_is_that_of_the_attack(self, found, healthy, examples):
+    def test_step_curve_is_that_of_the_attack(self, actual, healthy, examples):
         result = attacks.run(
             "pgd",
             healthy,
@@ -125,25 +125,25 @@ class TestHealthy:
             keep="first_adversarial",
             batch_size=_COUNT,
         )
-        wrong = np.argmax(healthy(examples[0]), -1) != examples[1]
-        robust = 100 * np.mean(~result.success & ~wrong)
-        numbers = found["step_curve"].values
+        incorrect = np.argmax(healthy(examples[0]), -1) != examples[1]
+        robust = 100 * np.mean(~result.success & ~incorrect)
+        numbers = actual["step_curve"].values
         assert numbers["robust_accuracy_40"] == pytest.approx(robust)
         assert 5 < robust < 90
-        np.testing.assert_array_equal(found["step_curve"].arrays["steps"], (1, 10, 40))
+        np.testing.assert_array_equal(actual["step_curve"].arrays["steps"], (1, 10, 40))
 
-    def test_epsilon_curve_starts_clean_and_ends_in_the_box(self, found, healthy, examples):
-        arrays = found["epsilon_curve"].arrays
+    def test_epsilon_curve_starts_clean_and_ends_in_the_box(self, actual, healthy, examples):
+        arrays = actual["epsilon_curve"].arrays
         right = np.argmax(healthy(examples[0]), -1) == examples[1]
         assert arrays["robust_accuracy"][0] == pytest.approx(100 * right.mean())
         assert arrays["robust_accuracy"][-1] == 0
         np.testing.assert_allclose(arrays["epsilon"], (0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.0))
-        chance = found["epsilon_curve"].values["chance_epsilon"]
+        chance = actual["epsilon_curve"].values["chance_epsilon"]
         first = np.argmax(arrays["robust_accuracy"] <= 10)
         assert chance == arrays["epsilon"][first]
 
-    def test_landscape_has_the_image_in_the_middle(self, found, healthy, examples):
-        surface = found["landscape"].arrays["loss"]
+    def test_landscape_has_the_image_in_the_middle(self, actual, healthy, examples):
+        surface = actual["landscape"].arrays["loss"]
         logits = healthy(examples[0][:1])
         clean = losses.log_odds(logits, tf.constant(examples[1][:1]))
         assert surface.shape == (11, 11)
@@ -151,8 +151,8 @@ class TestHealthy:
         # Up the gradient the loss is higher, down it lower.
         assert surface[0, 5] < surface[5, 5] < surface[10, 5]
 
-    def test_noise_is_weaker_than_the_attack(self, found):
-        numbers = found["noise"].values
+    def test_noise_is_weaker_than_the_attack(self, actual):
+        numbers = actual["noise"].values
         assert (
             numbers["robust_accuracy_attack"] + 20
             < numbers["robust_accuracy_worst_draw"]
@@ -210,7 +210,7 @@ class TestUnderflow:
 
 
 class TestNoGradient:
-    def test_it_is_said(self, rounded, examples):
+    def test_the_message_says_so(self, rounded, examples):
         finding = _checked("zero_gradients", rounded, examples)
         assert finding.status == masking.FLAGGED
         assert finding.values["zero_images_margin"] == 100
@@ -240,12 +240,12 @@ class TestNoGradient:
 
 
 class TestRandom:
-    def test_answers_differ(self, noisy, examples):
+    def test_outputs_differ(self, noisy, examples):
         finding = _checked("randomised", noisy, examples)
         assert finding.status == masking.FLAGGED
         assert finding.values["largest_difference"] > 0.01
 
-    def test_python_randomness_shows(self, healthy, examples):
+    def test_python_randomness_is_detected(self, healthy, examples):
         source = np.random.default_rng(0)
         shaken = lambda images: healthy(images + 0.1 * source.random())  # noqa: E731
         assert _status("randomised", shaken, examples) == masking.FLAGGED
@@ -276,8 +276,8 @@ class TestPlanted:
         assert finding.values["attack_success"] == 100
         assert finding.values["random_success"] < 20
 
-    def test_a_weak_attack_fails_where_a_sound_one_passes(self, found, healthy, examples):
-        assert found["planted"].values["planted"] == 20
+    def test_a_weak_attack_fails_where_a_sound_one_passes(self, actual, healthy, examples):
+        assert actual["planted"].values["planted"] == 20
         finding = _checked(
             "planted",
             healthy,
@@ -290,7 +290,7 @@ class TestPlanted:
     def test_underflow_is_carried_over(self, scaled, examples):
         assert _status("planted", scaled, examples) == masking.FLAGGED
 
-    def test_too_few_say_nothing(self, healthy, examples):
+    def test_too_few_points_are_undecided(self, healthy, examples):
         # No two images are farther apart than 1.
         finding = _checked("planted", healthy, examples, epsilon=0.6)
         assert finding.status == masking.NOT_CHECKED
@@ -303,18 +303,18 @@ class TestPlanted:
         planted = masking_planted.PlantedExamples.plant(case, num_inner=24)
         assert planted.is_separated.all()
         order = {"linf": np.inf, "l2": 2}[norm]
-        far = (planted.points - images).reshape(12, -1)
-        far = np.linalg.norm(far, order, axis=1)
-        assert (far <= epsilon * (1 + 1e-5)).all()
+        distance = (planted.points - images).reshape(12, -1)
+        distance = np.linalg.norm(distance, order, axis=1)
+        assert (distance <= epsilon * (1 + 1e-5)).all()
         assert planted.points.min() >= 0 and planted.points.max() <= 1
         group = masking_planted.Readouts.from_case(case)
         group.assign(images, planted.weights, planted.offsets)
         # In any order and number: the nearest image's readout answers.
         rows = np.array([7, 3, 3, 11, 0])
         clean = group.logits(tf.constant(images[rows])).numpy()
-        moved = group.logits(tf.constant(planted.points[rows])).numpy()
+        perturbed = group.logits(tf.constant(planted.points[rows])).numpy()
         assert (clean.argmax(-1) == 0).all()
-        assert (moved.argmax(-1) == 1).all()
+        assert (perturbed.argmax(-1) == 1).all()
         logits = healthy(images).numpy()
         gaps = np.abs(losses.margin(logits, tf.constant(labels)))
         np.testing.assert_allclose(clean[:, 0] - clean[:, 1], gaps[rows], rtol=1e-3)
@@ -436,7 +436,7 @@ def _sides(images):
     return (images.reshape(len(images), -1)[:, 0] > 0.5).astype(np.int32)
 
 
-def test_a_small_lead_over_noise_is_undecided():
+def test_a_small_advantage_over_noise_is_undecided():
     images = np.zeros((200, 2, 2, 1), np.float32)
     images[:, 0, 0, 0] = np.linspace(0.251, 0.749, 200)
     finding = _checked("noise", _pixel, (images, _sides(images)))
@@ -499,15 +499,15 @@ def test_points_are_in_and_on_the_ball(norm, order):
     images = np.full((6, 4, 4, 1), 0.5, np.float32)
     case = masking.DiagnosisCase.create(_pixel, images, np.zeros(6, int), epsilon=0.3, norm=norm)
 
-    def far(moved):
-        return np.linalg.norm((moved - images).reshape(6, -1), order, axis=1)
+    def distance(perturbed):
+        return np.linalg.norm((perturbed - images).reshape(6, -1), order, axis=1)
 
-    np.testing.assert_allclose(far(comparisons.sample_on_surface(case, 3)), 0.3, rtol=1e-5)
+    np.testing.assert_allclose(distance(comparisons.sample_on_surface(case, 3)), 0.3, rtol=1e-5)
     inside = comparisons.sample_in_ball(case, 3)
-    assert (far(inside) < 0.3).all() and (far(inside) > 0).all()
+    assert (distance(inside) < 0.3).all() and (distance(inside) > 0).all()
     np.testing.assert_array_equal(inside, comparisons.sample_in_ball(case, 3))
     assert (inside != comparisons.sample_in_ball(case, 4)).any()
-    assert (far(comparisons.sample_in_ball(case, 3, radius=0.01)) <= 0.01).all()
+    assert (distance(comparisons.sample_in_ball(case, 3, radius=0.01)) <= 0.01).all()
 
 
 class TestDiagnose:
@@ -515,11 +515,11 @@ class TestDiagnose:
         findings = masking.diagnose(
             healthy, *examples, epsilon=1.0, norm="l1", checks=["step_curve", "transfer"]
         )
-        found = {finding.name: finding for finding in findings}
+        actual = {finding.name: finding for finding in findings}
         assert {f.status for f in findings} == {masking.NOT_CHECKED}
-        assert "'l1'" in found["step_curve"].message
-        assert "source" in found["transfer"].message
-        assert "Not requested" in found["noise"].message
+        assert "'l1'" in actual["step_curve"].message
+        assert "source" in actual["transfer"].message
+        assert "Not requested" in actual["noise"].message
         assert all(finding.n == _COUNT for finding in findings)
 
     def test_attacks_once_for_several_checks(self, monkeypatch):

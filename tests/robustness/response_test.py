@@ -1,4 +1,4 @@
-"""Response frequency: filters and lines, where the answer is known."""
+"""Response frequency: filters and lines with known results."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""PGD-AT and TRADES: what they climb, what they learn, and how they resume."""
+"""PGD-AT and TRADES: inner maximisation, losses, and resuming."""
 
 import keras
 import numpy as np
@@ -44,7 +44,7 @@ def _moved(adversary, network, batch, step=0):
     return adversary.perturb(network, batch["image"], batch, tf.constant(step)).numpy()
 
 
-def test_pgd_at_climbs_as_the_attack_of_that_name():
+def test_pgd_at_equals_the_pgd_attack():
     network, _ = _linear()
     batch = _batch()
     adversary = AdversarialTraining("pgd_at", epsilon=0.1, num_steps=3, step_size=0.02, seed=4)
@@ -62,7 +62,7 @@ def test_pgd_at_climbs_as_the_attack_of_that_name():
     np.testing.assert_allclose(_moved(adversary, network, batch), expected, atol=1e-6)
 
 
-def test_two_classes_move_to_the_corner_that_the_weights_show():
+def test_two_classes_end_in_the_corner_of_the_weights():
     network, weights = _linear()
     kernel = weights.copy()
     kernel[:, 2] = 0
@@ -74,10 +74,10 @@ def test_two_classes_move_to_the_corner_that_the_weights_show():
 
     batch = _batch()
     batch["label"] = batch["label"] % 2
-    moved = _moved(AdversarialTraining("pgd_at", epsilon=0.1), two, batch)
+    perturbed = _moved(AdversarialTraining("pgd_at", epsilon=0.1), two, batch)
     other = np.where(batch["label"].numpy()[:, None] == 0, 1, -1)
     corner = 0.1 * np.sign(other * (kernel[:, 1] - kernel[:, 0]))
-    flat = (moved - batch["image"].numpy()).reshape(-1, 4)
+    flat = (perturbed - batch["image"].numpy()).reshape(-1, 4)
     np.testing.assert_allclose(flat, corner, atol=1e-6)
 
 
@@ -90,26 +90,26 @@ def test_starts_belong_to_the_image_and_the_step(method):
     part = {name: column[2:] for name, column in batch.items()}
     np.testing.assert_array_equal(_moved(adversary, network, part, step=3), whole[2:])
     assert (_moved(adversary, network, batch, step=4) != whole).all()
-    far = np.abs(whole - batch["image"]).max()
-    assert 0.05 < far <= 0.1 + 1e-5 if method == "pgd_at" else far < 6e-3
+    distance = np.abs(whole - batch["image"]).max()
+    assert 0.05 < distance <= 0.1 + 1e-5 if method == "pgd_at" else distance < 6e-3
 
 
-def test_trades_climbs_the_divergence():
+def test_trades_maximises_the_divergence():
     network, _ = _linear()
     batch = _batch()
     clean = tf.nn.softmax(network(batch["image"]))
 
     def divergence(images):
-        moved = tf.nn.softmax(network(images))
-        return keras.losses.kl_divergence(clean, moved).numpy()
+        perturbed = tf.nn.softmax(network(images))
+        return keras.losses.kl_divergence(clean, perturbed).numpy()
 
     adversary = AdversarialTraining("trades", epsilon=0.1, num_steps=8)
-    moved = _moved(adversary, network, batch)
-    assert np.abs(moved - batch["image"]).max() <= 0.1 + 1e-6
+    perturbed = _moved(adversary, network, batch)
+    assert np.abs(perturbed - batch["image"]).max() <= 0.1 + 1e-6
     # Convex along a line: no point of the ball beats all of its corners.
     corners = np.array(np.meshgrid(*[[-0.1, 0.1]] * 4)).reshape(4, -1).T
-    found = [divergence(batch["image"] + c.reshape(1, 2, 2, 1).astype("float32")) for c in corners]
-    assert (divergence(moved) > 0.5 * np.max(found, 0)).all()
+    result = [divergence(batch["image"] + c.reshape(1, 2, 2, 1).astype("float32")) for c in corners]
+    assert (divergence(perturbed) > 0.5 * np.max(result, 0)).all()
 
 
 def test_the_losses_are_those_of_the_papers():
@@ -117,17 +117,17 @@ def test_the_losses_are_those_of_the_papers():
     batch = _batch()
     images, labels = batch["image"], batch["label"]
     attacked = images + 0.05
-    logits, moved = network(images), network(attacked)
+    logits, perturbed = network(images), network(attacked)
     ask = (network, images, labels, attacked)
     entropy = keras.losses.sparse_categorical_crossentropy
-    losses, told = AdversarialTraining("pgd_at", epsilon=0.1).loss(*ask)
-    np.testing.assert_allclose(losses, entropy(labels, moved, from_logits=True), rtol=1e-5)
-    np.testing.assert_array_equal(told, moved)
-    losses, told = AdversarialTraining("trades", epsilon=0.1, beta=2.0).loss(*ask)
+    losses, training_logits = AdversarialTraining("pgd_at", epsilon=0.1).loss(*ask)
+    np.testing.assert_allclose(losses, entropy(labels, perturbed, from_logits=True), rtol=1e-5)
+    np.testing.assert_array_equal(training_logits, perturbed)
+    losses, training_logits = AdversarialTraining("trades", epsilon=0.1, beta=2.0).loss(*ask)
     expected = entropy(labels, logits, from_logits=True)
-    parted = keras.losses.kl_divergence(tf.nn.softmax(logits), tf.nn.softmax(moved))
+    parted = keras.losses.kl_divergence(tf.nn.softmax(logits), tf.nn.softmax(perturbed))
     np.testing.assert_allclose(losses, expected + 2 * parted, rtol=1e-4)
-    np.testing.assert_array_equal(told, logits)
+    np.testing.assert_array_equal(training_logits, logits)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_a_step_is_compiled_once(monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_training_on_attacked_images_resists():
+def test_adversarial_training_raises_robust_accuracy():
     data = datasets.load("digits")
     attack = attacks.bind("pgd", epsilon=0.1, num_steps=10, step_size=0.025)
     robust = {}
@@ -197,9 +197,9 @@ def test_a_training_on_attacked_images_resists():
             if name == "plain"
             else AdversarialTraining(name, epsilon=0.1, num_steps=4),
         )
-        found = evaluation.evaluate_attack(network, data.evaluation_batches("test", 360), attack)
-        robust[name] = found.robust_accuracy.value
-        assert found.test_accuracy.value > 90, name
+        result = evaluation.evaluate_attack(network, data.evaluation_batches("test", 360), attack)
+        robust[name] = result.robust_accuracy.value
+        assert result.test_accuracy.value > 90, name
     assert robust["pgd_at"] > robust["plain"] + 10, robust
     assert robust["trades"] > robust["plain"] + 10, robust
 
@@ -230,7 +230,7 @@ def _run(tmp_path, name, epochs, previous=None, **adversary):
     return held
 
 
-def test_rows_of_the_component_tell_the_adversary_and_epochs_chain(tmp_path, monkeypatch):
+def test_rows_of_the_component_record_the_adversary_and_epochs_chain(tmp_path, monkeypatch):
     # A SavedModel takes seconds to export, and is no matter here.
     monkeypatch.setattr(artifacts, "save_classifier", artifacts.save_unexported_classifier)
     whole, _ = _run(tmp_path, "whole", 2, method="trades", beta=2.0)
@@ -259,7 +259,7 @@ def test_rows_of_the_component_tell_the_adversary_and_epochs_chain(tmp_path, mon
         ({"beta": float("nan")}, "beta must be"),
     ],
 )
-def test_what_cannot_be_is_told(options, words):
+def test_options_out_of_range_are_reported(options, words):
     with pytest.raises(InputError, match=words):
         AdversarialTraining(**{"method": "pgd_at", "epsilon": 0.1, **options})
 

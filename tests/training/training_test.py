@@ -1,4 +1,4 @@
-"""Training: it learns, it goes on after a kill, it tells of NaN."""
+"""Training: it learns, resumes after a kill, and reports NaN."""
 
 import math
 
@@ -54,8 +54,8 @@ def test_a_classifier_learns():
 @pytest.mark.parametrize("name", ["convnet", "ygcnn"])
 def test_a_killed_training_ends_as_an_uninterrupted_one(name, tmp_path):
     data = _data(image_size=(12, 12))
-    whole = models.build(name, data.info, width=0.25)
-    _fit(data, whole, 3, augment=True)
+    complete = models.build(name, data.info, width=0.25)
+    _fit(data, complete, 3, augment=True)
 
     def kill(epoch, metrics):
         if epoch == 2:
@@ -75,7 +75,7 @@ def test_a_killed_training_ends_as_an_uninterrupted_one(name, tmp_path):
         hook=lambda epoch, _: epochs.append(epoch),
     )
     assert epochs == [2, 3]
-    for one, other in zip(_weights(whole), _weights(resumed), strict=True):
+    for one, other in zip(_weights(complete), _weights(resumed), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
@@ -88,7 +88,7 @@ def test_nan_is_told_and_nothing_saved(tmp_path):
     assert not list(tmp_path.glob("*.index"))
 
 
-def test_a_foreign_checkpoint_is_told(tmp_path):
+def test_a_foreign_checkpoint_is_reported(tmp_path):
     data = _data()
     _fit(data, models.build("convnet", data.info), 1, directory=tmp_path)
     other = models.build("convnet", data.info, width=2.0)
@@ -96,7 +96,7 @@ def test_a_foreign_checkpoint_is_told(tmp_path):
         _fit(data, other, 2, directory=tmp_path)
 
 
-def test_a_half_written_checkpoint_is_swept(tmp_path):
+def test_a_partial_checkpoint_is_removed(tmp_path):
     data = _data()
     _fit(data, models.build("convnet", data.info), 1, directory=tmp_path)
     left = tmp_path / "ckpt-2_temp"
@@ -106,7 +106,7 @@ def test_a_half_written_checkpoint_is_swept(tmp_path):
     assert not left.exists()
 
 
-def test_weights_lost_in_the_very_last_step_are_told():
+def test_weights_lost_in_the_very_last_step_are_reported():
     data = datasets.load("synthetic", train_size=16, test_size=16)
     model = models.build("convnet", data.info)
     recipe = Recipe(optimizer="sgd", learning_rate=math.inf, batch_size=16)
@@ -115,8 +115,8 @@ def test_weights_lost_in_the_very_last_step_are_told():
 
 
 def test_a_plateau_recipe_watches_validation_accuracy(monkeypatch):
-    watched = []
-    monkeypatch.setattr(Plateau, "update", lambda self, optimizer, value: watched.append(value))
+    monitored = []
+    monkeypatch.setattr(Plateau, "update", lambda self, optimizer, value: monitored.append(value))
     data = _data()
     model = models.build("convnet", data.info)
     training.fit_classifier(
@@ -127,7 +127,7 @@ def test_a_plateau_recipe_watches_validation_accuracy(monkeypatch):
         validate=lambda: {"validation_accuracy": 50.0},
         hook=lambda epoch, metrics: metrics.clear(),
     )
-    assert watched == [50.0, 50.0, 50.0]
+    assert monitored == [50.0, 50.0, 50.0]
 
 
 def test_plateau_never_raises_a_low_rate():
@@ -173,7 +173,7 @@ def test_the_networks_are_the_supplements():
     assert kinds.count("LeakyReLU") == 3
 
 
-def test_the_discriminator_teaches_the_generator():
+def test_the_discriminator_has_a_gradient_for_the_generator():
     gan = Pix2Pix((16, 16, 1), width=4)
     images = tf.random.stateless_uniform((4, 16, 16, 1), (1, 1))
     with tf.GradientTape() as tape:
@@ -212,7 +212,7 @@ def _translate(deltas, **options):
 @pytest.mark.slow
 def test_a_killed_translator_ends_as_an_uninterrupted_one(tmp_path):
     deltas = _deltas(tmp_path)
-    whole = _translate(deltas, schedule="cosine")
+    complete = _translate(deltas, schedule="cosine")
 
     def kill(epoch, metrics):
         assert set(Pix2Pix.metrics) <= set(metrics)
@@ -223,7 +223,7 @@ def test_a_killed_translator_ends_as_an_uninterrupted_one(tmp_path):
     with pytest.raises(_KilledError):
         _translate(deltas, hook=kill, **options)
     resumed = _translate(deltas, **options)
-    for one, other in zip(_weights(whole), _weights(resumed), strict=True):
+    for one, other in zip(_weights(complete), _weights(resumed), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
