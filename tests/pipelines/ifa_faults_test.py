@@ -92,7 +92,7 @@ def _kill(workdir, moments, whole):
     for after in (*moments, 900):
         walked = {path.name for path in workdir.rglob("shard-*.npz")}
         said.append((end := _run(workdir, after=after))[2])
-        told = re.findall("(.) of 3 shards to walk", end[2])
+        told = re.findall("(.) of 3 shards to compute", end[2])
         assert told in ([], [str(3 - len(walked))])
         if end[0] != -_KILL:
             break
