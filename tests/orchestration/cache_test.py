@@ -63,16 +63,16 @@ def Worker(
 
 
 class Root:
-    """A pipeline root and the notices of its runs."""
+    """A pipeline root and the events of its runs."""
 
     def __init__(self, path):
         self.path = path
-        self.notices = []
+        self.events = []
 
     def run(self, *nodes, **options):
-        self.notices = []
+        self.events = []
         metadata = Metadata(self.path / "metadata.sqlite")
-        return LocalRunner(self.path, metadata, on_event=self.notices.append, **options).run(nodes)
+        return LocalRunner(self.path, metadata, on_event=self.events.append, **options).run(nodes)
 
     def work(self, *, source=None, runner=None, **parameters):
         gen = Source(**(source or {}))
@@ -81,7 +81,7 @@ class Root:
         return done["Source"], done["Worker"]
 
     def kinds(self, kind):
-        return [n.message for n in self.notices if n.kind == kind]
+        return [n.message for n in self.events if n.kind == kind]
 
 
 @pytest.fixture
@@ -212,7 +212,7 @@ _DAMAGES = {
 
 @pytest.mark.parametrize("damage", _DAMAGES)
 @pytest.mark.parametrize("name", _FILES)
-def test_damage_is_named_and_mended(root, name, damage):
+def test_damage_is_reported_and_repaired(root, name, damage):
     harm, says = _DAMAGES[damage]
     harm(root.path / name)
     done = dict(zip(("Source", "Worker"), root.work(), strict=True))
@@ -282,7 +282,7 @@ def test_steps_without_outputs_are_never_reused(tmp_path):
     assert calls == [1, 1]
 
 
-def test_components_that_look_alike_are_told_apart(tmp_path):
+def test_equal_components_of_different_names_are_distinguished(tmp_path):
     @component
     def One(data: Out[Data]) -> None: ...
 
@@ -308,7 +308,7 @@ def test_a_change_within_a_tick_of_the_clock_is_seen(tmp_path):
     assert "other bytes" in artifacts.find_damage(path, manifest)[0]
 
 
-def test_what_is_no_file_is_refused(tmp_path):
+def test_output_that_is_not_a_file_is_rejected(tmp_path):
     @component
     def Odd(out: Out[Data]) -> None:
         os.mkfifo(out.path / "pipe")
@@ -319,7 +319,7 @@ def test_what_is_no_file_is_refused(tmp_path):
     assert not list((root.path / "Odd/out").glob("*"))
 
 
-def test_a_component_that_cannot_be_seen_is_refused(tmp_path):
+def test_component_without_source_is_rejected(tmp_path):
     names = {"Out": Out, "Data": Data}
     exec("def Made(out: Out[Data]) -> None: ...", names)
     with pytest.raises(PipelineError, match="Made is in no file"):
@@ -344,7 +344,7 @@ def test_digests_know_names_sizes_and_bytes_only(tmp_path):
     assert artifacts.find_damage(tmp_path / "two", manifest)[0] == ""
 
 
-def test_what_acts_elsewhere_runs_every_time(tmp_path):
+def test_component_that_is_not_cached_runs_every_time(tmp_path):
     root, ran = Root(tmp_path), []
 
     @component(cached=False)
@@ -360,7 +360,7 @@ def test_what_acts_elsewhere_runs_every_time(tmp_path):
     assert done["Pusher"].state is State.COMPLETE and len(ran) == 2
 
 
-def test_a_failure_can_leave_the_others_going(tmp_path):
+def test_other_nodes_run_after_a_failure(tmp_path):
     @component
     def Breaker(data: In[Data], result: Out[Result]) -> None:
         raise ValueError("broken")

@@ -341,7 +341,7 @@ def test_registered_functions_count_that_are_named(toy, name, given, counted):
     assert held == counted
     assert (("toy.paint", "mixed") in reached) == ("_red" in counted)
     loaded = {name for name in sys.modules if name.startswith("toy.plugins.")}
-    assert not loaded, "nothing may be imported for it"
+    assert not loaded, "nothing may be imported"
 
 
 def test_one_file_may_register_several(toy):
@@ -352,7 +352,7 @@ def test_one_file_may_register_several(toy):
     assert _counts(toy, "plugins/grey", "34", "37", one)
 
 
-def test_what_is_registered_without_a_decorator_always_counts(toy):
+def test_functions_registered_without_a_decorator_always_count(toy):
     _path(toy, "plugins/more").write_text(
         "from toy.plugins import register\n"
         "def more():\n    return 40\n"
@@ -385,7 +385,7 @@ def test_a_new_registered_function_counts_only_where_all_do(toy):
         "def f(x):\n    from toy import norms as n\n    return n.nothing",
     ],
 )
-def test_a_module_that_is_not_seen_through_counts_as_a_whole(toy, text):
+def test_whole_module_counts_if_its_uses_are_unknown(toy, text):
     _path(toy, "hostile").write_text(f"{text}\n")
     function = _function("f", "toy.hostile")
     assert _counts(toy, "norms", "x / LIMIT", "LIMIT / x", function)
@@ -482,7 +482,7 @@ def test_versions_count(toy, monkeypatch):
     assert code.compute_fingerprint(_function()) != before
 
 
-def test_mistakes_are_told(toy):
+def test_errors_are_reported(toy):
     with pytest.raises(PipelineError, match="'nothing-like-it' is not inst"):
         Code(distributions=("nothing-like-it",)).compute_fingerprint(_function())
     made = {}

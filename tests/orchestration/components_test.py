@@ -297,7 +297,7 @@ def test_parameters_take_their_declared_type(annotation, value, result):
         (int | None, "a"),
     ],
 )
-def test_parameters_of_another_type_are_refused(annotation, value):
+def test_parameters_of_another_type_are_rejected(annotation, value):
     with pytest.raises(PipelineError, match=r"expected .*, received"):
         convert_value(annotation, value)
 

@@ -317,7 +317,7 @@ except (OrchestrationError, OSError) as error:
 """
 
 
-def test_a_full_disk_and_a_closed_one_are_told_and_survived(tmp_path):
+def test_full_and_read_only_disks_are_reported_and_survived(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(_SCRIPT)
     mount = tmp_path / "mount"

@@ -1,8 +1,4 @@
-"""ML Metadata itself, in its own process, reads our database.
-
-It is installed for this test alone and without its dependencies, which
-nothing that TensorFlow needs would satisfy.
-"""
+"""Lineages as text and as pages, tables of runs, and the programs for both."""
 
 import collections
 import csv
@@ -28,7 +24,6 @@ from qup.orchestration import (
     Location,
     Metadata,
     MetadataError,
-    MetadataReader,
     Out,
     State,
     component,
@@ -40,240 +35,6 @@ from qup.orchestration.lineage import page as lineage_page
 from qup.orchestration.lineage import text as lineage_text
 from qup.orchestration.lineage.redaction import Redaction
 from qup.reproduction import publishing
-
-_PACKAGE = "ml-metadata==1.17.1"
-
-
-class Examples(Artifact):
-    pass
-
-
-class Model(Artifact):
-    pass
-
-
-@component
-def ExampleGen(examples: Out[Examples], *, dataset: str = "toy") -> None:
-    (examples.path / "rows").write_text("1 2 3")
-
-
-@component
-def Trainer(
-    examples: In[Examples],
-    model: Out[Model],
-    *,
-    epochs: int = 3,
-    rate: float = 0.25,
-    fused: bool = True,
-    sizes: list[int] = [1, 2],  # noqa: B006
-) -> None:
-    model.properties.update(accuracy=0.5, name="größer", good=True, steps=7)
-
-
-@component
-def Reporter(models: In[list[Model]], best: In[Model], out: Out[Model]) -> None:
-    pass
-
-
-_QUESTIONS = """
-import json, sys
-from google.protobuf import json_format
-from ml_metadata import metadata_store
-from ml_metadata.proto import metadata_store_pb2 as pb
-
-def connect(path, mode):
-    config = pb.ConnectionConfig()
-    config.sqlite.filename_uri = path
-    config.sqlite.connection_mode = mode
-    return metadata_store.MetadataStore(config)
-
-path, fresh = sys.argv[1:]
-connect(fresh, 3)
-READONLY, READWRITE, READWRITE_OPENCREATE = 1, 2, 3
-for mode in (READWRITE, READWRITE_OPENCREATE, READONLY):
-    store = connect(path, mode)
-
-def plain(messages):
-    return [json_format.MessageToDict(
-        m, preserving_proto_field_name=True) for m in messages]
-
-executions = store.get_executions()
-options = pb.LineageSubgraphQueryOptions(
-    starting_artifacts=pb.LineageSubgraphQueryOptions.StartingNodes(
-        filter_query="uri = 'Reporter/out/4'"),
-    max_num_hops=20,
-    direction=pb.LineageSubgraphQueryOptions.UPSTREAM)
-graph = store.get_lineage_subgraph(options)
-print(json.dumps({
-    "artifacts": plain(store.get_artifacts()),
-    "models": plain(store.get_artifacts_by_type("Model")),
-    "uri": plain(store.get_artifacts_by_uri("ExampleGen/examples/1")),
-    "executions": plain(executions),
-    "trained": plain(store.get_executions(metadata_store.ListOptions(
-        filter_query="custom_properties.epochs.int_value = 3"))),
-    "events": plain(store.get_events_by_execution_ids(
-        [e.id for e in executions])),
-    "contexts": plain(store.get_contexts()),
-    "run": plain(store.get_executions_by_context(
-        store.get_contexts_by_type("pipeline_run")[0].id)),
-    "graph": {
-        "artifacts": sorted(a.id for a in graph.artifacts),
-        "executions": sorted(e.id for e in graph.executions),
-        "events": len(graph.events)},
-}))
-"""
-
-
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ml_metadata")
-    install = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--no-deps",
-            "--disable-pip-version-check",
-            "--target",
-            folder,
-            _PACKAGE,
-        ],
-        capture_output=True,
-        text=True,
-    )
-    if install.returncode:
-        reason = install.stderr.strip().splitlines()[-1:]
-        # Where nothing may be left out, as in .ci/run, this is a failure.
-        strict = os.environ.get("QUP_SKIP_NOTHING")
-        leave = pytest.fail if strict else pytest.skip
-        leave(f"{_PACKAGE} cannot be installed: {reason}")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    root = tmp_path_factory.mktemp("lineage") / "a Würzel"
-    gen = ExampleGen()
-    trainers = [
-        Trainer(examples=gen.outputs["examples"], epochs=n).with_id(f"T{n}") for n in (3, 4)
-    ]
-    models = [trainer.outputs["model"] for trainer in trainers]
-    nodes = [gen, *trainers, Reporter(models=models, best=models[1])]
-    metadata = Metadata(root / "metadata.sqlite")
-    for _ in range(2):
-        LocalRunner(root, metadata).run(nodes, pipeline="toys")
-    return root
-
-
-@pytest.fixture(scope="module")
-def answers(installed, root):
-    result = subprocess.run(
-        [sys.executable, "-c", _QUESTIONS, root / "metadata.sqlite", root / "fresh.sqlite"],
-        env={"PYTHONPATH": str(installed)},
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 0, result.stderr
-    return json.loads(result.stdout)
-
-
-def test_it_finds_artifacts(answers):
-    examples, *models = answers["artifacts"]
-    assert examples["uri"] == "ExampleGen/examples/1"
-    assert examples["type"] == "Examples" and examples["state"] == "LIVE"
-    assert len(examples["properties"]["digest"]["string_value"]) == 64
-    assert answers["models"] == models and len(models) == 3
-    assert answers["uri"] == [examples]
-    assert models[0]["custom_properties"] == {
-        "accuracy": {"double_value": 0.5},
-        "name": {"string_value": "größer"},
-        "good": {"bool_value": True},
-        "steps": {"int_value": "7"},
-    }
-
-
-def test_it_finds_executions_and_runs(answers):
-    executions = answers["executions"]
-    states = [execution["last_known_state"] for execution in executions]
-    assert states == ["COMPLETE"] * 4 + ["CACHED"] * 4
-    types = [execution["type"] for execution in executions]
-    assert types == ["ExampleGen", "Trainer", "Trainer", "Reporter"] * 2
-    held = executions[1]["properties"]
-    assert json.loads(held["parameters"]["string_value"]) == {
-        "epochs": 3,
-        "rate": 0.25,
-        "fused": True,
-        "sizes": [1, 2],
-    }
-    assert executions[1]["custom_properties"] == {
-        "epochs": {"int_value": "3"},
-        "rate": {"double_value": 0.25},
-        "fused": {"bool_value": True},
-    }
-    assert [e["id"] for e in answers["trained"]] == ["2", "6"]
-    assert sorted(e["id"] for e in answers["run"]) == list("1234")
-    kinds = {context["type"] for context in answers["contexts"]}
-    assert kinds == {"pipeline", "pipeline_run", "node", "execution_cache"}
-
-
-def test_it_finds_events_with_their_keys(answers):
-    paths = {
-        (event["execution_id"], event["type"], event["artifact_id"]): [
-            step.get("key", step.get("index")) for step in event["path"]["steps"]
-        ]
-        for event in answers["events"]
-    }
-    assert len(paths) == 2 * 8
-    assert paths["2", "INPUT", "1"] == ["examples", "0"]
-    assert paths["2", "OUTPUT", "2"] == ["model", "0"]
-    assert paths["4", "INPUT", "2"] == ["models", "0"]
-    assert paths["4", "INPUT", "3"] == ["models", "1", "best", "0"]
-    assert paths["8", "OUTPUT", "4"] == ["out", "0"]
-
-
-def test_it_follows_the_lineage(answers):
-    graph = answers["graph"]
-    assert graph["artifacts"] == [1, 2, 3, 4]
-    assert set(graph["executions"]) >= {1, 2, 3, 4}
-    assert graph["events"] >= 8
-
-
-def test_its_own_database_has_the_same_form(answers, root):
-    ours, theirs = (_form(root / name) for name in ("metadata.sqlite", "fresh.sqlite"))
-    assert ours == theirs
-
-
-def _form(path):
-    def rows(query):
-        with MetadataReader(path).transaction(write=False) as cursor:
-            return sorted(cursor.execute(query).fetchall())
-
-    names = "FROM sqlite_master WHERE type = "
-    return {
-        "tables": {
-            table: rows(f"PRAGMA table_info('{table}')")
-            for (table,) in rows(f"SELECT name {names} 'table'")
-        },
-        "indexes": rows(
-            "SELECT master.name, tbl_name, column.seqno, column.name "
-            "FROM sqlite_master AS master, "
-            "pragma_index_info(master.name) AS column "
-            "WHERE master.type = 'index'"
-        ),
-        "version": rows("SELECT * FROM MLMDEnv"),
-        "types": rows("SELECT name, type_kind FROM Type WHERE name LIKE 'mlmd.%'"),
-    }
-
-
-def test_the_toys_are_cached(root):
-    metadata = MetadataReader(root / "metadata.sqlite")
-    assert [run.state for run in metadata.list_runs()] == [State.COMPLETE] * 2
-
-
-# Lineages as text and as pages, tables of runs, and the programs for both.
-
 
 _ROOT = pathlib.Path(__file__).parents[2]
 _NASTY = '</code><script>alert("1")</script>\u202e\x1b[31m'
@@ -356,7 +117,7 @@ def _contents(folder):
     }
 
 
-def test_the_tree_tells_everything_once(records, workdir):
+def test_tree_has_each_part_once(records, workdir):
     path = workdir / "pipeline/Joiner/joined/3/any/file"
     told = lineage_text.format_tree(lineage_graph.trace_artifact(records, path))
     lines = re.sub(r"\b[0-9a-f]{12}\b", "HEX", told)
@@ -378,7 +139,7 @@ def test_the_tree_tells_everything_once(records, workdir):
     assert lineage_graph.trace_artifact(records, 4).executions.keys() == {1, 2, 3}
 
 
-def test_a_run_shows_who_first_made_what_it_reused(records):
+def test_run_refers_to_the_executions_that_it_reused(records):
     first, second, failed = records.list_runs()
     found = lineage_graph.trace_run(records, second.id)
     assert set(found.executions) == found.reused == {1, 2, 3}
@@ -421,11 +182,11 @@ def test_events_name_the_inputs_and_outputs(records):
         ({"x": [1, "ü"], "y": "a" * 99}, f'x=[1,"ü"] y={"a" * 59}…'),
     ],
 )
-def test_settings_are_told_compactly(given, shown):
+def test_settings_are_formatted_compactly(given, shown):
     assert lineage_text.format_settings(given) == shown
 
 
-def test_moments_and_durations():
+def test_times_and_durations():
     assert lineage_text.format_time(0, utc=True) == "1970-01-01T00:00:00Z"
     told = {
         0: "0.00 s",
@@ -467,7 +228,7 @@ class _Page(html.parser.HTMLParser):
 
 
 @pytest.mark.parametrize("chosen", ["artifact", 0, 1, 2])
-def test_the_page_holds_all_and_gives_nothing_away(records, chosen):
+def test_page_is_complete_and_names_no_host_or_path(records, chosen):
     found = (
         lineage_graph.trace_artifact(records, 4)
         if chosen == "artifact"
@@ -504,7 +265,7 @@ def test_the_page_holds_all_and_gives_nothing_away(records, chosen):
     assert ("x.csv" in text) == (chosen == 2)
 
 
-def test_artifacts_outside_the_root_keep_their_place_secret(tmp_path):
+def test_page_hides_the_path_of_an_outside_root(tmp_path):
     metadata = Metadata(tmp_path / "elsewhere" / "metadata.sqlite")
     LocalRunner(tmp_path / "root", metadata).run(_nodes())
     records = lineage_graph.ReadOnlyMetadata(metadata.path)
@@ -538,7 +299,7 @@ def test_paths_and_hosts_are_hidden(given, shown):
     assert hidden == {"x": [1, {shown: shown}]}
 
 
-def test_a_published_copy_tells_of_steps_alone(workdir, tmp_path):
+def test_published_copy_has_no_paths_and_hosts(workdir, tmp_path):
     source, target = lineage_graph.find_database(workdir), tmp_path / "metadata.sqlite"
     publishing.copy_redacted(source, target)
     content = target.read_bytes()
@@ -609,7 +370,7 @@ def test_reading_changes_nothing(workdir, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_what_a_killed_writer_left_is_told(workdir, tmp_path):
+def test_journal_of_a_killed_writer_is_reported(workdir, tmp_path):
     shutil.copytree(workdir, tmp_path / "copy")
     path = tmp_path / "copy/pipeline/metadata.sqlite"
     code = (
@@ -687,7 +448,7 @@ def test_the_program_writes_whole_pages(workdir, tmp_path):
         (["a" * 300], "File name too long"),
     ],
 )
-def test_mistakes_are_told_in_a_line(workdir, tmp_path, given, told):
+def test_errors_are_one_line(workdir, tmp_path, given, told):
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     given = [word.replace("W", str(workdir), 1) for word in given]
     given = [word.replace("L", str(tmp_path / "loop"), 1) for word in given]
@@ -713,7 +474,7 @@ def test_an_artifact_is_named_by_its_number_or_its_path(workdir):
 
 
 @pytest.mark.parametrize("harm", ["torn", "other", "foreign", "empty"])
-def test_damaged_and_foreign_databases_are_told(workdir, tmp_path, harm):
+def test_damaged_and_foreign_databases_are_reported(workdir, tmp_path, harm):
     path = tmp_path / "x" / "metadata.sqlite"
     path.parent.mkdir()
     whole = (workdir / "pipeline/metadata.sqlite").read_bytes()
@@ -772,7 +533,7 @@ def test_runs_are_listed(workdir, tmp_path):
     assert done.stdout.startswith(f"{tmp_path}/one/pipeline:\nrun ")
 
 
-def test_they_start_at_once_and_end_quietly(workdir):
+def test_programs_start_fast_and_survive_closed_output(workdir):
     for name, flag in (("show_lineage", "--html"), ("list_runs", "--format")):
         start = time.perf_counter()
         done = _program(name, "--help")

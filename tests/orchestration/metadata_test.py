@@ -103,7 +103,7 @@ def test_lineage_goes_back_to_the_source(path):
         metadata.get_execution(99)
 
 
-def test_runs_tell_state_time_and_parameters(path):
+def test_runs_have_state_time_and_parameters(path):
     metadata = Metadata(path)
     broken = Broken(data=_pipeline()[0].outputs["data"])
     nodes = [broken.inputs["data"][0].producer, broken]
@@ -121,7 +121,7 @@ def test_runs_tell_state_time_and_parameters(path):
     assert metadata.find_producer(1).id == 1, "not the one that reused it"
 
 
-def test_damage_is_kept_aside(path):
+def test_damaged_database_is_renamed(path):
     whole = path.read_bytes()
     harms = {
         "header": b"no SQLite file" + whole[14:],
@@ -181,7 +181,7 @@ def test_other_databases_are_left_alone(path, tmp_path):
         Metadata(tmp_path)
 
 
-def test_a_full_database_is_told_and_survives(path, monkeypatch):
+def test_full_database_is_reported_and_survives(path, monkeypatch):
     metadata, connect = Metadata(path), sqlite3.connect
 
     def small(*args, **options):
@@ -199,7 +199,7 @@ def test_a_full_database_is_told_and_survives(path, monkeypatch):
     assert {e.state for e in done.values()} == {State.CACHED}
 
 
-def test_a_lock_held_too_long_is_told(path, monkeypatch):
+def test_lock_timeout_is_reported(path, monkeypatch):
     metadata = Metadata(path)
     monkeypatch.setattr("qup.orchestration.database._TIMEOUT_S", 0.1)
     with contextlib.closing(sqlite3.connect(path)) as connection:

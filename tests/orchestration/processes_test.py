@@ -56,7 +56,7 @@ counter = Counter(**{k: type(v)(v) for k, v in (
     (key, int(value)) for key, value in (a.split("=") for a in sys.argv[1:]))})
 nodes = [counter, Copier(data=counter.outputs["data"])]
 runner = LocalRunner("root", Metadata("root/metadata.sqlite"),
-                     on_event=lambda notice: print(notice, flush=True))
+                     on_event=lambda event: print(event, flush=True))
 done = runner.run(nodes)
 assert done["Copier"].outputs["copy"][0].path.joinpath("count").read_text()
 """
@@ -214,15 +214,15 @@ def test_a_failure_is_recorded_and_retried(tmp_path):
         if len(seen) < 3:
             raise ValueError(f"try {len(seen)}")
 
-    notices = []
+    events = []
     metadata = Metadata(tmp_path / "root/metadata.sqlite")
-    runner = LocalRunner(tmp_path / "root", metadata, on_event=notices.append)
+    runner = LocalRunner(tmp_path / "root", metadata, on_event=events.append)
     for number in (1, 2):
         with pytest.raises(ValueError, match=f"try {number}"):
             runner.run([Fragile()])
         assert metadata.get_execution(number).state is State.FAILED
         assert metadata.get_execution(number).error == f"ValueError: try {number}"
-        assert str(notices[-1]) == f"Fragile: failed: ValueError: try {number}"
+        assert str(events[-1]) == f"Fragile: failed: ValueError: try {number}"
         assert len(_folders(tmp_path / "root")) == 1
     done = runner.run([Fragile()])
     assert done["Fragile"].state is State.COMPLETE
@@ -257,13 +257,13 @@ def _left(root, owner):
     (left / "file").touch()
     (root / "Source/.system").mkdir()
 
-    def taken_over():
+    def is_taken_over():
         LocalRunner(root, metadata).run([Source()])
         state = metadata.get_execution(execution.id).state
         assert left.exists() is (state is State.RUNNING)
         return state is State.FAILED
 
-    return taken_over
+    return is_taken_over
 
 
 @pytest.mark.parametrize(
@@ -280,28 +280,28 @@ def _left(root, owner):
         (_owner(host="elsewhere", process=1), True),
     ],
 )
-def test_running_rows_of_the_dead_are_taken_over(tmp_path, owner, dead):
+def test_running_executions_of_dead_processes_are_abandoned(tmp_path, owner, dead):
     assert _left(tmp_path, owner)() is dead
 
 
-def test_a_row_whose_lock_is_held_is_left_alone(tmp_path):
-    taken_over = _left(tmp_path, _owner(host="elsewhere"))
+def test_running_execution_with_a_lock_is_not_touched(tmp_path):
+    is_taken_over = _left(tmp_path, _owner(host="elsewhere"))
     lock = tmp_path / ".system/locks" / ("f" * 64)
     lock.parent.mkdir(parents=True)
     with storage.hold_lock(lock):
-        assert not taken_over()
-    assert taken_over()
+        assert not is_taken_over()
+    assert is_taken_over()
 
 
 def test_a_process_may_take_a_moment_to_die(tmp_path, monkeypatch):
     monkeypatch.setattr("qup.orchestration.runner._EXIT_TIMEOUT_S", 30)
     dying = subprocess.Popen(["sleep", "1"])
-    taken_over = _left(tmp_path, _owner(process=dying.pid, start=""))
-    assert taken_over()
+    is_taken_over = _left(tmp_path, _owner(process=dying.pid, start=""))
+    assert is_taken_over()
     dying.wait()
 
 
-def test_processes_are_told_apart():
+def test_processes_are_distinguished():
     me = executions.get_current_process()
     assert me.host == socket.gethostname() and me.process == os.getpid()
     assert me == executions.get_current_process() and me.is_alive()
