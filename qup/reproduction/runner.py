@@ -23,7 +23,7 @@ from qup.pipelines import run as pipelines_run
 from qup.pipelines.run import Workdir
 from qup.reproduction import experiments, presets, tensorboard
 from qup.reproduction.builder import ConfigLoader, ExperimentBuilder
-from qup.reproduction.report import render, stamp
+from qup.reproduction.report import digest, render
 from qup.reproduction.report.data import MEASUREMENTS_FILE, RUN_INFO_FILE, ReportData, read_run_info
 from qup.reproduction.request import ReproductionRequest
 from qup.reproduction.results import ResultsStore
@@ -284,9 +284,9 @@ class _ReproductionRunner:
             report_data = ReportData.read(folder)
             tensorboard.write_sweep(report_data, log_dir)
             pages = [folder / "report" / name for name in render.PAGE_NAMES]
-            if not stamp.is_up_to_date(report_data, folder / "report"):
+            if not digest.is_up_to_date(report_data, folder / "report"):
                 render.write_report(report_data, folder / "report")
-                stamp.write_digest(report_data, folder / "report")
+                digest.write_digest(report_data, folder / "report")
         text = "\n".join(
             [
                 f"{len(self._results.rows)} measurements in "

@@ -14,7 +14,7 @@ from qup.core import errors, measurements
 from qup.orchestration.lineage import graph
 from qup.reproduction import experiments, presets, publishing, runner
 from qup.reproduction.builder import ExperimentBuilder
-from qup.reproduction.report import stamp
+from qup.reproduction.report import digest
 from qup.reproduction.report.data import ReportData
 from qup.reproduction.results import ResultsStore
 from qup.reproduction.runner import RemainingTime, format_duration
@@ -233,16 +233,16 @@ def test_a_report_is_current_until_anything_changes(done, tmp_path, monkeypatch,
     folder = tmp_path / "copy"
     publishing.publish(done[0], folder)
     material = ReportData.read(folder)
-    assert not stamp.is_up_to_date(material, folder / "report")
-    stamp.write_digest(material, folder / "report")
-    assert stamp.is_up_to_date(material, folder / "report")
+    assert not digest.is_up_to_date(material, folder / "report")
+    digest.write_digest(material, folder / "report")
+    assert digest.is_up_to_date(material, folder / "report")
     if name == "code":
-        monkeypatch.setattr(stamp, "_CODE_DIGEST", "other")
+        monkeypatch.setattr(digest, "_CODE_DIGEST", "other")
     elif name == "array":
         name = next(row.artifact for row in material.rows if row.artifact)
     with (folder / name).open("a") as changed:
         changed.write("x")
-    assert not stamp.is_up_to_date(material, folder / "report")
+    assert not digest.is_up_to_date(material, folder / "report")
 
 
 @pytest.mark.slow

@@ -1,7 +1,7 @@
-"""The report of a reproduction: made from rows and arrays alone.
+"""The report of a reproduction, from its measurements and arrays alone.
 
 ```python
-material = Material.read(pathlib.Path("runs/reproduction"))
-document = compose(material)
+data = ReportData.read(pathlib.Path("runs/reproduction"))
+render.write_report(data, pathlib.Path("runs/reproduction/report"))
 ```
 """

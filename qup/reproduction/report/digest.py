@@ -1,13 +1,12 @@
-"""Whether a report still tells what was measured, or must be written anew.
+"""Whether the report in a folder is up to date.
 
-A stamp beside its folder names, by digests, what the report was made of and
-what was written. Any change of rows, arrays, code or of the report itself,
-and it is no longer current.
+A JSON file next to the folder has digests of the inputs of the report and of its pages. After any
+change of rows, arrays, code, templates or pages the report is out of date.
 
 ```python
-if not stamp.current(material, folder):
-    write(material, folder)
-    stamp.leave(material, folder)
+if not digest.is_up_to_date(data, folder):
+    render.write_report(data, folder)
+    digest.write_digest(data, folder)
 ```
 """
 
@@ -20,11 +19,11 @@ import qup
 from qup.core import files, hashing
 from qup.reproduction.report.data import MEASUREMENTS_FILE, RUN_INFO_FILE, SOURCES_FILE, ReportData
 
-_HASHED_PACKAGES = ("matplotlib", "numpy", "pillow")
+_HASHED_PACKAGES = ("jinja2", "matplotlib", "numpy", "pandas", "pillow", "scipy")
 
 
 def _hash_files(root: pathlib.Path, names: Iterable[str]) -> str:
-    """Returns a digest of files by name; of one that is missing, too."""
+    """Returns a digest of files by name; a missing file counts as missing."""
     parts = []
     for name in names:
         path = root / name
@@ -35,17 +34,17 @@ def _hash_files(root: pathlib.Path, names: Iterable[str]) -> str:
 
 def _hash_code() -> str:
     root = pathlib.Path(qup.__file__).parent
-    names = (path.relative_to(root) for path in root.rglob("*.py"))
-    return _hash_files(root, sorted(map(str, names)))
+    paths = (path for pattern in ("*.py", "*.j2") for path in root.rglob(pattern))
+    return _hash_files(root, sorted(str(path.relative_to(root)) for path in paths))
 
 
-# Now, while the files are still those that are imported: a report may be
-# written hours later.
+# Computed at import, when the files are those of the running program. The report may be written
+# hours later.
 _CODE_DIGEST = _hash_code()
 
 
 def is_up_to_date(data: ReportData, folder: pathlib.Path) -> bool:
-    """Says whether the report in `folder` is the one that would be written."""
+    """Returns whether a new report would be the one in `folder`."""
     try:
         stored = json.loads(_get_digest_path(folder).read_text(encoding="utf-8"))
         return stored == _compute_digests(data, folder)
@@ -54,10 +53,10 @@ def is_up_to_date(data: ReportData, folder: pathlib.Path) -> bool:
 
 
 def write_digest(data: ReportData, folder: pathlib.Path) -> None:
-    """Stamps the report that was just written to `folder`.
+    """Writes the digests of the report that was just written to `folder`.
 
     Raises:
-      InputError: The report cannot be read, or the stamp not be written.
+      InputError: The report cannot be read, or the digests cannot be written.
     """
     with files.wrap_os_errors(folder):
         digests = _compute_digests(data, folder)
