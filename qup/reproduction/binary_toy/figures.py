@@ -21,7 +21,7 @@ from matplotlib.lines import Line2D
 
 from qup import attacks
 from qup.augmentation import opposite_fgsm
-from qup.core import compilation
+from qup.core import compilation, plotting
 from qup.core.measurements import Row
 from qup.reproduction.binary_toy import packets
 from qup.reproduction.binary_toy.packets import (
@@ -34,8 +34,7 @@ from qup.reproduction.binary_toy.packets import (
     select_by_seed,
 )
 
-# Colour-blind safe (Okabe and Ito 2008).
-COLOURS = ("#0072B2", "#D55E00")
+COLOURS = plotting.PALETTE[:2]
 _LINE_STYLES = ("-", (0, (4, 1.5)))
 _CONTOUR_SHARES = (0.9, 0.5)
 # Smallest range of a P axis: densities on the box have long tails.
@@ -214,14 +213,8 @@ def _plot_position(strip: Axes, field: Axes, pair: PacketPair, panel: DensityPan
     for label, colour in enumerate(COLOURS):
         class_points = panel.points[panel.labels == label]
         field.scatter(*class_points.T, s=3, color=colour, zorder=0)
-    field.contour(
-        panel.coordinates,
-        panel.coordinates,
-        panel.logit_gap.T,
-        [0.0],
-        colors=["black"],
-        linewidths=1.3,
-    )
+    grid = (panel.coordinates, panel.coordinates, panel.logit_gap.T)
+    field.contour(*grid, [0.0], colors=["black"], linewidths=1.3)
     strip.set_ylabel(r"$\int |\psi|^2 dx_2$", fontsize=11)
     field.set_xlabel("$x_1$", fontsize=12)
     field.set_ylabel("$x_2$", fontsize=12)
@@ -294,17 +287,8 @@ def _build_packet_handles() -> list[Line2D]:
         for label, (colour, style) in enumerate(zip(COLOURS, _LINE_STYLES, strict=True))
     ]
     handles.append(Line2D([], [], color="black", lw=1.3, label="decision; dots: data"))
-    handles.append(
-        Line2D(
-            [],
-            [],
-            color="grey",
-            marker="o",
-            ms=4,
-            lw=1.8,
-            label=r"mean $\pm \sigma$; contours hold 50 and 90 %",
-        )
-    )
+    style = {"color": "grey", "marker": "o", "ms": 4, "lw": 1.8}
+    handles.append(Line2D([], [], label=r"mean $\pm \sigma$; contours hold 50 and 90 %", **style))
     return handles
 
 
@@ -361,13 +345,8 @@ def plot_trajectories(trajectories: Mapping[str, np.ndarray], title: str) -> Fig
         _plot_regions(axis, trajectories["lead"])
         _plot_points(axis, trajectories[stage], trajectories["labels"], correct)
     grid[0].set_ylabel("$x_2$", fontsize=12)
-    figure.legend(
-        handles=_build_class_handles(),
-        loc="outside lower center",
-        ncols=3,
-        fontsize=11,
-        frameon=False,
-    )
+    legend_style = {"loc": "outside lower center", "fontsize": 11, "frameon": False}
+    figure.legend(handles=_build_class_handles(), ncols=3, **legend_style)
     return figure
 
 
@@ -377,17 +356,8 @@ def _build_class_handles() -> list[Line2D]:
         Line2D([], [], marker=marker, mfc=colour, mec="white", label=f"class {label}", **style)
         for label, (marker, colour) in enumerate(zip(_MARKERS, COLOURS, strict=True))
     ]
-    misclassified = Line2D(
-        [],
-        [],
-        marker="o",
-        mfc="none",
-        mec="black",
-        mew=1.2,
-        label="black edge: misclassified",
-        **style,
-    )
-    return [*handles, misclassified]
+    style |= {"marker": "o", "mfc": "none", "mec": "black", "mew": 1.2}
+    return [*handles, Line2D([], [], label="black edge: misclassified", **style)]
 
 
 def _plot_regions(axis: Axes, logit_gap: np.ndarray) -> None:

@@ -38,6 +38,7 @@ import tensorflow as tf
 
 from qup import uncertainty
 from qup.core import compilation, errors
+from qup.core.formatting import format_count
 from qup.core.measurements import Measurement, ModelInfo, Row
 from qup.reproduction import binary_toy
 from qup.uncertainty import Packet, boundary, quadrature
@@ -254,10 +255,7 @@ def _build_exact_value(value: float, field: GridAmplitude) -> Measurement:
 
 def _measure_own_share(network: keras.Model, field: GridAmplitude, label: int) -> Measurement:
     """Returns the share of |psi|^2 where the network predicts `label`."""
-    count = len(field.coordinates)
-    points = np.stack(np.meshgrid(field.coordinates, field.coordinates, indexing="ij"), -1)
-    logits = compilation.predict(network, points.reshape(-1, 2).astype(np.float32))
-    is_own_label = (logits.numpy().argmax(1) == label).reshape(count, count)
+    is_own_label = _predict_grid_logits(network, field.coordinates).argmax(-1) == label
     return _build_exact_value(float(field.density[is_own_label].sum()) * field.spacing**2, field)
 
 
@@ -351,7 +349,7 @@ def list_networks(rows: Iterable[Row]) -> list[tuple[int, float]]:
 
 def format_network_name(epochs: int, temperature: float = 1.0) -> str:
     """Returns a network's name."""
-    label = f"{epochs} epoch{'s' if epochs != 1 else ''}"
+    label = format_count(epochs, "epoch")
     return label if temperature == 1 else f"{label}, T = {temperature:g}"
 
 
@@ -384,6 +382,12 @@ def compute_panel_arrays(network: keras.Model, domain: str) -> dict[str, np.ndar
 
 def compute_logit_gap(network: keras.Model, coordinates: np.ndarray) -> np.ndarray:
     """Returns logit 1 minus logit 0 on a square grid, float32 [n, n]."""
+    logits = _predict_grid_logits(network, coordinates)
+    return logits[..., 1] - logits[..., 0]
+
+
+def _predict_grid_logits(network: keras.Model, coordinates: np.ndarray) -> np.ndarray:
+    """Returns logits on a square grid, float32 [n, n, 2]."""
     points = np.stack(np.meshgrid(coordinates, coordinates, indexing="ij"), -1)
     logits = compilation.predict(network, points.reshape(-1, 2).astype(np.float32)).numpy()
-    return (logits[:, 1] - logits[:, 0]).reshape(len(coordinates), len(coordinates))
+    return logits.reshape(*points.shape[:2], -1)

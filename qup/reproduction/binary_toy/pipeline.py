@@ -5,7 +5,6 @@ print(run(pathlib.Path("runs/binary-toy"), seeds=5))
 ```
 """
 
-import io
 import logging
 import pathlib
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from typing import NamedTuple
 import keras
 from matplotlib.figure import Figure
 
-from qup.core import errors, files, measurements
+from qup.core import errors, files, measurements, plotting
 from qup.core.measurements import Row
 from qup.pipelines.run import Workdir
 from qup.reproduction import binary_toy
@@ -79,7 +78,8 @@ def run(folder: pathlib.Path, *, seeds: int = 5, sizes: ToySizes = FULL_SIZES) -
         # Seed 0 is the last one: `networks` and `seed_rows` are its results.
         figures_by_name = _draw_figures(networks, seed_rows, sizes)
         for name, figure in figures_by_name.items():
-            _save_figure(figure, workdir.path / "figures" / name)
+            path = workdir.path / "figures" / name
+            files.write_bytes(path, plotting.render_figure(figure, "png", dpi=110))
     figure_paths = [str(workdir.path / "figures" / name) for name in figures_by_name]
     return "\n".join(
         [
@@ -122,9 +122,3 @@ def _draw_figures(
     title = f"The network after {most_epochs} epochs"
     figures_by_name["fgsm.png"] = figures.plot_trajectories(trajectories, title)
     return figures_by_name
-
-
-def _save_figure(figure: Figure, path: pathlib.Path) -> None:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    files.write_bytes(path, buffer.getvalue())
