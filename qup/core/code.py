@@ -23,15 +23,13 @@ in another way are not seen.
 """
 
 import ast
-import contextlib
 import dataclasses
 import functools
-import gc
 import inspect
 import pathlib
 import re
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from typing import NamedTuple
 
 from qup.core import hashing, syntax
@@ -98,9 +96,8 @@ def compute_digest(
     Raises:
       CodeError: The function is not in a file, or a file is not Python.
     """
-    with _pause_garbage_collection():
-        graph = _load_graph(function, packages, without)
-        return graph.compute_digest(graph.find_roots(function, words, tree))
+    graph = _load_graph(function, packages, without)
+    return graph.compute_digest(graph.find_roots(function, words, tree))
 
 
 def list_reached(
@@ -111,31 +108,18 @@ def list_reached(
     words: Collection[str] = (),
 ) -> set[tuple[str, str]]:
     """Returns (module, name) of the definitions that `compute_digest` counts."""
-    with _pause_garbage_collection():
-        graph = _load_graph(function, packages, without)
-        return {
-            (key.module, name)
-            for key in graph.find_reachable(graph.find_roots(function, words))
-            if key.kind in ("definition", "root")
-            for name in graph.names.get_statement(key).bound
-        }
+    graph = _load_graph(function, packages, without)
+    return {
+        (key.module, name)
+        for key in graph.find_reachable(graph.find_roots(function, words))
+        if key.kind in ("definition", "root")
+        for name in graph.names.get_statement(key).bound
+    }
 
 
 def clear_cache() -> None:
     """Forgets all code that was read, as a new process would."""
     _build_graph.cache_clear()
-
-
-@contextlib.contextmanager
-def _pause_garbage_collection() -> Iterator[None]:
-    """Spares the syntax trees, of which there are many, from being traversed while they grow."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _load_graph(
@@ -274,16 +258,14 @@ class _Names:
         package, chain = getattr(call.args[0], "value", None), get_chain(call.func)
         if not (isinstance(package, str) and chain and self.is_known(package)):
             return None
-        for tree in self._find_definitions(module, chain):
+        for key in self._find_definitions(module, chain):
+            tree = self.get_statement(key).tree
             methods = {getattr(member, "name", "") for member in getattr(tree, "body", ())}
             if isinstance(tree, ast.ClassDef) and {_REGISTER_METHOD, "get"} <= methods:
                 return package
         return None
 
-    def _find_definitions(self, module: Module, chain: Chain) -> list[ast.stmt]:
-        return [self.get_statement(key).tree for key in self._find_definition_keys(module, chain)]
-
-    def _find_definition_keys(self, module: Module, chain: Chain) -> list[Key]:
+    def _find_definitions(self, module: Module, chain: Chain) -> list[Key]:
         targets = self.resolve(module, chain)
         return [key for key in targets if isinstance(key, Key) and key.kind == "definition"]
 
@@ -291,7 +273,7 @@ class _Names:
         """Returns whether a chain adds to a package's registry, by itself or by what it calls."""
         if self._is_register_method(module, chain, package):
             return True
-        for key in self._find_definition_keys(module, chain):
+        for key in self._find_definitions(module, chain):
             statement, other = self.get_statement(key), self.sources.get_module(key.module)
             if self.find_registry(other, statement) is None and any(
                 self._is_register_method(other, inner, package) for inner in statement.summary.names
@@ -306,7 +288,7 @@ class _Names:
             and any(
                 self.find_registry(self.sources.get_module(key.module), self.get_statement(key))
                 == package
-                for key in self._find_definition_keys(module, chain[:-1])
+                for key in self._find_definitions(module, chain[:-1])
             )
         )
 
@@ -370,7 +352,7 @@ class _Names:
         if tree.keywords:
             return True
         for chain in filter(None, map(get_chain, tree.bases)):
-            for key in self._find_definition_keys(module, chain):
+            for key in self._find_definitions(module, chain):
                 base, other = self.get_statement(key).tree, self.sources.get_module(key.module)
                 if not isinstance(base, ast.ClassDef) or base in seen:
                     continue
@@ -565,6 +547,7 @@ class _CodeGraph:
             )
             if not is_registry:
                 node.edges += [(f"string {index}", t) for t in self._resolve_string(name, rest)]
+                node.links.append(Key("effects", name))
         strings = filter(_WORDS.fullmatch, summary.strings)
         node.strings = {frozenset(re.findall(r"\w+", string)) for string in strings}
         return node
@@ -600,10 +583,9 @@ class _CodeGraph:
             }:
                 texts.append(f"sets {sorted(statement.bound)}")
         for imported in module.imports:
-            for target in (
-                self.names.resolve_import(module, imported, ()) if imported.name == "*" else ()
-            ):
-                node.edges.append(("star", target))
+            if imported.name == "*":
+                targets = self.names.resolve_import(module, imported, ())
+                node.edges += [("star", target) for target in targets]
                 texts.append("star")
         for imported in module.unused_imports:
             # Imported for what it does.
