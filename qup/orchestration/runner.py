@@ -329,9 +329,7 @@ class _Launcher:
                 continue
             other = node.compute_fingerprint(execution.inputs, code)
             for old in self.metadata.find_executions(other, State.COMPLETE)[:1]:
-                message = (
-                    f"not reused: the code has changed since execution {old.id}; its results stay"
-                )
+                message = f"not reused: the code has changed since execution {old.id}"
                 self._emit_event(execution, "outdated", message)
                 return
 
