@@ -19,7 +19,6 @@ import re
 import tempfile
 import threading
 import urllib.parse
-from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -33,66 +32,44 @@ _log = logging.getLogger("qup")
 _SPLITS = ("train", "test")
 
 
-def _from_tfds(origin: str) -> Callable[[Callable], Callable[..., dataset.Source]]:
-    """Gives a function without a body the arguments and the result of `load_prepared`.
-
-    Args:
-      origin: Source and licence of the dataset that has the function's name.
-    """
-
-    def decorate(function: Callable) -> Callable[..., dataset.Source]:
-        name = function.__name__
-
-        def load(*, data_dir=None, manual_dir=None, scratch_dir=None) -> dataset.Source:
-            return load_prepared(
-                name,
-                origin=origin,
-                data_dir=data_dir,
-                manual_dir=manual_dir,
-                scratch_dir=scratch_dir,
-            )
-
-        load.__name__, load.__qualname__, load.__doc__ = name, name, function.__doc__
-        return load
-
-    return decorate
-
-
 @datasets.register
-@_from_tfds("MNIST, LeCun, Cortes and Burges (CC BY-SA 3.0)")
-def mnist():
+def mnist(*, data_dir=None, manual_dir=None, scratch_dir=None) -> dataset.Source:
     """70000 handwritten digits, 28x28: LeCun, Cortes and Burges, The MNIST database, 1998."""
+    origin = "MNIST, LeCun, Cortes and Burges (CC BY-SA 3.0)"
+    return load_prepared("mnist", origin, data_dir, manual_dir, scratch_dir)
 
 
 @datasets.register
-@_from_tfds("Fashion-MNIST, Zalando SE 2017 (MIT)")
-def fashion_mnist():
+def fashion_mnist(*, data_dir=None, manual_dir=None, scratch_dir=None) -> dataset.Source:
     """70000 images of clothes in the format of MNIST: Xiao et al., arXiv:1708.07747, 2017."""
+    origin = "Fashion-MNIST, Zalando SE 2017 (MIT)"
+    return load_prepared("fashion_mnist", origin, data_dir, manual_dir, scratch_dir)
 
 
 @datasets.register
-@_from_tfds("CIFAR-10, Krizhevsky 2009 (no licence stated)")
-def cifar10():
+def cifar10(*, data_dir=None, manual_dir=None, scratch_dir=None) -> dataset.Source:
     """60000 colour photographs of 10 classes, 32x32.
 
     Reference:
       Krizhevsky, Learning multiple layers of features, 2009.
     """
+    origin = "CIFAR-10, Krizhevsky 2009 (no licence stated)"
+    return load_prepared("cifar10", origin, data_dir, manual_dir, scratch_dir)
 
 
 @datasets.register
-@_from_tfds("SVHN, Netzer et al. 2011 (non-commercial use only)")
-def svhn_cropped():
+def svhn_cropped(*, data_dir=None, manual_dir=None, scratch_dir=None) -> dataset.Source:
     """99289 house numbers cropped to one digit, 32x32 in colour; without the 1.3 GB of "extra".
 
     Reference:
       Netzer et al., Reading digits in natural images, 2011.
     """
+    origin = "SVHN, Netzer et al. 2011 (non-commercial use only)"
+    return load_prepared("svhn_cropped", origin, data_dir, manual_dir, scratch_dir)
 
 
 def load_prepared(
     name: str,
-    *,
     origin: str,
     data_dir: str | os.PathLike | None = None,
     manual_dir: str | os.PathLike | None = None,
