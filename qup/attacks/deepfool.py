@@ -1,7 +1,7 @@
-"""DeepFool: to the nearest boundary, again and again (Table 4 of the paper).
+"""DeepFool: repeated steps to the closest linearised decision boundary (Table 4 of the paper).
 
 ```python
-attacked = attacks.get("deepfool")(classifier, images, labels)
+adversarial = attacks.get("deepfool")(classifier, images, labels)
 ```
 """
 
@@ -13,28 +13,26 @@ from qup import attacks
 from qup.attacks import inputs, method
 from qup.core import errors, norms
 
-# The norm of a slope that turns a difference of logits into a distance.
+# The dual norm of a gradient gives the distance to a hyperplane.
 _DUAL_NORM = {"l2": "l2", "linf": "l1"}
-# What each step goes too far, as a share of the box's width.
+# Each step is longer than the distance by this, in widths of the box.
 _MARGIN = 1e-4
 
 
 @attacks.register("deepfool", kind="minimum_norm", norms=("l2", "linf"), gradients=True)
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DeepFool(method.Method):
-    """Steps to the nearest of the linearised boundaries until across one.
+    """Steps to the closest linearised boundary until the image is misclassified.
 
-    Every step ends inside `bounds`. The authors' program never clips;
-    `bounds=None` is their attack.
+    Every step ends inside `bounds`. The authors' program does not clip; `bounds=None` is their
+    attack.
 
     Attributes:
-      norm: What is kept small: "l2" or "linf".
-      num_classes: How many classes are looked at, the label and those most
-        likely for the clean image; at most all. A step takes one gradient
-        for each but the label.
-      num_steps: The most steps an image takes.
-      overshoot: The image sought lies 1 + overshoot times as far as the
-        steps lead.
+      norm: The norm that is minimised: "l2" or "linf".
+      num_classes: Number of classes considered: the label and the most likely classes of the clean
+        image; at most all. A step computes one gradient per class other than the label.
+      num_steps: Largest number of steps.
+      overshoot: The sum of the steps is multiplied by 1 + overshoot.
 
     Reference: Moosavi-Dezfooli, Fawzi, Frossard 2016, arXiv 1511.04599.
     """
@@ -45,7 +43,7 @@ class DeepFool(method.Method):
     overshoot: float = 0.02
 
     def check(self):
-        """Raises an InputError for an option out of its range."""
+        """Checks the ranges of the options."""
         check_num_classes(self.num_classes)
         inputs.check_number("overshoot", self.overshoot, least=0)
 
@@ -56,14 +54,15 @@ class DeepFool(method.Method):
             "images": examples.images,
             "total": tf.zeros_like(examples.images),
             "classes": select_likely_classes(logits, examples.labels, self.num_classes),
-            "found": method.adversarial(logits, examples.labels, False),
+            "success": method.adversarial(logits, examples.labels, False),
             "step": tf.zeros_like(examples.labels),
         }
 
     def step(self, classifier, examples, state):
-        """Steps to the nearest boundary, and asks whether it is crossed."""
+        """Steps to the closest boundary, and evaluates the image."""
         distance, gradient = self._find_boundary(classifier, examples, state)
-        # r_i = (|f_l| / ||w_l||_q + 1e-4) w_l / ||w_l||_2, or sign(w_l)
+        # r_i = (|f_l| / ||w_l||_q + 1e-4) w_l / ||w_l||_2, in L-inf sign(w_l)
+        # (Moosavi-Dezfooli 2016, Alg. 2; the margin 1e-4 is the authors' program's)
         update = compute_step(distance, gradient, self.norm, self.width * _MARGIN)
         clean = examples.images
         total = clean + state["total"] + update
@@ -72,23 +71,22 @@ class DeepFool(method.Method):
         images = clean + (1 + self.overshoot) * total
         images = method.clip(images, self.bounds)
         logits = classifier.logits(images)
-        # A row that did not move would not move again.
-        is_unmoved = are_rows_equal(total, state["total"])
+        # A row that does not change will not change later.
+        is_unchanged = are_rows_equal(total, state["total"])
         return state | {
             "images": images,
             "total": total,
-            "found": method.adversarial(logits, examples.labels, False),
-            "step": tf.where(is_unmoved, self.num_steps, state["step"] + 1),
+            "success": method.adversarial(logits, examples.labels, False),
+            "step": tf.where(is_unchanged, self.num_steps, state["step"] + 1),
         }
 
     def done(self, examples, state):
-        """Once misclassified, after `num_steps`, or where nothing leads on."""
-        return state["found"] | (state["step"] >= self.num_steps)
+        """At a misclassified image, after `num_steps`, or without a further step."""
+        return state["success"] | (state["step"] >= self.num_steps)
 
     def images(self, examples, state):
-        """The image found, or the clean one."""
-        success = norms.expand_like(state["found"], examples.images)
-        return tf.where(success, state["images"], examples.images)
+        """The adversarial image, or the clean image without success."""
+        return select_successful_images(examples, state)
 
     def conjugate(self, classifier, examples, state):
         """w'_l = grad_X z_l - grad_X z_k, k the label (Table 4)."""
@@ -98,8 +96,14 @@ class DeepFool(method.Method):
         def compute_gaps(logits):
             return compute_logit_gaps(logits, examples.labels, state["classes"])
 
-        logits, gradients = classifier.slopes(state["images"], compute_gaps)
+        logits, gradients = classifier.gradients(state["images"], compute_gaps)
         return find_closest_boundary(compute_gaps(logits), gradients, self.norm)
+
+
+def select_successful_images(examples: method.Examples, state: method.State) -> tf.Tensor:
+    """Returns the state's images where "success" is true, and clean images elsewhere."""
+    success = norms.expand_like(state["success"], examples.images)
+    return tf.where(success, state["images"], examples.images)
 
 
 def check_num_classes(num_classes) -> None:
@@ -110,15 +114,15 @@ def check_num_classes(num_classes) -> None:
 
 
 def select_likely_classes(logits: tf.Tensor, labels: tf.Tensor, num_classes: int) -> tf.Tensor:
-    """Returns the likeliest classes other than the label.
+    """Returns the most likely classes other than the label, in descending order.
 
     Args:
       logits: float32 [batch, classes].
       labels: int32 [batch].
-      num_classes: How many with the label; at most all are.
+      num_classes: Number of classes including the label.
 
     Returns:
-      int32 [batch, min(num_classes, classes) - 1], likeliest first.
+      int32 [batch, min(num_classes, classes) - 1].
     """
     num_all_classes = logits.shape[1]
     is_true = tf.one_hot(labels, num_all_classes, True, False, dtype=tf.bool)
@@ -127,7 +131,7 @@ def select_likely_classes(logits: tf.Tensor, labels: tf.Tensor, num_classes: int
 
 
 def compute_logit_gaps(logits: tf.Tensor, labels: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
-    """Returns f_k = z_k - z_label of the `classes` k: float32 [batch, k]."""
+    """Returns f_k = z_k - z_label for the classes int32 [batch, k]: float32 [batch, k]."""
     label_logit = tf.gather(logits, labels[:, None], batch_dims=1)
     return tf.gather(logits, classes, batch_dims=1) - label_logit
 
@@ -135,23 +139,23 @@ def compute_logit_gaps(logits: tf.Tensor, labels: tf.Tensor, classes: tf.Tensor)
 def find_closest_boundary(
     values: tf.Tensor, gradients: tf.Tensor, norm: str
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Finds the nearest of several linearised boundaries.
+    """Finds the closest of k linearised boundaries.
 
     Args:
       values: float32 [batch, k], the f_k.
       gradients: float32 [batch, k, ...], their gradients w_k.
-      norm: In which distances are measured: "l2" or "linf".
+      norm: Norm of the distance: "l2" or "linf".
 
     Returns:
-      (distance, slope): float32 [batch] and [batch, ...]; an infinite
-      distance where no gradient leads anywhere.
+      (distance, gradient): float32 [batch] and [batch, ...]. The distance is infinite if no
+      gradient is usable.
     """
     num_rows, count = gradients.shape[:2]
     gradient_norm = norms.compute_norm(
         tf.reshape(gradients, (num_rows * count, -1)), _DUAL_NORM[norm]
     )
     gradient_norm = tf.reshape(gradient_norm, (num_rows, count))
-    # l = argmin_k |f_k| / ||w_k||_q
+    # l = argmin_k |f_k| / ||w_k||_q     (Moosavi-Dezfooli 2016, Alg. 2)
     distances = tf.abs(values) / tf.where(gradient_norm > 0, gradient_norm, 1.0)
     is_reachable = (gradient_norm > 0) & (gradient_norm < float("inf")) & (distances < float("inf"))
     distances = tf.where(is_reachable, distances, float("inf"))
@@ -160,13 +164,13 @@ def find_closest_boundary(
 
 
 def compute_step(distance: tf.Tensor, gradient: tf.Tensor, norm: str, margin: float) -> tf.Tensor:
-    """Returns the shortest step of length `distance` + `margin`.
+    """Returns the step of length `distance` + `margin` that increases the function most.
 
     Args:
-      distance: float32 [batch]; where it is infinite there is no step.
-      gradient: float32 [batch, ...], up which the step leads.
-      norm: In which the length is measured: "l2" or "linf".
-      margin: A length.
+      distance: float32 [batch]; if it is infinite, the step is zero.
+      gradient: float32 [batch, ...], of the function.
+      norm: Norm of the length: "l2" or "linf".
+      margin: Added to the length.
 
     Returns:
       float32 [batch, ...].
@@ -179,5 +183,5 @@ def compute_step(distance: tf.Tensor, gradient: tf.Tensor, norm: str, margin: fl
 
 
 def are_rows_equal(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
-    """Marks the rows in which two tensors are equal: bool [batch]."""
-    return tf.reduce_all(first == second, list(range(1, first.shape.rank)))
+    """Returns the rows in which two tensors are equal, bool [batch]."""
+    return tf.reduce_all(first == second, norms.get_image_axes(first))

@@ -1,18 +1,8 @@
-"""The pair of features that the Jacobian saliency map attack changes.
+"""The Jacobian saliency map attack: row four of the paper's Table 4.
 
-Of all pairs p < q it is the first that maximises
-
-    (rise_p + rise_q) (fall_p + fall_q),    both sums positive.
-
-There are n^2 / 2 pairs, 4.7 million for a CIFAR-10 image. For any w > 0
-
-    A B <= ((w A + B / w) / 2)^2,    equal where w A = B / w,
-
-so a feature can be of the best pair only if, for every w, its own
-w rise + fall / w and the largest one together reach twice the root of a
-product that some pair attains. That leaves a few features, among which all
-pairs are compared. The answer is exact, ties included: where more features
-are left than are compared, all pairs of all features are.
+```python
+adversarial = attacks.get("jsma")(classifier, images, labels)
+```
 """
 
 import dataclasses
@@ -21,35 +11,170 @@ import math
 import tensorflow as tf
 
 from qup import attacks
-from qup.attacks import engine, losses, method
-from qup.core import errors, norms
+from qup.attacks import deepfool, engine, losses, method
+from qup.core import errors
 
-# The weights w, in units of the one that suits the pair known; the widest
-# first, because what they rule out no longer weakens the narrow ones.
+# Weights w of the bound of `find_best_pairs`, in units of the one that is tight for the known pair.
+# The extreme weights come first: the features that they exclude tighten the bounds that follow.
 _BOUND_WEIGHTS = (4.0, 0.25, 1.5, 0.67, 1.0)
-# So many features are compared after the bound has been applied.
+# Number of features that are compared after the bound.
 _NUM_COMPARED = 32
-# What rounding may take from the bound, in units of its largest terms.
+# Largest error of the bound by rounding, in units of its largest terms.
 _BOUND_SLACK = 2e-6
-# Elements of one block where all pairs are compared.
+# Elements per block of the comparison of all pairs.
 _BLOCK_ELEMENTS = 4_000_000
 _EXCLUDED = float("-inf")
 _EPS = 1e-30
 
 
+@attacks.register("jsma", kind="minimum_norm", norms=("l0",), gradients=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class JSMA(method.Method):
+    """Changes one pair of features per step: the pair with the largest saliency.
+
+    The gradients are those of the logits. A feature changes once, and not at all if it is at the
+    bound in the direction of theta.
+
+    Attributes:
+      theta: The change of a feature, in units of the box's width (of the pixels without a box);
+        negative values darken.
+      gamma: Largest fraction of the features that change; the authors use 14.5 %. (ART and
+        cleverhans use 1, torchattacks 0.1.)
+      targeted: The labels are targets. Otherwise the target is the most likely class of the clean
+        image other than the label, and any misclassification is success.
+
+    Reference: Papernot et al. 2016, arXiv 1511.07528.
+    """
+
+    theta: float = 1.0
+    gamma: float = 0.145
+    targeted: bool = False
+
+    def check(self):
+        """Checks the ranges of the options."""
+        if not tf.is_tensor(self.theta):
+            errors.check_number("theta", self.theta)
+            if self.theta == 0:
+                raise errors.InputError(
+                    "theta=0 changes nothing; give the step in units of the box's width, such as "
+                    "1 or -1."
+                )
+        if not tf.is_tensor(self.gamma):
+            errors.check_number("gamma", self.gamma, above=0)
+            if self.gamma > 1:
+                raise errors.InputError(
+                    f"gamma is a fraction of the features, at most 1; got {self.gamma!r}."
+                )
+
+    def init(self, classifier, examples):
+        """Chooses the targets; misclassified images are done."""
+        clean, target = examples.images, examples.labels
+        logits = classifier.logits(clean)
+        if not self.targeted:
+            target = losses.select_ranked_class(logits, examples.labels, 1)
+        success = method.adversarial(logits, examples.labels, self.targeted)
+        return {
+            "images": clean,
+            "previous": clean,
+            "target": target,
+            "is_free": self._find_free_features(clean),
+            "pairs": tf.zeros_like(target),
+            "success": success,
+            "finished": success,
+        }
+
+    def step(self, classifier, examples, state):
+        """Evaluates the image, and changes a pair unless it is adversarial."""
+        images, is_free = state["images"], state["is_free"]
+        logits, rise, fall = self._compute_gradients(classifier, state, images)
+        success = method.adversarial(logits, examples.labels, self.targeted)
+        # floor(gamma n / 2) pairs, for a gamma that was rounded to float32.
+        max_pairs = tf.cast(self.gamma * math.prod(images.shape[1:]) / 2 + 1e-4, tf.int32)
+        is_finished = state["finished"] | success | (state["pairs"] >= max_pairs)
+        pair, has_pair = find_best_pairs(rise, fall, is_free & ~is_finished[:, None])
+        is_changed = tf.one_hot(pair, is_free.shape[1], True, False, dtype=tf.bool)
+        is_changed = tf.reduce_any(is_changed, 1) & has_pair[:, None]
+        # x_p <- clip(x_p + theta), x_q <- clip(x_q + theta)     (Papernot 2016, Alg. 2)
+        perturbed = method.clip(images + self.theta * self.width, self.bounds)
+        mask = tf.reshape(is_changed, tf.shape(images))
+        state = state | engine.select_rows(has_pair, {"previous": images}, state)
+        return state | {
+            "images": tf.where(mask, perturbed, images),
+            "is_free": is_free & ~is_changed,
+            "pairs": state["pairs"] + 1,
+            "success": success,
+            "finished": is_finished | ~has_pair,
+        }
+
+    def done(self, examples, state):
+        """At success, after the last pair, or without a further pair."""
+        return state["finished"]
+
+    def images(self, examples, state):
+        """The adversarial image, or the clean image without success."""
+        return deepfool.select_successful_images(examples, state)
+
+    def conjugate(self, classifier, examples, state):
+        """The saliency map of the target at the last change (Table 4).
+
+        It is that of single features, Eq. 8 of Papernot et al.; for a negative theta with opposite
+        signs, Eq. 9.
+        """
+        _, rise, fall = self._compute_gradients(classifier, state, state["previous"])
+        # S_i = dz_t/dx_i |sum_{j != t} dz_j/dx_i|, 0 unless dz_t/dx_i > 0 > sum_{j != t} dz_j/dx_i
+        # (Papernot 2016, Eq. 8)
+        saliency = tf.nn.relu(rise) * tf.nn.relu(fall)
+        return tf.reshape(saliency, tf.shape(examples.images))
+
+    def _find_free_features(self, images):
+        """Returns the features that theta can change, bool [batch, n]."""
+        flat_images = tf.reshape(images, (images.shape[0], -1))
+        if self.bounds is None:
+            return tf.ones_like(flat_images, tf.bool)
+        low, high = self.bounds
+        return tf.where(self.theta > 0, flat_images < high, flat_images > low)
+
+    def _compute_gradients(self, classifier, state, images):
+        """Returns (logits, rise, fall), the latter float32 [batch, n].
+
+        `rise` is how much a change in the direction of theta increases the target's logit, `fall`
+        how much it decreases the sum of the other logits.
+        """
+
+        def compute_objectives(logits):
+            target_logit = tf.gather(logits, state["target"][:, None], batch_dims=1)
+            logit_sum = tf.reduce_sum(logits, 1, keepdims=True)
+            return tf.concat([target_logit, logit_sum - target_logit], 1)
+
+        logits, gradients = classifier.gradients(images, compute_objectives)
+        gradients = tf.reshape(gradients, (images.shape[0], 2, -1))
+        gradients *= tf.sign(self.theta)
+        return logits, gradients[:, 0], -gradients[:, 1]
+
+
 def find_best_pairs(
     rise: tf.Tensor, fall: tf.Tensor, allowed: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Finds the best pair of each row.
+    """Finds the first pair p < q of each row that maximises the saliency of pairs.
+
+    The saliency is (rise_p + rise_q) (fall_p + fall_q), both sums positive
+    (Papernot 2016, Alg. 3). There are n^2 / 2 pairs, 4.7 million for a CIFAR-10 image. For w > 0
+
+        A B <= ((w A + B / w) / 2)^2,    equal for w A = B / w,
+
+    so a feature is in a best pair only if, for every w, the sum of its w rise + fall / w and the
+    largest one reaches twice the square root of the product of some pair. Few features remain, and
+    all their pairs are compared. The result is exact, including ties: if more features remain than
+    are compared, all pairs of all features are compared.
 
     Args:
       rise: float32 [batch, n].
       fall: float32 [batch, n].
-      allowed: bool [batch, n], the features that may be taken.
+      allowed: bool [batch, n], the features that may change.
 
     Returns:
-      (pairs, found): int32 [batch, 2], the lower index first, and bool
-      [batch]; where no product is positive, False and indices of no meaning.
+      (pairs, has_pair): int32 [batch, 2], the lower index first, and bool [batch]. Without a
+      positive product has_pair is False and the indices are meaningless.
     """
     rise = tf.where(allowed, rise, _EXCLUDED)
     fall = tf.where(allowed, fall, _EXCLUDED)
@@ -79,26 +204,26 @@ def find_best_pairs(
 
 
 def _compute_largest(values: tf.Tensor) -> tf.Tensor:
-    """Returns the largest finite size of each row: float32 [batch, 1]."""
+    """Returns the largest finite magnitude of each row, float32 [batch, 1]."""
     magnitudes = tf.where(values > _EXCLUDED, tf.abs(values), 0.0)
     return tf.maximum(tf.reduce_max(magnitudes, 1, keepdims=True), _EPS)
 
 
 def _compute_margins(rise: tf.Tensor, fall: tf.Tensor) -> tf.Tensor:
-    """Returns by how much each feature passes the bound: float32 [batch, n].
+    """Returns the margin of each feature over the bound, float32 [batch, n].
 
-    Negative for a feature that is in no best pair.
+    A feature with a negative margin is in no best pair.
     """
     rise, fall = rise / _compute_largest(rise), fall / _compute_largest(fall)
     pair_sums = _find_good_pair(rise, fall)
-    # The bound is tight for the pair known, A and B, where w = sqrt(B / A).
+    # For the known pair with sums A and B, the bound is tight at w = sqrt(B / A).
     threshold = 2 * tf.sqrt(pair_sums[0] * pair_sums[1])
     centre_weight = tf.sqrt(tf.math.divide_no_nan(pair_sums[1], pair_sums[0]))
     centre_weight = tf.where(threshold > 0, tf.clip_by_value(centre_weight, 1e-3, 1e3), 1.0)
     margins = tf.zeros_like(rise) + float("inf")
     for factor in _BOUND_WEIGHTS:
         weight = factor * centre_weight
-        # s_p = w rise_p + fall_p / w, of what is left
+        # s_p = w rise_p + fall_p / w of the remaining features
         weighted_sums = tf.where(margins >= 0, weight * rise + fall / weight, _EXCLUDED)
         largest_sum = tf.reduce_max(weighted_sums, 1, keepdims=True)
         rounding_slack = _BOUND_SLACK * (weight + 1 / weight)
@@ -107,11 +232,10 @@ def _compute_margins(rise: tf.Tensor, fall: tf.Tensor) -> tf.Tensor:
 
 
 def _find_good_pair(rise: tf.Tensor, fall: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns both sums, float32 [batch, 1], of a pair that is good.
+    """Returns both sums, float32 [batch, 1], of a pair with a large product.
 
-    From a feature of which both sides are high, or their sum is, to its
-    best partner, and on to that one's. The product of the sums is 0 where
-    no positive one is met.
+    It starts at the feature with the largest minimum, or the largest sum, of rise and fall, takes
+    its best partner, and the best partner of that. The product is 0 if it is never positive.
     """
     best_sums = tf.zeros_like(rise[:, :1]), tf.zeros_like(rise[:, :1])
     feature_indices = tf.range(rise.shape[1])
@@ -128,26 +252,23 @@ def _find_good_pair(rise: tf.Tensor, fall: tf.Tensor) -> tuple[tf.Tensor, tf.Ten
 
 
 def _sum_with_feature(feature: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
-    """Returns the sums of each feature and `feature`, 0 where negative."""
+    """Returns the sums of each feature and `feature`, negative ones as 0."""
     return tf.nn.relu(values + tf.gather(values, feature, batch_dims=1))
 
 
 def _is_sufficient(
     rise: tf.Tensor, fall: tf.Tensor, margins: tf.Tensor, selected: tf.Tensor
 ) -> tf.Tensor:
-    """Marks the rows whose first best pair is among the features kept.
+    """Returns the rows whose first best pair is among the selected features, bool [batch].
 
     Args:
       rise: float32 [batch, n].
       fall: float32 [batch, n].
       margins: float32 [batch, n].
-      selected: int32 [batch, k], by falling margin, the lower index first.
-
-    Returns:
-      bool [batch].
+      selected: int32 [batch, k], in descending order of the margin, the lower index first.
     """
     num_excess = tf.math.count_nonzero(margins >= 0, 1) - selected.shape[1]
-    # Of features that are equal no pair but of the first two can be first.
+    # Among equal features only a pair of the first two can be the first best pair.
     last_selected = selected[:, -1:]
     equals_last = rise == tf.gather(rise, last_selected, batch_dims=1)
     equals_last &= fall == tf.gather(fall, last_selected, batch_dims=1)
@@ -159,7 +280,7 @@ def _is_sufficient(
 def _compare_selected(
     rise: tf.Tensor, fall: tf.Tensor, selected: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Compares all pairs of the features kept."""
+    """Compares all pairs of the selected features."""
     selected = tf.sort(selected, axis=1)
     pairs, has_pairs = _compare_all(
         tf.gather(rise, selected, batch_dims=1), tf.gather(fall, selected, batch_dims=1)
@@ -168,12 +289,12 @@ def _compare_selected(
 
 
 def _compare_all(rise: tf.Tensor, fall: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Compares all pairs, some first features at a time."""
+    """Compares all pairs, in blocks of first features."""
     batch, num_features = rise.shape
     rows_per_block = max(1, min(num_features, _BLOCK_ELEMENTS // (batch * num_features)))
 
     def compare_block(start, best_so_far, pairs):
-        # The last block reaches back over features that were looked at.
+        # The last block overlaps the one before.
         first_row = tf.minimum(start, num_features - rows_per_block)
         block = [
             tf.slice(values, [0, first_row], [batch, rows_per_block]) for values in (rise, fall)
@@ -204,141 +325,3 @@ def _compare_all(rise: tf.Tensor, fall: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor
             parallel_iterations=1,
         )
     return pairs, best_product[:, 0] > 0
-
-
-# The Jacobian saliency map attack: row four of the paper's Table 4.
-#
-# ```python
-# attacked = attacks.get("jsma")(classifier, images, labels)
-# ```
-
-
-@attacks.register("jsma", kind="minimum_norm", norms=("l0",), gradients=True)
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class JSMA(method.Method):
-    """Changes the pair of features that points most to the target, again.
-
-    The slopes are those of the logits. A feature is changed once, and not
-    at all where it stands at the bound that theta points to.
-
-    Attributes:
-      theta: What is added to a feature, in units of the box's width (of
-        the pixels, without a box); negative values darken.
-      gamma: Largest share of the features that may be changed; the paper's
-        14.5 %. (ART and cleverhans have 1, torchattacks 0.1.)
-      targeted: The labels are targets. Otherwise the target is the
-        likeliest class but the label, for the clean image, and any
-        misclassification is success.
-
-    Reference: Papernot et al. 2016, arXiv 1511.07528.
-    """
-
-    theta: float = 1.0
-    gamma: float = 0.145
-    targeted: bool = False
-
-    def check(self):
-        """Raises an InputError for an option out of its range."""
-        if not tf.is_tensor(self.theta):
-            errors.check_number("theta", self.theta)
-            if self.theta == 0:
-                raise errors.InputError(
-                    "theta=0 changes nothing; give the step in units of the "
-                    "box's width, such as 1 or -1."
-                )
-        if not tf.is_tensor(self.gamma):
-            errors.check_number("gamma", self.gamma, above=0)
-            if self.gamma > 1:
-                raise errors.InputError(
-                    f"gamma is a share of the features, at most 1; got {self.gamma!r}."
-                )
-
-    def init(self, classifier, examples):
-        """Chooses the targets; what is misclassified already is done."""
-        clean, target = examples.images, examples.labels
-        logits = classifier.logits(clean)
-        if not self.targeted:
-            target = losses.select_ranked_class(logits, examples.labels, 1)
-        success = method.adversarial(logits, examples.labels, self.targeted)
-        return {
-            "images": clean,
-            "before": clean,
-            "target": target,
-            "free": self._find_free_features(clean),
-            "pairs": tf.zeros_like(target),
-            "found": success,
-            "over": success,
-        }
-
-    def step(self, classifier, examples, state):
-        """Looks at the image, and changes a pair unless it succeeds."""
-        images, is_free = state["images"], state["free"]
-        logits, rise, fall = self._compute_gradients(classifier, state, images)
-        success = method.adversarial(logits, examples.labels, self.targeted)
-        is_finished = state["over"] | success | (state["pairs"] >= self._compute_max_pairs(images))
-        pair, has_pair = find_best_pairs(rise, fall, is_free & ~is_finished[:, None])
-        is_changed = tf.one_hot(pair, is_free.shape[1], True, False, dtype=tf.bool)
-        is_changed = tf.reduce_any(is_changed, 1) & has_pair[:, None]
-        # x_p <- clip(x_p + theta), x_q <- clip(x_q + theta)
-        perturbed = method.clip(images + self.theta * self.width, self.bounds)
-        mask = tf.reshape(is_changed, tf.shape(images))
-        state = state | engine.select_rows(has_pair, {"before": images}, state)
-        return state | {
-            "images": tf.where(mask, perturbed, images),
-            "free": is_free & ~is_changed,
-            "pairs": state["pairs"] + 1,
-            "found": success,
-            "over": is_finished | ~has_pair,
-        }
-
-    def done(self, examples, state):
-        """Once it succeeds, after the last pair, or where none is left."""
-        return state["over"]
-
-    def images(self, examples, state):
-        """The image found, or the clean one."""
-        success = norms.expand_like(state["found"], examples.images)
-        return tf.where(success, state["images"], examples.images)
-
-    def conjugate(self, classifier, examples, state):
-        """The saliency map of the target (Table 4), at the last change.
-
-        Of each feature by itself, Eq. 8 of Papernot et al.; for a negative
-        theta with both signs turned, Eq. 9.
-        """
-        _, rise, fall = self._compute_gradients(classifier, state, state["before"])
-        # S_i = dz_t/dx_i |sum_{j != t} dz_j/dx_i|, 0 where a sign is wrong.
-        saliency = tf.nn.relu(rise) * tf.nn.relu(fall)
-        return tf.reshape(saliency, tf.shape(examples.images))
-
-    def _compute_max_pairs(self, images):
-        """Returns the most pairs that may be changed."""
-        size = math.prod(images.shape[1:])
-        # floor(gamma n / 2), of a gamma that was rounded to float32.
-        return tf.cast(self.gamma * size / 2 + 1e-4, tf.int32)
-
-    def _find_free_features(self, images):
-        """Marks features that theta can move: bool [batch, n]."""
-        flat_images = tf.reshape(images, (images.shape[0], -1))
-        if self.bounds is None:
-            return tf.ones_like(flat_images, tf.bool)
-        low, high = self.bounds
-        return tf.where(self.theta > 0, flat_images < high, flat_images > low)
-
-    def _compute_gradients(self, classifier, state, images):
-        """Returns the logits and both slopes, their signs turned by theta's.
-
-        Returns:
-          (logits, rise, fall), the latter float32 [batch, n]: by how much
-          a change by theta lifts the target and sinks the other classes.
-        """
-
-        def compute_objectives(logits):
-            target_logit = tf.gather(logits, state["target"][:, None], batch_dims=1)
-            logit_sum = tf.reduce_sum(logits, 1, keepdims=True)
-            return tf.concat([target_logit, logit_sum - target_logit], 1)
-
-        logits, gradients = classifier.slopes(images, compute_objectives)
-        gradients = tf.reshape(gradients, (images.shape[0], 2, -1))
-        gradients *= tf.sign(self.theta)
-        return logits, gradients[:, 0], -gradients[:, 1]

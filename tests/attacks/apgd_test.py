@@ -11,7 +11,7 @@ from qup.attacks.apgd import compute_targeted_dlr
 from qup.attacks.method import Examples
 from qup.core import norms
 from qup.core.errors import InputError
-from tests.attacks.linear_distances import ORDERS, Linear
+from tests.attacks.linear_distances import ORDERS, LinearClassifier
 
 names = pytest.mark.parametrize("name", ["apgd_ce", "apgd_dlr", "apgd_t"])
 some = pytest.mark.parametrize(
@@ -42,8 +42,8 @@ def batch(classifier):
 @pytest.mark.parametrize("name,classes", [("apgd_ce", 2), ("apgd_t", 5)])
 def test_reaches_the_optimum_of_a_linear_model(name, classes, norm):
     shape = {"linf": (8,), "l2": (4, 6), "l1": (5, 7, 3)}[norm]
-    model = Linear(shape, classes)
-    exact = model.distances(norm, (0.0, 1.0)).min(1)
+    model = LinearClassifier(shape, classes)
+    exact = model.compute_distances(norm, (0.0, 1.0)).min(1)
     share = np.array([0.98, 1.02] * 4)
     result = attacks.run(
         name, model, model.images, model.labels, norm=norm, epsilon=share * exact, batch_size=8
@@ -121,9 +121,9 @@ def test_takes_the_steps_of_algorithm_1(norm, epsilon, classifier, batch):
     state, done = compiled.init(examples, scalars)
     assert not done.numpy().any()
     starts = state["images"].numpy()
-    far = np.linalg.norm((starts - images).reshape(3, -1), ORDERS[norm], axis=1)
-    assert (far <= epsilon * 1.00001).all() and (far > 0.5 * epsilon).all()
-    walks = []
+    distances = np.linalg.norm((starts - images).reshape(3, -1), ORDERS[norm], axis=1)
+    assert (distances <= epsilon * 1.00001).all() and (distances > 0.5 * epsilon).all()
+    trajectories = []
     for image, label, start in zip(images, labels, starts, strict=True):
 
         @tf.function
@@ -136,11 +136,11 @@ def test_takes_the_steps_of_algorithm_1(norm, epsilon, classifier, batch):
         def values(x, gradient=gradient):
             return [value.numpy() for value in gradient(tf.constant(x, tf.float32))]
 
-        walks.append(list(_naive_apgd(values, image, start, epsilon, norm, 100)))
+        trajectories.append(list(_naive_apgd(values, image, start, epsilon, norm, 100)))
     for step in range(60):
         state = compiled.step(examples, state, scalars)
-        for row, walk in enumerate(walks):
-            x, eta = walk[step]
+        for row, trajectory in enumerate(trajectories):
+            x, eta = trajectory[step]
             assert abs(state["eta"][row] / eta - 1) < 1e-6
             np.testing.assert_allclose(state["images"][row], x, atol=0.02 * epsilon)
     assert np.max(state["eta"]) < epsilon
@@ -181,9 +181,9 @@ def test_halves_where_the_loss_ceased_to_rise():
 
 
 def test_l1_steps_along_the_steepest_elements():
-    slope = tf.constant([[[3.0, -1.0], [0.0, -4.0]], [[0.0, 0.0], [0.0, 0.0]]])
+    gradient = tf.constant([[[3.0, -1.0], [0.0, -4.0]], [[0.0, 0.0], [0.0, 0.0]]])
     for share, signs in ((0.25, [0, 0, 0, -1]), (0.5, [0.5, 0, 0, -0.5])):
-        step = apgd.compute_l1_direction(slope, tf.fill([2], share))
+        step = apgd.compute_l1_direction(gradient, tf.fill([2], share))
         np.testing.assert_allclose(tf.reshape(step[0], -1), signs)
         assert not np.any(step[1])
 
@@ -236,8 +236,8 @@ def test_targeted_dlr_is_its_definition():
     value = -(logits[rows, labels] - logits[rows, targets]) / (
         top[:, 0] - (top[:, 2] + top[:, 3]) / 2
     )
-    found = compute_targeted_dlr(logits, tf.constant(labels), tf.constant(targets))
-    np.testing.assert_allclose(found, value, rtol=1e-5)
+    result = compute_targeted_dlr(logits, tf.constant(labels), tf.constant(targets))
+    np.testing.assert_allclose(result, value, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["apgd_dlr", "apgd_t"])
@@ -255,8 +255,8 @@ def test_the_scale_of_the_logits_does_not_count(name, classifier, batch):
 
 @some
 def test_neither_the_box_nor_the_batch_counts(name, norm):
-    model = Linear((4, 6), classes=5)
-    exact = model.distances(norm, (0.0, 1.0)).min(1)
+    model = LinearClassifier((4, 6), classes=5)
+    exact = model.compute_distances(norm, (0.0, 1.0)).min(1)
     epsilon = exact * np.array([0.9, 1.3] * 4)
     options = {"norm": norm, "num_steps": 30}
 
@@ -291,7 +291,7 @@ def test_neither_the_box_nor_the_batch_counts(name, norm):
 
 
 def test_targeted():
-    model = Linear((4, 6), classes=4)
+    model = LinearClassifier((4, 6), classes=4)
     targets = np.argsort(model.logits(), -1)[:, 0]
     result = attacks.run("apgd_ce", model, model.images, model.labels, targets=targets, epsilon=0.6)
     assert result.success.all()
@@ -330,7 +330,7 @@ def test_no_budget_is_no_change(name, norm, classifier, batch):
 
 
 def test_targets_that_are_not_there_cost_nothing():
-    model = Linear((8,), classes=4, count=4)
+    model = LinearClassifier((8,), classes=4, count=4)
     result = attacks.run("apgd_t", model, model.images, model.labels, epsilon=1e-3, num_steps=5)
     # Three targets, a gradient at the start and after each step.
     assert (result.gradient_calls == 3 * 6).all()
@@ -349,11 +349,11 @@ def test_expectation_aims_at_every_pass_of_a_random_classifier():
     labels = np.zeros(64, int)
     wrong = {}
     for passes in (1, 10):
-        moved = attacks.get("apgd_ce")(
+        adversarial = attacks.get("apgd_ce")(
             noisy, images, labels, epsilon=0.15, expectation=passes, num_steps=20
         )
-        assert np.abs(moved - images).max() <= 0.15 * 1.00001
-        answers = [np.argmax(noisy(moved), -1) != 0 for _ in range(10)]
+        assert np.abs(adversarial - images).max() <= 0.15 * 1.00001
+        answers = [np.argmax(noisy(adversarial), -1) != 0 for _ in range(10)]
         wrong[passes] = np.mean(answers)
     # One stops at a lucky pass, the other goes to the optimum, 16 x 0.13.
     assert wrong[10] > 0.93 > 0.85 > wrong[1]
@@ -385,6 +385,6 @@ def test_bad_options_of_one_alone():
 
 @pytest.mark.parametrize("name,least", [("apgd_dlr", 3), ("apgd_t", 4)])
 def test_too_few_classes(name, least):
-    model = Linear((8,), classes=least - 1)
+    model = LinearClassifier((8,), classes=least - 1)
     with pytest.raises(InputError, match=f"at least {least} classes"):
         attacks.run(name, model, model.images, model.labels, epsilon=0.1)

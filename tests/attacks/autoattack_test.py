@@ -7,7 +7,7 @@ import tensorflow as tf
 from qup import attacks
 from qup.core.errors import InputError
 from tests.attacks import black_box
-from tests.attacks.linear_distances import Linear
+from tests.attacks.linear_distances import LinearClassifier
 
 # What the authors' set_version sets: (attack, number of parts, settings).
 _APGD = {"num_steps": 100, "rho": 0.75, "expectation": 1}
@@ -58,8 +58,8 @@ def test_settings_are_the_published_ones(version, norm):
     for name, count, settings in _PUBLISHED[version, norm]:
         for part in parts[:count]:
             assert part.name == name
-            found = vars(part)
-            assert found == found | shared | settings
+            result = vars(part)
+            assert result == result | shared | settings
         del parts[:count]
     assert not parts
 
@@ -70,7 +70,7 @@ _OPTIONS = {"epsilon": 0.1, "batch_size": 60}
 @pytest.fixture(scope="module")
 def digits():
     """A trained network, 60 images, and labels, of which two are wrong."""
-    network, images, labels = black_box.digits()
+    network, images, labels = black_box.train_digits_classifier()
     return network, images, (labels + (np.arange(60) < 2)) % 10
 
 
@@ -84,9 +84,9 @@ def test_breaks_what_it_says(whole, digits):
     assert 0 < whole.robust_accuracy < 60
     assert whole.success[:2].all()
     assert (whole.distances["linf"] <= 0.1 * (1 + 1e-5)).all()
-    found = network(whole.images).numpy().argmax(-1) != labels
-    assert (found == whole.success).all()
-    assert (whole.images[~found] == images[~found]).all()
+    result = network(whole.images).numpy().argmax(-1) != labels
+    assert (result == whole.success).all()
+    assert (whole.images[~result] == images[~result]).all()
     left = whole.after_stages()
     assert list(left) == ["apgd_ce", "apgd_t", "fab_t", "square"]
     assert list(left.values()) == sorted(left.values(), reverse=True)
@@ -121,14 +121,14 @@ def test_what_the_first_breaks_is_asked_no_further(whole, digits):
 
 
 def test_rand_takes_twenty_passes_a_gradient():
-    model = Linear((4, 6), classes=4, count=3)
+    model = LinearClassifier((4, 6), classes=4, count=3)
 
     def noisy(images):
         noise = tf.random.normal(tf.shape(images), stddev=0.002)
         return model(images + noise)
 
     tf.random.set_seed(0)
-    exact = model.distances("linf", (0.0, 1.0)).min(1)
+    exact = model.compute_distances("linf", (0.0, 1.0)).min(1)
     result = attacks.run(
         "autoattack",
         noisy,
@@ -153,6 +153,6 @@ def test_bad_options():
 
 
 def test_too_few_classes():
-    model = Linear((4, 6), classes=3)
+    model = LinearClassifier((4, 6), classes=3)
     with pytest.raises(InputError, match="autoattack needs at least 4"):
         attacks.run("autoattack", model, model.images, model.labels, epsilon=1e-4)

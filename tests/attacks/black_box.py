@@ -1,4 +1,4 @@
-"""Classifiers and comparisons that the tests of black-box attacks share."""
+"""Classifiers and helpers that the tests of black-box attacks share."""
 
 import keras
 import numpy as np
@@ -9,34 +9,34 @@ from qup import attacks
 from qup.attacks import inputs, stages
 
 
-def linear(shape, classes=3, exact=True):
-    """Logits W x of images of a shape, and W float64 [*shape, classes].
+def build_linear_classifier(shape, classes=3, exact=True):
+    """Returns images -> W x, and W float64 [*shape, classes].
 
-    Exact weights are small and halves: sums over images of 1/64ths are exact
-    in float32, in any order.
+    Exact weights are multiples of 1/2: with images in multiples of 1/64 the sums are exact in
+    float32, in any order.
     """
-    random = np.random.default_rng(0)
-    weights = random.integers(-6, 7, (*shape, classes)) / 2
+    rng = np.random.default_rng(0)
+    weights = rng.integers(-6, 7, (*shape, classes)) / 2
     if not exact:
-        weights += random.uniform(-0.2, 0.2, weights.shape)
+        weights += rng.uniform(-0.2, 0.2, weights.shape)
     size = int(np.prod(shape))
     matrix = tf.constant(weights.reshape(size, classes), tf.float32)
     return lambda images: tf.reshape(images, (-1, size)) @ matrix, weights
 
 
-def grid_images(count, shape):
-    """Images of 1/64ths in [0, 1], float32 [count, *shape]."""
-    random = np.random.default_rng(1)
-    return (random.integers(0, 65, (count, *shape)) / 64).astype(np.float32)
+def build_grid_images(count, shape):
+    """Draws images with multiples of 1/64 in [0, 1], float32 [count, *shape]."""
+    rng = np.random.default_rng(1)
+    return (rng.integers(0, 65, (count, *shape)) / 64).astype(np.float32)
 
 
-def rounding(logits_fn):
-    """The classifier on pixels of 16 levels: it has no gradient."""
+def add_rounding(logits_fn):
+    """Rounds pixels to 16 levels: the classifier has no gradient."""
     return lambda images: logits_fn(tf.round(images * 15) / 15)
 
 
-def digits():
-    """A small network trained on 8x8 digits, and 60 images it has right."""
+def train_digits_classifier():
+    """Returns a small network, and 60 8x8 digits that it classifies correctly."""
     keras.utils.set_random_seed(1)
     bunch = datasets.load_digits()
     images = bunch.images[..., None].astype(np.float32) / 16
@@ -54,54 +54,54 @@ def digits():
     network.compile(keras.optimizers.Adam(5e-3), loss, jit_compile=False)
     network.fit(images[:1400], labels[:1400], 64, epochs=5, verbose=0)
     images, labels = images[1400:], labels[1400:]
-    good = classes(network, images) == labels
-    return network, images[good][:60], labels[good][:60]
+    is_correct = predict_classes(network, images) == labels
+    return network, images[is_correct][:60], labels[is_correct][:60]
 
 
-def constant():
-    """A classifier that answers 0 for each of three classes."""
+def build_constant_classifier():
+    """Returns a classifier whose three logits are 0."""
     return lambda images: tf.zeros((images.shape[0], 3))
 
 
-def classes(logits_fn, images):
-    """The classes that a classifier answers, int32 [n]."""
-    answers = logits_fn(tf.constant(images, tf.float32))
-    return np.argmax(answers, 1).astype(np.int32)
+def predict_classes(logits_fn, images):
+    """Returns the predicted classes, int32 [n]."""
+    logits = logits_fn(tf.constant(images, tf.float32))
+    return np.argmax(logits, 1).astype(np.int32)
 
 
-def run(name, logits_fn, images, labels, *, ids=None, batch_size=None, **options):
-    """The AttackResult of an attack of which every part is run."""
+def run_attack(name, logits_fn, images, labels, *, ids=None, batch_size=None, **options):
+    """Runs all stages of an attack, and returns its AttackResult."""
     count = len(labels)
     method = attacks.build_method(name, **options)
     budget = np.nan if method.budget is None else method.budget
-    given = inputs.ExampleBatch(
+    examples = inputs.ExampleBatch(
         np.asarray(images, np.float32),
         np.asarray(labels, np.int32),
         np.arange(count) if ids is None else np.asarray(ids),
         np.full(count, budget, np.float32),
     )
-    both = stages.ClassifierPair(logits_fn, logits_fn)
-    return stages.run_stages(method, both, given, batch_size=batch_size or count)
+    classifiers = stages.ClassifierPair(logits_fn, logits_fn)
+    return stages.run_stages(method, classifiers, examples, batch_size=batch_size or count)
 
 
-def linear_distances(weights, images, labels, dual):
-    """Distances to the nearest boundary of a linear model, without a box."""
+def compute_linear_distances(weights, images, labels, dual):
+    """Returns distances to the closest boundary of a linear model, without a box."""
     count, size = len(labels), np.prod(weights.shape[:-1])
     matrix = weights.reshape(size, -1)
     logits = images.reshape(count, size).astype(np.float64) @ matrix
-    found = np.full(count, np.inf)
+    distances = np.full(count, np.inf)
     for other in range(matrix.shape[1]):
         for row, label in enumerate(labels):
             if other != label:
-                slope = matrix[:, other] - matrix[:, label]
+                gradient = matrix[:, other] - matrix[:, label]
                 gap = logits[row, label] - logits[row, other]
-                far = gap / np.linalg.norm(slope, dual)
-                found[row] = min(found[row], far)
-    return found
+                distance = gap / np.linalg.norm(gradient, dual)
+                distances[row] = min(distances[row], distance)
+    return distances
 
 
-def lengths(images, clean, norm):
-    """Norms of what was added to images, float64 [n]."""
+def compute_norms(images, clean, norm):
+    """Returns the norms of perturbations, float64 [n]."""
     delta = np.reshape(np.asarray(images) - clean, (len(clean), -1))
     order = {"linf": np.inf, "l2": 2, "l1": 1}[norm]
     return np.linalg.norm(delta.astype(np.float64), order, axis=1)

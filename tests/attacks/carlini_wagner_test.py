@@ -16,13 +16,13 @@ _DISTANCES = np.float32([0.1, 0.15, 0.2, 0.3])
 
 def _run(name, logits_fn, images, labels, **options):
     count = len(labels)
-    given = attacks_inputs.ExampleBatch(
+    examples = attacks_inputs.ExampleBatch(
         images, np.asarray(labels, np.int32), np.arange(count), np.full(count, np.nan, np.float32)
     )
     return stages.run_stages(
         attacks.build_method(name, **options),
         stages.ClassifierPair(logits_fn, logits_fn),
-        given,
+        examples,
         batch_size=count,
     )
 
@@ -98,28 +98,28 @@ def _naive_carlini_wagner(weights, image, sign, settings):
     lower, upper = 0.0, 1e10
     for _ in range(searches):
         variable, first, second = start, 0.0, 0.0
-        before, found = np.inf, False
+        before, result = np.inf, False
         for step in range(steps):
-            moved = (np.tanh(variable) + 1) / 2
-            miss = sign * weights @ (moved - 0.5)
-            far = np.sum((moved - origin) ** 2)
+            adversarial = (np.tanh(variable) + 1) / 2
+            miss = sign * weights @ (adversarial - 0.5)
+            distances = np.sum((adversarial - origin) ** 2)
             if miss < 0:
-                found = True
-                if far < best:
-                    best, found_image = far, moved
-            loss = far + constant * max(miss, 0)
+                result = True
+                if distances < best:
+                    best, found_image = distances, adversarial
+            loss = distances + constant * max(miss, 0)
             if step % (steps // 10) == 0:
                 if loss > 0.9999 * before:
                     break
                 before = loss
-            slope = 2 * (moved - origin) + constant * sign * weights * (miss >= 0)
-            slope = slope * (1 - np.tanh(variable) ** 2) / 2
-            first = 0.9 * first + 0.1 * slope
-            second = 0.999 * second + 0.001 * slope**2
+            gradient = 2 * (adversarial - origin) + constant * sign * weights * (miss >= 0)
+            gradient = gradient * (1 - np.tanh(variable) ** 2) / 2
+            first = 0.9 * first + 0.1 * gradient
+            second = 0.999 * second + 0.001 * gradient**2
             unbiased = second / (1 - 0.999 ** (step + 1))
             move = first / (1 - 0.9 ** (step + 1))
             variable = variable - rate * move / (np.sqrt(unbiased) + 1e-8)
-        lower, upper, constant = _naive_constant(lower, upper, constant, found)
+        lower, upper, constant = _naive_constant(lower, upper, constant, result)
     return found_image
 
 
@@ -137,7 +137,7 @@ def _naive_constant(lower, upper, constant, found):
 def test_carlini_wagner_follows_the_definition(steps):
     logits_fn, weights, images, labels = _linear((12,), seed=3)
     settings = steps, 5, 0.02, 0.01
-    moved = attacks.get("carlini_wagner")(
+    adversarial = attacks.get("carlini_wagner")(
         logits_fn,
         images,
         labels,
@@ -151,7 +151,7 @@ def test_carlini_wagner_follows_the_definition(steps):
             weights.astype(float), images[i].astype(float), 1 - 2 * label, settings
         )
         assert (expected != images[i]).any()
-        np.testing.assert_allclose(moved[i], expected, atol=1e-4)
+        np.testing.assert_allclose(adversarial[i], expected, atol=1e-4)
 
 
 def _naive_elastic_net(weights, image, sign, settings):
@@ -160,30 +160,30 @@ def _naive_elastic_net(weights, image, sign, settings):
     best, found_image = np.inf, image
     lower, upper = 0.0, 1e10
     for _ in range(searches):
-        point, ahead, found = image, image, False
+        point, ahead, result = image, image, False
         for step in range(steps):
-            slope = 2 * (ahead - image) + constant * sign * weights * (
+            gradient = 2 * (ahead - image) + constant * sign * weights * (
                 sign * weights @ (ahead - 0.5) >= 0
             )
-            moved = ahead - rate * math.sqrt(1 - step / steps) * slope
-            new = np.where(moved - image > beta, np.minimum(moved - beta, 1), image)
-            new = np.where(moved - image < -beta, np.maximum(moved + beta, 0), new)
+            adversarial = ahead - rate * math.sqrt(1 - step / steps) * gradient
+            new = np.where(adversarial - image > beta, np.minimum(adversarial - beta, 1), image)
+            new = np.where(adversarial - image < -beta, np.maximum(adversarial + beta, 0), new)
             ahead = new + step / (step + 3) * (new - point)
             point = new
-            far = beta * np.sum(np.abs(point - image))
-            far += np.sum((point - image) ** 2)
+            distances = beta * np.sum(np.abs(point - image))
+            distances += np.sum((point - image) ** 2)
             if sign * weights @ (point - 0.5) < 0:
-                found = True
-                if far < best:
-                    best, found_image = far, point
-        lower, upper, constant = _naive_constant(lower, upper, constant, found)
+                result = True
+                if distances < best:
+                    best, found_image = distances, point
+        lower, upper, constant = _naive_constant(lower, upper, constant, result)
     return found_image
 
 
 def test_elastic_net_follows_the_definition():
     logits_fn, weights, images, labels = _linear((12,), seed=4)
     settings = 40, 4, 0.02, 0.1, 5e-3
-    moved = attacks.get("elastic_net")(
+    adversarial = attacks.get("elastic_net")(
         logits_fn,
         images,
         labels,
@@ -199,12 +199,12 @@ def test_elastic_net_follows_the_definition():
             weights.astype(float), images[i].astype(float), 1 - 2 * label, settings
         )
         assert (expected != images[i]).any()
-        np.testing.assert_allclose(moved[i], expected, atol=1e-4)
+        np.testing.assert_allclose(adversarial[i], expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("search_steps", [6, 12])
 def test_constants_are_searched_row_by_row(search_steps):
-    found = np.random.default_rng(2).random((search_steps, 64)) < 0.3
+    result = np.random.default_rng(2).random((search_steps, 64)) < 0.3
     method = attacks.build_method("carlini_wagner", search_steps=search_steps)
     zeros = tf.zeros(64)
     state = {
@@ -217,14 +217,16 @@ def test_constants_are_searched_row_by_row(search_steps):
     examples = Examples(images, tf.zeros(64, tf.int32), None, zeros, 0)
     naive = [(0.0, 1e10, 1e-3)] * 64
     for i in range(search_steps - 1):
-        state |= {"found": tf.constant(found[i])}
+        state |= {"success": tf.constant(result[i])}
         state |= method._start_next_constant(examples, state)
-        naive = [_naive_constant(*ends, hit) for ends, hit in zip(naive, found[i], strict=True)]
+        naive = [
+            _naive_constant(*ends, success) for ends, success in zip(naive, result[i], strict=True)
+        ]
         expected = np.array(naive)[:, 2]
         if search_steps >= 10 and i == search_steps - 2:
             expected = np.array(naive)[:, 1]
         np.testing.assert_allclose(state["constant"], expected, rtol=1e-5)
-        assert not state["found"].numpy().any()
+        assert not state["success"].numpy().any()
     assert (state["search"] == search_steps - 1).numpy().all()
 
 
@@ -254,7 +256,7 @@ def test_confidence_raises_the_margin(name, targeted):
     images = np.random.default_rng(0).random((6, 12), np.float32) * 0.5
     labels = np.argmax(_corners(tf.constant(images)), 1)
     aims = (labels + 1) % 4 if targeted else labels
-    far = []
+    distances = []
     for confidence in (0.0, 0.3):
         result = _run(
             name,
@@ -276,8 +278,8 @@ def test_confidence_raises_the_margin(name, targeted):
         lead = (own - logits.max(1)) * (1 if targeted else -1)
         assert (lead >= confidence - 1e-6).all()
         assert (lead <= confidence + 0.1).all()
-        far.append(result.distances["l2"])
-    assert (far[1] > far[0]).all()
+        distances.append(result.distances["l2"])
+    assert (distances[1] > distances[0]).all()
 
 
 def test_an_image_without_the_confidence_asked_for_is_moved_on():
@@ -316,5 +318,5 @@ def test_many_search_steps_stay_finite():
         return _corners(inputs) + tf.constant([100.0, 0, 0, 0])
 
     for name in ("carlini_wagner", "elastic_net"):
-        moved = attacks.get(name)(logits_fn, images, [0], num_steps=4, search_steps=45)
-        assert (moved == images).numpy().all()
+        adversarial = attacks.get(name)(logits_fn, images, [0], num_steps=4, search_steps=45)
+        assert (adversarial == images).numpy().all()

@@ -36,7 +36,7 @@ def batch(classifier):
 
 def _run(name, logits_fn, images, labels, batch_size=None, **options):
     count = len(labels)
-    given = inputs.ExampleBatch(
+    examples = inputs.ExampleBatch(
         np.asarray(images, np.float32),
         np.asarray(labels, np.int32),
         np.arange(count),
@@ -45,7 +45,7 @@ def _run(name, logits_fn, images, labels, batch_size=None, **options):
     return stages.run_stages(
         attacks.build_method(name, **options),
         stages.ClassifierPair(logits_fn, logits_fn),
-        given,
+        examples,
         batch_size=batch_size or count,
     )
 
@@ -101,32 +101,32 @@ class _Linear:
 @pytest.mark.parametrize("norm", ["l2", "linf"])
 def test_deepfool_reaches_a_linear_boundary_in_one_step(norm, shape, batch_size):
     model = _Linear(shape, 4)
-    found = _run("deepfool", model, model.images, model.labels, batch_size, norm=norm, bounds=None)
-    assert found.success.all()
+    result = _run("deepfool", model, model.images, model.labels, batch_size, norm=norm, bounds=None)
+    assert result.success.all()
     best = model.distances(_DUAL[norm]).min(1)
-    np.testing.assert_allclose(found.distances[norm], 1.02 * (best + 1e-4), rtol=1e-4)
-    assert (found.gradient_calls == 3).all()
-    assert (found.forward_calls == 2).all()
+    np.testing.assert_allclose(result.distances[norm], 1.02 * (best + 1e-4), rtol=1e-4)
+    assert (result.gradient_calls == 3).all()
+    assert (result.forward_calls == 2).all()
 
 
 def test_deepfool_looks_at_the_likeliest_classes_only():
     model = _Linear((8,), 6)
     options = {"bounds": None, "num_classes": 2}
-    found = _run("deepfool", model, model.images, model.labels, **options)
+    result = _run("deepfool", model, model.images, model.labels, **options)
     logits = model(tf.constant(model.images)).numpy()
     runner_up = np.argsort(logits, 1)[:, -2]
-    far = model.distances(2)
-    wanted = far[np.arange(8), runner_up]
-    assert (wanted > far.min(1) + 1e-3).any()
-    np.testing.assert_allclose(found.distances["l2"], 1.02 * (wanted + 1e-4), rtol=1e-4)
+    distances = model.distances(2)
+    wanted = distances[np.arange(8), runner_up]
+    assert (wanted > distances.min(1) + 1e-3).any()
+    np.testing.assert_allclose(result.distances["l2"], 1.02 * (wanted + 1e-4), rtol=1e-4)
 
 
 def test_deepfool_of_another_overshoot():
     model = _Linear((8,), 4)
     options = {"bounds": None, "overshoot": 0.5}
-    found = _run("deepfool", model, model.images, model.labels, **options)
+    result = _run("deepfool", model, model.images, model.labels, **options)
     np.testing.assert_allclose(
-        found.distances["l2"], 1.5 * (model.distances(2).min(1) + 1e-4), rtol=1e-4
+        result.distances["l2"], 1.5 * (model.distances(2).min(1) + 1e-4), rtol=1e-4
     )
 
 
@@ -146,8 +146,8 @@ def _compiled(logits_fn):
 def _slope(logits_fn, image, label, other):
     image = tf.constant(image, tf.float32)
     classes = tf.constant(label), tf.constant(other)
-    gap, slope = _compiled(logits_fn)(image, *classes)
-    return float(gap), slope.numpy().astype(float)
+    gap, gradient = _compiled(logits_fn)(image, *classes)
+    return float(gap), gradient.numpy().astype(float)
 
 
 def _top(logits_fn, image):
@@ -177,8 +177,8 @@ def _others(logits_fn, image, label, num_classes):
 
 
 def _nearest(logits_fn, image, label, others):
-    found = [_slope(logits_fn, image, label, other) for other in others]
-    return min(found, key=lambda each: abs(each[0]) / np.linalg.norm(each[1]))
+    result = [_slope(logits_fn, image, label, other) for other in others]
+    return min(result, key=lambda each: abs(each[0]) / np.linalg.norm(each[1]))
 
 
 def _naive_deepfool(logits_fn, clean, label, num_classes):
@@ -186,11 +186,11 @@ def _naive_deepfool(logits_fn, clean, label, num_classes):
     total, image = np.zeros(clean.shape), clean.astype(float)
     others = _others(logits_fn, image, label, num_classes)
     while _top(logits_fn, image) == label:
-        gap, slope = _nearest(logits_fn, image, label, others)
-        size = np.linalg.norm(slope)
-        total = total + (abs(gap) / size + 1e-4) * slope / size
+        gap, gradient = _nearest(logits_fn, image, label, others)
+        size = np.linalg.norm(gradient)
+        total = total + (abs(gap) / size + 1e-4) * gradient / size
         image = clean + 1.02 * total
-    return image, slope
+    return image, gradient
 
 
 def _naive_solver(image, normal, corner, low, high, width=1.0):
@@ -214,9 +214,9 @@ def _naive_sparsefool(logits_fn, clean, label, num_classes):
         total, here = np.zeros(clean.shape), label
         others = _others(logits_fn, image, label, num_classes)
         while here == label:
-            gap, slope = _nearest(logits_fn, image + total, label, others)
-            size = np.linalg.norm(slope)
-            total = total + max(abs(gap) / size, 1e-4) * slope / size
+            gap, gradient = _nearest(logits_fn, image + total, label, others)
+            size = np.linalg.norm(gradient)
+            total = total + max(abs(gap) / size, 1e-4) * gradient / size
             here = _top(logits_fn, image + 1.02 * total)
         _, normal = _slope(logits_fn, image + total, label, here)
         image = _naive_solver(image, normal, image + total, 0, 1)
@@ -236,14 +236,14 @@ def test_equals_one_image_at_a_time(name, naive, options, num_classes, batch):
     images, classifier = batch[0], _curved()
     labels = np.argmax(classifier(images), -1)
     options = options | {"num_classes": num_classes}
-    found = _run(name, classifier, images, labels, **options)
+    result = _run(name, classifier, images, labels, **options)
     fields = _conjugate(name, classifier, images, labels, **options)
     # Some take more than one step, or cross more than one plane.
-    steps = found.gradient_calls / (num_classes - 1)
+    steps = result.gradient_calls / (num_classes - 1)
     assert steps.max() > (1 if name == "deepfool" else 10)
     for i in range(len(labels)):
         image, field = naive(classifier, images[i], labels[i], num_classes)
-        np.testing.assert_allclose(found.images[i], image, atol=1e-3)
+        np.testing.assert_allclose(result.images[i], image, atol=1e-3)
         near = 0.02 * np.abs(field).max()
         np.testing.assert_allclose(fields[i], field, atol=near)
 
@@ -282,9 +282,9 @@ def test_sparsefool_changes_the_fewest_elements_of_a_linear_model(shape):
     model = _Linear(shape, 2)
     grey = np.full((1, *shape), 0.5, np.float32)
     weights = model.weights / 8
-    slope = np.sort(np.abs(weights[:, 1] - weights[:, 0]))[::-1]
+    gradient = np.sort(np.abs(weights[:, 1] - weights[:, 0]))[::-1]
     # So far that the 0.5 of the three steepest elements is just not enough.
-    gap = 0.5 * slope[:4].sum() - 0.1 * slope[3]
+    gap = 0.5 * gradient[:4].sum() - 0.1 * gradient[3]
     offset = gap + 0.5 * (weights[:, 1] - weights[:, 0]).sum()
 
     def logits_fn(images):
@@ -292,10 +292,10 @@ def test_sparsefool_changes_the_fewest_elements_of_a_linear_model(shape):
         lead = tf.constant([offset, 0.0], tf.float32)
         return flat @ tf.constant(weights, tf.float32) + lead
 
-    found = _run("sparsefool", logits_fn, grey, [0], lambda_=1.0)
-    assert found.success.all()
-    assert found.distances["l0"][0] == 4
-    assert np.abs(found.images - grey).max() <= 0.5
+    result = _run("sparsefool", logits_fn, grey, [0], lambda_=1.0)
+    assert result.success.all()
+    assert result.distances["l0"][0] == 4
+    assert np.abs(result.images - grey).max() <= 0.5
 
 
 def test_sparsefool_goes_on_where_the_slope_ends_at_the_boundary():
@@ -307,21 +307,21 @@ def test_sparsefool_goes_on_where_the_slope_ends_at_the_boundary():
         return tf.stack([flat, gap], 1)
 
     images = np.full((1, 4), 0.2, np.float32)
-    found = _run("sparsefool", shelf, images, [0])
-    assert found.success.all()
+    result = _run("sparsefool", shelf, images, [0])
+    assert result.success.all()
     # The plane is 3 (0.4 - 0.2) away, and an element adds 0.8 / 4.
-    assert found.distances["l0"][0] == 3
+    assert result.distances["l0"][0] == 3
 
 
 @pytest.mark.parametrize("name,options", _ATTACKS)
 class TestInvariances:
     def test_finds_inside_the_box(self, name, options, classifier, batch):
         images, labels = batch
-        found = _run(name, classifier, images, labels, **options)
-        assert found.success.all()
-        assert found.images.min() >= 0 and found.images.max() <= 1
+        result = _run(name, classifier, images, labels, **options)
+        assert result.success.all()
+        assert result.images.min() >= 0 and result.images.max() <= 1
         norm = options.get("norm", "l0")
-        assert (found.distances[norm] > 0).all()
+        assert (result.distances[norm] > 0).all()
 
     def test_neither_batch_nor_order_matter(self, name, options, classifier, batch):
         images, labels = batch
@@ -355,11 +355,11 @@ class TestInvariances:
     def test_a_misclassified_image_is_its_own_answer(self, name, options, classifier, batch):
         images, labels = batch
         wrong = np.where(np.arange(len(labels)) < 2, (labels + 1) % 5, labels)
-        found = _run(name, classifier, images, wrong, **options)
-        assert found.success.all()
-        np.testing.assert_array_equal(found.images[:2], images[:2])
-        assert (found.gradient_calls[:2] == 0).all()
-        assert (found.gradient_calls[2:] > 0).all()
+        result = _run(name, classifier, images, wrong, **options)
+        assert result.success.all()
+        np.testing.assert_array_equal(result.images[:2], images[:2])
+        assert (result.gradient_calls[:2] == 0).all()
+        assert (result.gradient_calls[2:] > 0).all()
 
     def test_no_gradient_fails_cleanly(self, name, options):
         images = np.linspace(0, 1, 24, dtype=np.float32).reshape(3, 8)
@@ -369,20 +369,20 @@ class TestInvariances:
             return lead + 0 * tf.reduce_sum(images, 1, keepdims=True)
 
         for logits_fn, label in ((constant, 1), (lambda images: 0 * images[:, :3], 0)):
-            found = _run(name, logits_fn, images, [label] * 3, **options)
-            assert not found.success.any()
+            result = _run(name, logits_fn, images, [label] * 3, **options)
+            assert not result.success.any()
             end = attacks.get(name)(logits_fn, images, [label] * 3, **options)
             np.testing.assert_array_equal(end, images)
             # Seen at once, not after every step.
-            assert (found.gradient_calls <= 2 * 2).all()
+            assert (result.gradient_calls <= 2 * 2).all()
 
     def test_a_failure_is_the_input(self, name, options, batch):
         images = batch[0].reshape(11, -1)
         # Class 1 is reached by no image of the box.
         model = _wall(images.shape[1])
         options = options | {"num_steps": 3}
-        found = _run(name, model, images, [0] * 11, **options)
-        assert not found.success.any() and (found.gradient_calls > 0).all()
+        result = _run(name, model, images, [0] * 11, **options)
+        assert not result.success.any() and (result.gradient_calls > 0).all()
         end = attacks.get(name)(model, images, [0] * 11, **options)
         np.testing.assert_array_equal(end, images)
 
@@ -393,9 +393,9 @@ class TestInvariances:
             gap = tf.reduce_sum(images - 0.5, 1)
             return tf.stack([-gap, gap], 1)
 
-        found = _run(name, tied, images, [0, 0], **options)
-        assert found.success.all()
-        assert (found.distances["l2"] < 0.02).all()
+        result = _run(name, tied, images, [0, 0], **options)
+        assert result.success.all()
+        assert (result.distances["l2"] < 0.02).all()
 
     def test_a_sweep_traces_once(self, name, options):
         model, traces = _Linear((8,), 3), []

@@ -8,7 +8,7 @@ from qup import attacks
 from qup.attacks import engine, fab, inputs
 from qup.attacks.method import Examples
 from qup.core.errors import InputError
-from tests.attacks.linear_distances import ORDERS, Linear, move
+from tests.attacks.linear_distances import ORDERS, LinearClassifier, solve_smallest_perturbation
 
 every_norm = pytest.mark.parametrize("norm", sorted(ORDERS))
 both = pytest.mark.parametrize("name", ["fab", "fab_t"])
@@ -21,28 +21,28 @@ def _planes(seed=0):
     """Images, slopes and values: easy, beyond the box, and degenerate."""
     rng = np.random.default_rng(seed)
     x = rng.random((12, 5, 3, 2)).astype(np.float32)
-    slopes = rng.normal(size=x.shape).astype(np.float32)
-    slopes[1] *= 1e-12
-    slopes[2] *= 1e9
-    slopes[3, :, :, 0] = 0.0
-    slopes[4] = np.sign(slopes[4])
+    gradients = rng.normal(size=x.shape).astype(np.float32)
+    gradients[1] *= 1e-12
+    gradients[2] *= 1e9
+    gradients[3, :, :, 0] = 0.0
+    gradients[4] = np.sign(gradients[4])
     x[5] = rng.integers(0, 2, x[5].shape)
-    slopes[6] *= 10.0 ** rng.uniform(-6, 3, slopes[6].shape)
-    total = np.abs(slopes).sum((1, 2, 3))
+    gradients[6] *= 10.0 ** rng.uniform(-6, 3, gradients[6].shape)
+    total = np.abs(gradients).sum((1, 2, 3))
     share = np.array([0.1, 0.05, 0.2, 0.1, 0.1, 0.1, 0.2, 0.3, 0.01, 9, 0, 0.4])
     values = (rng.choice([-1, 1], 12) * share * total).astype(np.float32)
-    return x, slopes, values
+    return x, gradients, values
 
 
 @every_norm
 @pytest.mark.parametrize("bounds", [(0.0, 1.0), (-0.5, 3.0), None])
 def test_projection_is_that_of_a_bisection(norm, bounds):
-    x, slopes, values = _planes()
-    found = fab.project_onto_hyperplane(x, slopes, values, norm, bounds)
-    for i, d in enumerate(found.numpy()):
+    x, gradients, values = _planes()
+    result = fab.project_onto_hyperplane(x, gradients, values, norm, bounds)
+    for i, d in enumerate(result.numpy()):
         flat = x[i].ravel().astype(float)
-        slope, value = slopes[i].ravel().astype(float), float(values[i])
-        best = move(flat, slope, value, norm, bounds)
+        gradient, value = gradients[i].ravel().astype(float), float(values[i])
+        best = solve_smallest_perturbation(flat, gradient, value, norm, bounds)
         np.testing.assert_allclose(
             np.linalg.norm(d.ravel(), ORDERS[norm]),
             np.linalg.norm(best, ORDERS[norm]),
@@ -50,9 +50,9 @@ def test_projection_is_that_of_a_bisection(norm, bounds):
             atol=1e-7,
         )
         # As near to the plane, and in the box.
-        scale = np.abs(slope).sum()
+        scale = np.abs(gradient).sum()
         np.testing.assert_allclose(
-            value + slope @ d.ravel(), value + slope @ best, atol=2e-6 * scale
+            value + gradient @ d.ravel(), value + gradient @ best, atol=2e-6 * scale
         )
         if bounds is not None:
             assert (flat + d.ravel() >= bounds[0] - 1e-6).all()
@@ -62,21 +62,21 @@ def test_projection_is_that_of_a_bisection(norm, bounds):
 @every_norm
 @pytest.mark.parametrize("bounds", [(0.0, 1.0), None])
 def test_projection_without_a_slope_is_no_move(norm, bounds):
-    x, slopes, values = _planes()
-    slopes = np.zeros_like(slopes)
-    found = fab.project_onto_hyperplane(x, slopes, values, norm, bounds)
-    assert (found.numpy() == 0).all()
+    x, gradients, values = _planes()
+    gradients = np.zeros_like(gradients)
+    result = fab.project_onto_hyperplane(x, gradients, values, norm, bounds)
+    assert (result.numpy() == 0).all()
 
 
 @both
 @pytest.mark.parametrize("bounds", [(0.0, 1.0), None])
 @pytest.mark.parametrize("norm,shape", [("linf", (8,)), ("l2", (4, 6)), ("l1", (5, 7, 3))])
 def test_finds_the_exact_distance_of_a_linear_model(name, norm, shape, bounds):
-    model = Linear(shape, classes=4)
-    exact = model.distances(norm, bounds)
+    model = LinearClassifier(shape, classes=4)
+    exact = model.compute_distances(norm, bounds)
     # One target after the other finds the nearest; all at once, the class
     # that would be the nearest without a box.
-    nearest = exact if name == "fab_t" else model.distances(norm, None)
+    nearest = exact if name == "fab_t" else model.compute_distances(norm, None)
     exact = exact[np.arange(8), nearest.argmin(1)]
     result = attacks.run(
         name, model, model.images, model.labels, norm=norm, bounds=bounds, batch_size=3, **_SHORT
@@ -111,11 +111,11 @@ def _naive_fab(differences, x0, norm, steps):
     x, best = x0, np.inf
     dual = {"linf": 1, "l2": 2, "l1": np.inf}[norm]
     for _ in range(steps):
-        values, slopes = differences(x)
-        far = np.abs(values) / np.linalg.norm(slopes, dual, axis=1)
-        w, value = slopes[far.argmin()], values[far.argmin()]
-        first = move(x, w, value, norm, (0, 1))
-        second = move(x0, w, value + w @ (x0 - x), norm, (0, 1))
+        values, gradients = differences(x)
+        distances = np.abs(values) / np.linalg.norm(gradients, dual, axis=1)
+        w, value = gradients[distances.argmin()], values[distances.argmin()]
+        first = solve_smallest_perturbation(x, w, value, norm, (0, 1))
+        second = solve_smallest_perturbation(x0, w, value + w @ (x0 - x), norm, (0, 1))
         near, wide = (np.linalg.norm(d, ORDERS[norm]) for d in (first, second))
         alpha = min(near / (near + wide), 0.1)
         x = (1 - alpha) * (x + 1.05 * first) + alpha * (x0 + 1.05 * second)
@@ -165,8 +165,8 @@ def test_takes_the_steps_of_algorithm_1(norm):
         return _naive_fab(differences, image.astype(float), norm, 12)
 
     state, _ = compiled.init(examples, scalars)
-    walks = [naive(*row) for row in zip(images, labels, strict=True)]
-    for points in zip(*walks, strict=True):
+    trajectories = [naive(*row) for row in zip(images, labels, strict=True)]
+    for points in zip(*trajectories, strict=True):
         state = compiled.step(examples, state, scalars)
         for row, (x, best) in enumerate(points):
             np.testing.assert_allclose(state["images"][row], x, atol=1e-5)
@@ -176,8 +176,8 @@ def test_takes_the_steps_of_algorithm_1(norm):
 
 @some
 def test_is_done_once_inside_epsilon(name, norm):
-    model = Linear((4, 6), classes=4)
-    exact = model.distances(norm, (0.0, 1.0)).min(1)
+    model = LinearClassifier((4, 6), classes=4)
+    exact = model.compute_distances(norm, (0.0, 1.0)).min(1)
     epsilon = exact * np.where(np.arange(8) % 2, 1.2, 0.8)
     result = attacks.run(
         name, model, model.images, model.labels, norm=norm, epsilon=epsilon, **_SHORT
@@ -189,7 +189,7 @@ def test_is_done_once_inside_epsilon(name, norm):
 
 
 def test_does_not_depend_on_batching():
-    model = Linear((4, 6), classes=4)
+    model = LinearClassifier((4, 6), classes=4)
     order = np.random.default_rng(0).permutation(8)
     options = {"norm": "l2", "restarts": 2, "seed": 3, **_SHORT}
     whole = attacks.run("fab", model, model.images, model.labels, **options)
@@ -201,7 +201,7 @@ def test_does_not_depend_on_batching():
 
 @some
 def test_neither_the_box_nor_the_scale_of_the_logits_counts(name, norm):
-    model = Linear((4, 6), classes=4)
+    model = LinearClassifier((4, 6), classes=4)
 
     def wide(images):
         return 1024.0 * model(images / 255.0)
@@ -237,7 +237,7 @@ def test_more_restarts_are_never_worse(name):
 
 @every_norm
 def test_restarts_at_half_the_best_distance(norm):
-    model = Linear((4, 6), classes=4)
+    model = LinearClassifier((4, 6), classes=4)
     compiled, scalars, examples = _program(
         model,
         model.images,
@@ -295,7 +295,7 @@ def test_a_flat_classifier_withstands(name, norm):
 
 
 def test_targets_that_are_not_there_cost_nothing():
-    model = Linear((8,), classes=3, count=4)
+    model = LinearClassifier((8,), classes=3, count=4)
     result = attacks.run("fab_t", model, model.images, model.labels, **_SHORT)
     # Two targets, one gradient a step; each part classifies the image.
     assert (result.gradient_calls == 2 * 10).all()
@@ -316,7 +316,7 @@ def test_targets_that_are_not_there_cost_nothing():
     ],
 )
 def test_bad_options(name, option, value):
-    model = Linear((8,), classes=4)
+    model = LinearClassifier((8,), classes=4)
     with pytest.raises(InputError, match=option):
         attacks.run(name, model, model.images, model.labels, **{option: value})
 

@@ -18,13 +18,13 @@ _DISTANCES = np.float32([0.004, 0.03, 0.1, 0.27])
 
 def _run(logits_fn, images, labels, **options):
     count = len(labels)
-    given = attacks_inputs.ExampleBatch(
+    examples = attacks_inputs.ExampleBatch(
         images, np.asarray(labels, np.int32), np.arange(count), np.full(count, np.nan, np.float32)
     )
     return stages.run_stages(
         attacks.build_method(_NAME, **options),
         stages.ClassifierPair(logits_fn, logits_fn),
-        given,
+        examples,
         batch_size=count,
     )
 
@@ -77,10 +77,10 @@ def _naive(weights, image, settings):
     initial, steps, attempts = settings
     epsilon, failed, nearest, best = initial, 0.0, np.inf, image
     for _ in range(attempts):
-        current, hit = image, False
+        current, success = image, False
         for step in range(steps + 1):
             if weights @ current <= 0:
-                hit = True
+                success = True
                 distance = np.abs(current - image).max()
                 if distance < nearest:
                     nearest, best = distance, current
@@ -89,7 +89,7 @@ def _naive(weights, image, settings):
                 delta = current - epsilon / steps * np.sign(weights) - image
                 current = image + np.clip(delta, -epsilon, epsilon)
                 current = np.clip(current, -1, 1)
-        if not hit:
+        if not success:
             failed = epsilon
             if epsilon >= 2:
                 break
@@ -111,7 +111,7 @@ def test_follows_the_naive_search(settings):
     labels = (images @ weights > 0).astype(np.int32)
     images, labels = images[labels == 1], labels[labels == 1]
     initial, steps, attempts = settings
-    moved = attacks.get(_NAME)(
+    adversarial = attacks.get(_NAME)(
         logits_fn,
         images,
         labels,
@@ -121,8 +121,8 @@ def test_follows_the_naive_search(settings):
         max_attempts=attempts,
     )
     expected = [_naive(weights, image, settings) for image in images]
-    np.testing.assert_allclose(moved, expected, atol=1e-5)
-    assert (np.abs(moved - images).max(1) > 0).sum() >= 10
+    np.testing.assert_allclose(adversarial, expected, atol=1e-5)
+    assert (np.abs(adversarial - images).max(1) > 0).sum() >= 10
 
 
 def test_what_the_whole_box_cannot_break_is_given_up():
@@ -163,13 +163,13 @@ def test_the_next_epsilon(epsilon, failed, nearest, hit, following):
 
 def test_more_attempts_are_never_farther():
     logits_fn, images, labels = _linear((5, 7, 3))
-    far = [
+    distances = [
         _run(logits_fn, images, labels, max_attempts=attempts, num_steps=5)
         for attempts in (2, 4, 8)
     ]
-    for less, more in itertools.pairwise(far):
+    for less, more in itertools.pairwise(distances):
         both = less.success
         assert more.success[both].all()
         nearer = more.distances["linf"] <= less.distances["linf"]
         assert nearer[both].all()
-    assert far[-1].success.all()
+    assert distances[-1].success.all()

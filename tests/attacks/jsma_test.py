@@ -15,7 +15,7 @@ from qup.attacks.method import Examples
 
 def _run(logits_fn, images, labels, **options):
     count = len(labels)
-    given = attacks_inputs.ExampleBatch(
+    examples = attacks_inputs.ExampleBatch(
         np.asarray(images, np.float32),
         np.asarray(labels, np.int32),
         np.arange(count),
@@ -24,7 +24,7 @@ def _run(logits_fn, images, labels, **options):
     return stages.run_stages(
         attacks.build_method("jsma", **options),
         stages.ClassifierPair(logits_fn, logits_fn),
-        given,
+        examples,
         batch_size=count,
     )
 
@@ -64,10 +64,10 @@ def test_the_pair_is_that_of_the_naive_search(size, kind):
     rng = np.random.default_rng(size)
     rise, fall = _slopes(kind, size, rng)
     allowed = rng.random((6, size)) < 0.8
-    pairs, found = jsma.find_best_pairs(rise, fall, allowed)
+    pairs, result = jsma.find_best_pairs(rise, fall, allowed)
     for row in range(6):
         pair = _naive_pair(rise[row], fall[row], allowed[row])
-        assert bool(found[row]) == (pair is not None)
+        assert bool(result[row]) == (pair is not None)
         if pair:
             assert tuple(pairs[row].numpy()) == pair
 
@@ -77,7 +77,7 @@ def test_the_pair_is_exact_for_the_features_of_mnist(factor):
     rng = np.random.default_rng(4)
     rise, fall = rng.normal(size=(2, 3, 784)).astype(np.float32)
     fall = factor * rise + 0.1 * fall
-    pairs, found = tf.function(jsma.find_best_pairs, autograph=False)(
+    pairs, result = tf.function(jsma.find_best_pairs, autograph=False)(
         tf.constant(rise), tf.constant(fall), tf.ones((3, 784), tf.bool)
     )
     for row in range(3):
@@ -86,7 +86,7 @@ def test_the_pair_is_exact_for_the_features_of_mnist(factor):
         product = np.where((up > 0) & (down > 0), up * down, 0)
         product = np.triu(product, 1)
         best = np.unravel_index(np.argmax(product), product.shape)
-        assert found[row] and tuple(pairs[row].numpy()) == best
+        assert result[row] and tuple(pairs[row].numpy()) == best
 
 
 def test_few_features_pass_the_bound():
@@ -245,11 +245,11 @@ def _naive(model, image, label, theta, pairs):
     free = flat < 1 if theta > 0 else flat > 0
     path = []
     for _ in range(pairs):
-        logits, slopes = _jacobian(model, flat)
+        logits, gradients = _jacobian(model, flat)
         if np.argmax(logits) != label:
             return flat, path, target
-        rise = sign * slopes[target]
-        fall = sign * (slopes[target] - slopes.sum(0))
+        rise = sign * gradients[target]
+        fall = sign * (gradients[target] - gradients.sum(0))
         pair = _naive_pair(rise, fall, free)
         if pair is None:
             break
@@ -263,19 +263,19 @@ def _naive(model, image, label, theta, pairs):
 @pytest.mark.parametrize("theta", [1.0, -1.0, 0.3])
 def test_follows_the_naive_attack(model, theta):
     compiled, scalars, examples = _prepared(model, theta=theta, gamma=0.5)
-    moved = compiled.run_to_end(examples, scalars, None)
+    adversarial = compiled.run_to_end(examples, scalars, None)
     field = compiled.compute_last_conjugate(examples, scalars)
     changed = 0
     for row, (image, label) in enumerate(
         zip(examples.images.numpy(), examples.labels.numpy(), strict=True)
     ):
         expected, path, target = _naive(model, image, label, theta, 8)
-        np.testing.assert_allclose(np.ravel(moved[row]), expected, atol=1e-6)
+        np.testing.assert_allclose(np.ravel(adversarial[row]), expected, atol=1e-6)
         changed += (expected != image.ravel()).any()
         # Eq. 8 of Papernot et al., where the last pair was chosen.
-        _, slopes = _jacobian(model, path[-1])
-        own = np.sign(theta) * slopes[target]
-        rest = np.sign(theta) * (slopes.sum(0) - slopes[target])
+        _, gradients = _jacobian(model, path[-1])
+        own = np.sign(theta) * gradients[target]
+        rest = np.sign(theta) * (gradients.sum(0) - gradients[target])
         saliency = np.where((own < 0) | (rest > 0), 0, own * np.abs(rest))
         np.testing.assert_allclose(np.ravel(field[row]), saliency, atol=1e-5)
         assert saliency.any()

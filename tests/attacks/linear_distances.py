@@ -6,13 +6,13 @@ import tensorflow as tf
 ORDERS = {"linf": np.inf, "l2": 2, "l1": 1}
 
 
-class Linear:
-    """logits = x W, and random images that it classifies.
+class LinearClassifier:
+    """logits = x W, and random images with the classes that it predicts.
 
     Attributes:
       weights: float64 [size, classes].
       images: float32 [count, *shape] in [0, 1].
-      labels: int64 [count], the classifier's own answers.
+      labels: int64 [count], the predicted classes.
     """
 
     def __init__(self, shape, classes, count=8, seed=0):
@@ -29,51 +29,51 @@ class Linear:
     def logits(self):
         return np.reshape(self.images, (-1, self.size)) @ self.weights
 
-    def distances(self, norm, bounds):
-        """float64 [count, classes], to each other class inside the box."""
-        found = np.full((len(self.labels), self.weights.shape[1]), np.inf)
+    def compute_distances(self, norm, bounds):
+        """Returns the distance to each other class inside the box, float64 [count, classes]."""
+        distances = np.full((len(self.labels), self.weights.shape[1]), np.inf)
         rows = np.reshape(self.images, (-1, self.size)).astype(float)
         for i, (y, z) in enumerate(zip(self.labels, self.logits(), strict=True)):
             for t in set(range(len(z))) - {y}:
-                slope = self.weights[:, t] - self.weights[:, y]
-                d = move(rows[i], slope, z[t] - z[y], norm, bounds)
-                found[i, t] = np.linalg.norm(d, ORDERS[norm])
-        return found
+                gradient = self.weights[:, t] - self.weights[:, y]
+                d = solve_smallest_perturbation(rows[i], gradient, z[t] - z[y], norm, bounds)
+                distances[i, t] = np.linalg.norm(d, ORDERS[norm])
+        return distances
 
 
-def move(x, slope, value, norm, bounds):
-    """The shortest d with slope d = -value and x + d in the box.
+def solve_smallest_perturbation(x, gradient, value, norm, bounds):
+    """Returns the smallest d with gradient d = -value and x + d in the box.
 
-    The corner nearest to that where there is none. Bisects the level t of
-    d_i = min(t, room_i) (L-inf) or min(t |w_i|, room_i) (L2); in L1, fills
-    the steepest elements one by one.
+    Without such a d, returns the one to the corner of the box that comes closest. It bisects the
+    level t of d_i = min(t, room_i) (L-inf) or min(t |w_i|, room_i) (L2); in L1 it fills the
+    steepest elements one by one.
     """
-    way = -np.sign(value) * np.sign(slope)
-    steep, need = np.abs(slope), abs(value)
+    direction = -np.sign(value) * np.sign(gradient)
+    w, required = np.abs(gradient), abs(value)
     room = np.full(x.shape, np.inf)
     if bounds is not None:
-        room = np.where(way > 0, bounds[1] - x, x - bounds[0])
-    room = np.where(steep > 0, room, 0.0)
+        room = np.where(direction > 0, bounds[1] - x, x - bounds[0])
+    room = np.where(w > 0, room, 0.0)
     if norm == "l1":
-        return way * _filled(steep, room, need)
-    rate = np.ones_like(steep) if norm == "linf" else steep
+        return direction * _fill_steepest(w, room, required)
+    rate = np.ones_like(w) if norm == "linf" else w
 
-    def moved(level):
+    def compute_sizes(level):
         return np.minimum(level * rate, room)
 
     low, high = 0.0, 1e12
     for _ in range(300):
         middle = (low * high) ** 0.5 if low > 1e-12 else (low + high) / 2
-        enough = steep @ moved(middle) >= need
-        low, high = (low, middle) if enough else (middle, high)
-    return way * moved(high)
+        is_enough = w @ compute_sizes(middle) >= required
+        low, high = (low, middle) if is_enough else (middle, high)
+    return direction * compute_sizes(high)
 
 
-def _filled(steep, room, need):
-    found = np.zeros_like(steep)
-    for i in np.argsort(-steep):
-        if need <= 0 or not steep[i]:
+def _fill_steepest(w, room, required):
+    sizes = np.zeros_like(w)
+    for i in np.argsort(-w):
+        if required <= 0 or not w[i]:
             break
-        found[i] = min(room[i], need / steep[i])
-        need -= steep[i] * found[i]
-    return found
+        sizes[i] = min(room[i], required / w[i])
+        required -= w[i] * sizes[i]
+    return sizes

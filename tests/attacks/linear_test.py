@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from qup import attacks
-from tests.attacks.linear_distances import Linear
+from tests.attacks.linear_distances import LinearClassifier
 
 shapes = pytest.mark.parametrize("shape", [(8,), (4, 6), (5, 7, 3)])
 _EPSILON = 8 / 255
@@ -26,15 +26,15 @@ _EPSILON = 8 / 255
     ],
 )
 def test_two_classes_give_the_dual_norm_optimum(name, norm, shape):
-    model = Linear(shape, classes=2, count=3)
-    slope = model.weights[:, 1] - model.weights[:, 0]
-    away = np.where(model.labels == 0, 1, -1)[:, None] * slope
-    best = {"linf": np.sign(away), "l2": away / np.linalg.norm(slope)}[norm]
+    model = LinearClassifier(shape, classes=2, count=3)
+    gradient = model.weights[:, 1] - model.weights[:, 0]
+    away = np.where(model.labels == 0, 1, -1)[:, None] * gradient
+    best = {"linf": np.sign(away), "l2": away / np.linalg.norm(gradient)}[norm]
     options = {} if "class" in name or "basic" in name else {"norm": norm}
-    moved = attacks.get(name)(
+    adversarial = attacks.get(name)(
         model, model.images, model.labels, epsilon=0.3, bounds=None, **options
     )
-    delta = np.reshape(moved - model.images, best.shape)
+    delta = np.reshape(adversarial - model.images, best.shape)
     np.testing.assert_allclose(delta, 0.3 * best, atol=1e-5)
 
 
@@ -45,8 +45,8 @@ def _walked(model, image, goal, way, size, steps, decay):
     for _ in range(steps):
         odds = np.exp(x @ model.weights)
         # Cross-entropy falls by W (softmax(x W) - 1_goal).
-        slope = model.weights @ (odds / odds.sum() - np.eye(len(odds))[goal])
-        total = decay * total + slope / np.abs(slope).mean()
+        gradient = model.weights @ (odds / odds.sum() - np.eye(len(odds))[goal])
+        total = decay * total + gradient / np.abs(gradient).mean()
         x = x + way * size * np.sign(total)
         x = np.clip(x, start - _EPSILON, start + _EPSILON).clip(0, 1)
     return x.reshape(image.shape)
@@ -74,7 +74,7 @@ _ONE = {"size": _EPSILON, "steps": 1}
     ],
 )
 def test_four_classes_give_the_naive_walk(name, options, walk, shape):
-    model = Linear(shape, classes=4, count=8)
+    model = LinearClassifier(shape, classes=4, count=8)
     # Some pixels are at the box already.
     model.images[:, ::2] = np.round(model.images[:, ::2])
     model.labels = np.argmax(model.logits(), 1)
@@ -82,7 +82,7 @@ def test_four_classes_give_the_naive_walk(name, options, walk, shape):
     if "class" in name:
         # Down the loss of the least likely class.
         goals, way = np.argmin(model.logits(), 1), -1
-    moved = attacks.get(name)(model, model.images, model.labels, epsilon=_EPSILON, **options)
-    for row, image, goal in zip(moved, model.images, goals, strict=True):
+    adversarial = attacks.get(name)(model, model.images, model.labels, epsilon=_EPSILON, **options)
+    for row, image, goal in zip(adversarial, model.images, goals, strict=True):
         naive = _walked(model, image, goal, way, **{"decay": 0, **walk})
         np.testing.assert_allclose(row, naive, atol=2e-6)

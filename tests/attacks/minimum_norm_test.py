@@ -31,14 +31,14 @@ def _run(name, logits_fn, images, labels, ids=None, batch_size=_COUNT, **more):
     """An AttackResult under settings that take a second."""
     method = attacks.build_method(name, **(_QUICK[name] | more))
     count = len(labels)
-    given = inputs.ExampleBatch(
+    examples = inputs.ExampleBatch(
         np.asarray(images, np.float32),
         np.asarray(labels, np.int32),
         np.arange(count) if ids is None else ids,
         np.full(count, np.nan, np.float32),
     )
     return stages.run_stages(
-        method, stages.ClassifierPair(logits_fn, logits_fn), given, batch_size=batch_size
+        method, stages.ClassifierPair(logits_fn, logits_fn), examples, batch_size=batch_size
     )
 
 
@@ -135,8 +135,8 @@ def test_a_constant_model_is_not_broken(name, logits):
     result = _run(name, _constant(logits), images, labels)
     assert not result.success.any()
     assert (result.images == images).all()
-    moved = attacks.get(name)(_constant(logits), images, labels, **_QUICK[name])
-    assert (moved == images).numpy().all()
+    adversarial = attacks.get(name)(_constant(logits), images, labels, **_QUICK[name])
+    assert (adversarial == images).numpy().all()
 
 
 @every
@@ -153,8 +153,8 @@ def test_targets_are_reached(name, bounds):
     # A target is no nearer than the nearest of all classes.
     norm = attacks.traits(name)["norms"][0]
     both = result.success & _found(name).success
-    far = result.distances[norm][both].mean()
-    assert far > 0.9 * _found(name).distances[norm][both].mean()
+    distances = result.distances[norm][both].mean()
+    assert distances > 0.9 * _found(name).distances[norm][both].mean()
 
 
 @pytest.mark.slow

@@ -26,9 +26,9 @@ def _best_gains(weights, images, labels, channels):
         pixels = images[row].reshape(-1, channels).astype(float)
         logits = np.einsum("pc,pck->k", pixels, matrix)
         for other in np.delete(np.arange(matrix.shape[-1]), label):
-            slopes = matrix[..., other] - matrix[..., label]
+            gradients = matrix[..., other] - matrix[..., label]
             # The best colour is 0 or 1 in each channel.
-            gains = np.maximum(slopes * (1 - pixels), -slopes * pixels).sum(1)
+            gains = np.maximum(gradients * (1 - pixels), -gradients * pixels).sum(1)
             margin = logits[other] - logits[label] + gains.max()
             best[row] = max(best[row], margin)
     return best
@@ -53,14 +53,14 @@ def test_mutants_equal_the_naive_ones():
     population = random.random((5, 9, 2, 3)).astype(np.float32)
     members = np.array([[8, 0, 3]] * 5, np.int32)
     keys = prng.make_keys(1, tf.range(5))
-    found = one_pixel.build_mutants(
+    result = one_pixel.build_mutants(
         tf.constant(population), tf.constant(members), 0.5, keys
     ).numpy()
     others = one_pixel.sample_partners(keys, members, 9).numpy()
     for row in range(5):
         for k in range(3):
             a, b, c = (population[row, other] for other in others[row, k])
-            np.testing.assert_allclose(found[row, k], a + (b - c) / 2, 1e-5)
+            np.testing.assert_allclose(result[row, k], a + (b - c) / 2, 1e-5)
 
 
 def _run(method, victim, examples, steps):
@@ -85,14 +85,14 @@ def _examples(images, labels):
 def test_generations():
     """What lives on is never less fit, and the next breed waits its turn."""
     shape = (6, 5, 3)
-    logits_fn, _ = black_box.linear(shape)
-    images = black_box.grid_images(4, shape)
-    labels = black_box.classes(logits_fn, images)
+    logits_fn, _ = black_box.build_linear_classifier(shape)
+    images = black_box.build_grid_images(4, shape)
+    labels = black_box.predict_classes(logits_fn, images)
     method = attacks.build_method("one_pixel", population=60, num_pixels=2)
-    victim = attacks.QueryCounter(logits_fn, 4)
+    classifier = attacks.QueryCounter(logits_fn, 4)
     # Three turns of 20 are a generation.
-    states = _run(method, victim, _examples(images, labels), 12)
-    assert victim.forward_calls == 1 + 12 * 20
+    states = _run(method, classifier, _examples(images, labels), 12)
+    assert classifier.forward_calls == 1 + 12 * 20
     first = states[0]["parents"].numpy()
     assert first.shape == (4, 60, 2, 5)
     assert first.min() == 0 and first.max() == 1 and first[..., :2].max() < 1
@@ -112,7 +112,7 @@ def test_first_colours_are_normal_and_places_uniform():
     images = np.full((40, 8, 8, 1), 0.5, np.float32)
     method = attacks.build_method("one_pixel")
     examples = _examples(images, np.zeros(40, np.int32))
-    state = method.init(attacks.QueryCounter(black_box.constant(), 40), examples)
+    state = method.init(attacks.QueryCounter(black_box.build_constant_classifier(), 40), examples)
     drawn = state["parents"].numpy()
     places, colours = drawn[..., :2], drawn[..., 2]
     np.testing.assert_allclose(places.mean(), 1 / 2, atol=0.01)
@@ -133,12 +133,12 @@ def test_last_place_is_the_last_pixel(shape):
         return tf.zeros((images.shape[0], 2))
 
     method = attacks.build_method("one_pixel", population=4)
-    victim = attacks.QueryCounter(logits_fn, 1)
+    classifier = attacks.QueryCounter(logits_fn, 1)
     examples = _examples(images, [0])
-    state = method.init(victim, examples)
+    state = method.init(classifier, examples)
     last = np.full(state["parents"].shape, np.nextafter(np.float32(1), 0))
     state["parents"] = tf.constant(last, tf.float32)
-    method.step(victim, examples, state)
+    method.step(classifier, examples, state)
     wanted = np.zeros(shape, np.float32)
     wanted[(-1,) * len(shape)] = 1
     np.testing.assert_allclose(seen[-1].numpy(), [wanted] * 4, atol=1e-6)
@@ -146,30 +146,32 @@ def test_last_place_is_the_last_pixel(shape):
 
 @pytest.mark.parametrize("shape", [(8,), (4, 6), (5, 7, 3)])
 def test_linear_model_is_broken_where_it_can_be(shape):
-    logits_fn, weights = black_box.linear(shape)
-    images = black_box.grid_images(48, shape)
-    labels = black_box.classes(logits_fn, images)
+    logits_fn, weights = black_box.build_linear_classifier(shape)
+    images = black_box.build_grid_images(48, shape)
+    labels = black_box.predict_classes(logits_fn, images)
     channels = shape[-1] if len(shape) > 2 else 1
     gains = _best_gains(weights, images, labels, channels)
-    found = black_box.run("one_pixel", logits_fn, images, labels, population=100, num_steps=15)
-    assert not found.success[gains < -1e-4].any()
-    assert found.success[gains > 0.5].mean() > 0.95
+    result = black_box.run_attack(
+        "one_pixel", logits_fn, images, labels, population=100, num_steps=15
+    )
+    assert not result.success[gains < -1e-4].any()
+    assert result.success[gains > 0.5].mean() > 0.95
     assert np.sum(gains > 0.5) > 10
-    won = found.success
-    assert (found.distances["l0"][won] <= channels).all()
-    assert (found.distances["l0"][won] >= 1).all()
-    assert found.images.min() >= 0 and found.images.max() <= 1
-    np.testing.assert_array_equal(found.images[~won], images[~won])
+    won = result.success
+    assert (result.distances["l0"][won] <= channels).all()
+    assert (result.distances["l0"][won] >= 1).all()
+    assert result.images.min() >= 0 and result.images.max() <= 1
+    np.testing.assert_array_equal(result.images[~won], images[~won])
     # The image, then 16 generations of 100, in turns of 25.
-    assert (found.forward_calls[~won] == 1601).all()
-    assert ((found.forward_calls[won] - 1) % 25 == 0).all()
+    assert (result.forward_calls[~won] == 1601).all()
+    assert ((result.forward_calls[won] - 1) % 25 == 0).all()
 
 
 def _setting():
     shape = (6, 5, 2)
-    logits_fn, _ = black_box.linear(shape)
-    images = black_box.grid_images(24, shape)
-    labels = black_box.classes(logits_fn, images)
+    logits_fn, _ = black_box.build_linear_classifier(shape)
+    images = black_box.build_grid_images(24, shape)
+    labels = black_box.predict_classes(logits_fn, images)
     # 33 candidates are asked about in two turns of 17: one is asked twice.
     return logits_fn, images, labels, {"population": 33, "num_steps": 3}
 
@@ -183,11 +185,11 @@ def test_rows_depend_on_nothing_but_themselves():
     mixed = attack(logits_fn, images[order], labels[order], ids=ids[order], **options)
     np.testing.assert_allclose(mixed, whole[order], atol=1e-6)
     for size in (1, 9):
-        found = black_box.run(
+        result = black_box.run_attack(
             "one_pixel", logits_fn, images, labels, ids=ids, batch_size=size, **options
         )
-        assert 0 < found.success.sum() < 24
-        np.testing.assert_allclose(found.images, whole, atol=1e-6)
+        assert 0 < result.success.sum() < 24
+        np.testing.assert_allclose(result.images, whole, atol=1e-6)
     other = attack(logits_fn, images, labels, ids=ids, seed=1, **options)
     assert np.any(np.abs(other - whole) > 1e-3)
 
@@ -200,20 +202,20 @@ def test_scales_of_box_and_logits_change_nothing():
         lambda images: logits_fn(images / 256), images * 256, labels, bounds=(0, 256), **options
     )
     np.testing.assert_allclose(wide / 256, whole, atol=1e-6)
-    moved = attack(
+    adversarial = attack(
         lambda images: logits_fn(images + 3), images - 3, labels, bounds=(-3, -2), **options
     )
-    np.testing.assert_allclose(moved + 3, whole, atol=1e-5)
+    np.testing.assert_allclose(adversarial + 3, whole, atol=1e-5)
 
 
 def test_without_bounds_colours_are_those_of_the_image():
     logits_fn, images, labels, options = _setting()
     images = images * 5 - 2
-    labels = black_box.classes(logits_fn, images)
-    found = black_box.run("one_pixel", logits_fn, images, labels, bounds=None, **options)
-    assert found.success.any()
+    labels = black_box.predict_classes(logits_fn, images)
+    result = black_box.run_attack("one_pixel", logits_fn, images, labels, bounds=None, **options)
+    assert result.success.any()
     for end in (np.min, np.max):
-        inside = end([end(found.images, (1, 2, 3)), end(images, (1, 2, 3))], 0)
+        inside = end([end(result.images, (1, 2, 3)), end(images, (1, 2, 3))], 0)
         np.testing.assert_allclose(inside, end(images, (1, 2, 3)), atol=1e-5)
 
 
@@ -221,18 +223,18 @@ def test_more_pixels_break_more():
     logits_fn, images, labels, options = _setting()
     broken = []
     for num_pixels in (1, 4):
-        found = black_box.run(
+        result = black_box.run_attack(
             "one_pixel", logits_fn, images, labels, num_pixels=num_pixels, **options
         )
-        assert found.distances["l0"].max() <= 2 * num_pixels
-        broken.append(found.success.sum())
+        assert result.distances["l0"].max() <= 2 * num_pixels
+        broken.append(result.success.sum())
     assert broken[1] > broken[0]
 
 
 def test_targets_are_reached():
     logits_fn, images, labels, _ = _setting()
     targets = (labels + 1) % 3
-    found = black_box.run(
+    result = black_box.run_attack(
         "one_pixel",
         logits_fn,
         images,
@@ -242,17 +244,17 @@ def test_targets_are_reached():
         population=100,
         num_steps=15,
     )
-    assert found.success.mean() > 0.5
-    reached = black_box.classes(logits_fn, found.images) == targets
-    np.testing.assert_array_equal(reached, found.success)
+    assert result.success.mean() > 0.5
+    reached = black_box.predict_classes(logits_fn, result.images) == targets
+    np.testing.assert_array_equal(reached, result.success)
 
 
 def test_misclassified_images_are_their_own_answers():
     logits_fn, images, labels, options = _setting()
-    found = black_box.run("one_pixel", logits_fn, images, (labels + 1) % 3, **options)
-    assert found.success.all() and (found.forward_calls == 1).all()
-    assert (found.distances["l0"] == 0).all()
-    np.testing.assert_array_equal(found.images, images)
+    result = black_box.run_attack("one_pixel", logits_fn, images, (labels + 1) % 3, **options)
+    assert result.success.all() and (result.forward_calls == 1).all()
+    assert (result.distances["l0"] == 0).all()
+    np.testing.assert_array_equal(result.images, images)
 
 
 @pytest.mark.parametrize("bounds", [(0, 1), None])
@@ -261,11 +263,11 @@ def test_constant_model_and_constant_image(bounds):
     images[0] = 0
     options |= {"bounds": bounds}
     labels = np.zeros_like(labels)
-    constant = black_box.constant()
+    constant = black_box.build_constant_classifier()
     still = attacks.get("one_pixel")(constant, images, labels, **options)
     np.testing.assert_array_equal(still, images)
-    found = black_box.run("one_pixel", constant, images, labels, **options)
-    assert not found.success.any()
+    result = black_box.run_attack("one_pixel", constant, images, labels, **options)
+    assert not result.success.any()
 
 
 def test_a_sweep_traces_once():
@@ -302,29 +304,29 @@ def test_bad_options(options, message):
 
 @pytest.fixture(scope="module")
 def digits():
-    return black_box.digits()
+    return black_box.train_digits_classifier()
 
 
 def test_beats_random_pixels(digits):
     network, images, labels = digits
-    found = black_box.run(
+    result = black_box.run_attack(
         "one_pixel", network, images, labels, num_pixels=3, population=50, num_steps=10
     )
     random = np.random.default_rng(0)
     noisy = images.reshape(60, 64).copy()
     for row in noisy:
         row[random.choice(64, 3, replace=False)] = random.integers(0, 2, 3)
-    by_noise = np.mean(black_box.classes(network, noisy.reshape(images.shape)) != labels)
-    assert found.success.mean() > by_noise + 0.3
+    by_noise = np.mean(black_box.predict_classes(network, noisy.reshape(images.shape)) != labels)
+    assert result.success.mean() > by_noise + 0.3
 
 
 def test_needs_no_gradient(digits):
     network, images, labels = digits
-    rounded = black_box.rounding(network)
-    labels = black_box.classes(rounded, images)
+    rounded = black_box.add_rounding(network)
+    labels = black_box.predict_classes(rounded, images)
     with pytest.raises(InputError, match="no gradient"):
         attacks.get("pgd")(rounded, images, labels, epsilon=0.2)
-    found = black_box.run(
+    result = black_box.run_attack(
         "one_pixel", rounded, images, labels, num_pixels=3, population=50, num_steps=5
     )
-    assert found.success.mean() > 0.3
+    assert result.success.mean() > 0.3

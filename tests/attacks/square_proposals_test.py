@@ -93,7 +93,7 @@ def test_bump_equals_the_naive_one(side):
 
 
 def _ball(norm, shape=(9, 7, 3), count=40, bounds=None, epsilon=0.5):
-    images = tf.constant(black_box.grid_images(count, shape))
+    images = tf.constant(black_box.build_grid_images(count, shape))
     budget = tf.fill((count, 1, 1, 1), epsilon)
     keys = prng.make_keys(3, tf.range(count))
     return square.SearchBall(images, budget, norm, bounds), keys
@@ -106,7 +106,7 @@ def test_searches_on_the_sphere(norm, shape):
     best = square.sample_start(ball, keys)
     side = square.compute_window_sides(tf.fill((40,), 0.3), shape, norm)
     for _ in range(3):
-        lengths = black_box.lengths(best, ball.images.numpy(), norm)
+        lengths = black_box.compute_norms(best, ball.images.numpy(), norm)
         np.testing.assert_allclose(lengths, 0.5, rtol=1e-5)
         best = square.propose_images(ball, best, side, keys)
 
@@ -122,8 +122,8 @@ def test_every_row_has_its_own_window():
     ball, keys = _ball("linf", count=200)
     best = square.sample_start(ball, keys)
     side = tf.constant(np.arange(200) % 7 + 1, tf.int32)
-    moved = square.propose_images(ball, best, side, keys)
-    changed = np.any(moved != best, axis=3)
+    proposal = square.propose_images(ball, best, side, keys)
+    changed = np.any(proposal != best, axis=3)
     corners = set()
     for row, s in zip(changed, side.numpy(), strict=True):
         down, across = np.nonzero(row)
@@ -140,8 +140,8 @@ def test_signs_are_drawn_again_until_they_change_the_image():
     best = square.sample_start(ball, keys)
     side = tf.ones(4000, tf.int32)
     # Keys other than the start's, as those of a query are.
-    moved = square.propose_images(ball, best, side, prng.make_keys(1, keys))
-    turned = np.reshape(moved != best, (4000, 3)) @ [1, 2, 4]
+    proposal = square.propose_images(ball, best, side, prng.make_keys(1, keys))
+    turned = np.reshape(proposal != best, (4000, 3)) @ [1, 2, 4]
     ways = np.bincount(turned, minlength=8) / 4000
     # All ways to turn one, two or three of the signs are as likely.
     assert ways[0] == 0
@@ -153,8 +153,8 @@ def test_window_gains_what_the_other_loses(norm):
     ball, keys = _ball(norm, (12, 12, 2))
     best = square.sample_start(ball, keys)
     side = tf.fill((40,), 3)
-    moved = square.propose_images(ball, best, side, prng.make_keys(1, keys))
-    before, after = best - ball.images, moved - ball.images
+    proposal = square.propose_images(ball, best, side, prng.make_keys(1, keys))
+    before, after = best - ball.images, proposal - ball.images
     emptied = np.sum((np.abs(after) < 1e-7) & (np.abs(before) > 1e-4), (1, 2, 3))
     assert np.median(emptied) > 0
     if norm == "l2":
@@ -189,14 +189,14 @@ def test_projection_to_ball_and_box(epsilon, high):
     delta = random.normal(size=images.shape).astype(np.float32) * high
     delta[1] = 0
     delta[2] = high
-    moved = norms.project_in_box(
+    proposal = norms.project_in_box(
         tf.constant(delta), epsilon * high, tf.constant(images), (0, high)
     ).numpy()
-    total = np.abs(moved.astype(np.float64)).sum((1, 2, 3))
+    total = np.abs(proposal.astype(np.float64)).sum((1, 2, 3))
     assert (total <= epsilon * high * (1 + 1e-6)).all()
     for row in range(20):
         wanted = _naive_projection(delta[row].astype(float), images[row], epsilon * high, 0, high)
-        np.testing.assert_allclose(moved[row], wanted, atol=2e-6 * high)
+        np.testing.assert_allclose(proposal[row], wanted, atol=2e-6 * high)
 
 
 @pytest.mark.parametrize("norm", ["l2", "l1"])

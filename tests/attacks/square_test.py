@@ -23,12 +23,12 @@ _DUALS = {"linf": 1, "l2": 2, "l1": np.inf}
 )
 def test_linear_model_is_broken_where_it_can_be(norm, room):
     shape = (4, 5, 1)
-    logits_fn, weights = black_box.linear(shape)
-    images = black_box.grid_images(48, shape)
-    labels = black_box.classes(logits_fn, images)
-    far = black_box.linear_distances(weights, images, labels, _DUALS[norm])
-    epsilon = 1.5 * float(np.median(far))
-    found = black_box.run(
+    logits_fn, weights = black_box.build_linear_classifier(shape)
+    images = black_box.build_grid_images(48, shape)
+    labels = black_box.predict_classes(logits_fn, images)
+    distances = black_box.compute_linear_distances(weights, images, labels, _DUALS[norm])
+    epsilon = 1.5 * float(np.median(distances))
+    result = black_box.run_attack(
         "square",
         logits_fn,
         images,
@@ -38,12 +38,12 @@ def test_linear_model_is_broken_where_it_can_be(norm, room):
         bounds=None,
         num_queries=600,
     )
-    assert not found.success[far > epsilon * (1 + 1e-4)].any()
+    assert not result.success[distances > epsilon * (1 + 1e-4)].any()
     # Windows of 3 x 3 leave some of an L2 or L1 ball's edge unused.
-    assert np.sum(far < epsilon / room) > 15
-    assert found.success[far < epsilon / room].mean() > 0.9
+    assert np.sum(distances < epsilon / room) > 15
+    assert result.success[distances < epsilon / room].mean() > 0.9
     # The clean image, and 600 queries.
-    assert (found.forward_calls[~found.success] == 601).all()
+    assert (result.forward_calls[~result.success] == 601).all()
 
 
 @pytest.mark.parametrize(
@@ -60,31 +60,31 @@ def test_linear_model_is_broken_where_it_can_be(norm, room):
 def test_stays_inside_and_gives_failures_back(norm, bounds):
     width = 1.0 if bounds is None else float(bounds[1])
     shape = (5, 7, 3)
-    logits_fn, _ = black_box.linear(shape, classes=4)
-    images = black_box.grid_images(32, shape) * width
-    labels = black_box.classes(logits_fn, images)
+    logits_fn, _ = black_box.build_linear_classifier(shape, classes=4)
+    images = black_box.build_grid_images(32, shape) * width
+    labels = black_box.predict_classes(logits_fn, images)
     epsilon = {"linf": 0.05, "l2": 0.3, "l1": 2.0}[norm] * width
     options = {"epsilon": epsilon, "norm": norm, "bounds": bounds}
     options["num_queries"] = 40
-    moved = attacks.get("square")(logits_fn, images, labels, **options)
-    found = black_box.run("square", logits_fn, images, labels, **options)
-    for ends in (moved.numpy(), found.images):
+    adversarial = attacks.get("square")(logits_fn, images, labels, **options)
+    result = black_box.run_attack("square", logits_fn, images, labels, **options)
+    for ends in (adversarial.numpy(), result.images):
         assert np.isfinite(ends).all()
-        assert (black_box.lengths(ends, images, norm) <= epsilon * (1 + 1e-5)).all()
+        assert (black_box.compute_norms(ends, images, norm) <= epsilon * (1 + 1e-5)).all()
         if bounds:
             assert ends.min() >= 0 and ends.max() <= width
-    assert 0 < found.success.sum() < 32
-    np.testing.assert_array_equal(found.images[~found.success], images[~found.success])
-    wrong = black_box.classes(logits_fn, found.images) != labels
-    np.testing.assert_array_equal(wrong, found.success)
+    assert 0 < result.success.sum() < 32
+    np.testing.assert_array_equal(result.images[~result.success], images[~result.success])
+    wrong = black_box.predict_classes(logits_fn, result.images) != labels
+    np.testing.assert_array_equal(wrong, result.success)
 
 
 def _exact():
     """A linear model whose sums are exact, so that results are too."""
     shape = (6, 5, 2)
-    logits_fn, _ = black_box.linear(shape)
-    images = black_box.grid_images(24, shape)
-    labels = black_box.classes(logits_fn, images)
+    logits_fn, _ = black_box.build_linear_classifier(shape)
+    images = black_box.build_grid_images(24, shape)
+    labels = black_box.predict_classes(logits_fn, images)
     options = {"epsilon": 1 / 16, "num_queries": 30, "ids": np.arange(24) + 9}
     return logits_fn, images, labels, options
 
@@ -99,7 +99,9 @@ def test_rows_depend_on_nothing_but_themselves():
     )
     np.testing.assert_array_equal(mixed, whole.numpy()[order])
     results = [
-        black_box.run("square", logits_fn, images, labels, ids=ids, batch_size=size, **options)
+        black_box.run_attack(
+            "square", logits_fn, images, labels, ids=ids, batch_size=size, **options
+        )
         for size in (1, 9, 24)
     ]
     assert 0 < results[0].success.sum() < 24
@@ -125,8 +127,8 @@ def test_seeds_and_restarts():
     options = {"epsilon": 1 / 16, "num_queries": 12}
 
     def broken(**more):
-        found = black_box.run("square", logits_fn, images, labels, **options | more)
-        return found.success, found.images
+        result = black_box.run_attack("square", logits_fn, images, labels, **options | more)
+        return result.success, result.images
 
     once, ends = broken()
     np.testing.assert_array_equal(ends, broken(seed=0)[1])
@@ -155,7 +157,7 @@ def test_climbs_the_margin_or_descends_to_the_target(targeted, loss):
         value = sign * loss(logits_fn(state["images"]), labels)
         better = value > before["loss"]
         np.testing.assert_array_equal(state["loss"] > before["loss"], better)
-        kept = ~better.numpy() & ~state["found"].numpy()
+        kept = ~better.numpy() & ~state["success"].numpy()
         np.testing.assert_array_equal(state["images"][kept], before["images"][kept])
         np.testing.assert_allclose(state["loss"], value, atol=1e-5)
     assert before["queries"].numpy().tolist() == [5] * 24
@@ -164,33 +166,33 @@ def test_climbs_the_margin_or_descends_to_the_target(targeted, loss):
 def test_targets_are_reached():
     logits_fn, images, labels, _ = _exact()
     targets = (labels + 1) % 3
-    found = black_box.run(
+    result = black_box.run_attack(
         "square", logits_fn, images, targets, epsilon=0.3, targeted=True, num_queries=400
     )
-    assert found.success.mean() > 0.8
-    reached = black_box.classes(logits_fn, found.images) == targets
-    np.testing.assert_array_equal(reached, found.success)
+    assert result.success.mean() > 0.8
+    reached = black_box.predict_classes(logits_fn, result.images) == targets
+    np.testing.assert_array_equal(reached, result.success)
 
 
 def test_misclassified_images_are_their_own_answers():
     logits_fn, images, labels, _ = _exact()
-    found = black_box.run("square", logits_fn, images, (labels + 1) % 3, epsilon=0.1)
-    assert found.success.all() and (found.forward_calls == 2).all()
-    np.testing.assert_array_equal(found.images, images)
+    result = black_box.run_attack("square", logits_fn, images, (labels + 1) % 3, epsilon=0.1)
+    assert result.success.all() and (result.forward_calls == 2).all()
+    np.testing.assert_array_equal(result.images, images)
 
 
 @pytest.mark.parametrize("norm", norms.NAMES)
 def test_constant_model_and_no_budget(norm):
-    images = black_box.grid_images(6, (6, 6, 1))
+    images = black_box.build_grid_images(6, (6, 6, 1))
     images[0] = 0
     options = {"norm": norm, "num_queries": 30}
-    constant = black_box.constant()
+    constant = black_box.build_constant_classifier()
     labels = np.zeros(6, np.int32)
-    moved = attacks.get("square")(constant, images, labels, epsilon=0.3, **options)
-    assert np.isfinite(moved).all()
-    found = black_box.run("square", constant, images, labels, epsilon=0.3, **options)
-    assert not found.success.any() and (found.forward_calls == 31).all()
-    np.testing.assert_array_equal(found.images, images)
+    adversarial = attacks.get("square")(constant, images, labels, epsilon=0.3, **options)
+    assert np.isfinite(adversarial).all()
+    result = black_box.run_attack("square", constant, images, labels, epsilon=0.3, **options)
+    assert not result.success.any() and (result.forward_calls == 31).all()
+    np.testing.assert_array_equal(result.images, images)
     still = attacks.get("square")(constant, images, labels, epsilon=0.0, **options)
     np.testing.assert_array_equal(still, images)
 
@@ -231,21 +233,21 @@ def test_bad_options(options, message):
 
 @pytest.mark.parametrize("shape", [(8,), (4, 6)])
 def test_images_without_axes_are_refused(shape):
-    logits_fn, _ = black_box.linear(shape)
-    images = black_box.grid_images(3, shape)
+    logits_fn, _ = black_box.build_linear_classifier(shape)
+    images = black_box.build_grid_images(3, shape)
     with pytest.raises(InputError, match="height, width, channels"):
         attacks.get("square")(logits_fn, images, [0, 1, 2], epsilon=0.1)
 
 
 @pytest.fixture(scope="module")
 def digits():
-    return black_box.digits()
+    return black_box.train_digits_classifier()
 
 
 @pytest.mark.parametrize("norm,epsilon", [("linf", 0.15), ("l2", 0.9), ("l1", 4.0)])
 def test_beats_noise_of_the_same_size(norm, epsilon, digits):
     network, images, labels = digits
-    found = black_box.run(
+    result = black_box.run_attack(
         "square", network, images, labels, epsilon=epsilon, norm=norm, num_queries=150
     )
     budget = tf.fill((60, 1, 1, 1), epsilon)
@@ -256,15 +258,15 @@ def test_beats_noise_of_the_same_size(norm, epsilon, digits):
     if norm != "linf":
         longest = noise / norms.expand_like(norms.compute_norm(noise, norm), noise)
     noisy = np.clip(images + epsilon * longest, 0, 1)
-    by_noise = np.mean(black_box.classes(network, noisy) != labels)
-    assert found.success.mean() > by_noise + 0.3
+    by_noise = np.mean(black_box.predict_classes(network, noisy) != labels)
+    assert result.success.mean() > by_noise + 0.3
 
 
 def test_needs_no_gradient(digits):
     network, images, labels = digits
-    rounded = black_box.rounding(network)
-    labels = black_box.classes(rounded, images)
+    rounded = black_box.add_rounding(network)
+    labels = black_box.predict_classes(rounded, images)
     with pytest.raises(InputError, match="no gradient"):
         attacks.get("pgd")(rounded, images, labels, epsilon=0.2)
-    found = black_box.run("square", rounded, images, labels, epsilon=0.2, num_queries=100)
-    assert found.success.mean() > 0.5
+    result = black_box.run_attack("square", rounded, images, labels, epsilon=0.2, num_queries=100)
+    assert result.success.mean() > 0.5
