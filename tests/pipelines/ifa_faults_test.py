@@ -212,6 +212,6 @@ def test_damage_is_told_and_made_good(whole, tmp_path):
         assert f"{node}: execution" in end[2]
     damaged = b"\xff" * 200 + (root / "metadata.sqlite").read_bytes()[200:]
     (root / "metadata.sqlite").write_bytes(damaged)
-    _check_told(_run(tmp_path), 1, "Error: .* kept as metadata.*corrupt-1;")
+    _check_told(_run(tmp_path), 1, "Error: .* renamed to metadata.*corrupt-1;")
     assert (root / "metadata.sqlite.corrupt-1").read_bytes() == damaged
     _check(_run(tmp_path), tmp_path, whole[0], tidy=False)
