@@ -9,7 +9,6 @@ from qup import attacks
 from qup.attacks import apgd, engine, inputs, losses
 from qup.attacks.apgd import compute_targeted_dlr
 from qup.attacks.method import Examples
-from qup.core import norms
 from qup.core.errors import InputError
 from tests.attacks.linear_distances import ORDERS, LinearClassifier
 
@@ -219,12 +218,6 @@ def test_l1_narrows_its_ball_in_three_stages(classifier, batch):
     np.testing.assert_allclose(radii[1:7], 3, atol=0.01)
     np.testing.assert_allclose(radii[7:14], 2, atol=0.01)
     np.testing.assert_allclose(radii[14:], 1, atol=0.01)
-
-
-def test_a_direction_of_any_length_is_scaled():
-    delta = tf.constant([[3.0, 4.0], [3e-25, 4e-25], [3e25, 4e25], [0.0, 0.0]])
-    expected = np.array([[0.6, 0.8]] * 3 + [[0, 0]])
-    np.testing.assert_allclose(norms.scale_to_norm(delta, 1.0, "l2"), expected, rtol=1e-5)
 
 
 def test_targeted_dlr_is_its_definition():

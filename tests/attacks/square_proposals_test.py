@@ -163,42 +163,6 @@ def test_window_gains_what_the_other_loses(norm):
         assert same.max() <= 18 and same.min() >= 9
 
 
-def _naive_projection(delta, image, epsilon, low, high):
-    """Bisection for the level, in float64."""
-    room = np.where(delta > 0, high - image, image - low)
-
-    def left(level):
-        return np.clip(np.abs(delta) - level, 0, room)
-
-    if left(0).sum() <= epsilon:
-        return np.sign(delta) * left(0)
-    bottom, top = 0.0, np.abs(delta).max()
-    for _ in range(100):
-        middle = (bottom + top) / 2
-        over = left(middle).sum() > epsilon
-        bottom, top = (middle, top) if over else (bottom, middle)
-    return np.sign(delta) * left(top)
-
-
-@pytest.mark.parametrize("epsilon", [0.0, 1e-3, 2.0, 40.0])
-@pytest.mark.parametrize("high", [1.0, 255.0])
-def test_projection_to_ball_and_box(epsilon, high):
-    random = np.random.default_rng(0)
-    images = random.random((20, 6, 5, 2)).astype(np.float32) * high
-    images[0] = 0
-    delta = random.normal(size=images.shape).astype(np.float32) * high
-    delta[1] = 0
-    delta[2] = high
-    proposal = norms.project_in_box(
-        tf.constant(delta), epsilon * high, tf.constant(images), (0, high)
-    ).numpy()
-    total = np.abs(proposal.astype(np.float64)).sum((1, 2, 3))
-    assert (total <= epsilon * high * (1 + 1e-6)).all()
-    for row in range(20):
-        wanted = _naive_projection(delta[row].astype(float), images[row], epsilon * high, 0, high)
-        np.testing.assert_allclose(proposal[row], wanted, atol=2e-6 * high)
-
-
 @pytest.mark.parametrize("norm", ["l2", "l1"])
 def test_bumps_scale_with_the_box(norm):
     shape = (8, 6, 1)
