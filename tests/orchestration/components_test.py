@@ -175,7 +175,7 @@ def test_the_plain_function_is_kept(tmp_path):
         (lambda: Evaluator(model=_model(), mode="longer"), "Literal"),
     ],
 )
-def test_wrong_nodes_are_refused(make, says):
+def test_invalid_nodes_are_rejected(make, says):
     with pytest.raises(PipelineError) as error:
         make()
     assert says in str(error.value)
@@ -203,18 +203,18 @@ def _returns(a: Out[Model]) -> int: ...
 @pytest.mark.parametrize(
     ("function", "says"),
     [
-        (_unannotated, "annotated"),
-        (_rest, "given by name"),
-        (_options, "given by name"),
+        (_unannotated, "have an annotation"),
+        (_rest, "passed by name"),
+        (_options, "passed by name"),
         (_no_artifact, "subclass of Artifact; received <class 'int'>"),
         (_list_output, "subclass of Artifact"),
-        (_default_output, "cannot have None"),
-        (_default_input, "cannot have 3"),
+        (_default_output, "the default None"),
+        (_default_input, "the default 3"),
         (_wrong_default, "expected int, received '3'"),
         (_returns, "must have the annotation -> None"),
     ],
 )
-def test_wrong_components_are_refused(function, says):
+def test_invalid_components_are_rejected(function, says):
     with pytest.raises(PipelineError) as error:
         component(function)
     assert says in str(error.value)
@@ -236,7 +236,7 @@ def test_the_example_of_the_package_runs(tmp_path):
         assert result.stdout.endswith("{'total': 10}\n")
 
 
-def test_wrong_pipelines_are_refused(tmp_path):
+def test_invalid_pipelines_are_rejected(tmp_path):
     gen = ExampleGen()
     trainer = Trainer(examples=gen.outputs["examples"])
     with pytest.raises(PipelineError, match="needs the node ExampleGen"):
