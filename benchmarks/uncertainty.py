@@ -32,7 +32,7 @@ _CHAINS = 32
 
 
 def _packet() -> tuple[Packet, uncertainty.GaussianWindow, str]:
-    subject = networks.trained("convnet", 60_000)
+    subject = networks.train_network("convnet", 60_000)
     shape = subject.images.shape[1:]
     packet = uncertainty.of_classifier(subject.model, 0, shape=shape)
     centre = subject.images[subject.labels == 0].mean(0).ravel()

@@ -1,4 +1,4 @@
-"""What the benchmark of the attacks writes and draws."""
+"""The table, CSV file and figure of the benchmark of the attacks."""
 
 import dataclasses
 import math
@@ -10,24 +10,24 @@ from benchmarks.attacks.rows import Row
 
 _RATIO = Row(
     part="pgd",
-    what="PGD-40, ConvNet on MNIST, batch 128",
-    rival="foolbox",
-    measured=2.5,
+    title="PGD-40, ConvNet on MNIST, batch 128",
+    competitor="foolbox",
+    value=2.5,
     target=2.5,
     seconds=(0.5, 1.25),
     success=(40.0, 40.0),
 )
 _MINUTES = Row(
     part="autoattack",
-    what="AutoAttack standard",
-    rival="the clock",
-    measured=5.5,
+    title="AutoAttack standard",
+    competitor="the clock",
+    value=5.5,
     target=5.0,
-    least=False,
+    target_is_minimum=False,
     unit="minutes",
     note="epsilon 0.1",
 )
-_HERE = {"machine": "two cores", "versions": "TensorFlow"}
+_ENVIRONMENT = {"machine": "two cores", "versions": "TensorFlow"}
 _PARTS = ("pgd", "autoattack")
 
 
@@ -38,44 +38,44 @@ class TestRow:
         "changes, expected",
         [
             ({}, "reached"),
-            ({"measured": 2.49}, "missed"),
-            ({"least": False}, "reached"),
-            ({"least": False, "measured": 2.51}, "missed"),
+            ({"value": 2.49}, "missed"),
+            ({"target_is_minimum": False}, "reached"),
+            ({"target_is_minimum": False, "value": 2.51}, "missed"),
             ({"target": None}, ""),
-            ({"measured": math.nan}, ""),
-            ({"measured": None}, "does not run"),
+            ({"value": math.nan}, ""),
+            ({"value": None}, "does not run"),
         ],
     )
-    def test_says_what_became_of_the_target(self, changes, expected):
+    def test_verdict_compares_value_and_target(self, changes, expected):
         assert dataclasses.replace(_RATIO, **changes).verdict == expected
 
 
 class TestFile:
     """`write` and `read`."""
 
-    def test_gives_back_what_was_written(self, tmp_path):
-        missing = dataclasses.replace(_RATIO, rival="ART", measured=None, note="no ART, at all")
-        rows.write([_RATIO, missing, _MINUTES], tmp_path / "a.csv", _HERE)
-        found = rows.read(tmp_path / "a.csv")
-        assert [row.columns() for row in found[:1]] == [_RATIO.columns()]
-        assert (found[1].measured, found[1].note) == (None, "no ART, at all")
-        assert (found[2].bound, found[2].verdict) == ("at most 5", "missed")
+    def test_reads_what_it_has_written(self, tmp_path):
+        missing = dataclasses.replace(_RATIO, competitor="ART", value=None, note="no ART, at all")
+        rows.write_csv([_RATIO, missing, _MINUTES], tmp_path / "a.csv", _ENVIRONMENT)
+        result = rows.read_csv(tmp_path / "a.csv")
+        assert [row.columns() for row in result[:1]] == [_RATIO.columns()]
+        assert (result[1].value, result[1].note) == (None, "no ART, at all")
+        assert (result[2].target_text, result[2].verdict) == ("at most 5", "missed")
 
-    def test_replaces_what_is_measured_anew_and_keeps_the_rest(self, tmp_path):
+    def test_replaces_rows_that_are_measured_again(self, tmp_path):
         path = tmp_path / "a.csv"
-        other = dataclasses.replace(_RATIO, rival="ART")
-        rows.write([_RATIO, other], path, _HERE, parts=_PARTS)
-        rows.write([_MINUTES], path, _HERE, parts=_PARTS)
-        anew = dataclasses.replace(_RATIO, measured=3.0)
-        rows.write([anew], path, _HERE, parts=_PARTS)
-        found = [(row.rival, row.measured) for row in rows.read(path)]
-        assert found == [("foolbox", 3.0), ("ART", 2.5), ("the clock", 5.5)]
+        other = dataclasses.replace(_RATIO, competitor="ART")
+        rows.write_csv([_RATIO, other], path, _ENVIRONMENT, parts=_PARTS)
+        rows.write_csv([_MINUTES], path, _ENVIRONMENT, parts=_PARTS)
+        again = dataclasses.replace(_RATIO, value=3.0)
+        rows.write_csv([again], path, _ENVIRONMENT, parts=_PARTS)
+        result = [(row.competitor, row.value) for row in rows.read_csv(path)]
+        assert result == [("foolbox", 3.0), ("ART", 2.5), ("the clock", 5.5)]
 
-    def test_starts_anew_where_everything_is_measured(self, tmp_path):
+    def test_replaces_the_file_if_all_parts_are_measured(self, tmp_path):
         path = tmp_path / "a.csv"
-        rows.write([_MINUTES], path, _HERE)
-        rows.write([_RATIO], path, _HERE)
-        assert [row.rival for row in rows.read(path)] == ["foolbox"]
+        rows.write_csv([_MINUTES], path, _ENVIRONMENT)
+        rows.write_csv([_RATIO], path, _ENVIRONMENT)
+        assert [row.competitor for row in rows.read_csv(path)] == ["foolbox"]
 
 
 class TestFigure:
@@ -88,13 +88,13 @@ class TestFigure:
             [_RATIO],
             [_MINUTES],
             [dataclasses.replace(_RATIO, part="early")],
-            [dataclasses.replace(_RATIO, measured=None), _MINUTES],
-            [dataclasses.replace(_RATIO, measured=math.nan)],
+            [dataclasses.replace(_RATIO, value=None), _MINUTES],
+            [dataclasses.replace(_RATIO, value=math.nan)],
         ],
         ids=["both", "pgd", "no ratio", "no pgd", "does not run", "nan"],
     )
-    def test_draws_whatever_was_measured(self, drawn, tmp_path):
-        figure.draw(drawn, tmp_path / "a.png", _HERE)
+    def test_draws_any_selection_of_rows(self, drawn, tmp_path):
+        figure.draw_figure(drawn, tmp_path / "a.png", _ENVIRONMENT)
         assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -111,5 +111,5 @@ class TestFigure:
         (math.nan, ""),
     ],
 )
-def test_a_ratio_that_is_not_quite_one_has_more_digits(value, text):
-    assert rows.shown(value) == text
+def test_ratio_close_to_one_has_more_digits(value, text):
+    assert rows.format_number(value) == text

@@ -1,8 +1,7 @@
-"""The attacks against those of other libraries: `python -m benchmarks.attacks`.
+"""The attacks compared with those of other libraries: `python -m benchmarks.attacks`.
 
-Every library attacks the same Keras model, the same images in the same
-batch, with the same budget, steps and step size and without a random start,
-in turns; each ends with a NumPy array. `__main__` tells the flags, `rows`
-what is written, and one file each what is measured: `pgd`, `nearest`
-(minimum norm), `whole` (early leaving, AutoAttack, sweeps, memory).
+All libraries attack the same Keras model and the same images in the same batch, with equal budget,
+steps and step size, without a random start, in turns. Each attack returns a NumPy array. The flags
+are in `__main__`, the rows in `rows`, the benchmarks in `pgd`, `minimum_norm` and `end_to_end`
+(early stopping, AutoAttack, sweeps, memory).
 """

@@ -1,23 +1,22 @@
-"""How fast the attacks are, beside other libraries and beside their targets.
+"""The speed of the attacks, compared with other libraries and with targets.
 
     python -m benchmarks.attacks [--quick] [--parts=pgd,deepfool]
 
-needs foolbox, ART and PyTorch (benchmarks/requirements.txt); `make bench`
-brings an environment that has them, and keeps table and figure under docs/.
-Without them their rows say "does not run". Of the parts,
+needs foolbox, ART and PyTorch (benchmarks/requirements.txt). `make bench` creates an environment
+with them and stores the table and figure in docs/. The rows of a missing library say "does not
+run". The parts:
 
     pgd       PGD-40 against every library and a bare gradient loop
     bfloat16  PGD-40 in bfloat16 against float32
-    early     RA by PGD-100 with and without early leaving
+    early     RA by PGD-100 with and without early stopping
     deepfool, carlini_wagner, jsma, one_pixel  against foolbox and ART
-    autoattack, sweep, memory                  what they take
+    autoattack, sweep, memory                  minutes, traces, MiB
 
-With --csv=FILE rows are kept as they come; with --parts, --models or
---batches the file's other rows stay, so that a benchmark that was stopped
-goes on with the parts that are missing.
+With --csv=FILE each row is stored when it is measured. With --parts, --models or --batches the
+other rows of the file stay, so that an interrupted benchmark can resume with the missing parts.
 
-MNIST and CIFAR-10 are taken where tensorflow-datasets has them
-(TFDS_DATA_DIR), else the embedded digits.
+MNIST and CIFAR-10 are used if tensorflow-datasets has them (TFDS_DATA_DIR), else the bundled
+digits.
 """
 
 import os
@@ -34,18 +33,18 @@ import tensorflow as tf
 from absl import app, flags, logging
 
 from benchmarks import timing
-from benchmarks.attacks import figure, nearest, networks, pgd, rows, whole
+from benchmarks.attacks import end_to_end, figure, minimum_norm, networks, pgd, rows
 from benchmarks.attacks.rows import Row
 from qup.core import errors
 
-_ONLY = flags.DEFINE_list("parts", [], "Which parts; empty: all.")
-_MODELS = flags.DEFINE_list("models", [], "Networks of pgd and bfloat16.")
-_BATCHES = flags.DEFINE_list("batches", [], "Batches of pgd.")
-_QUICK = flags.DEFINE_bool("quick", False, "In three minutes, less exactly.")
-_XLA = flags.DEFINE_bool("xla", False, "Time PGD compiled by XLA as well.")
-_WALK = flags.DEFINE_bool("walk", False, "Time opposite FGSM as well.")
-_CSV = flags.DEFINE_string("csv", None, "File to keep the table in.")
-_FIGURE = flags.DEFINE_string("figure", None, "File to draw the figure in.")
+_ONLY = flags.DEFINE_list("parts", [], "The parts; empty for all.")
+_MODELS = flags.DEFINE_list("models", [], "The networks of pgd and bfloat16.")
+_BATCHES = flags.DEFINE_list("batches", [], "The batch sizes of pgd.")
+_QUICK = flags.DEFINE_bool("quick", False, "Takes three minutes, less accurate.")
+_XLA = flags.DEFINE_bool("xla", False, "Also times PGD compiled by XLA.")
+_WALK = flags.DEFINE_bool("walk", False, "Also times opposite FGSM.")
+_CSV = flags.DEFINE_string("csv", None, "CSV file of the rows.")
+_FIGURE = flags.DEFINE_string("figure", None, "File of the figure.")
 _LIBRARIES = {
     "tensorflow": "TensorFlow",
     "keras": "Keras",
@@ -56,67 +55,70 @@ _LIBRARIES = {
 }
 
 
-def _rounds(seconds: float = 60, least: int = 3) -> dict[str, float]:
+def _choose_rounds(seconds: float = 60, min_rounds: int = 3) -> dict[str, float]:
     if _QUICK.value:
-        return {"seconds": seconds / 10, "least": 1}
-    return {"seconds": seconds, "least": least}
+        return {"seconds": seconds / 10, "min_rounds": 1}
+    return {"seconds": seconds, "min_rounds": min_rounds}
 
 
-def _trained(name: str) -> networks.Subject:
+def _train_network(name: str) -> networks.AttackedNetwork:
     sizes = {"convnet": 60_000, "ygcnn": 12_000, "resnet20": 10_000}
-    return networks.trained(name, sizes[name] // (4 if _QUICK.value else 1))
+    return networks.train_network(name, sizes[name] // (4 if _QUICK.value else 1))
 
 
-def _few() -> networks.Subject:
-    return _trained("convnet").first(16 if _QUICK.value else 64)
+def _take_few_images() -> networks.AttackedNetwork:
+    return _train_network("convnet").take(16 if _QUICK.value else 64)
 
 
-def _pgd() -> Iterator[Row]:
+def _time_pgd() -> Iterator[Row]:
     quick = _QUICK.value
-    more = {"xla"} if _XLA.value else set()
-    more |= {"walk"} if _WALK.value else set()
+    extra = {"xla"} if _XLA.value else set()
+    extra |= {"walk"} if _WALK.value else set()
     for name in _MODELS.value or networks.NAMES[: 1 if quick else None]:
         for batch in _BATCHES.value or ([128] if quick else [128, 512]):
-            yield from pgd.race(_trained(name), int(batch), more=more, **_rounds())
+            network = _train_network(name)
+            yield from pgd.time_pgd(network, int(batch), extra=extra, **_choose_rounds())
 
 
-def _bfloat16() -> Iterator[Row]:
+def _time_bfloat16() -> Iterator[Row]:
     quick = _QUICK.value
     for name in _MODELS.value or networks.NAMES[1 : 2 if quick else None]:
         count = 128 if quick else 1024
-        yield from pgd.bfloat16(_trained(name), count, **_rounds())
+        yield from pgd.time_bfloat16(_train_network(name), count, **_choose_rounds())
 
 
-def _carlini_wagner() -> list[Row]:
+def _time_carlini_wagner() -> list[Row]:
     quick = _QUICK.value
-    return nearest.carlini_wagner(
-        _few(), steps=50 if quick else 1000, art_steps=2 if quick else 100
+    return minimum_norm.time_carlini_wagner(
+        _take_few_images(), steps=50 if quick else 1000, art_steps=2 if quick else 100
     )
 
 
-def _memory() -> list[Row]:
-    return whole.memory((2_000, 5_000 if _QUICK.value else 20_000))
+def _measure_memory() -> list[Row]:
+    return end_to_end.compare_memory((2_000, 5_000 if _QUICK.value else 20_000))
 
 
 _PARTS = {
-    "pgd": _pgd,
-    "bfloat16": _bfloat16,
-    "early": lambda: whole.early(
-        _trained("convnet").first(256 if _QUICK.value else 5000), **_rounds()
+    "pgd": _time_pgd,
+    "bfloat16": _time_bfloat16,
+    "early": lambda: end_to_end.time_early_stopping(
+        _train_network("convnet").take(256 if _QUICK.value else 5000), **_choose_rounds()
     ),
-    "deepfool": lambda: nearest.deepfool(_few(), **_rounds()),
-    "carlini_wagner": _carlini_wagner,
-    "jsma": lambda: nearest.jsma(_few(), **_rounds()),
-    "one_pixel": lambda: nearest.one_pixel(
-        _few(), images=4 if _QUICK.value else 16, steps=10 if _QUICK.value else 75
+    "deepfool": lambda: minimum_norm.time_deepfool(_take_few_images(), **_choose_rounds()),
+    "carlini_wagner": _time_carlini_wagner,
+    "jsma": lambda: minimum_norm.time_jsma(_take_few_images(), **_choose_rounds()),
+    "one_pixel": lambda: minimum_norm.time_one_pixel(
+        _take_few_images(), images=4 if _QUICK.value else 16, steps=10 if _QUICK.value else 75
     ),
-    "autoattack": lambda: whole.autoattack(_trained("convnet"), 32 if _QUICK.value else 1000),
-    "sweep": lambda: whole.sweep(_trained("convnet"), 64),
-    "memory": _memory,
+    "autoattack": lambda: end_to_end.time_autoattack(
+        _train_network("convnet"), 32 if _QUICK.value else 1000
+    ),
+    "sweep": lambda: end_to_end.count_traces_of_sweep(_train_network("convnet"), 64),
+    "memory": _measure_memory,
 }
 
 
-def _circumstances() -> dict[str, str]:
+def _describe_environment() -> dict[str, str]:
     versions = []
     for name, title in _LIBRARIES.items():
         try:
@@ -128,35 +130,35 @@ def _circumstances() -> dict[str, str]:
 
 
 def main(_) -> None:
-    """Runs the parts; keeps each row as it comes, and prints a table."""
+    """Runs the parts, stores each row and prints a table."""
     for part in _ONLY.value:
         if part not in _PARTS:
             raise errors.make_unknown_error("part", part, _PARTS)
-    # The others warn of their own calls, at each of them.
+    # Other libraries warn at each call about their own code.
     warnings.simplefilter("ignore")
     tf.get_logger().setLevel("ERROR")
     logging.set_verbosity(logging.ERROR)
-    circumstances = _circumstances()
-    found, begin = [], time.perf_counter()
-    some = bool(_ONLY.value or _MODELS.value or _BATCHES.value)
+    environment = _describe_environment()
+    all_rows, begin = [], time.perf_counter()
+    is_partial = bool(_ONLY.value or _MODELS.value or _BATCHES.value)
     for part in _ONLY.value or _PARTS:
         start = time.perf_counter()
         for row in _PARTS[part]():
-            found.append(row)
+            all_rows.append(row)
             if _CSV.value:
-                rows.write(
-                    found,
+                rows.write_csv(
+                    all_rows,
                     pathlib.Path(_CSV.value),
-                    circumstances,
-                    parts=list(_PARTS) if some else (),
+                    environment,
+                    parts=list(_PARTS) if is_partial else (),
                 )
         print(f"{part}: {time.perf_counter() - start:.0f} s", flush=True)
-    print(rows.table(found))
-    print("\n".join(circumstances.values()))
+    print(rows.format_table(all_rows))
+    print("\n".join(environment.values()))
     print(f"{(time.perf_counter() - begin) / 60:.0f} minutes")
     if _FIGURE.value:
-        every = rows.read(pathlib.Path(_CSV.value)) if _CSV.value else found
-        figure.draw(every, pathlib.Path(_FIGURE.value), circumstances)
+        drawn_rows = rows.read_csv(pathlib.Path(_CSV.value)) if _CSV.value else all_rows
+        figure.draw_figure(drawn_rows, pathlib.Path(_FIGURE.value), environment)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Classifiers to attack, trained on the spot, and the images."""
+"""The attacked networks, which are trained before, and their images."""
 
 import dataclasses
 import functools
@@ -10,7 +10,7 @@ from qup import datasets, models, training
 from qup.core import compilation, errors
 from qup.datasets import dataset as datasets_dataset
 
-# Title, dataset, and the budget that leaves some images whole.
+# Title, dataset, and a budget at which the attack fails for some images.
 _SETTINGS = {
     "convnet": ("ConvNet", "mnist", 0.1),
     "ygcnn": ("YGCNN", "mnist", 0.1),
@@ -21,22 +21,21 @@ _TITLES = {"mnist": "MNIST", "cifar10": "CIFAR-10"}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Subject:
-    """Who is attacked, on what.
+class AttackedNetwork:
+    """A network and the images to attack.
 
     Attributes:
-      name: Of the network.
-      data: Name of the dataset.
-      model: Keras, image to logits, trained.
+      name: The name of the network, one of `NAMES`.
+      model: Trained Keras model, image to logits.
       images: float32 [n, height, width, channels] in [0, 1].
-      labels: int64 [n]: foolbox compares them with what TensorFlow's argmax
-        gives, and its conversion needs a function that NumPy 2 has not.
+      labels: int64 [n], the dtype of TensorFlow's argmax. foolbox compares the two, and its
+        conversion needs a function that NumPy 2 has removed.
       epsilon: The budget.
-      targets: int64 [n], what success is; None for any wrong class.
+      targets: int64 [n]; None for any wrong class.
     """
 
     name: str
-    data: str
+    dataset_name: str
     model: keras.Model
     images: np.ndarray
     labels: np.ndarray
@@ -45,52 +44,52 @@ class Subject:
 
     @property
     def title(self) -> str:
-        """The network and its dataset, as one writes them."""
-        data = _TITLES.get(self.data, self.data)
+        """The network and its dataset as text."""
+        data = _TITLES.get(self.dataset_name, self.dataset_name)
         return f"{_SETTINGS[self.name][0]} on {data}"
 
-    def first(self, count: int) -> "Subject":
-        """Returns the subject with `count` images, repeated if too few."""
+    def take(self, count: int) -> "AttackedNetwork":
+        """Returns the network with `count` images, repeated if there are fewer."""
         rows = np.arange(count) % len(self.labels)
         return dataclasses.replace(self, images=self.images[rows], labels=self.labels[rows])
 
-    def aimed(self, targets: np.ndarray) -> "Subject":
-        """Returns the subject whose attacks aim at classes, int [n]."""
+    def with_targets(self, targets: np.ndarray) -> "AttackedNetwork":
+        """Returns the network with targets, int [n]."""
         return dataclasses.replace(self, targets=targets)
 
-    def success(self, attacked: np.ndarray) -> float:
-        """Returns of how many percent of attacked images the attack won."""
-        return 100 * float(np.mean(self.won(attacked)))
+    def compute_success_rate(self, attacked: np.ndarray) -> float:
+        """Returns the percentage of attacked images for which the attack succeeds."""
+        return 100 * float(np.mean(self.is_adversarial(attacked)))
 
-    def won(self, attacked: np.ndarray) -> np.ndarray:
-        """Marks images that are misclassified, or as the targets: bool [n]."""
+    def is_adversarial(self, attacked: np.ndarray) -> np.ndarray:
+        """Returns bool [n]: misclassified, or classified as the target."""
         logits = [
             compilation.predict(self.model, attacked[i : i + 1000]).numpy()
             for i in range(0, len(attacked), 1000)
         ]
-        found = np.concatenate(logits).argmax(1)
+        predicted = np.concatenate(logits).argmax(1)
         if self.targets is not None:
-            return found == self.targets
-        return found != self.labels
+            return predicted == self.targets
+        return predicted != self.labels
 
 
 @functools.cache
-def trained(name: str, train_size: int) -> Subject:
-    """Returns a network after an epoch, with its test images.
+def train_network(name: str, train_size: int) -> AttackedNetwork:
+    """Returns a network trained for one epoch, with the test images.
 
     Args:
       name: One of `NAMES`.
       train_size: The number of training images.
     """
     _, dataset, epsilon = _SETTINGS[name]
-    data = _loaded(dataset, train_size)
+    data = _load_dataset(dataset, train_size)
     kind = name.rstrip("0123456789")
     depth = {"depth": int(name[len(kind) :])} if name != kind else {}
     model = models.build(kind, data.info, seed=0, **depth)
     epochs = -(-train_size // data.info.sizes["train"])
     training.fit_classifier(model, data, epochs=epochs, recipe=models.get_recipe(kind))
     images, labels, _ = data.get_arrays("test")
-    return Subject(
+    return AttackedNetwork(
         name,
         data.info.name,
         model,
@@ -100,17 +99,17 @@ def trained(name: str, train_size: int) -> Subject:
     )
 
 
-def _loaded(name: str, train_size: int) -> datasets.Dataset:
+def _load_dataset(name: str, train_size: int) -> datasets.Dataset:
     try:
-        whole = datasets.load(name)
-        return datasets.load(name, train_size=min(train_size, whole.info.sizes["train"]))
+        full_size = datasets.load(name).info.sizes["train"]
+        return datasets.load(name, train_size=min(train_size, full_size))
     except errors.InputError:
         digits = datasets.load("digits")
-    return digits if name == "mnist" else _framed(digits)
+    return digits if name == "mnist" else _pad_to_cifar10_shape(digits)
 
 
-def _framed(digits: datasets.Dataset) -> datasets.Dataset:
-    """Returns the digits in the shape of CIFAR-10's images."""
+def _pad_to_cifar10_shape(digits: datasets.Dataset) -> datasets.Dataset:
+    """Returns the digits in the shape of the images of CIFAR-10."""
     splits = {}
     for split in ("train", "test"):
         images, labels, _ = digits.get_arrays(split)

@@ -1,7 +1,7 @@
-"""PGD as one writes it in PyTorch, on the same networks and weights.
+"""PGD in plain PyTorch, on the same networks and weights.
 
-The networks are those of `qup.models`, layer for layer; tensors lie in
-memory as PyTorch is fastest with on a CPU (`channels_last`).
+The networks equal those of `qup.models` layer by layer. The memory format is `channels_last`, the
+fastest one of PyTorch on a CPU.
 """
 
 import itertools
@@ -13,13 +13,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from benchmarks.attacks.networks import Subject
+from benchmarks.attacks.networks import AttackedNetwork
 
 
-def _convnet() -> nn.Module:
+def _build_convnet() -> nn.Module:
     return nn.Sequential(
-        *_pooled(nn.Conv2d(1, 6, 5, padding=2)),
-        *_pooled(nn.Conv2d(6, 16, 5)),
+        *_build_pooled_layers(nn.Conv2d(1, 6, 5, padding=2)),
+        *_build_pooled_layers(nn.Conv2d(6, 16, 5)),
         nn.Flatten(),
         *(nn.Linear(400, 120), nn.ReLU(inplace=True)),
         *(nn.Linear(120, 84), nn.ReLU(inplace=True)),
@@ -27,24 +27,24 @@ def _convnet() -> nn.Module:
     )
 
 
-def _ygcnn() -> nn.Module:
+def _build_ygcnn() -> nn.Module:
     return nn.Sequential(
         *(nn.Conv2d(1, 32, 5, padding=2), nn.ReLU(inplace=True)),
-        *_pooled(nn.Conv2d(32, 32, 5, padding=2)),
+        *_build_pooled_layers(nn.Conv2d(32, 32, 5, padding=2)),
         *(nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(inplace=True)),
-        *_pooled(nn.Conv2d(64, 64, 3, padding=1)),
+        *_build_pooled_layers(nn.Conv2d(64, 64, 3, padding=1)),
         nn.Flatten(),
         *(nn.Linear(3136, 256), nn.ReLU(inplace=True)),
         nn.Linear(256, 10),
     )
 
 
-def _pooled(convolution: nn.Module) -> tuple[nn.Module, ...]:
+def _build_pooled_layers(convolution: nn.Module) -> tuple[nn.Module, ...]:
     return convolution, nn.ReLU(inplace=True), nn.MaxPool2d(2)
 
 
 class _Block(nn.Module):
-    """Two convolutions beside a shortcut without parameters."""
+    """Two convolutions and a shortcut without parameters."""
 
     def __init__(self, channels: int, width: int):
         super().__init__()
@@ -87,11 +87,11 @@ class _ResNet20(nn.Module):
         return self.layers(2 * x - 1)
 
 
-_NETWORKS = {"convnet": _convnet, "ygcnn": _ygcnn, "resnet20": _ResNet20}
+_NETWORKS = {"convnet": _build_convnet, "ygcnn": _build_ygcnn, "resnet20": _ResNet20}
 
 
-def _copied(model: keras.Model, network: nn.Module) -> nn.Module:
-    """Gives a network the weights of a Keras model."""
+def _copy_weights(model: keras.Model, network: nn.Module) -> nn.Module:
+    """Copies the weights of a Keras model into a network."""
     ours = [layer for layer in model.layers if layer.weights]
     theirs = [
         layer
@@ -110,36 +110,36 @@ def _copied(model: keras.Model, network: nn.Module) -> nn.Module:
             kernel = weights[0].reshape(-1, channels or 1, weights[0].shape[1])
             weights[0] = kernel.permute(2, 1, 0).flatten(1)
             channels = 0
-        for weight, place in zip(weights, state, strict=False):
-            place.copy_(weight)
+        for weight, parameter in zip(weights, state, strict=False):
+            parameter.copy_(weight)
     network.requires_grad_(False)
     return network.eval().to(memory_format=torch.channels_last)
 
 
-def pgd(subject: Subject, steps: int) -> Callable[[], np.ndarray]:
-    """Returns the attack, in `steps` of epsilon / steps.
+def build_pgd(network: AttackedNetwork, steps: int) -> Callable[[], np.ndarray]:
+    """Returns the attack with step size epsilon / steps.
 
     Raises:
-      ValueError: The logits are not those of the Keras model.
+      ValueError: The logits differ from those of the Keras model.
     """
-    network = _copied(subject.model, _NETWORKS[subject.name]())
-    images = torch.from_numpy(subject.images).permute(0, 3, 1, 2)
-    labels = torch.from_numpy(subject.labels)
-    theirs = network(images).numpy()
-    ours = subject.model(subject.images, training=False).numpy()
+    torch_network = _copy_weights(network.model, _NETWORKS[network.name]())
+    images = torch.from_numpy(network.images).permute(0, 3, 1, 2)
+    labels = torch.from_numpy(network.labels)
+    theirs = torch_network(images).numpy()
+    ours = network.model(network.images, training=False).numpy()
     if np.abs(theirs - ours).max() > 1e-3 * np.abs(ours).max():
-        raise ValueError("The PyTorch network gives other logits.")
+        raise ValueError("The logits of the PyTorch network differ from those of the Keras model.")
 
     def attack() -> np.ndarray:
-        low = (images - subject.epsilon).clamp(min=0)
-        high = (images + subject.epsilon).clamp(max=1)
-        moved = images
+        low = (images - network.epsilon).clamp(min=0)
+        high = (images + network.epsilon).clamp(max=1)
+        perturbed = images
         for _ in range(steps):
-            moved = moved.detach().requires_grad_()
-            loss = functional.cross_entropy(network(moved), labels, reduction="sum")
-            (slope,) = torch.autograd.grad(loss, moved)
-            moved = moved.detach() + subject.epsilon / steps * slope.sign()
-            moved = moved.clamp(low, high)
-        return moved.permute(0, 2, 3, 1).numpy()
+            perturbed = perturbed.detach().requires_grad_()
+            loss = functional.cross_entropy(torch_network(perturbed), labels, reduction="sum")
+            (gradient,) = torch.autograd.grad(loss, perturbed)
+            perturbed = perturbed.detach() + network.epsilon / steps * gradient.sign()
+            perturbed = perturbed.clamp(low, high)
+        return perturbed.permute(0, 2, 3, 1).numpy()
 
     return attack

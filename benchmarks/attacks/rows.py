@@ -1,4 +1,4 @@
-"""One line of the benchmark: what was measured, and what it should be."""
+"""The rows of the benchmark: a value, its target, and the table and CSV file of all rows."""
 
 import csv
 import dataclasses
@@ -13,27 +13,27 @@ TIMES = "times as fast"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Row:
-    """A number beside its target.
+    """A value and its target.
 
     Attributes:
-      part: Which part of the benchmark, a value of its flag --parts.
-      what: The attack, the network, the batch.
-      rival: Whom it is compared with.
-      measured: None where the rival does not run.
-      target: None where none was set.
-      least: Whether the target is the least that will do, or the most.
-      unit: Of `measured` and `target`.
-      seconds: Ours and the rival's, medians of a run.
-      success: Ours and the rival's, percent of images.
-      note: What else there is to know, or why the rival does not run.
+      part: The part of the benchmark, a value of its flag --parts.
+      title: The attack, the network, the batch.
+      competitor: What qup is compared with.
+      value: None if the competitor does not run.
+      target: None without a target.
+      target_is_minimum: Whether the value must be at least the target, or at most.
+      unit: The unit of `value` and `target`.
+      seconds: qup's and the competitor's, medians of a run.
+      success: qup's and the competitor's, percent of images.
+      note: Further information, or why the competitor does not run.
     """
 
     part: str
-    what: str
-    rival: str
-    measured: float | None = None
+    title: str
+    competitor: str
+    value: float | None = None
     target: float | None = None
-    least: bool = True
+    target_is_minimum: bool = True
     unit: str = TIMES
     seconds: tuple[float, float] = (math.nan, math.nan)
     success: tuple[float, float] = (math.nan, math.nan)
@@ -41,30 +41,30 @@ class Row:
 
     @property
     def verdict(self) -> str:
-        """Returns "reached", "missed", "does not run" or nothing."""
-        if self.measured is None:
+        """Returns "reached", "missed", "does not run" or an empty string."""
+        if self.value is None:
             return "does not run"
-        if self.target is None or math.isnan(self.measured):
+        if self.target is None or math.isnan(self.value):
             return ""
-        ahead = self.measured - self.target
-        return "reached" if (ahead if self.least else -ahead) >= 0 else "missed"
+        margin = self.value - self.target
+        return "reached" if (margin if self.target_is_minimum else -margin) >= 0 else "missed"
 
     @property
-    def bound(self) -> str:
+    def target_text(self) -> str:
         """Returns the target in words."""
         if self.target is None:
             return ""
-        return f"{'at least' if self.least else 'at most'} {self.target:g}"
+        return f"{'at least' if self.target_is_minimum else 'at most'} {self.target:g}"
 
     def columns(self) -> dict[str, object]:
-        """Returns everything by name, for a file."""
+        """Returns the columns of a file."""
         return {
             "part": self.part,
-            "what": self.what,
-            "against": self.rival,
-            "measured": self.measured,
+            "what": self.title,
+            "against": self.competitor,
+            "measured": self.value,
             "unit": self.unit,
-            "target": self.bound,
+            "target": self.target_text,
             "verdict": self.verdict,
             "our_seconds": self.seconds[0],
             "their_seconds": self.seconds[1],
@@ -74,32 +74,29 @@ class Row:
         }
 
     @classmethod
-    def of(cls, columns: Mapping[str, str]) -> "Row":
-        """Returns the row that was written as `columns`."""
+    def from_columns(cls, columns: Mapping[str, str]) -> "Row":
+        """Returns the row of these columns."""
 
-        def number(key: str) -> float:
+        def read_number(key: str) -> float:
             return float(columns[key] or math.nan)
 
         words = columns["target"].split()
         return cls(
             part=columns["part"],
-            what=columns["what"],
-            rival=columns["against"],
-            measured=number("measured") if columns["measured"] else None,
+            title=columns["what"],
+            competitor=columns["against"],
+            value=read_number("measured") if columns["measured"] else None,
             target=float(words[-1]) if words else None,
-            least=words[1] == "least" if words else True,
+            target_is_minimum=words[1] == "least" if words else True,
             unit=columns["unit"],
-            seconds=(number("our_seconds"), number("their_seconds")),
-            success=(number("our_success"), number("their_success")),
+            seconds=(read_number("our_seconds"), read_number("their_seconds")),
+            success=(read_number("our_success"), read_number("their_success")),
             note=columns["note"],
         )
 
 
-def shown(value: object) -> str:
-    """Returns three or four digits of a number, nothing for none.
-
-    More of a ratio that is not quite 1.
-    """
+def format_number(value: object) -> str:
+    """Returns three or four digits of a number, more of a ratio close to 1; "" for NaN or None."""
     if not isinstance(value, float | int):
         return value or ""
     if math.isnan(value):
@@ -110,9 +107,9 @@ def shown(value: object) -> str:
     return f"{value:,.{digits}f}" if value else "0"
 
 
-def table(rows: Sequence[Row]) -> str:
-    """Returns the rows as a table that Markdown understands."""
-    lines = [{key: shown(value) for key, value in row.columns().items()} for row in rows]
+def format_table(rows: Sequence[Row]) -> str:
+    """Returns the rows as a Markdown table."""
+    lines = [{key: format_number(value) for key, value in row.columns().items()} for row in rows]
     head = {key: key.replace("_", " ") for key in lines[0]}
     widths = {key: max(len(line[key]) for line in [head, *lines]) for key in head}
     rule = {key: "-" * width for key, width in widths.items()}
@@ -122,54 +119,55 @@ def table(rows: Sequence[Row]) -> str:
     )
 
 
-def write(
+def write_csv(
     rows: Sequence[Row],
     path: pathlib.Path,
-    circumstances: Mapping[str, str],
+    environment: Mapping[str, str],
     *,
     parts: Sequence[str] = (),
 ) -> None:
-    """Writes the rows as CSV; each ends with the circumstances.
+    """Writes the rows as CSV.
 
     Args:
-      rows: At least one.
+      rows: At least one row.
       path: The file.
-      circumstances: Added to each row.
-      parts: Parts in their order, of which rows that the file holds already
-        stay there unless they are measured anew.
+      environment: Further columns of each row.
+      parts: All parts in order, to keep the existing rows of the file that are not measured again;
+        empty to replace the file.
     """
-    kept = _records(path) if parts and path.exists() else []
-    named = {_key(record): record for record in kept}
+    records = {}
+    if parts and path.exists():
+        records = {_get_key(record): record for record in _read_records(path)}
     for row in rows:
-        columns = {key: _text(value) for key, value in row.columns().items()}
-        named[_key(columns)] = columns | circumstances
-    records = list(named.values())
+        columns = {key: _format_cell(value) for key, value in row.columns().items()}
+        records[_get_key(columns)] = columns | environment
+    ordered = list(records.values())
     if parts:
-        records.sort(key=lambda record: parts.index(record["part"]))
+        ordered.sort(key=lambda record: parts.index(record["part"]))
     with (
         files.atomic_write(path) as partial,
         partial.open("w", encoding="utf-8", newline="") as file,
     ):
-        writer = csv.DictWriter(file, list(records[0]), lineterminator="\n")
+        writer = csv.DictWriter(file, list(ordered[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(records)
+        writer.writerows(ordered)
 
 
-def _text(value: object) -> str:
+def _format_cell(value: object) -> str:
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:.5g}"
     return "" if value is None else str(value)
 
 
-def read(path: pathlib.Path) -> list[Row]:
-    """Returns the rows of a file that `write` has written."""
-    return [Row.of(record) for record in _records(path)]
+def read_csv(path: pathlib.Path) -> list[Row]:
+    """Returns the rows of a file that `write_csv` has written."""
+    return [Row.from_columns(record) for record in _read_records(path)]
 
 
-def _records(path: pathlib.Path) -> list[dict[str, str]]:
+def _read_records(path: pathlib.Path) -> list[dict[str, str]]:
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
-def _key(record: Mapping[str, str]) -> tuple[str, ...]:
+def _get_key(record: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(record[key] for key in ("part", "what", "against", "unit"))

@@ -1,14 +1,13 @@
-"""Adversarial attacks: `name(logits_fn, images, labels, *, ...)`, one family a file.
+"""Adversarial attacks: `name(logits_fn, images, labels, *, ...)`, one family per file.
 
 ```python
 images = attacks.get("pgd")(classifier, images, labels, epsilon=0.1)
-attack = attacks.bind("pgd", epsilon=0.1)  # for evaluation.evaluate_attack
-result = attacks.run(
-    "deepfool", classifier, images, labels, batch_size=128
-)  # an AttackResult: images, success, distances, calls
+attack = attacks.bind("pgd", epsilon=0.1)  # For robustness.evaluation.evaluate_attack.
+# An AttackResult: images, success, distances, calls.
+result = attacks.run("deepfool", classifier, images, labels, batch_size=128)
 ```
 
-An attack is made of `init`, `step` and `done`:
+An attack consists of `init`, `step` and `done`:
 
 ```python
 @attacks.register("fgsm", kind="budget", norms=("linf",))

@@ -1,7 +1,7 @@
-"""A faster copy of a Keras classifier, for attacks alone.
+"""A faster copy of a Keras classifier, only for attacks.
 
-The copy computes in bfloat16 and has every batch normalisation that follows
-a convolution or a dense layer folded into that layer's weights.
+The copy computes in bfloat16. Each batch normalisation after a convolution or dense layer is folded
+into the weights of this layer.
 """
 
 import keras
@@ -16,16 +16,16 @@ _LINEAR_LAYERS = (keras.layers.Conv2D, keras.layers.Dense)
 
 
 def get_precision_copy(logits_fn: LogitsFn, precision: str) -> LogitsFn:
-    """Returns the classifier itself, or its copy of another precision.
+    """Returns the classifier itself, or its copy in another precision.
 
-    A model has one copy, which takes over its weights at every call.
+    A model has one copy, and every call copies the current weights into it.
 
     Args:
       logits_fn: The classifier.
-      precision: "float32" (itself) or "bfloat16".
+      precision: "float32" (the classifier itself) or "bfloat16".
 
     Raises:
-      InputError: An unknown precision, or no model of Keras layers.
+      InputError: Unknown precision, or a classifier that is not a Keras model.
     """
     if precision not in NAMES:
         raise errors.make_unknown_error("precision", precision, NAMES)
@@ -33,9 +33,8 @@ def get_precision_copy(logits_fn: LogitsFn, precision: str) -> LogitsFn:
         return logits_fn
     if not isinstance(logits_fn, keras.Model):
         raise errors.InputError(
-            f"precision={precision!r} needs a Keras model, whose layers can "
-            f"be copied; got {type(logits_fn).__name__}. Use "
-            "precision='float32'."
+            f"precision={precision!r} needs a Keras model, whose layers can be copied; got "
+            f"{type(logits_fn).__name__}. Use precision='float32'."
         )
     copy = compilation.get_program(
         logits_fn, ("copy", precision), lambda _: _Bfloat16Copy(logits_fn)
@@ -45,15 +44,14 @@ def get_precision_copy(logits_fn: LogitsFn, precision: str) -> LogitsFn:
 
 
 class _IdentityLayer(keras.layers.Layer):
-    """Stands where a normalisation was, and takes its arguments."""
+    """Replaces a folded batch normalisation and accepts its arguments."""
 
     def call(self, inputs, mask=None):
-        """Returns the inputs."""
         return inputs
 
 
 class _Bfloat16Copy:
-    """A model of the same layers that computes in bfloat16."""
+    """A model with the same layers in bfloat16."""
 
     def __init__(self, model: keras.Model):
         self._layers: list[tuple[keras.Layer, str, str | None]] = []
@@ -61,8 +59,8 @@ class _Bfloat16Copy:
             self._model = self._clone_model(model, "")
         except (ValueError, TypeError, NotImplementedError) as error:
             raise errors.InputError(
-                f"The model {model.name!r} cannot be copied layer by layer: "
-                f"{error}. Use precision='float32'."
+                f"The model {model.name!r} cannot be copied layer by layer: {error}. Use "
+                "precision='float32'."
             ) from error
 
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
@@ -79,7 +77,7 @@ class _Bfloat16Copy:
             if layer.name in batch_norms.values():
                 return _IdentityLayer(name=layer.name)
             if not isinstance(layer, keras.Layer):
-                # One of keras.ops, which computes in what it is given.
+                # An operation of keras.ops computes in the dtype of its inputs.
                 return type(layer).from_config(layer.get_config())
             config = layer.get_config() | {"dtype": "mixed_bfloat16"}
             batch_norm = batch_norms.get(layer.name)
@@ -93,7 +91,7 @@ class _Bfloat16Copy:
         return keras.models.clone_model(model, clone_function=clone)
 
     def update_weights(self, model: keras.Model) -> None:
-        """Takes over the weights that `model` has now."""
+        """Copies the current weights of `model`."""
         source_layers = dict(_iterate_layers(model, ""))
         for copied_layer, path, batch_norm in self._layers:
             weights = [w.numpy() for w in source_layers[path].weights]
@@ -110,7 +108,7 @@ def _iterate_layers(model: keras.Model, prefix: str):
 
 
 def _find_foldable_norms(model: keras.Model) -> dict[str, str]:
-    """Returns the batch norm of each linear layer that feeds it alone."""
+    """Returns the batch norm of each linear layer whose only consumer is that batch norm."""
     foldable = {}
     for layer in model.layers:
         if not isinstance(layer, keras.layers.BatchNormalization):
@@ -128,7 +126,7 @@ def _find_foldable_norms(model: keras.Model) -> dict[str, str]:
 
 
 def _fold_batch_norm(weights, batch_norm: keras.layers.BatchNormalization):
-    """Returns kernel and bias of a linear layer and its batch norm in one.
+    """Returns the kernel and bias of a linear layer that includes its batch norm.
 
     gamma (W x + b - mean) / sqrt(var + eps) + beta = W' x + b'
     """
