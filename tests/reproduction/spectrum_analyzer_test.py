@@ -195,12 +195,12 @@ def test_spectra_are_drawn_with_their_subject(analysed):
     for figure in drawn:
         assert "linear on synthetic" in _words(figure)
         assert "cycles per image" in _words(figure)
-    with pytest.raises(errors.InputError, match="Known: data"):
+    with pytest.raises(errors.InputError, match="Known fields: data"):
         frequency.plot_radial_spectra(arrays, ["nothing"])
     bare = {k: v for k, v in arrays.items() if not k.startswith("error")}
-    with pytest.raises(errors.InputError, match="no translator"):
+    with pytest.raises(errors.InputError, match="no error of a translator"):
         frequency.plot_translation_error(bare)
-    with pytest.raises(errors.InputError, match="got 0"):
+    with pytest.raises(errors.InputError, match="received 0"):
         frequency.plot_cutoffs({})
 
 
@@ -214,7 +214,7 @@ def test_the_ratio_stands_against_accuracy_with_its_errors(analysed):
     assert np.allclose(line.get_xydata(), [[90.0, own.value]])
     assert "white noise, 0.9375" in _words(figure)
     assert "standard error over images" in _words(figure)
-    with pytest.raises(errors.InputError, match="test accuracy beside"):
+    with pytest.raises(errors.InputError, match="has a test accuracy"):
         frequency.plot_ratios(rows)
 
 

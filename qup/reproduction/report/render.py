@@ -112,7 +112,7 @@ def render_html(document: Document, data: ReportData) -> str:
 def render_markdown(document: Document, figures: str = "figures") -> str:
     """Returns the text; `figures` is the folder of the PNG files relative to it."""
     template = _environment.get_template("report.md.j2")
-    return template.render(document=document, figures=figures) + "\n"
+    return template.render(document=document, figures=figures)
 
 
 def render_latex_tables(document: Document) -> str:
@@ -123,7 +123,7 @@ def render_latex_tables(document: Document) -> str:
         for number, table in enumerate(section_tables, 1):
             label = section.name if len(section_tables) == 1 else f"{section.name}-{number}"
             tables.append((section, label, table))
-    return _latex_environment.get_template("tables.tex.j2").render(tables=tables) + "\n"
+    return _latex_environment.get_template("tables.tex.j2").render(tables=tables)
 
 
 def _describe_source(row: Row, source: dict | None) -> tuple:
