@@ -1,4 +1,4 @@
-"""bin.run_uncertainty: tables, rows and refusals, on real small runs."""
+"""bin.run_uncertainty: summary, rows and errors of small runs."""
 
 import math
 import pathlib
@@ -27,48 +27,48 @@ _SMALL = {"num_samples": 1200, "num_chains": 32, "num_steps": 200, "smoke": True
 _NETWORKS = {"", "mine", "untrained", "constant", "random_labels"}
 
 
-def _run(workdir, **given):
+def _run(workdir, **options):
     config = synthetic.get_config("smoke")
     config.dataset.image_size = 8
     config.workdir = str(workdir)
-    return uncertainty.run(config, UncertaintyRequest(**{**_SMALL, **given}))
+    return uncertainty.run(config, UncertaintyRequest(**{**_SMALL, **options}))
 
 
-def _network(path, layers, shape=(8, 8, 1)):
+def _save_network(path, layers, shape=(8, 8, 1)):
     image = keras.Input(shape)
     keras.Model(image, layers(image)).save(path)
     return str(path)
 
 
-def _constant(image, bias):
+def _build_constant(image, bias):
     logits = keras.layers.Dense(4, kernel_initializer="zeros")
-    found = logits(keras.layers.Flatten()(image))
+    outputs = logits(keras.layers.Flatten()(image))
     logits.bias.assign(bias)
-    return found
+    return outputs
 
 
-def _rows(workdir, measure, **wanted):
+def _find_rows(workdir, measure, **parameters):
     return [
         row
         for row in measurements.read_rows(workdir / "measurements.csv")
-        if row.measure == measure and all(row.parameters.get(k) == v for k, v in wanted.items())
+        if row.measure == measure and all(row.parameters.get(k) == v for k, v in parameters.items())
     ]
 
 
-def _mean(workdir, measure, **wanted):
-    (row,) = _rows(workdir, measure, statistic="mean", **wanted)
+def _find_mean(workdir, measure, **parameters):
+    (row,) = _find_rows(workdir, measure, statistic="mean", **parameters)
     return row
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory):
+def finished_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("uncertainty")
     directions = np.random.default_rng(0).normal(size=(2, 8, 8, 1))
     np.save(folder / "directions.npy", directions)
-    mine = _network(
+    mine = _save_network(
         folder / "mine.keras", lambda image: keras.layers.Dense(4)(keras.layers.Flatten()(image))
     )
-    given = {
+    options = {
         "labels": ("3",),
         "estimator": "both",
         "directions": (
@@ -81,11 +81,11 @@ def done(tmp_path_factory):
         "model_paths": (mine,),
     }
     workdir = folder / "run"
-    return workdir, _run(workdir, **given), given
+    return workdir, _run(workdir, **options), options
 
 
-def test_summary_and_figures(done):
-    workdir, text, _ = done
+def test_summary_and_figures(finished_run):
+    workdir, text, _ = finished_run
     assert text.startswith("**loss packet of convnet on synthetic: Gaussian window")
     epochs = "2 epochs"
     for network, domain in (
@@ -110,8 +110,8 @@ def test_summary_and_figures(done):
     assert list((shown / "label-3").glob("*tfevents*"))
 
 
-def test_every_network_has_its_rows(done):
-    workdir, _, _ = done
+def test_every_network_has_its_rows(finished_run):
+    workdir, _, _ = finished_run
     for measure in (
         "sigma_x",
         "sigma_p",
@@ -119,67 +119,67 @@ def test_every_network_has_its_rows(done):
         "uncertainty_bound",
         "boundary_term",
     ):
-        rows = _rows(workdir, measure, statistic="mean", domain="window:0.1")
+        rows = _find_rows(workdir, measure, statistic="mean", domain="window:0.1")
         assert {row.parameters["control"] for row in rows} == _NETWORKS
         assert all(row.stderr is not None for row in rows)
-    sizes = _rows(workdir, "effective_sample_size", estimator="importance")
+    sizes = _find_rows(workdir, "effective_sample_size", estimator="importance")
     assert all(500 < row.value <= 1200 for row in sizes)
     for measure in ("test_accuracy", "robust_accuracy"):
-        rows = _rows(workdir, measure, temperature=1.0)
+        rows = _find_rows(workdir, measure, temperature=1.0)
         assert {row.parameters["control"] for row in rows} == _NETWORKS
-    (walked,) = _rows(workdir, "r_hat", control="", temperature=1.0)
-    assert walked.parameters["estimator"] == "mcmc"
-    (least,) = _rows(workdir, "least_effective_sample_size", control="")
-    (middle,) = _rows(workdir, "effective_sample_size", estimator="mcmc", control="")
-    assert 0 < least.value < middle.value and middle.value > 500
+    (r_hat,) = _find_rows(workdir, "r_hat", control="", temperature=1.0)
+    assert r_hat.parameters["estimator"] == "mcmc"
+    (least,) = _find_rows(workdir, "least_effective_sample_size", control="")
+    (median,) = _find_rows(workdir, "effective_sample_size", estimator="mcmc", control="")
+    assert 0 < least.value < median.value and median.value > 500
 
 
-def test_constant_network_has_the_window_s_own_widths(done):
-    workdir, _, _ = done
+def test_a_constant_network_has_the_widths_of_the_window(finished_run):
+    workdir, _, _ = finished_run
     for measure, truth in (
         ("sigma_x", 0.1 / math.sqrt(2)),
         ("sigma_p", 1 / (0.1 * math.sqrt(2))),
         ("uncertainty_product", 0.5),
     ):
-        row = _mean(workdir, measure, control="constant")
+        row = _find_mean(workdir, measure, control="constant")
         assert abs(row.value - truth) < 4 * row.stderr, measure
-    half = _mean(workdir, "sigma_x", domain="window:0.05")
+    half = _find_mean(workdir, "sigma_x", domain="window:0.05")
     assert abs(half.value - 0.05 / math.sqrt(2)) < 1e-3
 
 
-def test_temperature_leaves_ta_and_moves_the_widths(done):
-    workdir, _, _ = done
-    rows = _rows(workdir, "test_accuracy", control="", evaluation="uncertainty")
+def test_temperature_changes_the_widths_and_not_ta(finished_run):
+    workdir, _, _ = finished_run
+    rows = _find_rows(workdir, "test_accuracy", control="", evaluation="uncertainty")
     assert {row.parameters["temperature"] for row in rows} == {0.25, 1.0, 4.0}
     assert len({row.value for row in rows}) == 1
     widths = [
-        _mean(
+        _find_mean(
             workdir,
             "sigma_p",
             control="",
             estimator="importance",
             domain="window:0.1",
-            temperature=heat,
+            temperature=temperature,
         ).value
-        for heat in (0.25, 4.0)
+        for temperature in (0.25, 4.0)
     ]
     assert widths[0] != widths[1]
 
 
-def test_records_are_where_the_rows_say(done):
-    workdir, _, _ = done
-    row = _mean(
+def test_rows_name_the_files_of_their_records(finished_run):
+    workdir, _, _ = finished_run
+    row = _find_mean(
         workdir, "sigma_x", control="", temperature=1.0, domain="window:0.1", estimator="importance"
     )
-    arrays, told = records.load(workdir / row.artifact)
+    arrays, metadata = records.load(workdir / row.artifact)
     pixels = [name.startswith("pixel:") for name in arrays["axes"]]
     assert sum(pixels) == 64
     assert abs(arrays["sigma_x"][pixels].mean() - row.value) < row.stderr
-    assert told["image_shape"] == [8, 8, 1] and told["label"] == 3
-    assert {check["name"] for check in told["checks"]} == {"covariance", "momentum", "forms"}
+    assert metadata["image_shape"] == [8, 8, 1] and metadata["label"] == 3
+    assert {check["name"] for check in metadata["checks"]} == {"covariance", "momentum", "forms"}
     folder = (workdir / row.artifact).parent
-    _, walked = records.load(folder / "mcmc.npz")
-    names = {check["name"] for check in walked["checks"]}
+    _, mcmc_metadata = records.load(folder / "mcmc.npz")
+    names = {check["name"] for check in mcmc_metadata["checks"]}
     assert names > {"chains", "estimators"}
     names = {f"{name}:0" for name in ("pca", "random", "sign_gradient", "file")}
     names |= {"pca:1", "file:1"}
@@ -188,10 +188,10 @@ def test_records_are_where_the_rows_say(done):
         assert matrices["sigma"].shape == (6, 6)
         assert matrices["least"] > -1e-9
         least = float(matrices["least"])
-    assert walked["matrix"]["count"] == 6
-    (row,) = _rows(workdir, "matrix_least_eigenvalue", estimator="mcmc", control="")
-    assert row.value == walked["matrix"]["least"][0] == least
-    own = _rows(
+    assert mcmc_metadata["matrix"]["count"] == 6
+    (row,) = _find_rows(workdir, "matrix_least_eigenvalue", estimator="mcmc", control="")
+    assert row.value == mcmc_metadata["matrix"]["least"][0] == least
+    axis_rows = _find_rows(
         workdir,
         "uncertainty_product",
         control="",
@@ -200,71 +200,71 @@ def test_records_are_where_the_rows_say(done):
         domain="window:0.1",
         estimator="mcmc",
     )
-    assert {row.parameters["axis"] for row in own} == {*names, "pixel:7"}
+    assert {row.parameters["axis"] for row in axis_rows} == {*names, "pixel:7"}
 
 
-def test_a_second_start_only_looks_up(done, caplog):
-    workdir, text, given = done
+def test_a_second_start_reuses_everything(finished_run, caplog):
+    workdir, text, options = finished_run
     with caplog.at_level("INFO", logger="qup"):
-        assert _run(workdir, **given) == text
-    told = [record.getMessage() for record in caplog.records]
-    assert any("reused" in line for line in told)
-    assert not any("complete in" in line for line in told)
+        assert _run(workdir, **options) == text
+    messages = [record.getMessage() for record in caplog.records]
+    assert any("reused" in line for line in messages)
+    assert not any("complete in" in line for line in messages)
 
 
-def test_another_packet_on_the_box_in_the_same_workdir(done, caplog):
-    workdir, _, _ = done
-    before = len(_rows(workdir, "sigma_x"))
-    given = {
+def test_another_packet_on_the_box_in_the_same_workdir(finished_run, caplog):
+    workdir, _, _ = finished_run
+    before = len(_find_rows(workdir, "sigma_x"))
+    options = {
         "packet": "prob",
         "domain": "box",
         "temperatures": ("0.001",),
         "directions": ("random:1",),
     }
     with caplog.at_level("INFO", logger="qup"):
-        text = _run(workdir, labels=("3",), **given)
+        text = _run(workdir, labels=("3",), **options)
     assert "Trainer.epoch-2: complete" not in caplog.text
-    assert len(_rows(workdir, "sigma_x")) > before
+    assert len(_find_rows(workdir, "sigma_x")) > before
     assert "window:" not in text
-    row = _mean(workdir, "uncertainty_product", domain="box", control="")
+    row = _find_mean(workdir, "uncertainty_product", domain="box", control="")
     assert 0 < row.value < 0.1
-    _, told = records.load(workdir / row.artifact)
-    assert [check["name"] for check in told["checks"]] == ["faces"]
+    _, metadata = records.load(workdir / row.artifact)
+    assert [check["name"] for check in metadata["checks"]] == ["faces"]
     names = ["pixel:16", "pixel:48", "random:0"]
-    assert told["faces"]["axes"] == names
+    assert metadata["faces"]["axes"] == names
     for measure, truth in (("boundary_term", 1), ("uncertainty_product", 0)):
-        row = _mean(workdir, measure, domain="box", control="constant")
+        row = _find_mean(workdir, measure, domain="box", control="constant")
         assert row.value == pytest.approx(truth, abs=1e-9)
-    # The probability is nearly 0 or 1: too few points are of the class.
+    # The probability is nearly 0 or 1: too few points have a weight.
     line = re.search(r"^\| 2 epochs, T = 0.001 .*$", text, re.M)[0]
     assert "not estimated" in line and " ± " not in line
     assert "num_samples of about" in text or "no number of samples" in text
-    assert not _rows(workdir, "sigma_x", temperature=0.001)
-    for row in _rows(workdir, "effective_sample_size", temperature=0.001):
+    assert not _find_rows(workdir, "sigma_x", temperature=0.001)
+    for row in _find_rows(workdir, "effective_sample_size", temperature=0.001):
         assert row.parameters["refused"] is True and 0 < row.value < 500
-    assert _rows(workdir, "test_accuracy", temperature=0.001)
-    # What was drawn of the window stays.
+    assert _find_rows(workdir, "test_accuracy", temperature=0.001)
+    # Figures of the window are not removed.
     assert list((workdir / "figures").glob("uncertainty-loss-window-0.1-*"))
 
 
-def test_too_few_effective_samples_are_refused(done):
-    workdir, _, _ = done
+def test_too_few_effective_samples_are_refused(finished_run):
+    workdir, _, _ = finished_run
     with pytest.raises(errors.InputError, match=r"narrower window, or MCMC"):
         _run(workdir, domain="window:300", packet="prob", controls=False)
 
 
 def _nan(image):
-    return _constant(image, [np.nan] * 4)
+    return _build_constant(image, [np.nan] * 4)
 
 
 def _kinked(image):
-    # Finite at every image, but its slope is 0 times infinity below 0.
+    # Finite at every image, but its gradient is 0 times infinity below 0.
     root = keras.ops.sqrt(keras.ops.relu(image))
     return keras.layers.Dense(4)(keras.layers.Flatten()(root))
 
 
 def _zero(image):
-    return _constant(image, [3e38] + [-3e38] * 3)
+    return _build_constant(image, [3e38] + [-3e38] * 3)
 
 
 @pytest.mark.parametrize(
@@ -275,15 +275,15 @@ def _zero(image):
         (_zero, "zero at every point"),
     ],
 )
-def test_networks_that_cannot_be_measured(done, tmp_path, layers, message):
-    workdir, _, _ = done
-    path = _network(tmp_path / "bad.keras", layers)
+def test_networks_that_cannot_be_measured(finished_run, tmp_path, layers, message):
+    workdir, _, _ = finished_run
+    path = _save_network(tmp_path / "bad.keras", layers)
     with pytest.raises(errors.InputError, match=message):
         _run(workdir, model_paths=(path,), controls=False)
 
 
 @pytest.mark.parametrize(
-    "given,message",
+    "options,message",
     [
         ({"packet": "los"}, "Did you mean 'loss'"),
         ({"domain": "windwo:0.1"}, "Did you mean 'window'"),
@@ -311,7 +311,7 @@ def test_networks_that_cannot_be_measured(done, tmp_path, layers, message):
         ({"directions": ("file:absent.npy",)}, "cannot be read"),
         ({"temperatures": ("0",)}, "temperature must be"),
         ({"temperatures": ("0.25", "0.2500000001")}, "equal to 6 digits"),
-        ({"temperatures": ("1.0000001",)}, "1.0 it has the network itself"),
+        ({"temperatures": ("1.0000001",)}, "1.0 is the network itself"),
         ({"temperatures": ("warm",)}, "numbers, such as"),
         ({"num_samples": 100}, "at least 500"),
         ({"num_chains": 3}, "at least 4"),
@@ -321,9 +321,9 @@ def test_networks_that_cannot_be_measured(done, tmp_path, layers, message):
         ({"model_paths": ("",)}, "got an empty name"),
     ],
 )
-def test_bad_requests_are_told_before_any_work(given, message, tmp_path):
+def test_bad_requests_fail_before_any_work(options, message, tmp_path):
     with pytest.raises(errors.InputError, match=message):
-        _run(tmp_path / "run", **given)
+        _run(tmp_path / "run", **options)
     assert not (tmp_path / "run" / "pipeline" / "metadata.sqlite").exists()
 
 
@@ -348,31 +348,31 @@ def test_directions_of_a_file_must_fit(array, message, tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\3\4", b"\x93NUMPY\1\0\1\0("])
-def test_a_file_that_holds_no_directions(content, tmp_path):
+def test_a_file_without_directions(content, tmp_path):
     path = tmp_path / "u.npy"
     path.write_bytes(content)
     with pytest.raises(errors.InputError, match=r"cannot be read.*npy file"):
         _run(tmp_path / "run", directions=(f"file:{path}",))
 
 
-def test_directions_of_the_home_folder(tmp_path, monkeypatch):
+def test_a_file_of_directions_in_the_home_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     np.save(tmp_path / "u.npy", np.eye(2, 64, dtype=np.int32))
     info = DatasetInfo("mine", (8, 8, 1), ("a", "b"), {"test": 10})
     request = UncertaintyRequest(directions=("file:~/u.npy",))
-    given, file = uncertainty_request.parse_directions(request, info)
+    options, file = uncertainty_request.parse_directions(request, info)
     packet = types.SimpleNamespace(size=64)
-    _, named = estimation.choose_axes(packet, None, given, directions_file=file, seed=0)
-    assert named == ["file:0", "file:1"]
+    _, named_axes = estimation.choose_axes(packet, None, options, directions_file=file, seed=0)
+    assert named_axes == ["file:0", "file:1"]
 
 
-def test_a_window_is_told_to_its_last_digit():
+def test_the_width_of_a_window_is_exact():
     texts = {"0.123456789": "0.123456789", "1.0": "1", "1e-4": "0.0001"}
-    for given, told in texts.items():
-        assert UncertaintyRequest(domain=f"window:{given}").format_domain() == f"window:{told}"
+    for width, expected in texts.items():
+        assert UncertaintyRequest(domain=f"window:{width}").format_domain() == f"window:{expected}"
 
 
-def test_temperatures_are_told_once():
+def test_temperatures_are_unique():
     request = UncertaintyRequest(temperatures=("4", "1", "0.25", "4.0"))
     assert request.parse_temperatures() == [4, 0.25]
 
@@ -385,8 +385,8 @@ def test_temperatures_are_told_once():
         ((8, 8, 1), 1, r"float32 \[batch, 4\]; it gives \[2, 1\]"),
     ],
 )
-def test_networks_of_other_images_are_told_first(tmp_path, shape, classes, message, caplog):
-    path = _network(
+def test_networks_of_other_images_fail_first(tmp_path, shape, classes, message, caplog):
+    path = _save_network(
         tmp_path / "other.keras",
         lambda image: keras.layers.Dense(classes)(keras.layers.Flatten()(image)),
         shape,
@@ -396,7 +396,7 @@ def test_networks_of_other_images_are_told_first(tmp_path, shape, classes, messa
         caplog.at_level("INFO", logger="qup"),
     ):
         _run(tmp_path / "run", model_paths=(path,))
-    # Nothing was trained, nor measured.
+    # Nothing was trained or measured.
     assert "complete" not in caplog.text
 
 
@@ -409,24 +409,27 @@ def test_two_networks_of_one_name_are_refused(tmp_path):
         _run(tmp_path / "run", model_paths=tuple(map(str, paths)))
 
 
-def test_shuffled_labels_are_the_same_labels_elsewhere(done, tmp_path):
-    workdir, _, _ = done
-    (true,) = (workdir / "pipeline").glob("ExampleGen/examples/*")
+def test_shuffled_labels_are_a_permutation(finished_run, tmp_path):
+    workdir, _, _ = finished_run
+    (examples_folder,) = (workdir / "pipeline").glob("ExampleGen/examples/*")
     shuffled = Examples(uri=str(tmp_path / "shuffled"))
     shuffled.path.mkdir()
-    LabelShuffler.fn(Examples(uri=str(true)), shuffled, seed=1)
-    one, other = (examples.read(p) for p in (true, shuffled.path))
+    LabelShuffler.fn(Examples(uri=str(examples_folder)), shuffled, seed=1)
+    true_data, shuffled_data = (examples.read(p) for p in (examples_folder, shuffled.path))
     for split in ("train", "test"):
         for name, a, b in zip(
-            ("images", "labels", "ids"), one.get_arrays(split), other.get_arrays(split), strict=True
+            ("images", "labels", "ids"),
+            true_data.get_arrays(split),
+            shuffled_data.get_arrays(split),
+            strict=True,
         ):
-            moved = (split, name) == ("train", "labels")
-            assert np.array_equal(a, b) != moved
-            assert np.array_equal(np.sort(a, 0), np.sort(b, 0)) or not moved
+            is_shuffled = (split, name) == ("train", "labels")
+            assert np.array_equal(a, b) != is_shuffled
+            assert np.array_equal(np.sort(a, 0), np.sort(b, 0)) or not is_shuffled
 
 
-def test_untrained_control_is_where_the_training_begins(done):
-    workdir, _, _ = done
+def test_the_untrained_control_is_the_start_of_the_training(finished_run):
+    workdir, _, _ = finished_run
     (folder,) = (workdir / "pipeline").glob("ControlBuilder.untrained/model/*")
     subject = artifacts.load_model_info(folder)
     assert (subject.epochs, subject.model) == (0, "convnet")
@@ -436,7 +439,7 @@ def test_untrained_control_is_where_the_training_begins(done):
 
 def test_the_program_prints_one_line_for_a_mistake(tmp_path):
     flags = ("--dataset=synthetic", "--labels=0,12", "--smoke", f"--workdir={tmp_path / 'run'}")
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "bin.run_uncertainty", *flags],
         cwd=_ROOT,
         text=True,
@@ -444,7 +447,7 @@ def test_the_program_prints_one_line_for_a_mistake(tmp_path):
         timeout=900,
         check=False,
     )
-    assert done.returncode == 1 and not done.stdout
-    assert done.stderr == (
+    assert process.returncode == 1 and not process.stdout
+    assert process.stderr == (
         "Error: --labels: a label of synthetic is a whole number from 0 to 3; got 12.\n"
     )

@@ -1,4 +1,4 @@
-"""Kills of run_uncertainty: the next start goes on, and the end is the same."""
+"""Kills of run_uncertainty: the next start resumes and has the same results."""
 
 import os
 import pathlib
@@ -28,7 +28,7 @@ _FLAGS = (
     "--config.dataset.test_size=50",
 )
 _KILL = signal.SIGKILL
-# Where a run is killed: in a training, in an estimate, at the very end.
+# Positions of kills: in a training, in an estimate, at the end.
 _LINES = (
     r"^Trainer\.epoch-2: execution",
     r"^UncertaintyAnalyzer\.epoch-2\.label-1: execution",
@@ -39,7 +39,7 @@ _LINES = (
 
 
 def _run(workdir, line=None, delay=0.0, after=900):
-    """Runs the command, killed `delay` seconds past a line, or `after`.
+    """Runs the command; kills it `delay` seconds after a line, or `after` seconds.
 
     Returns (exit status, stdout, stderr, seconds).
     """
@@ -54,41 +54,41 @@ def _run(workdir, line=None, delay=0.0, after=900):
     )
     timer = threading.Timer(after, os.killpg, (process.pid, _KILL))
     timer.start()
-    told = []
+    stderr_lines = []
     for text in process.stderr:
-        told.append(text)
+        stderr_lines.append(text)
         if line and re.match(line, text):
             time.sleep(delay)
             os.killpg(process.pid, _KILL)
     timer.cancel()
     out = process.stdout.read()
     seconds = time.monotonic() - start
-    return process.wait(), out, "".join(told), seconds
+    return process.wait(), out, "".join(stderr_lines), seconds
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """An undisturbed run: its workdir, stdout and seconds."""
-    workdir = tmp_path_factory.mktemp("whole")
+def complete_run(tmp_path_factory):
+    """An uninterrupted run: its workdir, stdout and seconds."""
+    workdir = tmp_path_factory.mktemp("complete")
     code, out, err, seconds = _run(workdir)
     assert code == 0, err
     return workdir, out, seconds
 
 
-def _table(out, workdir):
+def _remove_workdir(out, workdir):
     """Returns stdout without the workdir's name."""
     return out.replace(str(workdir), "WORKDIR")
 
 
-def _check(end, workdir, whole):
-    """Asserts the undisturbed run's words and rows, and nothing left over."""
-    code, out, err, _ = end
+def _check_equal(result, workdir, complete_run):
+    """Checks that stdout and rows equal those of the uninterrupted run, without left-overs."""
+    code, out, err, _ = result
     assert code == 0, err
-    assert _table(out, workdir) == _table(whole[1], whole[0])
+    assert _remove_workdir(out, workdir) == _remove_workdir(complete_run[1], complete_run[0])
     rows, expected = (
-        # Executions have other numbers.
+        # Numbers of executions differ.
         re.sub(r"(/relations)/\d+", r"\1", (w / "measurements.csv").read_text())
-        for w in (workdir, whole[0])
+        for w in (workdir, complete_run[0])
     )
     assert rows == expected
     root = (workdir / "pipeline").resolve()
@@ -101,17 +101,17 @@ def _check(end, workdir, whole):
 
 
 @pytest.mark.exhaustive
-def test_a_run_that_is_killed_again_and_again_ends_alike(whole, tmp_path):
+def test_repeated_kills_do_not_change_the_results(complete_run, tmp_path):
     complete: set[str] = set()
     for line in _LINES:
         code, _, err, _ = _run(tmp_path, line, delay=0.3)
         assert code == -_KILL, err
-        begun = set(re.findall(r"^(\S+): execution", err, re.M))
-        # What was complete is not done again.
-        assert not begun & complete
+        started = set(re.findall(r"^(\S+): execution", err, re.M))
+        # Complete nodes do not run again.
+        assert not started & complete
         complete |= set(re.findall(r"^(\S+): complete", err, re.M))
     assert len(complete) > 10
-    _check(_run(tmp_path), tmp_path, whole)
+    _check_equal(_run(tmp_path), tmp_path, complete_run)
 
 
 @pytest.mark.parametrize(
@@ -126,24 +126,24 @@ def test_a_run_that_is_killed_again_and_again_ends_alike(whole, tmp_path):
         )
     ],
 )
-def test_a_kill_at_any_moment_costs_a_step(whole, share, tmp_path):
-    killed = _run(tmp_path, after=share * whole[2])
-    end = _run(tmp_path)
-    _check(end, tmp_path, whole)
-    complete, again = (
+def test_a_kill_costs_at_most_one_step(complete_run, share, tmp_path):
+    interrupted = _run(tmp_path, after=share * complete_run[2])
+    result = _run(tmp_path)
+    _check_equal(result, tmp_path, complete_run)
+    complete, repeated = (
         set(re.findall(rf"^(\S+): {word}", err, re.M))
-        for word, err in (("complete", killed[2]), ("execution", end[2]))
+        for word, err in (("complete", interrupted[2]), ("execution", result[2]))
     )
-    assert not complete & again
+    assert not complete & repeated
 
 
 @pytest.mark.slow
-def test_a_start_of_what_is_known_is_quick(whole):
-    workdir, out, seconds = whole
+def test_a_second_start_is_quick(complete_run):
+    workdir, out, seconds = complete_run
     before = (workdir / "measurements.csv").read_bytes()
-    code, again, err, short = _run(workdir)
-    assert code == 0 and again == out
+    code, repeated, err, repeated_seconds = _run(workdir)
+    assert code == 0 and repeated == out
     assert (workdir / "measurements.csv").read_bytes() == before
     assert not re.search(r": (execution|complete)", err), err
-    # What is left is the imports of TensorFlow and the table.
-    assert short < seconds / 2, (short, seconds)
+    # The remaining time is the import of TensorFlow and the summary.
+    assert repeated_seconds < seconds / 2, (repeated_seconds, seconds)

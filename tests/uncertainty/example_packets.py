@@ -10,7 +10,7 @@ from qup import uncertainty
 from qup.uncertainty import Box
 
 
-class Known(NamedTuple):
+class ClosedForm(NamedTuple):
     """A packet on a line with its closed forms; B is 0 on the whole line."""
 
     log_amplitude: object
@@ -28,9 +28,9 @@ def _x(points):
 
 
 _WIDE, _UNIT = Box(-24.0, 24.0), Box(0.0, 1.0)
-KNOWN = {
-    "gaussian": Known(lambda p: -(_x(p) ** 2) / 4, Box(-12.0, 12.0), (), 1.0, 0.5, 0.0),
-    "sech": Known(
+CLOSED_FORMS = {
+    "gaussian": ClosedForm(lambda p: -(_x(p) ** 2) / 4, Box(-12.0, 12.0), (), 1.0, 0.5, 0.0),
+    "sech": ClosedForm(
         lambda p: -tf.math.log(tf.cosh(_x(p))),
         _WIDE,
         (),
@@ -38,7 +38,7 @@ KNOWN = {
         1 / math.sqrt(3),
         0.0,
     ),
-    "triangle": Known(
+    "triangle": ClosedForm(
         lambda p: tf.math.log(1 - tf.abs(_x(p))),
         Box(-1.0, 1.0),
         (0.0,),
@@ -47,7 +47,7 @@ KNOWN = {
         0.0,
         True,
     ),
-    "cosine": Known(
+    "cosine": ClosedForm(
         lambda p: tf.math.log(tf.cos(math.pi * _x(p) / 2)),
         Box(-1.0, 1.0),
         (),
@@ -56,8 +56,8 @@ KNOWN = {
         0.0,
         True,
     ),
-    "laplace": Known(lambda p: -tf.abs(_x(p)), _WIDE, (0.0,), 1 / math.sqrt(2), 1.0, 0.0),
-    "first_excited": Known(
+    "laplace": ClosedForm(lambda p: -tf.abs(_x(p)), _WIDE, (0.0,), 1 / math.sqrt(2), 1.0, 0.0),
+    "first_excited": ClosedForm(
         lambda p: tf.math.log(tf.abs(_x(p))) - _x(p) ** 2 / 2,
         Box(-12.0, 12.0),
         (0.0,),
@@ -66,12 +66,12 @@ KNOWN = {
         0.0,
         True,
     ),
-    "constant": Known(lambda p: 0.0 * _x(p), _UNIT, (), 1 / math.sqrt(12), 0.0, 1.0),
-    "linear": Known(
+    "constant": ClosedForm(lambda p: 0.0 * _x(p), _UNIT, (), 1 / math.sqrt(12), 0.0, 1.0),
+    "linear": ClosedForm(
         lambda p: tf.math.log(_x(p)), _UNIT, (), math.sqrt(3 / 80), math.sqrt(3) / 2, 0.75, True
     ),
     # sigma_x^2 of rho ~ e^{6x}: 1/36 - e^6 / (e^6 - 1)^2.
-    "exponential": Known(
+    "exponential": ClosedForm(
         lambda p: 3.0 * _x(p),
         _UNIT,
         (),
@@ -79,51 +79,51 @@ KNOWN = {
         0.0,
         1.0,
     ),
-    "truncated_gaussian": Known(
+    "truncated_gaussian": ClosedForm(
         lambda p: -4.5 * (_x(p) - 0.3) ** 2, _UNIT, (), 0.196507, 1.768566, 0.304928
     ),
-    "truncated_valley": Known(
+    "truncated_valley": ClosedForm(
         lambda p: 2.0 * (_x(p) - 0.3) ** 2, _UNIT, (), 0.297914, 1.191658, 1.710024
     ),
 }
 
 
-def known(name: str) -> tuple[uncertainty.Packet, Known]:
+def get_packet(name: str) -> tuple[uncertainty.Packet, ClosedForm]:
     """Returns a packet and its closed forms."""
-    found = KNOWN[name]
-    return uncertainty.of_function(found.log_amplitude, 1), found
+    closed_form = CLOSED_FORMS[name]
+    return uncertainty.of_function(closed_form.log_amplitude, 1), closed_form
 
 
-def logistic(sharpness: float) -> uncertainty.Packet:
+def logistic_packet(steepness: float) -> uncertainty.Packet:
     """Returns the logistic loss softplus(-k (x - 1/2)) on a line."""
 
     def log_amplitude(points):
-        return tf.math.log(tf.nn.softplus(-sharpness * (_x(points) - 0.5)))
+        return tf.math.log(tf.nn.softplus(-steepness * (_x(points) - 0.5)))
 
     return uncertainty.of_function(log_amplitude, 1)
 
 
-def trained(epochs: int = 20, temperature: float = 1.0, kind: str = "loss"):
+def trained_packet(epochs: int = 20, temperature: float = 1.0, kind: str = "loss"):
     """Returns the packet of a network trained on two arcs in the square."""
     return uncertainty.of_classifier(
-        network(epochs), 0, shape=(2,), kind=kind, temperature=temperature
+        get_network(epochs), 0, shape=(2,), kind=kind, temperature=temperature
     )
 
 
 _networks: dict[int, object] = {}
 
 
-def network(epochs: int):
+def get_network(epochs: int):
     """Returns a network of two inputs and two classes, from memory."""
     import keras
 
     if epochs not in _networks:
-        chance = np.random.default_rng(0)
-        angle = chance.uniform(0, math.pi, 600)
-        label = chance.integers(0, 2, 600)
+        rng = np.random.default_rng(0)
+        angle = rng.uniform(0, math.pi, 600)
+        label = rng.integers(0, 2, 600)
         arcs = np.stack([np.cos(angle), np.sin(angle)], 1)
         arcs = np.where(label[:, None] == 0, arcs, [1.0, 0.5] - arcs)
-        points = (arcs + chance.normal(0, 0.15, arcs.shape)) / 4 + 0.375
+        points = (arcs + rng.normal(0, 0.15, arcs.shape)) / 4 + 0.375
         keras.utils.set_random_seed(1)
         model = keras.Sequential(
             [

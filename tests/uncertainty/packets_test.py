@@ -9,7 +9,7 @@ from qup.core.errors import InputError
 from tests.uncertainty import example_packets
 
 
-def _of_margin(margins, kind="loss", temperature=1.0):
+def _evaluate_margins(margins, kind="loss", temperature=1.0):
     """Returns ln l and its slope of a classifier whose margin is its input."""
 
     def logits(x):
@@ -21,23 +21,23 @@ def _of_margin(margins, kind="loss", temperature=1.0):
 
 def test_nothing_underflows():
     margins = np.array([-80, -3, 0, 3, 14.9, 15.1, 20, 88, 500, 2000.0])
-    values, slopes = _of_margin(margins)
+    values, gradients = _evaluate_margins(margins)
     wide = margins.astype(np.longdouble)
     # ln softplus(-m), in 80 bits; beyond them it is -m
     loss = np.log1p(np.exp(-np.minimum(wide, 1000)))
     expected = np.where(wide > 900, -wide, np.log(loss))
     np.testing.assert_allclose(values, expected.astype(float), rtol=2e-6)
     # -sigmoid(-m) / softplus(-m), which tends to -1
-    slope = -1 / (1 + np.exp(np.minimum(wide, 1000))) / loss
-    slope = np.where(wide > 900, -1, slope)
-    np.testing.assert_allclose(slopes[:, 0], slope.astype(float), rtol=2e-5)
+    gradient = -1 / (1 + np.exp(np.minimum(wide, 1000))) / loss
+    gradient = np.where(wide > 900, -1, gradient)
+    np.testing.assert_allclose(gradients[:, 0], gradient.astype(float), rtol=2e-5)
 
 
 @pytest.mark.parametrize("kind", ["loss", "prob", "sqrt_prob"])
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
 def test_what_each_packet_is(kind, temperature):
-    chance = np.random.default_rng(0)
-    logits = chance.normal(0, 2, (6, 4))
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, (6, 4))
     packet = uncertainty.of_classifier(
         tf.identity, 2, shape=(4,), kind=kind, temperature=temperature
     )
@@ -48,15 +48,15 @@ def test_what_each_packet_is(kind, temperature):
 
 
 @pytest.mark.parametrize("kind", ["loss", "prob", "sqrt_prob"])
-def test_slopes_are_those_of_differences(kind):
-    packet = example_packets.trained(kind=kind)
+def test_gradients_equal_finite_differences(kind):
+    packet = example_packets.trained_packet(kind=kind)
     points = np.random.default_rng(1).uniform(0, 1, (20, 2))
-    _, slopes = packet.value_and_gradient(points)
+    _, gradients = packet.value_and_gradient(points)
     step = 1e-3
     for i in range(2):
         move = np.eye(2)[i] * step
         rise = packet.compute_values(points + move) - packet.compute_values(points - move)
-        np.testing.assert_allclose(slopes[:, i], rise / (2 * step), atol=2e-3)
+        np.testing.assert_allclose(gradients[:, i], rise / (2 * step), atol=2e-3)
 
 
 def test_labels_and_temperatures_do_not_compile_again():
@@ -75,28 +75,28 @@ def test_labels_and_temperatures_do_not_compile_again():
     assert len(traces) == 1
 
 
-def test_a_translator_s_own_loss():
+def test_the_loss_of_a_translator():
     target = np.full((4, 5, 1), 0.25)
     packet = uncertainty.of_translator(lambda x: 2.0 * x, target)
     points = np.random.default_rng(0).uniform(0, 1, (3, 20))
-    values, slopes = packet.value_and_gradient(points)
-    far = 2 * points - 0.25
-    loss = np.abs(far).mean(1)
+    values, gradients = packet.value_and_gradient(points)
+    difference = 2 * points - 0.25
+    loss = np.abs(difference).mean(1)
     np.testing.assert_allclose(values, np.log(loss), rtol=1e-5)
     # d ln l = sign(far) * 2 / 20 / l
-    expected = np.sign(far) * 0.1 / loss[:, None]
-    np.testing.assert_allclose(slopes, expected, rtol=1e-4)
+    expected = np.sign(difference) * 0.1 / loss[:, None]
+    np.testing.assert_allclose(gradients, expected, rtol=1e-4)
 
 
 def test_a_slice_is_the_packet_along_it():
-    packet = example_packets.trained()
+    packet = example_packets.trained_packet()
     line = uncertainty.on_slice(packet, [0.2, 0.3], [[0.6, 0.8]])
     along = np.linspace(-0.2, 0.7, 9)[:, None]
     points = [0.2, 0.3] + along * [0.6, 0.8]
-    values, slopes = line.value_and_gradient(along)
+    values, gradients = line.value_and_gradient(along)
     full, gradient = packet.value_and_gradient(points)
     np.testing.assert_allclose(values, full, rtol=1e-5)
-    np.testing.assert_allclose(slopes[:, 0], gradient @ [0.6, 0.8], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(gradients[:, 0], gradient @ [0.6, 0.8], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -108,6 +108,6 @@ def test_a_slice_is_the_packet_along_it():
         (0, {"temperature": 0.0}, "temperature must be a finite number above"),
     ],
 )
-def test_bad_input(label, options, words):
-    with pytest.raises(InputError, match=words):
+def test_bad_input(label, options, message):
+    with pytest.raises(InputError, match=message):
         uncertainty.of_classifier(tf.identity, label, shape=(3,), **options)

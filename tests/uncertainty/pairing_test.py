@@ -25,7 +25,7 @@ def _sigma_x(curvature):
     return (2 * (curvature + 1 / 0.2**2)) ** -0.5
 
 
-def _found(curvature, **options):
+def _estimate(curvature, **options):
     packet = _packet(curvature)
     return importance.relation(packet, _WINDOW, **{**_SIZES, **options})
 
@@ -34,52 +34,56 @@ def _found(curvature, **options):
 def test_an_error_of_the_difference_itself():
     truth, scores = _sigma_x(3.0) - _sigma_x(2.5), []
     for seed in range(40):
-        one, other = (_found(k, seed=seed) for k in (2.5, 3.0))
-        told = relation.compute_differences(one, other)["sigma_x"]
-        scores.append((told.value - truth) / told.stderr)
-    apart = np.hypot(one["sigma_x"].stderr, other["sigma_x"].stderr)
+        first, second = (_estimate(k, seed=seed) for k in (2.5, 3.0))
+        difference = relation.compute_differences(first, second)["sigma_x"]
+        scores.append((difference.value - truth) / difference.stderr)
+    independent_error = np.hypot(first["sigma_x"].stderr, second["sigma_x"].stderr)
     # What chance gives to both is left out.
-    assert (told.stderr < apart / 10).all()
-    np.testing.assert_allclose(told.value, other["sigma_x"].value - one["sigma_x"].value)
+    assert (difference.stderr < independent_error / 10).all()
+    np.testing.assert_allclose(difference.value, second["sigma_x"].value - first["sigma_x"].value)
     # 152 of 160 are expected.
     assert np.sum(np.abs(scores) < 2.02) >= 140
 
 
 def test_a_network_does_not_differ_from_itself():
-    one, same = (_found(2.0) for _ in range(2))
-    for measure, told in relation.compute_differences(one, same).items():
-        assert not told.value.any() and not told.stderr.any(), measure
+    first, second = (_estimate(2.0) for _ in range(2))
+    for measure, difference in relation.compute_differences(first, second).items():
+        assert not difference.value.any() and not difference.stderr.any(), measure
 
 
 @pytest.mark.parametrize("options", [{"seed": 1}, {"num_samples": 8000}, {"num_groups": 20}])
 def test_other_samples_are_no_pair(options):
     with pytest.raises(errors.InputError, match="on the same points"):
-        relation.compute_differences(_found(2.0), _found(2.0, **options))
+        relation.compute_differences(_estimate(2.0), _estimate(2.0, **options))
 
 
-def _saved(folder, curvature, **told):
+def _save_and_load(folder, curvature, **metadata):
     path = folder / "importance.npz"
     uncertainty_records.save(
-        path, _found(curvature, seed=told["seed"]), label=3, domain_text="window:0.2", **told
+        path,
+        _estimate(curvature, seed=metadata["seed"]),
+        label=3,
+        domain_text="window:0.2",
+        **metadata,
     )
     return uncertainty_records.load(path)
 
 
 def test_the_summary_compares_the_same_samples(tmp_path):
     records = [
-        _saved(tmp_path, curvature, epochs=epochs, seed=0)
+        _save_and_load(tmp_path, curvature, epochs=epochs, seed=0)
         for curvature, epochs in ((2.5, 1), (2.6, 5))
     ]
-    one, other = build_records(records)
-    assert uncertainty_records.have_same_samples(one, other)
-    told = uncertainty_records.compute_difference(one, other, "sigma_x")
-    assert abs(told.value - (_sigma_x(2.6) - _sigma_x(2.5))) < 4 * told.stderr
+    first, second = build_records(records)
+    assert uncertainty_records.have_same_samples(first, second)
+    difference = uncertainty_records.compute_difference(first, second, "sigma_x")
+    assert abs(difference.value - (_sigma_x(2.6) - _sigma_x(2.5))) < 4 * difference.stderr
     text = summary.format_summary(records, [])
     row = next(line for line in text.splitlines() if line.startswith("| 1 epoch | 5 epochs"))
     assert "| yes " in row
-    assert format_with_error(told.value, told.stderr) + " *" in row
+    assert format_with_error(difference.value, difference.stderr) + " *" in row
     # With other samples the same difference is not significant.
-    records[1] = _saved(tmp_path, 2.6, epochs=5, seed=1)
+    records[1] = _save_and_load(tmp_path, 2.6, epochs=5, seed=1)
     assert not uncertainty_records.have_same_samples(*build_records(records))
     text = summary.format_summary(records, [])
     row = next(line for line in text.splitlines() if line.startswith("| 1 epoch | 5 epochs"))
@@ -87,8 +91,8 @@ def test_the_summary_compares_the_same_samples(tmp_path):
 
 
 def test_records_without_left_out_means_are_no_pair():
-    one, other = (RelationRecord(*record(epochs=e, seed=0)) for e in (1, 5))
-    assert not uncertainty_records.have_same_samples(one, other)
-    told = uncertainty_records.compute_difference(one, other, "excess")
-    assert (told.value, told.n) == (0.0, 16)
-    assert told.stderr == pytest.approx(2**0.5 * 1e-5)
+    first, second = (RelationRecord(*record(epochs=e, seed=0)) for e in (1, 5))
+    assert not uncertainty_records.have_same_samples(first, second)
+    difference = uncertainty_records.compute_difference(first, second, "excess")
+    assert (difference.value, difference.n) == (0.0, 16)
+    assert difference.stderr == pytest.approx(2**0.5 * 1e-5)

@@ -1,4 +1,4 @@
-"""Records of made-up relations, for tests of figures and words."""
+"""Synthetic records of relations, for tests of figures and summaries."""
 
 import numpy as np
 
@@ -21,16 +21,16 @@ def check(name="covariance", furthest=2.0, allowed=4.0, agrees=None):
     }
 
 
-def record(*, pixels=_PIXELS, directions=0, changes=(), **told):
-    """Returns (arrays, told) of a network near 1/2, or near 0 on the box.
+def record(*, pixels=_PIXELS, directions=0, changes=(), **metadata):
+    """Returns (arrays, metadata) of a network near 1/2, or near 0 on the box.
 
     Args:
-      pixels: How many were measured.
-      directions: How many further axes.
+      pixels: Number of pixels.
+      directions: Number of further axes.
       changes: Pairs of a measure and its value, or (value, error).
-      **told: What a record tells.
+      **metadata: Replaces the defaults.
     """
-    told = {
+    metadata = {
         "estimator": "importance",
         "domain_text": "window:0.1",
         "n": 5000,
@@ -47,10 +47,10 @@ def record(*, pixels=_PIXELS, directions=0, changes=(), **told):
         "image_shape": [4, 4, 1],
         "checks": [check()],
         "gradient_calls": 5000,
-        **told,
+        **metadata,
     }
-    told["domain"] = told["domain_text"].partition(":")[0]
-    told["vanishes"] = told["domain"] != "box"
+    metadata["domain"] = metadata["domain_text"].partition(":")[0]
+    metadata["vanishes"] = metadata["domain"] != "box"
     names = [f"pixel:{i}" for i in range(pixels)]
     names += [f"pca:{i}" for i in range(directions)]
     values = dict.fromkeys(MEASURES, (0.3, 0.01))
@@ -63,7 +63,7 @@ def record(*, pixels=_PIXELS, directions=0, changes=(), **told):
         "boundary_term": (0.0, 0.02),
         "product_by_correlation": (0.5003, 1e-5),
     }
-    if told["domain"] == "box":
+    if metadata["domain"] == "box":
         values |= {
             "sigma_x": (0.2887, 1e-3),
             "sigma_p": (0.1, 1e-3),
@@ -79,42 +79,29 @@ def record(*, pixels=_PIXELS, directions=0, changes=(), **told):
     for measure, (value, error) in values.items():
         arrays[measure] = np.full(len(names), value, float)
         arrays[f"{measure}_stderr"] = np.full(len(names), error, float)
-    if told["estimator"] == "mcmc":
-        walk = np.random.default_rng(0).normal(size=(8, 4))
-        arrays["trace_log_density"] = walk
-        told["diagnostics"] = {"r_hat": 1.002, "acceptance": 0.8, **told["diagnostics"]}
-    return arrays, told
+    if metadata["estimator"] == "mcmc":
+        trace = np.random.default_rng(0).normal(size=(8, 4))
+        arrays["trace_log_density"] = trace
+        metadata["diagnostics"] = {"r_hat": 1.002, "acceptance": 0.8, **metadata["diagnostics"]}
+    return arrays, metadata
 
 
 def accuracy(value, epochs=5, control="", robust=None, **parameters):
-    """Returns the rows of TA, and of RA where it is given."""
-    told = {"control": control, **parameters}
-    rows = [
-        Row("toy", "tiny", "CL", "", None, "test_accuracy", value, 1.0, 500, epochs, 0, "", told)
-    ]
-    if robust is not None:
-        rows.append(
-            Row(
-                "toy",
-                "tiny",
-                "CL",
-                "pgd",
-                0.1,
-                "robust_accuracy",
-                robust,
-                1.0,
-                500,
-                epochs,
-                0,
-                "",
-                told,
-            )
-        )
+    """Returns the rows of TA and, with `robust`, of RA."""
+    metadata = {"control": control, **parameters}
+    rows = []
+    for attack, epsilon, measure, percent in (
+        ("", None, "test_accuracy", value),
+        ("pgd", 0.1, "robust_accuracy", robust),
+    ):
+        if percent is not None:
+            row = ("toy", "tiny", "CL", attack, epsilon, measure, percent)
+            rows.append(Row(*row, 1.0, 500, epochs, 0, "", metadata))
     return rows
 
 
 def run():
-    """Returns records and rows of all that a run in a window measures."""
+    """Returns records and rows of a complete run in a window."""
     records = [
         record(epochs=1, changes={"product_by_correlation": (0.5001, 1e-6)}),
         record(),
