@@ -322,7 +322,7 @@ def test_output_that_is_not_a_file_is_rejected(tmp_path):
 def test_component_without_source_is_rejected(tmp_path):
     names = {"Out": Out, "Data": Data}
     exec("def Made(out: Out[Data]) -> None: ...", names)
-    with pytest.raises(PipelineError, match="Made is in no file"):
+    with pytest.raises(PipelineError, match="Made is not in a file"):
         Root(tmp_path / "root").run(component(names["Made"])())
 
 

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 
+import psutil
 import pytest
 
 from qup.orchestration import (
@@ -296,7 +297,8 @@ def test_running_execution_with_a_lock_is_not_touched(tmp_path):
 def test_a_process_may_take_a_moment_to_die(tmp_path, monkeypatch):
     monkeypatch.setattr("qup.orchestration.runner._EXIT_TIMEOUT_S", 30)
     dying = subprocess.Popen(["sleep", "1"])
-    is_taken_over = _left(tmp_path, _owner(process=dying.pid, start=""))
+    start = repr(psutil.Process(dying.pid).create_time())
+    is_taken_over = _left(tmp_path, _owner(process=dying.pid, start=start))
     assert is_taken_over()
     dying.wait()
 
