@@ -112,7 +112,7 @@ def test_the_figure_tells_scale_confidences_and_rule():
         "drawn 2.5 times as strong",
         "class: a $b, confidence 88.08 %",
         "class: c$_2, confidence 88.08 %",
-        "the first image, by id",
+        "the first image that is classified correctly",
     ):
         assert part in words, part
     # Grey is no noise, white the most.

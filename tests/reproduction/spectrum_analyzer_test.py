@@ -133,7 +133,7 @@ def test_rows_tell_every_field_and_window(analysed, data, classifier):
     assert {row.artifact for row in rows} == {"spectrum.npz"}
     assert {row.parameters["width"] for row in rows} == {8}
     found = _row(rows, "high_frequency_ratio", field="delta", window="literal")
-    images, labels, _ = data.arrays("test")
+    images, labels, _ = data.get_arrays("test")
     with tf.GradientTape() as tape:
         x = tf.constant(images[:40] / 255.0, tf.float32)
         tape.watch(x)
