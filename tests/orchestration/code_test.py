@@ -456,7 +456,7 @@ def test_this_package_itself_does_not_count():
             {"mnist"},
             {"digits", "convnet", "PGD"},
         ),
-        ("qup.reproduction.components.studies.BinaryToyMover", {}, {"FGSM"}, {"PGD", "mnist"}),
+        ("qup.reproduction.components.binary_toy.BinaryToyMover", {}, {"FGSM"}, {"PGD", "mnist"}),
         (
             "qup.pipelines.components.conjugates.ConjugateDrawer",
             {},
