@@ -100,7 +100,7 @@ def test_a_slice_is_the_packet_along_it():
 
 
 @pytest.mark.parametrize(
-    ("label", "options", "words"),
+    ("label", "options", "message"),
     [
         (3, {}, "label must be one of 0 to 2; got 3"),
         (-1, {}, "label must be one of 0 to 2; got -1"),

@@ -30,10 +30,10 @@ _COMPARED = ("sigma_x", "sigma_p", "uncertainty_product", "covariance")
 
 
 def _retry_with_another_seed(test):
-    """Gives a test a second seed where the first fails.
+    """Repeats a failed test with a second seed.
 
-    Chains part from each other by a rounding error, so that a processor may
-    have its own luck. What is wrong fails with the second seed, too.
+    Rounding errors change chains, so a processor may draw a rare sample. A wrong estimator fails
+    with the second seed too.
     """
 
     @functools.wraps(test)
@@ -374,7 +374,7 @@ class TestBadInput:
                 estimator.relation(packet, Box())
 
     @pytest.mark.parametrize(
-        ("options", "words"),
+        ("options", "message"),
         [
             ({"pixels": [2]}, "pixel must be one of 0 to 1; got 2"),
             ({"pixels": []}, "Give a pixel or a direction"),
@@ -403,7 +403,7 @@ class TestBadInput:
             axes.compute_principal_axes(images[:1].repeat(5, 0), 2)
 
     @pytest.mark.parametrize(
-        ("options", "words"),
+        ("options", "message"),
         [
             ({"num_chains": 3}, "num_chains must be .* at least 4"),
             ({"num_steps": 0}, "num_steps"),
