@@ -26,7 +26,7 @@ PAPER_VALUES = {
 }
 # Rules of the selection of an image, in order of preference.
 SELECTION_RULES = {
-    "broken": "the first image, by id, classified correctly, and incorrectly after the attack",
+    "broken": "the first image that is classified correctly, and incorrectly after the attack",
     "right": "no attack succeeds; the first image that is classified correctly",
     "first": "no image is classified correctly; the first image",
 }
