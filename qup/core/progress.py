@@ -1,10 +1,13 @@
-"""Progress bars with an estimate of the time left; shown on a terminal only."""
+"""Progress bars with an estimate of the time left; shown on a terminal only, where tqdm is."""
 
 import contextlib
 import sys
 from collections.abc import Callable, Iterable, Iterator
 
-import tqdm
+try:
+    from tqdm import tqdm
+except ImportError:  # Training and attacks need no progress bar.
+    tqdm = None
 
 
 def track(items: Iterable, *, title: str, total: int, done: int = 0, unit: str = "it") -> Iterator:
@@ -17,15 +20,11 @@ def track(items: Iterable, *, title: str, total: int, done: int = 0, unit: str =
       done: Number of items that an earlier run completed.
       unit: Name of one item.
     """
-    return tqdm.tqdm(
-        items,
-        desc=title,
-        total=total,
-        initial=done,
-        unit=unit,
-        disable=not sys.stderr.isatty(),
-        dynamic_ncols=True,
-        leave=False,
+    if tqdm is None or not sys.stderr.isatty():
+        yield from items
+        return
+    yield from tqdm(
+        items, desc=title, total=total, initial=done, unit=unit, dynamic_ncols=True, leave=False
     )
 
 
@@ -38,14 +37,10 @@ def open_counter(title: str, total: int | None, unit: str) -> Iterator[Callable]
       total: Expected number of items; it grows if more are counted. None if unknown.
       unit: Name of one item.
     """
-    with tqdm.tqdm(
-        desc=title,
-        total=total,
-        unit=unit,
-        disable=not sys.stderr.isatty(),
-        dynamic_ncols=True,
-        leave=False,
-    ) as bar:
+    if tqdm is None or not sys.stderr.isatty():
+        yield lambda count: None
+        return
+    with tqdm(desc=title, total=total, unit=unit, dynamic_ncols=True, leave=False) as bar:
 
         def on_progress(count: int) -> None:
             if bar.total is not None and bar.n + count > bar.total:
