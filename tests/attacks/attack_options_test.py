@@ -6,24 +6,26 @@ from qup.core import errors
 from qup.pipelines.attack_request import AttackRequest
 
 
-def _chosen(*options, attack="pgd", norm="linf", **given):
+def _build_options(*options, attack="pgd", norm="linf", **given):
     request = AttackRequest(attacks=tuple(attack.split(",")), options=options, **given)
     return request.build_attack_specs(0.1, norm)
 
 
 @pytest.mark.parametrize("text", ["true", "True", "TRUE"])
 def test_true_and_false_are_bools(text):
-    (told,) = _chosen(f"pgd.random_start={text}")
-    assert told["random_start"] is True
-    (told,) = _chosen("pgd.random_start=false")
-    assert told["random_start"] is False
+    (result,) = _build_options(f"pgd.random_start={text}")
+    assert result["random_start"] is True
+    (result,) = _build_options("pgd.random_start=false")
+    assert result["random_start"] is False
 
 
 def test_values_have_the_types_that_the_attack_declares():
-    (told,) = _chosen("pgd.num_steps=1e2", "pgd.step_size=None", "pgd.epsilon=1", "pgd.keep='last'")
-    assert told["num_steps"] == 100 and type(told["num_steps"]) is int
-    assert told["step_size"] is None and told["keep"] == "last"
-    assert type(told["epsilon"]) is float
+    (result,) = _build_options(
+        "pgd.num_steps=1e2", "pgd.step_size=None", "pgd.epsilon=1", "pgd.keep='last'"
+    )
+    assert result["num_steps"] == 100 and type(result["num_steps"]) is int
+    assert result["step_size"] is None and result["keep"] == "last"
+    assert type(result["epsilon"]) is float
 
 
 @pytest.mark.parametrize(
@@ -51,30 +53,30 @@ def test_values_have_the_types_that_the_attack_declares():
 )
 def test_options_are_refused_before_any_work(attack, option, message):
     with pytest.raises(errors.InputError, match=message):
-        _chosen(f"{attack}.{option}", attack=attack)
+        _build_options(f"{attack}.{option}", attack=attack)
 
 
 def test_targets_are_chosen_by_name():
-    (told,) = _chosen("pgd.targets=least_likely")
-    assert told["targets"] == "least_likely" and "targeted" not in told
+    (result,) = _build_options("pgd.targets=least_likely")
+    assert result["targets"] == "least_likely" and "targeted" not in result
 
 
 def test_another_norm_needs_an_epsilon():
-    (told,) = _chosen("pgd.norm=l2", "pgd.epsilon=2")
-    assert told["epsilon"] == 2
-    (told,) = _chosen("pgd.norm=l2", epsilon=2.0)
-    assert told["epsilon"] == 2
-    (told,) = _chosen("pgd.norm=l2", norm="l2")
-    assert told["epsilon"] == 0.1
+    (result,) = _build_options("pgd.norm=l2", "pgd.epsilon=2")
+    assert result["epsilon"] == 2
+    (result,) = _build_options("pgd.norm=l2", epsilon=2.0)
+    assert result["epsilon"] == 2
+    (result,) = _build_options("pgd.norm=l2", norm="l2")
+    assert result["epsilon"] == 0.1
     with pytest.raises(errors.InputError, match="Divide by 255"):
-        _chosen(epsilon=8.0)
+        _build_options(epsilon=8.0)
 
 
 def test_an_epsilon_that_nobody_takes_is_refused(caplog):
     with pytest.raises(errors.InputError, match=r"fab\.epsilon"):
-        _chosen(attack="fab", epsilon=0.05)
-    (told,) = _chosen("fab.epsilon=0.05", attack="fab")
-    assert told["epsilon"] == 0.05
-    both = _chosen(attack="pgd,fab", epsilon=0.05)
+        _build_options(attack="fab", epsilon=0.05)
+    (result,) = _build_options("fab.epsilon=0.05", attack="fab")
+    assert result["epsilon"] == 0.05
+    both = _build_options(attack="pgd,fab", epsilon=0.05)
     assert both == [{"name": "pgd", "epsilon": 0.05}, {"name": "fab"}]
     assert any("not used by fab" in r.getMessage() for r in caplog.records)

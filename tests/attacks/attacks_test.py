@@ -44,10 +44,10 @@ def batch(classifier):
     ],
 )
 def test_equals_cleverhans(name, norm, options, classifier, batch):
-    given = (classifier, *batch)
+    arguments = (classifier, *batch)
     options = {"epsilon": _EPSILON, "norm": norm, **options}
-    ours = attacks.get(name)(*given, xla="off", **options)
-    theirs = attacks.get(f"cleverhans_{name}")(*given, **options)
+    ours = attacks.get(name)(*arguments, xla="off", **options)
+    theirs = attacks.get(f"cleverhans_{name}")(*arguments, **options)
     # In L-inf to the last bit.
     tolerance = 0.0 if norm == "linf" else 5e-7
     assert np.abs(ours - theirs).max() <= tolerance
@@ -134,13 +134,13 @@ def test_more_restarts_never_lower_the_loss(classifier, batch):
         ({"labels": np.full(17, -1)}, "negative"),
     ],
 )
-def test_bad_batches_are_told_in_words(change, message, classifier, batch):
-    given = {"images": batch[0], "labels": batch[1]} | change
+def test_refuses_invalid_batches(change, message, classifier, batch):
+    arguments = {"images": batch[0], "labels": batch[1]} | change
     with pytest.raises(InputError, match=message):
-        attacks.get("pgd")(classifier, **given, epsilon=0.1)
+        attacks.get("pgd")(classifier, **arguments, epsilon=0.1)
 
 
-def test_unknown_words_name_the_nearest(classifier, batch):
+def test_unknown_names_suggest_the_closest(classifier, batch):
     with pytest.raises(InputError, match="Did you mean 'pgd'"):
         attacks.get("pdg")
     with pytest.raises(InputError, match="Did you mean 'num_steps'"):

@@ -1,4 +1,4 @@
-"""Attacks with a budget on linear classifiers: where they must end."""
+"""Budget attacks on linear classifiers, compared with the exact results."""
 
 import numpy as np
 import pytest
@@ -38,28 +38,30 @@ def test_two_classes_give_the_dual_norm_optimum(name, norm, shape):
     np.testing.assert_allclose(delta, 0.3 * best, atol=1e-5)
 
 
-def _walked(model, image, goal, way, size, steps, decay):
-    """An attack of signs on one image in [0, 1], in float64."""
+def _iterate(model, image, label, sign, size, steps, decay):
+    """Returns a sign attack on one image in [0, 1], in float64."""
     start = image.ravel().astype(float)
     x, total = start, np.zeros_like(start)
     for _ in range(steps):
-        odds = np.exp(x @ model.weights)
-        # Cross-entropy falls by W (softmax(x W) - 1_goal).
-        gradient = model.weights @ (odds / odds.sum() - np.eye(len(odds))[goal])
+        exponentials = np.exp(x @ model.weights)
+        # Cross-entropy falls by W (softmax(x W) - 1_label).
+        gradient = model.weights @ (
+            exponentials / exponentials.sum() - np.eye(len(exponentials))[label]
+        )
         total = decay * total + gradient / np.abs(gradient).mean()
-        x = x + way * size * np.sign(total)
+        x = x + sign * size * np.sign(total)
         x = np.clip(x, start - _EPSILON, start + _EPSILON).clip(0, 1)
     return x.reshape(image.shape)
 
 
-# Eight grey levels take min(8 + 4, 1.25 * 8) = 10 steps of one.
+# An epsilon of eight grey levels takes min(8 + 4, 1.25 * 8) = 10 steps of one.
 _KURAKIN = {"size": 1 / 255, "steps": 10}
 _ONE = {"size": _EPSILON, "steps": 1}
 
 
 @shapes
 @pytest.mark.parametrize(
-    "name,options,walk",
+    "name,options,iteration",
     [
         ("basic_iterative", {}, _KURAKIN),
         ("fgsm", {}, _ONE),
@@ -73,16 +75,16 @@ _ONE = {"size": _EPSILON, "steps": 1}
         ("pgd", {"num_steps": 7, "step_size": 0.01}, {"size": 0.01, "steps": 7}),
     ],
 )
-def test_four_classes_give_the_naive_walk(name, options, walk, shape):
+def test_four_classes_give_the_naive_iteration(name, options, iteration, shape):
     model = LinearClassifier(shape, classes=4, count=8)
-    # Some pixels are at the box already.
+    # Some pixels are on the boundary of the box.
     model.images[:, ::2] = np.round(model.images[:, ::2])
     model.labels = np.argmax(model.logits(), 1)
-    goals, way = model.labels, 1
+    labels, sign = model.labels, 1
     if "class" in name:
-        # Down the loss of the least likely class.
-        goals, way = np.argmin(model.logits(), 1), -1
+        # Descends the loss of the least likely class.
+        labels, sign = np.argmin(model.logits(), 1), -1
     adversarial = attacks.get(name)(model, model.images, model.labels, epsilon=_EPSILON, **options)
-    for row, image, goal in zip(adversarial, model.images, goals, strict=True):
-        naive = _walked(model, image, goal, way, **{"decay": 0, **walk})
+    for row, image, label in zip(adversarial, model.images, labels, strict=True):
+        naive = _iterate(model, image, label, sign, **{"decay": 0, **iteration})
         np.testing.assert_allclose(row, naive, atol=2e-6)

@@ -1,4 +1,4 @@
-"""What attacks refuse, in words, and what they make of odd budgets."""
+"""Invalid arguments of attacks, and unusual budgets."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def _logits(images):
     return tf.reshape(images, (-1, 64)) @ _WEIGHTS
 
 
-def _two(images):
+def _two_logits(images):
     return _logits(images)[:, :2]
 
 
@@ -27,19 +27,19 @@ def examples():
 
 def _run(examples, name="pgd", **options):
     images, labels = examples
-    given = {"images": images, "labels": labels, "batch_size": 8} | options
-    return attacks.run(name, _logits, **given)
+    arguments = {"images": images, "labels": labels, "batch_size": 8} | options
+    return attacks.run(name, _logits, **arguments)
 
 
 @pytest.mark.parametrize("value", ["false", 1, None, "maybe"])
 @pytest.mark.parametrize("option", ["targeted", "random_start"])
-def test_a_switch_is_true_or_false(option, value):
+def test_flags_are_true_or_false(option, value):
     with pytest.raises(InputError, match=f"{option} must be True or False"):
         attacks.build_method("pgd", epsilon=0.1, **{option: value})
 
 
 @pytest.mark.parametrize("name", ["pgd", "cleverhans_pgd"])
-def test_labels_are_never_taken_for_targets(name, examples):
+def test_labels_are_never_used_as_targets(name, examples):
     with pytest.raises(InputError, match=r"targets=\.\.\."):
         _run(examples, name, epsilon=0.1, targeted=True)
 
@@ -52,7 +52,7 @@ class TestTargets:
         with pytest.raises(InputError, match=message):
             _run(examples, name, targets=np.full(20, target), **budget)
 
-    def test_are_other_classes(self, examples):
+    def test_differ_from_the_labels(self, examples):
         with pytest.raises(InputError, match="must differ from the labels"):
             _run(examples, epsilon=0.1, targets=examples[1])
 
@@ -65,7 +65,7 @@ class TestLabels:
         with pytest.raises(InputError, match="must be classes"):
             attacks.get("fgsm")(_logits, examples[0], labels, epsilon=0.1)
 
-    def test_are_checked_without_a_budget_too(self, examples):
+    def test_are_checked_at_epsilon_zero(self, examples):
         with pytest.raises(InputError, match="3 classes"):
             _run(examples, epsilon=0.0, labels=np.full(20, 3))
 
@@ -91,7 +91,7 @@ def test_budgets_are_numbers_from_zero(name, options, examples):
         _run(examples, name, **options)
 
 
-def test_budgets_that_nearly_agree_have_folders_of_their_own(examples, tmp_path):
+def test_nearly_equal_budgets_have_different_folders(examples, tmp_path):
     budgets = [0.1, 0.1000001]
     _run(examples, epsilons=budgets, output=tmp_path)
     assert len(list(tmp_path.iterdir())) == 2
@@ -112,7 +112,7 @@ def test_budgets_that_nearly_agree_have_folders_of_their_own(examples, tmp_path)
         ({"num_steps": 2.5}, "num_steps must be an integer"),
     ],
 )
-def test_odd_arguments_are_told(options, message, examples):
+def test_refuses_invalid_arguments(options, message, examples):
     with pytest.raises(InputError, match=message):
         _run(examples, **{"epsilon": 0.1} | options)
 
@@ -131,17 +131,17 @@ def test_counts_are_integers(name, options):
         attacks.build_method(name, epsilon=0.1, **options)
 
 
-def test_ids_of_a_function_are_one_an_image(examples):
+def test_ids_are_one_per_image(examples):
     with pytest.raises(InputError, match="ids"):
         attacks.get("pgd")(_logits, *examples, epsilon=0.1, ids=[1, 2])
 
 
 @pytest.mark.parametrize("name", ["pgd", "fgsm", "square"])
-def test_the_ratio_of_logits_needs_three_classes(name, examples):
+def test_dlr_needs_three_classes(name, examples):
     images = examples[0]
-    labels = np.argmax(_two(images), -1)
+    labels = np.argmax(_two_logits(images), -1)
     with pytest.raises(InputError, match="at least 3 classes"):
-        attacks.run(name, _two, images, labels, epsilon=0.1, loss="dlr")
+        attacks.run(name, _two_logits, images, labels, epsilon=0.1, loss="dlr")
 
 
 def test_random_autoattack_needs_three_classes():
@@ -154,23 +154,23 @@ def test_random_autoattack_needs_three_classes():
 def test_steps_follow_each_budget(name, examples):
     images, labels = examples
     budgets = np.where(np.arange(20) % 2, 16 / 255, 2 / 255)
-    found = _run(examples, name, epsilon=budgets)
-    alone = _run((images[::2], labels[::2]), name, epsilon=2 / 255, ids=range(0, 20, 2))
-    np.testing.assert_array_equal(found.images[::2], alone.images)
-    np.testing.assert_array_equal(found.gradient_calls[::2], alone.gradient_calls)
+    result = _run(examples, name, epsilon=budgets)
+    single_budget = _run((images[::2], labels[::2]), name, epsilon=2 / 255, ids=range(0, 20, 2))
+    np.testing.assert_array_equal(result.images[::2], single_budget.images)
+    np.testing.assert_array_equal(result.gradient_calls[::2], single_budget.gradient_calls)
     # ceil(min(2 + 4, 1.25 * 2)) and ceil(min(16 + 4, 1.25 * 16)).
-    assert found.gradient_calls.max() - found.gradient_calls.min() == 17
+    assert result.gradient_calls.max() - result.gradient_calls.min() == 17
 
 
 class TestMinimalEpsilon:
-    def test_is_nothing_where_the_image_is_misclassified(self, examples):
+    def test_is_zero_for_misclassified_images(self, examples):
         images, labels = examples
         labels = np.where(np.arange(20) < 3, (labels + 1) % 3, labels)
-        found = attacks.minimal_epsilon("fgsm", _logits, images, labels, high=0.5, batch_size=8)
-        assert (found.epsilon[:3] == 0).all()
-        assert (found.epsilon[3:] > 0).all() and found.success.all()
+        result = attacks.minimal_epsilon("fgsm", _logits, images, labels, high=0.5, batch_size=8)
+        assert (result.epsilon[:3] == 0).all()
+        assert (result.epsilon[3:] > 0).all() and result.success.all()
 
-    def test_refuses_what_has_no_budget(self, examples):
+    def test_refuses_attacks_without_a_budget(self, examples):
         with pytest.raises(InputError, match="closest adversarial image"):
             attacks.minimal_epsilon("deepfool", _logits, *examples, high=0.5)
 
@@ -179,24 +179,26 @@ class TestMinimalEpsilon:
         with pytest.raises(InputError, match="array"):
             attacks.minimal_epsilon("fgsm", _logits, iter([images]), labels, high=0.5)
 
-    def test_of_nothing_is_empty(self, examples):
+    def test_accepts_no_images(self, examples):
         images, labels = examples
-        found = attacks.minimal_epsilon("fgsm", _logits, images[:0], labels[:0], high=0.5)
-        assert len(found) == 0
+        result = attacks.minimal_epsilon("fgsm", _logits, images[:0], labels[:0], high=0.5)
+        assert len(result) == 0
 
 
-def test_single_images_in_a_list_are_told(examples):
+def test_refuses_a_list_of_single_images(examples):
     images, labels = examples
     with pytest.raises(InputError, match=r"np\.stack"):
         _run((list(images), labels), epsilon=0.1)
 
 
-def test_a_diagnosis_of_a_misspelt_attack_is_refused(examples):
-    given = {"epsilon": 0.1, "checks": ["few_classes"]}
+def test_diagnosis_refuses_a_misspelt_attack(examples):
+    arguments = {"epsilon": 0.1, "checks": ["few_classes"]}
     with pytest.raises(InputError, match="Did you mean 'pgd'"):
-        masking.diagnose(_logits, *examples, attack="pdg", **given)
+        masking.diagnose(_logits, *examples, attack="pdg", **arguments)
     with pytest.raises(InputError, match="Did you mean 'num_steps'"):
-        masking.diagnose(_logits, *examples, attack="pgd", attack_options={"num_step": 3}, **given)
+        masking.diagnose(
+            _logits, *examples, attack="pgd", attack_options={"num_step": 3}, **arguments
+        )
 
 
 @pytest.mark.parametrize(
@@ -209,14 +211,14 @@ def test_a_diagnosis_of_a_misspelt_attack_is_refused(examples):
     ],
 )
 def test_clever_checks_its_arguments(options, message, examples):
-    given = {"images": examples[0], "labels": examples[1]} | options
+    arguments = {"images": examples[0], "labels": examples[1]} | options
     with pytest.raises(InputError, match=message):
-        compute_clever(_logits, **given)
+        compute_clever(_logits, **arguments)
 
 
-def test_a_shard_that_misses_rows_is_made_again(examples, tmp_path):
-    whole = np.asarray(_run(examples, epsilon=0.1, output=tmp_path).images)
+def test_recomputes_a_shard_with_missing_rows(examples, tmp_path):
+    expected = np.asarray(_run(examples, epsilon=0.1, output=tmp_path).images)
     shard = tmp_path / "shard-00000.npy"
     np.save(shard, np.load(shard)[:5])
     again = _run(examples, epsilon=0.1, output=tmp_path)
-    np.testing.assert_array_equal(np.asarray(again.images), whole)
+    np.testing.assert_array_equal(np.asarray(again.images), expected)
