@@ -130,7 +130,7 @@ def test_more_restarts_never_lower_the_loss(classifier, batch):
         ({"images": np.full((17, 9, 6, 2), np.nan, np.float32)}, "NaN"),
         ({"images": np.full((17, 9, 6, 2), 255.0, np.float32)}, "outside"),
         ({"images": np.zeros((17, 9, 6, 2), np.uint8)}, "floating point"),
-        ({"labels": np.zeros((17, 5), np.int32)}, "one an image"),
+        ({"labels": np.zeros((17, 5), np.int32)}, "one per image"),
         ({"labels": np.full(17, -1)}, "negative"),
     ],
 )
