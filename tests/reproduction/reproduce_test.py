@@ -399,7 +399,7 @@ def test_rows_that_are_missing_or_doubled_are_named(done, tmp_path):
     path = tmp_path / "copy" / "measurements.csv"
     text = path.read_text()
     path.write_text(text + text.splitlines()[-1] + "\n")
-    with pytest.raises(errors.InputError, match="more than once"):
+    with pytest.raises(errors.InputError, match="each measurement once"):
         ReportData.read(path.parent)
     path.unlink()
     with pytest.raises(errors.InputError, match=r"measurements\.csv is miss"):
