@@ -63,7 +63,8 @@ def main(config) -> str:
         total = time.perf_counter() - start
         overhead = run.seconds - work.seconds
         lines.append(
-            f"{title}: {total:.2f} s, of which orchestration {overhead:.2f} s, {100 * overhead / total:.2f} %"
+            f"{title}: {total:.2f} s; orchestration: {overhead:.2f} s, "
+            f"{100 * overhead / total:.2f} %"
         )
     lines.append(f"a look-up among {_EXECUTIONS:,} executions: {_look_up():.2f} ms")
     return "\n".join(lines)
