@@ -125,7 +125,7 @@ def test_training_on_is_training_at_once(make, tmp_path, examples):
     assert list(history.epochs) == [1, 2]
     # Whoever reads it sees no other model, though its files have other dates.
     assert then.properties["content"] == content
-    assert then.identity() == whole.identity()
+    assert then.get_identity() == whole.get_identity()
 
 
 @pytest.fixture

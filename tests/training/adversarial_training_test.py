@@ -236,7 +236,7 @@ def test_rows_of_the_component_record_the_adversary_and_epochs_chain(tmp_path, m
     whole, _ = _run(tmp_path, "whole", 2, method="trades", beta=2.0)
     _, run = _run(tmp_path, "first", 1, method="trades", beta=2.0)
     then, _ = _run(tmp_path, "then", 2, run, method="trades", beta=2.0)
-    assert then.identity() == whole.identity()
+    assert then.get_identity() == whole.get_identity()
     subject = artifacts.load_model_info(whole.path)
     assert subject.parameters == {
         "train_size": 256,

@@ -31,7 +31,7 @@ class _TrainedArtifact(Artifact):
     Its files contain dates and counters, so that equal results differ in bytes.
     """
 
-    def identity(self) -> list[Any]:
+    def get_identity(self) -> list[Any]:
         """Returns the part of the artifact that its readers depend on."""
         return [self.type_name, self.properties]
 
