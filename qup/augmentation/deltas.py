@@ -23,6 +23,8 @@ import tensorflow as tf
 
 from qup.core import config, errors, files
 
+# Key and value in the settings of pairs whose Delta was replaced.
+DELTA_KEY, CLASS_TEMPLATE = "delta", "class_template"
 _SETTINGS_FILE = "settings.json"
 _SHUFFLE_BUFFER_SIZE = 10_000
 
@@ -37,7 +39,7 @@ class DeltaDataset:
 
     def __init__(
         self,
-        directory: pathlib.Path,
+        directory: str | pathlib.Path,
         settings: Mapping[str, Any],
         counting_settings: Mapping[str, Any] | None = None,
     ):
@@ -58,7 +60,7 @@ class DeltaDataset:
             self._write_or_compare("counted.json", counting_settings)
 
     @classmethod
-    def open(cls, directory: pathlib.Path) -> "DeltaDataset":
+    def open(cls, directory: str | pathlib.Path) -> "DeltaDataset":
         """Opens a folder that holds pairs; InputError if it does not."""
         path = pathlib.Path(directory) / _SETTINGS_FILE
         try:

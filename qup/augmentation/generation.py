@@ -30,7 +30,7 @@ _log = logging.getLogger("qup")
 def compute_deltas(
     logits_fn: LogitsFn,
     dataset: Dataset,
-    directory: pathlib.Path,
+    directory: str | pathlib.Path,
     *,
     num_steps: int,
     step_size: float,

@@ -23,7 +23,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from qup.augmentation.deltas import DeltaDataset
+from qup.augmentation.deltas import CLASS_TEMPLATE, DELTA_KEY, DeltaDataset
 from qup.core import compilation
 from qup.core.errors import InputError
 from qup.core.measurements import Measurement, compute_accuracy
@@ -31,8 +31,6 @@ from qup.core.types import Batch, LogitsFn
 from qup.datasets import Dataset
 from qup.robustness import evaluation
 
-# Key and value in the settings of pairs whose Delta was replaced.
-DELTA_KEY, CLASS_TEMPLATE = "delta", "class_template"
 # Batch -> classes, int32 [batch].
 LabelReader = Callable[[Batch], tf.Tensor]
 ALL_IMAGES, MISCLASSIFIED = "all", "misclassified"

@@ -2,9 +2,9 @@
 
 A control of IFA. The iterates with the true labels (supplement, Fig. 2), computed on test images,
 bound the result of a perfect translator. The iterates with the labels that the classifier predicts
-bound the result of a translator that knows no more than the classifier. An attack can come after
-the iteration, in the ball around X_n as in that figure, or before it, in the ball around X_0 as
-against a pair.
+bound the result of a translator that has no more information than the classifier. An attack can
+come after the iteration, in the ball around X_n as in that figure, or before it, in the ball around
+X_0 as against a pair.
 
 ```python
 for point in evaluate_trajectory(
@@ -61,7 +61,7 @@ def evaluate_trajectory(
       logits_fn: The classifier.
       batches: The images; padding rows have weight 0.
       attack: attack(logits_fn, images, labels, *, ids), with true labels.
-      points: The n at which is counted.
+      points: Values of n, at least 0.
       label_source: "true" labels, or "predicted": those that the classifier gives to X_0, or to the
         attacked X_0.
       attack_before: The attack on X_0; None means `attack`.
@@ -74,7 +74,7 @@ def evaluate_trajectory(
       InputError: Another `label_source`, or no points.
     """
     if label_source not in LABEL_SOURCES:
-        raise errors.make_unknown_error("walked_with", label_source, LABEL_SOURCES)
+        raise errors.make_unknown_error("label source", label_source, LABEL_SOURCES)
     points = sorted(set(points))
     if not points or points[0] < 0:
         raise errors.InputError(f"points must be numbers of steps of at least 0; got {points}.")

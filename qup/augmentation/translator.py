@@ -23,8 +23,7 @@ import numpy as np
 import tensorflow as tf
 
 from qup.augmentation import opposite_fgsm
-from qup.augmentation.deltas import DeltaDataset, build_pair_batches
-from qup.augmentation.templates import CLASS_TEMPLATE, DELTA_KEY
+from qup.augmentation.deltas import CLASS_TEMPLATE, DELTA_KEY, DeltaDataset, build_pair_batches
 from qup.core import errors
 from qup.core.measurements import Measurement
 from qup.core.types import Batch, LogitsFn
