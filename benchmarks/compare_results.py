@@ -1,13 +1,12 @@
-"""Whether two versions of the program give the same numbers.
+"""Compares the numbers of two versions of the program.
 
     python -m benchmarks.compare_results old/measurements.csv new/measurements.csv
     python -m benchmarks.compare_results old/report.md new/report.md
 
-Two tables of measurements agree if they hold the same rows, to the last
-digit. Two reports agree if their tables hold the same numbers in the same
-order, and if no number of the old prose is missing in the new one; wording,
-and the form of a number (".5" or "0.5"), do not count. Exit status 1 where
-they differ, with the differences.
+Two tables of measurements agree if they have the same rows, to the last digit. Two reports agree if
+their tables have the same numbers in the same order, and if no number of the old prose is missing
+in the new one; wording and the format of a number (".5" or "0.5") do not count. The exit status is
+1 if they differ.
 """
 
 import collections
@@ -44,7 +43,7 @@ def split_report(text: str) -> tuple[list[float], collections.Counter]:
 
 
 def compare_rows(old: pathlib.Path, new: pathlib.Path) -> list[str]:
-    """Returns a line for each row that only one of two tables holds."""
+    """Returns a line for each row that only one of two tables has."""
     before, after = read_rows(old), read_rows(new)
     missing = [f"only in {old}: {dict(row)}" for row in (before - after).elements()]
     return missing + [f"only in {new}: {dict(row)}" for row in (after - before).elements()]
@@ -55,7 +54,7 @@ def compare_reports(old: pathlib.Path, new: pathlib.Path) -> list[str]:
     (table, prose), (new_table, new_prose) = (split_report(path.read_text()) for path in (old, new))
     lines = []
     if len(table) != len(new_table):
-        lines.append(f"the tables hold {len(table)} and {len(new_table)} numbers")
+        lines.append(f"the tables have {len(table)} and {len(new_table)} numbers")
     for index, pair in enumerate(zip(table, new_table, strict=False)):
         if pair[0] != pair[1]:
             lines.append(f"number {index} of the tables: {pair[0]} and {pair[1]}")
@@ -65,16 +64,16 @@ def compare_reports(old: pathlib.Path, new: pathlib.Path) -> list[str]:
 
 
 def main(arguments: list[str]) -> int:
-    """Compares two files; prints the differences; returns the exit status."""
+    """Prints the differences between two files; returns the exit status."""
     if len(arguments) != 2:
         print(__doc__)
         return 2
     old, new = map(pathlib.Path, arguments)
     compare = compare_rows if old.suffix == ".csv" else compare_reports
     lines = compare(old, new)
-    print("\n".join(lines[:_MAX_SHOWN]) or f"{old} and {new} hold the same numbers.")
+    print("\n".join(lines[:_MAX_SHOWN]) or f"{old} and {new} have the same numbers.")
     if len(lines) > _MAX_SHOWN:
-        print(f"and {len(lines) - _MAX_SHOWN} differences more")
+        print(f"and {len(lines) - _MAX_SHOWN} more differences")
     return int(bool(lines))
 
 

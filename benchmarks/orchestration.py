@@ -1,10 +1,10 @@
-"""What orchestration costs: in a fresh run, in a cached one, and in a look-up.
+"""Time of the orchestration in a new run, in a cached run, and in a look-up.
 
     python -m benchmarks.orchestration --dataset=digits --workdir=runs/orchestration
 
-Flags are those of `python -m bin.run_ifa`; the working directory must be
-new. The pipeline runs twice in one process. The time outside of components is
-orchestration's: fingerprints, hashing, flushing, the database.
+Flags are those of `python -m bin.run_ifa`; the working directory must be new. The pipeline runs
+twice in one process. The time outside of components is that of the orchestration: fingerprints,
+hashing, flushing, the database.
 """
 
 import contextlib
@@ -23,54 +23,54 @@ from qup.core import code, errors
 _EXECUTIONS = 10_000
 
 
-class _Clock:
-    """Adds up the seconds spent in what it wraps."""
+class _Stopwatch:
+    """Adds up the seconds in the functions that it wraps."""
 
     def __init__(self):
         self.seconds = 0.0
 
     def wrap(self, function):
         @functools.wraps(function)
-        def timed(*args, **options):
+        def run_timed(*args, **options):
             start = time.perf_counter()
             try:
                 return function(*args, **options)
             finally:
                 self.seconds += time.perf_counter() - start
 
-        return timed
+        return run_timed
 
 
 def main(config) -> str:
-    """Runs the pipeline twice; returns what was measured."""
+    """Runs the pipeline twice; returns the times as text."""
     from qup.pipelines import ifa
-    from qup.pipelines import run as opening
+    from qup.pipelines.run import open_run
 
-    run, work = _Clock(), _Clock()
-    orchestration.LocalRunner.run = run.wrap(orchestration.LocalRunner.run)
-    nodes = ifa.build_nodes(opening.open_run(config))
+    whole, components = _Stopwatch(), _Stopwatch()
+    orchestration.LocalRunner.run = whole.wrap(orchestration.LocalRunner.run)
+    nodes = ifa.build_nodes(open_run(config))
     for component in {node.component for node in nodes}:
-        component.fn = work.wrap(component.fn)
-    lines = [timing.machine()]
+        component.fn = components.wrap(component.fn)
+    lines = [timing.describe_machine()]
     if pathlib.Path(config.workdir or "", "pipeline").exists():
         raise errors.InputError(f"The workdir {config.workdir} has been used. Name a new one.")
     for title in ("fresh", "cached"):
-        # As in a process of its own, sources are read again.
+        # Sources are read again, as in a new process.
         code.clear_cache()
-        run.seconds = work.seconds = 0.0
+        whole.seconds = components.seconds = 0.0
         start = time.perf_counter()
         ifa.run(config)
         total = time.perf_counter() - start
-        overhead = run.seconds - work.seconds
+        overhead = whole.seconds - components.seconds
         lines.append(
             f"{title}: {total:.2f} s; orchestration: {overhead:.2f} s, "
             f"{100 * overhead / total:.2f} %"
         )
-    lines.append(f"a look-up among {_EXECUTIONS:,} executions: {_look_up():.2f} ms")
+    lines.append(f"a look-up among {_EXECUTIONS:,} executions: {_time_look_up():.2f} ms")
     return "\n".join(lines)
 
 
-def _look_up() -> float:
+def _time_look_up() -> float:
     """Returns the milliseconds of a look-up in a large database."""
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "metadata.sqlite"

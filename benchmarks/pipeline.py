@@ -2,7 +2,7 @@
 
     python -m benchmarks.pipeline --dataset=mnist --workdir=runs/mnist
 
-Every flag goes to `python -m bin.run_ifa`; the processes it starts count.
+All flags are those of `python -m bin.run_ifa`; the processes that it starts count.
 """
 
 import resource
@@ -21,7 +21,7 @@ def main() -> int:
     minutes, seconds = divmod(time.perf_counter() - start, 60)
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     print(
-        f"\n{timing.machine()}\nexit {status}, {minutes:.0f} min "
+        f"\n{timing.describe_machine()}\nexit {status}, {minutes:.0f} min "
         f"{seconds:.0f} s, peak memory {usage.ru_maxrss / 2**20:.2f} GiB, "
         f"processor {(usage.ru_utime + usage.ru_stime) / 60:.0f} min"
     )

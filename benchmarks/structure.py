@@ -2,8 +2,8 @@
 
     python -m benchmarks.structure [FOLDER ...]
 
-Prints a table with a column for each folder that holds a checkout, this one
-without arguments. From syntax trees alone; nothing of a checkout is run.
+Prints a table with a column for each checkout; default: this one. Only syntax trees are read; no
+code of a checkout is run.
 """
 
 import ast
@@ -14,7 +14,7 @@ import statistics
 import sys
 from collections.abc import Iterator
 
-# Names that said how a value came about, not what it is.
+# Names that describe how a value was obtained, not what it is.
 GLOSSARY = frozenset(
     "told found held given asked wanted shown sharp apart heated tempered walked taught learnt "
     "opened robustly victim goals aimed ends seats harvest settle settle_many campaign likeness "
@@ -28,7 +28,7 @@ _IRREGULAR = frozenset(
     "broken hidden bound bought caught cut_ led meant paid sold".split()
 )
 _NO_PARTICIPLES = frozenset("seed need feed speed embed exceed proceed bleed red shed".split())
-# One-word names that are verbs, or terms that the field or a library uses as they stand.
+# One-word names that are verbs, or terms of the field or of a library.
 _WORDS = frozenset(
     """
     abs accuracy adversarial append apgd apply assert autoattack bind bool build call cast
@@ -88,7 +88,7 @@ _STARTS = tuple(
 )
 
 
-def iter_functions(tree: ast.AST) -> Iterator[str]:
+def iterate_functions(tree: ast.AST) -> Iterator[str]:
     """Yields the name of every function and method, without leading underscores."""
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name[-2:] != "__":
@@ -96,7 +96,7 @@ def iter_functions(tree: ast.AST) -> Iterator[str]:
 
 
 def is_participle(name: str) -> bool:
-    """Whether a function's name ends in a participle, as `told` or `drawn_rows` do not."""
+    """Returns whether a function's name ends in a participle, such as `told`."""
     last = name.split("_")[-1]
     starts = name.split("_")[0] in _STARTS and "_" in name
     regular = last.endswith("ed") and last not in _NO_PARTICIPLES and len(last) > 4
@@ -115,7 +115,7 @@ def find_identifiers(tree: ast.AST) -> Iterator[str]:
 
 
 def compute_longest_chain(trees: dict[str, ast.AST]) -> int:
-    """Returns the number of modules on the longest path of imports without a circle."""
+    """Returns the number of modules on the longest path of imports without a cycle."""
     edges = {}
     for module, tree in trees.items():
         targets = set()
@@ -153,7 +153,7 @@ def measure_checkout(root: pathlib.Path) -> dict[str, str]:
         parts = path.relative_to(root).with_suffix("").parts
         trees[".".join(parts).removesuffix(".__init__")] = tree
         lengths.append(text.count("\n"))
-        functions += iter_functions(tree)
+        functions += iterate_functions(tree)
         names = (name.strip("_").lower() for name in find_identifiers(tree))
         glossary.update(name for name in names if name in GLOSSARY)
     count = len(functions)
@@ -168,8 +168,8 @@ def measure_checkout(root: pathlib.Path) -> dict[str, str]:
     return {
         "files in qup": f"{len(paths)}",
         "lines in qup": f"{sum(lengths):,}",
-        "lines a file: median": f"{statistics.median(lengths):.0f}",
-        "lines a file: 90 % are shorter than": f"{statistics.quantiles(lengths, n=10)[-1]:.0f}",
+        "lines per file: median": f"{statistics.median(lengths):.0f}",
+        "lines per file: 90 % are shorter than": f"{statistics.quantiles(lengths, n=10)[-1]:.0f}",
         "functions": f"{count:,}",
         "function names that begin with a verb": f"{len(verbs) / count:.1%}",
         "function names that are participles": f"{len(participles) / count:.1%}",

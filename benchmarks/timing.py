@@ -1,4 +1,4 @@
-"""Timing of alternatives side by side, and the machine they ran on."""
+"""Times alternatives in turns, and describes the machine."""
 
 import os
 import platform
@@ -9,15 +9,13 @@ from typing import Any
 import numpy as np
 
 
-def interleaved(
+def time_in_turns(
     alternatives: Mapping[str, Callable[[], Any]], *, rounds: int
 ) -> dict[str, np.ndarray]:
-    """Times each alternative once a round, in turns.
-
-    Taking turns lets what else the machine does fall on all of them.
+    """Times each alternative once per round, so that other load slows all of them alike.
 
     Args:
-      alternatives: Name to a function that returns when its work is done.
+      alternatives: Functions by name.
       rounds: Number of rounds.
 
     Returns:
@@ -32,35 +30,33 @@ def interleaved(
     return {name: np.array(times) for name, times in seconds.items()}
 
 
-def compare(
+def compute_speedups(
     alternatives: Mapping[str, Callable[[], object]], *, rounds: int
 ) -> tuple[float, dict[str, float]]:
-    """Compares alternatives with the first of them, in interleaved rounds.
-
-    A first round, in which they compile, is not counted.
+    """Compares alternatives with the first one, after a round in which they compile.
 
     Args:
-      alternatives: Name to a function that returns when its work is done.
-      rounds: Rounds that count.
+      alternatives: Functions by name.
+      rounds: Number of rounds that count.
 
     Returns:
-      The median seconds of the first alternative; and name to how much
-      faster each of the others is, the median over rounds.
+      The median seconds of the first alternative; and how many times as fast each of the others
+      is, the median over rounds, by name.
     """
-    seconds = interleaved(alternatives, rounds=rounds + 1)
+    seconds = time_in_turns(alternatives, rounds=rounds + 1)
     first, *others = (times[1:] for times in seconds.values())
     ratios = (float(np.median(first / other)) for other in others)
     return float(np.median(first)), dict(zip(list(seconds)[1:], ratios, strict=True))
 
 
-def machine() -> str:
-    """Returns the processor, its cores and the memory, in a line."""
+def describe_machine() -> str:
+    """Returns the processor, its cores and the memory."""
     processor = platform.processor() or platform.machine()
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
-            names = [x.split(":")[1] for x in file if "model name" in x]
+            names = [line.split(":")[1] for line in file if "model name" in line]
         processor = names[0].strip()
     except (OSError, IndexError):
         pass
-    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return f"{processor}, {os.cpu_count()} cores, {pages / 2**30:.0f} GiB"
+    size = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return f"{processor}, {os.cpu_count()} cores, {size / 2**30:.0f} GiB"

@@ -126,7 +126,7 @@ def _describe_environment() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             versions.append(f"no {title}")
     load = f"load {os.getloadavg()[0]:.1f} at the start"
-    return {"machine": f"{timing.machine()}; {load}", "versions": ", ".join(versions)}
+    return {"machine": f"{timing.describe_machine()}; {load}", "versions": ", ".join(versions)}
 
 
 def main(_) -> None:

@@ -83,10 +83,10 @@ def time_attacks(
             first_line = (str(error).splitlines() or [""])[0]
             error_by_name[attack.name] = f"{type(error).__name__}: {first_line}"
     # The first round shows how long a round takes.
-    first_times = timing.interleaved(runs, rounds=1)
+    first_times = timing.time_in_turns(runs, rounds=1)
     round_seconds = sum(times[0] for times in first_times.values())
     rounds = max(min_rounds, min(int(seconds / round_seconds), _MAX_ROUNDS)) - 1
-    more_times = timing.interleaved(runs, rounds=rounds)
+    more_times = timing.time_in_turns(runs, rounds=rounds)
     results = {}
     for attack in timed_attacks:
         name = attack.name
