@@ -1,4 +1,4 @@
-"""Shows how a file was made: every step before it, back to the data.
+"""Shows how a file was computed: all steps, back to the data.
 
     qup lineage runs/mnist
     qup lineage runs/mnist/pipeline/Reporter/report/9

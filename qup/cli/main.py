@@ -30,7 +30,7 @@ COMMANDS = {
     "publish": ("publish", "reproduction", "Copy a reproduction's results to a folder."),
     "toy": ("run_binary_toy", "reproduction", "Plot the paper's Fig. 2 with small networks."),
     "runs": ("list_runs", "pipelines", "List the runs of pipelines."),
-    "lineage": ("show_lineage", "pipelines", "Show what a file was made from."),
+    "lineage": ("show_lineage", "pipelines", "Show how a file was computed."),
 }
 
 

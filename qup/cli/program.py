@@ -1,4 +1,4 @@
-"""From a started process to a result on standard output and an exit status.
+"""Runs a command: flags, logging, signals, errors and the exit status.
 
 Exit status: 0 for success, 1 for an error that the user can fix (one line,
 no traceback), 130 after Ctrl-C, 143 after SIGTERM.
@@ -101,7 +101,7 @@ def _run_app(
 
 
 def print_text(text: str, hint: str = "") -> None:
-    """Prints, also to a closed pipe or in an encoding that lacks characters.
+    """Prints a text, even to a closed pipe or in an encoding that lacks characters.
 
     Raises:
       InputError: The text cannot be written, for instance to a full disk; `hint` ends its message.
@@ -190,7 +190,7 @@ class _LogFilter(logging.Filter):
         self._logged_messages: set[str] = set()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Says whether absl shows a record."""
+        """Returns whether absl shows a record."""
         if not record.pathname.startswith(_PACKAGE):
             return record.levelno >= logging.ERROR
         if record.getMessage() not in self._logged_messages:
@@ -217,7 +217,7 @@ def configure_logging() -> None:
 def start_tensorflow() -> None:
     """Imports TensorFlow and runs one operation, without its log lines.
 
-    A signal waits meanwhile: C++ would turn it into an ImportError.
+    Signals are deferred: C++ would turn them into an ImportError.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # The process that checks the exported models shares the GPU.

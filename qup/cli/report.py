@@ -3,7 +3,7 @@
     qup report runs/reproduce-cpu
     qup report docs/results/cpu --output=runs/report
 
-Nothing is trained or attacked. The folder holds measurements.csv,
+Nothing is trained or attacked. The folder contains measurements.csv,
 sources.json, reproduction.json and arrays/, as `qup reproduce` writes them.
 """
 

@@ -42,7 +42,7 @@ def main(path: str) -> str:
             problems.append(str(error))
     text = (_format_csv if flags.FLAGS.format == "csv" else _format_text)(tables)
     if problems:
-        # The other roots are printed in spite of a damaged one.
+        # The other roots are printed despite a damaged one.
         program.print_text(text)
         raise flags.Error(" ".join(problems))
     return text

@@ -1,8 +1,8 @@
 """Measures the uncertainty relation of a classifier, with standard errors.
 
 Both sides of sigma_x sigma_p >= 1/2 |1 - B|, the paper's Eqs. 14 and 19 with
-the missing boundary term B, and the test and robust accuracy; the same for
-networks for comparison. docs/uncertainty.md explains the numbers.
+the missing boundary term B, and the test and robust accuracy; also of
+control networks. docs/uncertainty.md explains the numbers.
 
     qup uncertainty --dataset=mnist --epochs=1,10,50
     qup uncertainty --dataset=mnist --domain=box --labels=0,3 \

@@ -1,6 +1,7 @@
 r"""Pipelines of components with a cache, checkpoints and recorded lineage, on one machine.
 
-The vocabulary is TFX's, the database ML Metadata's. Importing it needs the standard library alone.
+Terms are those of TFX; the database has ML Metadata's schema. The import needs only the standard
+library.
 
 ```python
 from qup.orchestration import Artifact, In, LocalRunner, Metadata, Out, component

@@ -1,4 +1,4 @@
-"""Artifacts, the files that components exchange, and channels, which promise them.
+"""Artifacts, the files that components exchange, and channels, references to future artifacts.
 
 ```python
 class Model(Artifact):
@@ -70,7 +70,7 @@ def find_damage(
       hash_all: Whether files of unchanged size, modification time and inode are hashed as well.
 
     Returns:
-      (damage, manifest): the first difference and its file, or ""; and the manifest of now.
+      (damage, manifest): the first difference and its file, or ""; and the current manifest.
     """
     current = {}
     try:
@@ -134,13 +134,13 @@ class Artifact:
 
     Attributes:
       uri: The folder; for an output, first the folder to fill.
-      properties: Facts that the producer states. Consumers can read them, so they are part of the
+      properties: Values that the producer sets. Consumers can read them, so they are part of the
         consumers' fingerprints.
       id: Number in the metadata; 0 before publication.
       type_name: Name of the type in the metadata.
       digest: SHA-256 of the names, sizes and bytes of the files, in hex.
       manifest: The files when they were published.
-      state: Whether the files still are what was published.
+      state: Whether the files are those that were published.
     """
 
     TYPE_NAME: ClassVar[str] = "Artifact"
@@ -169,7 +169,7 @@ class Artifact:
         return kind(**vars(self))
 
     def mark_damaged(self) -> None:
-        """Records that the files no longer are what was published."""
+        """Records that the files differ from those that were published."""
         is_present = self.path.exists()
         self.state = ArtifactState.MARKED_FOR_DELETION if is_present else ArtifactState.DELETED
 
@@ -192,13 +192,13 @@ class Artifact:
             self.properties[name] = value_type(value)
 
     def get_identity(self) -> list[Any]:
-        """Returns all that a component can read of it, as a JSON value."""
+        """Returns everything that a component can read of it, as a JSON value."""
         return [self.type_name, self.digest, self.properties]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Channel:
-    """The promise of one output of one node.
+    """A reference to one output of a node.
 
     Attributes:
       type: Type of the artifact.

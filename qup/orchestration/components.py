@@ -258,7 +258,7 @@ def check_name(kind: str, name: str) -> str:
       name: The name.
 
     Raises:
-      PipelineError: It cannot.
+      PipelineError: The name is invalid.
     """
     if not re.fullmatch(r"\w[\w.-]{0,99}", str(name), re.ASCII):
         raise errors.PipelineError(

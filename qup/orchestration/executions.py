@@ -1,4 +1,4 @@
-"""Executions, each of a node; runs, each of a pipeline; the processes that own them; events."""
+"""Executions of nodes, runs of pipelines, the processes that own them, and events."""
 
 import dataclasses
 import enum
@@ -37,7 +37,7 @@ class Owner:
         try:
             start = float(self.start) if self.start else None
         except ValueError:
-            return False  # Recorded by a version that did not know the start in seconds.
+            return False  # Recorded by a version that did not store the start in seconds.
         return files.is_process_alive(self.process, start)
 
     def is_alive_after(self, seconds: float) -> bool:
@@ -144,7 +144,7 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class NodeEvent:
-    """What happens to a node; as a string, a line of a log.
+    """An event of a node; str() returns a line for a log.
 
     Attributes:
       node: Its id.

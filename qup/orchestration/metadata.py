@@ -1,4 +1,4 @@
-"""The metadata of pipelines: runs, executions and artifacts, and what came from what.
+"""The metadata of pipelines: runs, executions, artifacts and their relations.
 
 ```python
 metadata = MetadataReader("runs/demo/pipeline/metadata.sqlite")

@@ -27,7 +27,7 @@ from qup.orchestration.executions import Execution, NodeEvent, Run, State, get_c
 from qup.orchestration.metadata import Metadata
 from qup.orchestration.storage import PipelineRoot
 
-# A process that ends releases its locks before it is gone.
+# A process releases its locks shortly before it has ended.
 _EXIT_TIMEOUT_S = 1.0
 # Number of earlier code fingerprints that are searched to explain why a result is not reused.
 _NUM_EXPLAINED_CODES = 20
@@ -108,7 +108,7 @@ class LocalRunner:
         check_name("Pipeline", pipeline)
         run_parameters = convert_value(dict, parameters or {})
         nodes = _sort_nodes(list(dict.fromkeys(nodes)))
-        # Computed now, while the files still are what was imported.
+        # Computed now, while the files are those that were imported.
         code_fingerprints = {node.id: self._compute_code_fingerprint(node) for node in nodes}
         recover_executions(self._root, self._metadata, self._on_event)
         run = self._metadata.begin(pipeline, run_parameters)
@@ -197,7 +197,7 @@ def recover_executions(
 ) -> None:
     """Ends the executions of processes that no longer run, and removes their files.
 
-    Folders of executions that the database does not know, because it was lost, stay, and their
+    Folders of executions that the database does not have, because it was lost, remain; their
     numbers are not used again.
 
     Args:
@@ -252,7 +252,7 @@ class _Launcher:
 
     Attributes:
       root, metadata, run: The folder, the database, and the run.
-      compute_code_fingerprint: Returns the fingerprint of a node's code as it is on the disk now.
+      compute_code_fingerprint: Returns the fingerprint of a node's code that is on the disk now.
       on_event: Called with each event.
       enable_cache: Whether results are reused.
       hash_all: Whether files of unchanged size, modification time and inode are hashed as well.
@@ -402,7 +402,7 @@ class _Launcher:
         execution.outputs[key] = [artifact]
 
     def _is_code_unchanged(self, node: Node, execution: Execution) -> bool:
-        """Returns whether the code on the disk still is what the run started with."""
+        """Returns whether the code on the disk is that with which the run started."""
         with contextlib.suppress(errors.PipelineError):
             if self.compute_code_fingerprint(node) == execution.code:
                 return True
@@ -417,7 +417,7 @@ class _Launcher:
         error.add_note(f"in execution {execution.id} of {execution.node}")
         self.root.remove(self.root.get_temporary_dir(execution.node, execution.id))
         try:
-            # Not running if the publication was committed in spite of the error.
+            # Not running if the publication was committed despite the error.
             if self.metadata.fail(execution.id, message):
                 execution.state = State.FAILED
                 self.root.discard(execution.node, execution.id)

@@ -8,8 +8,8 @@
 | plot Table 4, on request | ConjugateDrawer |
 | check for masked gradients, on request | Diagnoser |
 
-The first two steps are those of qup/pipelines/ifa.py: a classifier that it has
-trained in the same pipeline root is reused.
+The first two steps are those of qup/pipelines/ifa.py: its classifiers in the same pipeline root are
+reused.
 
 ```python
 print(run(config, AttackRequest(attacks=("autoattack", "deepfool"))))
@@ -47,7 +47,7 @@ _COLUMNS = (
     "gradient",
 )
 _COLUMN_WIDTHS = (30, 8, 16, 16, 7, 8, 7, 7, 9, 9)
-# Measures of a table's line, with their decimals.
+# Columns of means, and their numbers of decimals.
 _MEAN_DIGITS = {
     "mean_l0": 1,
     "mean_l1": 2,

@@ -175,7 +175,7 @@ class AttackRequest:
     diagnose: bool = False
 
     def check(self) -> None:
-        """Raises an InputError for a request that cannot be met."""
+        """Raises an InputError if the request is invalid."""
         if not (self.attacks or self.conjugates or self.diagnose):
             raise errors.InputError(
                 "Name one or more attacks: --attack=NAME[,NAME...]. Known: "

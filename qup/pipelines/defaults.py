@@ -69,7 +69,7 @@ def get_config() -> config_dict.ConfigDict:
         "norm": "linf",
         "random_start": False,
         "restarts": 1,
-        # Clip attacked pixels to [0, 1]; the opposite is measured too.
+        # Clip attacked pixels to [0, 1]; the other case is measured too.
         "pixel_clip": True,
         "loss": "cross_entropy",
         # Differentiate "both" networks of the pair, or the "classifier" alone.

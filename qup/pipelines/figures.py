@@ -108,7 +108,7 @@ def plot_trajectory(rows: Sequence[Row]) -> Figure:
 
 
 def plot_conjugates(arrays: ConjugateArrays, title: str, note: str = "") -> Figure:
-    """Draws Table 4 as pictures: per attack the perturbation, its conjugate, and both spectra.
+    """Draws Table 4: the perturbation of each attack, its conjugate, and both spectra.
 
     Args:
       arrays: "class_names" and, after the name of each attack and an underscore: "attacked",

@@ -16,8 +16,6 @@ class PublishedAccuracy(NamedTuple):
     robust_accuracy: float
 
 
-# The paper's names of the architectures.
-TITLES = {"convnet": "ConvNet", "resnet": "ResNet", "googlenet": "GoogleNet", "ygcnn": "YGCNN"}
 # Radius of its attacks, in the L-inf norm.
 EPSILON = {"mnist": 0.1, "cifar10": 8 / 255}
 

@@ -65,7 +65,7 @@ class UncertaintyRequest:
     smoke: bool = False
 
     def check(self) -> None:
-        """Raises an InputError for a request that cannot be met."""
+        """Raises an InputError if the request is invalid."""
         if self.packet not in PACKET_KINDS:
             raise errors.make_unknown_error("packet", self.packet, PACKET_KINDS)
         if self.estimator not in (None, *ESTIMATORS):
@@ -80,7 +80,7 @@ class UncertaintyRequest:
 
     @property
     def estimators(self) -> list[str]:
-        """The estimators of networks that are no controls."""
+        """The estimators of networks that are not controls."""
         estimator = self.estimator or ("importance" if self.smoke else "both")
         return ["importance", "mcmc"] if estimator == "both" else [estimator]
 
@@ -125,7 +125,7 @@ class UncertaintyRequest:
         """Returns the temperatures of the control.
 
         Raises:
-          InputError: A text is no temperature, or two are equal in the table.
+          InputError: A text is not a temperature, or two are equal in the table.
         """
         # 1 is the network without a change.
         by_text = {"1": 1.0}
@@ -144,7 +144,7 @@ class UncertaintyRequest:
         """Returns the paths of further networks by the names of their files.
 
         Raises:
-          InputError: A path is empty, absent or no .keras file, or two have one name.
+          InputError: A path is empty or not that of a .keras file, or two files have one name.
         """
         paths: dict[str, pathlib.Path] = {}
         for model_path in self.model_paths:

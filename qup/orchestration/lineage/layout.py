@@ -1,7 +1,7 @@
 """Layered drawings of graphs: positions of boxes, and curves between them.
 
-The row of a box is below the rows of all that it comes from; within a row, boxes are ordered once
-by the mean position of their predecessors (barycentre). Edges that pass a row have a place in it.
+The row of a box is below the rows of its predecessors; within a row, boxes are ordered once by the
+mean position of their predecessors (barycentre). An edge that passes a row has a position in it.
 """
 
 import collections

@@ -23,7 +23,8 @@ from qup.orchestration.lineage.graph import Lineage
 from qup.orchestration.lineage.redaction import Redaction
 
 _BOX_WIDTH, _BOX_HEIGHT = 200, 64
-_BOX_CHARACTERS = (27, 31, 31)  # Room in each line of a box.
+# Maximum number of characters of each line of a box.
+_BOX_CHARACTERS = (27, 31, 31)
 _FINISHED_STATES = (State.COMPLETE, State.CACHED)
 
 
@@ -92,8 +93,8 @@ def _list_boxes(lineage: Lineage) -> Iterator[dict[str, Any]]:
 
 
 def _make_box(anchor: str, kind: str, lines: list[str]) -> dict[str, Any]:
-    rooms = zip(map(text.to_printable, lines), _BOX_CHARACTERS, strict=True)
-    short_lines = [_shorten(line, room) for line, room in rooms]
+    printable_lines = map(text.to_printable, lines)
+    short_lines = list(map(_shorten, printable_lines, _BOX_CHARACTERS))
     tooltip = ", ".join(filter(None, lines))
     return {"anchor": anchor, "kind": kind, "lines": short_lines, "tooltip": tooltip}
 
@@ -113,7 +114,7 @@ def _get_edge(event) -> tuple[str, str]:
     return edge[::-1] if event.output else edge
 
 
-def _shorten(value: str, room: int) -> str:
-    """Returns a text without its middle if it has more than `room` characters."""
-    head = room // 2
-    return value if len(value) <= room else f"{value[:head]}…{value[head + 1 - room :]}"
+def _shorten(value: str, length: int) -> str:
+    """Returns a text without its middle if it has more than `length` characters."""
+    head = length // 2
+    return value if len(value) <= length else f"{value[:head]}…{value[head + 1 - length :]}"

@@ -1,7 +1,7 @@
 """The pipelines' steps as components: cached, resumed and traced.
 
-Each component puts one function of the library between artifacts. `Trainer.fn`
-and its like are plain functions. qup/pipelines/ifa.py joins them.
+Each component applies functions of the library to artifacts; qup/pipelines/ifa.py connects them.
+`Trainer.fn` and the others are the plain functions.
 
 Arguments with one meaning in all components, which their docstrings leave out:
 
@@ -16,5 +16,5 @@ Arguments with one meaning in all components, which their docstrings leave out:
 - `row_parameters`: further parameters of the component's rows.
 - `log_dir`: TensorBoard's folder; None writes no summaries.
 
-This module imports nothing: it would import the other components too.
+This module imports nothing, so that the import of one component does not import all.
 """

@@ -1,4 +1,4 @@
-"""The artifacts that components exchange, with TFX's names where it has one, and their files."""
+"""The artifacts that components exchange, named as in TFX if it has them, and their files."""
 
 import dataclasses
 import pathlib
@@ -26,13 +26,13 @@ class Examples(Artifact):
 
 
 class _TrainedArtifact(Artifact):
-    """The result of a training, identified by its weights.
+    """The result of a training, identified by its weights in `properties`.
 
-    Its files contain dates and counters, so that equal results differ in bytes.
+    Its files contain dates and counters, so equal results differ in bytes.
     """
 
     def get_identity(self) -> list[Any]:
-        """Returns the part of the artifact that its readers depend on."""
+        """Returns the type and the properties, without the digest of the files."""
         return [self.type_name, self.properties]
 
 
@@ -99,7 +99,7 @@ class Inputs(NamedTuple):
     Attributes:
       data: The images of `Examples`.
       classifier: The network of `Model`.
-      model_info: Its description, with which rows begin.
+      model_info: Its description, the first columns of rows.
     """
 
     data: Dataset

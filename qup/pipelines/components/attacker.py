@@ -33,8 +33,6 @@ from qup.robustness.masking.case import CheckResult
 _log = logging.getLogger("qup")
 # Images in TensorBoard.
 _NUM_SHOWN_IMAGES = 8
-# Values of the measure "masking".
-_STATUS_VALUES = case.STATUS_VALUES
 
 
 @component
@@ -269,6 +267,6 @@ def Diagnoser(
 
 
 def _build_check_row(model_info: ModelInfo, result: CheckResult, epsilon: float) -> Row:
-    measurement = Measurement(_STATUS_VALUES[result.status], None, result.n)
+    measurement = Measurement(case.STATUS_VALUES[result.status], None, result.n)
     row = model_info.with_parameters(check=result.name).build_row("masking", measurement)
     return dataclasses.replace(row, epsilon=epsilon)

@@ -178,7 +178,7 @@ def Analyzer(
     seed: int = 0,
     row_parameters: dict[str, Any],
 ) -> None:
-    """Gives TA and RA of the training images' X_n, supplement Fig. 2, and example images.
+    """Writes TA and RA of training images X_n, supplement Fig. 2, and example images.
 
     Args:
       analysis: measurements.csv, rows with the parameter "images": "X_n"; and

@@ -15,7 +15,7 @@ from qup.robustness import conjugates
 from qup.robustness.conjugates import WINDOWS, AttackField, ConjugateMeasures
 
 _CONJUGATES_FILE = "conjugates.npz"
-# The plotted image is chosen among that many first images.
+# The plotted image is chosen among this number of first images.
 _NUM_CANDIDATES = 500
 
 
@@ -40,8 +40,8 @@ def ConjugateDrawer(
         and its "image_id" and "image_label".
       report: conjugates.png.
       epsilon: Budget of the attacks that have one.
-      num_images: Number of images behind rows and curves, the first of the
-        split that are classified correctly; 0 plots the one image alone.
+      num_images: Number of images of rows and curves, the first of the split that are classified
+        correctly; 0 plots the one image alone.
       grey: How three channels become one in spectra.
     """
     data, classifier, model_info = artifacts.load_inputs(
