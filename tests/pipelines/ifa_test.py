@@ -356,4 +356,8 @@ def test_the_python_of_the_readme_runs(tmp_path):
         env={**os.environ, "PYTHONPATH": str(_ROOT)},
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("robust_accuracy=") == 2
+    accuracies = dict(
+        re.findall(r"^(\w+): robust accuracy (\d+\.\d) %$", done.stdout, re.MULTILINE)
+    )
+    assert list(accuracies) == ["pgd", "autoattack"], done.stdout
+    assert float(accuracies["autoattack"]) <= float(accuracies["pgd"])
