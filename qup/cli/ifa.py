@@ -1,9 +1,9 @@
 """Iterative FGSM Augmentation, from images to a table of accuracies.
 
-Trains a classifier, attacks it, moves its training images down the loss by
+Trains a classifier, attacks it, lowers the loss of its training images by
 opposite FGSM, trains a Pix2Pix network to predict these perturbations, puts
-it before the classifier and attacks the pair (arXiv 2205.01493, supplement,
-Fig. 3).
+it in front of the classifier and attacks the two together (arXiv 2205.01493,
+supplement, Fig. 3). docs/pipeline.md explains the steps and the settings.
 
     qup ifa
     qup ifa --dataset=mnist --epochs=1,30,50

@@ -1,4 +1,4 @@
-"""Measures the uncertainty relation of a classifier, with standard errors.
+r"""Measures the uncertainty relation of a classifier, with standard errors.
 
 Both sides of sigma_x sigma_p >= 1/2 |1 - B|, the paper's Eqs. 14 and 19 with
 the missing boundary term B, and the test and robust accuracy; also of
