@@ -1,6 +1,6 @@
 """AutoAttack: four attacks with fixed options, one after the other.
 
-It is the standard of robust accuracy. Each attack sees only the images that withstood the attacks
+It is the standard of robust accuracy. Each attack runs only on the images that withstood those
 before it, so the result is the worst case over all.
 
 ```python

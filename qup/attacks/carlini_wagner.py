@@ -81,8 +81,6 @@ class BinarySearch(method.Method):
         """Checks the ranges of the options."""
         inputs.check_number("confidence", self.confidence, least=0)
         errors.check_number("search_steps", self.search_steps, at_least=1)
-        if int(self.search_steps) != self.search_steps:
-            raise errors.InputError(f"search_steps must be an integer; got {self.search_steps!r}.")
         for name in ("initial_constant", "learning_rate"):
             value = getattr(self, name)
             if not tf.is_tensor(value):

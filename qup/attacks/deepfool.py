@@ -13,8 +13,6 @@ from qup import attacks
 from qup.attacks import inputs, method
 from qup.core import errors, norms
 
-# The dual norm of a gradient gives the distance to a hyperplane.
-_DUAL_NORM = {"l2": "l2", "linf": "l1"}
 # Each step is longer than the distance by this, in widths of the box.
 _MARGIN = 1e-4
 
@@ -44,7 +42,7 @@ class DeepFool(method.Method):
 
     def check(self):
         """Checks the ranges of the options."""
-        check_num_classes(self.num_classes)
+        errors.check_number("num_classes", self.num_classes, at_least=2)
         inputs.check_number("overshoot", self.overshoot, least=0)
 
     def init(self, classifier, examples):
@@ -106,13 +104,6 @@ def select_successful_images(examples: method.Examples, state: method.State) -> 
     return tf.where(success, state["images"], examples.images)
 
 
-def check_num_classes(num_classes) -> None:
-    """Raises an InputError unless it is an integer of at least 2."""
-    errors.check_number("num_classes", num_classes, at_least=2)
-    if int(num_classes) != num_classes:
-        raise errors.InputError(f"num_classes must be an integer; got {num_classes!r}.")
-
-
 def select_likely_classes(logits: tf.Tensor, labels: tf.Tensor, num_classes: int) -> tf.Tensor:
     """Returns the most likely classes other than the label, in descending order.
 
@@ -152,7 +143,7 @@ def find_closest_boundary(
     """
     num_rows, count = gradients.shape[:2]
     gradient_norm = norms.compute_norm(
-        tf.reshape(gradients, (num_rows * count, -1)), _DUAL_NORM[norm]
+        tf.reshape(gradients, (num_rows * count, -1)), norms.DUAL_NORM[norm]
     )
     gradient_norm = tf.reshape(gradient_norm, (num_rows, count))
     # l = argmin_k |f_k| / ||w_k||_q     (Moosavi-Dezfooli 2016, Alg. 2)

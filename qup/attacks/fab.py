@@ -13,12 +13,10 @@ import dataclasses
 import tensorflow as tf
 
 from qup import attacks
-from qup.attacks import inputs, losses, method
+from qup.attacks import deepfool, inputs, losses, method
 from qup.core import errors, norms
 from qup.core.types import Bounds
 
-# The dual norm of a gradient gives the distance to a hyperplane.
-_DUAL_NORM = {"linf": "l1", "l2": "l2", "l1": "linf"}
 # Twice the radius of a restart without a known distance, in widths of the box.
 _DEFAULT_RADIUS = {"linf": 0.3, "l2": 1.0, "l1": 5.0}
 # A gradient whose largest element is smaller counts as zero.
@@ -118,17 +116,15 @@ class FAB(method.Method):
           boundary, and its gradient, float32 [batch, ...].
         """
 
-        def compute_differences(logits):
-            labels = examples.labels[:, None]
+        def compute_gaps(logits):
             other_classes = tf.range(logits.shape[1] - 1)[None]
-            other_classes += tf.cast(other_classes >= labels, tf.int32)
-            label_logit = tf.gather(logits, labels, batch_dims=1)
-            return tf.gather(logits, other_classes, batch_dims=1) - label_logit
+            other_classes += tf.cast(other_classes >= examples.labels[:, None], tf.int32)
+            return deepfool.compute_logit_gaps(logits, examples.labels, other_classes)
 
-        logits, gradients = classifier.gradients(state["images"], compute_differences)
-        values = compute_differences(logits)
+        logits, gradients = classifier.gradients(state["images"], compute_gaps)
+        values = compute_gaps(logits)
         # l = argmin |z_l - z_y| / |grad(z_l - z_y)|_q     (Croce 2020, Alg. 1)
-        gradient_norms = _compute_norms(gradients, _DUAL_NORM[self.norm])
+        gradient_norms = _compute_norms(gradients, norms.DUAL_NORM[self.norm])
         distances = tf.where(gradient_norms > 0, tf.abs(values) / gradient_norms, float("inf"))
         closest = tf.argmin(distances, 1, tf.int32)
         return (
@@ -295,7 +291,7 @@ def _solve_water_level(rates: tf.Tensor, caps: tf.Tensor, required: tf.Tensor) -
       float32 [batch, 1]; above every cap where the sum stays below `required`.
     """
 
-    def newton_step(level, previous_rate, _):
+    def take_newton_step(level, previous_rate, _):
         open_rates = tf.where(caps > level, rates, 0.0)
         total_rate = tf.reduce_sum(open_rates, 1, keepdims=True)
         filled = tf.reduce_sum(rates * tf.minimum(level, caps), 1, keepdims=True)
@@ -306,7 +302,7 @@ def _solve_water_level(rates: tf.Tensor, caps: tf.Tensor, required: tf.Tensor) -
     zeros = tf.zeros_like(required)
     level, _, _ = tf.while_loop(
         lambda level, previous_rate, has_changed: has_changed,
-        newton_step,
+        take_newton_step,
         (zeros, zeros - 1.0, tf.constant(True)),
         maximum_iterations=_MAX_NEWTON_STEPS,
     )

@@ -10,7 +10,6 @@ Reference for differential evolution: Storn and Price 1997, doi:10.1023/A:100820
 """
 
 import dataclasses
-import numbers
 
 import tensorflow as tf
 
@@ -49,11 +48,8 @@ class OnePixel(method.Method):
 
     def check(self):
         """Checks the ranges of the options."""
-        for name, least in (("num_pixels", 1), ("population", 4)):
-            value = getattr(self, name)
-            errors.check_number(name, value, at_least=least)
-            if not isinstance(value, numbers.Integral):
-                raise errors.InputError(f"{name} must be an integer; got {value!r}.")
+        errors.check_number("num_pixels", self.num_pixels, at_least=1)
+        errors.check_number("population", self.population, at_least=4)
         inputs.check_number("mutation", self.mutation, least=0)
 
     def init(self, classifier, examples):

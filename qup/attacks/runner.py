@@ -238,12 +238,12 @@ class _Sweep:
     def combine(self, shard_results: list[list[AttackResult]]) -> list[AttackResult]:
         """Returns the result of all examples at each budget."""
         results = []
-        for i, results_of_budget in enumerate(zip(*shard_results, strict=True)):
+        for i, budget_results in enumerate(zip(*shard_results, strict=True)):
             if self.stores:
-                results.append(self.stores[i].combine(results_of_budget))
+                results.append(self.stores[i].combine(budget_results))
             else:
-                images = np.concatenate([result.images for result in results_of_budget])
-                results.append(concatenate_results(results_of_budget, images))
+                images = np.concatenate([result.images for result in budget_results])
+                results.append(concatenate_results(budget_results, images))
         return results
 
     def _set_budgets(self, examples: ExampleBatch, budget, start: int) -> ExampleBatch:

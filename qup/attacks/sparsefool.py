@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from qup import attacks
 from qup.attacks import deepfool, inputs, method
-from qup.core import norms
+from qup.core import errors, norms
 from qup.core.types import Bounds
 
 # In widths of the box: the smallest change of an element, the margin beyond the hyperplane, and
@@ -52,7 +52,7 @@ class SparseFool(method.Method):
 
     def check(self):
         """Checks the ranges of the options."""
-        deepfool.check_num_classes(self.num_classes)
+        errors.check_number("num_classes", self.num_classes, at_least=2)
         inputs.check_number("lambda_", self.lambda_, least=1)
         inputs.check_number("overshoot", self.overshoot, least=0)
 

@@ -16,6 +16,8 @@ import tensorflow as tf
 from qup.core import errors, prng
 
 NAMES = ("linf", "l2", "l1")
+# The norm of a gradient that gives the distance in a norm to a hyperplane.
+DUAL_NORM = {"linf": "l1", "l2": "l2", "l1": "linf"}
 # Smallest squared length of a direction. Cleverhans uses this value: both agree bit for bit.
 _EPS = 1e-12
 

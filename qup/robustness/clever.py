@@ -23,13 +23,11 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from scipy import optimize, special, stats
 
-from qup.core import compilation, errors, gradients, norms, prng
+from qup.attacks import inputs
+from qup.core import compilation, errors, extras, gradients, norms, prng
 from qup.core.types import Bounds, LogitsFn
 
-# Dual norms: of a perturbation -> of the gradient.
-DUAL_NORM = {"l2": "l2", "linf": "l1", "l1": "linf"}
 # Radii of the balls, in units of the width of the pixel range.
 _DEFAULT_RADII = {"l2": 5.0, "linf": 0.1, "l1": 40.0}
 # Samples whose relative difference is smaller count as equal.
@@ -98,7 +96,7 @@ class CleverResult:
         radius, and 0 where the class has the larger logit.
       lipschitz: float64 [n, k], L, the estimated largest gradient norm.
       fitted: bool [n, k], whether L is the end point of the Weibull fit; else it is the largest
-      sample.
+        sample.
       p_values: float64 [n, k], Kolmogorov-Smirnov p-value of the fit; NaN where all samples are
         equal and no fit was made.
       gradient_calls: Gradient calls of the classifier per image.
@@ -157,6 +155,7 @@ def compute_clever(
     Raises:
       InputError: An argument or a classifier that cannot be used.
     """
+    extras.check_installed("compute_clever", "scipy")
     ball = _build_ball(norm, radius, bounds, seed)
     sizes = SampleSizes(num_batches, num_samples, batch_size)
     _check_sizes(sizes)
@@ -285,7 +284,7 @@ def _build_gradient_norm_fn(call: LogitsFn, norm: str, bounds: Bounds, xla: str)
             )
         rows, classes = jacobian.shape[:2]
         flat = tf.reshape(jacobian, (rows * classes, -1))
-        return tf.reshape(norms.compute_norm(flat, DUAL_NORM[norm]), (rows, classes))
+        return tf.reshape(norms.compute_norm(flat, norms.DUAL_NORM[norm]), (rows, classes))
 
     return run
 
@@ -303,6 +302,9 @@ def fit_reverse_weibull(sample: np.ndarray) -> tuple[float, float]:
       (end_point, p_value): the upper end of the distribution's support, and the Kolmogorov-Smirnov
       p-value of the fit.
     """
+    # The rest of this package needs no SciPy.
+    from scipy import stats
+
     largest, span = sample.max(), np.ptp(sample)
     # In [0, 1], ascending: the distances from the largest.
     gaps = np.sort((largest - sample) / span)
@@ -315,6 +317,8 @@ def fit_reverse_weibull(sample: np.ndarray) -> tuple[float, float]:
 
 def _maximise_likelihood(gaps: np.ndarray, shape: float) -> tuple[float, float]:
     """Returns the (shape, location) of the local maximum that is found from `shape`."""
+    from scipy import optimize, special
+
     # The location whose distribution has the sample's mean and variance.
     mean, square = (special.gamma(1 + power / shape) for power in (1, 2))
     scale = gaps.std() / np.sqrt(max(square - mean**2, 1e-12))
@@ -354,28 +358,19 @@ def _compute_ks_distance(gaps: np.ndarray, shape: float, location: float) -> flo
 
 
 def _build_ball(norm, radius, bounds: Bounds, seed) -> SampleBall:
-    norms.check_norm(norm, DUAL_NORM)
-    try:
-        low, high = (0.0, 1.0) if bounds is None else map(float, bounds)
-    except (TypeError, ValueError):
-        low = high = 0.0
-    if not low < high:
-        raise errors.InputError(
-            f"bounds must be (lowest, highest), such as (0, 1), or None; got {bounds!r}."
-        )
-    radius = _DEFAULT_RADII[norm] * (high - low) if radius is None else radius
+    norms.check_norm(norm)
+    bounds = inputs.validate_bounds(bounds)
+    if radius is None:
+        radius = _DEFAULT_RADII[norm] * (1.0 if bounds is None else bounds[1] - bounds[0])
     errors.check_number("radius", radius, above=0)
     if not isinstance(seed, numbers.Integral):
         raise errors.InputError(f"seed must be an integer; got {seed!r}.")
-    box = None if bounds is None else (low, high)
-    return SampleBall(norm, float(radius), box, seed)
+    return SampleBall(norm, float(radius), bounds, seed)
 
 
 def _check_sizes(sizes: SampleSizes) -> None:
     for name, value in sizes._asdict().items():
-        errors.check_number(name, value, at_least=1)
-        if not isinstance(value, numbers.Integral):
-            raise errors.InputError(f"{name} must be an integer; got {value!r}.")
+        inputs.check_integer(name, value, least=1)
 
 
 def _check_examples(images, labels, ids, ball: SampleBall):
