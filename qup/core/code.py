@@ -7,9 +7,9 @@ compute_digest(train, packages=("qup",), words={"pgd"})
 Definitions are the functions, classes and values of modules. A function reaches the definitions
 whose names it reads, through all imports, and what these read in turn. Of `module.name` only that
 definition is reached, re-exported or not. A whole module is reached where it is passed on, imported
-by `*`, named by a string, or has no such name. Of each module that is imported on the way the
-statements with effects count: calls, blocks such as if and try, names bound twice, decorators and
-values that call code of the packages.
+by `*`, named by a string, or has no definition of that name. Of each module that is imported on the
+way the statements with effects count: calls, blocks such as if and try, names bound twice,
+decorators and values that call code of the packages.
 
 Definitions are known by their syntax trees and by what their names mean, not by their place: a
 definition that moves stays the same. Of other packages the names of what is imported count.
@@ -19,7 +19,7 @@ package. It finds functions by name. Code that reaches its `get` or `traits` rea
 registered functions whose names are among `words` or are strings in the code; if there are none, or
 if anything else is done with the registry, all. So a function that takes names from elsewhere, such
 as from a file, must read `names()` of the registry. Modules and attributes whose names are computed
-in another way are not seen.
+in another way are not found.
 """
 
 import ast

@@ -240,4 +240,4 @@ def read_model_info(path: pathlib.Path) -> ModelInfo:
     try:
         return ModelInfo(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        raise errors.InputError(f"{path} describes no classifier: {error}.") from error
+        raise errors.InputError(f"{path} does not describe a classifier: {error}.") from error

@@ -1,4 +1,4 @@
-"""Progress bars with an estimate of the time left; shown on a terminal only, where tqdm is."""
+"""Progress bars with an estimate of the time left; shown on a terminal, if tqdm is installed."""
 
 import contextlib
 import sys

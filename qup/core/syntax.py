@@ -318,8 +318,8 @@ class Statement:
     Attributes:
       tree: The statement.
       index: Its index among the module's statements.
-      has_effect: Whether it counts as soon as the module does: it is no definition and no plain
-        assignment, or it binds a name a second time.
+      has_effect: Whether it counts as soon as the module does: it is neither a definition
+        nor a plain assignment, or it binds a name a second time.
     """
 
     def __init__(self, tree: ast.stmt, index: int):
@@ -367,7 +367,7 @@ class Module:
     Attributes:
       name: Its dotted name.
       is_package: Whether it has submodules.
-      statements: All statements but imports and docstrings.
+      statements: All statements except imports and docstrings.
       bindings: What binds a name, in order.
       imports: What is imported outside of functions, in order.
       unused_imports: Imports of other distributions whose names occur only once in the file.
@@ -445,7 +445,7 @@ _CLOCK_TICK_NS = 50_000_000
 
 
 class ModuleFile(NamedTuple):
-    """Where a module is.
+    """The file of a module.
 
     Attributes:
       name: Dotted name.
@@ -495,7 +495,7 @@ def _scan_folder(
             continue
         name, path, is_file = f"{package}.{stem}", f"{folder}/{stem}", f"{stem}.py" in children
         is_folder = stem in children and os.path.isdir(path)
-        # A folder without __init__.py gives way to a file. Links may lead in a circle.
+        # A file takes precedence over a folder without __init__.py. Links can form a circle.
         if is_folder and (not is_file or os.path.isfile(f"{path}/__init__.py")):
             if os.path.realpath(path) not in ancestors:
                 _scan_folder(name, path, files, ancestors)

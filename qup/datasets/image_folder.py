@@ -40,8 +40,8 @@ def image_folder(
       The source; its classes are the folders' names, sorted.
 
     Raises:
-      InputError: A folder is missing, empty or in one split only. A file that is no image raises it
-        when the images are read.
+      InputError: A folder is missing, empty or in one split only. A file that is not an image
+        raises it when the images are read.
     """
     size = dataset.check_image_size(image_size or (32, 32))
     if not data_dir:

@@ -322,6 +322,6 @@ def _find_writable_folder(name: str, folders: list[pathlib.Path]) -> pathlib.Pat
         except OSError as error:
             reasons.append(f"{folder} ({error.strerror})")
     raise InputError(
-        f"Nowhere to prepare {name}: cannot write to {' or '.join(reasons)}. "
-        "Give a writable --data_dir."
+        f"Cannot prepare {name}: no folder is writable: {' or '.join(reasons)}. "
+        "Pass a writable --data_dir."
     )

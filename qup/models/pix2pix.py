@@ -21,7 +21,7 @@ from qup.models.layers import BatchNormalization
 
 
 def _apply_conv_block(tensor, filters: int, momentum: float):
-    """Two 3 x 3 convolutions, each with batch normalisation and ReLU."""
+    """Applies two 3x3 convolutions, each with batch normalisation and ReLU."""
     for _ in range(2):
         tensor = layers.Conv2D(filters, 3, padding="same", use_bias=False)(tensor)
         tensor = BatchNormalization(momentum=momentum)(tensor)

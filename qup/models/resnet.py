@@ -49,14 +49,14 @@ def _convolve(x, channels: int, size: int = 3, stride: int = 1):
 
 
 def _project_shortcut(x, channels: int, stride: int):
-    """Shortcut by a 1x1 convolution where the shape changes."""
+    """Applies a 1x1 convolution where the shape changes."""
     if stride == 1 and x.shape[-1] == channels:
         return x
     return _convolve(x, channels, size=1, stride=stride)
 
 
 def _pad_shortcut(x, channels: int, stride: int):
-    """Shortcut without parameters: subsampled pixels, channels padded with zeros."""
+    """Subsamples the pixels and pads the channels with zeros: no parameters."""
     if stride > 1:
         x = layers.MaxPooling2D(1, stride, padding="same")(x)
     missing = channels - x.shape[-1]

@@ -70,8 +70,8 @@ def _read_keras_file(path: pathlib.Path, remedy: str) -> keras.Model:
     if path.is_file() and not zipfile.is_zipfile(path):
         # Keras would report a missing file.
         raise errors.InputError(
-            f"The model {path} cannot be read: its {path.stat().st_size} bytes are no whole .keras "
-            f"archive. {remedy}"
+            f"The model {path} cannot be read: its {path.stat().st_size} bytes are not a complete "
+            f".keras archive. {remedy}"
         )
     try:
         return keras.models.load_model(path, compile=False)
@@ -161,7 +161,7 @@ def load_saved_model(path: pathlib.Path) -> SavedModelClassifier:
     """Loads a SavedModel. It is a program: load only what you trust.
 
     Raises:
-      InputError: It cannot be read, or it is no classifier.
+      InputError: It cannot be read, or it is not a classifier.
     """
     try:
         return SavedModelClassifier(path)
@@ -220,7 +220,7 @@ def _hash_files(path: pathlib.Path) -> dict[str, str]:
 
 
 def is_intact(path: pathlib.Path) -> bool:
-    """Says whether a pushed SavedModel is unchanged."""
+    """Returns whether a pushed SavedModel is unchanged."""
     try:
         text = (path / _MANIFEST_FILE).read_text(encoding="utf-8")
         return json.loads(text) == _hash_files(path)

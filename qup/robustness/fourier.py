@@ -27,7 +27,7 @@ class SensitivityMap(NamedTuple):
 
     Attributes:
       error: float64 [height, width], percent of images misclassified; NaN at frequencies above
-      `reach`.
+        `reach`.
       clean: Percent of clean images misclassified.
       per_image: float64 [n, vectors], 1 where misclassified.
       frequencies: int64 [vectors, 2], cycles per image down and across, one of each pair of

@@ -30,12 +30,14 @@ def compute_predictors(logits_fn: LogitsFn, batches: Iterable[Batch]) -> dict[st
       batches: The images; padding rows have weight 0.
 
     Returns:
-      float32 [n] by name: loss: Cross-entropy l. gradient_l1: |grad_X l|_1, the increase of l per
-        unit of L-inf distance, to first order. margin: m = z_y - max_{j != y} z_j of the logits;
-        negative where misclassified. margin_gradient_l1: |grad_X m|_1. margin_ratio: max(m, 0) /
-        |grad_X m|_1, the L-inf distance to the boundary to first order, in
-          units of [0, 1]; infinite where m > 0 has no gradient.
-      And id, int64 [n].
+      float32 [n] by name, and "id", int64 [n]:
+
+      - loss: cross-entropy l.
+      - gradient_l1: |grad_X l|_1, the increase of l per unit of L-inf distance, to first order.
+      - margin: m = z_y - max_{j != y} z_j of the logits; negative where misclassified.
+      - margin_gradient_l1: |grad_X m|_1.
+      - margin_ratio: max(m, 0) / |grad_X m|_1, the L-inf distance to the boundary to first order,
+        in units of [0, 1]; infinite where m > 0 has no gradient.
     """
     predictors_fn = compilation.get_program(logits_fn, "predictors", _build_predictors_fn)
     columns: dict[str, list[np.ndarray]] = {name: [] for name in PREDICTORS}

@@ -21,10 +21,12 @@ Reference: Xu, Zhang, Luo, Xiao, Ma 2019, arXiv 1901.06523.
 from typing import NamedTuple
 
 import numpy as np
-from scipy.sparse.linalg import svds
 
-from qup.core import errors
+from qup.core import errors, extras
 from qup.robustness import spectrum
+
+with extras.explain_missing("qup.robustness.response"):
+    from scipy.sparse.linalg import svds
 
 _NUM_JACKKNIFE_GROUPS = 20
 # Rows of the distance matrix in memory.
@@ -79,7 +81,7 @@ def compute_filtered_errors(
 ) -> tuple[spectrum.RatioEstimate, spectrum.RatioEstimate]:
     """Returns the relative errors at low and at high response frequencies.
 
-    Targets and outputs are split alike into the smoothed part (low) and the rest (high). Each error
+    Targets and outputs are each split into the smoothed part (low) and the rest (high). Each error
     is the root of a sum of squares, relative to that of the targets' part.
 
     Args:

@@ -130,7 +130,7 @@ def test_scratch_replaces_a_read_only_data_directory(manual, tmp_path, monkeypat
 def test_the_error_names_every_folder_that_is_not_writable(manual, tmp_path):
     (tmp_path / "file").touch()
     places = [tmp_path / "file" / name for name in ("a", "b")]
-    with pytest.raises(InputError, match="Nowhere to prepare") as caught:
+    with pytest.raises(InputError, match="Cannot prepare") as caught:
         _load("tiny_dark", data_dir=places[0], scratch_dir=places[1], manual_dir=manual(TinyDark))
     assert all(str(place) in str(caught.value) for place in places)
 

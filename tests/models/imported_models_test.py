@@ -69,7 +69,7 @@ def test_a_damaged_file_is_not_called_absent(content, tmp_path):
     path = tmp_path / "mine.keras"
     path.write_bytes(content)
     for load in (saving.load_model, saving.load_user_model):
-        with pytest.raises(errors.InputError, match=r"no whole \.keras") as caught:
+        with pytest.raises(errors.InputError, match=r"not a complete \.keras") as caught:
             load(path)
         assert "not found" not in str(caught.value)
 

@@ -208,7 +208,7 @@ def test_an_export_that_does_not_load_is_not_blessed(judged):
 
 def test_a_subject_that_is_none_is_told(tmp_path):
     (tmp_path / "subject.json").write_text('{"dataset": 1}')
-    with pytest.raises(errors.InputError, match="describes no classifier"):
+    with pytest.raises(errors.InputError, match="does not describe a classifier"):
         artifacts.load_model_info(pathlib.Path(tmp_path))
 
 
