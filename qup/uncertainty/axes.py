@@ -45,7 +45,7 @@ class Axes:
         point = np.asarray(point, float)
         return np.concatenate([point[self.pixels], self.directions @ point])
 
-    def unit_vectors(self, size: int) -> np.ndarray:
+    def build_unit_vectors(self, size: int) -> np.ndarray:
         """Returns every axis as a unit vector: float64 [p + k, size]."""
         pixel_vectors = np.zeros((len(self.pixels), size))
         pixel_vectors[np.arange(len(self.pixels)), self.pixels] = 1.0

@@ -56,7 +56,7 @@ def estimate_by_conditionals(
             "boundary.integrate_faces, importance sampling or MCMC."
         )
     samples = relation.retained_samples
-    vectors = relation.axes.unit_vectors(packet.size)[_find_axes(relation, names)]
+    vectors = relation.axes.build_unit_vectors(packet.size)[_find_axes(relation, names)]
     line_terms = np.stack(
         [_compute_line_terms(packet, domain, samples.points, u) for u in vectors], 1
     )

@@ -17,10 +17,12 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
 
-from qup.core import errors
+from qup.core import errors, extras
 from qup.uncertainty.relation import Estimate, Relation, Sums, compute_measures, jackknife
+
+with extras.explain_missing("qup.uncertainty"):
+    from scipy import stats
 
 # Two-sided probability of a normal number beyond 3 standard errors.
 FALSE_ALARM_RATE = 0.0027
@@ -50,7 +52,7 @@ class Check:
     message: str
 
 
-def z_quantile(count: int, degrees_of_freedom: int) -> float:
+def compute_z_quantile(count: int, degrees_of_freedom: int) -> float:
     """Returns the largest allowed one of `count` differences, in standard errors.
 
     For one difference and a normal distribution it is 3. For more differences and fewer degrees
@@ -83,7 +85,10 @@ def compare_with_zero(
     count = int(is_known.sum())
     if not count:
         return Check(name, False, np.nan, np.nan, 0, f"{subject}: could not be estimated.")
-    furthest, allowed = float(z_scores[is_known].max()), z_quantile(count, degrees_of_freedom)
+    furthest, allowed = (
+        float(z_scores[is_known].max()),
+        compute_z_quantile(count, degrees_of_freedom),
+    )
     agrees = furthest <= allowed and count == len(value)
     verdict = "agree" if agrees else "DISAGREE"
     message = (

@@ -129,18 +129,18 @@ class SineWindow(_BoxDomain):
         shifted = tf.math.floormod(unit + 0.5, 1.0)
         return self.lower + self.side * tf.where(accepted, unit, shifted)
 
-    def _angle(self, points: tf.Tensor) -> tf.Tensor:
+    def _compute_angle(self, points: tf.Tensor) -> tf.Tensor:
         return math.pi * (points - self.lower) / self.side
 
     def log_window(self, points: tf.Tensor) -> tf.Tensor:
         """Returns ln w: [n]."""
         eps = tf.constant(1e-30, points.dtype)
-        window = tf.maximum(tf.abs(tf.sin(self._angle(points))), eps)
+        window = tf.maximum(tf.abs(tf.sin(self._compute_angle(points))), eps)
         return tf.reduce_sum(tf.math.log(window), 1)
 
     def window_gradient(self, points: tf.Tensor) -> tf.Tensor:
         """Returns (pi / side) cot of the angle."""
-        return math.pi / self.side / tf.tan(self._angle(points))
+        return math.pi / self.side / tf.tan(self._compute_angle(points))
 
     def window_curvature(self, points: tf.Tensor, project: Callable) -> tf.Tensor:
         """Returns (u.t)^2 - sum u_i^2 t_i^2 - (pi / side)^2, with t = grad ln w."""
@@ -158,12 +158,12 @@ class SineWindow(_BoxDomain):
         scaled = math.sqrt(12.0) * tf.linalg.l2_normalize(normal, -1)
         return tf.reshape(scaled, (-1, 4 * size))
 
-    def _vectors(self, free: tf.Tensor) -> tf.Tensor:
+    def _split_vectors(self, free: tf.Tensor) -> tf.Tensor:
         return tf.reshape(free, (-1, free.shape[1] // 4, 4))
 
     def _split_polar(self, free: tf.Tensor) -> tuple[tf.Tensor, ...]:
         """Returns z along the axis, the rest of z, and the length of the rest."""
-        vectors = self._vectors(free)
+        vectors = self._split_vectors(free)
         along, rest = vectors[..., 0], vectors[..., 1:]
         eps = tf.constant(1e-30, free.dtype)
         return along, rest, tf.sqrt(tf.reduce_sum(rest**2, -1) + eps)
@@ -179,7 +179,7 @@ class SineWindow(_BoxDomain):
         The density of the angle does not depend on that of the length; this one avoids 0, where
         the gradient of the angle is unbounded.
         """
-        squared_lengths = tf.reduce_sum(self._vectors(free) ** 2, -1)
+        squared_lengths = tf.reduce_sum(self._split_vectors(free) ** 2, -1)
         eps = tf.constant(1e-30, free.dtype)
         log_densities = 4.0 * tf.math.log(squared_lengths + eps) - 0.5 * squared_lengths
         return tf.reduce_sum(log_densities, 1)
@@ -187,7 +187,7 @@ class SineWindow(_BoxDomain):
     def packet_gradient(self, free: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
         """Returns half the derivative by the angle."""
         along, rest, rest_length = self._split_polar(free)
-        vectors = self._vectors(gradient)
+        vectors = self._split_vectors(gradient)
         radial = tf.reduce_sum(vectors[..., 1:] * rest, -1)
         tangential = along * radial / rest_length - rest_length * vectors[..., 0]
         return 0.5 * math.pi / self.side * tangential
@@ -221,25 +221,28 @@ class GaussianWindow:
         deviation = _as_tensor(self.width, dtype) * math.sqrt(0.5)
         return _as_tensor(self.centre, dtype) + deviation * noise
 
-    def _displacement(self, points: tf.Tensor) -> tf.Tensor:
+    def _compute_displacement(self, points: tf.Tensor) -> tf.Tensor:
         return points - _as_tensor(self.centre, points.dtype)
 
-    def _width_squared(self, points: tf.Tensor) -> tf.Tensor:
+    def _square_width(self, points: tf.Tensor) -> tf.Tensor:
         return _as_tensor(self.width, points.dtype) ** 2
 
     def log_window(self, points: tf.Tensor) -> tf.Tensor:
         """Returns ln w: [n]."""
-        squared_distance = tf.reduce_sum(self._displacement(points) ** 2, 1)
-        return -0.5 * squared_distance / self._width_squared(points)
+        squared_distance = tf.reduce_sum(self._compute_displacement(points) ** 2, 1)
+        return -0.5 * squared_distance / self._square_width(points)
 
     def window_gradient(self, points: tf.Tensor) -> tf.Tensor:
         """Returns -(x - x0) / s^2."""
-        return -self._displacement(points) / self._width_squared(points)
+        return -self._compute_displacement(points) / self._square_width(points)
 
     def window_curvature(self, points: tf.Tensor, project: Callable) -> tf.Tensor:
         """Returns (u.(x - x0))^2 / s^4 - 1 / s^2, for unit vectors u."""
-        width_squared = self._width_squared(points)
-        return project(self._displacement(points)) ** 2 / width_squared**2 - 1.0 / width_squared
+        width_squared = self._square_width(points)
+        return (
+            project(self._compute_displacement(points)) ** 2 / width_squared**2
+            - 1.0 / width_squared
+        )
 
     def sample_start(self, keys: tf.Tensor, size: int, dtype) -> tf.Tensor:
         """Samples q."""

@@ -100,18 +100,18 @@ def _build_burn_in_program(log_amplitude: Callable, kind: type[Domain]) -> Calla
 
     Returns:
       (state, parameters, fields, sizes, count, seed) -> (state, step size); sizes are the first
-      step size and the largest.
+      step size and the largest one.
     """
 
     @tf.function(autograph=False, reduce_retracing=True)
     def run(state, parameters, fields, sizes, count, seed):
-        first_size, longest_size = tf.unstack(sizes)
+        initial_step_size, max_step_size = tf.unstack(sizes)
         log_density = _build_log_density(log_amplitude, kind(*fields), parameters)
         kernel = tfp.mcmc.DualAveragingStepSizeAdaptation(
-            _build_hmc_kernel(log_density, first_size, BURN_IN_LEAPFROG_STEPS),
+            _build_hmc_kernel(log_density, initial_step_size, BURN_IN_LEAPFROG_STEPS),
             num_adaptation_steps=int(0.9 * count),
             step_size_setter_fn=lambda results, size: _set_step_size(
-                results, tf.minimum(size, longest_size)
+                results, tf.minimum(size, max_step_size)
             ),
             target_accept_prob=tf.constant(_TARGET_ACCEPTANCE, state.dtype),
         )
@@ -123,7 +123,7 @@ def _build_burn_in_program(log_amplitude: Callable, kind: type[Domain]) -> Calla
             trace_fn=lambda _, results: results.new_step_size,
             seed=seed,
         )
-        return states[-1], tf.minimum(step_sizes[-1], longest_size)
+        return states[-1], tf.minimum(step_sizes[-1], max_step_size)
 
     return run
 
@@ -228,14 +228,14 @@ class _HMCChains:
         # For a flat packet the adapted size would grow without limit.
         sizes = tf.constant((self.step_size, 2 * self._width), self._dtype)
         self._state, step_size = self._burn_in_program(
-            self._state, *self._program_inputs[:2], sizes, steps, self._seeds(0)
+            self._state, *self._program_inputs[:2], sizes, steps, self._build_seed(0)
         )
         self.step_size = float(step_size)
         deviation = float(self._domain.mean_deviation(self._state))
         leapfrog_steps = round(0.5 * math.pi * deviation / self.step_size)
         self._leapfrog_steps = min(max(1, leapfrog_steps), _MAX_LEAPFROG_STEPS)
 
-    def _seeds(self, number: int) -> tf.Tensor:
+    def _build_seed(self, number: int) -> tf.Tensor:
         return tf.constant((self._seed, number), tf.int32)
 
     def run_chunk(self, number: int) -> _ChunkResult:
@@ -251,7 +251,7 @@ class _HMCChains:
             *self._program_inputs,
             tf.constant(self.step_size, self._dtype),
             tf.constant(leapfrog_steps),
-            self._seeds(number + 1),
+            self._build_seed(number + 1),
         )
         return _ChunkResult(
             sums={name: array.numpy() for name, array in sums.items()},

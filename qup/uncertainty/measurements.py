@@ -39,12 +39,12 @@ _Z_THRESHOLD = 2.0
 
 
 def build_relation_rows(
-    subject: ModelInfo, relation: Relation, *, named_axes: Sequence[str] = (), artifact: str = ""
+    model_info: ModelInfo, relation: Relation, *, named_axes: Sequence[str] = (), artifact: str = ""
 ) -> list[Row]:
     """Returns the rows of one relation.
 
     Args:
-      subject: The network, with the parameters packet, domain, label, ...
+      model_info: The network, with the parameters packet, domain, label, ...
       relation: By importance sampling or MCMC.
       named_axes: Names of axes with rows of their own.
       artifact: Path of the .npz of all axes.
@@ -56,26 +56,28 @@ def build_relation_rows(
       form ({"over":"directions"}); effective_sample_size and, of chains, the worst r_hat and
       least_effective_sample_size of all axes. Unknown values are NaN, unknown errors None.
     """
-    subject = subject.with_parameters(evaluation=EVALUATION, estimator=relation.estimator)
-    rows = _build_pixel_rows(subject, relation) if len(relation.axes.pixels) else []
-    rows += _build_axis_rows(subject, relation, named_axes) + _build_matrix_rows(subject, relation)
+    model_info = model_info.with_parameters(evaluation=EVALUATION, estimator=relation.estimator)
+    rows = _build_pixel_rows(model_info, relation) if len(relation.axes.pixels) else []
+    rows += _build_axis_rows(model_info, relation, named_axes) + _build_matrix_rows(
+        model_info, relation
+    )
     sizes = {"effective_sample_size": relation.effective_sample_size}
     worst_measures = ("r_hat", "least_effective_sample_size")
     sizes |= {name: value for name, value in relation.diagnostics.items() if name in worst_measures}
     rows += [
-        subject.build_row(measure, Measurement(float(value), None, relation.n))
+        model_info.build_row(measure, Measurement(float(value), None, relation.n))
         for measure, value in sizes.items()
     ]
     return [dataclasses.replace(row, artifact=artifact) for row in rows]
 
 
-def build_refusal_row(subject: ModelInfo, estimator: str, error: TooFewError) -> Row:
+def build_refusal_row(model_info: ModelInfo, estimator: str, error: TooFewError) -> Row:
     """Returns the row "effective_sample_size" of a refused estimate, with {"refused": True}."""
-    refused_subject = subject.with_parameters(
+    refused_info = model_info.with_parameters(
         evaluation=EVALUATION, estimator=estimator, refused=True
     )
     size = Measurement(error.size, None, error.count)
-    return refused_subject.build_row("effective_sample_size", size)
+    return refused_info.build_row("effective_sample_size", size)
 
 
 def _list_measures(relation: Relation) -> tuple[str, ...]:
@@ -84,7 +86,7 @@ def _list_measures(relation: Relation) -> tuple[str, ...]:
     return ROW_MEASURES + extra
 
 
-def _build_pixel_rows(subject: ModelInfo, relation: Relation) -> list[Row]:
+def _build_pixel_rows(model_info: ModelInfo, relation: Relation) -> list[Row]:
     count, measures = len(relation.axes.pixels), _list_measures(relation)
 
     def over_pixels(groups: Sums) -> dict[str, np.ndarray]:
@@ -94,20 +96,20 @@ def _build_pixel_rows(subject: ModelInfo, relation: Relation) -> list[Row]:
     means = jackknife(relation.groups, over_pixels, num_averaged=count)
     rows = []
     for measure in measures:
-        mean_subject = subject.with_parameters(over="pixels", statistic="mean")
+        mean_info = model_info.with_parameters(over="pixels", statistic="mean")
         pixel_values = relation[measure].value[:count]
         # A mean over pixels without values has none.
         mean_estimate = means[measure] if np.isfinite(pixel_values).all() else _UNKNOWN_ESTIMATE
-        rows.append(mean_subject.build_row(measure, _to_accuracy(mean_estimate, relation.n)))
+        rows.append(mean_info.build_row(measure, _to_measurement(mean_estimate, relation.n)))
         median_estimate = Estimate(np.median(pixel_values))
-        median_subject = subject.with_parameters(over="pixels", statistic="median")
-        rows.append(median_subject.build_row(measure, _to_accuracy(median_estimate, relation.n)))
+        median_info = model_info.with_parameters(over="pixels", statistic="median")
+        rows.append(median_info.build_row(measure, _to_measurement(median_estimate, relation.n)))
     if not relation.vanishes:
-        pixel_subject = subject.with_parameters(over="pixels")
+        pixel_info = model_info.with_parameters(over="pixels")
         share = Measurement(
             _compute_resolved_percent(relation["covariance"][:count]), None, relation.n
         )
-        rows.append(pixel_subject.build_row(BOUND_RESOLVED, share))
+        rows.append(pixel_info.build_row(BOUND_RESOLVED, share))
     return rows
 
 
@@ -118,37 +120,35 @@ def _compute_resolved_percent(covariance: Estimate) -> float:
 
 
 def _build_axis_rows(
-    subject: ModelInfo, relation: Relation, named_axes: Iterable[str]
+    model_info: ModelInfo, relation: Relation, named_axes: Iterable[str]
 ) -> list[Row]:
     rows = []
     for name in named_axes:
         index = relation.axes.names.index(name)
-        axis_subject = subject.with_parameters(over="axis", axis=name)
+        axis_info = model_info.with_parameters(over="axis", axis=name)
         rows += [
-            axis_subject.build_row(measure, _to_accuracy(relation[measure][index], relation.n))
+            axis_info.build_row(measure, _to_measurement(relation[measure][index], relation.n))
             for measure in _list_measures(relation)
         ]
     return rows
 
 
-def _build_matrix_rows(subject: ModelInfo, relation: Relation) -> list[Row]:
+def _build_matrix_rows(model_info: ModelInfo, relation: Relation) -> list[Row]:
     if len(relation.axes.directions) < 2:
         return []
-    form, direction_subject = (
-        matrix.compute_matrix_form(relation),
-        subject.with_parameters(over="directions"),
-    )
+    form = matrix.compute_matrix_form(relation)
+    direction_info = model_info.with_parameters(over="directions")
     eigenvalues = {"matrix_least_eigenvalue": form.least}
     if not relation.vanishes:
         # Elsewhere noise alone makes it negative.
         eigenvalues["matrix_least_eigenvalue_without_b"] = form.least_vanishing
     return [
-        direction_subject.build_row(measure, _to_accuracy(estimate, relation.n))
+        direction_info.build_row(measure, _to_measurement(estimate, relation.n))
         for measure, estimate in eigenvalues.items()
     ]
 
 
-def _to_accuracy(estimate: Estimate, n: int) -> Measurement:
+def _to_measurement(estimate: Estimate, n: int) -> Measurement:
     error = np.nan if estimate.stderr is None else float(estimate.stderr)
     is_known = np.isfinite(error)
     return Measurement(float(estimate.value), error if is_known else None, n)

@@ -35,7 +35,7 @@ def _compute_r_hat(groups: Sums, name: str) -> np.ndarray:
     """Compares the variance between half chains with that within them."""
     count = groups["weight"][:, None]
     means = groups[name] / count
-    squares = groups[2 * name] / count - means**2
+    squares = groups[f"{name}{name}"] / count - means**2
     within = (squares * count / np.maximum(count - 1, 1)).mean(0)
     between = means.var(0, ddof=1)
     length = count.mean()
@@ -47,8 +47,8 @@ def _compute_r_hat(groups: Sums, name: str) -> np.ndarray:
 
 def compute_effective_sizes(estimates: Mapping[str, Estimate]) -> np.ndarray:
     """Returns sigma_x^2 / stderr(mean_x)^2 along every axis: [axes]."""
-    errors_of_mean = np.maximum(estimates["mean_x"].stderr, 1e-300)
-    return (estimates["sigma_x"].value / errors_of_mean) ** 2
+    mean_errors = np.maximum(estimates["mean_x"].stderr, 1e-300)
+    return (estimates["sigma_x"].value / mean_errors) ** 2
 
 
 def check_effective_size(

@@ -66,14 +66,12 @@ def relation(
             "Use a slice of the packet, or importance sampling."
         )
     axes = axes or build_axes(packet.size)
-    fine, coarse = (
-        _integrate(packet, domain, axes, count, order, breaks)
-        for count in (panels, max(1, panels // 2))
+    (groups, count), (coarse_groups, coarse_count) = (
+        _integrate(packet, domain, axes, num_panels, order, breaks)
+        for num_panels in (panels, max(1, panels // 2))
     )
-    reference = axes.unit_vectors(packet.size) @ domain.reference_point(packet.size).numpy()
-    groups = {name: np.asarray(value)[None] for name, value in fine[0].items()}
+    reference = axes.build_unit_vectors(packet.size) @ domain.reference_point(packet.size).numpy()
     estimates = estimate_measures(groups, domain.vanishes, reference)
-    coarse_groups = {name: np.asarray(value)[None] for name, value in coarse[0].items()}
     coarse_estimates = estimate_measures(coarse_groups, domain.vanishes, reference)
     changes = [
         np.nanmax(np.abs(estimates[measure].value - coarse_estimates[measure].value), initial=0.0)
@@ -85,8 +83,8 @@ def relation(
         estimator="quadrature",
         domain=domain.name,
         vanishes=domain.vanishes,
-        n=fine[1],
-        gradient_calls=fine[1] + coarse[1],
+        n=count,
+        gradient_calls=count + coarse_count,
         effective_sample_size=None,
         groups=groups,
         diagnostics={"resolution": float(max(changes))},
@@ -113,6 +111,7 @@ def build_grid(
 def _integrate(
     packet: Packet, domain: Domain, axes: Axes, panels, order, breaks
 ) -> tuple[dict[str, np.ndarray], int]:
+    """Returns the sums, as those of one group, and the number of nodes."""
     points, volumes = build_grid(packet, domain, panels, order, breaks)
     chunks = [
         packet.value_and_gradient(points[start : start + _CHUNK_SIZE])
@@ -135,4 +134,4 @@ def _integrate(
         domain.window_curvature(x, project),
     )
     totals = sum_batch(tf.constant(weights), columns, len(axes.directions) or len(axes))
-    return {name: total.numpy() for name, total in totals.items()}, len(points)
+    return {name: total.numpy()[None] for name, total in totals.items()}, len(points)

@@ -14,12 +14,12 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import jinja2
 import numpy as np
 
+from qup.core import extras
 from qup.core.formatting import NOT_ESTIMATED, format_with_error
 from qup.core.measurements import Row
-from qup.uncertainty.checks import z_quantile
+from qup.uncertainty.checks import compute_z_quantile
 from qup.uncertainty.importance import MIN_EFFECTIVE_SAMPLES
 from qup.uncertainty.records import (
     MeanEstimate,
@@ -39,6 +39,9 @@ from qup.uncertainty.records import (
     select_most_exact,
     select_snapshots,
 )
+
+with extras.explain_missing("qup.uncertainty.summary"):
+    import jinja2
 
 # Groups of the jackknife minus 1, for records without this number.
 _DEFAULT_DEGREES_OF_FREEDOM = 39
@@ -429,7 +432,7 @@ def _count_below_half(record: RelationRecord) -> int:
         return 0
     value, error = record.pixel_values(_PRODUCT)
     degrees_of_freedom = record.metadata.get("freedom", _DEFAULT_DEGREES_OF_FREEDOM)
-    threshold = z_quantile(len(value), degrees_of_freedom)
+    threshold = compute_z_quantile(len(value), degrees_of_freedom)
     return int(np.sum(0.5 - value > threshold * np.maximum(error, 1e-6)))
 
 

@@ -295,7 +295,7 @@ def test_a_check_that_could_not_be_made_is_no_agreement():
 def test_many_labels_have_different_styles():
     points = uncertainty_records.build_records([record(label=i) for i in range(10)])
     series = Series(points)
-    assert len({tuple(series.marker_style(point_record)["color"]) for point_record in points}) == 10
+    assert len({tuple(series.build_marker(point_record)["color"]) for point_record in points}) == 10
     positions = [series.compute_offset(point_record) for point_record in points]
     assert min(np.diff(positions)) > 0
     assert -0.5 <= min(positions) <= max(positions) <= 0.5

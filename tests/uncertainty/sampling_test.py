@@ -56,7 +56,7 @@ def _compute_z_scores(result, measure, expected):
 def test_closed_forms_within_their_errors(name):
     packet, known = example_packets.get_packet(name)
     result = importance.relation(packet, known.domain, num_samples=20_000)
-    allowed = checks.z_quantile(3, result.degrees_of_freedom)
+    allowed = checks.compute_z_quantile(3, result.degrees_of_freedom)
     expected = {"sigma_x": known.sigma_x, "sigma_p": known.sigma_p, "boundary_term": known.boundary}
     for measure, value in expected.items():
         if known.sigma_p == 0 and measure != "sigma_x":
@@ -71,7 +71,7 @@ def test_closed_forms_within_their_errors(name):
 def test_chains_give_the_closed_forms(name, seed=0):
     packet, known = example_packets.get_packet(name)
     result = mcmc.relation(packet, known.domain, num_steps=600, seed=seed)
-    allowed = checks.z_quantile(3, result.degrees_of_freedom)
+    allowed = checks.compute_z_quantile(3, result.degrees_of_freedom)
     assert result.diagnostics["r_hat"] < 1.02
     for measure, value in (
         ("sigma_x", known.sigma_x),
@@ -112,7 +112,7 @@ def _disagreements(packet, domain, all_axes, exact, seed):
     )
     walked = mcmc.relation(packet, domain, axes=all_axes, num_steps=2000, seed=seed)
     for result in (drawn, walked):
-        allowed = checks.z_quantile(3 * len(_COMPARED), result.degrees_of_freedom)
+        allowed = checks.compute_z_quantile(3 * len(_COMPARED), result.degrees_of_freedom)
         for measure in _COMPARED:
             z_scores = _compute_z_scores(result, measure, exact[measure].value)
             if np.abs(z_scores).max() >= allowed:
@@ -199,7 +199,7 @@ class TestHighDimension:
         else:
             result = importance.relation(packet, window, num_samples=20_000, seed=seed)
         rate = curvatures + 1 / 0.1**2
-        allowed = checks.z_quantile(self.size, result.degrees_of_freedom)
+        allowed = checks.compute_z_quantile(self.size, result.degrees_of_freedom)
         for measure, value in (("sigma_x", (2 * rate) ** -0.5), ("sigma_p", (rate / 2) ** 0.5)):
             assert np.abs(_compute_z_scores(result, measure, value)).max() < allowed
         np.testing.assert_allclose(result["product_by_correlation"].value, 0.5, atol=1e-6)
@@ -249,7 +249,9 @@ class TestFaces:
         result = estimator.relation(packet, Box(), axes=all_axes, seed=seed)
         estimate = boundary.estimate_by_conditionals(packet, Box(), result, all_axes.names)
         b = boundary.integrate_faces(packet, Box())
-        exact = np.einsum("ki,ij,kj->k", all_axes.unit_vectors(2), b, all_axes.unit_vectors(2))
+        exact = np.einsum(
+            "ki,ij,kj->k", all_axes.build_unit_vectors(2), b, all_axes.build_unit_vectors(2)
+        )
         assert np.abs((estimate.value - exact) / estimate.stderr).max() < 4
         assert (estimate.stderr < 0.05).all()
 

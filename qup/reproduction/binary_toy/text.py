@@ -128,14 +128,14 @@ def _format_differences(rows: Sequence[Row]) -> list[str]:
 
 
 def _compute_sign(differences: SeedValues) -> int:
-    """Returns the sign of a mean over seeds; 0 if chance may explain it.
+    """Returns the sign of a mean over seeds; 0 if it is not significant.
 
-    One in 370 zero differences has a sign (Student 1908).
+    One in 370 means of zero differences gets a sign (Student 1908).
     """
     mean, error = packets.compute_seed_mean(differences)
     if len(differences) < 2:
         return 0
-    is_significant = abs(mean) > checks.z_quantile(1, len(differences) - 1) * error
+    is_significant = abs(mean) > checks.compute_z_quantile(1, len(differences) - 1) * error
     return int(np.sign(mean)) if is_significant else 0
 
 

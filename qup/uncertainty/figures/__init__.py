@@ -9,11 +9,14 @@ for name, figure in plot_relations(records, rows).items():
 
 from collections.abc import Iterable, Sequence
 
-from matplotlib.figure import Figure
-
+from qup.core import extras
 from qup.core.measurements import Row
-from qup.uncertainty.figures import comparisons, maps, trends
 from qup.uncertainty.records import RelationRecord, build_records, group_by_setting
+
+with extras.explain_missing("qup.uncertainty.figures"):
+    from matplotlib.figure import Figure
+
+    from qup.uncertainty.figures import comparisons, maps, trends
 
 
 def plot_relations(records: Iterable[tuple], rows: Sequence[Row]) -> dict[str, Figure]:

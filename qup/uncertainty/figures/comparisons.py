@@ -43,7 +43,7 @@ def _draw_faces(axis: Axes, records: Sequence[RelationRecord], series: Series) -
             axis,
             _stack_estimates(by_covariance),
             by_faces,
-            series.marker_style(record),
+            series.build_marker(record),
             _find_allowed(record, "faces"),
         )
     axis.set_xlabel("B by covariance, 1 + 2 Cov(x, s)", fontsize=9.5)
@@ -81,7 +81,7 @@ def _draw_estimators(
             for record in (first, second)
         ]
         _draw_against(
-            axis, *products, series.marker_style(first), _find_allowed(second, "estimators")
+            axis, *products, series.build_marker(first), _find_allowed(second, "estimators")
         )
     estimator_names = (format_estimator(record["estimator"]) for record in record_pairs[0])
     axis.set_xlabel(f"product by {next(estimator_names)}", fontsize=9.5)
@@ -194,7 +194,7 @@ def _draw_covariance(axis: Axes, records: Sequence[RelationRecord], series: Seri
     (record,) = records
     value, error = record.pixel_values("covariance")
     positions = record.pixels if record.pixels.size else np.arange(len(value))
-    marker = {**series.marker_style(record), "linestyle": "", "markersize": 2.5}
+    marker = {**series.build_marker(record), "linestyle": "", "markersize": 2.5}
     pale_colour = to_rgba(marker["color"], 0.3)
     axis.errorbar(positions, value, error, elinewidth=0.7, ecolor=pale_colour, **marker)
     axis.axhline(-0.5, color="black", linewidth=1.0, zorder=4)
@@ -220,7 +220,7 @@ def _draw_widths(axis: Axes, records: Sequence[RelationRecord], series: Series) 
     for record in records:
         x = style.shift_position(record.width, widths, series.compute_offset(record))
         product = record.mean("uncertainty_product")
-        style.draw_point(axis, x, product, **series.marker_style(record))
+        style.draw_point(axis, x, product, **series.build_marker(record))
     style.draw_reference(axis, records, "uncertainty_product")
     style.set_ticks(axis, widths)
     network_name = format_network(records[0])

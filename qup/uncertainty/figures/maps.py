@@ -65,7 +65,7 @@ def plot_maps(records: Sequence[RelationRecord]) -> Figure | None:
             aspect=18,
             extend=_choose_extend(rows, measure, scale),
         )
-        bar.ax.set_visible(bool(_finite_values(rows, [measure]).size))
+        bar.ax.set_visible(bool(_collect_finite_values(rows, [measure]).size))
         bar.ax.tick_params(labelsize=8)
         bar.ax.locator_params(nbins=3)
         bar.outline.set_visible(False)
@@ -108,12 +108,12 @@ def _build_columns(rows) -> list[tuple[str, str, ScalarMappable]]:
 
 
 def _format_title(rows, measure: str) -> str:
-    errors = _finite_values(rows, [f"{measure}_stderr"])
+    errors = _collect_finite_values(rows, [f"{measure}_stderr"])
     error_text = f"± {np.median(errors):.2g}" if errors.size else "not estimated"
     return f"{style.MEASURE_TITLES[measure]}\n{error_text}"
 
 
-def _finite_values(rows, measures: Sequence[str]) -> np.ndarray:
+def _collect_finite_values(rows, measures: Sequence[str]) -> np.ndarray:
     arrays = [_get_values(record, measure) for record, _ in rows for measure in measures]
     values = np.concatenate(arrays)
     return values[np.isfinite(values)]
@@ -126,20 +126,20 @@ def _get_values(record: RelationRecord, measure: str) -> np.ndarray:
 
 
 def _build_scale(rows, measures: Sequence[str]) -> ScalarMappable:
-    values = _finite_values(rows, measures)
+    values = _collect_finite_values(rows, measures)
     low, high = np.quantile(values, (0.005, 0.995)) if values.size else (0, 1)
     value_range = max(high - low, 1e-6 * abs(high), 1e-9)
     return ScalarMappable(Normalize(low, low + value_range), "viridis")
 
 
 def _build_half_scale(rows) -> ScalarMappable:
-    distances = np.abs(_finite_values(rows, ["uncertainty_product"]) - 0.5)
+    distances = np.abs(_collect_finite_values(rows, ["uncertainty_product"]) - 0.5)
     max_distance = max(float(np.quantile(distances, 0.98)) if distances.size else 1.0, 1e-5)
     return ScalarMappable(Normalize(0.5 - max_distance, 0.5 + max_distance), "RdBu_r")
 
 
 def _choose_extend(rows, measure: str, scale: ScalarMappable) -> str:
-    values = _finite_values(rows, [measure])
+    values = _collect_finite_values(rows, [measure])
     tolerance = 1e-9 + 1e-6 * abs(scale.norm.vmax)
     low = (values < scale.norm.vmin - tolerance).any()
     high = (values > scale.norm.vmax + tolerance).any()

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, ScalarFormatter
 
+from qup.core import plotting
 from qup.core.measurements import Row
 from qup.uncertainty.records import (
     ATOL,
@@ -24,9 +25,8 @@ from qup.uncertainty.records import (
     format_network,
 )
 
-# Colour-blind safe (Okabe and Ito 2008).
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31", "#000000")
-GREY, PALE, FLAGGED = "#666666", "#F4F4F4", "#D55E00"
+COLOURS = (*plotting.PALETTE[:-1], "#8C6D31", plotting.BLACK)
+GREY, PALE, FLAGGED = plotting.GREY, "#F4F4F4", plotting.VERMILION
 MEASURE_TITLES = {
     "sigma_x": r"$\sigma_x$",
     "sigma_p": r"$\sigma_p$",
@@ -35,8 +35,8 @@ MEASURE_TITLES = {
     "excess": r"excess over $\frac{1}{2}$",
 }
 ACCURACY_STYLES = {
-    "test_accuracy": ("TA", "#009E73", "o"),
-    "robust_accuracy": ("RA", "#CC79A7", "D"),
+    "test_accuracy": ("TA", plotting.GREEN, "o"),
+    "robust_accuracy": ("RA", plotting.PURPLE, "D"),
 }
 _EXCESS_NOTE = (
     " The excess is that of ½ / |corr(x, s)|, which the identity Cov(x, s) = "
@@ -47,12 +47,10 @@ _MIN_PAGE_WIDTH, _LEGEND_WIDTH = 6.4, 1.25
 
 
 def style_axes(axis: Axes, grid: str = "y") -> None:
-    """Removes spines and pales the grid."""
-    axis.spines[["top", "right"]].set_visible(False)
+    """Draws a pale grid, grey lines at the left and below, and ticks without offsets."""
+    plotting.tidy_axis(axis, grid)
     axis.spines[["left", "bottom"]].set_color("#999999")
-    axis.tick_params(labelsize=9, color="#999999")
-    axis.grid(axis=grid, color="#E8E8E8", linewidth=0.7)
-    axis.set_axisbelow(True)
+    axis.tick_params(color="#999999")
     for side in (axis.xaxis, axis.yaxis):
         # Ticks show 0.50001, not 1 with an offset of 0.5.
         if isinstance(side.get_major_formatter(), ScalarFormatter):
@@ -197,8 +195,8 @@ class Series:
     """The series of a figure: a colour per label, a marker per estimator."""
 
     def __init__(self, records: Iterable[RelationRecord]):
-        keys = {series_key(record) for record in records}
-        self._labels = sorted({label for label, _ in keys}, key=_label_order)
+        keys = {get_series_key(record) for record in records}
+        self._labels = sorted({label for label, _ in keys}, key=_get_label_order)
         self._estimators = sorted({estimator for _, estimator in keys})
         self.keys = [
             (label, estimator)
@@ -210,11 +208,11 @@ class Series:
     def compute_offset(self, record: RelationRecord) -> float:
         """Returns a shift in [-1/2, 1/2] that puts points of all series side by side."""
         middle = (len(self.keys) - 1) / 2
-        return (self.keys.index(series_key(record)) - middle) / len(self.keys)
+        return (self.keys.index(get_series_key(record)) - middle) / len(self.keys)
 
-    def marker_style(self, record: RelationRecord) -> dict:
+    def build_marker(self, record: RelationRecord) -> dict:
         """Returns keyword arguments: colour and marker, filled for importance sampling."""
-        label, estimator = series_key(record)
+        label, estimator = get_series_key(record)
         colour = self._choose_colour(label)
         return {
             "color": colour,
@@ -254,12 +252,12 @@ class Series:
         return handles
 
 
-def series_key(record: RelationRecord) -> tuple:
+def get_series_key(record: RelationRecord) -> tuple:
     """Returns the key of a record's series: label and estimator."""
     return record["label"], record["estimator"]
 
 
-def _label_order(label) -> tuple:
+def _get_label_order(label) -> tuple:
     return (str(type(label)), label)
 
 
@@ -273,7 +271,7 @@ def draw_point(
       position: On the other axis.
       mean: The value.
       horizontal: Whether values are on the x axis.
-      **style: See `Series.marker_style`.
+      **style: See `Series.build_marker`.
     """
     style = {"markersize": 5, "capsize": 2, "elinewidth": 1.1, **style}
     if not np.isfinite(mean.value):

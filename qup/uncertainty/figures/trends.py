@@ -124,7 +124,7 @@ class _PanelStack:
         """Draws the measures against the metadata `key`, such as "epochs"."""
         for axis, measure in zip(panels, self._measures, strict=False):
             for name in self._series.keys:
-                group = [record for record in self._records if style.series_key(record) == name]
+                group = [record for record in self._records if style.get_series_key(record) == name]
                 self._draw_curve(axis, group, key, measure, positions)
             style.draw_reference(axis, self._records, measure)
             axis.set_ylabel(style.MEASURE_TITLES[measure], fontsize=11)
@@ -157,7 +157,7 @@ class _PanelStack:
         if not points:
             return
         xs = [x for x, _ in points]
-        marker = self._series.marker_style(group[0])
+        marker = self._series.build_marker(group[0])
         line_style = {"color": marker["color"], "linewidth": 1.1, "alpha": 0.55}
         axis.plot(xs, [record.mean(measure).value for _, record in points], **line_style)
         for x, record in points:
@@ -171,7 +171,7 @@ class _PanelStack:
         for record in self._controls:
             index = control_names.index(format_network(record))
             x = index + 0.5 * self._series.compute_offset(record)
-            marker = {**self._series.marker_style(record), "linestyle": ""}
+            marker = {**self._series.build_marker(record), "linestyle": ""}
             for axis, measure in zip(panels, self._measures, strict=False):
                 style.draw_point(axis, x, record.mean(measure), **marker)
             if record.domain == "box":
@@ -198,7 +198,7 @@ def plot_controls(records: Sequence[RelationRecord], rows: Sequence[Row]) -> Fig
     Returns:
       The figure; None for a single network.
     """
-    ordered = sorted(records, key=_sort_key)
+    ordered = sorted(records, key=_get_sort_key)
     networks_by_name = {format_network(record): record for record in ordered}
     if len(networks_by_name) < 2:
         return None
@@ -225,7 +225,7 @@ def plot_controls(records: Sequence[RelationRecord], rows: Sequence[Row]) -> Fig
     )
     for record in ordered:
         y = names.index(format_network(record)) + 0.7 * series.compute_offset(record)
-        marker = series.marker_style(record)
+        marker = series.build_marker(record)
         for axis, measure in zip(panels, style.choose_measures(records), strict=False):
             style.draw_point(axis, y, record.mean(measure), horizontal=True, **marker)
         if record.domain == "box":
@@ -270,7 +270,7 @@ def plot_directions(records: Sequence[RelationRecord]) -> Figure | None:
         for record in final_records:
             for index, name in enumerate(names):
                 y = index + 0.7 * series.compute_offset(record)
-                value, marker = record.axis_value(measure, name), series.marker_style(record)
+                value, marker = record.axis_value(measure, name), series.build_marker(record)
                 style.draw_point(axis, y, value, horizontal=True, **marker)
     return figure
 
@@ -316,7 +316,7 @@ def _shade_controls(panels: Sequence[Axes], count: int) -> None:
             axis.axhspan(-0.6, count - 0.5, color=style.PALE, zorder=0)
 
 
-def _sort_key(record: RelationRecord) -> tuple:
+def _get_sort_key(record: RelationRecord) -> tuple:
     return (
         not record["control"],
         record["control"],
