@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from qup import attacks
 from qup.attacks import inputs, method
+from qup.attacks.classifier import get_logits_fn, inspect_classifier
 from qup.core import compilation, errors, extras, gradients, norms
 from qup.core.types import Bounds, LogitsFn
 
@@ -142,14 +143,14 @@ def _prepare(
     options = {"clip_min": low, "clip_max": high, "y": labels, "targeted": targeted}
     if not tf.executing_eagerly() or not len(labels):
         return logits_fn, images, options
-    classifier_info = inputs.inspect_classifier(logits_fn, images)
+    classifier_info = inspect_classifier(logits_fn, images)
     inputs.check_label_range(labels.numpy(), classifier_info.num_classes)
     is_differentiable = compilation.get_program(
         logits_fn, "has a gradient", lambda call: _has_gradient(call, images[:1])
     )
     if not is_differentiable:
         raise method.make_no_gradient_error()
-    return inputs.get_logits_fn(logits_fn, classifier_info), images, options
+    return get_logits_fn(logits_fn, classifier_info), images, options
 
 
 def _has_gradient(call: LogitsFn, images: tf.Tensor) -> bool:

@@ -1,7 +1,7 @@
 """Runs a compiled attack on any number of examples with one batch shape.
 
 ```python
-program, scalars = compile_attack(classifier, method, inputs.inspect_classifier(classifier, images))
+program, scalars = compile_attack(classifier, method, inspect_classifier(classifier, images))
 outputs = DynamicBatch(program, scalars, method, examples, batch_size=128).run()
 ```
 
@@ -10,14 +10,22 @@ depends on this row alone, so neither the order of the examples nor their neighb
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from qup.attacks import inputs
+from qup.attacks.classifier import ClassifierInfo, convert_to_logits
 from qup.attacks.inputs import ExampleBatch
-from qup.attacks.method import Examples, Method, QueryCounter, State, merge_scalars, split_scalars
+from qup.attacks.method import (
+    AttackOutputs,
+    Examples,
+    Method,
+    QueryCounter,
+    State,
+    merge_scalars,
+    split_scalars,
+)
 from qup.core import compilation, errors
 from qup.core.types import LogitsFn
 
@@ -147,7 +155,7 @@ def select_rows(mask: tf.Tensor, first: State, second: State) -> State:
     return {name: tf.compat.v1.where(mask, value, second[name]) for name, value in first.items()}
 
 
-def check_enough_classes(method: Method, classifier_info: inputs.ClassifierInfo) -> None:
+def check_enough_classes(method: Method, classifier_info: ClassifierInfo) -> None:
     """Raises an InputError if the attack needs more classes than the classifier has."""
     if classifier_info.num_classes < method.min_classes:
         raise errors.InputError(
@@ -158,7 +166,7 @@ def check_enough_classes(method: Method, classifier_info: inputs.ClassifierInfo)
 
 
 def compile_attack(
-    logits_fn: LogitsFn, method: Method, classifier_info: inputs.ClassifierInfo
+    logits_fn: LogitsFn, method: Method, classifier_info: ClassifierInfo
 ) -> tuple[Program, dict[str, Any]]:
     """Returns the program of a method for a classifier, and the method's scalars.
 
@@ -172,23 +180,9 @@ def compile_attack(
     program = compilation.get_program(
         logits_fn,
         ("attack", static, tuple(scalars)),
-        lambda call: Program(inputs.convert_to_logits(call, classifier_info.probabilities), static),
+        lambda call: Program(convert_to_logits(call, classifier_info.probabilities), static),
     )
     return program, scalars
-
-
-class AttackOutputs(NamedTuple):
-    """The end of an attack, one row per example.
-
-    Attributes:
-      images: float32 [n, ...].
-      forward_calls: float64 [n].
-      gradient_calls: float64 [n].
-    """
-
-    images: np.ndarray
-    forward_calls: np.ndarray
-    gradient_calls: np.ndarray
 
 
 class DynamicBatch:

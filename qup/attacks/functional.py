@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from qup.attacks import inputs
-from qup.attacks.engine import AttackOutputs
+from qup.attacks.classifier import get_logits_fn, inspect_classifier
 from qup.attacks.inputs import ExampleBatch
+from qup.attacks.method import AttackOutputs
 from qup.core import errors
 from qup.core.types import Bounds, LogitsFn
 
@@ -76,8 +76,8 @@ class FunctionAttack(NamedTuple):
         images = examples.images.copy()
         num_calls = np.full(len(images), np.nan)
         if len(images):
-            classifier_info = inputs.inspect_classifier(logits_fn, images[:batch_size])
-            logits_fn = inputs.get_logits_fn(logits_fn, classifier_info)
+            classifier_info = inspect_classifier(logits_fn, images[:batch_size])
+            logits_fn = get_logits_fn(logits_fn, classifier_info)
         budgets = examples.epsilon
         for budget in np.unique(budgets):
             indices = np.flatnonzero(np.isnan(budgets) | (budgets == budget))
@@ -127,7 +127,7 @@ class FunctionAttack(NamedTuple):
 
 
 def accepts_option(function: Callable, option: str) -> bool:
-    """Whether a function has an argument of that name, or accepts any."""
+    """Returns whether a function has an argument of that name, or accepts any."""
     parameters = _get_parameters(function)
     return option in parameters or _accepts_any_option(parameters)
 

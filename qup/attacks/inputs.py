@@ -1,4 +1,4 @@
-"""Checks of options, examples and classifiers before an attack."""
+"""Checks of options and examples before an attack."""
 
 import numbers
 from collections.abc import Iterable, Iterator, Sequence
@@ -6,10 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from absl import logging
 
-from qup.core import compilation, errors
-from qup.core.types import Bounds, LogitsFn
+from qup.core import errors
+from qup.core.types import Bounds
 
 
 class ExampleBatch(NamedTuple):
@@ -145,52 +144,6 @@ def check_values(images, labels, bounds: Bounds) -> None:
     check_class_numbers("Labels", labels)
 
 
-class ClassifierInfo(NamedTuple):
-    """What the logits of the first batch show.
-
-    Attributes:
-      num_classes: Number of logits.
-      probabilities: Whether the rows sum to one, that is, the classifier ends in a softmax.
-    """
-
-    num_classes: int
-    probabilities: bool
-
-
-def inspect_classifier(logits_fn: LogitsFn, images: tf.Tensor) -> ClassifierInfo:
-    """Evaluates the classifier once and caches what its logits show.
-
-    Raises:
-      InputError: The logits are not [batch, classes], or not finite.
-    """
-    return compilation.get_program(
-        logits_fn, "answers", lambda _: _inspect_logits(logits_fn, images)
-    )
-
-
-def _inspect_logits(logits_fn: LogitsFn, images: tf.Tensor) -> ClassifierInfo:
-    logits = compilation.predict(logits_fn, images).numpy()
-    if logits.ndim != 2 or len(logits) != len(images):
-        raise errors.InputError(
-            f"The classifier must map images {tuple(images.shape)} to logits [{len(images)}, "
-            f"classes]; got {logits.shape}."
-        )
-    if not np.isfinite(logits).all():
-        raise errors.InputError(
-            "The classifier returns NaN or infinite logits for clean images. Check its training "
-            "and the range of its input."
-        )
-    probabilities = bool(
-        logits.min() >= 0 and logits.shape[1] > 1 and np.abs(logits.sum(1) - 1).max() < 1e-4
-    )
-    if probabilities:
-        logging.warning(
-            "The classifier returns probabilities, not logits. Their logarithm is attacked. A "
-            "softmax in float32 hides small gradients: return logits if possible."
-        )
-    return ClassifierInfo(logits.shape[1], probabilities)
-
-
 def check_label_range(labels: np.ndarray, num_classes: int, name: str = "Labels") -> None:
     """Raises an InputError if a label is not a class of the classifier."""
     if labels.size and labels.max() >= num_classes:
@@ -198,27 +151,6 @@ def check_label_range(labels: np.ndarray, num_classes: int, name: str = "Labels"
             f"{name} must be 0 to {num_classes - 1}, because the classifier has {num_classes} "
             f"classes; got {labels.max()}."
         )
-
-
-def convert_to_logits(call: LogitsFn, probabilities: bool) -> LogitsFn:
-    """Returns `call`, or its logarithm if it returns probabilities.
-
-    The softmax of the logarithm equals the probabilities, and all losses here depend on the logits
-    only up to a constant per row.
-    """
-    if not probabilities:
-        return call
-    tiny = np.finfo(np.float32).tiny
-    return lambda images: tf.math.log(tf.maximum(call(images), tiny))
-
-
-def get_logits_fn(logits_fn: LogitsFn, classifier_info: ClassifierInfo) -> LogitsFn:
-    """Returns a classifier that returns logits, the same object at every call."""
-    if not classifier_info.probabilities:
-        return logits_fn
-    return compilation.get_program(
-        logits_fn, "logits of probabilities", lambda call: convert_to_logits(call, True)
-    )
 
 
 def validate_epsilon(epsilon: Any, count: int) -> Any:
@@ -309,13 +241,13 @@ def iterate_shards(
         no_images = np.empty((0, *np.shape(images)[1:]), np.float32)
         yield ExampleBatch(no_images, labels.astype(np.int32), *columns[1:])
         return
-    for images_of_shard in _iterate_chunks(images, shard_size or max(count, 1)):
-        end = start + len(images_of_shard)
+    for shard_images in _iterate_chunks(images, shard_size or max(count, 1)):
+        end = start + len(shard_images)
         if end > count:
             break
         rows = [column[start:end] for column in columns]
-        images_of_shard, labels_of_shard = check_batch(images_of_shard, rows[0], bounds)
-        yield ExampleBatch(images_of_shard.numpy(), labels_of_shard.numpy(), *rows[1:])
+        shard_images, shard_labels = check_batch(shard_images, rows[0], bounds)
+        yield ExampleBatch(shard_images.numpy(), shard_labels.numpy(), *rows[1:])
         start = end
     else:
         if start == count:
@@ -324,6 +256,16 @@ def iterate_shards(
         f"There must be as many images as labels; got {count} labels and "
         f"{'more' if end > count else start} images."
     )
+
+
+def iterate_padded_rows(count: int, batch_size: int) -> Iterator[tuple[np.ndarray, int]]:
+    """Yields row indices, int64 [batch_size], and how many of them are not padding.
+
+    The last batch is padded by repeats of the last row, so that only one shape is compiled.
+    """
+    for start in range(0, count, batch_size):
+        rows = np.minimum(np.arange(start, start + batch_size), count - 1)
+        yield rows, min(batch_size, count - start)
 
 
 def validate_labels(labels) -> np.ndarray:

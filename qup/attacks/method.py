@@ -166,6 +166,20 @@ class Examples(NamedTuple):
         return norms.expand_like(self.epsilon, self.images)
 
 
+class AttackOutputs(NamedTuple):
+    """The end of an attack, one row per example.
+
+    Attributes:
+      images: float32 [n, ...].
+      forward_calls: float64 [n].
+      gradient_calls: float64 [n].
+    """
+
+    images: np.ndarray
+    forward_calls: np.ndarray
+    gradient_calls: np.ndarray
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Method:
     """An attack with its options.

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from qup.attacks import engine, inputs, stages
+from qup.attacks.classifier import inspect_classifier
 from qup.attacks.inputs import ExampleBatch
 from qup.attacks.method import Examples, Method, create_method
 from qup.core import errors
@@ -172,6 +173,6 @@ def _build_examples(method: Method, images, labels, ids) -> Examples:
 
 
 def _compile_stage(stage: Method, logits_fn: LogitsFn, examples: Examples):
-    classifier_info = inputs.inspect_classifier(logits_fn, examples.images)
+    classifier_info = inspect_classifier(logits_fn, examples.images)
     inputs.check_label_range(examples.labels.numpy(), classifier_info.num_classes)
     return engine.compile_attack(logits_fn, stage, classifier_info)

@@ -12,10 +12,10 @@ import numpy as np
 import tensorflow as tf
 
 from qup.attacks import engine, inputs, losses
-from qup.attacks.engine import AttackOutputs
+from qup.attacks.classifier import inspect_classifier
 from qup.attacks.functional import FunctionAttack
 from qup.attacks.inputs import ExampleBatch
-from qup.attacks.method import Method
+from qup.attacks.method import AttackOutputs, Method
 from qup.attacks.results import DISTANCE_NORMS, AttackEvaluation, AttackResult, evaluate_images
 from qup.core import compilation, prng
 from qup.core.types import LogitsFn
@@ -80,7 +80,7 @@ def run_stages(
                 if isinstance(stage, FunctionAttack):
                     outputs = stage.run(logits_fn, rows, batch_size, on_progress)
                 else:
-                    classifier_info = inputs.inspect_classifier(logits_fn, rows.images[:batch_size])
+                    classifier_info = inspect_classifier(logits_fn, rows.images[:batch_size])
                     # A stage may need fewer classes than the whole attack.
                     engine.check_enough_classes(attack, classifier_info)
                     program, scalars = engine.compile_attack(logits_fn, stage, classifier_info)
@@ -191,7 +191,7 @@ def choose_labels(
     labels = examples.labels
     if not len(labels):
         return [labels]
-    classifier_info = inputs.inspect_classifier(classifiers.surrogate, examples.images[:batch_size])
+    classifier_info = inspect_classifier(classifiers.surrogate, examples.images[:batch_size])
     inputs.check_label_range(labels, classifier_info.num_classes)
     if targets is None:
         return [labels]
@@ -208,8 +208,6 @@ def choose_labels(
 
 def _predict_logits(logits_fn: LogitsFn, images: np.ndarray, batch_size: int) -> tf.Tensor:
     logits = []
-    for start in range(0, len(images), batch_size):
-        # The last batch is padded, so that no other shape is compiled.
-        rows = np.minimum(np.arange(start, start + batch_size), len(images) - 1)
-        logits.append(compilation.predict(logits_fn, images[rows])[: len(images) - start])
+    for rows, num_real in inputs.iterate_padded_rows(len(images), batch_size):
+        logits.append(compilation.predict(logits_fn, images[rows])[:num_real])
     return tf.concat(logits, 0)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from qup.attacks import inputs
+from qup.attacks.classifier import convert_to_logits, inspect_classifier
 from qup.core import extras, hashing, progress
 from qup.core.errors import InputError
 from qup.core.measurements import ModelInfo
@@ -118,8 +118,8 @@ def _compute_sign_gradient(packet: Packet, centre: np.ndarray, required: bool) -
     signs = signs[np.isfinite(signs).all(1) & signs.any(1)]
     if required and not len(signs):
         raise InputError(
-            "The gradient of the packet at the centre is 0 or not finite, so sign_gradient is no "
-            "direction. Choose another --centre, or remove sign_gradient from --directions."
+            "The gradient of the packet at the centre is 0 or not finite, so sign_gradient is not "
+            "a direction. Choose another --centre, or remove sign_gradient from --directions."
         )
     return signs
 
@@ -222,8 +222,8 @@ def build_task(
     """
     shape, label = data.info.image_shape, setting["label"]
     blank_image = np.zeros((1, *shape), np.float32)
-    probabilities = inputs.inspect_classifier(classifier, blank_image).probabilities
-    logits_fn = inputs.convert_to_logits(classifier, probabilities)
+    probabilities = inspect_classifier(classifier, blank_image).probabilities
+    logits_fn = convert_to_logits(classifier, probabilities)
     packet = packets.of_classifier(
         logits_fn, label, shape=shape, kind=setting["packet"], temperature=setting["temperature"]
     )
@@ -272,7 +272,7 @@ def run_checks(
 def save_relations(
     task: EstimationTask,
     by_estimator: Mapping[str, Relation],
-    subject: ModelInfo,
+    model_info: ModelInfo,
     extra_metadata: Mapping[str, Any],
     folder: pathlib.Path,
 ) -> None:
@@ -281,17 +281,17 @@ def save_relations(
     Args:
       task: The task.
       by_estimator: Relations by estimator.
-      subject: The network.
+      model_info: The network.
       extra_metadata: Further JSON values, with "domain".
       folder: Of the artifact.
     """
     metadata = {
         "refused": {},
         **extra_metadata,
-        "dataset": subject.dataset,
-        "model": subject.model,
-        "epochs": subject.epochs,
-        "seed": subject.seed,
+        "dataset": model_info.dataset,
+        "model": model_info.model,
+        "epochs": model_info.epochs,
+        "seed": model_info.seed,
         "image_shape": list(task.shape),
     }
     (folder / "setting.json").write_text(json.dumps(metadata, indent=1), encoding="utf-8")

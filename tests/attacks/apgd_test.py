@@ -6,8 +6,9 @@ import pytest
 import tensorflow as tf
 
 from qup import attacks
-from qup.attacks import apgd, engine, inputs, losses
+from qup.attacks import apgd, engine, losses
 from qup.attacks.apgd import compute_targeted_dlr
+from qup.attacks.classifier import inspect_classifier
 from qup.attacks.method import Examples
 from qup.core.errors import InputError
 from tests.attacks.linear_distances import ORDERS, LinearClassifier
@@ -56,7 +57,7 @@ def _program(name, classifier, images, labels, epsilon, **options):
     """The compiled attack, its scalars, and the examples."""
     method = attacks.build_method(name, epsilon=epsilon, **options).stages()[0]
     images = tf.constant(images)
-    answers = inputs.inspect_classifier(classifier, images)
+    answers = inspect_classifier(classifier, images)
     compiled, scalars = engine.compile_attack(classifier, method, answers)
     count = len(labels)
     examples = Examples(

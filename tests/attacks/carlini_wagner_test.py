@@ -9,6 +9,7 @@ import tensorflow as tf
 from qup import attacks
 from qup.attacks import engine, stages
 from qup.attacks import inputs as attacks_inputs
+from qup.attacks.classifier import inspect_classifier
 from qup.attacks.method import Examples
 
 _DISTANCES = np.float32([0.1, 0.15, 0.2, 0.3])
@@ -236,7 +237,7 @@ def test_rows_end_at_constants_of_their_own(name):
     method = attacks.build_method(name, num_steps=60, initial_constant=0.01)
     images, labels = tf.constant(images), tf.constant(labels, tf.int32)
     compiled, scalars = engine.compile_attack(
-        logits_fn, method, attacks_inputs.inspect_classifier(logits_fn, images)
+        logits_fn, method, inspect_classifier(logits_fn, images)
     )
     examples = Examples(
         images, labels, tf.range(4, dtype=tf.int64), tf.fill([4], np.nan), tf.constant(0)

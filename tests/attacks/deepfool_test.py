@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from qup import attacks
 from qup.attacks import engine, inputs, sparsefool, stages
+from qup.attacks.classifier import inspect_classifier
 from qup.core.errors import InputError
 
 _ATTACKS = [("deepfool", {"norm": "linf"}), ("sparsefool", {})]
@@ -53,9 +54,7 @@ def _run(name, logits_fn, images, labels, batch_size=None, **options):
 def _conjugate(name, logits_fn, images, labels, **options):
     images = tf.constant(images, tf.float32)
     compiled, scalars = engine.compile_attack(
-        logits_fn,
-        attacks.build_method(name, **options),
-        inputs.inspect_classifier(logits_fn, images),
+        logits_fn, attacks.build_method(name, **options), inspect_classifier(logits_fn, images)
     )
     count = len(labels)
     examples = attacks.Examples(

@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 
 from qup import attacks
-from qup.attacks import engine, fab, inputs
+from qup.attacks import engine, fab
+from qup.attacks.classifier import inspect_classifier
 from qup.attacks.method import Examples
 from qup.core.errors import InputError
 from tests.attacks.linear_distances import ORDERS, LinearClassifier, solve_smallest_perturbation
@@ -128,7 +129,7 @@ def _naive_fab(differences, x0, norm, steps):
 
 def _program(logits_fn, images, labels, epsilon=np.nan, **options):
     """The compiled attack, its scalars, and the examples."""
-    answers = inputs.inspect_classifier(logits_fn, tf.constant(images))
+    answers = inspect_classifier(logits_fn, tf.constant(images))
     method = attacks.build_method("fab", **options)
     compiled, scalars = engine.compile_attack(logits_fn, method, answers)
     count = len(labels)

@@ -10,6 +10,7 @@ import tensorflow as tf
 from qup import attacks
 from qup.attacks import engine, jsma, stages
 from qup.attacks import inputs as attacks_inputs
+from qup.attacks.classifier import inspect_classifier
 from qup.attacks.method import Examples
 
 
@@ -206,7 +207,7 @@ def _prepared(model, **options):
     labels = np.argmax(model(images), 1).astype(np.int32)
     method = attacks.build_method("jsma", **options)
     compiled, scalars = engine.compile_attack(
-        model, method, attacks_inputs.inspect_classifier(model, tf.constant(images))
+        model, method, inspect_classifier(model, tf.constant(images))
     )
     examples = Examples(
         tf.constant(images),

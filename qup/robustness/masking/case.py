@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from qup.attacks import inputs
+from qup.attacks.classifier import ClassifierInfo, inspect_classifier
 from qup.core import compilation, errors, gradients, norms
 from qup.core.types import Bounds, LogitsFn
 
@@ -137,10 +138,10 @@ class DiagnosisCase:
         return self.logits_fn is self.classifier
 
     @property
-    def classifier_info(self) -> inputs.ClassifierInfo:
+    def classifier_info(self) -> ClassifierInfo:
         """The number of classes, and whether the outputs are probabilities."""
         batch = tf.constant(self.images[: self.batch_size])
-        return inputs.inspect_classifier(self.classifier, batch)
+        return inspect_classifier(self.classifier, batch)
 
     @functools.cached_property
     def clean_correct(self) -> np.ndarray:
@@ -168,12 +169,10 @@ class DiagnosisCase:
         Returns:
           A tuple of arrays [m, ...].
         """
-        count, batches = len(columns[0]), []
-        for start in range(0, count, self.batch_size):
-            rows = np.arange(start, start + self.batch_size)
-            rows = np.minimum(rows, count - 1)
+        batches = []
+        for rows, num_real in inputs.iterate_padded_rows(len(columns[0]), self.batch_size):
             outputs = run(*(tf.constant(column[rows]) for column in columns))
-            batches.append([value.numpy()[: count - start] for value in outputs])
+            batches.append([value.numpy()[:num_real] for value in outputs])
         return tuple(np.concatenate(chunks) for chunks in zip(*batches, strict=True))
 
 

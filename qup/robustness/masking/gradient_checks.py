@@ -12,7 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from qup import attacks
-from qup.attacks import inputs, losses
+from qup.attacks import losses
+from qup.attacks.classifier import convert_to_logits
 from qup.core import compilation, errors, gradients, norms, prng
 from qup.robustness import masking
 from qup.robustness.masking.case import FLAGGED, PASSED, CheckResult, DiagnosisCase
@@ -32,13 +33,13 @@ def zero_gradients(case: DiagnosisCase) -> CheckResult:
     counts as robust. In float32 the gradient of cross-entropy is zero at a logit gap of about 104,
     and coarse above about 17. Those of log odds and margin are not, so a difference between the
     losses shows underflow. Zero elements alone mean little: border pixels without a filter weight
-    have them, too.
+    have them as well.
 
     Returns:
       For each of `ZERO_GRADIENT_LOSSES` the share in percent of images ("zero_images_...") and of
       elements ("zero_elements_...") with a gradient of zero; "not_finite", the share of images with
       a NaN or infinite element for any loss. Flagged if more than 0.2 % of the images have no
-      gradient, or one that is not finite: robust accuracy may be too high by so many points.
+      gradient, or one that is not finite: robust accuracy may be too high by that share.
 
     Reference: Athalye, Carlini, Wagner 2018, arXiv 1802.00420.
     """
@@ -213,7 +214,7 @@ def compute_loss_gradients(
         @tf.function(autograph=False)
         def run(images, labels):
             _, values, gradient = gradients.differentiate_logits(
-                inputs.convert_to_logits(call, probabilities),
+                convert_to_logits(call, probabilities),
                 lambda logits: objective(logits, labels),
                 images,
             )

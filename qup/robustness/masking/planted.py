@@ -16,7 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from qup.attacks import inputs
+from qup.attacks.classifier import convert_to_logits
 from qup.core import compilation, errors, norms
 from qup.core.types import LogitsFn
 from qup.robustness import masking
@@ -178,7 +178,7 @@ def build_feature_fn(case: DiagnosisCase) -> LogitsFn:
         if isinstance(case.classifier, keras.Model):
             feature_model = _truncate_at_last_dense(case.classifier)
         if feature_model is None:
-            feature_fn = inputs.convert_to_logits(call, probabilities)
+            feature_fn = convert_to_logits(call, probabilities)
         else:
             feature_fn = functools.partial(feature_model, training=False)
 
