@@ -30,7 +30,7 @@ PER_IMAGE = "per_image"
 _ATTACK_OPTIONS = ("norm", "loss", "num_steps", "step_size", "random_start", "restarts")
 
 
-class AttackEvaluation(NamedTuple):
+class Accuracies(NamedTuple):
     """Accuracies of one pass over a dataset.
 
     Attributes:
@@ -83,9 +83,7 @@ def evaluate_accuracy(logits_fn: LogitsFn, batches: Iterable[Batch]) -> Measurem
     return compute_accuracy(num_correct, total)
 
 
-def evaluate_attack(
-    logits_fn: LogitsFn, batches: Iterable[Batch], attack: Attack
-) -> AttackEvaluation:
+def evaluate_attack(logits_fn: LogitsFn, batches: Iterable[Batch], attack: Attack) -> Accuracies:
     """Returns TA and RA of a classifier.
 
     Args:
@@ -102,7 +100,7 @@ def evaluate_attack(
         robust += float(tf.reduce_sum(robust_mask))
         strict += float(tf.reduce_sum(clean_mask * robust_mask))
         total += float(tf.reduce_sum(batch["weight"]))
-    return AttackEvaluation(*(compute_accuracy(x, total) for x in (clean, robust, strict)))
+    return Accuracies(*(compute_accuracy(x, total) for x in (clean, robust, strict)))
 
 
 def build_attack_rows(
