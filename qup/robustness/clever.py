@@ -17,7 +17,6 @@ result.untargeted  # float64 [n]
 """
 
 import dataclasses
-import numbers
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -363,8 +362,7 @@ def _build_ball(norm, radius, bounds: Bounds, seed) -> SampleBall:
     if radius is None:
         radius = _DEFAULT_RADII[norm] * (1.0 if bounds is None else bounds[1] - bounds[0])
     errors.check_number("radius", radius, above=0)
-    if not isinstance(seed, numbers.Integral):
-        raise errors.InputError(f"seed must be an integer; got {seed!r}.")
+    inputs.check_integer("seed", seed)
     return SampleBall(norm, float(radius), bounds, seed)
 
 
@@ -375,41 +373,15 @@ def _check_sizes(sizes: SampleSizes) -> None:
 
 def _check_examples(images, labels, ids, ball: SampleBall):
     """Returns images, labels and ids as arrays of float32, int32 and int64."""
-    images, labels = np.asarray(images), np.asarray(labels)
-    count = len(images)
-    if not (np.issubdtype(images.dtype, np.floating) and images.ndim > 1):
-        raise errors.InputError(
-            f"Images must be floating point [n, ...]; got {images.dtype} {images.shape}. Divide "
-            "bytes by 255."
-        )
-    low, high = ball.bounds or (-np.inf, np.inf)
-    inside = (images >= low - 1e-6) & (images <= high + 1e-6)
-    if not (count and (inside & np.isfinite(images)).all()):
-        raise errors.InputError(
-            f"At least one image is needed, and images must be finite and inside the bounds "
-            f"{ball.bounds}. Rescale them, or pass other bounds."
-        )
-    if not np.issubdtype(labels.dtype, np.integer) or labels.shape != (count,):
-        raise errors.InputError(
-            f"Labels must be integers [{count}], one per image; got {labels.dtype} {labels.shape}."
-        )
-    if labels.max() > np.iinfo(np.int32).max:
-        raise errors.InputError(f"Labels must be classes, 0, 1, 2, ...; got {labels.max()}.")
-    ids = np.arange(count) if ids is None else np.asarray(ids)
-    if ids.shape != (count,) or ids.dtype.kind not in "iu":
-        raise errors.InputError(
-            f"ids must be integers [{count}], one per image, or None; got {ids.dtype} {ids.shape}."
-        )
-    return (images.astype(np.float32), labels.astype(np.int32), ids.astype(np.int64))
+    images, labels = inputs.check_batch(images, labels, ball.bounds)
+    if not len(labels):
+        raise errors.InputError("At least one image is needed; got none.")
+    return images.numpy(), labels.numpy(), inputs.validate_ids(ids, len(labels))
 
 
 def _check_targets(targets, labels, num_classes: int) -> np.ndarray:
     """Returns int32 [n, k]; None means all classes except the label."""
-    if labels.min() < 0 or labels.max() >= num_classes:
-        raise errors.InputError(
-            f"Labels must be from 0 to {num_classes - 1}, the classifier's classes; got "
-            f"{labels.min()} to {labels.max()}."
-        )
+    inputs.check_label_range(labels, num_classes)
     if targets is None:
         others = labels[:, None] + np.arange(1, num_classes)
         targets = np.sort(others % num_classes, 1)

@@ -204,8 +204,8 @@ def test_diagnosis_refuses_a_misspelt_attack(examples):
 @pytest.mark.parametrize(
     "options,message",
     [
-        ({"ids": [1]}, "ids must be integers"),
-        ({"seed": "a"}, "seed must be an integer"),
+        ({"ids": [1]}, "ids must be 20 integers"),
+        ({"seed": "a"}, "seed must be a finite number"),
         ({"num_samples": 4.0}, "num_samples must be an integer"),
         ({"labels": np.full(20, 2**32 + 1)}, "must be classes"),
     ],
