@@ -48,8 +48,8 @@ class Square(method.Method):
         prediction for the clean image counts as a forward call but not as a query.
       p_init: Share of the image that the first windows cover, in (0, 1]. AutoAttack uses 0.8, the
         authors 0.05 (linf) and 0.1 (l2).
-      rescale_schedule: Shrink the windows by the fraction of `num_queries` used, as the authors,
-        instead of by the number of queries, as AutoAttack.
+      rescale_schedule: Shrink the windows by the fraction of `num_queries` used, as in the authors'
+        code, instead of by the number of queries, as in AutoAttack.
       restarts: Number of searches; each attacks the images that withstood the ones before.
       loss: The loss that an untargeted search maximises, see `losses`; a targeted search minimises
         cross-entropy.

@@ -156,7 +156,7 @@ def _build_step(classifier, optimizer, augmenter, adversary: Adversary):
         accuracy = 100.0 * tf.reduce_mean(tf.cast(correct, tf.float32))
         return tf.stack([loss, accuracy])
 
-    # A function of its own, because XLA has no kernel for these layers.
+    # A separate function, because XLA has no kernel for these layers.
     @tf.function(autograph=False)
     def augment_images(images):
         return augmenter(images, training=True)

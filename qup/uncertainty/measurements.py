@@ -46,7 +46,7 @@ def build_relation_rows(
     Args:
       model_info: The network, with the parameters packet, domain, label, ...
       relation: By importance sampling or MCMC.
-      named_axes: Names of axes with rows of their own.
+      named_axes: Names of axes with their own rows.
       artifact: Path of the .npz of all axes.
 
     Returns:

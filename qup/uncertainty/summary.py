@@ -74,7 +74,7 @@ Along single axes, {{ network(first) }}:
 
 {% if first.vanishes %}
 - The packet vanishes at the boundary: B = 0 and the bound is exactly 1/2. Every network satisfies \
-it (Cramér-Rao), so this is no finding.
+it (Cramér-Rao), so this is not a finding.
 {% for width, sigma_x, sigma_p, count in window_widths %}
 - A window of width {{ width }} without a network has sigma_x = {{ sigma_x }} and \
 sigma_p = {{ sigma_p }}. {{ count }} of {{ num_labels }} relations of this network equal both \
@@ -84,7 +84,7 @@ within three standard errors.
 network.
 {% else %}
 - The packet does not vanish at the boundary: the bound is 1/2 |1 - B|. Every sample satisfies it \
-(Cauchy-Schwarz), so this is no finding.
+(Cauchy-Schwarz), so this is not a finding.
 - The product is significantly below the 1/2 of the paper's Eq. 14 in {{ num_below_eq14 }} of \
 {{ num_labels }} relations of this network.
 {% endif %}
@@ -125,7 +125,7 @@ that of the difference itself.
 
 {% if changed_by_temperature %}
 - Dividing the logits by T changes neither TA nor exact RA, but it changes \
-{{ changed_by_temperature }}. So these are no function of (TA, RA).
+{{ changed_by_temperature }}. So these are not functions of (TA, RA).
 {% endif %}
 {% if depends_on_width %}
 - **THE EXCESS DEPENDS ON THE WINDOW'S WIDTH.**
@@ -354,7 +354,7 @@ def _format_bound(record: RelationRecord) -> str:
 def _build_axis_table(
     records: Sequence[RelationRecord], rows: Sequence[Row]
 ) -> list[dict[str, str]]:
-    """Returns the axes with rows of their own."""
+    """Returns the axes with their own rows."""
     axis_names = dict.fromkeys(row.parameters["axis"] for row in rows if "axis" in row.parameters)
     measures = ("sigma_x", "sigma_p", _PRODUCT, "uncertainty_bound")
     return [

@@ -84,7 +84,7 @@ def test_the_bound_is_one_half_in_a_window_and_another_number_on_the_box():
     assert row["excess"] == "-"
     assert "below the 1/2 of the paper's Eq. 14 in 1 of 1 relations" in box
     for text in (window, box):
-        assert "no finding" in text
+        assert "not a finding" in text
 
 
 def test_on_the_box_one_half_is_missed_only_beyond_the_error():
@@ -227,7 +227,7 @@ def test_a_number_that_changes_with_temperature_is_no_function_of_accuracy():
     assert sentence not in same
     moved = _summarize(record(), record(temperature=4.0, changes={"sigma_p": (6.0, 1e-2)}))
     assert f"{sentence}, but it changes sigma_p." in moved
-    assert "no function of (TA, RA)" in moved
+    assert "not functions of (TA, RA)" in moved
     assert _read_table(moved, "first")[0]["sigma_p"] == "-1.071 ± 0.014 *"
 
 

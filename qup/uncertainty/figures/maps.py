@@ -190,7 +190,7 @@ def plot_histogram(records: Sequence[RelationRecord]) -> Figure | None:
     if not final_records[0]["vanishes"]:
         note = (
             "On any sample the product is at least its bound: the absence of values "
-            "far below 0 is no finding."
+            "far below 0 is not a finding."
         )
     elif constant_records:
         note = (
