@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from qup.attacks.inputs import ExampleBatch
+from qup.attacks.inputs import ExampleBatch, iterate_padded_rows
 from qup.attacks.method import adversarial, has_no_nan
 from qup.core import compilation, norms
 from qup.core.types import LogitsFn
@@ -57,13 +57,10 @@ def evaluate_images(
       batch_size: Rows per batch; the last batch is padded.
     """
     evaluate = compilation.get_program(
-        logits_fn, ("verdict", targeted), lambda call: _build_evaluation(call, targeted)
+        logits_fn, ("evaluation", targeted), lambda call: _build_evaluation(call, targeted)
     )
     success_batches, distance_batches, num_nan = [], [], 0
-    for start in range(0, len(labels), batch_size):
-        rows = np.arange(start, start + batch_size)
-        rows = np.minimum(rows, len(labels) - 1)
-        num_real = min(batch_size, len(labels) - start)
+    for rows, num_real in iterate_padded_rows(len(labels), batch_size):
         success, not_nan, distances = evaluate(clean[rows], perturbed[rows], labels[rows])
         num_nan += int(np.sum(~not_nan.numpy()[:num_real]))
         success_batches.append(success.numpy()[:num_real])

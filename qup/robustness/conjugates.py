@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from qup import attacks
-from qup.attacks import losses
+from qup.attacks import inputs, losses
 from qup.core import compilation
 from qup.core.measurements import Measurement, compute_accuracy
 from qup.core.types import LogitsFn
@@ -89,7 +89,7 @@ class ConjugateMeasures(NamedTuple):
       norms: "l0" (elements), "l1", "l2" and "linf" of the perturbation, in units of [0, 1]: means
         over adversarial results; empty if there are none.
       cosine: Mean of |cos| between perturbation and conjugate over adversarial results; None
-      without.
+        without.
       spectra: Of the "perturbation" and, where one is known, of the "conjugate".
     """
 
@@ -100,7 +100,7 @@ class ConjugateMeasures(NamedTuple):
 
 
 def build_default_options(name: str, *, epsilon: float, seed: int) -> dict[str, Any]:
-    """Returns the options of an attack of `TABLE_4`: defaults but for budget and seed."""
+    """Returns the options of an attack of `TABLE_4`: the defaults, except budget and seed."""
     if attacks.traits(name)["kind"] == "budget":
         return {"epsilon": epsilon, "seed": seed}
     return {"seed": seed}
@@ -225,9 +225,7 @@ def _compute_conjugates(
 ) -> np.ndarray:
     """Returns the conjugates of all images, in batches of one shape."""
     size, conjugates = min(size, len(labels)), []
-    for start in range(0, len(labels), size):
-        # The last batch is padded by repeats of the last image.
-        rows = np.minimum(np.arange(start, start + size), len(labels) - 1)
+    for rows, _ in inputs.iterate_padded_rows(len(labels), size):
         batch = attacks.conjugate(
             name,
             logits_fn,

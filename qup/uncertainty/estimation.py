@@ -83,13 +83,13 @@ def choose_axes(
       location: sign_gradient is taken at its centre.
       directions: "pca": K, principal axes of the training images of the label; "random": K;
         "sign_gradient": True; "file": digest of `directions_file`; "pixel": numbers of pixels
-        with rows of their own.
+        with their own rows.
       directions_file: An .npy of [k, size] or of k images.
       seed: Of random directions.
       required: A gradient of 0 is an error; otherwise there is no sign_gradient then.
 
     Returns:
-      (axes, names of the axes with rows of their own).
+      (axes, names of the axes with their own rows).
 
     Raises:
       InputError: A direction does not exist.
