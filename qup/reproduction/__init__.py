@@ -1,1 +1,1 @@
-"""The paper's experiments, run, collected, reported and published."""
+"""The experiments of the paper: their nodes, runs, results and report."""

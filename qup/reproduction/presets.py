@@ -103,6 +103,12 @@ class Scale:
     widths: tuple[int, ...] = (4, 8, 16, 32)
     label: int = 0
 
+    @property
+    def worst_case_title(self) -> str:
+        """The name of the reference attack in the report, such as "AutoAttack"."""
+        name = self.worst_case["name"]
+        return "AutoAttack" if name == "autoattack" else name
+
     def find_network(self, dataset: str, model: str) -> NetworkPreset | None:
         """Returns a network of the tables; None if no table has it."""
         for table in self.tables.values():

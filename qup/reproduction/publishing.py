@@ -99,8 +99,8 @@ def publish(folder: pathlib.Path, target: pathlib.Path) -> list[pathlib.Path]:
       The pages of the report in `target`.
 
     Raises:
-      InputError: `folder` is no reproduction, or `target` is not empty and no publication, or has
-        measurements that `folder` does not have.
+      InputError: `folder` is not a reproduction, or `target` is neither empty nor a publication or
+        has measurements that `folder` does not have.
       MetadataError: The lineage is missing.
     """
     report_data = ReportData.read(folder)
@@ -129,8 +129,8 @@ def _check_target(folder: pathlib.Path, target: pathlib.Path) -> None:
         target_files = sorted(target.iterdir()) if target.exists() else []
     if target_files and not (target / RUN_INFO_FILE).is_file():
         raise errors.InputError(
-            f"{target} holds files that are no published reproduction ({target_files[0].name}, "
-            "...). Name an empty or a new folder."
+            f"{target} contains files but is not a published reproduction "
+            f"({target_files[0].name}, ...). Name an empty or a new folder."
         )
     if target.resolve() == folder.resolve():
         raise errors.InputError(f"{target} is the reproduction itself. Name another folder.")
@@ -150,7 +150,7 @@ def _check_nothing_is_lost(report_data: ReportData, target: pathlib.Path) -> Non
     lost_rows = [row for row in rows if row.key() not in kept_keys]
     if lost_rows:
         raise errors.InputError(
-            f"{target} holds {len(lost_rows)} measurements that {report_data.folder} does not, "
+            f"{target} has {len(lost_rows)} measurements that {report_data.folder} does not have, "
             f"such as {lost_rows[0].measure} of {lost_rows[0].model}, {lost_rows[0].dataset}, "
             f"{lost_rows[0].epochs} epochs, seed {lost_rows[0].seed}: they would be lost. Continue "
             "from a copy of it (qup reproduce --workdir=COPY), or name a new folder."

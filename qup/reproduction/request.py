@@ -78,7 +78,7 @@ class ReproductionRequest:
         """Returns the seeds of all experiments.
 
         Raises:
-          InputError: A seed is no whole number in range, or is repeated.
+          InputError: A seed is not a whole number in range, or is repeated.
         """
         if not self.seeds:
             return tuple(range(presets.get_scale(self.scale).seeds))
@@ -138,12 +138,12 @@ class ReproductionRequest:
         stored_config = json.loads(path.read_text(encoding="utf-8"))
         if stored_config.get("program") != program:
             raise errors.InputError(
-                f"The workdir {self.workdir} holds a run of another program. Name an empty or "
+                f"The workdir {self.workdir} contains a run of another program. Name an empty or "
                 "a new folder."
             )
         if stored_config.get("scale") != self.scale:
             raise errors.InputError(
-                f"The workdir {self.workdir} holds a reproduction of scale "
+                f"The workdir {self.workdir} contains a reproduction of scale "
                 f"{stored_config.get('scale')}; received --scale={self.scale}. One table must not "
                 "mix scales. Name another folder."
             )

@@ -42,13 +42,12 @@ class SweepRun(NamedTuple):
 
 def get_scalar_tags(scale: Scale) -> dict[AccuracyKind, str]:
     """Returns the tags of scalars."""
-    worst = scale.worst_case["name"]
     return {
         AccuracyKind.CLEAN: "TA",
         AccuracyKind.PGD4_CLIPPED: "RA_PGD-4",
         AccuracyKind.PGD4_UNCLIPPED: "RA_PGD-4_unclipped",
         AccuracyKind.PGD_STRONG: f"RA_PGD-{scale.strong_steps}_strong",
-        AccuracyKind.WORST_CASE: f"RA_{'AutoAttack' if worst == 'autoattack' else worst}",
+        AccuracyKind.WORST_CASE: f"RA_{scale.worst_case_title}",
     }
 
 

@@ -181,13 +181,13 @@ def test_images_have_a_fixed_order_and_a_digest(folder):
 def test_bad_folders_are_told(folder):
     with pytest.raises(errors.InputError, match="There is no folder"):
         imagenet_folder.read(folder / "none", image_size=8)
-    with pytest.raises(errors.InputError, match="holds 4 images; asked for 5"):
+    with pytest.raises(errors.InputError, match="contains 4 images; 5 were requested"):
         imagenet_folder.read(folder, image_size=8, max_images=5)
     (folder / "7" / "broken.jpg").write_bytes(b"no image")
     with pytest.raises(errors.InputError, match=r"broken.jpg"):
         imagenet_folder.read(folder, image_size=8)
     (folder / "cats").mkdir()
-    with pytest.raises(errors.InputError, match="'cats' is no ImageNet class"):
+    with pytest.raises(errors.InputError, match="'cats' is not an ImageNet class"):
         imagenet_folder.compute_digest(folder)
 
 

@@ -67,7 +67,7 @@ def test_table_4_is_drawn_from_arrays_alone(tmp_path):
     found = _section(_rows(), tmp_path)
     text = render.render_markdown(Document("", (found,)))
     assert "50.5 ± 6.4 (2)" in text and "12.500 ± 6.353 (2)" in text
-    assert "none broken" in text and "none is known" in text
+    assert "none adversarial" in text and "none is known" in text
     assert "share of high frequencies of white noise is 0.972" in text
     (picture,) = [b for b in found.blocks if isinstance(b, ReportFigure)]
     assert picture.name == "table4-mnist-convnet-1" and picture.alt

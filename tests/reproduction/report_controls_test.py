@@ -379,7 +379,7 @@ def test_predictors_tell_what_goes_with_robustness():
     words = _words(section)
     assert "MNIST: 8 networks with RA, AutoAttack" in words
     assert "10 batches of 16 samples in a ball of radius 0.1" in words
-    assert "ConvNet, 10 epochs, trades" in words
+    assert "ConvNet, 10 epochs, TRADES" in words
     figure = _pictures(section)["predictors-mnist"].figure
     shown = [axis for axis in figure.axes if axis.get_visible()]
     assert [len(axis.containers) for axis in shown] == [8, 8, 8, 8, 3]

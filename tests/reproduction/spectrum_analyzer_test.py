@@ -225,8 +225,10 @@ def test_seeds_become_a_mean_and_its_error():
         rows.append(_accuracy(subject, accuracy, 0.3))
         told = subject.with_parameters(field="delta", window="literal")
         rows.append(told.build_row("high_frequency_ratio", Measurement(share, 0.001, 64)))
-    figure = frequency.plot_ratios(rows)
+    figure = frequency.plot_ratios(rows, {"mnist": "MNIST", "convnet": "ConvNet"})
+    assert figure.axes[0].get_title() == "MNIST"
     held = figure.axes[0].containers[0]
+    assert held.get_label() == "ConvNet"
     assert np.allclose(held.lines[0].get_xydata(), [[92.0, 0.92]])
     across, along = (bars.get_segments()[0] for bars in held.lines[2])
     assert np.ptp(across[:, 0]) == pytest.approx(2 * 2.0)

@@ -288,7 +288,8 @@ def _build_packet_handles() -> list[Line2D]:
     ]
     handles.append(Line2D([], [], color="black", lw=1.3, label="decision; dots: data"))
     style = {"color": "grey", "marker": "o", "ms": 4, "lw": 1.8}
-    handles.append(Line2D([], [], label=r"mean $\pm \sigma$; contours hold 50 and 90 %", **style))
+    label = r"mean $\pm \sigma$; contours contain 50 and 90 %"
+    handles.append(Line2D([], [], label=label, **style))
     return handles
 
 

@@ -1,4 +1,4 @@
-"""Controls of Iterative FGSM Augmentation: what a translator contributes, and from where."""
+"""Controls of Iterative FGSM Augmentation: the contribution of a translator, and its causes."""
 
 import dataclasses
 import json
@@ -70,8 +70,8 @@ def TemplateDeltaGen(
 def LabelPredictor(examples: In[Examples], model: In[Model], predicted: Out[Examples]) -> None:
     """Replaces the labels of the training images by the classifier's predictions.
 
-    Opposite-FGSM iterates of these images know of the true labels only what the classifier
-    learned.
+    Opposite-FGSM iterates of these images contain no information on the true labels beyond the
+    predictions.
 
     Args:
       predicted: The same images; the labels of the other splits do not change.
@@ -204,7 +204,7 @@ def TranslatorMeter(
     split: str = "test",
     batch_size: int = 500,
 ) -> None:
-    """Measures the L1 error of a translator, and of two baselines, on images without training.
+    """Measures the L1 error of a translator, and of two baselines, on held-out images.
 
     Args:
       evaluation: "translator_l1_error", in units of [0, 1], and "translator_l1_error_relative",
@@ -251,13 +251,13 @@ def WalkEvaluator(
     batch_size: int = 500,
     seed: int = 0,
 ) -> None:
-    """Measures TA and RA of opposite-FGSM iterates X_n of images without training.
+    """Measures TA and RA of opposite-FGSM iterates X_n of held-out images.
 
     Args:
       evaluation: "test_accuracy" of X_n, and "robust_accuracy" of X_n ("attacked_image":"X_n")
         and of opposite FGSM after an attack on X_0 ("X_0"), each with "step" and "walked_with".
-      walk: As DeltaGen takes it; only "points" (the n that are measured), "step_size", "bounds"
-        and "loss" are used.
+      walk: See `DeltaGen`; only "points" (the n that are measured), "step_size", "bounds" and
+        "loss" are used.
       walked_with: Labels of opposite FGSM: "true", "predicted" or both.
     """
     steps = {name: walk[name] for name in ("step_size", "bounds", "loss")}

@@ -51,8 +51,8 @@ def ResponseAnalyzer(
       split: The F-principle is about the images of the training.
       num_images: Time and memory of the filter grow with its square.
       centred: Subtract the class shares from labels and probabilities: an error of 1 is then that
-        of a network that knows these shares only. False does as Xu et al.: even an untrained
-        network with constant output then has a small error at low frequencies.
+        of a network that knows these shares only. False is the definition of Xu et al., with which
+        even an untrained network of constant output has a small error at low frequencies.
 
     Raises:
       InputError: Two snapshots have the same epoch, or are of different networks.

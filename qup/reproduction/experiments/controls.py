@@ -2,9 +2,9 @@
 
 Controls use the first network of Table 2 (MNIST, ConvNet) at its fewest epochs:
 
-- Does the augmented classifier know more than its translator? Translators of permuted labels, of
-  predicted labels, and of one pattern per class; a classifier of the translator's size; iterates
-  X_n of test images with true and with predicted labels.
+- Is the augmented classifier more accurate than its translator alone? Translators of permuted
+  labels, of predicted labels, and of one pattern per class; a classifier of the translator's size;
+  iterates X_n of test images with true and with predicted labels.
 - Delta_1 instead of Delta_N, and translators of other widths.
 - Attacks through the classifier alone, and transfer attacks between CL and ACL.
 - The uncertainty relation of the translator's loss.

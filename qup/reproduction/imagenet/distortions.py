@@ -1,8 +1,8 @@
 """The three distortions of Fig. 3, for any classifier.
 
 (a) the L-inf distance of I-FGSM with a search for epsilon, (b) the L2 distance of Carlini and
-Wagner's attack and (c) the L2 CLEVER score, all with the same targets. (b) and (c) are given "per
-pixel": divided by the number of input elements.
+Wagner's attack and (c) the L2 CLEVER score, all with the same targets. (b) and (c) are "per pixel":
+divided by the number of input elements.
 
 ```python
 images, labels, ids = datasets.load("digits").get_arrays("test")
@@ -31,7 +31,7 @@ from qup.robustness import evaluation
 from qup.robustness.clever import CleverResult, compute_clever
 
 ATTACKS = {"ifgsm": "iterative_fgsm_search", "carlini_wagner": "carlini_wagner"}
-# Separates the random targets from other draws of the same seed.
+# Separates the random targets from other random numbers of the same seed.
 _TARGET_STREAM = 3
 
 

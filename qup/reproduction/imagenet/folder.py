@@ -99,8 +99,8 @@ def _select_images(images_dir: str | os.PathLike, max_images: int | None) -> lis
     )
     if max_images is not None and not 1 <= max_images <= len(labelled_paths):
         raise InputError(
-            f"{folder} holds {len(labelled_paths)} images; asked for {max_images}. Ask for fewer, "
-            "or add images."
+            f"{folder} contains {len(labelled_paths)} images; {max_images} were requested. Request "
+            "fewer, or add images."
         )
     if not labelled_paths:
         raise InputError(f"{folder} contains no class folders.")
@@ -149,6 +149,6 @@ def get_class_index(name: str) -> int:
         return load_wordnet_numbers().index(name)
     except ValueError:
         raise InputError(
-            f"{name!r} is no ImageNet class. Name each folder by the class index, 0 to 999, or "
+            f"{name!r} is not an ImageNet class. Name each folder by the class index, 0 to 999, or "
             "by its WordNet number, such as n01440764."
         ) from None

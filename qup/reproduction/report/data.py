@@ -267,8 +267,7 @@ class AccuracyKind(enum.Enum):
         """Returns the title of a column, with the name of the worst case."""
         if self is not AccuracyKind.WORST_CASE:
             return self.value
-        name = data.scale.worst_case["name"]
-        return f"RA, {'AutoAttack' if name == 'autoattack' else name}"
+        return f"RA, {data.scale.worst_case_title}"
 
 
 ROBUST_KINDS = tuple(kind for kind in AccuracyKind if kind is not AccuracyKind.CLEAN)

@@ -26,6 +26,8 @@ INTERVAL_NOTE = (
 )
 # An interval is asymmetric if its middle is off by more than this share of its half-width.
 _ASYMMETRY_THRESHOLD = 0.2
+# Methods of adversarial training.
+METHOD_TITLES = {"pgd_at": "PGD-AT", "trades": "TRADES"}
 _DATASET_TITLES = {"mnist": "MNIST", "cifar10": "CIFAR-10", "fashion_mnist": "Fashion-MNIST"}
 
 
@@ -216,6 +218,11 @@ def format_count(number: int, noun: str) -> str:
 def format_dataset(name: str) -> str:
     """Returns "MNIST" for "mnist"."""
     return _DATASET_TITLES.get(name, name)
+
+
+def format_short_network(network: NetworkPreset) -> str:
+    """Returns "MNIST ConvNet"."""
+    return f"{format_dataset(network.dataset)} {network.title}"
 
 
 def format_network(network: NetworkPreset, epochs: int | None = None) -> str:

@@ -1,7 +1,7 @@
 """Quantities that several sections and claims read from the measurements.
 
 A network is an architecture with its training and its epochs; its numbers are means over seeds,
-because seeds of one network are no further networks.
+because seeds of one network are not separate networks.
 """
 
 import dataclasses
@@ -172,9 +172,9 @@ class NetworkScores:
 
     @property
     def title(self) -> str:
-        """Returns "ConvNet, 10 epochs, trades"."""
+        """Returns "ConvNet, 10 epochs, TRADES"."""
         title = f"{self.preset.title}, {document.format_count(self.epochs, 'epoch')}"
-        return f"{title}, {self.method}" if self.method else title
+        return f"{title}, {document.METHOD_TITLES[self.method]}" if self.method else title
 
     def get_score(self, name: str) -> IntervalEstimate | None:
         """Returns a predictor, TA among them; None if it is missing or not finite."""

@@ -1,8 +1,8 @@
 """The claims of the paper as rules: the measurements they read, and their thresholds.
 
-Each rule says what was known when it was written: `POST_HOC_ONE_NETWORK` if one network had been
-measured, `POST_HOC` if it got its form after the runs over seeds. A rule returns a `ClaimResult`,
-"not run" without measurements.
+Each rule states what was known when it was written: `POST_HOC_ONE_NETWORK` if one network had been
+measured, `POST_HOC` if its present form is from after the runs over seeds. A rule returns a
+`ClaimResult`, "not run" without measurements.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ from qup.reproduction.report.data import AccuracyKind, ReportData
 from qup.reproduction.report.statistics import IntervalEstimate
 
 POST_HOC_ONE_NETWORK = " (Written after one network had been measured.)"
-POST_HOC = " (Given this form after the results were known.)"
+POST_HOC = " (Given its present form after the results were known.)"
 # The attacks besides PGD-4 with the clip, the strongest first.
 ALTERNATIVE_ATTACKS = (
     AccuracyKind.WORST_CASE,

@@ -8,7 +8,6 @@ from qup.reproduction.report.statistics import compute_change
 
 # Points of TA that a robust network may lack and still count as accurate.
 _ACCURACY_MARGIN = 1.0
-_METHOD_TITLES = {"pgd_at": "PGD-AT", "trades": "TRADES"}
 
 
 @claims.register(
@@ -39,7 +38,7 @@ def augmentation_raises_robustness(data: ReportData) -> ClaimResult:
             continue
         evidence.add(
             claims.judge_signs(clean, robust),
-            f"{document.format_dataset(network.dataset)} {network.title} {epochs}: TA "
+            f"{document.format_short_network(network)} {epochs}: TA "
             f"{document.format_estimate(clean)}, RA {document.format_estimate(robust)}",
             clean,
             robust,
@@ -130,7 +129,7 @@ def accurate_and_robust_exclude(data: ReportData) -> ClaimResult:
     # The network with the most epochs is the most accurate: the strictest comparison.
     most_epochs, losses = measured_epochs[-1], []
     evidence = Evidence(_combine_counter_examples)
-    for method, title in _METHOD_TITLES.items():
+    for method, title in document.METHOD_TITLES.items():
         for epochs in data.scale.robust_epochs:
             clean, robust = (
                 compute_change(

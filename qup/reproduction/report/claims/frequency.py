@@ -17,10 +17,6 @@ from qup.reproduction.report.statistics import IntervalEstimate, compute_change
 _ACCURACY_LOSS = 20.0
 
 
-def _format_title(network: NetworkPreset) -> str:
-    return f"{document.format_dataset(network.dataset)} {network.title}"
-
-
 @claims.register(
     order=110,
     quote="Delta_1 contains more high frequency components with the "
@@ -49,9 +45,9 @@ def ratio_follows_accuracy(data: ReportData) -> ClaimResult:
         if ratio is not None and clean is not None:
             evidence.add(
                 claims.judge_sign(ratio.sign if clean.sign == 1 else 0),
-                f"{_format_title(network)}, epochs {first_and_last[0]} to {first_and_last[1]}: TA "
-                f"{document.format_estimate(clean)}, ratio {document.format_estimate(ratio, 4)}, "
-                f"of {ratio.rows[0].value:.4f}",
+                f"{document.format_short_network(network)}, epochs {first_and_last[0]} to "
+                f"{first_and_last[1]}: TA {document.format_estimate(clean)}, ratio "
+                f"{document.format_estimate(ratio, 4)}, of {ratio.rows[0].value:.4f}",
                 ratio,
             )
     return evidence.conclude(num_total=len(data.list_networks()))
@@ -95,8 +91,8 @@ def translators_miss_high_frequencies(data: ReportData) -> ClaimResult:
         if difference is not None:
             evidence.add(
                 claims.judge_sign(difference.sign),
-                f"{_format_title(network)}: relative error at high minus low frequencies "
-                f"{document.format_estimate(difference, 3)}",
+                f"{document.format_short_network(network)}: relative error at high minus low "
+                f"frequencies {document.format_estimate(difference, 3)}",
                 difference,
             )
     return evidence.conclude(num_total=len(data.list_networks()))
@@ -120,8 +116,8 @@ def walks_raise_both(data: ReportData) -> ClaimResult:
         if clean is not None and robust is not None:
             evidence.add(
                 claims.judge_signs(clean, robust),
-                f"{_format_title(network)} {epochs}: TA {document.format_estimate(clean)}, "
-                f"RA {document.format_estimate(robust)}",
+                f"{document.format_short_network(network)} {epochs}: TA "
+                f"{document.format_estimate(clean)}, RA {document.format_estimate(robust)}",
                 clean,
                 robust,
             )
@@ -165,7 +161,7 @@ def gradient_instead_of_sign(data: ReportData) -> ClaimResult:
             continue
         row = loss.rows[0]
         text = (
-            f"{_format_title(network)}, epsilon {row.epsilon:.3g}: "
+            f"{document.format_short_network(network)}, epsilon {row.epsilon:.3g}: "
             f"{document.format_estimate(loss)} points, to RA {row.value:.1f}"
         )
         alternative = _estimate_accuracy_loss(data, network, epochs, "raw_linf")

@@ -88,7 +88,7 @@ def _compare_with_paper(data: ReportData, kind: AccuracyKind) -> Evidence:
         is_same = abs(difference) <= limit
         evidence.add(
             Outcome.SUPPORTED if is_same else Outcome.CONTRADICTED,
-            f"{document.format_dataset(network.dataset)} {network.title} {epochs}: "
+            f"{document.format_short_network(network)} {epochs}: "
             f"{difference:+.1f} of {limit:.1f} allowed{'' if is_same else '*'}",
             ours,
         )
@@ -144,7 +144,7 @@ def _judge_trade_off(
         clean, robust, (first, last) = changes
         evidence.add(
             _judge_changes(clean, robust, expected_sign),
-            f"{document.format_dataset(network.dataset)} {network.title}, epochs {first} to "
+            f"{document.format_short_network(network)}, epochs {first} to "
             f"{last}: TA {document.format_signed(clean)}, RA {document.format_signed(robust)}",
             clean,
             robust,

@@ -50,7 +50,7 @@ def product_on_the_box(data: ReportData) -> ClaimResult:
     where="Theorem 1, Eqs. 14 and 19, in a Gaussian window",
     threshold="supported if, at every number of epochs, the 95 % interval of the mean product is "
     "above 0.499; contradicted if it is below 1/2. There the inequality is a theorem for every "
-    "network: it says nothing about TA and RA." + claims.POST_HOC,
+    "network, independent of TA and RA." + claims.POST_HOC,
 )
 def product_in_a_window(data: ReportData) -> ClaimResult:
     """Judges the bound where it is a theorem."""

@@ -1,1 +1,1 @@
-"""Figures of the evidence: pure functions of rows, estimates and arrays."""
+"""Figures of the report: pure functions of rows, estimates and arrays."""

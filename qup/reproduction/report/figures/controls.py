@@ -199,7 +199,7 @@ def _plot_reference(axis: Axes, name: str, point: IntervalPoint, colour: str) ->
 
 
 def _format_size(size: float) -> str:
-    """Returns 1.94 M, 124 k."""
+    """Returns "1.94 M" or "124 k"."""
     for unit, name in ((1e6, " M"), (1e3, " k")):
         if size >= unit:
             return f"{size / unit:.3g}{name}"

@@ -172,7 +172,13 @@ class _RatioPoint(NamedTuple):
     seeds: int
 
 
-def plot_ratios(rows: Sequence[Row], *, window: str = "literal", field: str = "delta") -> Figure:
+def plot_ratios(
+    rows: Sequence[Row],
+    titles: Mapping[str, str] | None = None,
+    *,
+    window: str = "literal",
+    field: str = "delta",
+) -> Figure:
     """Draws the ratio of high frequencies against test accuracy, supplement Fig. 5.
 
     A panel per data set, a colour per network, with the epochs at its points, and the line of
@@ -182,6 +188,7 @@ def plot_ratios(rows: Sequence[Row], *, window: str = "literal", field: str = "d
       rows: Of SpectrumAnalyzer ("high_frequency_ratio") and of accuracies ("test_accuracy"),
         joined on dataset, model, classifier, epochs and seed. Several seeds give a mean with
         its standard error; one seed has that over images.
+      titles: Names of data sets and networks by their keys; other keys are their own names.
       window: "literal" (the paper's slices) or "symmetric".
       field: "delta" (the paper's Delta_1, unclipped) or "gradient".
 
@@ -194,6 +201,7 @@ def plot_ratios(rows: Sequence[Row], *, window: str = "literal", field: str = "d
             f"No high-frequency ratio of {field} in the {window} window has a test accuracy. "
             "Expected rows of both for one network."
         )
+    titles = titles or {}
     datasets = list(dict.fromkeys(name for name, _ in points))
     title = f"Share of high image frequencies in {_FIELD_TITLES[field]}"
     seeds = {p.seeds for group in points.values() for p in group}
@@ -215,10 +223,10 @@ def plot_ratios(rows: Sequence[Row], *, window: str = "literal", field: str = "d
     ):
         dataset_points = {m: p for (name, m), p in points.items() if name == dataset}
         for model, group in dataset_points.items():
-            _plot_network_ratios(axis, model, group, *styles[model])
+            _plot_network_ratios(axis, titles.get(model, model), group, *styles[model])
         _plot_white_noise(axis, rows, dataset, window)
         axis.set_xlabel("test accuracy in percent")
-        axis.set_title(dataset, fontsize=10)
+        axis.set_title(titles.get(dataset, dataset), fontsize=10)
         axis.legend(
             fontsize=8.5, frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.17)
         )
@@ -277,12 +285,12 @@ def _average_seeds(rows: Sequence[Row]) -> tuple[float, float]:
 
 
 def _plot_network_ratios(
-    axis: Axes, model: str, points: Sequence[_RatioPoint], colour: str, marker: str
+    axis: Axes, title: str, points: Sequence[_RatioPoint], colour: str, marker: str
 ) -> None:
     x, x_error = zip(*(p.accuracy for p in points), strict=True)
     y, y_error = zip(*(p.ratio for p in points), strict=True)
     axis.errorbar(
-        x, y, y_error, x_error, label=model, color=colour, marker=marker, ms=5, lw=1, capsize=2
+        x, y, y_error, x_error, label=title, color=colour, marker=marker, ms=5, lw=1, capsize=2
     )
     for point in points:
         axis.annotate(
@@ -304,7 +312,7 @@ def _plot_white_noise(axis: Axes, rows: Sequence[Row], dataset: str, window: str
             return
 
 
-# A target power above that many times the power of shuffled labels is signal.
+# A target power above this multiple of the power of shuffled labels is signal.
 _MIN_SIGNAL_RATIO = 3.0
 
 

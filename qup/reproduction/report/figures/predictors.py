@@ -21,12 +21,12 @@ from qup.reproduction.report.statistics import RankCorrelation
 
 @dataclasses.dataclass(frozen=True)
 class Predictor:
-    """A number of each network that may go with its robust accuracy.
+    """A quantity of each network that may predict its robust accuracy.
 
     Attributes:
       title: Above its panel.
       label: Of its axis, with the unit.
-      values: (value, low, high) by the key of the network; networks without are left out.
+      values: (value, low, high) by the key of the network; networks without a value are left out.
       correlation: With RA, for the title; None where there is none.
       logarithmic: Whether its axis is logarithmic; then all values are positive.
     """
@@ -52,7 +52,7 @@ def plot_predictors(
       predictors: At least one.
       networks: Key to its style and its RA, (value, low, high) in percent.
       title: The data set.
-      attack: Of RA, in words.
+      attack: Name of the attack of RA.
       note: Above the legend, such as what the bars are.
     """
     columns = 2 if len(predictors) in (2, 4) else min(len(predictors), 3)
@@ -204,7 +204,7 @@ def plot_example(
     The noise is drawn from black (its least value) over grey (0) to white (its largest value).
 
     Args:
-      arrays: Of example.npz, see `example.Example.arrays`.
+      arrays: Of example.npz, see `example.AttackExample.to_arrays`.
       rows: Of the same network, image and attack.
       network_title: Name of the network.
     """

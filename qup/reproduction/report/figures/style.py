@@ -89,14 +89,19 @@ def assign_markers(models: Sequence[str]) -> dict[str, tuple[str, str]]:
     }
 
 
-def decode_metadata(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def decode_metadata(arrays: Mapping[str, np.ndarray], network: str = "") -> dict[str, Any]:
     """Returns arrays of a component with its description, decoded from JSON, in "metadata".
+
+    Args:
+      arrays: The arrays.
+      network: Replaces the keys of network and data set in titles, such as "ConvNet on MNIST".
 
     Raises:
       InputError: The arrays have no description.
     """
     try:
-        return {**arrays, "metadata": json.loads(str(arrays["told"]))}
+        metadata = json.loads(str(arrays["told"]))
+        return {**arrays, "metadata": {**metadata, "network": network}}
     except (KeyError, ValueError) as error:
         raise errors.InputError(
             f"The arrays cannot be drawn: expected a description in JSON, received {error}. "
@@ -105,8 +110,8 @@ def decode_metadata(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 
 def format_subject(metadata: Mapping[str, Any]) -> str:
-    """Returns "convnet on mnist · 1 epoch · 100 test images"."""
-    phrases = [f"{metadata['model']} on {metadata['dataset']}"]
+    """Returns "ConvNet on MNIST · 1 epoch · 100 test images"."""
+    phrases = [metadata.get("network") or f"{metadata['model']} on {metadata['dataset']}"]
     if "epochs" in metadata:
         phrases.append(format_epochs(metadata["epochs"]))
     if metadata.get("classifier", "CL") != "CL":
@@ -142,10 +147,10 @@ def create_figure(size: tuple[float, float], title: str, subject: str, note: str
     """Returns an empty figure with a title, its subject, and a note below.
 
     Args:
-      size: Of the room between them, in inches; a width of 7 is 700 pixels.
+      size: Of the area between title and note, in inches; a width of 7 is 700 pixels.
       title: What is shown.
       subject: Of which network and images.
-      note: What a reader must know in addition.
+      note: Further explanations.
     """
     width = size[0]
     subject_lines = textwrap.wrap(subject, int(13 * width))

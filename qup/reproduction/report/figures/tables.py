@@ -133,7 +133,7 @@ def plot_frontier(
     Args:
       paths: The networks.
       title: The network and the data set.
-      attack: Of RA, in words.
+      attack: Name of the attack of RA.
       note: Below, such as what the bars are.
     """
     figure = Figure(figsize=(7, 5.2), layout="constrained")

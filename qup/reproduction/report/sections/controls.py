@@ -30,7 +30,6 @@ from qup.reproduction.report.figures.controls import Control
 from qup.reproduction.report.figures.style import NetworkStyle
 from qup.reproduction.report.statistics import IntervalEstimate, average_over_seeds, compute_change
 
-_METHOD_TITLES = {"pgd_at": "PGD-AT", "trades": "TRADES"}
 # The training targets of control pairs, by the parameter "control".
 _CONTROL_TITLES = {
     "permuted_labels": "ACL, opposite FGSM with permuted labels",
@@ -111,7 +110,7 @@ def _iterate_controls(
     unet = NetworkPreset(network.dataset, "unet_classifier", "")
     for num_epochs in sorted(data.select(model=unet.model)["epochs"].unique()):
         yield "U-Net with the size of the translator", estimate_kinds(unet, "CL", num_epochs)
-    for method, title in _METHOD_TITLES.items():
+    for method, title in document.METHOD_TITLES.items():
         for num_epochs in data.scale.robust_epochs:
             estimates = estimate_kinds(network, "CL", num_epochs, method=method)
             yield f"CL by {title}, {document.format_count(num_epochs, 'epoch')}", estimates
@@ -120,7 +119,7 @@ def _iterate_controls(
 def _iterate_frontier_figures(data: ReportData, network: NetworkPreset) -> Iterator[ReportFigure]:
     """Yields TA against RA of every training of the network."""
     paths = []
-    for method in (None, *_METHOD_TITLES):
+    for method in (None, *document.METHOD_TITLES):
         points = {}
         for n in data.scale.robust_epochs if method else data.main_epochs:
             pair = [
@@ -272,7 +271,7 @@ def _iterate_transfer_blocks(
     for (classifier, made_on), title in _TRANSFER_TITLES.items():
         estimate = average_over_seeds(robust_rows[classifier, made_on])
         broken_cell = Cell("-", tone="muted")
-        # An attack on the evaluated network is no transfer.
+        # An attack on the evaluated network is not a transfer.
         if made_on not in (classifier, "through"):
             measure = "broken_by_transfer_alone"
             rows = _find_transfer_rows(data, network, epochs, classifier, made_on, measure)

@@ -40,9 +40,12 @@ def supp_fig5(data: ReportData) -> Iterator[Block]:
         accuracies = data.find(
             measure="test_accuracy", evaluation=None, step=None, classifier="CL", **filters
         )
+        networks = [_find_network(data, row) for row in ratios]
+        titles = {n.dataset: document.format_dataset(n.dataset) for n in networks}
+        titles |= {n.model: n.title for n in networks}
         yield ReportFigure(
             "frequency-ratio",
-            frequency.plot_ratios([*ratios, *accuracies]),
+            frequency.plot_ratios([*ratios, *accuracies], titles),
             "High-frequency ratio of Delta_1 against test accuracy.",
             "High-frequency ratio of Delta_1 against TA, in the paper's windows; the numbers at "
             "the points are epochs.",
@@ -51,7 +54,8 @@ def supp_fig5(data: ReportData) -> Iterator[Block]:
         for row in _find_first_rows(data, name):
             arrays = data.load_arrays(row)
             if arrays is not None:
-                yield from iterate_figures(row, style.decode_metadata(arrays))
+                network = document.format_network(_find_network(data, row))
+                yield from iterate_figures(row, style.decode_metadata(arrays, network))
 
 
 def _find_first_rows(data: ReportData, name: str) -> list[Row]:
@@ -66,13 +70,18 @@ def _find_first_rows(data: ReportData, name: str) -> list[Row]:
     return list(frame.drop_duplicates(["dataset", "model"])["row"])
 
 
-def _format_network(row: Row) -> str:
-    network = NetworkPreset(row.dataset, row.model, row.model)
-    return f"{document.format_network(network, row.epochs)}, seed {row.seed}"
+def _find_network(data: ReportData, row: Row) -> NetworkPreset:
+    preset = data.scale.find_network(row.dataset, row.model)
+    return preset or NetworkPreset(row.dataset, row.model, row.model)
+
+
+def _format_title(row: Row, arrays: dict[str, Any]) -> str:
+    epochs = document.format_count(row.epochs, "epoch")
+    return f"{arrays['metadata']['network']}, {epochs}, seed {row.seed}"
 
 
 def _iterate_spectrum_figures(row: Row, arrays: dict[str, Any]) -> Iterator[ReportFigure]:
-    title, name = _format_network(row), f"{row.dataset}-{row.model}"
+    title, name = _format_title(row, arrays), f"{row.dataset}-{row.model}"
     yield ReportFigure(
         f"spectra-radial-{name}",
         frequency.plot_radial_spectra(arrays),
@@ -102,7 +111,7 @@ def _iterate_spectrum_figures(row: Row, arrays: dict[str, Any]) -> Iterator[Repo
 
 
 def _iterate_sensitivity_figures(row: Row, arrays: dict[str, Any]) -> Iterator[ReportFigure]:
-    title = _format_network(row)
+    title = _format_title(row, arrays)
     yield ReportFigure(
         f"sensitivity-{row.dataset}-{row.model}",
         frequency.plot_heat_maps({title: arrays}),
@@ -113,12 +122,13 @@ def _iterate_sensitivity_figures(row: Row, arrays: dict[str, Any]) -> Iterator[R
 
 
 def _iterate_response_figures(row: Row, arrays: dict[str, Any]) -> Iterator[ReportFigure]:
+    network = arrays["metadata"]["network"]
     yield ReportFigure(
         f"response-{row.dataset}-{row.model}",
         frequency.plot_convergence(arrays),
-        "Relative errors of low and high response frequencies by epoch.",
-        "The F-principle: response frequencies, over the space of images (not image "
-        "frequencies), are fitted low before high.",
+        f"Relative errors of low and high response frequencies by epoch: {network}.",
+        "The F-principle: response frequencies, over the space of images (not image frequencies), "
+        f"are fitted low before high ({network}).",
     )
 
 
@@ -158,7 +168,7 @@ def _iterate_conjugate_blocks(
         _CONJUGATE_COLUMNS,
         tuple(_build_conjugate_cells(name, estimates) for name in TABLE_4),
         f"{title}: the first {count:,} test images that are classified correctly. Success in "
-        "percent; all else are means over the images that were broken, of conjugates over all "
+        "percent; the others are means over the adversarial images, of conjugates over all "
         f"images.{noise_note} {document.INTERVAL_NOTE}",
     )
     if arrays is None:
@@ -190,7 +200,7 @@ def _build_conjugate_cells(name: str, estimates: dict[tuple, Any]) -> tuple[Cell
     ) -> Cell:
         estimate = estimates.get((name, measure, field, window))
         if estimate is None and has_run:
-            return Cell("none broken", tone="muted")
+            return Cell("none adversarial", tone="muted")
         return document.format_cell(estimate, digits)
 
     empty_cell = Cell("-", tone="muted")
