@@ -182,7 +182,7 @@ class Argument:
             if not issubclass(channel.type, self.type):
                 raise errors.PipelineError(
                     f"{self.label} takes {self.type.TYPE_NAME}; {channel} "
-                    f"holds {channel.type.TYPE_NAME}."
+                    f"has the type {channel.type.TYPE_NAME}."
                 )
         return list(channels)
 

@@ -162,7 +162,7 @@ def test_the_plain_function_is_kept(tmp_path):
         (lambda: Trainer(examples=pathlib.Path("x")), "takes a channel, such as"),
         (
             lambda: Evaluator(model=_channel()),
-            "takes Model; ExampleGen.outputs['examples'] holds Examples",
+            "takes Model; ExampleGen.outputs['examples'] has the type Examples",
         ),
         (lambda: Evaluator(model=[_channel()]), "takes one channel; received 1 in a list"),
         (lambda: Reporter(models=[_channel()]), "takes Model"),
