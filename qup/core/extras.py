@@ -36,10 +36,12 @@ class MissingExtraError(InputError, ImportError):
 def make_missing_error(feature: str, module: str, extra: str | None = None) -> MissingExtraError:
     """Returns the error for `feature`, which needs the package `module`."""
     extra = extra or EXTRAS[module]
-    return MissingExtraError(
+    error = MissingExtraError(
         f"{feature} needs {module}, which is not installed. "
         f"Install it with: pip install 'qup[{extra}]'"
     )
+    error.name = module
+    return error
 
 
 def check_installed(feature: str, *modules: str, extra: str | None = None) -> None:
@@ -59,11 +61,12 @@ def check_installed(feature: str, *modules: str, extra: str | None = None) -> No
 def explain_missing(feature: str, extra: str | None = None) -> Iterator[None]:
     """Turns the failed import of an optional package into a `MissingExtraError`.
 
-    A failed import of any other module passes unchanged: it is a defect.
+    A failed import of any other module passes unchanged: it is a defect. If blocks are nested, the
+    error names the feature of the outermost, which is what the user asked for.
     """
     try:
         yield
-    except ModuleNotFoundError as error:
+    except (ModuleNotFoundError, MissingExtraError) as error:
         module = (error.name or "").partition(".")[0]
         if module not in EXTRAS:
             raise

@@ -15,18 +15,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
-from tensorboard.plugins.custom_scalar import layout_pb2
-from tensorboard.plugins.custom_scalar import summary as custom_scalar
-from tensorboard.plugins.hparams import api as hparams
 
-from qup.core import files
+from qup.core import extras, files
 
 
 class SummaryWriter:
     """Writes the summaries below one folder; each run's writer is created at its first use."""
 
     def __init__(self, directory: pathlib.Path):
-        """Writes nothing yet."""
+        """Writes nothing yet.
+
+        Raises:
+          MissingExtraError: TensorBoard is not installed. tf.summary needs it too, so only this
+            class and its methods import it: training without summaries works without it.
+        """
+        extras.check_installed("A TensorBoard summary", "tensorboard")
         self._directory = pathlib.Path(directory)
         self._writers: dict[str, tf.summary.SummaryWriter] = {}
 
@@ -91,6 +94,8 @@ class SummaryWriter:
         self, run: str, step: int, values: Mapping[str, Any], results: Mapping[str, float]
     ) -> None:
         """Writes one line of the HPARAMS tab: settings and results."""
+        from tensorboard.plugins.hparams import api as hparams
+
         encoded_values = {
             key: value if isinstance(value, bool | int | float) else str(value)
             for key, value in values.items()
@@ -101,6 +106,8 @@ class SummaryWriter:
 
     def write_hparams_config(self, run: str, names: Iterable[str], metrics: Iterable[str]) -> None:
         """Writes the columns of the HPARAMS tab: names of settings and tags of results."""
+        from tensorboard.plugins.hparams import api as hparams
+
         with self._open_writer(run, 0):
             hparams.hparams_config(
                 hparams=[hparams.HParam(name) for name in names],
@@ -114,6 +121,9 @@ class SummaryWriter:
           run: Any folder.
           page: {category: {chart title: regular expressions of tags}}.
         """
+        from tensorboard.plugins.custom_scalar import layout_pb2
+        from tensorboard.plugins.custom_scalar import summary as custom_scalar
+
         categories = [
             layout_pb2.Category(
                 title=category,
