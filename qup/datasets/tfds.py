@@ -263,11 +263,11 @@ def _check_network(name: str, folders: list[pathlib.Path], originals: dict[str, 
     host = urllib.parse.urlsplit(url).netloc
     reason = find_connection_error(url)
     if reason:
-        places = " or ".join(
+        folder_list = " or ".join(
             str(f) if f.exists() else f"{f} (which does not exist)" for f in folders
         )
         raise InputError(
-            f"{name} is not prepared in {places}, and {host} cannot be reached to download it "
+            f"{name} is not prepared in {folder_list}, and {host} cannot be reached to download it "
             f"({reason}). Use one of: --data_dir, a tensorflow-datasets directory that has it; "
             "--manual_dir, a directory with the original files "
             f"({', '.join(info.filename for info in originals.values())}); --dataset=digits, which "

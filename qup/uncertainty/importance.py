@@ -126,8 +126,8 @@ def _accumulate_groups(
         ids = tf.range(batch_size, dtype=tf.int64) + batch * batch_size
         if shift is None:
             shift = _find_log_shift(program, ids, program_inputs)
-        batch_sums, health, *sample = program(ids, *program_inputs, shift)
-        _check_health(health.numpy())
+        batch_sums, batch_statistics, *sample = program(ids, *program_inputs, shift)
+        _check_batch(batch_statistics.numpy())
         groups.add(batch // batches_per_group, batch_sums)
         if batch % batches_per_group == 0:
             samples.append([array[: -(-_NUM_RETAINED // num_groups)] for array in sample])
@@ -139,7 +139,7 @@ def _accumulate_groups(
 def _build_program(
     log_amplitude: Callable, kind: type[Domain], packet: Packet, covers_all_pixels: bool
 ) -> Callable:
-    """Returns (ids, ..., shift) -> (sums, health, points, weights); see `_check_health`."""
+    """Returns (ids, ..., shift) -> (sums, statistics, points, weights); see `_check_batch`."""
     size, dtype = packet.size, packet.dtype
 
     @tf.function(autograph=False)
@@ -164,13 +164,13 @@ def _build_program(
             domain.window_curvature(points, project),
         )
         batch_sums = sum_batch(weights, columns, axis_tensors[1].shape[0])
-        health = [
+        batch_statistics = [
             tf.reduce_max(values),
             tf.reduce_sum(tf.cast(tf.math.is_finite(weights), tf.float64)),
             tf.reduce_sum(tf.cast(tf.reduce_all(is_finite, 1), tf.float64)),
             tf.cast(tf.shape(ids)[0], tf.float64),
         ]
-        return batch_sums, tf.stack(health), points, weights
+        return batch_sums, tf.stack(batch_statistics), points, weights
 
     return run
 
@@ -185,16 +185,16 @@ def _concatenate_samples(samples: list) -> SampleSubset:
 
 def _find_log_shift(program: Callable, ids: tf.Tensor, program_inputs: tuple) -> tf.Tensor:
     """Returns the largest ln l of the first batch, so that weights do not underflow."""
-    _, health, *_ = program(ids, *program_inputs, tf.constant(0.0, tf.float64))
-    largest = float(health[0])
+    _, batch_statistics, *_ = program(ids, *program_inputs, tf.constant(0.0, tf.float64))
+    largest = float(batch_statistics[0])
     if np.isneginf(largest):
         check_finite(np.array([largest]), np.zeros((1, 1)))
     return tf.constant(largest if np.isfinite(largest) else 0.0, tf.float64)
 
 
-def _check_health(health: np.ndarray) -> None:
+def _check_batch(batch_statistics: np.ndarray) -> None:
     """Checks (largest ln l, number of finite weights, of finite gradients, of points)."""
-    _, finite_weights, finite_gradients, count = health
+    _, finite_weights, finite_gradients, count = batch_statistics
     num_bad = int(max(count - finite_weights, count - finite_gradients))
     if num_bad:
         raise errors.InputError(
