@@ -1,7 +1,7 @@
 """The boundary term B from the faces of the box, without gradients.
 
-B_ij = oint (x_i - mean_i) rho n_j dS, so with the densities rho_i of one coordinate at its two
-faces a and b
+B_ij is the integral of (x_i - mean_i) rho n_j over the faces, with their outward normal n. So with
+the densities rho_i of one coordinate at its two faces a and b
 
     B_ii = (b - mean_i) rho_i(b) + (mean_i - a) rho_i(a),
 
