@@ -20,7 +20,7 @@ GLOSSARY = frozenset(
     "opened robustly victim goals aimed ends seats harvest settle settle_many campaign likeness "
     "tick climbed moved rightly watched nobody stretch leaps kept road lab benches become "
     "swept_and_one carried unseen portraits mover examine examination place places explained "
-    "replacing sweep tell notice stamp leave look looks".split()
+    "replacing tell notice stamp leave look looks".split()
 )
 _IRREGULAR = frozenset(
     "told found held given shown seen made known kept left taught learnt said done drawn chosen "

@@ -485,8 +485,10 @@ def _list_comparisons(
     for kind, (records, get_value) in series.items():
         values = sorted({get_value(record) for record in records})
         if len(values) > 1:
-            ends = ([r for r in records if get_value(r) == end] for end in (values[0], values[-1]))
-            comparisons += [(kind, pair) for pair in _match_records(*ends)]
+            first_and_last = (
+                [r for r in records if get_value(r) == end] for end in (values[0], values[-1])
+            )
+            comparisons += [(kind, pair) for pair in _match_records(*first_and_last)]
     if not final_records[0]["control"]:
         controls: dict[str, list[RelationRecord]] = {}
         for record in group:

@@ -261,12 +261,23 @@ def _plot_contours(axis: Axes, field: GridAmplitude, limits, colour: str, style)
     # One grid point beyond either limit, so that contours reach the edge.
     visible = slice(*np.searchsorted(field.coordinates, limits) + np.array([-1, 1]))
     visible = slice(max(visible.start, 0), visible.stop)
-    places, density = field.coordinates[visible], density[visible, visible]
+    coordinates, density = field.coordinates[visible], density[visible, visible]
     axis.contourf(
-        places, places, density, [*levels, 1.01 * heights[0]], colors=[colour] * 2, alpha=0.2
+        coordinates,
+        coordinates,
+        density,
+        [*levels, 1.01 * heights[0]],
+        colors=[colour] * 2,
+        alpha=0.2,
     )
     axis.contour(
-        places, places, density, levels, colors=[colour], linestyles=[style], linewidths=(1.1, 1.8)
+        coordinates,
+        coordinates,
+        density,
+        levels,
+        colors=[colour],
+        linestyles=[style],
+        linewidths=(1.1, 1.8),
     )
 
 

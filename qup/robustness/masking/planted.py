@@ -279,8 +279,10 @@ def _find_farthest(inner: np.ndarray, candidates: np.ndarray) -> np.ndarray:
     mean = inner.mean(1, keepdims=True)
     inner, candidates = inner - mean, candidates - mean
     cross_kernel = inner @ candidates.transpose(0, 2, 1)
-    explained = (cross_kernel * np.linalg.solve(_compute_ridge_kernel(inner), cross_kernel)).sum(1)
-    return ((candidates**2).sum(2) - explained).argmax(1)
+    projected_norms = (
+        cross_kernel * np.linalg.solve(_compute_ridge_kernel(inner), cross_kernel)
+    ).sum(1)
+    return ((candidates**2).sum(2) - projected_norms).argmax(1)
 
 
 def _fit_readouts(
