@@ -199,7 +199,7 @@ def test_a_sweep_traces_once(name):
         ("jsma", {"theta": 0.0}, "theta"),
         ("jsma", {"theta": float("nan")}, "theta"),
         ("jsma", {"gamma": 0}, "gamma"),
-        ("jsma", {"gamma": 14.5}, "share"),
+        ("jsma", {"gamma": 14.5}, "fraction"),
     ],
 )
 def test_bad_options_are_told_in_words(name, options, message):

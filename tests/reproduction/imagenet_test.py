@@ -146,7 +146,7 @@ def test_classes_are_indices_or_wordnet_numbers():
         == 999
     )
     for bad in ("1000", "-1", "tench", "n99999999"):
-        with pytest.raises(errors.InputError, match="no ImageNet class"):
+        with pytest.raises(errors.InputError, match="not an ImageNet class"):
             imagenet_folder.get_class_index(bad)
 
 

@@ -357,7 +357,7 @@ def test_what_was_published_is_not_lost(done, tmp_path):
     rows = measurements.read_rows(target / "measurements.csv")
     other = dataclasses.replace(rows[0], seed=7)
     measurements.write_rows(target / "measurements.csv", [*rows, other])
-    with pytest.raises(errors.InputError, match=r"holds 1 measure.*seed 7"):
+    with pytest.raises(errors.InputError, match=r"has 1 measure.*seed 7"):
         publishing.publish(workdir, target)
     assert measurements.read_rows(target / "measurements.csv")[-1] == other
     measurements.write_rows(target / "measurements.csv", rows)
