@@ -21,6 +21,9 @@ from qup.core import errors, files
 
 _log = logging.getLogger("qup")
 
+# The parameter `evaluation` of rows that a pipeline of the uncertainty relation measures.
+UNCERTAINTY_EVALUATION = "uncertainty"
+
 
 class Measurement(NamedTuple):
     """A value with its error.

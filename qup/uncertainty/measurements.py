@@ -17,13 +17,11 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from qup.core.measurements import Measurement, ModelInfo, Row
+from qup.core.measurements import UNCERTAINTY_EVALUATION, Measurement, ModelInfo, Row
 from qup.uncertainty import matrix
 from qup.uncertainty.mixing import TooFewError
 from qup.uncertainty.relation import Estimate, Relation, Sums, compute_measures, jackknife
 
-# Value of the parameter "evaluation" of these rows.
-EVALUATION = "uncertainty"
 ROW_MEASURES = (
     "sigma_x",
     "sigma_p",
@@ -56,7 +54,9 @@ def build_relation_rows(
       form ({"over":"directions"}); effective_sample_size and, of chains, the worst r_hat and
       least_effective_sample_size of all axes. Unknown values are NaN, unknown errors None.
     """
-    model_info = model_info.with_parameters(evaluation=EVALUATION, estimator=relation.estimator)
+    model_info = model_info.with_parameters(
+        evaluation=UNCERTAINTY_EVALUATION, estimator=relation.estimator
+    )
     rows = _build_pixel_rows(model_info, relation) if len(relation.axes.pixels) else []
     rows += _build_axis_rows(model_info, relation, named_axes) + _build_matrix_rows(
         model_info, relation
@@ -74,7 +74,7 @@ def build_relation_rows(
 def build_refusal_row(model_info: ModelInfo, estimator: str, error: TooFewError) -> Row:
     """Returns the row "effective_sample_size" of a refused estimate, with {"refused": True}."""
     refused_info = model_info.with_parameters(
-        evaluation=EVALUATION, estimator=estimator, refused=True
+        evaluation=UNCERTAINTY_EVALUATION, estimator=estimator, refused=True
     )
     size = Measurement(error.size, None, error.count)
     return refused_info.build_row("effective_sample_size", size)

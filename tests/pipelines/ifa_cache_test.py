@@ -190,8 +190,8 @@ def test_another_plug_in_or_figure_retrains_nothing(workdir, project):
     comment = project / "qup" / "training" / "loop.py"
     comment.write_text(comment.read_text() + "\n# A remark.\n")
     assert _run(workdir=workdir, cwd=project)[0] == set()
-    figures = project / "qup" / "figures.py"
-    figures.write_text(figures.read_text().replace("#0072B2", "#0072B3"))
+    palette = project / "qup" / "core" / "plotting.py"
+    palette.write_text(palette.read_text().replace("#0072B2", "#0072B3"))
     assert _run(workdir=workdir, cwd=project)[0] == {"Reporter"}
 
 
@@ -199,7 +199,7 @@ def test_another_plug_in_or_figure_retrains_nothing(workdir, project):
 def test_an_edited_attack_attacks_anew_and_retrains_nothing(workdir, project):
     attack = project / "qup" / "attacks" / "pgd.py"
     text = attack.read_text()
-    attack.write_text(text.replace("images + move", "images + 1.0 * move"))
+    attack.write_text(text.replace("images + update", "images + 1.0 * update"))
     assert attack.read_text() != text
     ran, _ = _run(workdir=workdir, cwd=project)
     assert {"Evaluator.CL", "Evaluator.ACL", "DeltaGen"} <= ran

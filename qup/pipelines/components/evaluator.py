@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from qup.core import progress
 from qup.core.errors import InputError
+from qup.core.measurements import UNCERTAINTY_EVALUATION
 from qup.models import saving
 from qup.orchestration import In, Out, component
 from qup.pipelines.components import artifacts
@@ -20,7 +21,6 @@ from qup.robustness.evaluation import (
     build_attack_options,
     evaluate_attack,
 )
-from qup.uncertainty.measurements import EVALUATION
 
 _log = logging.getLogger("qup")
 # Percent between the TA of the SavedModel and the measured TA: rounding may
@@ -129,7 +129,7 @@ def AccuracyMeter(
         split=split,
         temperature=temperature,
         control=control,
-        evaluation=EVALUATION,
+        evaluation=UNCERTAINTY_EVALUATION,
     )
     model_info = dataclasses.replace(model_info, seed=seed)
 
