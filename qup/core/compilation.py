@@ -23,8 +23,9 @@ def get_program(
     """Returns `build(logits_fn)`, from a cache after the first call.
 
     Args:
-      logits_fn: A Keras model (run in inference mode) or a function of a tensor. Pass the same
-        object each time: a new lambda or bound method is a new classifier and compiles again.
+      logits_fn: A Keras model (run in inference mode) or a function of a tensor, of any outputs
+        (`classifier.get_classifier_program` is the one for classifiers). Pass the same object each time: a new
+        lambda or bound method compiles again.
       key: Contains the program's name and every Python value that `build` uses.
       build: Maps a function image -> logits to the program.
 
@@ -73,7 +74,7 @@ def use_xla(mode: str) -> bool:
     return mode == "on"
 
 
-def predict(logits_fn: LogitsFn, images: tf.Tensor) -> tf.Tensor:
-    """Returns logits, float32 [batch, num_classes], by a compiled program."""
-    run = get_program(logits_fn, "predict", lambda call: tf.function(call, autograph=False))
-    return run(images)
+def predict(network: Callable[[tf.Tensor], tf.Tensor], inputs: tf.Tensor) -> tf.Tensor:
+    """Returns what a network computes, by a compiled program; logits: `classifier.predict_logits`."""
+    run = get_program(network, "predict", lambda call: tf.function(call, autograph=False))
+    return run(inputs)

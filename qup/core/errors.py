@@ -28,6 +28,13 @@ def make_unknown_error(kind: str, name: str, known: Iterable[str]) -> InputError
     return InputError(f"Unknown {kind} {name!r}.{hint} Known: {', '.join(known)}.")
 
 
+def format_first_line(error: BaseException, *, max_length: int = 200) -> str:
+    """Returns the first line of an exception's message, shortened, without its last full stop."""
+    message = str(error).strip() or type(error).__name__
+    line = message.splitlines()[0].strip().rstrip(".:")
+    return line if len(line) <= max_length else f"{line[: max_length - 3]}..."
+
+
 def check_number(
     name: str,
     value,
