@@ -15,6 +15,12 @@ augmented = augmentation.combine(classifier, translator)
 batches = data.evaluation_batches("test", 100)
 print(evaluation.evaluate_attack(augmented, batches, attacks.bind("pgd", epsilon=0.1)))
 ```
+
+It computes with Keras on TensorFlow, in float32, whatever keras.json says: `qup.core.environment`.
 """
 
+from qup.core import environment as _environment
+
 __version__ = "0.1.0"
+
+_environment.prepare_import()

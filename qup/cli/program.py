@@ -10,7 +10,6 @@ import logging
 import os
 import signal
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -20,7 +19,7 @@ from absl import logging as absl_logging
 
 import qup
 from qup import orchestration
-from qup.core import errors
+from qup.core import environment, errors
 from qup.core.interruption import SignalGuard
 
 _PACKAGE = os.path.dirname(qup.__file__) + os.sep
@@ -215,34 +214,16 @@ def configure_logging() -> None:
 
 
 def start_tensorflow() -> None:
-    """Imports TensorFlow and runs one operation, without its log lines.
+    """Imports TensorFlow and Keras and runs one operation, without their log lines.
 
     Signals are deferred: C++ would turn them into an ImportError.
+
+    Raises:
+      InputError: Keras cannot run on TensorFlow; see `environment.configure_keras`.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # The process that checks the exported models shares the GPU.
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
-    # TensorFlow enables oneDNN by itself only on AVX-512; on AVX2 it doubles
-    # the number of gradients per second.
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    with SignalGuard(), capture_stderr():
+    with SignalGuard(), environment.hide_start_lines():
         tensorflow = importlib.import_module("tensorflow")
         tensorflow.constant(0.0) + 1.0
-
-
-@contextlib.contextmanager
-def capture_stderr() -> Iterator[None]:
-    """Hides what C++ writes to standard error, unless the block fails."""
-    sys.stderr.flush()
-    saved = os.dup(2)
-    with tempfile.TemporaryFile() as captured:
-        os.dup2(captured.fileno(), 2)
-        try:
-            yield
-        except Exception:
-            captured.seek(0)
-            os.write(saved, captured.read())
-            raise
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)
+        environment.configure_keras()

@@ -11,9 +11,10 @@ from collections.abc import Callable, Hashable
 import keras
 import tensorflow as tf
 
-from qup.core import errors
+from qup.core import environment, errors
 from qup.core.types import LogitsFn
 
+environment.configure_keras()
 _programs: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
@@ -23,9 +24,9 @@ def get_program(
     """Returns `build(logits_fn)`, from a cache after the first call.
 
     Args:
-      logits_fn: A Keras model (run in inference mode) or a function of a tensor, of any outputs
-        (`classifier.get_classifier_program` is the one for classifiers). Pass the same object each time: a new
-        lambda or bound method compiles again.
+      logits_fn: A Keras model (run in inference mode) or a function of a tensor, of any outputs;
+        for a classifier use `classifier.get_classifier_program`. Pass the same object each time: a
+        new lambda or bound method compiles again.
       key: Contains the program's name and every Python value that `build` uses.
       build: Maps a function image -> logits to the program.
 
@@ -75,6 +76,9 @@ def use_xla(mode: str) -> bool:
 
 
 def predict(network: Callable[[tf.Tensor], tf.Tensor], inputs: tf.Tensor) -> tf.Tensor:
-    """Returns what a network computes, by a compiled program; logits: `classifier.predict_logits`."""
+    """Returns what a network computes, by a compiled program.
+
+    For the logits of a classifier use `classifier.predict_logits`.
+    """
     run = get_program(network, "predict", lambda call: tf.function(call, autograph=False))
     return run(inputs)

@@ -1,8 +1,8 @@
 """The surroundings of a computation: Keras's settings, and what else changes numbers.
 
-`import qup` chooses TensorFlow as the backend of Keras, and makes the start of TensorFlow quiet. The
-modules that use Keras call `configure_keras`. So a keras.json, or a KERAS_BACKEND, of the user's other
-programs changes no result.
+`import qup` chooses TensorFlow as the backend of Keras, and makes the start of TensorFlow quiet.
+The modules that use Keras call `configure_keras`. So a keras.json, or a KERAS_BACKEND, of the
+user's other programs changes no result.
 
 ```python
 describe_environment()["floatx"]  # "float32"
@@ -28,6 +28,12 @@ from typing import Any
 from qup.core import errors
 
 BACKEND, FLOATX, DATA_FORMAT = "tensorflow", "float32", "channels_last"
+# The values that Keras accepts in its file; the file is an object.
+_CHOICES = {
+    "floatx": ("float16", "float32", "float64"),
+    "image_data_format": ("channels_last", "channels_first"),
+    "settings": ("an object of settings",),
+}
 # Keras adds it to denominators and logarithms.
 _EPSILON = 1e-7
 # Entries of `describe_environment` on which the last digits of a result depend.
@@ -52,8 +58,9 @@ _START_LINES = re.compile(
 # Devices of Linux and of its subsystem in Windows; without them, a search changes nothing.
 _GPU_FILES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg")
 _log = logging.getLogger("qup")
-# Settings of the user that were replaced, and where they are; cleared once they are reported.
+# Settings of the user that were replaced, and where they are; and those that were reported.
 _replaced: dict[str, str] = {}
+_reported: dict[str, str] = {}
 
 
 def prepare_import() -> None:
@@ -109,6 +116,7 @@ class _QuietLoader(importlib.abc.Loader):
     def exec_module(self, module) -> None:
         """Executes the module; what C++ writes is filtered."""
         module.__spec__.loader = module.__loader__ = self._loader
+        _check_keras_file()
         with hide_start_lines():
             self._loader.exec_module(module)
             if not any(map(os.path.exists, _GPU_FILES)):
@@ -150,16 +158,10 @@ def configure_keras() -> None:
     """Sets Keras's number format and image format, and warns once if they were the user's own.
 
     Raises:
-      InputError: Keras runs on another backend than TensorFlow, or its keras.json is invalid.
+      InputError: Keras runs on another backend than TensorFlow.
     """
-    try:
-        import keras
-    except ValueError as error:
-        reason = str(error).splitlines()[0]
-        raise errors.InputError(
-            f"Keras does not accept its settings in {_get_keras_file()}: {reason} "
-            "Correct or remove this file."
-        ) from error
+    import keras
+
     _check_backend(keras)
     file = _get_keras_file()
     if (floatx := keras.config.floatx()) != FLOATX:
@@ -201,12 +203,38 @@ def _get_keras_file() -> str:
     return os.path.expanduser(os.path.join(folder, "keras.json"))
 
 
+def _read_keras_file() -> Any:
+    """Returns the JSON value in keras.json; an empty dictionary if there is none, as for Keras."""
+    try:
+        return json.loads(pathlib.Path(_get_keras_file()).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+
+
+def _check_keras_file() -> None:
+    """Raises an InputError for a keras.json with which TensorFlow and Keras cannot be imported."""
+    settings = _read_keras_file()
+    if not isinstance(settings, dict):
+        settings = {"settings": settings}
+    for key, value in settings.items():
+        if key == "epsilon" and not isinstance(value, float):
+            expected = "a number with a decimal point"
+        elif key in _CHOICES and value not in _CHOICES[key]:
+            expected = " or ".join(_CHOICES[key])
+        else:
+            continue
+        raise errors.InputError(
+            f"Keras cannot be imported with the settings in {_get_keras_file()}: {key} must be "
+            f"{expected}; received {str(value)[:50]!r}. Correct the file, or remove it."
+        )
+
+
 def _note_file_backend(file: str) -> None:
     """Adds the backend of keras.json, which KERAS_BACKEND has overridden, to the replaced ones."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        chosen = json.loads(pathlib.Path(file).read_text(encoding="utf-8")).get("backend", BACKEND)
-        if chosen != BACKEND and not any(key.startswith("backend") for key in _replaced):
-            _replaced[f"backend {chosen}"] = file
+    settings = _read_keras_file()
+    chosen = settings.get("backend", BACKEND) if isinstance(settings, dict) else BACKEND
+    if chosen != BACKEND and not any(key.startswith("backend") for key in _replaced):
+        _replaced[f"backend {chosen}"] = file
 
 
 def _report_replaced() -> None:
@@ -223,9 +251,6 @@ def _report_replaced() -> None:
             FLOATX,
             DATA_FORMAT,
         )
-
-
-_reported: dict[str, str] = {}
 
 
 class _RetracingFilter(logging.Filter):

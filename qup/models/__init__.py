@@ -16,10 +16,11 @@ from typing import Any
 
 import keras
 
-from qup.core import errors
+from qup.core import environment, errors
 from qup.core.registry import Registry
 from qup.core.types import DatasetInfo, Recipe
 
+environment.configure_keras()
 _registry = Registry("qup.models", "model")
 register = _registry.register
 names = _registry.names

@@ -26,15 +26,18 @@ class Code:
     Attributes:
       packages: Modules of and below these count. Default: the component's top-level package.
       distributions: Installed distributions whose versions count.
+      describe_environment: Returns what else counts, as JSON values: the device, the number format.
+        None: nothing else.
     """
 
     packages: tuple[str, ...] = ()
     distributions: tuple[str, ...] = ()
+    describe_environment: Callable[[], Mapping[str, Any]] | None = None
 
     def compute_fingerprint(
         self, function: Callable, parameters: Mapping[str, Any] | None = None
     ) -> str:
-        """Returns the SHA-256, in hex, of the code that a function can reach.
+        """Returns the SHA-256, in hex, of the code that a function can reach and its surroundings.
 
         Args:
           function: A function in a file.
@@ -49,7 +52,9 @@ class Code:
         except code.CodeError as error:
             raise errors.PipelineError(str(error)) from error
         versions = {name: _get_version(name) for name in self.distributions}
-        return hashing.hash_json([digest, versions])
+        if self.describe_environment is None:
+            return hashing.hash_json([digest, versions])
+        return hashing.hash_json([digest, versions, dict(self.describe_environment())])
 
     def list_reached(
         self, function: Callable, parameters: Mapping[str, Any] | None = None

@@ -329,7 +329,10 @@ class _Launcher:
                 continue
             other = node.compute_fingerprint(execution.inputs, code)
             for old in self.metadata.find_executions(other, State.COMPLETE)[:1]:
-                message = f"not reused: the code has changed since execution {old.id}"
+                message = (
+                    f"not reused: the code has changed since execution {old.id}, or what it runs "
+                    "on: versions, device, number format"
+                )
                 self._emit_event(execution, "outdated", message)
                 return
 

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import json
 import logging
-import os
 import pathlib
 import platform
 import re
@@ -13,11 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import metadata
 from typing import Any
 
-import tensorflow as tf
-
 import qup
 from qup import datasets, models
-from qup.core import errors, files, measurements
+from qup.core import environment, errors, files, measurements
 from qup.core.measurements import Row
 from qup.core.tensorboard import SummaryWriter
 from qup.orchestration import Channel, Code, Execution, LocalRunner, Metadata, Node, NodeEvent
@@ -44,7 +41,11 @@ _PACKAGES = (
     "scipy",
     "tensorflow-probability",
 )
-CODE = Code(packages=("qup",), distributions=("tensorflow", "keras", "numpy"))
+CODE = Code(
+    packages=("qup",),
+    distributions=("tensorflow", "keras", "numpy"),
+    describe_environment=environment.get_counted_environment,
+)
 _log = logging.getLogger("qup")
 _CONFIG_FILE, _LOCK_FILE = "config.json", ".qup.lock"
 _GLOB_CHARACTERS = "[]*?\\"
@@ -52,14 +53,13 @@ _FIGURE_NAME = re.compile(r"(images|trajectory)-epoch-\d+\.png")
 
 
 def collect_versions() -> dict[str, str]:
-    """Returns the versions of everything that can change a result."""
+    """Returns the versions and the settings of everything that can change a result."""
     return {
         "qup": qup.__version__,
         "python": platform.python_version(),
         "machine": platform.machine(),
         "system": platform.system(),
-        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "unset"),
-        "device": "GPU" if tf.config.list_physical_devices("GPU") else "CPU",
+        **environment.describe_environment(),
         **{name: _get_version(name) for name in _PACKAGES},
     }
 

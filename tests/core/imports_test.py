@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-_MODULES = ("errors", "files", "formatting", "hashing", "measurements")
+_MODULES = ("environment", "errors", "files", "formatting", "hashing", "measurements")
 
 
 @pytest.mark.parametrize("module", ["qup", *(f"qup.core.{name}" for name in _MODULES)])
