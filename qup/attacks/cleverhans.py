@@ -1,4 +1,4 @@
-"""The attacks of cleverhans 4, as references for `fgsm`, `pgd` and `momentum`.
+"""The attacks of cleverhans 4, as references for `fgsm`, `pgd4` and `momentum`.
 
 ```python
 adversarial = attacks.get("cleverhans_pgd")(classifier, images, labels, epsilon=0.1)
@@ -12,8 +12,8 @@ import tensorflow as tf
 
 from qup import attacks
 from qup.attacks import inputs, method
-from qup.attacks.classifier import get_logits_fn, inspect_classifier
-from qup.core import compilation, errors, extras, gradients, norms
+from qup.core import errors, extras, gradients, norms
+from qup.core.classifier import get_classifier_program, inspect_classifier, wrap_classifier
 from qup.core.types import Bounds, LogitsFn
 
 _NORM_ORDERS = {"linf": np.inf, "l2": 2, "l1": 1}
@@ -58,7 +58,7 @@ def cleverhans_pgd(
     targeted: bool = False,
     ids: tf.Tensor | None = None,
 ) -> tf.Tensor:
-    """Runs projected_gradient_descent with the options of `pgd`; `ids` is not used."""
+    """Runs projected_gradient_descent with the options of `pgd4`; `ids` is not used."""
     with extras.explain_missing("cleverhans_pgd"):
         from cleverhans.tf2.attacks import projected_gradient_descent
 
@@ -145,12 +145,12 @@ def _prepare(
         return logits_fn, images, options
     classifier_info = inspect_classifier(logits_fn, images)
     inputs.check_label_range(labels.numpy(), classifier_info.num_classes)
-    is_differentiable = compilation.get_program(
+    is_differentiable = get_classifier_program(
         logits_fn, "has a gradient", lambda call: _has_gradient(call, images[:1])
     )
     if not is_differentiable:
         raise method.make_no_gradient_error()
-    return get_logits_fn(logits_fn, classifier_info), images, options
+    return wrap_classifier(logits_fn), images, options
 
 
 def _has_gradient(call: LogitsFn, images: tf.Tensor) -> bool:

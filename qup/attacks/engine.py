@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from qup.attacks.classifier import ClassifierInfo, convert_to_logits
 from qup.attacks.inputs import ExampleBatch
 from qup.attacks.method import (
     AttackOutputs,
@@ -27,6 +26,7 @@ from qup.attacks.method import (
     split_scalars,
 )
 from qup.core import compilation, errors
+from qup.core.classifier import ClassifierInfo, get_classifier_program
 from qup.core.types import LogitsFn
 
 # Several steps per call pay off because on a small classifier a call costs as much time as the
@@ -177,10 +177,8 @@ def compile_attack(
     """
     check_enough_classes(method, classifier_info)
     static, scalars = split_scalars(method)
-    program = compilation.get_program(
-        logits_fn,
-        ("attack", static, tuple(scalars)),
-        lambda call: Program(convert_to_logits(call, classifier_info.probabilities), static),
+    program = get_classifier_program(
+        logits_fn, ("attack", static, tuple(scalars)), lambda call: Program(call, static)
     )
     return program, scalars
 

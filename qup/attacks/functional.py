@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from qup.attacks.classifier import get_logits_fn, inspect_classifier
 from qup.attacks.inputs import ExampleBatch
 from qup.attacks.method import AttackOutputs
 from qup.core import errors
+from qup.core.classifier import wrap_classifier
 from qup.core.types import Bounds, LogitsFn
 
 # Arguments that a function receives only if it accepts them.
@@ -76,8 +76,8 @@ class FunctionAttack(NamedTuple):
         images = examples.images.copy()
         num_calls = np.full(len(images), np.nan)
         if len(images):
-            classifier_info = inspect_classifier(logits_fn, images[:batch_size])
-            logits_fn = get_logits_fn(logits_fn, classifier_info)
+            logits_fn = wrap_classifier(logits_fn)
+            logits_fn.inspect(images[:batch_size])
         budgets = examples.epsilon
         for budget in np.unique(budgets):
             indices = np.flatnonzero(np.isnan(budgets) | (budgets == budget))

@@ -6,16 +6,16 @@ into the weights of this layer.
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from qup.core import compilation, errors
+from qup.core import errors
+from qup.core.classifier import Classifier, get_classifier_program, wrap_classifier
 from qup.core.types import LogitsFn
 
 NAMES = ("float32", "bfloat16")
 _LINEAR_LAYERS = (keras.layers.Conv2D, keras.layers.Dense)
 
 
-def get_precision_copy(logits_fn: LogitsFn, precision: str) -> LogitsFn:
+def get_precision_copy(logits_fn: LogitsFn, precision: str, images=None) -> LogitsFn:
     """Returns the classifier itself, or its copy in another precision.
 
     A model has one copy, and every call copies the current weights into it.
@@ -23,6 +23,8 @@ def get_precision_copy(logits_fn: LogitsFn, precision: str) -> LogitsFn:
     Args:
       logits_fn: The classifier.
       precision: "float32" (the classifier itself) or "bfloat16".
+      images: float32 [batch, ...], the first ones, which show what the outputs are; None if the
+        classifier was inspected before, or returns logits.
 
     Raises:
       InputError: Unknown precision, or a classifier that is not a Keras model.
@@ -31,16 +33,19 @@ def get_precision_copy(logits_fn: LogitsFn, precision: str) -> LogitsFn:
         raise errors.make_unknown_error("precision", precision, NAMES)
     if precision == "float32":
         return logits_fn
-    if not isinstance(logits_fn, keras.Model):
+    classifier = wrap_classifier(logits_fn)
+    if not isinstance(classifier.model, keras.Model):
         raise errors.InputError(
-            f"precision={precision!r} needs a Keras model, whose layers can be copied; got "
-            f"{type(logits_fn).__name__}. Use precision='float32'."
+            f"precision={precision!r} needs a Keras model, whose layers can be copied; received "
+            f"{classifier.name}. Use precision='float32'."
         )
-    copy = compilation.get_program(
-        logits_fn, ("copy", precision), lambda _: _Bfloat16Copy(logits_fn)
+    if images is not None:
+        classifier.inspect(images)
+    copy = get_classifier_program(
+        classifier, ("copy", precision), lambda _: _Bfloat16Copy(classifier)
     )
-    copy.update_weights(logits_fn)
-    return copy
+    copy.update_weights(classifier)
+    return copy.classifier
 
 
 class _IdentityLayer(keras.layers.Layer):
@@ -53,19 +58,18 @@ class _IdentityLayer(keras.layers.Layer):
 class _Bfloat16Copy:
     """A model with the same layers in bfloat16."""
 
-    def __init__(self, model: keras.Model):
+    def __init__(self, classifier: Classifier):
+        model, self._linear_layer = classifier.get_logits_model()
         self._layers: list[tuple[keras.Layer, str, str | None]] = []
         try:
-            self._model = self._clone_model(model, "")
+            copied_model = self._clone_model(model, "")
         except (ValueError, TypeError, NotImplementedError) as error:
             raise errors.InputError(
                 f"The model {model.name!r} cannot be copied layer by layer: {error}. Use "
                 "precision='float32'."
             ) from error
-
-    def __call__(self, images: tf.Tensor) -> tf.Tensor:
-        """Returns float32 logits."""
-        return tf.cast(self._model(images, training=False), tf.float32)
+        del self._linear_layer  # It would keep the original model alive.
+        self.classifier = classifier.replace_model(copied_model)
 
     def _clone_model(self, model: keras.Model, prefix: str) -> keras.Model:
         batch_norms = _find_foldable_norms(model)
@@ -83,6 +87,8 @@ class _Bfloat16Copy:
             batch_norm = batch_norms.get(layer.name)
             if batch_norm:
                 config["use_bias"] = True
+            if layer is self._linear_layer:
+                config["activation"] = "linear"
             copied_layer = type(layer).from_config(config)
             batch_norm = batch_norm and f"{prefix}{batch_norm}"
             self._layers.append((copied_layer, path, batch_norm))
@@ -90,8 +96,9 @@ class _Bfloat16Copy:
 
         return keras.models.clone_model(model, clone_function=clone)
 
-    def update_weights(self, model: keras.Model) -> None:
-        """Copies the current weights of `model`."""
+    def update_weights(self, classifier: Classifier) -> None:
+        """Copies the current weights of the original."""
+        model, _ = classifier.get_logits_model()
         source_layers = dict(_iterate_layers(model, ""))
         for copied_layer, path, batch_norm in self._layers:
             weights = [w.numpy() for w in source_layers[path].weights]

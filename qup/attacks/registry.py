@@ -12,10 +12,10 @@ import numpy as np
 import tensorflow as tf
 
 from qup.attacks import engine, inputs, stages
-from qup.attacks.classifier import inspect_classifier
 from qup.attacks.inputs import ExampleBatch
 from qup.attacks.method import Examples, Method, create_method
 from qup.core import errors
+from qup.core.classifier import inspect_classifier
 from qup.core.registry import Registry
 from qup.core.types import Attack, LogitsFn
 

@@ -12,12 +12,12 @@ import numpy as np
 import tensorflow as tf
 
 from qup.attacks import engine, inputs, losses
-from qup.attacks.classifier import inspect_classifier
 from qup.attacks.functional import FunctionAttack
 from qup.attacks.inputs import ExampleBatch
 from qup.attacks.method import AttackOutputs, Method
 from qup.attacks.results import DISTANCE_NORMS, AttackEvaluation, AttackResult, evaluate_images
-from qup.core import compilation, prng
+from qup.core import prng
+from qup.core.classifier import inspect_classifier, predict_logits
 from qup.core.types import LogitsFn
 
 
@@ -209,5 +209,5 @@ def choose_labels(
 def _predict_logits(logits_fn: LogitsFn, images: np.ndarray, batch_size: int) -> tf.Tensor:
     logits = []
     for rows, num_real in inputs.iterate_padded_rows(len(images), batch_size):
-        logits.append(compilation.predict(logits_fn, images[rows])[:num_real])
+        logits.append(predict_logits(logits_fn, images[rows])[:num_real])
     return tf.concat(logits, 0)

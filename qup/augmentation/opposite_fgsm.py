@@ -14,7 +14,8 @@ import tensorflow as tf
 
 from qup import attacks
 from qup.attacks import losses
-from qup.core import compilation, gradients
+from qup.core import gradients
+from qup.core.classifier import get_classifier_program
 from qup.core.types import Bounds, LogitsFn
 
 
@@ -44,7 +45,7 @@ def iterate(
       float32 of the shape of `images`, X_{n + num_steps}.
     """
     bounds = attacks.validate_bounds(bounds)
-    run = compilation.get_program(
+    run = get_classifier_program(
         logits_fn,
         ("opposite FGSM", bounds, loss),
         lambda call: _build_iterate(call, bounds, losses.get(loss)),

@@ -25,6 +25,7 @@ import tensorflow as tf
 
 from qup.augmentation.deltas import CLASS_TEMPLATE, DELTA_KEY, DeltaDataset
 from qup.core import compilation
+from qup.core.classifier import predict_logits
 from qup.core.errors import InputError
 from qup.core.measurements import Measurement, compute_accuracy
 from qup.core.types import Batch, LogitsFn
@@ -136,7 +137,7 @@ def build_label_readers(
         return compilation.predict(translator, batch["image"])
 
     def predict_classes(images: tf.Tensor) -> tf.Tensor:
-        logits = compilation.predict(classifier, images)
+        logits = predict_logits(classifier, images)
         return tf.argmax(logits, axis=-1, output_type=tf.int32)
 
     return {

@@ -21,7 +21,8 @@ import numpy as np
 import tensorflow as tf
 
 from qup.augmentation import opposite_fgsm
-from qup.core import compilation, errors
+from qup.core import errors
+from qup.core.classifier import predict_logits
 from qup.core.measurements import Measurement, ModelInfo, Row, compute_accuracy
 from qup.core.types import Attack, Batch, LogitsFn
 from qup.robustness.evaluation import compute_correct_mask
@@ -86,7 +87,7 @@ def evaluate_trajectory(
         for start in (images, perturbed):
             label_values = labels
             if label_source == "predicted":
-                logits = compilation.predict(logits_fn, start)
+                logits = predict_logits(logits_fn, start)
                 label_values = tf.argmax(logits, axis=-1, output_type=tf.int32)
             trajectories.append(
                 opposite_fgsm.iterate_points(logits_fn, start, label_values, points, **steps)

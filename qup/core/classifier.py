@@ -29,7 +29,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from qup.core import compilation, errors
+from qup.core import compilation, errors, gradients
 from qup.core.types import LogitsFn
 
 LOGITS = "logits"
@@ -68,6 +68,22 @@ class ClassifierInfo(NamedTuple):
     def probabilities(self) -> bool:
         """Whether the outputs are probabilities."""
         return self.output_kind in (SOFTMAX, SIGMOID, BINARY_PROBABILITY)
+
+
+class GradientInfo(NamedTuple):
+    """What one batch of images shows about the gradient of the margin with respect to the image.
+
+    Attributes:
+      exists: Whether the logits are differentiable.
+      non_finite: Share of images whose gradient holds NaN or infinite elements.
+      zero: Share of images whose gradient is zero everywhere.
+      is_random: Whether the same images had other logits in a second run.
+    """
+
+    exists: bool
+    non_finite: float = 0.0
+    zero: float = 0.0
+    is_random: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,8 +138,10 @@ class Classifier:
         self._strong_reference = logits_fn if keep_alive else None
         self._reference = _create_weak_reference(logits_fn)
         self._info: ClassifierInfo | None = None
+        self._gradient_info: GradientInfo | None = None
         self._final = _find_final_activation(logits_fn)
         self._byte_input = _build_byte_input(logits_fn)
+        self._rounds_images = self._byte_input is not None
 
     @property
     def model(self) -> LogitsFn:
@@ -165,9 +183,10 @@ class Classifier:
         if self.pixel_range != UNIT_RANGE:
             low, high = self.pixel_range
             images = low + (high - low) * images
-        if self._byte_input is not None:
+        if self._rounds_images:
             # The model takes whole numbers: the same values, with the gradient of the identity.
             images += tf.stop_gradient(tf.round(images) - images)
+        if self._byte_input is not None:
             model = self._byte_input
         if self._is_stripped and self._final.truncated is not None:
             model = self._final.truncated
@@ -240,10 +259,56 @@ class Classifier:
                 f"{errors.format_first_line(error)}. {_get_call_remedy(error)}"
             ) from error
 
+    def get_logits_model(self) -> tuple[keras.Model, keras.Layer | None]:
+        """Returns the Keras model up to its logits, and the layer whose activation is left out."""
+        model = self.model if self._byte_input is None else self._byte_input
+        if not self._is_stripped:
+            return model, None
+        return self._final.truncated or model, self._final.layer
+
+    def replace_model(self, logits_fn: LogitsFn) -> "Classifier":
+        """Returns the classifier with another function from its input to its logits."""
+        copy = Classifier(logits_fn, pixel_range=self.pixel_range)
+        copy._final, copy._byte_input = None, None
+        copy._rounds_images = self._rounds_images
+        copy._info = self._info and self._info._replace(is_exact=self._is_stripped)
+        return copy
+
     @property
     def program_key(self) -> tuple:
         """What a compiled program depends on besides the classifier itself."""
         return self.conversion, self._is_stripped
+
+    def probe_gradient(self, images: Any) -> GradientInfo:
+        """Differentiates the classifier once on real images; warns once of what it finds.
+
+        Args:
+          images: float32 [batch, ...] in [0, 1], the first batch.
+        """
+        if self._gradient_info is None:
+            self.inspect(images)
+            images = tf.convert_to_tensor(images)
+            run = get_classifier_program(self, "gradient probe", _build_gradient_probe)
+            non_finite, zero, logits = run(images)
+            second_logits = predict_logits(self, images)
+            scale = float(tf.reduce_max(tf.abs(logits))) or 1.0
+            difference = float(tf.reduce_max(tf.abs(logits - second_logits)))
+            info = GradientInfo(False, is_random=difference > 1e-3 * scale)
+            if non_finite is not None:
+                shares = (
+                    float(tf.reduce_mean(tf.cast(mask, tf.float32))) for mask in (non_finite, zero)
+                )
+                info = GradientInfo(True, *shares, info.is_random)
+            if info.non_finite:
+                logging.warning(
+                    "The gradient of the classifier %s is NaN or infinite for %.0f %% of the "
+                    "images. Such elements count as 0, so attacks are weaker than they could be. "
+                    "Look for a square root, a logarithm or a division of 0.",
+                    self.name,
+                    100 * info.non_finite,
+                )
+            self._gradient_info = info
+        return self._gradient_info
 
     def _check_pixel_range(self, images: tf.Tensor) -> None:
         """Raises an InputError if the model's first layers expect bytes and nobody said so."""
@@ -272,7 +337,9 @@ def get_classifier_program(
 
 
 def _get_predict_program(classifier: Classifier) -> Callable:
-    return get_classifier_program(classifier, "predict", lambda call: tf.function(call, autograph=False))
+    return get_classifier_program(
+        classifier, "predict", lambda call: tf.function(call, autograph=False)
+    )
 
 
 def predict_logits(logits_fn: LogitsFn, images: Any) -> tf.Tensor:
@@ -290,6 +357,25 @@ def predict_logits(logits_fn: LogitsFn, images: Any) -> tf.Tensor:
 
 
 _classifiers: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+
+
+def _build_gradient_probe(call: LogitsFn) -> Callable:
+    """Returns images -> (is_non_finite, is_zero, logits): bool [n] twice, None without gradient."""
+
+    def compute_margin(logits: tf.Tensor) -> tf.Tensor:
+        top = tf.math.top_k(logits, 2).values
+        return top[:, 0] - top[:, 1]
+
+    @tf.function(autograph=False)
+    def run(images):
+        logits, _, gradient = gradients.differentiate_raw(call, compute_margin, images)
+        if gradient is None:
+            return None, None, logits
+        axes = list(range(1, len(images.shape)))
+        is_non_finite = ~tf.reduce_all(tf.math.is_finite(gradient), axes)
+        return is_non_finite, tf.reduce_all(gradient == 0, axes), logits
+
+    return run
 
 
 def inspect_classifier(logits_fn: LogitsFn, images: Any) -> ClassifierInfo:
@@ -371,8 +457,8 @@ def _check_callable(logits_fn: Any) -> None:
     inputs = getattr(logits_fn, "inputs", None)
     if isinstance(logits_fn, keras.Model) and inputs is not None and len(inputs) != 1:
         raise errors.InputError(
-            f"The model {logits_fn.name!r} takes {len(inputs)} inputs; a classifier takes one batch "
-            "of images. Pass a function of the images that fixes the other inputs."
+            f"The model {logits_fn.name!r} takes {len(inputs)} inputs; a classifier takes one "
+            "batch of images. Pass a function of the images that fixes the other inputs."
         )
 
 

@@ -44,13 +44,38 @@ def differentiate_logits(
       images: float32 [batch, ...].
 
     Returns:
-      (logits, values, gradients); gradients is None if the logits are not differentiable.
+      (logits, values, gradients); gradients is None if the logits are not differentiable. NaN and
+      infinite elements are 0: `Classifier.probe_gradient` warns of them.
     """
+    logits, values, gradient = differentiate_raw(logits_fn, objective, images)
+    return logits, values, replace_non_finite(gradient)
+
+
+def differentiate_raw(
+    logits_fn: LogitsFn, objective: Callable[[tf.Tensor], tf.Tensor], images: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
+    """Returns what `differentiate_logits` returns, with NaN and infinite elements."""
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(images)
         logits = logits_fn(images)
         values = objective(logits)
-    return logits, values, tape.gradient(values, images)
+    return logits, values, _compute_gradient(tape, values, images)
+
+
+def _compute_gradient(tape: tf.GradientTape, values: tf.Tensor, images: tf.Tensor):
+    """Returns the gradient, or None if an operation between them has none."""
+    try:
+        return tape.gradient(values, images)
+    except LookupError:  # No gradient is registered for an operation.
+        return None
+
+
+def replace_non_finite(gradient: tf.Tensor | None) -> tf.Tensor | None:
+    """Returns the gradient with 0 in place of NaN and infinite elements."""
+    if gradient is None:
+        return None
+    is_finite = tf.cast(tf.math.is_finite(gradient), gradient.dtype)
+    return tf.math.multiply_no_nan(gradient, is_finite)
 
 
 def compute_class_jacobian(
@@ -65,13 +90,13 @@ def compute_class_jacobian(
 
     Returns:
       (logits, jacobian): float32 [batch, num_classes] and float32 [batch, k, ...]; jacobian is
-      None if the logits are not differentiable.
+      None if the logits are not differentiable. NaN and infinite elements are 0.
     """
     with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
         tape.watch(images)
         logits = logits_fn(images)
         columns = tf.unstack(objectives(logits), axis=1)
-    class_gradients = [tape.gradient(objective, images) for objective in columns]
+    class_gradients = [_compute_gradient(tape, objective, images) for objective in columns]
     if any(gradient is None for gradient in class_gradients):
         return logits, None
-    return logits, tf.stack(class_gradients, axis=1)
+    return logits, replace_non_finite(tf.stack(class_gradients, axis=1))

@@ -25,6 +25,7 @@ import tensorflow as tf
 
 from qup.attacks import inputs
 from qup.core import compilation, errors, extras, gradients, norms, prng
+from qup.core.classifier import get_classifier_program, predict_logits
 from qup.core.types import Bounds, LogitsFn
 
 # Radii of the balls, in units of the width of the pixel range.
@@ -170,7 +171,7 @@ def compute_clever(
 def _predict_logits(logits_fn: LogitsFn, images, batch_size: int) -> np.ndarray:
     return np.concatenate(
         [
-            compilation.predict(logits_fn, images[start : start + batch_size]).numpy()
+            predict_logits(logits_fn, images[start : start + batch_size]).numpy()
             for start in range(0, len(images), batch_size)
         ]
     )
@@ -238,7 +239,7 @@ def compute_max_gradients(
     Raises:
       InputError: The classifier has no gradient, or one that is not finite.
     """
-    run = compilation.get_program(
+    run = get_classifier_program(
         logits_fn,
         ("gradient norms", ball.norm, ball.bounds, xla),
         lambda call: _build_gradient_norm_fn(call, ball.norm, ball.bounds, xla),

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from qup import attacks
 from qup.attacks import inputs, losses
-from qup.core import compilation
+from qup.core.classifier import predict_logits
 from qup.core.measurements import Measurement, compute_accuracy
 from qup.core.types import LogitsFn
 from qup.robustness import evaluation, spectrum
@@ -129,7 +129,7 @@ def attack_image(
         conjugate = None
         if TABLE_4[name].symbol:
             conjugate = attacks.conjugate(name, logits_fn, images, labels, **options).numpy()[0]
-        logits = compilation.predict(logits_fn, perturbed).numpy()
+        logits = predict_logits(logits_fn, perturbed).numpy()
         fields[name] = AttackField(
             perturbed.numpy()[0], perturbed.numpy()[0] - image, conjugate, int(logits[0].argmax())
         )
@@ -149,7 +149,7 @@ def choose_image(logits_fn: LogitsFn, images: np.ndarray, labels: np.ndarray, se
       The first image for which the one-pixel attack succeeds, among the 64 correctly classified
       images with the smallest margin; else the first correctly classified image.
     """
-    logits = compilation.predict(logits_fn, images).numpy()
+    logits = predict_logits(logits_fn, images).numpy()
     correct = np.flatnonzero(logits.argmax(-1) == labels)
     if not correct.size:
         return 0

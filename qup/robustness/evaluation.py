@@ -21,7 +21,7 @@ import tensorflow as tf
 
 from qup import attacks
 from qup.attacks.results import AttackResult
-from qup.core import compilation
+from qup.core.classifier import predict_logits
 from qup.core.measurements import Measurement, ModelInfo, Row, compute_accuracy
 from qup.core.types import Attack, Batch, Bounds, LogitsFn
 
@@ -70,7 +70,7 @@ def compute_correct_mask(logits_fn: LogitsFn, images: tf.Tensor, batch: Batch) -
     Returns:
       float32 [batch], 1 where correct, 0 where incorrect or padding.
     """
-    classes = tf.argmax(compilation.predict(logits_fn, images), -1, tf.int32)
+    classes = tf.argmax(predict_logits(logits_fn, images), -1, tf.int32)
     return tf.cast(classes == batch["label"], tf.float32) * batch["weight"]
 
 

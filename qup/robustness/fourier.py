@@ -17,7 +17,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from qup.core import compilation, errors, prng
+from qup.core import errors, prng
+from qup.core.classifier import get_classifier_program
 from qup.core.types import Batch, Bounds, LogitsFn
 from qup.robustness import spectrum
 
@@ -69,7 +70,7 @@ def compute_sensitivity(
     errors.check_number("norm", norm, above=0)
     if reach is not None:
         errors.check_number("reach", reach, at_least=0)
-    run = compilation.get_program(
+    run = get_classifier_program(
         logits_fn, ("fourier", bounds), lambda call: _build_error_fn(call, bounds)
     )
     clean_errors, perturbed_errors, frequencies = [], [], None

@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from qup.attacks import losses
 from qup.core import compilation, gradients, norms
+from qup.core.classifier import get_classifier_program
 from qup.core.types import Batch, LogitsFn
 
 PREDICTORS = ("loss", "gradient_l1", "margin", "margin_gradient_l1", "margin_ratio")
@@ -39,7 +40,7 @@ def compute_predictors(logits_fn: LogitsFn, batches: Iterable[Batch]) -> dict[st
       - margin_ratio: max(m, 0) / |grad_X m|_1, the L-inf distance to the boundary to first order,
         in units of [0, 1]; infinite where m > 0 has no gradient.
     """
-    predictors_fn = compilation.get_program(logits_fn, "predictors", _build_predictors_fn)
+    predictors_fn = get_classifier_program(logits_fn, "predictors", _build_predictors_fn)
     columns: dict[str, list[np.ndarray]] = {name: [] for name in PREDICTORS}
     columns["id"] = []
     for batch in batches:

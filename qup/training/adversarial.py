@@ -17,7 +17,8 @@ import keras
 import tensorflow as tf
 
 from qup import attacks
-from qup.core import compilation, errors, gradients, norms, prng
+from qup.core import errors, gradients, norms, prng
+from qup.core.classifier import get_classifier_program, predict_logits
 from qup.core.types import Batch, LogitsFn
 
 METHODS = ("pgd_at", "trades")
@@ -99,9 +100,9 @@ class AdversarialTraining:
         sample_start = _sample_gaussian_start if is_trades else _sample_uniform_start
         target = batch["label"]
         if is_trades:
-            logits = compilation.predict(classifier, images)
+            logits = predict_logits(classifier, images)
             target = tf.nn.log_softmax(logits)
-        maximise = compilation.get_program(
+        maximise = get_classifier_program(
             classifier,
             ("adversary", self.method),
             lambda call: _build_inner_maximisation(

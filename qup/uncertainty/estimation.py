@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from qup.attacks.classifier import convert_to_logits, inspect_classifier
 from qup.core import extras, hashing, progress
 from qup.core.errors import InputError
 from qup.core.measurements import ModelInfo
@@ -221,11 +220,8 @@ def build_task(
       InputError: Logits that are not finite, or a centre that does not exist.
     """
     shape, label = data.info.image_shape, setting["label"]
-    blank_image = np.zeros((1, *shape), np.float32)
-    probabilities = inspect_classifier(classifier, blank_image).probabilities
-    logits_fn = convert_to_logits(classifier, probabilities)
     packet = packets.of_classifier(
-        logits_fn, label, shape=shape, kind=setting["packet"], temperature=setting["temperature"]
+        classifier, label, shape=shape, kind=setting["packet"], temperature=setting["temperature"]
     )
     location = build_location(data, label, setting["centre"])
     domain = parse_domain(setting["domain"], location.centre)

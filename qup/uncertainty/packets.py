@@ -19,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from qup.core import compilation, errors, gradients
+from qup.core.classifier import get_classifier_program, predict_logits
 from qup.core.types import LogitsFn
 
 # Above this margin ln softplus(-m) is -m - exp(-m) / 2 to float32's last bit.
@@ -113,7 +114,10 @@ class Packet:
 
             return build(log_amplitude)
 
-        return compilation.get_program(self.owner, ("packet", kind, shape, *key), build_for_model)
+        get_program = compilation.get_program
+        if kind in PACKET_KINDS and self.dtype == tf.float32:
+            get_program = get_classifier_program  # The kinds of logits.
+        return get_program(self.owner, ("packet", kind, shape, *key), build_for_model)
 
     def build_gradient_fn(self) -> Callable:
         """Returns the compiled (points, parameters) -> (ln l, grad ln l)."""
@@ -175,7 +179,7 @@ def of_classifier(
     errors.check_number("temperature", temperature, above=0)
     if num_classes is None:
         blank_image = tf.zeros((1, *shape), tf.float32)
-        num_classes = compilation.predict(logits_fn, blank_image).shape[-1]
+        num_classes = predict_logits(logits_fn, blank_image).shape[-1]
     if num_classes < 2:
         raise errors.InputError(f"A packet needs logits of two classes or more; got {num_classes}.")
     if not 0 <= label < num_classes:

@@ -12,7 +12,8 @@ import tensorflow as tf
 
 from qup import attacks
 from qup.attacks.results import AttackResult
-from qup.core import compilation, hashing, progress
+from qup.core import hashing, progress
+from qup.core.classifier import predict_logits
 from qup.core.measurements import Measurement, ModelInfo, Row, compute_accuracy
 from qup.core.tensorboard import SummaryWriter
 from qup.core.types import LogitsFn
@@ -162,7 +163,7 @@ def _predict_classes(classifier: LogitsFn, images, batch_size: int) -> np.ndarra
     classes = []
     for batch in _iterate_pixel_batches(images, batch_size):
         padding = np.repeat(batch[-1:], batch_size - len(batch), 0)
-        logits = compilation.predict(classifier, tf.constant(np.concatenate([batch, padding])))
+        logits = predict_logits(classifier, tf.constant(np.concatenate([batch, padding])))
         classes.append(logits.numpy()[: len(batch)].argmax(-1))
     return np.concatenate(classes)
 

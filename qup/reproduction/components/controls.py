@@ -24,6 +24,7 @@ from qup.augmentation.templates import (
 from qup.augmentation.trajectories import build_trajectory_rows, evaluate_trajectory
 from qup.augmentation.translator import build_target_fn, compute_l1_errors
 from qup.core import compilation, errors
+from qup.core.classifier import predict_logits
 from qup.core.types import Attack, Batch
 from qup.datasets import Dataset
 from qup.datasets import examples as example_files
@@ -80,7 +81,7 @@ def LabelPredictor(examples: In[Examples], model: In[Model], predicted: Out[Exam
     data = example_files.read(examples.path)
     classes = np.concatenate(
         [
-            tf.argmax(compilation.predict(classifier, batch["image"]), -1)
+            tf.argmax(predict_logits(classifier, batch["image"]), -1)
             for batch in data.evaluation_batches("train", _PREDICTION_BATCH_SIZE)
         ]
     )

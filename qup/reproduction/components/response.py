@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from qup.core import compilation
+from qup.core.classifier import predict_logits
 from qup.core.errors import InputError
 from qup.core.measurements import Measurement, ModelInfo, Row
 from qup.core.types import Batch, LogitsFn
@@ -100,7 +100,7 @@ def ResponseAnalyzer(
 def _predict_probabilities(logits_fn: LogitsFn, batches: Iterable[Batch], count: int) -> np.ndarray:
     """Returns probabilities, float32 [count, classes]."""
     batch_probabilities = [
-        tf.nn.softmax(compilation.predict(logits_fn, batch["image"])).numpy() for batch in batches
+        tf.nn.softmax(predict_logits(logits_fn, batch["image"])).numpy() for batch in batches
     ]
     return np.concatenate(batch_probabilities)[:count]
 

@@ -24,7 +24,8 @@ import tensorflow as tf
 from qup import attacks
 from qup.attacks import losses
 from qup.attacks.results import AttackResult
-from qup.core import compilation, errors, measurements, prng
+from qup.core import errors, measurements, prng
+from qup.core.classifier import predict_logits
 from qup.core.measurements import ModelInfo, Row
 from qup.core.types import LogitsFn
 from qup.robustness import evaluation
@@ -214,7 +215,7 @@ def _predict_logits(classifier: LogitsFn, images: np.ndarray, batch_size: int) -
     for start in range(0, len(images), batch_size):
         rows = np.arange(start, start + batch_size)
         batch = images[np.minimum(rows, len(images) - 1)] / np.float32(255)
-        logits = compilation.predict(classifier, tf.constant(batch))
+        logits = predict_logits(classifier, tf.constant(batch))
         logit_batches.append(logits.numpy()[: len(images) - start])
     return np.concatenate(logit_batches)
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from qup.core import compilation
+from qup.core.classifier import predict_logits
 from qup.core.types import Attack, LogitsFn
 
 # Values of the paper's figure, in percent: GoogLeNet on CIFAR-10, epsilon 8/255, an automobile that
@@ -131,6 +131,6 @@ def find_example(
 
 def _predict_classes(logits_fn: LogitsFn, images: tf.Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Returns classes [batch] and their confidences in percent [batch]."""
-    logits = compilation.predict(logits_fn, images)
+    logits = predict_logits(logits_fn, images)
     probabilities = tf.nn.softmax(tf.cast(logits, tf.float64)).numpy()
     return probabilities.argmax(-1), 100 * probabilities.max(-1)

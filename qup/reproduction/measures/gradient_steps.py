@@ -18,6 +18,7 @@ import tensorflow as tf
 from qup import attacks
 from qup.attacks import losses
 from qup.core import compilation, errors, gradients, norms
+from qup.core.classifier import get_classifier_program
 from qup.core.types import Bounds, LogitsFn
 
 # Direction -> the norm in which its step is as large as the sign step.
@@ -47,7 +48,7 @@ def compute_sign_cosine(
     Raises:
       InputError: The loss is not one of `LOSSES`.
     """
-    run = compilation.get_program(
+    run = get_classifier_program(
         logits_fn, ("sign_cosine", loss), lambda call: _build_sign_cosine(call, _get_loss(loss))
     )
     return run(images, labels)
@@ -116,7 +117,7 @@ def gradient_ascent(
     errors.check_number("num_steps", num_steps, at_least=1)
     errors.check_number("epsilon", epsilon, at_least=0)
     bounds = attacks.validate_bounds(bounds)
-    run = compilation.get_program(
+    run = get_classifier_program(
         logits_fn,
         ("gradient_step", loss, bounds),
         lambda call: _build_gradient_ascent(call, _get_loss(loss), bounds),

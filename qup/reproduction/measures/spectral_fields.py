@@ -16,6 +16,7 @@ import tensorflow as tf
 from qup.attacks import losses
 from qup.augmentation import opposite_fgsm
 from qup.core import compilation, errors, gradients, prng
+from qup.core.classifier import get_classifier_program
 from qup.core.types import Batch, LogitsFn
 
 
@@ -142,4 +143,4 @@ def _get_gradient_program(logits_fn: LogitsFn, loss: str) -> Callable:
 
         return tf.function(compute_gradient, autograph=False, reduce_retracing=True)
 
-    return compilation.get_program(logits_fn, ("input gradient", loss), build)
+    return get_classifier_program(logits_fn, ("input gradient", loss), build)

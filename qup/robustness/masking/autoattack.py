@@ -14,7 +14,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from qup.core import compilation, errors
+from qup.core import errors
+from qup.core.classifier import get_classifier_program
 from qup.robustness import masking
 from qup.robustness.masking import diagnosis
 from qup.robustness.masking.case import (
@@ -110,26 +111,27 @@ def few_classes(case: DiagnosisCase) -> CheckResult:
 
 @masking.register
 def probabilities(case: DiagnosisCase) -> CheckResult:
-    """Tests whether the classifier returns probabilities instead of logits.
+    """Tests whether the logits can be had although the classifier returns probabilities.
 
     Returns:
-      "probabilities", 1 if no output is negative and each row sums to one within 1e-4, else 0.
-      Flagged at 1.
+      "probabilities", 1 if the classifier returns probabilities, else 0. Flagged if they are all
+      that there is; the last activation of a Keras model is left out, which loses nothing.
 
     Reference: Carlini and Wagner 2016, arXiv 1607.04311, on defensive distillation.
     """
-    is_probability = case.classifier_info.probabilities
+    info = case.classifier_info
     message = "The classifier returns logits."
-    if is_probability:
+    if info.probabilities and info.is_exact:
+        message = "The classifier returns probabilities; the logits before them are attacked."
+    elif info.probabilities:
         message = (
-            "The classifier returns probabilities. Attacks here take their logarithm, but a "
-            "softmax in float32 rounds small probabilities, and their gradients, to zero. Use the "
-            "logits."
+            "The classifier returns probabilities. Attacks here invert the activation, but float32 "
+            "rounds small probabilities, and their gradients, to zero. Use the logits."
         )
     return CheckResult(
         "probabilities",
-        {"probabilities": float(is_probability)},
-        FLAGGED if is_probability else PASSED,
+        {"probabilities": float(info.probabilities)},
+        FLAGGED if info.probabilities and not info.is_exact else PASSED,
         message,
         len(case.labels),
     )
@@ -233,7 +235,7 @@ def _judge_graph(gradient_operations: int, loops: int, opaque_operations: int) -
 def _iterate_operations(case: DiagnosisCase) -> Iterator[tuple[str, str]]:
     """Yields (kind, name) of the operations that the classifier runs, inside functions as well."""
     spec = tf.TensorSpec((case.batch_size, *case.images.shape[1:]), tf.float32)
-    graph = compilation.get_program(
+    graph = get_classifier_program(
         case.classifier,
         "masking graph",
         lambda call: (

@@ -17,8 +17,13 @@ import numpy as np
 import tensorflow as tf
 
 from qup.attacks import inputs
-from qup.attacks.classifier import ClassifierInfo, inspect_classifier
-from qup.core import compilation, errors, gradients, norms
+from qup.core import errors, gradients, norms
+from qup.core.classifier import (
+    ClassifierInfo,
+    get_classifier_program,
+    inspect_classifier,
+    predict_logits,
+)
 from qup.core.types import Bounds, LogitsFn
 
 PASSED = "passed"
@@ -154,9 +159,7 @@ class DiagnosisCase:
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Returns the outputs of the classifier: float32 [m, classes]."""
-        (logits,) = self.run_batched(
-            lambda rows: (compilation.predict(self.classifier, rows),), images
-        )
+        (logits,) = self.run_batched(lambda rows: (predict_logits(self.classifier, rows),), images)
         return logits
 
     def run_batched(self, run: Callable, *columns: np.ndarray) -> tuple:
@@ -187,7 +190,7 @@ def connect_gradient(logits_fn: LogitsFn, images: np.ndarray) -> LogitsFn:
       logits_fn: The classifier, kept alive by the caller.
       images: float32 [n, ...]; the first one is tested.
     """
-    connected_fn = compilation.get_program(
+    connected_fn = get_classifier_program(
         logits_fn,
         "masking connection",
         lambda call: _build_connected_fn(call, tf.constant(images[:1])),

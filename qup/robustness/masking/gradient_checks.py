@@ -13,8 +13,8 @@ import tensorflow as tf
 
 from qup import attacks
 from qup.attacks import losses
-from qup.attacks.classifier import convert_to_logits
-from qup.core import compilation, errors, gradients, norms, prng
+from qup.core import errors, gradients, norms, prng
+from qup.core.classifier import get_classifier_program
 from qup.robustness import masking
 from qup.robustness.masking.case import FLAGGED, PASSED, CheckResult, DiagnosisCase
 from qup.robustness.masking.comparisons import SLACK_PERCENT
@@ -208,21 +208,18 @@ def compute_loss_gradients(
       (values, gradients): float32 [n] and float32 [n, ...].
     """
     objective = losses.get(loss)
-    probabilities = case.classifier_info.probabilities
 
     def build(call):
         @tf.function(autograph=False)
         def run(images, labels):
-            _, values, gradient = gradients.differentiate_logits(
-                convert_to_logits(call, probabilities),
-                lambda logits: objective(logits, labels),
-                images,
+            _, values, gradient = gradients.differentiate_raw(
+                call, lambda logits: objective(logits, labels), images
             )
             return values, gradient
 
         return run
 
-    run = compilation.get_program(case.logits_fn, ("masking gradients", loss), build)
+    run = get_classifier_program(case.logits_fn, ("masking gradients", loss), build)
     return case.run_batched(run, case.images[rows], case.labels[rows])
 
 
@@ -238,6 +235,4 @@ def compute_losses(
       labels: int32 [m].
     """
     logits = case.predict(images)
-    if case.classifier_info.probabilities:
-        logits = np.log(np.maximum(logits, np.finfo(np.float32).tiny))
     return losses.get(loss)(tf.constant(logits), tf.constant(labels)).numpy()

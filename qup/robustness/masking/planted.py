@@ -16,8 +16,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from qup.attacks.classifier import convert_to_logits
 from qup.core import compilation, errors, norms
+from qup.core.classifier import get_classifier_program
 from qup.core.types import LogitsFn
 from qup.robustness import masking
 from qup.robustness.masking.case import FLAGGED, NOT_CHECKED, PASSED, CheckResult, DiagnosisCase
@@ -171,14 +171,13 @@ def build_feature_fn(case: DiagnosisCase) -> LogitsFn:
       A function of images, the same at every call; float32 [batch, size]. For a functional Keras
       model with a Dense layer, the input of the last Dense layer; for anything else the logits.
     """
-    probabilities = case.classifier_info.probabilities
 
     def build(call: LogitsFn) -> LogitsFn:
         feature_model = None
         if isinstance(case.classifier, keras.Model):
             feature_model = _truncate_at_last_dense(case.classifier)
         if feature_model is None:
-            feature_fn = convert_to_logits(call, probabilities)
+            feature_fn = call
         else:
             feature_fn = functools.partial(feature_model, training=False)
 
@@ -188,7 +187,7 @@ def build_feature_fn(case: DiagnosisCase) -> LogitsFn:
 
         return compute_features
 
-    return compilation.get_program(case.classifier, "masking features", build)
+    return get_classifier_program(case.classifier, "masking features", build)
 
 
 def _truncate_at_last_dense(model: keras.Model) -> keras.Model | None:
@@ -349,7 +348,7 @@ class Readouts:
     def from_case(cls, case: DiagnosisCase) -> "Readouts":
         """Returns the readouts of a case's classifier, built and compiled once."""
         call, example = build_feature_fn(case), tf.constant(case.images[:1])
-        return compilation.get_program(
+        return get_classifier_program(
             case.classifier,
             ("masking readouts", case.norm),
             lambda _: cls(call, example, case.norm),
