@@ -9,7 +9,7 @@ import tensorflow as tf
 from qup import attacks
 from qup.attacks import engine, stages
 from qup.attacks import inputs as attacks_inputs
-from qup.attacks.classifier import inspect_classifier
+from qup.core.classifier import inspect_classifier
 from qup.attacks.method import Examples
 
 _DISTANCES = np.float32([0.1, 0.15, 0.2, 0.3])

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from qup import attacks
 from qup.attacks import engine, inputs, sparsefool, stages
-from qup.attacks.classifier import inspect_classifier
+from qup.core.classifier import inspect_classifier
 from qup.core.errors import InputError
 
 _ATTACKS = [("deepfool", {"norm": "linf"}), ("sparsefool", {})]

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from qup import attacks
 from qup.attacks import engine, fab
-from qup.attacks.classifier import inspect_classifier
+from qup.core.classifier import inspect_classifier
 from qup.attacks.method import Examples
 from qup.core.errors import InputError
 from tests.attacks.linear_distances import ORDERS, LinearClassifier, solve_smallest_perturbation

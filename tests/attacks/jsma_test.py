@@ -10,7 +10,7 @@ import tensorflow as tf
 from qup import attacks
 from qup.attacks import engine, jsma, stages
 from qup.attacks import inputs as attacks_inputs
-from qup.attacks.classifier import inspect_classifier
+from qup.core.classifier import inspect_classifier
 from qup.attacks.method import Examples
 
 
