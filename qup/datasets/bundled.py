@@ -4,6 +4,7 @@ import numpy as np
 
 from qup import datasets
 from qup.core import extras
+from qup.core.errors import InputError
 from qup.datasets import dataset
 
 _DIGITS_TEST_SIZE = 360
@@ -69,6 +70,8 @@ def synthetic(
     Returns:
       4 classes in equal proportion, shuffled.
     """
+    if channels not in (1, 3):
+        raise InputError(f"channels must be 1 or 3; received {channels!r}.")
     height, width = dataset.check_image_size(image_size or (8, 8))
     shape = (height, width, channels)
     rng = np.random.default_rng(seed)

@@ -9,8 +9,9 @@ data.info.sizes  # {"train": 1237, "test": 360, "validation": 200}
 
 import dataclasses
 import functools
+import logging
 import pathlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -19,10 +20,34 @@ from qup.core import errors, hashing
 from qup.core.errors import InputError
 from qup.core.types import DatasetInfo
 
+_log = logging.getLogger("qup")
 _READ_SIZE = 512
 _PREFETCH = 4
+# Sides of images are below those of any classifier; a slip of the keyboard would fill the memory.
+_MAX_SIDE = 1 << 14
 # The first element of a generator's seed: the purpose of its numbers.
 _SHUFFLE, _VALIDATION = 1, 2
+
+
+@functools.cache
+def log_once(level: int, text: str) -> None:
+    """Logs a text once per process: a pipeline loads its data in several steps."""
+    _log.log(level, "%s", text)
+
+
+@dataclasses.dataclass(frozen=True)
+class InputRecord:
+    """What became of one file or array that the user gave.
+
+    Attributes:
+      name: A file's path within the data's folder ("train/cat/0.png"), or an array's name.
+      used: Whether its pixels are among the images.
+      notes: How they were changed, or why it was left alone.
+    """
+
+    name: str
+    used: bool
+    notes: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,12 +60,15 @@ class Split:
       size: Number of elements.
       explain: Reason why `elements` cannot be read -> the error for the user, with the file's name.
       arrays: Images, labels and ids, instead of `elements`. They may be memory-mapped files.
+      read_blocks: n -> the first n images, uint8 [block, height, width, channels], and labels,
+        int32 [block], in blocks of any size; instead of `elements`.
     """
 
     elements: tf.data.Dataset | None
     size: int
     explain: Callable[[str], InputError] = InputError
     arrays: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+    read_blocks: Callable[[int], Iterable[tuple[np.ndarray, np.ndarray]]] | None = None
 
     @functools.cached_property
     def ids(self) -> np.ndarray:
@@ -70,11 +98,12 @@ class Split:
 
     def _read_elements(self) -> tuple[tf.Tensor, tf.Tensor]:
         # Filled in place: a list of batches would need the memory twice.
-        shape = (self.size, *self.elements.element_spec[0].shape)
-        images = tf.Variable(tf.zeros(shape, tf.uint8))
-        labels = tf.Variable(tf.zeros(self.size, tf.int32))
+        images = labels = None
         num_read = 0
-        for image, label in self.elements.take(self.size).batch(_READ_SIZE):
+        for image, label in self._iterate_blocks():
+            if images is None:
+                images = tf.Variable(tf.zeros((self.size, *image.shape[1:]), tf.uint8))
+                labels = tf.Variable(tf.zeros(self.size, tf.int32))
             ids = tf.range(num_read, num_read + len(label))
             images.scatter_update(tf.IndexedSlices(image, ids))
             labels.scatter_update(tf.IndexedSlices(label, ids))
@@ -82,6 +111,11 @@ class Split:
         if num_read != self.size:
             raise self.explain(f"expected {self.size} images, received {num_read}")
         return images.read_value(), labels.read_value()
+
+    def _iterate_blocks(self) -> Iterable[tuple[tf.Tensor, tf.Tensor]]:
+        if self.read_blocks is not None:
+            return self.read_blocks(self.size)
+        return self.elements.take(self.size).batch(_READ_SIZE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,8 +126,9 @@ class Source:
       image_shape: (height, width, channels).
       class_names: One name per class, in the order of the labels.
       origin: Source and licence, one line.
-      splits: At least "train" and "test".
+      splits: At least "test". Without "train" no classifier can be trained.
       files: The files that hold the images, by names that do not depend on the folder.
+      report: What became of each file or array of the user; empty for other data.
     """
 
     image_shape: tuple[int, int, int]
@@ -101,6 +136,7 @@ class Source:
     origin: str
     splits: Mapping[str, Split]
     files: Mapping[str, pathlib.Path] = dataclasses.field(default_factory=dict)
+    report: tuple[InputRecord, ...] = ()
 
 
 def build_split(images: np.ndarray, labels: np.ndarray, ids: np.ndarray | None = None) -> Split:
@@ -133,12 +169,25 @@ def resize(images: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
 
 def check_image_size(image_size: tuple[int, int]) -> tuple[int, int]:
     """Returns `image_size`; InputError unless it is two integers of at least 1."""
-    size = tuple(image_size)
-    if len(size) != 2 or not all(type(n) is int and n >= 1 for n in size):
+    try:
+        size = tuple(image_size)
+    except TypeError:
+        size = ()
+    if len(size) != 2 or not all(type(n) is int and 1 <= n <= _MAX_SIDE for n in size):
         raise InputError(
-            f"image_size must be (height, width), two integers of at least 1; got {image_size!r}."
+            f"image_size must be (height, width), two integers from 1 to {_MAX_SIDE}; received "
+            f"{image_size!r}."
         )
     return size
+
+
+def make_training_error(name: str) -> InputError:
+    """Returns the error for data that has test images alone."""
+    return InputError(
+        f"{name} has test images alone, so no classifier can be trained on it. Add training images "
+        "(image_folder: train/<class>/ beside test/; arrays: x_train and y_train in the .npz file) "
+        "or attack a classifier of your own with --model_path or --saved_model."
+    )
 
 
 def compute_file_digest(path: pathlib.Path) -> str:
@@ -157,6 +206,7 @@ class Dataset:
 
     Attributes:
       info: Name, shape, classes, origin, and the size of each split.
+      report: What became of each file or array of the user, see `Source`.
     """
 
     def __init__(
@@ -179,25 +229,22 @@ class Dataset:
                 f"{name} has one class, {source.class_names[0]!r}. A classifier needs images of at "
                 "least two classes."
             )
-        train = _take_first(name, "train", source.splits["train"], train_size)
         test = _take_first(name, "test", source.splits["test"], test_size)
-        if not 0 <= validation_size < train.size:
-            raise InputError(
-                f"validation_size must be from 0 to {train.size - 1}, to leave a training image of "
-                f"the {train.size} of {name}; got {validation_size}."
-            )
-        order = _sample_permutation(train.size, _VALIDATION, seed)
         # The positions of each split's images within `Split.rows`.
-        self._split_indices: dict[str, tuple[Split, np.ndarray]] = {
-            "train": (train, np.sort(order[validation_size:])),
-            "test": (test, np.arange(test.size)),
-        }
-        if validation_size:
-            self._split_indices["validation"] = (train, np.sort(order[:validation_size]))
-        elif "validation" in source.splits:
+        self._split_indices: dict[str, tuple[Split, np.ndarray]] = {}
+        if "train" in source.splits:
+            train = _take_first(name, "train", source.splits["train"], train_size)
+            self._split_indices |= _split_training(name, train, validation_size, seed)
+        elif train_size is not None or validation_size:
+            raise make_training_error(name)
+        if "validation" in source.splits and not validation_size:
             validation = source.splits["validation"]
             self._split_indices["validation"] = (validation, np.arange(validation.size))
+        order = ("train", "test", "validation")
+        rows = self._split_indices | {"test": (test, np.arange(test.size))}
+        self._split_indices = {split: rows[split] for split in order if split in rows}
         self._files = source.files
+        self.report = source.report
         self.info = DatasetInfo(
             name,
             source.image_shape,
@@ -249,6 +296,8 @@ class Dataset:
         return images, labels, source_split.ids[indices]
 
     def _get_split(self, name: str) -> tuple[Split, np.ndarray]:
+        if name == "train" and name not in self._split_indices:
+            raise make_training_error(self.info.name)
         if name not in self._split_indices:
             raise errors.make_unknown_error("split", name, self._split_indices)
         return self._split_indices[name]
@@ -260,9 +309,10 @@ class Dataset:
         of the split where that is smaller. An incomplete last batch is dropped.
 
         Raises:
-          InputError: An argument is out of its range, or the images cannot be read.
+          InputError: An argument is out of its range, the images cannot be read, or there are no
+            training images.
         """
-        split, indices = self._split_indices["train"]
+        split, indices = self._get_split("train")
         errors.check_number("batch_size", batch_size, at_least=1)
         size = min(batch_size, len(indices))
         indices = indices[_sample_permutation(len(indices), _SHUFFLE, seed, epoch)]
@@ -296,14 +346,30 @@ def _take_first(name: str, split: str, images: Split, size: int | None) -> Split
     if not 1 <= size <= images.size:
         raise InputError(
             f"{split}_size must be from 1 to {images.size}, the number of {split} images of "
-            f"{name}; got {size}."
+            f"{name}; received {size}."
         )
     return dataclasses.replace(images, size=size)
 
 
+def _split_training(
+    name: str, train: Split, validation_size: int, seed: int
+) -> dict[str, tuple[Split, np.ndarray]]:
+    """Returns the rows of "train" and, unless `validation_size` is 0, of "validation"."""
+    if not 0 <= validation_size < train.size:
+        raise InputError(
+            f"validation_size must be from 0 to {train.size - 1}, to leave a training image of "
+            f"the {train.size} of {name}; received {validation_size}."
+        )
+    order = _sample_permutation(train.size, _VALIDATION, seed)
+    rows = {"train": (train, np.sort(order[validation_size:]))}
+    if validation_size:
+        rows["validation"] = (train, np.sort(order[:validation_size]))
+    return rows
+
+
 def _sample_permutation(size: int, purpose: int, *seeds: int) -> np.ndarray:
     if min(seeds) < 0:
-        raise InputError(f"seed and epoch must be at least 0; got {seeds}.")
+        raise InputError(f"seed and epoch must be at least 0; received {seeds}.")
     return np.random.default_rng([purpose, *seeds]).permutation(size)
 
 

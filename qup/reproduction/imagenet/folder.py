@@ -26,6 +26,9 @@ from qup.datasets import dataset, image_folder
 from qup.reproduction.imagenet.models import NUM_CLASSES
 
 _ORDER_SEED = 0
+# Unlike image_folder, which turns images as EXIF says: the published networks were measured on the
+# stored rows.
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
 
 
 class ImageNetImages(NamedTuple):
@@ -49,8 +52,8 @@ def read(
 ) -> ImageNetImages:
     """Reads the first images of a fixed shuffle, cropped as in Su et al.
 
-    The shorter side is resized to `image_size` pixels, and the central square is kept. File types
-    are those of the dataset `image_folder`.
+    The shorter side is resized to `image_size` pixels, and the central square is kept. Files are
+    PNG, JPEG, BMP and GIF by their suffixes; EXIF's orientation is ignored.
 
     Raises:
       InputError: A folder is missing, empty or not named after a class, there are fewer images
@@ -95,7 +98,7 @@ def _select_images(images_dir: str | os.PathLike, max_images: int | None) -> lis
     labelled_paths = sorted(
         (label, os.path.basename(path), path)
         for label, inside in ((get_class_index(f.name), f) for f in class_folders)
-        for path in image_folder.list_images(inside)
+        for path in _list_images(inside)
     )
     if max_images is not None and not 1 <= max_images <= len(labelled_paths):
         raise InputError(
@@ -106,6 +109,15 @@ def _select_images(images_dir: str | os.PathLike, max_images: int | None) -> lis
         raise InputError(f"{folder} contains no class folders.")
     order = np.random.default_rng(_ORDER_SEED).permutation(len(labelled_paths))
     return [(labelled_paths[i][2], labelled_paths[i][0]) for i in order[:max_images]]
+
+
+def _list_images(folder: pathlib.Path) -> list[str]:
+    """Returns the paths of a class folder's images, sorted."""
+    entries = image_folder.list_visible(folder)
+    paths = [str(entry) for entry in entries if entry.suffix.lower() in _SUFFIXES]
+    if not paths:
+        raise InputError(f"The class folder {folder} has no images ({', '.join(_SUFFIXES)}).")
+    return paths
 
 
 def _hash_images(selected: list[tuple[str, int]]) -> str:
