@@ -19,7 +19,7 @@ from absl import logging as absl_logging
 
 import qup
 from qup import orchestration
-from qup.core import environment, errors
+from qup.core import environment, errors, files
 from qup.core.interruption import SignalGuard
 
 _PACKAGE = os.path.dirname(qup.__file__) + os.sep
@@ -49,6 +49,7 @@ def run_pipeline(
     def run_main(argv: list[str]) -> str:
         if len(argv) > 1:
             raise flags.Error(f"Not a flag: {argv[1]!r}.")
+        _check_addresses()
         config = resolve()
         install_signal_handlers()
         configure_logging()
@@ -77,6 +78,8 @@ def run_query(main: Callable[[str], str], default: Callable[[], str | None] = la
         if len(paths) != 1:
             received = f"{len(paths)}{': ' if paths else ''}{' '.join(paths)}"
             raise flags.Error(f"Expected one path, received {received}. See --help.")
+        _check_addresses()
+        files.check_local("PATH", paths[0])
         return main(paths[0])
 
     _run_app(run_main, flags.FLAGS, "Interrupted.")
@@ -97,6 +100,17 @@ def _run_app(
             return parse(argv)
 
     app.run(run_guarded, flags_parser=parse_guarded)
+
+
+def _check_addresses() -> None:
+    """Raises an InputError if a flag on the command line names a file of another machine."""
+    for name in flags.FLAGS:
+        flag = flags.FLAGS[name]
+        values = flag.value if isinstance(flag.value, list) else [flag.value]
+        for value in values if flag.present else ():
+            # With two slashes: "file:/a.npy" is a direction of `qup uncertainty`.
+            if isinstance(value, str) and "://" in value:
+                files.check_local(f"--{name}", value)
 
 
 def print_text(text: str, hint: str = "") -> None:

@@ -18,6 +18,8 @@ from qup.core import errors, extras
 _START_TIME_TOLERANCE = 1.0
 # Temporary paths that this process is writing.
 _active_temporaries: set[pathlib.Path] = set()
+# "gs://bucket"; a path object has one slash. A single letter is a drive.
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
 
 
 def _get_write_errors() -> tuple[type[BaseException], ...]:
@@ -45,6 +47,35 @@ def wrap_os_errors(path: pathlib.Path) -> Iterator[None]:
         raise errors.InputError(f"Cannot write {path}: {reason}. {remedy}") from error
 
 
+def check_local(name: str, path: str | os.PathLike) -> None:
+    """Raises an InputError for an address of another machine, such as gs://bucket/folder.
+
+    Args:
+      name: The setting, for the message.
+      path: Its value.
+    """
+    match = _ADDRESS.match(os.fspath(path))
+    if match:
+        raise errors.InputError(
+            f"{name}={os.fspath(path)} is an address ({match[1]}), and qup reads and writes files "
+            "of this machine only. Name a local folder, or one in which the store is mounted; copy "
+            "the results afterwards."
+        )
+
+
+def check_not_link(path: str | os.PathLike) -> None:
+    """Raises an InputError for a link: its target may be a file of the user.
+
+    Args:
+      path: A file that is to be created, replaced or renamed.
+    """
+    if os.path.islink(path):
+        raise errors.InputError(
+            f"{path} is a symbolic link to {os.path.realpath(path)}, which was not touched. qup "
+            "writes a file of its own at this path: remove the link, or name another folder."
+        )
+
+
 @contextlib.contextmanager
 def atomic_write(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """Yields a temporary path with the same suffix, flushes it to disk, then renames it to `path`.
@@ -57,9 +88,10 @@ def atomic_write(path: pathlib.Path) -> Iterator[pathlib.Path]:
       The path to write to. If the block raises, it is removed and `path` stays as it is.
 
     Raises:
-      InputError: The disk is full, or the folder cannot be written.
+      InputError: The disk is full, the folder cannot be written, or `path` is a symbolic link.
     """
     path = pathlib.Path(path)
+    check_not_link(path)
     temporary = path.with_name(f"{get_temporary_prefix()}{path.name}")
     with wrap_os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -153,8 +185,10 @@ def lock_file(path: pathlib.Path, on_wait: Callable[[], None] | None = None) -> 
       Whether the lock is held; always True with `on_wait`.
 
     Raises:
-      InputError: The lock file cannot be created.
+      InputError: The lock file cannot be created, or is a symbolic link.
     """
+    # A lock file is emptied.
+    check_not_link(path)
     with extras.explain_missing("A file lock"):
         import filelock
 
@@ -173,8 +207,8 @@ def lock_file(path: pathlib.Path, on_wait: Callable[[], None] | None = None) -> 
 
 
 def remove_path(path: pathlib.Path) -> None:
-    """Removes a file or a folder, if it exists."""
-    if path.is_dir():
+    """Removes a file or a folder, if it exists; of a symbolic link, the link alone."""
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
@@ -193,6 +227,7 @@ def write_text(path: pathlib.Path, text: str) -> None:
 
 def link_or_copy(source: pathlib.Path, target: pathlib.Path) -> None:
     """Makes a hard link `target` to the file `source`, or a copy where links are not possible."""
+    check_not_link(target)
     with wrap_os_errors(target):
         try:
             os.link(source, target)

@@ -18,6 +18,8 @@ import urllib.parse
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from qup.core import files
+from qup.core.errors import InputError
 from qup.orchestration import errors
 
 SCHEMA_VERSION = 10
@@ -313,6 +315,8 @@ def _write_properties(
 
 
 _TIMEOUT_S = 60
+# Of the names of SQLite's files: the database, and the journal that belongs to it.
+_SUFFIXES = ("", "-journal")
 _CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _ADVICE = {
     sqlite3.SQLITE_FULL: "Free some space",
@@ -343,8 +347,10 @@ class Database:
         Raises:
           MetadataError: The file is missing or damaged, or does not have ML Metadata's schema
             version 10.
-          StorageError: The folder cannot be created.
+          StorageError: The folder cannot be created, or the file to write is a symbolic link.
         """
+        if create:
+            _check_not_links(path)
         self.path = pathlib.Path(path).resolve()
         if create:
             with errors.wrap_os_errors(self.path):
@@ -424,7 +430,7 @@ class Database:
             database_path = _find_free_path(self.path)
             with errors.wrap_os_errors(self.path):
                 # A journal belongs to its database, under the same name.
-                for suffix in ("-journal", ""):
+                for suffix in reversed(_SUFFIXES):
                     if os.path.exists(f"{self.path}{suffix}"):
                         os.rename(f"{self.path}{suffix}", f"{database_path}{suffix}")
             outcome = f"It was renamed to {database_path.name}; the next run starts"
@@ -458,8 +464,17 @@ class Database:
             )
 
 
+def _check_not_links(path: str | os.PathLike) -> None:
+    """Raises a StorageError if a file of a database to write is a symbolic link."""
+    for suffix in _SUFFIXES:
+        try:
+            files.check_not_link(f"{os.fspath(path)}{suffix}")
+        except InputError as error:
+            raise errors.StorageError(str(error)) from error
+
+
 def _find_free_path(path: pathlib.Path) -> pathlib.Path:
     number = 1
-    while (candidate := path.with_name(f"{path.name}.corrupt-{number}")).exists():
+    while os.path.lexists(candidate := path.with_name(f"{path.name}.corrupt-{number}")):
         number += 1
     return candidate

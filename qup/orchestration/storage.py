@@ -73,8 +73,9 @@ class PipelineRoot:
         """Creates a folder if it does not exist, and returns it.
 
         Raises:
-          StorageError: It cannot be created.
+          StorageError: It cannot be created, or is reached by a link out of the root.
         """
+        self._check_inside(path)
         with errors.wrap_os_errors(path):
             path.mkdir(parents=True, exist_ok=True)
         return path
@@ -85,6 +86,7 @@ class PipelineRoot:
         Raises:
           StorageError: The disk is full, or the root cannot be written.
         """
+        self._check_inside(target)
         with errors.wrap_os_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             for folder, _, names in os.walk(source):
@@ -102,8 +104,22 @@ class PipelineRoot:
             self.remove(path)
 
     def remove(self, path: pathlib.Path) -> None:
-        """Removes a folder as far as possible; the next run removes the rest."""
-        shutil.rmtree(path, ignore_errors=True)
+        """Removes a folder as far as possible; the next run removes the rest.
+
+        What a link reaches out of the root stays.
+        """
+        if self._is_inside(path):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def _is_inside(self, path: pathlib.Path) -> bool:
+        return pathlib.Path(os.path.realpath(path)).is_relative_to(self.path)
+
+    def _check_inside(self, path: pathlib.Path) -> None:
+        if not self._is_inside(path):
+            raise errors.StorageError(
+                f"{path} is reached by a symbolic link out of the pipeline root {self.path}, and "
+                "was not touched. Remove the link, or link the whole root."
+            )
 
     def list_execution_dirs(self) -> list[tuple[str, int, pathlib.Path]]:
         """Returns (node, execution, folder) of every execution's folders."""

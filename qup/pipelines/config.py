@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from qup import attacks, models
 from qup.attacks import losses
 from qup.augmentation.translator import GRADIENT_PATHS, SCHEDULES
-from qup.core import errors, hashing
+from qup.core import errors, files, hashing
 from qup.core.config import flatten
 from qup.core.types import DatasetInfo
 from qup.robustness.evaluation import build_trajectory_options, get_pixel_bounds
@@ -80,6 +80,7 @@ def _parse_folder(key: str, value: str | None, default: pathlib.Path) -> pathlib
         return default
     if not value:
         raise errors.InputError(f"{key} is empty. Name a folder.")
+    files.check_local(key, value)
     try:
         value.encode("utf-8")
         return pathlib.Path(value).expanduser()
@@ -93,6 +94,8 @@ def get_dataset_options(config: Config) -> dict[str, Any]:
     """Returns the keyword arguments of datasets.load, except scratch_dir."""
     data = config.dataset
     names = ("data_dir", "manual_dir", "train_size", "test_size", "validation_size")
+    for name in names[:2]:
+        files.check_local(f"dataset.{name}", data[name] or "")
     side = data.image_size
     return {
         **{name: data[name] for name in names},

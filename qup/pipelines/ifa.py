@@ -63,7 +63,8 @@ def run(config: Config) -> str:
       OrchestrationError: The pipeline root cannot be used.
     """
     check_config(config)
-    run = open_run(config)
+    # Its rows replace all but those of other programs, which are kept if they can be read.
+    run = open_run(config, keeps_rows=False)
     _log_run(run)
     description = {**get_config_identity(config), "versions": collect_versions()}
     executions = run_nodes(run, build_nodes(run), "ifa", description)

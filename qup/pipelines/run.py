@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 import logging
+import os
 import pathlib
 import platform
 import re
@@ -17,7 +18,18 @@ from qup import datasets, models
 from qup.core import environment, errors, files, measurements
 from qup.core.measurements import Row
 from qup.core.tensorboard import SummaryWriter
-from qup.orchestration import Channel, Code, Execution, LocalRunner, Metadata, Node, NodeEvent
+from qup.orchestration import (
+    Channel,
+    Code,
+    Execution,
+    LocalRunner,
+    Metadata,
+    Node,
+    NodeEvent,
+    OrchestrationError,
+    Run,
+)
+from qup.orchestration.lineage import graph
 from qup.pipelines.components.trainer import Trainer
 from qup.pipelines.config import (
     Config,
@@ -47,7 +59,8 @@ CODE = Code(
     describe_environment=environment.get_counted_environment,
 )
 _log = logging.getLogger("qup")
-_CONFIG_FILE, _LOCK_FILE = "config.json", ".qup.lock"
+_CONFIG_FILE, _LOCK_FILE, _DATABASE = "config.json", ".qup.lock", "metadata.sqlite"
+_OUTPUT_FILES = (_LOCK_FILE, _CONFIG_FILE, "versions.json", "measurements.csv")
 _GLOB_CHARACTERS = "[]*?\\"
 _FIGURE_NAME = re.compile(r"(images|trajectory)-epoch-\d+\.png")
 
@@ -94,6 +107,7 @@ class Workdir:
         """
         self.path = pathlib.Path(path)
         for folder in (self.path, *other_folders):
+            files.check_local("workdir", folder)
             if set(_GLOB_CHARACTERS) & {*str(folder.absolute()), *_resolve_path(folder)}:
                 raise errors.InputError(
                     f"The path {folder.absolute()} contains one of the characters "
@@ -101,24 +115,66 @@ class Workdir:
                     "read as patterns. Name another folder."
                 )
         with files.wrap_os_errors(self.path):
-            self._check_owner()
+            self._check_owner(*other_folders)
             self.path.mkdir(parents=True, exist_ok=True)
+            self._check_outputs(*other_folders)
             (self.path / _LOCK_FILE).touch()
 
-    def _check_owner(self) -> None:
+    def _check_owner(self, *other_folders: pathlib.Path) -> None:
         if self.path.exists() and not self.path.is_dir():
             raise errors.InputError(f"The workdir {self.path} is a file. Name a folder.")
-        entries = {e.name for e in self.path.iterdir()} if self.path.exists() else ()
-        if entries and not {_CONFIG_FILE, _LOCK_FILE} & set(entries):
+        entries = {e.name for e in self.path.iterdir()} if self.path.exists() else set()
+        if entries and not {_CONFIG_FILE, _LOCK_FILE} & entries:
             raise errors.InputError(
                 f"The workdir {self.path} contains files that qup did not write "
                 f"({sorted(entries)[0]}, ...). Name an empty or a new folder."
             )
         path = self.path / _CONFIG_FILE
-        if path.exists() and "qup" not in _read_json(path):
+        _check_file(path)
+        if not path.exists() or "qup" in _read_json(path):
+            return
+        if not self._restore_config(_LOCK_FILE in entries, *other_folders):
             raise errors.InputError(
-                f"{path} is not a configuration that qup wrote. Name an empty or a new folder."
+                f"{path} is not a configuration that qup wrote. Name an empty or a new folder; if "
+                f"it is one of qup that was damaged, remove this file: rm {shlex.quote(str(path))}"
             )
+
+    def _restore_config(self, is_own: bool, *other_folders: pathlib.Path) -> bool:
+        """Writes a damaged config.json again, from the newest run in the metadata.
+
+        Args:
+          is_own: Whether qup has used the folder before.
+          *other_folders: Where the metadata may be, besides the default.
+
+        Returns:
+          Whether config.json is now that of the run, or removed because there was no run yet.
+        """
+        path = self.path / _CONFIG_FILE
+        if _has_content(path):
+            return False
+        folders = (self.path / "pipeline", *(other_folders if is_own else ()))
+        for database in (folder / _DATABASE for folder in folders):
+            run = _find_newest_run(database)
+            if run is not None:
+                self._write_json(_CONFIG_FILE, {"qup": qup.__version__, **_get_run_config(run)})
+                _log.warning("%s was damaged; it is restored from the run %s.", path, run.id)
+                return True
+        if is_own:
+            files.remove_path(path)
+        return is_own
+
+    def _check_outputs(self, *other_folders: pathlib.Path) -> None:
+        """Raises an InputError if a result could not be written at the end."""
+        for name in _OUTPUT_FILES:
+            _check_file(self.path / name)
+        figures = self.path / "figures"
+        files.check_not_link(figures)
+        if figures.exists() and not figures.is_dir():
+            raise errors.InputError(
+                f"{figures} is not a folder, and figures are written there. Move it away."
+            )
+        for folder in (self.path, figures, *other_folders):
+            _check_writable(folder)
 
     @contextlib.contextmanager
     def lock(self, purpose: str) -> Iterator[None]:
@@ -135,8 +191,11 @@ class Workdir:
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Writes the configuration (JSON values) and the versions of the newest run."""
         record = {"qup": qup.__version__, **config}
-        files.write_text(self.path / _CONFIG_FILE, _format_json(record))
-        files.write_text(self.path / "versions.json", _format_json(collect_versions()))
+        self._write_json(_CONFIG_FILE, record)
+        self._write_json("versions.json", collect_versions())
+
+    def _write_json(self, name: str, tree: Mapping[str, Any]) -> None:
+        files.write_text(self.path / name, _format_json(tree))
 
 
 def _resolve_path(folder: pathlib.Path) -> str:
@@ -155,6 +214,53 @@ def _read_json(path: pathlib.Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}
     return tree if isinstance(tree, dict) else {}
+
+
+def _check_file(path: pathlib.Path) -> None:
+    """Raises an InputError for a path that is not a regular file, if there is anything."""
+    files.check_not_link(path)
+    if path.exists() and not path.is_file():
+        raise errors.InputError(
+            f"{path} is not a file, and a result is written there. Move it away."
+        )
+
+
+def _has_content(path: pathlib.Path) -> bool:
+    """Returns whether a file holds more than nothing, spaces, or an empty JSON value."""
+    try:
+        text = path.read_text(encoding="utf-8").strip("\0 \t\r\n")
+    except UnicodeDecodeError:
+        return True
+    return text not in ("", "{}", "[]", "null")
+
+
+def _find_newest_run(database: pathlib.Path) -> Run | None:
+    """Returns the newest run of this program in a database; None if there is none."""
+    if not database.is_file():
+        return None
+    with contextlib.suppress(OrchestrationError):
+        runs = graph.ReadOnlyMetadata(database).list_runs()
+        return next((run for run in reversed(runs) if "versions" in run.parameters), None)
+    return None
+
+
+def _get_run_config(run: Run) -> dict[str, Any]:
+    """Returns what a run has written, or would have written, into config.json."""
+    parameters = {key: value for key, value in run.parameters.items() if key != "versions"}
+    if "experiment" in parameters:
+        program = run.pipeline.removesuffix(f"-{parameters['experiment']}")
+        return {"program": program, "scale": parameters["scale"]}
+    return parameters
+
+
+def _check_writable(folder: pathlib.Path) -> None:
+    """Raises an InputError if nothing can be created in a folder, which need not exist yet."""
+    existing = next((f for f in (folder, *folder.absolute().parents) if f.exists()), None)
+    if existing is not None and not os.access(existing, os.W_OK | os.X_OK):
+        raise errors.InputError(
+            f"Cannot write {folder}: no permission to create files in {existing}. Choose a folder "
+            "that you can write to."
+        )
 
 
 def _format_json(tree: Mapping[str, Any]) -> str:
@@ -201,7 +307,7 @@ class RunContext:
         figures = {path.name: path for path in report.glob("*.png")}
         for name, path in figures.items():
             files.write_bytes(self.get_path("figures", name), path.read_bytes())
-        for path in self.get_path("figures").iterdir():
+        for path in self.get_path("figures").glob("*.png"):
             # Figures of an earlier run with other epochs.
             if _FIGURE_NAME.fullmatch(path.name) and path.name not in figures:
                 files.remove_path(path)
@@ -265,13 +371,21 @@ class RunContext:
         return SummaryWriter(self.log_dir)
 
 
-def open_run(config: Config) -> RunContext:
+def open_run(config: Config, *, keeps_rows: bool = True) -> RunContext:
     """Opens the working directory and the data of checked settings.
+
+    Args:
+      config: The settings.
+      keeps_rows: Whether the run adds its measurements to those of earlier runs, so that they must
+        be readable.
 
     Raises:
       InputError: The folder or the data cannot be used.
     """
     workdir = Workdir(get_workdir(config), get_pipeline_root(config))
+    if keeps_rows and (table := workdir.path / "measurements.csv").exists():
+        # At the end, after hours of work, it would be too late.
+        measurements.read_rows(table)
     options = get_dataset_options(config)
     with workdir.lock("to find or prepare the data"):
         # Data is prepared outside of the pipeline root.
@@ -309,7 +423,7 @@ def create_runner(
     """
     return LocalRunner(
         run.pipeline_root,
-        Metadata(run.pipeline_root / "metadata.sqlite", rename_if_damaged=True),
+        Metadata(run.pipeline_root / _DATABASE, rename_if_damaged=True),
         enable_cache=run.config.enable_cache,
         verify=run.config.verify,
         on_event=on_event,

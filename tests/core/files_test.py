@@ -92,3 +92,40 @@ def test_a_lock_in_a_missing_folder_is_an_input_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="Cannot write"), files.lock_file(tmp_path / "file/lock"):
         pass
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_link_is_neither_replaced_nor_followed(tmp_path, exists):
+    target, link, other = (tmp_path / name for name in ("letter.txt", "link", "other"))
+    if exists:
+        target.write_text("letter")
+    other.write_text("other")
+    link.symlink_to(target)
+    for write in (
+        lambda: files.write_text(link, "text"),
+        lambda: files.link_or_copy(other, link),
+        lambda: files.lock_file(link).__enter__(),
+    ):
+        with pytest.raises(InputError, match="is a symbolic link to"):
+            write()
+    assert link.is_symlink() and target.exists() == exists
+    assert not exists or target.read_text() == "letter"
+
+
+def test_removing_a_link_keeps_what_it_names(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "folder")
+    files.remove_path(tmp_path / "link")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+@pytest.mark.parametrize("path", ["/tmp/x", "x", "./gs:", "a:b/c", "C:/x", "", "~/x", "a b://c"])
+def test_local_paths_pass(path):
+    files.check_local("workdir", path)
+
+
+@pytest.mark.parametrize("path", ["gs://x", "s3://x/y", "file:///x", "HTTPS://x", "gs:/x"])
+def test_addresses_are_refused(path):
+    with pytest.raises(InputError, match="is an address") as caught:
+        files.check_local("workdir", path)
+    assert path in str(caught.value) and len(str(caught.value)) < 600
