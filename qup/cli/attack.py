@@ -1,31 +1,55 @@
 r"""Attacks a classifier, and reports the result for each image.
 
-The classifier is one of this package (--model, trained if necessary), a
-.keras file (--model_path) or a SavedModel (--saved_model). A model file can
-run any code: load only files that you trust.
+The classifier is one of this package (--model, trained if necessary), a file
+of a Keras model (--model_path: .keras, .h5, .hdf5) or a SavedModel
+(--saved_model). A SavedModel, and a file with --trust_model, can run any code:
+load only files that you trust.
 
     qup attack --dataset=mnist --attack=autoattack,deepfool
-    qup attack --dataset=cifar10 --model_path=mine.keras \
+    qup attack --dataset=cifar10 --model_path=mine.keras --pixel_range=0,255 \
         --attack=pgd --options=pgd.num_steps=100,pgd.random_start=True
+    qup attack --dataset=mnist --attack=pgd --saved_model=DIR --signature=serve
 
 Further settings: --config.group.key=value; qup/pipelines/defaults.py lists all.
 """
 
+import pathlib
+import tempfile
+
 from absl import flags
 
-from qup.cli import settings
+import qup
+from qup.cli import program, settings
+from qup.core import errors, files, measurements
 from qup.core.interruption import SignalGuard
+from qup.core.registry import find_registered_options
+
+_ATTACKS = pathlib.Path(qup.__file__).parent / "attacks"
+# Options that have an error of their own, or that the pipeline adds.
+_SPECIAL_OPTIONS = ("ids", "seed", "targeted", "targets")
 
 
 def define_flags() -> None:
     """Defines the flags of the settings and of the attacks."""
     settings.define_flags()
     flags.adopt_module_key_flags(settings)
-    flags.DEFINE_list("attack", None, "Names of attacks. Without it, the error lists all names.")
+    names = ", ".join(sorted(find_registered_options(_ATTACKS)))
+    flags.DEFINE_list("attack", None, f"Names of attacks, of: {names}.")
     flags.DEFINE_float("epsilon", None, "Budget, in units of [0, 1]; default: the dataset's.")
     flags.DEFINE_integer("num_images", 1000, "Number of test images, from the first; 0 for all.")
-    flags.DEFINE_string("model_path", None, "A .keras file.")
+    flags.DEFINE_string("model_path", None, "A .keras file, or a whole .h5 or .hdf5 file.")
     flags.DEFINE_string("saved_model", None, "Folder of a SavedModel.")
+    flags.DEFINE_string("signature", None, "Signature of the SavedModel; default: serving_default.")
+    flags.DEFINE_string(
+        "output", None, "The model's output with the logits; default: logits, or the only one."
+    )
+    flags.DEFINE_list("import", [], "Modules with the layers of the Keras model; see trust_model.")
+    flags.DEFINE_bool(
+        "trust_model", False, "Allow the code of --import, and of Lambda layers in the file."
+    )
+    flags.DEFINE_string(
+        "pixel_range", None, "Pixels that your model takes: 0,255 or -1,1; default: 0,1."
+    )
     flags.DEFINE_list("options", [], "Options of attacks: pgd.num_steps=100,fab.norm=l2.")
     flags.DEFINE_integer("batch_size", 128, "Images per batch.")
     flags.DEFINE_enum(
@@ -51,6 +75,11 @@ def main(config) -> str:
         num_images=values.num_images,
         model_path=values.model_path,
         saved_model=values.saved_model,
+        signature=values.signature,
+        output=values.output,
+        imports=tuple(values["import"].value),
+        trust_model=values.trust_model,
+        pixel_range=values.pixel_range,
         batch_size=values.batch_size,
         precision=values.precision,
         save_images=values.save_images,
@@ -60,6 +89,66 @@ def main(config) -> str:
     return attack.run(config, request)
 
 
+def resolve():
+    """Returns the settings, after checks that need no TensorFlow, which takes seconds to import.
+
+    Raises:
+      flags.Error: A short flag and its setting differ.
+      InputError: An attack or an option is unknown, or the folder of the results is unusable.
+    """
+    config = settings.resolve()
+    values = flags.FLAGS
+    if values.attack or not (values.conjugates or values.diagnose):
+        check_attack_names(values.attack or (), values.options)
+    if config.workdir:
+        check_workdir(pathlib.Path(config.workdir))
+    return config
+
+
+def check_attack_names(names, options) -> None:
+    """Raises an InputError for an attack or an option that does not exist.
+
+    Args:
+      names: Names of attacks.
+      options: Texts attack.option=value.
+    """
+    known = find_registered_options(_ATTACKS)
+    if not names:
+        raise errors.InputError(
+            f"Name one or more attacks: --attack=NAME[,NAME...]. Known: {', '.join(sorted(known))}."
+        )
+    for name in names:
+        if name not in known:
+            raise errors.make_unknown_error("attack", name, known)
+    for text in options:
+        name, _, option = text.partition("=")[0].strip().partition(".")
+        if option and name not in known:
+            raise errors.make_unknown_error("attack", name, known)
+        if option and option not in (*known[name], *_SPECIAL_OPTIONS):
+            raise errors.make_unknown_error(f"option of {name}", option, known[name])
+
+
+def check_workdir(folder: pathlib.Path) -> None:
+    """Raises an InputError if results could not be written to a folder at the end.
+
+    Args:
+      folder: The folder of the results; it need not exist yet.
+    """
+    with files.wrap_os_errors(folder):
+        parent = folder.expanduser().absolute()
+        while not parent.exists() and parent != parent.parent:
+            parent = parent.parent
+        if not parent.is_dir():
+            raise errors.InputError(
+                f"The workdir {folder} cannot be used: {parent} is a file. Name another folder."
+            )
+        with tempfile.TemporaryDirectory(prefix=".qup-", dir=parent):
+            pass
+    path = folder.expanduser() / "measurements.csv"
+    if path.exists():
+        measurements.read_rows(path)
+
+
 def run() -> None:
     """Runs the command."""
-    settings.run(main)
+    program.run_pipeline(main, parse=settings.parse, resolve=resolve)

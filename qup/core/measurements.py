@@ -110,24 +110,36 @@ def write_rows(path: pathlib.Path, rows: Iterable[Row]) -> None:
 
 
 def read_rows(path: pathlib.Path) -> list[Row]:
-    """Reads the rows of `write_rows`.
+    """Reads the rows of `write_rows`, also after a spreadsheet has saved them.
+
+    A spreadsheet may add a byte order mark and end lines with CR LF.
 
     Raises:
-      InputError: The file is missing or damaged, or has another header.
+      InputError: The file is missing or damaged, or has another header or separator.
     """
     try:
-        with open(path, newline="", encoding="utf-8") as file:
+        with open(path, newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             header = tuple(reader.fieldnames or ())
             if header == HEADER:
                 return [_parse_row(record) for record in reader]
     except OSError as error:
         raise errors.InputError(f"Cannot read {path}: {error}.") from error
-    except (ValueError, TypeError, KeyError, csv.Error) as error:
-        raise errors.InputError(f"{path} is damaged: {error}.") from error
+    except (ValueError, TypeError, KeyError, csv.Error, RecursionError) as error:
+        reason = errors.format_first_line(error, max_length=120)
+        raise errors.InputError(
+            f"{path} is damaged: {reason}. Rename it; the next run writes a new one."
+        ) from error
+    text = ",".join(header)
+    for separator, name in ((";", "semicolons"), ("\t", "tabs")):
+        if text.split(separator) == list(HEADER):
+            raise errors.InputError(
+                f"{path} has {name} between its columns, not commas: a spreadsheet saved it. Save "
+                "it as CSV with commas and with points in numbers, or rename it."
+            )
     raise errors.InputError(
         f"{path} is not a table of measurements: expected the header {','.join(HEADER)}, "
-        f"received {','.join(header)}."
+        f"received {text[:120]!r}. Rename it; the next run writes a new one."
     )
 
 

@@ -14,7 +14,7 @@ import ast
 import importlib
 import pathlib
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from qup.core import errors
@@ -84,18 +84,62 @@ class Registry:
 
 
 def find_registered_names(folder: pathlib.Path) -> tuple[str, ...]:
-    """Returns the names of functions that are decorated with `register`, sorted.
+    """Returns the names of functions and classes that are decorated with `register`, sorted.
 
     The modules are parsed, not imported: a command line lists its choices before TensorFlow loads.
 
     Args:
       folder: The package's folder.
     """
-    names = []
-    for path in folder.glob("*.py"):
-        for statement in ast.parse(path.read_bytes()).body:
+    return tuple(sorted(find_registered_options(folder)))
+
+
+def find_registered_options(folder: pathlib.Path) -> dict[str, tuple[str, ...]]:
+    """Returns the options of everything that is decorated with `register`, by its name.
+
+    The options of a function are its keyword-only arguments, those of a class its annotated fields
+    and those of its bases in the folder. The modules are parsed, not imported.
+
+    Args:
+      folder: The package's folder.
+    """
+    modules = [ast.parse(path.read_bytes()).body for path in sorted(folder.glob("*.py"))]
+    everywhere = _find_definitions(statement for body in modules for statement in body)
+    options: dict[str, tuple[str, ...]] = {}
+    for body in modules:
+        # A base of the same file comes before one of the same name elsewhere.
+        definitions = everywhere | _find_definitions(body)
+        for statement in body:
             for decorator in getattr(statement, "decorator_list", ()):
-                function = decorator.func if isinstance(decorator, ast.Call) else decorator
-                if ast.unparse(function).rpartition(".")[2] == "register":
-                    names.append(statement.name)
-    return tuple(sorted(names))
+                name = _parse_registration(decorator, statement)
+                if name is not None:
+                    options[name] = tuple(dict.fromkeys(_list_options(statement, definitions)))
+    return options
+
+
+def _find_definitions(statements: Iterable[ast.stmt]) -> dict[str, ast.stmt]:
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    return {statement.name: statement for statement in statements if isinstance(statement, kinds)}
+
+
+def _parse_registration(decorator: ast.expr, statement: ast.stmt) -> str | None:
+    """Returns the name that a decorator registers; None for another decorator."""
+    call = decorator if isinstance(decorator, ast.Call) else None
+    if ast.unparse(call.func if call else decorator).rpartition(".")[2] != "register":
+        return None
+    first = call.args[0] if call and call.args else None
+    is_name = isinstance(first, ast.Constant) and isinstance(first.value, str)
+    return first.value if is_name else statement.name
+
+
+def _list_options(statement: ast.stmt, definitions: Mapping[str, ast.stmt]) -> Iterator[str]:
+    if isinstance(statement, ast.FunctionDef):
+        yield from (argument.arg for argument in statement.args.kwonlyargs)
+        return
+    for base in statement.bases:
+        definition = definitions.get(ast.unparse(base).rpartition(".")[2])
+        if definition not in (None, statement):
+            yield from _list_options(definition, definitions)
+    for field in statement.body:
+        if isinstance(field, ast.AnnAssign) and "ClassVar" not in ast.unparse(field.annotation):
+            yield ast.unparse(field.target)

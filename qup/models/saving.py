@@ -1,4 +1,4 @@
-"""Classifiers and translators on disk: `.keras` files, and SavedModels for TensorFlow Serving.
+"""Classifiers and translators of this package on disk: `.keras` files, and SavedModels.
 
 A SavedModel takes `image`, float32 [batch, height, width, channels] in [0, 1]. Its endpoint `serve`
 (also `serving_default`) gives {logits}, its endpoint `predict` gives {logits, probabilities}. Files
@@ -10,7 +10,6 @@ Load a translator through this module: it registers the layer that Keras needs.
 classifier = load_model("model.keras")
 export_saved_model(classifier, "exported")
 push_saved_model("exported", "serving/classifier", version=1)
-logits = load_saved_model("serving/classifier/1")(images)
 ```
 """
 
@@ -20,18 +19,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import zipfile
-from collections.abc import Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from qup.core import errors, files, hashing
-from qup.core.types import LogitsFn
+from qup.models.keras_files import read_keras_file
 from qup.models.layers import BatchNormalization as BatchNormalization  # Registers it in Keras.
 
-_ENDPOINT = "serving_default"
 _GRAPH_FILE = "saved_model.pb"
 # The folder of a SavedModel for additional files.
 _EXTRA_ASSETS = pathlib.Path("assets.extra")
@@ -50,127 +46,12 @@ def load_model(path: pathlib.Path) -> keras.Model:
     Raises:
       InputError: The file is damaged.
     """
-    return _read_keras_file(path, "Remove it and run the same command again: it writes it again.")
-
-
-def load_user_model(path: pathlib.Path) -> keras.Model:
-    """Reads a `.keras` file of a user. A Keras model is a program: load only what you trust.
-
-    Raises:
-      InputError: It cannot be read.
-    """
-    return _read_keras_file(
-        path,
-        "It must be a .keras file of Keras 3, without Lambda layers. Export a model with custom "
-        "code as a SavedModel.",
-    )
-
-
-def _read_keras_file(path: pathlib.Path, remedy: str) -> keras.Model:
-    if path.is_file() and not zipfile.is_zipfile(path):
-        # Keras would report a missing file.
-        raise errors.InputError(
-            f"The model {path} cannot be read: its {path.stat().st_size} bytes are not a complete "
-            f".keras archive. {remedy}"
-        )
     try:
-        return keras.models.load_model(path, compile=False)
-    except Exception as error:
+        return read_keras_file(path)
+    except errors.InputError as error:
         raise errors.InputError(
-            f"The model {path} cannot be read: {_format_first_line(error)}. {remedy}"
-        ) from error
-
-
-def check_model(
-    logits_fn: LogitsFn, path: pathlib.Path, image_shape: Sequence[int], num_classes: int
-) -> None:
-    """Calls a user's model on two black images, to check its input and its output.
-
-    Args:
-      logits_fn: The model.
-      path: Its file, for the message.
-      image_shape: (height, width, channels) of the dataset's images.
-      num_classes: Classes of the dataset; the model may have more.
-
-    Raises:
-      InputError: It takes other images, or its output is not float32 logits.
-    """
-    shape = " x ".join(map(str, image_shape))
-    requirement = (
-        f"The model {path} must take batches of any size of float32 images {shape} and give one "
-        f"output, logits in float32 [batch, {num_classes}]; "
-    )
-    try:
-        outputs = logits_fn(tf.zeros((2, *image_shape)))
-    except Exception as error:
-        input_shape = getattr(logits_fn, "input_shape", None)
-        reason = f"it takes {input_shape}" if input_shape else _format_first_line(error)
-        raise errors.InputError(
-            f"{requirement}{reason}. Export a model for this dataset, or name the model's dataset."
-        ) from error
-    if not tf.is_tensor(outputs):
-        raise errors.InputError(
-            f"{requirement}it gives {len(outputs)} outputs. Save a model of the logits alone."
-        )
-    if outputs.shape.rank != 2 or outputs.shape[1] < num_classes:
-        raise errors.InputError(
-            f"{requirement}it gives {[*outputs.shape]} for two images. Name the model's dataset, "
-            "or save a model that ends in its logits."
-        )
-    if outputs.dtype != tf.float32:
-        raise errors.InputError(
-            f"{requirement}it gives {outputs.dtype.name}. End it with "
-            "keras.layers.Activation('linear', dtype='float32')."
-        )
-
-
-def _format_first_line(error: Exception) -> str:
-    message = str(error).strip() or type(error).__name__
-    return message.splitlines()[0].rstrip(".")
-
-
-class SavedModelClassifier:
-    """The endpoint `serving_default` of any SavedModel: float32 [batch, ...] to logits."""
-
-    def __init__(self, path: pathlib.Path):
-        # Referenced, because the variables live as long as this object.
-        self._saved_model = tf.saved_model.load(str(path))
-        signatures = self._saved_model.signatures
-        if _ENDPOINT not in signatures:
-            raise errors.InputError(
-                f"The SavedModel {path} has no endpoint {_ENDPOINT!r}, only {sorted(signatures)}. "
-                "Export it with this endpoint."
-            )
-        self._endpoint_fn = signatures[_ENDPOINT]
-        inputs = list(self._endpoint_fn.structured_input_signature[1])
-        outputs = list(self._endpoint_fn.structured_outputs)
-        self._input_name = inputs[0]
-        self._output_name = "logits" if "logits" in outputs else outputs[0]
-        if len(inputs) != 1 or (len(outputs) != 1 and self._output_name != "logits"):
-            raise errors.InputError(
-                f"The endpoint {_ENDPOINT!r} of {path} must take one batch of images and give one "
-                f"output, or one called 'logits'; it takes {inputs} and gives {outputs}."
-            )
-
-    def __call__(self, images: tf.Tensor) -> tf.Tensor:
-        """Returns the logits."""
-        return self._endpoint_fn(**{self._input_name: images})[self._output_name]
-
-
-def load_saved_model(path: pathlib.Path) -> SavedModelClassifier:
-    """Loads a SavedModel. It is a program: load only what you trust.
-
-    Raises:
-      InputError: It cannot be read, or it is not a classifier.
-    """
-    try:
-        return SavedModelClassifier(path)
-    except errors.InputError:
-        raise
-    except Exception as error:
-        # For a damaged folder TensorFlow raises many exception types.
-        raise errors.InputError(
-            f"The SavedModel {path} cannot be read: {_format_first_line(error)}. Export it again."
+            f"{error} If this program wrote it, remove it and run the same command again: it "
+            "writes it again."
         ) from error
 
 

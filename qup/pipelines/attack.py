@@ -22,7 +22,7 @@ import pathlib
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
-from qup.core import files
+from qup.core import files, measurements
 from qup.core.formatting import format_percent
 from qup.core.measurements import Row
 from qup.orchestration import Artifact, Channel, Execution, Node
@@ -56,6 +56,8 @@ _MEAN_DIGITS = {
     "mean_forward_calls": 1,
     "mean_gradient_calls": 1,
 }
+# The measure of rows that say whether an attack's numbers can be relied on.
+_RELIABILITY = "reliability"
 _LEGEND = (
     "robust: accuracy under attack, percent of all images; success: percent of the correctly "
     "classified images;",
@@ -85,7 +87,9 @@ def run(config: Config, request: AttackRequest) -> str:
     check_config(config)
     run = open_run(config)
     if (source := request.check_model_source()) is not None:
-        run = dataclasses.replace(run, imported=(source.stem, hash_model_files(source)))
+        content = hash_model_files(source, request.build_load_options())
+        run = dataclasses.replace(run, imported=(source.stem, content))
+    _check_measurements(run)
     description = {**run.get_identity(), "versions": collect_versions()}
     nodes = build_nodes(run, request, attack_specs)
     executions = run_nodes(run, nodes, "attack", description)
@@ -97,6 +101,13 @@ def run(config: Config, request: AttackRequest) -> str:
     return format_report(run, rows, executions, figures)
 
 
+def _check_measurements(run: RunContext) -> None:
+    """Raises an InputError, before the work, if rows cannot be added to measurements.csv."""
+    path = run.get_path("measurements.csv")
+    if path.exists():
+        measurements.read_rows(path)
+
+
 def build_nodes(run: RunContext, request: AttackRequest, attack_specs: list[dict]) -> list[Node]:
     """Returns the nodes of the classifiers and of each attack on each of them."""
     example_gen = ExampleGen(**run.arguments.build_example_gen_kwargs(run.source))
@@ -104,8 +115,11 @@ def build_nodes(run: RunContext, request: AttackRequest, attack_specs: list[dict
     source = request.check_model_source()
     if source is not None:
         name, content = run.imported
+        options = request.build_load_options()
         importer = ModelImporter(
             content=content,
+            **options.list_differences(),
+            trust=options.trust,
             dataset=run.data.info.name,
             image_shape=list(run.data.info.image_shape),
             name=name,
@@ -220,17 +234,7 @@ def _format_classifier(run: RunContext, rows: list[Row]) -> Iterator[str]:
     yield ""
     yield _format_line(*_COLUMNS)
     yield "-" * len(_format_line(*_COLUMNS))
-    groups: dict[tuple, dict[str, Row]] = {}
-    for row in rows:
-        if row.attack:
-            options = row.parameters
-            kind = f"{options.get('norm', '')} {options.get('targets', '')}"
-            key = (row.attack, row.epsilon, kind.strip())
-            measure = row.measure
-            if "after" in row.parameters:
-                measure = f"after {row.parameters['after']}"
-            groups.setdefault(key, {})[measure] = row
-    for (attack, epsilon, kind), rows_by_measure in groups.items():
+    for (attack, epsilon, kind), rows_by_measure in _group_rows(rows).items():
         yield _format_attack(f"{attack} {kind}".strip(), epsilon, rows_by_measure)
         for measure, row in rows_by_measure.items():
             if measure.startswith("after "):
@@ -240,7 +244,33 @@ def _format_classifier(run: RunContext, rows: list[Row]) -> Iterator[str]:
                     f"  of the saved images, {row.value:.2f} % change class "
                     "in batches of another size"
                 )
+            if measure == _RELIABILITY and row.value:
+                yield from _format_flags(row)
     yield ""
+
+
+def _group_rows(rows: list[Row]) -> dict[tuple, dict[str, Row]]:
+    """Returns the rows of each attack by measure, by (attack, epsilon, norm and targets)."""
+    groups: dict[tuple, dict[str, Row]] = {}
+    for row in rows:
+        if row.attack:
+            options = row.parameters
+            kind = f"{options.get('norm', '')} {options.get('targets', '')}"
+            measure = row.measure
+            if "after" in row.parameters:
+                measure = f"after {row.parameters['after']}"
+            key = (row.attack, row.epsilon, kind.strip())
+            groups.setdefault(key, {})[measure] = row
+    return groups
+
+
+def _format_flags(row: Row) -> list[str]:
+    """Returns the lines that say why the numbers of an attack cannot be relied on."""
+    messages = row.parameters.get("messages") or row.parameters.get("reasons") or ["unreliable"]
+    lines: list[str] = []
+    for message in messages:
+        lines += textwrap.wrap(f"  flagged: {message}", 100, subsequent_indent=" " * 11)
+    return lines
 
 
 def _format_attack(name: str, epsilon: float | None, rows_by_measure: dict[str, Row]) -> str:

@@ -18,10 +18,16 @@ from typing import Any, get_args
 from qup import attacks
 from qup.attacks import losses
 from qup.core import errors, hashing, norms
+from qup.models import keras_files, user_models
+from qup.models.saved_model import DEFAULT_SIGNATURE
+from qup.models.user_models import LoadOptions
 
 _log = logging.getLogger("qup")
 # Options that are set for all attacks together, and how.
 _GLOBAL_OPTIONS = {"seed": "--seed", "ids": "the images' places in their split"}
+# Attacks compute with int32 and float32.
+_INTEGER_LIMIT = 2**31
+_MAX_FLOAT = 3.4e38
 _BOOLS = {"true": True, "false": False}
 _TARGETS = (*losses.TARGET_CHOICES, "all")
 
@@ -40,7 +46,8 @@ def parse_options(texts: Iterable[str]) -> dict[str, dict[str, Any]]:
         name, dot, option = key.strip().partition(".")
         if not (equals and dot and option):
             raise errors.InputError(
-                f"--options takes attack.option=value, such as pgd.num_steps=100; got {text!r}."
+                f"--options takes attack.option=value, such as pgd.num_steps=100; received "
+                f"{text[:40]!r}."
             )
         option_type = _get_option_type(name, option)
         value = _parse_value(f"{name}.{option}", value.strip(), option_type)
@@ -121,27 +128,36 @@ def _parse_value(key: str, text: str, option_type: Any) -> Any:
     if literal is None and type(None) in option_types:
         return None
     is_number = isinstance(literal, int | float) and not isinstance(literal, bool)
-    is_number = is_number and math.isfinite(literal)
+    is_number = is_number and _is_finite(literal)
     if int in option_types or attacks.Count in option_types:
-        is_integer = is_number and literal == int(literal)
-        _require(is_integer, key, "an integer", text)
+        is_integer = is_number and literal == int(literal) and abs(literal) < _INTEGER_LIMIT
+        _require(is_integer, key, f"an integer below {_INTEGER_LIMIT:,}", text)
         return int(literal)
     if float in option_types:
-        _require(is_number, key, "a finite number", text)
+        is_float = is_number and abs(literal) <= _MAX_FLOAT
+        _require(is_float, key, "a finite number that float32 can hold", text)
         return float(literal)
     return literal
+
+
+def _is_finite(number: float) -> bool:
+    """Returns whether a number is finite; False for an integer that no float can hold."""
+    try:
+        return math.isfinite(number)
+    except OverflowError:
+        return False
 
 
 def _parse_literal(text: str) -> Any:
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
         return text
 
 
 def _require(condition: bool, key: str, expected: str, text: str) -> None:
     if not condition:
-        raise errors.InputError(f"--options={key} must be {expected}; got {text!r}.")
+        raise errors.InputError(f"--options={key} must be {expected}; received {text[:40]!r}.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,8 +169,13 @@ class AttackRequest:
       options: Texts attack.option=value.
       epsilon: Budget in units of [0, 1]; None for that of the settings.
       num_images: Number of images, from the first; 0 for all.
-      model_path: A .keras file to attack; None for a model of the settings.
+      model_path: A file of a Keras model to attack; None for a model of the settings.
       saved_model: Folder of a SavedModel to attack, or None.
+      signature: The SavedModel's signature; None for serving_default.
+      output: The model's output with the logits; None for "logits", or for the only one.
+      imports: Modules with the layers of the Keras model.
+      trust_model: Whether the code of `imports` and of Lambda layers may run.
+      pixel_range: The pixels that the model takes, such as "0,255"; None for 0,1.
       batch_size: Images per batch.
       precision: "float32" or "bfloat16", of the attacked model.
       save_images: Save the attacked images.
@@ -168,6 +189,11 @@ class AttackRequest:
     num_images: int = 1000
     model_path: str | None = None
     saved_model: str | None = None
+    signature: str | None = None
+    output: str | None = None
+    imports: tuple[str, ...] = ()
+    trust_model: bool = False
+    pixel_range: str | None = None
     batch_size: int = 128
     precision: str = "float32"
     save_images: bool = False
@@ -183,8 +209,8 @@ class AttackRequest:
             )
         if len(set(self.attacks)) < len(self.attacks):
             raise errors.InputError(f"--attack={','.join(self.attacks)} names an attack twice.")
-        if self.model_path and self.saved_model:
-            raise errors.InputError("Give --model_path or --saved_model, not both.")
+        self.check_model_source()
+        self.build_load_options()
         errors.check_number("num_images", self.num_images, at_least=0)
         errors.check_number("batch_size", self.batch_size, at_least=1)
 
@@ -261,27 +287,103 @@ class AttackRequest:
         Raises:
           InputError: It does not exist, or has another format.
         """
-        path = self.model_path or self.saved_model
-        if path is None:
-            return None
-        path = pathlib.Path(path).expanduser()
-        if self.model_path and not (path.is_file() and path.suffix == ".keras"):
+        if self.model_path is not None and self.saved_model is not None:
+            raise errors.InputError("Give --model_path or --saved_model, not both.")
+        for flag, value in (("model_path", self.model_path), ("saved_model", self.saved_model)):
+            if value is not None and not value.strip():
+                raise errors.InputError(f"--{flag} is empty. Name the model, or omit the flag.")
+        if self.model_path is not None:
+            path = pathlib.Path(self.model_path).expanduser()
+            if not (path.is_file() and path.suffix in keras_files.SUFFIXES):
+                raise errors.InputError(
+                    f"--model_path={self.model_path[:200]} must be a file that exists, "
+                    f"{', '.join(keras_files.SUFFIXES)}. The folder of a SavedModel is "
+                    "--saved_model."
+                )
+            return path
+        if self.saved_model is not None:
+            path = pathlib.Path(self.saved_model).expanduser()
+            if not (path / "saved_model.pb").is_file():
+                raise errors.InputError(
+                    f"--saved_model={self.saved_model[:200]} must be a folder that contains "
+                    "saved_model.pb."
+                )
+            return path
+        return None
+
+    def build_load_options(self) -> LoadOptions:
+        """Returns how the user's model is read.
+
+        Raises:
+          InputError: An option is invalid, or does not apply.
+        """
+        flags = {
+            "signature": self.signature,
+            "output": self.output,
+            "import": self.imports or None,
+            "trust_model": self.trust_model or None,
+            "pixel_range": self.pixel_range,
+        }
+        given = [f"--{flag}" for flag, value in flags.items() if value is not None]
+        if given and self.model_path is None and self.saved_model is None:
             raise errors.InputError(
-                f"--model_path={path} must be a .keras file that exists. The folder of a "
-                "SavedModel is --saved_model."
+                f"{', '.join(given)}: for a model of your own. Add --model_path or --saved_model."
             )
-        if self.saved_model and not (path / "saved_model.pb").is_file():
+        if self.signature is not None and self.saved_model is None:
+            raise errors.InputError("--signature is for a SavedModel. Omit it with --model_path.")
+        if self.imports and self.model_path is None:
             raise errors.InputError(
-                f"--saved_model={path} must be a folder that contains saved_model.pb."
+                "--import is for the layers of a Keras file. A SavedModel needs none: omit it."
             )
-        return path
+        return LoadOptions(
+            signature=self.signature or DEFAULT_SIGNATURE,
+            output=self.output,
+            imports=self.imports,
+            trust=self.trust_model,
+            pixel_range=parse_pixel_range(self.pixel_range),
+        )
 
 
-def hash_model_files(path: pathlib.Path) -> str:
-    """Returns SHA-256, in hex, of a file or of all files of a folder."""
+def parse_pixel_range(text: str | None) -> tuple[float, float] | None:
+    """Returns the range of a text such as "0,255"; None for None.
+
+    Raises:
+      InputError: It is not two increasing numbers.
+    """
+    if text is None:
+        return None
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        low = high = math.nan
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise errors.InputError(
+            "--pixel_range takes the lowest and the highest pixel, such as 0,255 or -1,1; received "
+            f"{text[:40]!r}."
+        )
+    return low, high
+
+
+def hash_model_files(path: pathlib.Path, options: LoadOptions | None = None) -> str:
+    """Returns SHA-256, in hex, of a user's model: its files, and how they are read.
+
+    Args:
+      path: A file, or a folder whose files all count.
+      options: How it is read; what differs from the defaults counts, with the code of imported
+        modules.
+
+    Raises:
+      InputError: A module cannot be imported, or is not trusted.
+    """
     file_paths = sorted(p for p in path.rglob("*") if p.is_file()) or [path]
     parts: list[str | bytes] = []
     for file_path in file_paths:
         parts.append(file_path.relative_to(path).as_posix())
         parts.append(bytes.fromhex(hashing.hash_file(file_path)))
+    differences = options.list_differences() if options else {}
+    if differences:
+        parts.append(hashing.dump_canonical_json(differences))
+        user_models.check_trust(options)
+        for module_path in user_models.find_module_files(options.imports):
+            parts.append(bytes.fromhex(hashing.hash_file(module_path)))
     return hashing.hash_parts(parts)

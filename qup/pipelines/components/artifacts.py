@@ -1,24 +1,28 @@
 """The artifacts that components exchange, named as in TFX if it has them, and their files."""
 
 import dataclasses
+import json
 import pathlib
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import keras
 
 from qup.core import hashing, measurements
+from qup.core.classifier import Classifier
 from qup.core.measurements import ModelInfo, Row
 from qup.core.types import LogitsFn
 from qup.datasets import Dataset
 from qup.datasets import examples as example_files
-from qup.models import saving
+from qup.models import keras_files, saving, user_models
 from qup.orchestration import Artifact
 
 # TFX's name of the folder that a server loads.
 SERVING = "Format-Serving"
 _MODEL_FILE, _MODEL_INFO_FILE = "model.keras", "subject.json"
+# How the model of a user is read. Its files are model.keras, model.h5 or the folder `SERVING`.
+_LOAD_OPTIONS_FILE = "load_options.json"
 
 
 class Examples(Artifact):
@@ -146,10 +150,24 @@ def load_network(folder: pathlib.Path) -> keras.Model:
 
 
 def load_classifier(folder: pathlib.Path) -> LogitsFn:
-    """Returns the classifier of a `Model`, trained here or imported."""
-    if (folder / _MODEL_FILE).exists():
+    """Returns the classifier of a `Model`, trained here or imported.
+
+    Raises:
+      InputError: An imported one cannot be read, for instance because a module of its layers is
+        gone.
+    """
+    if not (folder / _LOAD_OPTIONS_FILE).exists():
         return load_network(folder)
-    return saving.load_saved_model(folder / SERVING)
+    record = json.loads((folder / _LOAD_OPTIONS_FILE).read_text(encoding="utf-8"))
+    image_shape = record.pop("image_shape")
+    options = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
+    (path,) = [path for path in _list_model_paths(folder) if path.exists()]
+    return user_models.load_user_model(path, user_models.LoadOptions(**options), image_shape)
+
+
+def _list_model_paths(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Returns the places where the model of a user may be."""
+    return [folder / SERVING, *(folder / f"model{suffix}" for suffix in keras_files.SUFFIXES)]
 
 
 def load_model_info(folder: pathlib.Path) -> ModelInfo:
@@ -157,19 +175,39 @@ def load_model_info(folder: pathlib.Path) -> ModelInfo:
     return measurements.read_model_info(folder / _MODEL_INFO_FILE)
 
 
-def import_classifier(source: pathlib.Path, model_info: ModelInfo, model: Model) -> None:
-    """Copies a user's .keras file or SavedModel, and writes its description.
+def import_classifier(
+    source: pathlib.Path,
+    model_info: ModelInfo,
+    model: Model,
+    options: user_models.LoadOptions,
+    image_shape: Sequence[int] | None = None,
+) -> Classifier:
+    """Copies a user's model, and writes its description and how it is read.
+
+    Args:
+      source: A file of a Keras model, or the folder of a SavedModel.
+      model_info: Its description.
+      model: The artifact to fill.
+      options: How it is read.
+      image_shape: (height, width, channels) of the images that it will see; None leaves the model
+        as it is.
+
+    Returns:
+      The classifier.
 
     Raises:
-      InputError: It cannot be read, or is not a classifier.
+      InputError: It cannot be read, or declares other images.
     """
+    classifier = user_models.load_user_model(source, options, image_shape)
     if source.is_dir():
-        saving.load_saved_model(source)
         shutil.copytree(source, model.path / SERVING)
     else:
-        saving.load_user_model(source)
-        shutil.copy2(source, model.path / _MODEL_FILE)
+        shutil.copy2(source, model.path / f"model{source.suffix}")
+    record = {**dataclasses.asdict(options), "image_shape": image_shape and list(image_shape)}
+    text = json.dumps(record, indent=1, sort_keys=True)
+    (model.path / _LOAD_OPTIONS_FILE).write_text(text, encoding="utf-8")
     measurements.write_model_info(model_info, model.path / _MODEL_INFO_FILE)
+    return classifier
 
 
 def write_rows(evaluation: Artifact, rows: Iterable[Row], *, arrays_file: str = "") -> None:
