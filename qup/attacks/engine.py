@@ -21,6 +21,7 @@ from qup.attacks.method import (
     Examples,
     Method,
     QueryCounter,
+    StageProgress,
     State,
     merge_scalars,
     split_scalars,
@@ -34,6 +35,10 @@ from qup.core.types import LogitsFn
 UNROLLED_STEPS = 5
 _MIN_STEPS_TO_UNROLL = 20
 _MIN_BATCHES_TO_UNROLL = 4
+# The smallest batch that few examples are moved to, and after how many calls with mostly empty
+# rows: about what compiling another size costs.
+_MIN_SMALL_BATCH = 8
+_MIN_SPARSE_CALLS = 20
 
 
 class Program:
@@ -86,7 +91,8 @@ class Program:
     def _step(self, examples: Examples, state: State, scalars, num_steps: int = 1) -> State:
         method = merge_scalars(self._static, scalars)
         for _ in range(num_steps):
-            state = method.step(self._start_counter("step", examples), examples, state)
+            new_state = method.step(self._start_counter("step", examples), examples, state)
+            state = _restore_shapes(new_state, state)
         return state
 
     def _masked_step(
@@ -155,6 +161,17 @@ def select_rows(mask: tf.Tensor, first: State, second: State) -> State:
     return {name: tf.compat.v1.where(mask, value, second[name]) for name, value in first.items()}
 
 
+def _restore_shapes(state: State, previous_state: State) -> State:
+    """Gives tensors the static shapes of the state before a step.
+
+    The gradient of a SavedModel or of a traced function has an unknown batch size. Added to a batch
+    of one row it makes that of the images unknown, and the next step counts calls by it.
+    """
+    for name, value in state.items():
+        value.set_shape(previous_state[name].shape)
+    return state
+
+
 def check_enough_classes(method: Method, classifier_info: ClassifierInfo) -> None:
     """Raises an InputError if the attack needs more classes than the classifier has."""
     if classifier_info.num_classes < method.min_classes:
@@ -183,8 +200,28 @@ def compile_attack(
     return program, scalars
 
 
+def choose_batch_size(batch_size: int, count: int, xla: str) -> int:
+    """Returns a smaller batch for few examples, because empty rows cost as much as full ones.
+
+    Only a quarter and a sixteenth of the batch are used, since each size is compiled anew. With XLA
+    it stays: compilation takes longer there, and a GPU has room for empty rows.
+
+    Args:
+      batch_size: The largest number of rows.
+      count: Number of examples.
+      xla: See `compilation.use_xla`.
+    """
+    if not compilation.use_xla(xla):
+        while batch_size // 4 >= _MIN_SMALL_BATCH and count <= batch_size // 2:
+            batch_size //= 4
+    return batch_size
+
+
 class DynamicBatch:
-    """A batch of fixed shape whose finished rows are replaced by waiting examples."""
+    """A batch of one shape whose finished rows are replaced by waiting examples.
+
+    When few rows are left, they move into a smaller batch.
+    """
 
     def __init__(
         self,
@@ -195,6 +232,8 @@ class DynamicBatch:
         *,
         batch_size: int,
         repeat: int = 0,
+        can_shrink: bool = True,
+        progress: StageProgress | None = None,
         on_progress: Callable[[int], None] = lambda count: None,
     ):
         """Puts the examples into a queue.
@@ -206,12 +245,18 @@ class DynamicBatch:
           examples: Examples with epsilon 0 are not attacked: their images stay as they are.
           batch_size: Number of rows; if there are fewer examples, the batch is padded.
           repeat: See `Examples.repeat`.
+          can_shrink: Whether the batch may become smaller.
+          progress: Examples that an earlier call has finished; None for none.
           on_progress: Called with the number of examples that are finished.
         """
         self._program, self._scalars, self._method = program, scalars, method
         self._inputs, self._on_progress = examples, on_progress
+        self._progress = progress or StageProgress.start(examples.images)
         self._repeat = tf.constant(repeat, tf.int32)
-        self._queue = np.flatnonzero(examples.epsilon != 0)
+        self._queue = np.flatnonzero((examples.epsilon != 0) & ~self._progress.finished)
+        self._can_shrink = can_shrink
+        # Calls in which at most a quarter of the rows held an unfinished example.
+        self._num_sparse_calls = 0
         # Which example each row holds; -1 for none.
         self._row_indices = np.full(batch_size, -1)
         self._done = np.ones(batch_size, bool)
@@ -223,8 +268,6 @@ class DynamicBatch:
         self._finished_per_step = float(batch_size)
         # A refill computes the initial state of the whole batch, so it waits for several rows.
         self._min_idle_rows = max(1, batch_size // 4)
-        count = len(examples.labels)
-        self._outputs = AttackOutputs(examples.images.copy(), np.zeros(count), np.zeros(count))
 
     def run(self) -> AttackOutputs:
         """Attacks all examples; returns the outputs in their order."""
@@ -241,6 +284,7 @@ class DynamicBatch:
                 self._steps_taken += num_steps
                 self._done[:] = True
             elif not self._done.all():
+                self._shrink()
                 num_done, num_steps_per_call = self._done.sum(), self._choose_num_steps()
                 self._state, done, steps_taken = self._program.masked_step(
                     self._examples,
@@ -252,7 +296,28 @@ class DynamicBatch:
                 self._steps_taken += steps_taken.numpy()
                 self._done = done.numpy().copy()
                 self._finished_per_step = float(self._done.sum() - num_done) / num_steps_per_call
-        return self._outputs
+        return self._progress.outputs
+
+    def _shrink(self) -> None:
+        """Moves the last unfinished rows into a smaller batch after many sparse calls."""
+        if not self._can_shrink or len(self._queue):
+            return
+        active = ~self._done & (self._row_indices >= 0)
+        size = choose_batch_size(len(active), 2 * int(active.sum()), self._method.xla)
+        self._num_sparse_calls += size < len(active)
+        if size == len(active) or self._num_sparse_calls < _MIN_SPARSE_CALLS:
+            return
+        self._collect_finished(self._done & (self._row_indices >= 0))
+        rows = np.flatnonzero(active)
+        padded_rows = rows[np.minimum(np.arange(size), len(rows) - 1)]
+        is_real = np.arange(size) < len(rows)
+        self._row_indices = np.where(is_real, self._row_indices[padded_rows], -1)
+        self._steps_taken = self._steps_taken[padded_rows]
+        self._done = ~is_real
+        self._state = {name: tf.gather(x, padded_rows) for name, x in self._state.items()}
+        columns = (tf.gather(column, padded_rows) for column in self._examples[:-1])
+        self._examples = Examples(*columns, self._repeat)
+        self._num_sparse_calls, self._min_idle_rows = 0, max(1, size // 4)
 
     def _choose_num_steps(self) -> int:
         """Returns the number of steps of the next call.
@@ -302,9 +367,10 @@ class DynamicBatch:
         images = self._program.images(self._examples, self._state, self._scalars)
         indices, steps_taken = self._row_indices[finished], self._steps_taken[finished]
         init, step = self._program.counters["init"], self._program.counters["step"]
-        self._outputs.images[indices] = images.numpy()[finished]
-        self._outputs.forward_calls[indices] = init.forward_calls + steps_taken * step.forward_calls
-        self._outputs.gradient_calls[indices] = (
-            init.gradient_calls + steps_taken * step.gradient_calls
-        )
+        outputs = self._progress.outputs
+        outputs.images[indices] = images.numpy()[finished]
+        outputs.forward_calls[indices] = init.forward_calls + steps_taken * step.forward_calls
+        outputs.gradient_calls[indices] = init.gradient_calls + steps_taken * step.gradient_calls
+        self._progress.finished[indices] = True
+        self._progress.save()
         self._on_progress(len(indices))

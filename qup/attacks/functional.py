@@ -14,15 +14,13 @@ import numpy as np
 import tensorflow as tf
 
 from qup.attacks.inputs import ExampleBatch
-from qup.attacks.method import AttackOutputs
+from qup.attacks.method import AttackOutputs, StageProgress
 from qup.core import errors
 from qup.core.classifier import wrap_classifier
 from qup.core.types import Bounds, LogitsFn
 
 # Arguments that a function receives only if it accepts them.
 _OPTIONAL_ARGUMENTS = ("bounds", "seed", "ids")
-# How far rounding may move a pixel out of the box.
-_BOUNDS_ATOL = 1e-6
 
 
 class FunctionAttack(NamedTuple):
@@ -40,9 +38,16 @@ class FunctionAttack(NamedTuple):
     name: str
     bounds: Bounds
 
-    # A function is one stage with a budget, and always runs to its end.
+    # A function is one stage with a budget, and always runs to its end. It does not say whether it
+    # takes gradients.
     is_minimum_norm = False
     stops_early = False
+    needs_gradients = True
+
+    def for_classes(self, num_classes: int) -> "FunctionAttack":
+        """Returns the function itself."""
+        del num_classes
+        return self
 
     @property
     def distance_norm(self) -> str:
@@ -63,6 +68,7 @@ class FunctionAttack(NamedTuple):
         logits_fn: LogitsFn,
         examples: ExampleBatch,
         batch_size: int,
+        progress: StageProgress,
         on_progress: Callable[[int], None] = lambda count: None,
     ) -> AttackOutputs:
         """Attacks all examples; the number of calls is NaN, because nothing counts them.
@@ -71,26 +77,27 @@ class FunctionAttack(NamedTuple):
         different calls. Examples with epsilon 0 are not attacked.
 
         Raises:
-          InputError: The function does not return images inside the bounds.
+          InputError: The function does not return images of the shape that it received.
         """
-        images = examples.images.copy()
-        num_calls = np.full(len(images), np.nan)
-        if len(images):
+        outputs, budgets = progress.outputs, examples.epsilon
+        outputs.forward_calls[:] = outputs.gradient_calls[:] = np.nan
+        if len(budgets):
             logits_fn = wrap_classifier(logits_fn)
-            logits_fn.inspect(images[:batch_size])
-        budgets = examples.epsilon
-        for budget in np.unique(budgets):
-            indices = np.flatnonzero(np.isnan(budgets) | (budgets == budget))
-            if budget == 0:
-                on_progress(len(indices))
-                continue
+            logits_fn.inspect(examples.images[:batch_size])
+        on_progress(int((progress.finished | (budgets == 0)).sum()))
+        waiting = ~progress.finished & (budgets != 0)
+        for budget in np.unique(budgets[waiting]):
+            has_budget = np.isnan(budgets) if np.isnan(budget) else budgets == budget
+            indices = np.flatnonzero(has_budget & waiting)
             for start in range(0, len(indices), batch_size):
                 rows = indices[start : start + batch_size]
                 padded_rows = rows[np.minimum(np.arange(batch_size), len(rows) - 1)]
                 perturbed = self._attack_batch(logits_fn, examples.take(padded_rows), budget)
-                images[rows] = perturbed[: len(rows)]
+                outputs.images[rows] = perturbed[: len(rows)]
+                progress.finished[rows] = True
+                progress.save()
                 on_progress(len(rows))
-        return AttackOutputs(images, num_calls, num_calls)
+        return outputs
 
     def _attack_batch(self, logits_fn: LogitsFn, batch: ExampleBatch, budget: np.float32):
         options = dict(self.options)
@@ -110,18 +117,6 @@ class FunctionAttack(NamedTuple):
             raise errors.InputError(
                 f"The attack {self.name} must return images of the shape that it received, "
                 f"{batch.images.shape}; got {perturbed.shape}."
-            )
-        if not np.isfinite(perturbed).all():
-            raise errors.InputError(
-                f"The attack {self.name} returned NaN or infinite pixels. Check it for a "
-                "division by zero, or leave such pixels unchanged."
-            )
-        low, high = self.bounds or (-np.inf, np.inf)
-        if perturbed.min() < low - _BOUNDS_ATOL or perturbed.max() > high + _BOUNDS_ATOL:
-            raise errors.InputError(
-                f"The attack {self.name} returned pixels from {perturbed.min():.4g} to "
-                f"{perturbed.max():.4g}, outside the bounds {self.bounds}. Clip them, or pass "
-                "bounds=None to run."
             )
         return perturbed
 

@@ -112,21 +112,41 @@ def check_batch(images, labels, bounds: Bounds) -> tuple[tf.Tensor, tf.Tensor]:
     Raises:
       InputError: A shape, dtype or value is invalid.
     """
-    images, labels = tf.convert_to_tensor(images), tf.convert_to_tensor(labels)
+    images = _convert_images(images)
+    if not tf.is_tensor(labels) or tf.executing_eagerly():
+        labels = validate_labels(labels)
+    labels = tf.convert_to_tensor(labels)
     if not images.dtype.is_floating or images.shape.rank < 2:
         raise errors.InputError(
-            "Images must be floating point [batch, ...]; got "
+            "Images must be floating point [batch, ...]; received "
             f"{images.dtype.name} {images.shape}. Divide bytes by 255."
         )
     if not labels.dtype.is_integer or labels.shape != images.shape[:1]:
         raise errors.InputError(
-            f"Labels must be integers [{images.shape[0]}], one per image; got "
-            f"{labels.dtype.name} {labels.shape}. Convert one-hot labels by argmax over the last "
-            "axis."
+            f"Labels must be integers [{images.shape[0]}], one per image; received "
+            f"{labels.dtype.name} {labels.shape}."
         )
     if tf.executing_eagerly():
         check_values(images.numpy(), labels.numpy(), bounds)
     return tf.cast(images, tf.float32), tf.cast(labels, tf.int32)
+
+
+def _convert_images(images: Any) -> tf.Tensor:
+    """Returns images as a tensor, or raises an InputError that says what they are instead."""
+    if not tf.is_tensor(images):
+        try:
+            images = np.asarray(images)
+        except ValueError as error:
+            raise errors.InputError(
+                "Images must be one array [batch, ...]; received a list of arrays of different "
+                "shapes. Bring them to one size and use np.stack(images)."
+            ) from error
+        if images.dtype.kind not in "fiub":
+            raise errors.InputError(
+                f"Images must be numbers; received an array of {images.dtype.name}. Convert them "
+                "with np.stack(images).astype('float32')."
+            )
+    return tf.convert_to_tensor(images)
 
 
 def check_values(images, labels, bounds: Bounds) -> None:
@@ -269,18 +289,63 @@ def iterate_padded_rows(count: int, batch_size: int) -> Iterator[tuple[np.ndarra
 
 
 def validate_labels(labels) -> np.ndarray:
-    """Returns labels as an array.
+    """Returns labels as an array of integers [n]; [n, 1] is accepted.
 
     Raises:
-      InputError: They are not integers, one per image.
+      InputError: They are not integers, one per image; the advice is for what they are.
     """
-    labels = np.asarray(labels)
-    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+    try:
+        labels = np.asarray(labels)
+    except ValueError:
+        labels = np.empty(0, object)
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim == 1 and np.issubdtype(labels.dtype, np.integer):
+        return labels
+    raise errors.InputError(
+        f"Labels must be integers, one per image; received {labels.dtype.name} of shape "
+        f"{labels.shape}. {_get_label_advice(labels)}"
+    )
+
+
+def _get_label_advice(labels: np.ndarray) -> str:
+    kind = labels.dtype.kind
+    if labels.ndim == 2 and kind in "fiub":
+        return "Convert one-hot labels by labels.argmax(-1)."
+    if labels.ndim == 0:
+        return "Pass one label per image as an array."
+    if kind == "b":
+        return "Convert two classes by labels.astype(int)."
+    if kind == "f":
+        return "Convert class numbers by labels.astype(int)."
+    if kind in "USO":
+        return "Number the classes: np.unique(labels, return_inverse=True)[1]."
+    return "Pass class numbers 0, 1, 2, ..."
+
+
+def split_labelled_dataset(dataset: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the images and labels of a tf.data.Dataset of (image, label), in memory.
+
+    Batches and single images are accepted.
+
+    Raises:
+      InputError: It is not such a dataset, or it is empty.
+    """
+    spec = getattr(dataset, "element_spec", None)
+    if not isinstance(spec, tuple) or len(spec) != 2:
         raise errors.InputError(
-            f"Labels must be integers, one per image; got {labels.dtype.name} of shape "
-            f"{labels.shape}. Convert one-hot labels by argmax over the last axis."
+            "Without labels, images must be a tf.data.Dataset of (image, label); received "
+            f"{type(dataset).__name__}. Pass attacks.run(attack, classifier, images, labels)."
         )
-    return labels
+    if spec[1].shape.rank == 0 or (spec[1].shape.rank is None and spec[0].shape.rank == 3):
+        dataset = dataset.batch(128)
+    batches = list(dataset.as_numpy_iterator())
+    if not batches:
+        raise errors.InputError(
+            "The dataset of images and labels is empty. Check its filters, take() and repeat()."
+        )
+    images, labels = (np.concatenate(columns) for columns in zip(*batches, strict=True))
+    return images, labels
 
 
 def validate_targets(targets, labels: np.ndarray) -> np.ndarray | str | None:

@@ -180,6 +180,28 @@ class AttackOutputs(NamedTuple):
     gradient_calls: np.ndarray
 
 
+@dataclasses.dataclass
+class StageProgress:
+    """The finished part of one stage of an attack, so that an interrupted one resumes.
+
+    Attributes:
+      outputs: The outputs of all examples; those of unfinished ones are the inputs.
+      finished: bool [n].
+      save: Called without arguments after examples have finished.
+    """
+
+    outputs: AttackOutputs
+    finished: np.ndarray
+    save: Callable[[], None] = lambda: None
+
+    @classmethod
+    def start(cls, images: np.ndarray) -> "StageProgress":
+        """Returns the progress of a stage in which no example has finished."""
+        count = len(images)
+        outputs = AttackOutputs(images.copy(), np.zeros(count), np.zeros(count))
+        return cls(outputs, np.zeros(count, bool))
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Method:
     """An attack with its options.
@@ -207,6 +229,11 @@ class Method:
 
     def check(self) -> None:
         """Raises an InputError for an option out of its range."""
+
+    def for_classes(self, num_classes: int) -> "Method":
+        """Returns the attack for a classifier of so many classes; mostly itself."""
+        del num_classes
+        return self
 
     def stages(self) -> tuple["Method", ...]:
         """Returns the attacks that this one runs in sequence.
@@ -270,6 +297,11 @@ class Method:
     def distance_norm(self) -> str:
         """The norm of the attack's distances: "linf", "l2", "l1" or "l0"."""
         return getattr(self, "norm", self.traits["norms"][0])
+
+    @property
+    def needs_gradients(self) -> bool:
+        """Whether the attack differentiates the classifier."""
+        return bool(self.traits.get("gradients"))
 
     @property
     def is_minimum_norm(self) -> bool:

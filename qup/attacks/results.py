@@ -2,94 +2,25 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
-from absl import logging
 
-from qup.attacks.inputs import ExampleBatch, iterate_padded_rows
-from qup.attacks.method import adversarial, has_no_nan
-from qup.core import compilation, norms
-from qup.core.types import LogitsFn
+from qup.attacks.inputs import ExampleBatch
+from qup.attacks.reliability import Flag
+from qup.attacks.verification import DISTANCE_NORMS, is_within_budget
 
-DISTANCE_NORMS = ("l0", "l1", "l2", "linf")
-# What rounding may add to a perturbation that is projected to its budget.
-_EPSILON_RTOL = 1e-5
-
-
-class AttackEvaluation(NamedTuple):
-    """The classification of attacked images, one value per example.
-
-    Attributes:
-      adversarial: bool [n], misclassified, or classified as the target.
-      distances: float64 [n] per norm, from the clean images. "l0" counts elements (height x width
-        x channels), not pixels.
-    """
-
-    adversarial: np.ndarray
-    distances: dict[str, np.ndarray]
-
-    def succeeds_within(self, norm: str, epsilon: np.ndarray) -> np.ndarray:
-        """Returns bool [n]: adversarial and inside the budget; NaN means no budget."""
-        unlimited = np.isnan(epsilon)
-        inside = self.distances[norm] <= epsilon * (1 + _EPSILON_RTOL) + 1e-7
-        return self.adversarial & (unlimited | inside)
-
-
-def evaluate_images(
-    logits_fn: LogitsFn,
-    clean: np.ndarray,
-    perturbed: np.ndarray,
-    labels: np.ndarray,
-    *,
-    targeted: bool,
-    batch_size: int,
-) -> AttackEvaluation:
-    """Classifies attacked images and measures their distances.
-
-    Args:
-      logits_fn: The classifier.
-      clean: float32 [n, ...].
-      perturbed: float32 [n, ...].
-      labels: int32 [n], true classes or targets.
-      targeted: See `adversarial`.
-      batch_size: Rows per batch; the last batch is padded.
-    """
-    evaluate = compilation.get_program(
-        logits_fn, ("evaluation", targeted), lambda call: _build_evaluation(call, targeted)
-    )
-    success_batches, distance_batches, num_nan = [], [], 0
-    for rows, num_real in iterate_padded_rows(len(labels), batch_size):
-        success, not_nan, distances = evaluate(clean[rows], perturbed[rows], labels[rows])
-        num_nan += int(np.sum(~not_nan.numpy()[:num_real]))
-        success_batches.append(success.numpy()[:num_real])
-        distance_batches.append(distances.numpy()[:, :num_real])
-    if not success_batches:
-        empty = np.zeros(0)
-        return AttackEvaluation(empty.astype(bool), dict.fromkeys(DISTANCE_NORMS, empty))
-    if num_nan:
-        logging.warning(
-            "The classifier returns NaN for %d attacked images. They count as failed attacks, so "
-            "the robust accuracy is too high.",
-            num_nan,
-        )
-    distances = np.concatenate(distance_batches, 1).astype(np.float64)
-    return AttackEvaluation(
-        np.concatenate(success_batches), dict(zip(DISTANCE_NORMS, distances, strict=True))
-    )
-
-
-def _build_evaluation(call: LogitsFn, targeted: bool):
-    @tf.function(autograph=False)
-    def run(clean, perturbed, labels):
-        delta = perturbed - clean
-        distances = [norms.compute_norm(delta, norm) for norm in DISTANCE_NORMS]
-        logits = call(perturbed)
-        success = adversarial(logits, labels, targeted)
-        return success, has_no_nan(logits), tf.stack(distances)
-
-    return run
+# The attributes with one value per example, besides the images and the distances.
+_COLUMNS = (
+    "success",
+    "forward_calls",
+    "gradient_calls",
+    "stage",
+    "epsilon",
+    "correct",
+    "violations",
+    "progress",
+    "is_saturated",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,14 +30,23 @@ class AttackResult:
     Attributes:
       images: float32 [n, ...]; the clean image if the attack failed. An array, or a
         `ShardedImages` view of files if an output folder was named.
-      success: bool [n], misclassified (or classified as the target) inside the budget, according
-        to the classifier in float32.
+      success: bool [n], misclassified (or classified as the target) inside the budget, by the
+        rules of `qup.attacks.verification`. Without targets, an image that is misclassified as it
+        is counts as a success at distance 0.
       distances: float64 [n] per norm of `images` from the clean images ("l0" counts elements).
       forward_calls: float64 [n], number of forward passes; NaN if the attack does not count them.
       gradient_calls: float64 [n], number of forward and backward passes.
-      stage: int32 [n], index into `stages` of the stage that succeeded; -1 for none.
+      stage: int32 [n], index into `stages` of the stage that succeeded; -1 for none, also if the
+        clean image was misclassified.
       stages: The names of the attack's stages in order.
       epsilon: float32 [n], the budget; NaN if there is none.
+      correct: bool [n], whether the clean image is classified as its label.
+      violations: int8 [n], the rules that the attack's image breaks, as bits, see
+        `qup.attacks.verification`; such an image counts as not attacked.
+      progress: float32 [n], how far the attack moved the margin toward its goal, in logits; NaN for
+        images that were not attacked.
+      is_saturated: bool [n], whether the gradient of the cross-entropy vanishes at the clean image.
+      flags: Reasons to doubt the robust accuracy, see `qup.attacks.reliability`.
     """
 
     images: Sequence
@@ -117,6 +57,11 @@ class AttackResult:
     stage: np.ndarray
     stages: tuple[str, ...]
     epsilon: np.ndarray
+    correct: np.ndarray
+    violations: np.ndarray
+    progress: np.ndarray
+    is_saturated: np.ndarray
+    flags: tuple[Flag, ...] = ()
 
     def __len__(self) -> int:
         """Number of examples."""
@@ -124,8 +69,13 @@ class AttackResult:
 
     @property
     def robust_accuracy(self) -> float:
-        """Percentage of examples for which the attack failed."""
+        """Percentage of examples for which the attack failed; read `flags` beside it."""
         return 100.0 * float(np.mean(~self.success)) if len(self) else 0.0
+
+    @property
+    def test_accuracy(self) -> float:
+        """Percentage of examples whose clean image is classified as its label."""
+        return 100.0 * float(np.mean(self.correct)) if len(self) else 0.0
 
     def after_stages(self) -> dict[str, float]:
         """Returns the robust accuracy in percent after the last stage of each name."""
@@ -138,8 +88,7 @@ class AttackResult:
 
     def columns(self) -> dict[str, np.ndarray]:
         """Returns all values except the images by name, for a file."""
-        fields = ("success", "forward_calls", "gradient_calls", "stage", "epsilon")
-        return {name: getattr(self, name) for name in fields} | self.distances
+        return {name: getattr(self, name) for name in _COLUMNS} | self.distances
 
 
 def concatenate_results(results: Sequence[AttackResult], images: Sequence) -> AttackResult:
@@ -168,20 +117,21 @@ def select_results(mask: np.ndarray, first: AttackResult, second: AttackResult) 
         shape = [-1] + [1] * (np.ndim(first_values) - 1)
         return np.where(mask.reshape(shape), first_values, second_values)
 
-    fields = ("images", "success", "stage", "forward_calls", "gradient_calls", "epsilon")
     return dataclasses.replace(
         second,
         distances={
             norm: select(first.distances[norm], second.distances[norm]) for norm in DISTANCE_NORMS
         },
-        **{field: select(getattr(first, field), getattr(second, field)) for field in fields},
+        **{
+            name: select(getattr(first, name), getattr(second, name))
+            for name in ("images", *_COLUMNS)
+        },
     )
 
 
 def restrict_to_budgets(result: AttackResult, examples: ExampleBatch, norm: str) -> AttackResult:
     """Counts the images outside the budgets of `examples` as failures."""
-    evaluation = AttackEvaluation(result.success, result.distances)
-    success = evaluation.succeeds_within(norm, examples.epsilon)
+    success = result.success & is_within_budget(result.distances[norm], examples.epsilon)
     shape = [-1] + [1] * (examples.images.ndim - 1)
     return dataclasses.replace(
         result,

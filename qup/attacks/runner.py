@@ -19,21 +19,23 @@ from typing import Any
 
 import numpy as np
 
-from qup.attacks import inputs, losses, registry
+from qup.attacks import inputs, losses, registry, reliability
 from qup.attacks.functional import FunctionAttack, accepts_option, filter_options
 from qup.attacks.inputs import ExampleBatch
 from qup.attacks.method import Method, create_method
 from qup.attacks.precision import get_precision_copy
 from qup.attacks.results import (
-    DISTANCE_NORMS,
     AttackResult,
     concatenate_results,
     restrict_to_budgets,
     select_results,
 )
 from qup.attacks.stages import ClassifierPair, choose_labels, run_stages
-from qup.attacks.store import ShardStore, compute_classifier_digest, describe_attack
+from qup.attacks.store import ShardStore, describe_attack
+from qup.attacks.verification import DISTANCE_NORMS
 from qup.core import errors, norms
+from qup.core.classifier import GradientInfo, wrap_classifier
+from qup.core.identity import compute_classifier_identity
 from qup.core.types import Bounds, LogitsFn
 
 # A shard is what an interruption can cost and what is in memory. Rows that finish early are
@@ -56,6 +58,8 @@ def run(
     targets=None,
     output=None,
     precision: str = "float32",
+    pixel_range: tuple[float, float] | None = None,
+    fixed_batch: bool = False,
     on_progress: Callable[[int], None] = lambda count: None,
     **options: Any,
 ) -> AttackResult | list[AttackResult]:
@@ -70,10 +74,9 @@ def run(
         per call) if it accepts them.
       logits_fn: The classifier, a Keras model or a function.
       images: float [n, ...] inside `bounds`, or an iterable of such batches.
-      labels: int [n], the true classes.
-      batch_size: Largest number of rows that are attacked together. Few images use the smallest
-        power of two that holds them. The last bits of a gradient depend on the batch size, and so
-        do a few pixels.
+      labels: int [n], the true classes; None if `images` is a tf.data.Dataset of (image, label).
+      batch_size: Largest number of rows that are attacked together. Few images use a smaller batch.
+        The last bits of a gradient depend on the batch size, and so do a few pixels.
       bounds: (lowest, highest) pixel, or None.
       seed: Seed of all random numbers, together with the ids of the examples.
       ids: int [n], the identities of the examples; None for 0, 1, 2, ...
@@ -87,6 +90,11 @@ def run(
       precision: "float32", or "bfloat16" to attack a faster copy of a Keras model in bfloat16,
         with batch normalisations folded into the convolutions. The model in float32 decides about
         success.
+      pixel_range: (lowest, highest) pixel that the classifier takes, such as (0, 255) or (-1, 1),
+        for images in [0, 1]; None for the images as they are. epsilon stays in units of the images:
+        8 / 255 for 8 of 255 grey levels.
+      fixed_batch: Attack few images too in batches of `batch_size` rows, so that a result does not
+        depend on how the images are cut into calls.
       on_progress: Called with the number of examples that a stage has finished.
       **options: The options of the attack.
 
@@ -102,24 +110,27 @@ def run(
     inputs.check_integer("seed", seed)
     if not isinstance(output, str | os.PathLike | None):
         raise errors.InputError(f"output must be a folder's path or None; got {output!r}.")
+    if labels is None:
+        images, labels = inputs.split_labelled_dataset(images)
     labels = inputs.validate_labels(labels)
     budgets = [inputs.validate_epsilon(epsilon, len(labels))]
     if epsilons is not None:
         budgets = inputs.validate_epsilons(epsilons)
     options |= {"bounds": inputs.validate_bounds(bounds), "seed": seed}
-    surrogate = logits_fn
-    if precision != "float32":
-        surrogate = get_precision_copy(logits_fn, precision)
     sweep = _Sweep(
         attacks=[_build_attack(attack, budget, targets, options) for budget in budgets],
         budgets=budgets,
-        classifiers=ClassifierPair(surrogate, logits_fn),
-        # A power of two, so that not every number of images needs its own compilation.
-        batch_size=min(int(batch_size), 1 << max(0, len(labels) - 1).bit_length()),
+        # `logits_fn` stays alive in this function.
+        classifiers=ClassifierPair.build(wrap_classifier(logits_fn, pixel_range=pixel_range)),
+        batch_size=int(batch_size),
         targets=inputs.validate_targets(targets, labels),
         seed=seed,
+        can_shrink=not fixed_batch,
         on_progress=on_progress,
     )
+    if not fixed_batch:
+        # A power of two, so that not every number of images needs its own compilation.
+        sweep.batch_size = min(sweep.batch_size, 1 << max(0, len(labels) - 1).bit_length())
     in_shards = output is not None or not hasattr(images, "shape")
     shard_size = batch_size * _BATCHES_PER_SHARD if in_shards else None
     shards = inputs.iterate_shards(
@@ -127,8 +138,10 @@ def run(
     )
     shard_results, start = [], 0
     for shard_number, examples in enumerate(shards):
-        if output is not None and not sweep.stores:
-            sweep.open_stores(output, examples, targets)
+        if not shard_number:
+            sweep.prepare(examples, precision)
+            if output is not None:
+                sweep.open_stores(output, examples, targets, precision)
         shard_results.append(sweep.attack_shard(shard_number, start, examples))
         start += len(examples.labels)
     results = sweep.combine(shard_results)
@@ -146,8 +159,10 @@ class _Sweep:
       batch_size: Rows per batch.
       targets: See `choose_labels`; int32 [n] are those of all examples.
       seed: Seed of random targets.
+      can_shrink: Whether few examples may be attacked in a smaller batch.
       on_progress: Called with the number of examples that a stage has finished.
       stores: The folder of each budget; empty if nothing is stored.
+      gradient: What `Classifier.probe_gradient` found; None for an attack without gradients.
     """
 
     attacks: list[Method | FunctionAttack]
@@ -156,19 +171,44 @@ class _Sweep:
     batch_size: int
     targets: Any
     seed: int
+    can_shrink: bool
     on_progress: Callable[[int], None]
     stores: list[ShardStore] = dataclasses.field(default_factory=list)
+    gradient: GradientInfo | None = None
 
-    def open_stores(self, output: str | os.PathLike, examples: ExampleBatch, targets: Any) -> None:
+    def prepare(self, examples: ExampleBatch, precision: str) -> None:
+        """Inspects the classifier on the first batch, before anything is attacked.
+
+        Args:
+          examples: The first shard.
+          precision: Of the attacked copy, see `run`.
+        """
+        classifier = self.classifiers.reference
+        first_batch = examples.images[: self.batch_size]
+        if len(first_batch):
+            num_classes = classifier.inspect(first_batch).num_classes
+            self.attacks = [attack.for_classes(num_classes) for attack in self.attacks]
+            if self.attacks[0].needs_gradients:
+                self.gradient = classifier.probe_gradient(first_batch)
+        if precision != "float32":
+            surrogate = get_precision_copy(classifier, precision)
+            self.classifiers = ClassifierPair(surrogate, classifier)
+
+    def open_stores(
+        self, output: str | os.PathLike, examples: ExampleBatch, targets: Any, precision: str
+    ) -> None:
         """Opens a folder for each budget.
 
         Args:
           output: The folder of all budgets.
-          examples: Identify a classifier that is not a Keras model, by its logits.
+          examples: The first shard, where functions are told apart.
           targets: The targets as the user passed them.
+          precision: Of the attacked copy.
         """
         first_batch = examples.images[: self.batch_size]
-        classifier_digest = compute_classifier_digest(self.classifiers.surrogate, first_batch)
+        classifier_digest = ""
+        if len(first_batch):
+            classifier_digest = compute_classifier_identity(self.classifiers.reference, first_batch)
         folder_names = [""]
         if len(self.budgets) > 1:
             folder_names = inputs.build_epsilon_folders(self.budgets)
@@ -176,9 +216,8 @@ class _Sweep:
             description = describe_attack(
                 attack, batch_size=self.batch_size, targets=targets, epsilon=budget
             )
-            store = ShardStore(
-                pathlib.Path(output) / name, {"classifier": classifier_digest, **description}
-            )
+            description |= {"classifier": classifier_digest, "precision": precision}
+            store = ShardStore(pathlib.Path(output) / name, description)
             self.stores.append(store)
 
     def attack_shard(
@@ -216,6 +255,8 @@ class _Sweep:
                     batch_size=self.batch_size,
                     label_choices=label_choices,
                     already_adversarial=smaller_result.success if use_smaller else None,
+                    can_shrink=self.can_shrink,
+                    load_progress=self._open_unfinished(i, shard_number, rows),
                     on_progress=self.on_progress,
                 )
                 if search_once:
@@ -235,6 +276,11 @@ class _Sweep:
             results = [dataclasses.replace(result, images=()) for result in results]
         return results
 
+    def _open_unfinished(self, i: int, shard_number: int, rows: ExampleBatch) -> Callable | None:
+        if not self.stores:
+            return None
+        return self.stores[i].open_unfinished(shard_number, rows).load_progress
+
     def combine(self, shard_results: list[list[AttackResult]]) -> list[AttackResult]:
         """Returns the result of all examples at each budget."""
         results = []
@@ -244,7 +290,16 @@ class _Sweep:
             else:
                 images = np.concatenate([result.images for result in budget_results])
                 results.append(concatenate_results(budget_results, images))
-        return results
+        return [self._add_flags(*pair) for pair in zip(self.attacks, results, strict=True)]
+
+    def _add_flags(self, attack: Method | FunctionAttack, result: AttackResult) -> AttackResult:
+        """Returns the result with the reasons to doubt it, each logged once."""
+        info = self.classifiers.reference.info
+        if info is None:  # There were no images.
+            return result
+        flags = reliability.find_flags(attack, result, info.num_classes, self.gradient)
+        reliability.log_flags(attack.name, flags)
+        return dataclasses.replace(result, flags=flags)
 
     def _set_budgets(self, examples: ExampleBatch, budget, start: int) -> ExampleBatch:
         if budget is None:

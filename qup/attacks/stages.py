@@ -14,8 +14,9 @@ import tensorflow as tf
 from qup.attacks import engine, inputs, losses
 from qup.attacks.functional import FunctionAttack
 from qup.attacks.inputs import ExampleBatch
-from qup.attacks.method import AttackOutputs, Method
-from qup.attacks.results import DISTANCE_NORMS, AttackEvaluation, AttackResult, evaluate_images
+from qup.attacks.method import AttackOutputs, Method, StageProgress
+from qup.attacks.results import AttackResult
+from qup.attacks.verification import DISTANCE_NORMS, Verification, is_within_budget, verify_images
 from qup.core import prng
 from qup.core.classifier import inspect_classifier, predict_logits
 from qup.core.types import LogitsFn
@@ -32,6 +33,11 @@ class ClassifierPair(NamedTuple):
     surrogate: LogitsFn
     reference: LogitsFn
 
+    @classmethod
+    def build(cls, logits_fn: LogitsFn) -> "ClassifierPair":
+        """Returns a classifier that both is attacked and decides."""
+        return cls(logits_fn, logits_fn)
+
 
 def run_stages(
     attack: Method | FunctionAttack,
@@ -41,6 +47,8 @@ def run_stages(
     batch_size: int,
     label_choices: Sequence[np.ndarray] | None = None,
     already_adversarial: np.ndarray | None = None,
+    can_shrink: bool = True,
+    load_progress: Callable[[str, np.ndarray], StageProgress] | None = None,
     on_progress: Callable[[int], None] = lambda count: None,
 ) -> AttackResult:
     """Attacks examples with every stage of an attack.
@@ -57,62 +65,85 @@ def run_stages(
       label_choices: int32 [n] each: the labels to attack with, in place of those of `examples`.
         All are tried, and the closest adversarial image counts.
       already_adversarial: bool [n], examples that are not attacked; None for none.
+      can_shrink: Whether few examples may be attacked in a smaller batch.
+      load_progress: (name of a stage, its images) -> what an interrupted run has finished of it.
       on_progress: Called with the number of examples that a stage has finished.
 
     Returns:
-      The result. Examples that are not attacked count as failures.
+      The result, without flags. Examples of `already_adversarial` count as failures. Without
+      targets, misclassified examples are not attacked and count as successes at distance 0.
     """
-    best = _BestResults(attack, examples)
+    clean = _verify(classifiers.reference, attack, examples, examples.images, batch_size)
+    best = _BestResults(attack, examples, clean)
+    is_attacked = ~best.result.success
+    if already_adversarial is not None:
+        is_attacked &= ~already_adversarial
     attacked_classifiers = [classifiers.surrogate]
     if classifiers.surrogate is not classifiers.reference and isinstance(attack, Method):
         attacked_classifiers.append(classifiers.reference)
     stages = attack.stages()
-    for labels in [examples.labels] if label_choices is None else label_choices:
+    for choice, labels in enumerate([examples.labels] if label_choices is None else label_choices):
         examples = examples._replace(labels=labels)
-        remaining = np.arange(len(labels))
-        if already_adversarial is not None:
-            remaining = remaining[~already_adversarial]
+        if attack.is_targeted:
+            clean = _verify(classifiers.reference, attack, examples, examples.images, batch_size)
+        remaining = np.flatnonzero(is_attacked)
         for stage_number, stage in enumerate(stages):
             rows, indices = examples.take(remaining), remaining
-            for logits_fn in attacked_classifiers:
+            for number, logits_fn in enumerate(attacked_classifiers):
                 if not indices.size:
                     break
+                progress = StageProgress.start(rows.images)
+                if load_progress is not None:
+                    progress = load_progress(f"{choice}-{stage_number}-{number}", rows.images)
                 if isinstance(stage, FunctionAttack):
-                    outputs = stage.run(logits_fn, rows, batch_size, on_progress)
+                    outputs = stage.run(logits_fn, rows, batch_size, progress, on_progress)
                 else:
-                    classifier_info = inspect_classifier(logits_fn, rows.images[:batch_size])
+                    size = batch_size
+                    if can_shrink:
+                        size = engine.choose_batch_size(batch_size, len(indices), stage.xla)
+                    info = inspect_classifier(logits_fn, rows.images[:size])
                     # A stage may need fewer classes than the whole attack.
-                    engine.check_enough_classes(attack, classifier_info)
-                    program, scalars = engine.compile_attack(logits_fn, stage, classifier_info)
+                    engine.check_enough_classes(attack, info)
                     outputs = engine.DynamicBatch(
-                        program,
-                        scalars,
+                        *engine.compile_attack(logits_fn, stage, info),
                         stage,
                         rows,
-                        batch_size=batch_size,
+                        batch_size=size,
                         repeat=stages[:stage_number].count(stage),
+                        can_shrink=can_shrink,
+                        progress=progress,
                         on_progress=on_progress,
                     ).run()
-                evaluation = _evaluate(classifiers.reference, attack, rows, outputs, batch_size)
-                succeeded = best.update(stage_number, indices, outputs, evaluation)
+                attacked = _verify(classifiers.reference, attack, rows, outputs.images, batch_size)
+                succeeded = best.update(stage_number, indices, outputs, attacked, clean)
                 if not attack.is_minimum_norm:
                     remaining = np.setdiff1d(remaining, indices[succeeded])
                 if logits_fn is not classifiers.reference:
                     # If only the surrogate is fooled, the reference itself is attacked.
-                    fooled = _evaluate(logits_fn, attack, rows, outputs, batch_size).adversarial
-                    disputed = fooled & ~evaluation.adversarial
+                    fooled = _verify(logits_fn, attack, rows, outputs.images, batch_size)
+                    disputed = fooled.adversarial & ~attacked.adversarial
                     rows, indices = rows.take(disputed), indices[disputed]
     return best.result
 
 
-def _evaluate(logits_fn, attack, rows, outputs, batch_size):
-    return evaluate_images(
+def _verify(
+    logits_fn: LogitsFn,
+    attack: Method | FunctionAttack,
+    examples: ExampleBatch,
+    images: np.ndarray,
+    batch_size: int,
+) -> Verification:
+    """Classifies images by the rules; only an attack with a budget must stay inside the ball."""
+    return verify_images(
         logits_fn,
-        rows.images,
-        outputs.images,
-        rows.labels,
+        examples.images,
+        images,
+        examples.labels,
         targeted=attack.is_targeted,
         batch_size=batch_size,
+        bounds=attack.bounds,
+        norm=attack.distance_norm,
+        epsilon=None if attack.is_minimum_norm else examples.epsilon,
     )
 
 
@@ -123,13 +154,18 @@ class _BestResults:
       result: The best images so far, and the sum of all calls.
     """
 
-    def __init__(self, attack: Method | FunctionAttack, examples: ExampleBatch):
+    def __init__(
+        self, attack: Method | FunctionAttack, examples: ExampleBatch, clean: Verification
+    ):
         count = len(examples.labels)
         stage_names = tuple(stage.name for stage in attack.stages())
-        self._norm = attack.distance_norm
+        self._norm, self._is_targeted = attack.distance_norm, attack.is_targeted
+        # In a targeted attack too, the labels of the examples are the true ones.
+        is_label = clean.margins > 0 if attack.is_targeted else ~clean.adversarial
+        correct = is_label & (clean.violations == 0)
         self.result = AttackResult(
             images=examples.images.copy(),
-            success=np.zeros(count, bool),
+            success=np.zeros(count, bool) if attack.is_targeted else ~correct,
             distances={norm: np.zeros(count) for norm in DISTANCE_NORMS},
             forward_calls=np.zeros(count),
             gradient_calls=np.zeros(count),
@@ -137,6 +173,10 @@ class _BestResults:
             # A single stage may be another method, with the attack's options filled in.
             stages=stage_names if len(stage_names) > 1 else (attack.name,),
             epsilon=examples.epsilon,
+            correct=correct,
+            violations=np.zeros(count, np.int8),
+            progress=np.full(count, np.nan, np.float32),
+            is_saturated=clean.is_saturated,
         )
 
     def update(
@@ -144,7 +184,8 @@ class _BestResults:
         stage_number: int,
         indices: np.ndarray,
         outputs: AttackOutputs,
-        evaluation: AttackEvaluation,
+        attacked: Verification,
+        clean: Verification,
     ) -> np.ndarray:
         """Adds the outputs of a stage.
 
@@ -152,7 +193,8 @@ class _BestResults:
           stage_number: The index of the stage.
           indices: int [m], the examples that the stage attacked.
           outputs: The outputs for these examples.
-          evaluation: The classification of the outputs.
+          attacked: The classification of the outputs, of m examples.
+          clean: The classification of the clean images, of all examples.
 
         Returns:
           bool [m]: whether the stage succeeded inside the budget.
@@ -160,15 +202,23 @@ class _BestResults:
         best = self.result
         best.forward_calls[indices] += outputs.forward_calls
         best.gradient_calls[indices] += outputs.gradient_calls
-        success = evaluation.succeeds_within(self._norm, best.epsilon[indices])
-        is_closer = evaluation.distances[self._norm] < best.distances[self._norm][indices]
+        best.violations[indices] |= attacked.violations
+        change = attacked.margins - clean.margins[indices]
+        progress = change if self._is_targeted else -change
+        best.progress[indices] = np.fmax(best.progress[indices], progress)
+        distances = attacked.distances[self._norm]
+        within = is_within_budget(distances, best.epsilon[indices])
+        success = attacked.adversarial & within
+        is_closer = distances < best.distances[self._norm][indices]
         is_better = success & (~best.success[indices] | is_closer)
         updated = indices[is_better]
         best.images[updated] = outputs.images[is_better]
         best.stage[updated] = stage_number
         best.success[updated] = True
-        for norm, distances in best.distances.items():
-            distances[updated] = evaluation.distances[norm][is_better]
+        # A later stage that obeys the rules makes up for one that broke them.
+        best.violations[updated] = 0
+        for norm, values in best.distances.items():
+            values[updated] = attacked.distances[norm][is_better]
         return success
 
 

@@ -23,7 +23,9 @@ def make_unknown_error(kind: str, name: str, known: Iterable[str]) -> InputError
       known: Every valid name.
     """
     known = sorted(known)
-    closest = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+    closest = difflib.get_close_matches(str(name), known, n=3, cutoff=0.5)
+    # Letters in another order are the likelier slip.
+    closest.sort(key=lambda candidate: sorted(candidate) != sorted(str(name)))
     hint = f" Did you mean {closest[0]!r}?" if closest else ""
     return InputError(f"Unknown {kind} {name!r}.{hint} Known: {', '.join(known)}.")
 

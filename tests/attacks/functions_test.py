@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from qup import attacks
-from qup.attacks import store
+from qup.core import identity
 from qup.core.errors import InputError
 
 _WEIGHTS = np.random.default_rng(0).normal(size=(64, 3)).astype(np.float32)
@@ -54,7 +54,7 @@ class TestBudgets:
         options = {"high": 0.3, "halvings": 4, "batch_size": 8}
         theirs, ours = (
             attacks.minimal_epsilon(name, _logits, *examples, num_steps=4, **options).epsilon
-            for name in ("cleverhans_pgd", "pgd")
+            for name in ("cleverhans_pgd", "pgd4")
         )
         np.testing.assert_array_equal(theirs, ours)
         assert len(np.unique(ours)) > 3
@@ -86,8 +86,6 @@ def test_ids_reach_functions_and_bound_attacks(examples):
 @pytest.mark.parametrize(
     "change,message",
     [
-        (lambda images: images + 5, "outside the bounds"),
-        (lambda images: images * np.nan, "NaN"),
         (lambda images: None, "must return images of the shape"),
         (lambda images: images[1:], "must return images of the shape"),
     ],
@@ -131,7 +129,30 @@ def test_nan_logits_count_as_failures(examples, caplog):
 
     result = attacks.run(whiten, fragile, *examples, batch_size=8)
     assert not result.success.any()
-    assert "NaN for 20 attacked images" in caplog.text
+    assert {flag.name for flag in result.flags} >= {"nan_logits", "nothing_broken"}
+    assert "20 of 20 attacked images have NaN logits" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "change,flag",
+    [
+        (lambda images, epsilon: images + 5, "outside_box"),
+        (lambda images, epsilon: images * np.nan, "not_finite"),
+        (lambda images, epsilon: tf.clip_by_value(images + 1.5 * epsilon, 0, 1), "outside_ball"),
+    ],
+)
+def test_images_that_break_the_rules_count_as_not_attacked(change, flag, examples):
+    def perturb(logits_fn, images, labels, *, epsilon):
+        return change(images, epsilon)
+
+    images, labels = examples
+    labels = np.where(np.arange(20) < 5, (labels + 1) % 3, labels)
+    result = attacks.run(perturb, _logits, images, labels, epsilon=0.1, batch_size=8)
+    # Those that are misclassified as they are count as broken.
+    np.testing.assert_array_equal(result.success, ~result.correct)
+    assert result.success.sum() == 5
+    assert flag in {f.name for f in result.flags}
+    np.testing.assert_array_equal(result.images, images)
 
 
 class TestOutput:
@@ -155,7 +176,7 @@ class TestOutput:
             return images / step
 
         digests = [
-            store.compute_function_digest(function)
+            identity.compute_function_digest(function)
             for function in (
                 build(1),
                 build(2),
@@ -172,7 +193,7 @@ class TestOutput:
             )
         ]
         assert len(set(digests)) == len(digests)
-        assert store.compute_function_digest(build(1)) == digests[0]
+        assert identity.compute_function_digest(build(1)) == digests[0]
 
     def test_refuses_values_without_a_digest(self, examples, tmp_path):
         thing = object()

@@ -1,0 +1,190 @@
+"""Signs that a robust accuracy is too high, found with every attack.
+
+A robust accuracy says how far an attack came, not how robust a classifier is. Each flag here names
+a reason why the attack may have failed for the wrong reason. "Flagged" never means "checked": a
+result without flags has passed these checks only, and `robustness.masking` has more.
+
+```python
+result = attacks.run("pgd", classifier, images, labels, epsilon=0.1)
+for flag in result.flags:
+    print(flag.name, flag.message)
+```
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from absl import logging
+
+from qup.attacks import verification
+from qup.attacks.functional import FunctionAttack
+from qup.attacks.method import Method
+from qup.core.classifier import GradientInfo
+
+# Below this number of images, chance cannot be told from skill.
+_MIN_IMAGES = 10
+# Shares of images, in percent, above which a vanishing gradient or an attack without progress is
+# flagged.
+_VANISHING_PERCENT, _NO_PROGRESS_PERCENT = 1.0, 50.0
+_VIOLATIONS = {
+    verification.NOT_FINITE: ("not_finite", "have NaN or infinite pixels"),
+    verification.OUTSIDE_BOX: ("outside_box", "have pixels outside the bounds"),
+    verification.OUTSIDE_BALL: ("outside_ball", "are farther than epsilon from the clean image"),
+    verification.NAN_LOGITS: ("nan_logits", "have NaN logits"),
+}
+
+
+class Flag(NamedTuple):
+    """A reason to doubt a robust accuracy.
+
+    Attributes:
+      name: A short name, for tables and files.
+      message: One sentence: what was measured, and what it suggests.
+    """
+
+    name: str
+    message: str
+
+
+class AttackColumns(Protocol):
+    """The columns of an `AttackResult` that say what an attack made of each image."""
+
+    success: np.ndarray
+    correct: np.ndarray
+    distances: dict[str, np.ndarray]
+    progress: np.ndarray
+    violations: np.ndarray
+    epsilon: np.ndarray
+    is_saturated: np.ndarray
+
+
+def find_flags(
+    attack: Method | FunctionAttack,
+    columns: AttackColumns,
+    num_classes: int,
+    gradient: GradientInfo | None,
+) -> tuple[Flag, ...]:
+    """Returns the reasons to doubt a result.
+
+    Args:
+      attack: The attack.
+      columns: What it made of each image.
+      num_classes: Number of classes of the classifier.
+      gradient: The gradient on the first batch; None for an attack that takes none.
+    """
+    flags = [*_check_rules(columns), *_check_strength(attack, columns)]
+    flags += check_accuracy(columns.correct, num_classes)
+    if gradient is not None:
+        flags += _check_gradient(attack, columns, gradient)
+    return tuple(flags)
+
+
+def _check_rules(columns: AttackColumns) -> Iterable[Flag]:
+    count = len(columns.success)
+    for bit, (name, text) in _VIOLATIONS.items():
+        num_broken = int((columns.violations & bit).astype(bool).sum())
+        if num_broken:
+            yield Flag(
+                name,
+                f"{num_broken} of {count} attacked images {text}. They count as not attacked, so "
+                "the robust accuracy is too high.",
+            )
+    moved = columns.distances["linf"] > 0
+    num_unmoved = int((columns.success & columns.correct & ~moved).sum())
+    if num_unmoved:
+        yield Flag(
+            "success_without_moving",
+            f"{num_unmoved} images changed their class without a change of a pixel: the classifier "
+            "gives one image several classes.",
+        )
+
+
+def _check_strength(attack: Method | FunctionAttack, columns: AttackColumns) -> Iterable[Flag]:
+    attacked = columns.correct & ~(columns.epsilon == 0)
+    if not attacked.any():
+        return
+    if getattr(attack, "is_weak", False):
+        yield Flag(
+            "few_steps",
+            f"{attack.name} takes fewer than 20 gradient steps: its robust accuracy is an upper "
+            "bound far from tight. Add pgd or autoattack.",
+        )
+    broken = columns.success & attacked
+    if not broken.any():
+        yield Flag(
+            "nothing_broken",
+            f"The attack broke none of the {int(attacked.sum())} correctly classified images: the "
+            "robust accuracy equals the test accuracy. The budget is tiny, or the attack fails.",
+        )
+    withstood = attacked & ~columns.success & np.isfinite(columns.progress)
+    if withstood.any():
+        percent = 100 * float(np.mean(columns.progress[withstood] <= 0))
+        if percent > _NO_PROGRESS_PERCENT:
+            yield Flag(
+                "no_progress",
+                f"The attack did not lower the margin of {percent:.0f} % of the images that "
+                "withstood it: more steps would have no effect. Gradients may be masked.",
+            )
+
+
+def _check_gradient(
+    attack: Method | FunctionAttack, columns: AttackColumns, gradient: GradientInfo
+) -> Iterable[Flag]:
+    if gradient.non_finite:
+        yield Flag(
+            "gradient_not_finite",
+            f"The gradient is NaN or infinite for {100 * gradient.non_finite:.0f} % of the first "
+            "images; such elements count as 0, which weakens the attack.",
+        )
+    vanishing = 100 * gradient.zero
+    if vanishing <= _VANISHING_PERCENT and _uses_cross_entropy_alone(attack):
+        saturated = columns.is_saturated[columns.correct]
+        vanishing = 100 * float(saturated.mean()) if saturated.size else 0.0
+    if vanishing > _VANISHING_PERCENT:
+        yield Flag(
+            "zero_gradient",
+            f"The gradient of the attack's loss is exactly zero for {vanishing:.0f} % of the "
+            "images. Use a loss of logits (loss=dlr or margin) or an attack without gradients.",
+        )
+    if gradient.is_random:
+        yield Flag(
+            "random",
+            "The classifier gives the same images different logits in two runs. Average its "
+            "gradients: autoattack with version=rand, or an attack with expectation > 1.",
+        )
+
+
+def _uses_cross_entropy_alone(attack: Method | FunctionAttack) -> bool:
+    """Whether every stage climbs the cross-entropy; assumed of functions, which do not say."""
+    if isinstance(attack, FunctionAttack):
+        return True
+    return all(getattr(stage, "loss", "") == "cross_entropy" for stage in attack.stages())
+
+
+def check_accuracy(correct: np.ndarray, num_classes: int) -> Iterable[Flag]:
+    """Yields a flag if the test accuracy is not above chance.
+
+    Args:
+      correct: bool [n], whether a clean image is classified as its label.
+      num_classes: Number of classes.
+    """
+    if len(correct) < _MIN_IMAGES:
+        return
+    # One-sided, at three standard errors of guessing. One class for every image is in it.
+    chance = 1 / num_classes
+    threshold = chance + 3 * np.sqrt(chance * (1 - chance) / len(correct))
+    accuracy = float(correct.mean())
+    if accuracy <= threshold:
+        yield Flag(
+            "at_chance",
+            f"The test accuracy, {100 * accuracy:.1f} % of {len(correct)} images, is not above "
+            f"chance, {100 * chance:.1f} %. Check the labels, the order of the classes and the "
+            "range of the pixels (pixel_range).",
+        )
+
+
+def log_flags(attack_name: str, flags: Iterable[Flag]) -> None:
+    """Logs each flag as one warning."""
+    for flag in flags:
+        logging.warning("%s, %s: %s", attack_name, flag.name, flag.message)
