@@ -1,5 +1,7 @@
 """Rows and models survive their files."""
 
+import csv
+import io
 import logging
 
 import pytest
@@ -31,6 +33,33 @@ def test_other_files_are_input_errors(tmp_path, text, message):
         (tmp_path / "rows.csv").write_text(text)
     with pytest.raises(InputError, match=message):
         measurements.read_rows(tmp_path / "rows.csv")
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
+def test_a_file_that_a_spreadsheet_saved_is_read(tmp_path, mark, end, quoting):
+    path = tmp_path / "rows.csv"
+    rows = [_INFO.build_row(name, Measurement(1.5, None, 10), _ATTACK) for name in ("a", 'b "c"')]
+    measurements.write_rows(path, rows)
+    with open(path, newline="", encoding="utf-8") as file:
+        table = list(csv.reader(file))
+    text = io.StringIO()
+    csv.writer(text, lineterminator=end, quoting=quoting).writerows(table)
+    path.write_bytes((mark + text.getvalue()).encode())
+    assert measurements.read_rows(path) == rows
+
+
+@pytest.mark.parametrize(
+    ("separator", "name"),
+    [(";", "has semicolons"), ("\t", "has tabs"), (" ", "expected the header")],
+)
+def test_other_separators_are_refused_with_the_way_out(tmp_path, separator, name):
+    path = tmp_path / "rows.csv"
+    path.write_text(f"\ufeff{separator.join(measurements.HEADER)}\r\n", encoding="utf-8")
+    with pytest.raises(InputError, match=name) as caught:
+        measurements.read_rows(path)
+    assert "\ufeff" not in str(caught.value) and len(str(caught.value)) < 600
 
 
 def test_a_robust_accuracy_above_the_test_accuracy_is_reported(caplog):

@@ -78,6 +78,69 @@ def test_aims_at_targets(tmp_path):
     assert told["targets"] == "least_likely" and told["targeted"] is True
 
 
+def test_a_stated_range_of_pixels_reaches_the_rows_and_the_cache(tmp_path):
+    side = synthetic.get_config().dataset.image_size
+    layers = [keras.layers.Flatten(), keras.layers.Dense(10)]
+    plain = keras.Sequential([keras.Input((side, side, 1)), *layers])
+    scaled = keras.Sequential(
+        [keras.Input((side, side, 1)), keras.layers.Rescaling(1 / 255), *layers]
+    )
+    plain.save(tmp_path / "plain.h5")
+    scaled.save(tmp_path / "scaled.keras")
+    with pytest.raises(errors.InputError, match="--pixel_range=0,255"):
+        _request(tmp_path, "fgsm", model_path=str(tmp_path / "scaled.keras"))
+    values = {}
+    for path, pixel_range in (("plain.h5", None), ("scaled.keras", "0,255")):
+        model_path = str(tmp_path / path)
+        _request(tmp_path, "fgsm", model_path=model_path, pixel_range=pixel_range)
+    with open(tmp_path / "run" / "measurements.csv", newline="") as file:
+        for row in csv.DictReader(file):
+            if row["measure"] == "robust_accuracy":
+                values[row["model"]] = row["value"]
+                stated = json.loads(row["parameters"]).get("pixel_range")
+                assert stated == ([0.0, 255.0] if row["model"] == "scaled" else None)
+    assert values["plain"] == values["scaled"]
+
+
+def test_a_saved_model_is_attacked_on_one_image(tmp_path):
+    side = synthetic.get_config().dataset.image_size
+    layers = [keras.layers.Conv2D(2, 3), keras.layers.GlobalAveragePooling2D()]
+    model = keras.Sequential([keras.Input((side, side, 1)), *layers, keras.layers.Dense(10)])
+    model.export(tmp_path / "exported", verbose=False)
+    given = {"num_images": 1, "options": ("pgd.num_steps=40",)}
+    text = _request(tmp_path, "pgd", saved_model=str(tmp_path / "exported"), **given)
+    assert text.startswith("exported on synthetic, 1 images")
+
+
+def test_rows_that_cannot_be_extended_are_found_before_the_work(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".qup.lock").touch()
+    path = tmp_path / "run" / "measurements.csv"
+    path.write_text("a,b\n1,2\n")
+    with pytest.raises(errors.InputError, match="is not a table of measurements"):
+        _request(tmp_path, "fgsm", model_path=_model(tmp_path / "mine.keras"))
+    assert not (tmp_path / "run" / "pipeline" / "metadata.sqlite").exists()
+
+
+def test_flags_stand_below_the_line_of_their_attack():
+    info = ModelInfo("synthetic", "convnet", "CL", 0, 0)
+    spec = {"name": "pgd", "epsilon": 0.1, "norm": "linf"}
+    rows = info.build_rows(Measurement(90.0), {"robust_accuracy": Measurement(50.0)}, spec)
+    run = types.SimpleNamespace(config=types.SimpleNamespace(seed=0))
+
+    def format_lines(value, **parameters):
+        flag = info.build_row("reliability", Measurement(value), {**spec, **parameters})
+        return list(attack._format_classifier(run, [*rows, flag]))
+
+    plain = list(attack._format_classifier(run, rows))
+    assert format_lines(0.0, reasons=[], messages=[]) == plain
+    lines = format_lines(1.0, reasons=["zero"], messages=["The gradient is zero.", "x " * 80])
+    index = next(i for i, line in enumerate(lines) if line.startswith("pgd linf"))
+    assert lines[index + 1] == "  flagged: The gradient is zero."
+    assert lines[index + 2].startswith("  flagged: x x") and max(map(len, lines)) <= 120
+    assert "  flagged: zero" in format_lines(1.0, reasons=["zero"])
+
+
 def test_a_damaged_model_is_told(tmp_path):
     path = tmp_path / "mine.keras"
     path.write_bytes(b"no model")

@@ -14,8 +14,9 @@ import pytest
 
 from configs import synthetic
 from qup.core import errors
+from qup.models.user_models import LoadOptions
 from qup.pipelines import attack
-from qup.pipelines.attack_request import AttackRequest
+from qup.pipelines.attack_request import AttackRequest, hash_model_files, parse_pixel_range
 
 _ROOT = pathlib.Path(__file__).parents[2]
 
@@ -152,12 +153,55 @@ def test_reuses_the_classifier_of_run_ifa_and_keeps_its_rows(tmp_path):
         (("pgd",), {"model_path": "a.keras", "saved_model": "b"}, "not both"),
         (("pgd",), {"model_path": "absent.keras"}, "exists"),
         (("pgd",), {"saved_model": "absent"}, "saved_model.pb"),
+        (("pgd",), {"saved_model": ""}, "--saved_model is empty"),
+        (("pgd",), {"model_path": " "}, "--model_path is empty"),
+        (("pgd",), {"pixel_range": "0,255"}, "Add --model_path or --saved_model"),
+        (("pgd",), {"trust_model": True, "output": "a"}, "--output, --trust_model: for a model"),
+        (("pgd",), {"model_path": __file__}, r"\.keras, \.h5, \.hdf5"),
+        (("pgd",), {"options": ("pgd.num_steps=1e300",)}, "an integer below"),
+        (("pgd",), {"options": (f"pgd.num_steps={'9' * 5000}",)}, "an integer below"),
+        (("pgd",), {"options": (f"pgd.num_steps={'(' * 300}",)}, "an integer below"),
+        (("pgd",), {"options": ("pgd.step_size=1e39",)}, "float32 can hold"),
+        (("pgd",), {"options": (f"pgd.step_size=1{'0' * 400}",)}, "float32 can hold"),
     ],
 )
 def test_bad_requests_are_told_before_any_work(names, given, message, tmp_path):
-    with pytest.raises(errors.InputError, match=message):
+    with pytest.raises(errors.InputError, match=message) as caught:
         _request(synthetic.get_config(), tmp_path, *names, **given)
+    assert len(str(caught.value)) <= 600
     assert not (tmp_path / "run" / "pipeline" / "metadata.sqlite").exists()
+
+
+@pytest.mark.parametrize("text", ["", "0", "1,0", "0,0", "0,nan", "0,inf", "a,b", "0,1,2", "0;1"])
+def test_a_range_of_pixels_is_two_increasing_numbers(text):
+    with pytest.raises(errors.InputError, match="such as 0,255 or -1,1"):
+        parse_pixel_range(text)
+
+
+def test_ranges_are_read():
+    assert parse_pixel_range(None) is None
+    assert parse_pixel_range("0,255") == (0.0, 255.0)
+    assert parse_pixel_range("-1, 1") == (-1.0, 1.0)
+
+
+def test_how_a_model_is_read_belongs_to_its_digest(tmp_path, monkeypatch):
+    path, module = tmp_path / "mine.keras", tmp_path / "digest_layers.py"
+    path.write_bytes(b"x")
+    module.write_text("a = 1\n")
+    monkeypatch.chdir(tmp_path)
+    plain = hash_model_files(path)
+    assert hash_model_files(path, LoadOptions()) == hash_model_files(path, LoadOptions(trust=True))
+    digests = {
+        plain,
+        hash_model_files(path, LoadOptions(pixel_range=(0.0, 255.0))),
+        hash_model_files(path, LoadOptions(output="a")),
+        hash_model_files(path, LoadOptions(imports=("digest_layers",), trust=True)),
+    }
+    module.write_text("a = 2\n")
+    digests.add(hash_model_files(path, LoadOptions(imports=("digest_layers",), trust=True)))
+    assert len(digests) == 5 and plain == hash_model_files(path, LoadOptions())
+    with pytest.raises(errors.InputError, match="--trust_model"):
+        hash_model_files(path, LoadOptions(imports=("digest_layers",)))
 
 
 @pytest.mark.slow
