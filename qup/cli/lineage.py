@@ -6,7 +6,8 @@
     qup lineage runs/mnist --html=lineage.html
 
 PATH is an artifact (a folder NODE/OUTPUT/NUMBER of a pipeline root, or a file
-in it), or a working directory or pipeline root, whose latest run is shown.
+in it), or a working directory, a pipeline root or a database of ML Metadata,
+such as TFX writes, whose latest run is shown.
 """
 
 import pathlib
@@ -18,6 +19,9 @@ from qup.cli import program
 from qup.core import files
 from qup.orchestration.lineage import graph, page
 from qup.orchestration.lineage import text as lineage_text
+
+# Of a number of 64 bits.
+_MAX_ID_DIGITS = 19
 
 
 def define_flags() -> None:
@@ -54,6 +58,11 @@ def _load_lineage(path: str, metadata: graph.ReadOnlyMetadata) -> graph.Lineage:
         if flags.FLAGS.run is not None:
             raise flags.Error("--artifact and --run: give one of them.")
         is_id = artifact.isascii() and artifact.isdecimal()
+        if is_id and len(artifact) > _MAX_ID_DIGITS:
+            raise flags.Error(
+                f"--artifact={artifact[:_MAX_ID_DIGITS]}...: an id has at most {_MAX_ID_DIGITS} "
+                f"digits; received {len(artifact)}. `qup lineage PATH` lists the artifacts."
+            )
         return graph.trace_artifact(metadata, int(artifact) if is_id else artifact)
     if graph.resolve_path(path) not in (metadata.path, root, root.parent):
         if flags.FLAGS.run is None:

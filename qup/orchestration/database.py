@@ -28,6 +28,8 @@ SCHEMA_VERSION = 10
 EXECUTION, ARTIFACT, CONTEXT = 0, 1, 2
 # Event.type.
 INPUT_EVENT, OUTPUT_EVENT = 3, 4
+# With those that are declared before an execution, and internal ones.
+_EVENT_TYPES = {INPUT_EVENT: (3, 2, 5), OUTPUT_EVENT: (4, 1, 6)}
 # TypeProperty.data_type.
 _INT_TYPE, _STRING_TYPE = 1, 3
 
@@ -256,20 +258,44 @@ def insert_events(
 
 
 def read_events(cursor: sqlite3.Cursor, execution: int, direction: int) -> dict[str, list[int]]:
-    """Returns the ids of an execution's artifacts by key, in order."""
+    """Returns the ids of an execution's artifacts by key, in order.
+
+    Other programs may write events without a key, which are under "", and without an index.
+
+    Args:
+      cursor: A cursor in a transaction.
+      execution: Id of the execution.
+      direction: INPUT_EVENT or OUTPUT_EVENT; declared and internal events are included.
+    """
+    kinds = get_event_types(direction)
     steps = cursor.execute(
-        "SELECT artifact_id, step_key, step_index FROM Event "
-        "JOIN EventPath ON event_id = Event.id "
-        "WHERE execution_id = ? AND type = ? "
-        "ORDER BY event_id, EventPath.rowid",
-        (execution, direction),
+        "SELECT Event.id, artifact_id, step_key, step_index FROM Event "
+        "LEFT JOIN EventPath ON event_id = Event.id "
+        f"WHERE execution_id = ? AND type IN ({', '.join('?' * len(kinds))}) "
+        "ORDER BY Event.id, EventPath.rowid",
+        (execution, *kinds),
     ).fetchall()
-    # Steps are pairs: a key, then an index.
-    pairs = zip(steps[::2], steps[1::2], strict=True)
+    places: list[tuple[str, int, int]] = []
+    previous_event = key = None
+    for event, artifact, step_key, index in steps:
+        is_first, previous_event = event != previous_event, event
+        # Steps are pairs: a key, then an index.
+        if step_key is not None or is_first:
+            key = step_key or ""
+            places.append((key, 0, artifact))
+        if index is not None:
+            if places[-1] == (key, 0, artifact):
+                places.pop()
+            places.append((key, index, artifact))
     ids_by_key: dict[str, list[int]] = {}
-    for key, _, artifact in sorted((k[1], i[2], k[0]) for k, i in pairs):
+    for key, _, artifact in sorted(places):
         ids_by_key.setdefault(key, []).append(artifact)
     return ids_by_key
+
+
+def get_event_types(direction: int) -> tuple[int, ...]:
+    """Returns the numbers of Event.type that mean INPUT_EVENT or OUTPUT_EVENT."""
+    return _EVENT_TYPES[direction]
 
 
 def _get_time_ms() -> int:

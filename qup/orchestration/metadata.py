@@ -1,5 +1,8 @@
 """The metadata of pipelines: runs, executions, artifacts and their relations.
 
+Databases of other programs with ML Metadata's schema, such as TFX, can be read as well. What they
+do not record is empty: fingerprints, the code, owners. A run has the state of its executions.
+
 ```python
 metadata = MetadataReader("runs/demo/pipeline/metadata.sqlite")
 report = metadata.find_artifact("runs/demo/pipeline/Reporter/report/9")
@@ -39,8 +42,10 @@ class MetadataReader(database.Database):
         path = pathlib.Path(path).resolve()
         with self.transaction(write=False) as cursor:
             for folder in (path, *path.parents):
+                # Other programs store whole paths.
                 row = cursor.execute(
-                    "SELECT id FROM Artifact WHERE uri = ?", (self.to_stored_uri(folder),)
+                    "SELECT id FROM Artifact WHERE uri IN (?, ?)",
+                    (self.to_stored_uri(folder), str(folder)),
                 ).fetchone()
                 if row:
                     return self._read_artifact(cursor, row[0])
@@ -54,10 +59,11 @@ class MetadataReader(database.Database):
     def find_producer(self, artifact: int) -> Execution | None:
         """Returns the execution that produced an artifact, by the artifact's id."""
         # The first execution; the later ones reused it.
+        kinds = database.get_event_types(database.OUTPUT_EVENT)
         executions = self._query_executions(
-            "SELECT min(execution_id) FROM Event "
-            "WHERE artifact_id = ? AND type = ? HAVING count(*)",
-            (artifact, database.OUTPUT_EVENT),
+            "SELECT min(execution_id) FROM Event WHERE artifact_id = ? "
+            f"AND type IN ({', '.join('?' * len(kinds))}) HAVING count(*)",
+            (artifact, *kinds),
         )
         return executions[0] if executions else None
 
@@ -141,11 +147,13 @@ class MetadataReader(database.Database):
         row = self._read_row(cursor, "Artifact", "uri, state", number)
         declared, custom = database.read_properties(cursor, database.ARTIFACT, number)
         manifest = json.loads(declared.get("manifest", "{}"))
+        uri = row[1] or ""
         return Artifact(
             id=number,
             type_name=row[0],
-            uri=str(self.path.parent / row[1]),
-            state=ArtifactState(row[2]),
+            # An address such as gs://bucket is not a path.
+            uri=uri if "://" in uri else str(self.path.parent / uri),
+            state=ArtifactState(row[2] or ArtifactState.UNKNOWN),
             properties=custom,
             digest=declared.get("digest", ""),
             manifest={k: ManifestEntry(*v) for k, v in manifest.items()},
@@ -153,7 +161,8 @@ class MetadataReader(database.Database):
 
     def _read_execution(self, cursor: sqlite3.Cursor, number: int) -> Execution:
         row = self._read_row(cursor, "Execution", f"last_known_state, {_TIME_COLUMNS}", number)
-        declared, _ = database.read_properties(cursor, database.EXECUTION, number)
+        declared, custom = database.read_properties(cursor, database.EXECUTION, number)
+        is_own = "fingerprint" in declared
         inputs, outputs = (
             {
                 key: [self._read_artifact(cursor, n) for n in numbers]
@@ -164,13 +173,13 @@ class MetadataReader(database.Database):
         return Execution(
             id=number,
             component=row[0],
-            state=State(row[1]),
+            state=State(row[1] or State.UNKNOWN),
             created=row[2],
             updated=row[3],
-            node=declared["node"],
-            fingerprint=declared["fingerprint"],
-            code=declared["code"],
-            parameters=json.loads(declared["parameters"]),
+            node=declared["node"] if is_own else _read_foreign_node(cursor, number, row[0]),
+            fingerprint=declared.get("fingerprint", ""),
+            code=declared.get("code", ""),
+            parameters=json.loads(declared["parameters"]) if is_own else {**custom, **declared},
             error=declared.get("error", ""),
             owner=_build_owner(declared),
             inputs=inputs,
@@ -179,11 +188,13 @@ class MetadataReader(database.Database):
 
     def _read_row(self, cursor: sqlite3.Cursor, table: str, columns: str, number: int) -> tuple:
         """Returns (name of the type, *columns)."""
-        row = cursor.execute(
-            f"SELECT Type.name, {columns} FROM {table} "
-            f"JOIN Type ON type_id = Type.id WHERE {table}.id = ?",
-            (number,),
-        ).fetchone()
+        row = None
+        if abs(number) < 2**63:  # SQLite has no larger ids.
+            row = cursor.execute(
+                f"SELECT Type.name, {columns} FROM {table} "
+                f"JOIN Type ON type_id = Type.id WHERE {table}.id = ?",
+                (number,),
+            ).fetchone()
         if not row:
             raise errors.MetadataError(
                 f"{self.path} has no {table.lower()} {number}. `qup lineage` lists those of a run."
@@ -192,11 +203,36 @@ class MetadataReader(database.Database):
 
 
 def _build_owner(properties: dict[str, Any]) -> Owner:
-    return Owner(properties["host"], properties["process"], properties["process_start"])
+    return Owner(
+        properties.get("host", ""),
+        properties.get("process", 0),
+        properties.get("process_start", ""),
+    )
+
+
+def _read_foreign_node(cursor: sqlite3.Cursor, execution: int, component: str) -> str:
+    """Returns the node of an execution of another program: that of TFX's context PIPELINE.NODE."""
+    names = _read_context_names(cursor, "execution_id = ?", (execution,))
+    pipeline, node = names.get("pipeline", ""), names.get("node", "")
+    return node.removeprefix(f"{pipeline}.") or component.rpartition(".")[2]
+
+
+def _read_context_names(cursor: sqlite3.Cursor, condition: str, values: tuple) -> dict[str, str]:
+    """Returns the names of the contexts of executions, by the type of the context."""
+    return dict(
+        cursor.execute(
+            "SELECT Type.name, Context.name FROM Association "
+            "JOIN Context ON Context.id = context_id JOIN Type ON Type.id = Context.type_id "
+            f"WHERE {condition} ORDER BY Context.id DESC",
+            values,
+        ).fetchall()
+    )
 
 
 def _read_run(cursor: sqlite3.Cursor, number: int, name: str, created: int, updated: int) -> Run:
-    declared, _ = database.read_properties(cursor, database.CONTEXT, number)
+    declared, custom = database.read_properties(cursor, database.CONTEXT, number)
+    if "state" not in declared:
+        return _read_foreign_run(cursor, number, name, {**custom, **declared})
     return Run(
         id=name,
         pipeline=declared["pipeline"],
@@ -205,6 +241,37 @@ def _read_run(cursor: sqlite3.Cursor, number: int, name: str, created: int, upda
         owner=_build_owner(declared),
         created=created,
         updated=updated,
+    )
+
+
+def _read_foreign_run(
+    cursor: sqlite3.Cursor, number: int, name: str, parameters: dict[str, Any]
+) -> Run:
+    """Returns a run of another program; state and times are those of its executions."""
+    executions = cursor.execute(
+        f"SELECT last_known_state, {_TIME_COLUMNS} FROM Association "
+        "JOIN Execution ON Execution.id = execution_id WHERE context_id = ?",
+        (number,),
+    ).fetchall()
+    ((created, updated),) = cursor.execute(
+        f"SELECT {_TIME_COLUMNS} FROM Context WHERE id = ?", (number,)
+    ).fetchall()
+    condition = (
+        "execution_id IN (SELECT execution_id FROM Association WHERE context_id = ?) "
+        "AND Type.name = 'pipeline'"
+    )
+    names = _read_context_names(cursor, condition, (number,))
+    states = {State(state or State.UNKNOWN) for state, *_ in executions}
+    # The first that any execution has.
+    order = (State.RUNNING, State.FAILED, State.CANCELED, State.NEW, State.UNKNOWN)
+    return Run(
+        id=name,
+        pipeline=names.get("pipeline") or str(parameters.get("pipeline_name", "")),
+        parameters=parameters,
+        state=next((s for s in order if s in states), State.COMPLETE if states else State.UNKNOWN),
+        owner=_build_owner({}),
+        created=created or min((start for _, start, _ in executions), default=0),
+        updated=max((end for *_, end in executions), default=updated),
     )
 
 

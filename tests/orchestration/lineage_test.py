@@ -486,9 +486,10 @@ def test_damaged_and_foreign_databases_are_reported(workdir, tmp_path, harm):
     elif harm == "empty":
         path.write_bytes(b"")
     else:
-        # As TFX fills it: contexts without our properties.
         with sqlite3.connect(path) as connection:
-            connection.execute("DELETE FROM ContextProperty")
+            connection.execute(
+                "UPDATE ContextProperty SET string_value = 'x' WHERE name = 'parameters'"
+            )
         connection.close()
     before = path.read_bytes()
     for name, given in (("show_lineage", path.parent), ("list_runs", tmp_path)):

@@ -61,7 +61,9 @@ class Lineage:
     reused: frozenset[int] = frozenset()
 
     def get_path(self, artifact: Artifact) -> str:
-        """Returns the path of an artifact, relative to the root if it is inside."""
+        """Returns the path of an artifact, relative to the root if it is inside, or its address."""
+        if "://" in artifact.uri:
+            return artifact.uri
         path = artifact.path
         return str(path.relative_to(self.root) if path.is_relative_to(self.root) else path)
 
@@ -220,12 +222,14 @@ def find_database(path: str | os.PathLike) -> pathlib.Path:
     """Returns the path of the metadata database that a path belongs to.
 
     Args:
-      path: A working directory, a pipeline root, or a path in one of them.
+      path: A working directory, a pipeline root, a path in one of them, or a database of any name.
 
     Raises:
       MetadataError: There is no database.
     """
     start = resolve_path(path)
+    if start.is_file() and _is_database(start):
+        return start
     for folder in (start, *start.parents):
         for candidate in (folder, folder / _ROOT_NAME):
             if (candidate / _DB_NAME).is_file():
@@ -238,6 +242,14 @@ def find_database(path: str | os.PathLike) -> pathlib.Path:
     raise errors.MetadataError(
         f"{problem} Name a working directory, or a file that a pipeline has written."
     )
+
+
+def _is_database(path: pathlib.Path) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return file.read(16) == b"SQLite format 3\0"
+    except OSError:
+        return False
 
 
 def find_databases_below(path: str | os.PathLike) -> list[pathlib.Path]:

@@ -76,8 +76,9 @@ def _describe_subject(lineage: Lineage) -> str:
 def _format_path(lineage: Lineage, artifact: Artifact) -> str:
     """Returns the path of an artifact relative to its root, wherever the root is."""
     path = pathlib.PurePath(lineage.get_path(artifact))
+    is_outside = path.is_absolute() or "://" in artifact.uri
     # Its last parts are always NODE/OUTPUT/EXECUTION.
-    return "/".join(("…", *path.parts[-3:])) if path.is_absolute() else str(path)
+    return "/".join(("…", *path.parts[-3:])) if is_outside else str(path)
 
 
 def _list_boxes(lineage: Lineage) -> Iterator[dict[str, Any]]:

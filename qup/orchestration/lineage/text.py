@@ -222,7 +222,7 @@ class _TreeFormatter:
         facts = [
             f"{state} {format_time(execution.created)}",
             format_elapsed(execution),
-            f"code {execution.code[:DIGEST_LENGTH]}",
+            f"code {execution.code[:DIGEST_LENGTH]}" if execution.code else "",
             describe_origin(self._lineage, execution),
         ]
         return ", ".join(filter(None, facts))
