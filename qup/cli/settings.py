@@ -36,6 +36,8 @@ ALIASES = {
     "verify": "verify",
     "data_dir": "dataset.data_dir",
     "manual_dir": "dataset.manual_dir",
+    "images": "dataset.images",
+    "labels": "dataset.labels",
     "seed": "seed",
 }
 
@@ -57,6 +59,11 @@ def define_flags() -> None:
     models = registry.find_registered_names(_QUP / "models")
     for name, choices in (("dataset", _list_datasets()), ("model", models)):
         flags.DEFINE_string(name, None, "One of: " + ", ".join(choices))
+    flags.DEFINE_string(
+        "images", None, "Images of your own: a .npy file, or an .npz file with labels in it."
+    )
+    # run_uncertainty replaces it by a flag of another meaning.
+    flags.DEFINE_string("labels", None, "Their labels, a .npy file.", allow_override=True)
     flags.DEFINE_list("epochs", None, "Epochs of the classifier; a list (1,30,50) runs each.")
     define_location_flags()
     flags.DEFINE_integer("seed", None, "Seed of all random numbers.")
@@ -104,7 +111,7 @@ def resolve() -> config_dict.ConfigDict:
     overridden = config_flags.get_override_values(flags.FLAGS["config"])
     for flag, key in ALIASES.items():
         value = flags.FLAGS[flag].value
-        if value is None:
+        if value is None or flags.FLAGS.find_module_defining_flag(flag) != __name__:
             continue
         if flag == "epochs":
             value = _parse_epochs(value)
@@ -164,11 +171,11 @@ def _parse_early_flags(argv: list[str], *names: str) -> tuple[list[Any], list[st
 
 def _choose_settings_file(argv: list[str]) -> str:
     """Returns the file of --config, or else that of --dataset."""
-    (path, name, key, smoke), _ = _parse_early_flags(
-        argv, "config", "dataset", "config.dataset.name", "smoke"
+    (path, name, key, images, smoke), _ = _parse_early_flags(
+        argv, "config", "dataset", "config.dataset.name", "images", "smoke"
     )
     if path is None:
-        name = name or key or "digits"
+        name = name or key or ("arrays" if images else "digits")
         known = _list_datasets()
         if name not in known:
             raise flags.Error(str(errors.make_unknown_error("dataset", name, known)))

@@ -11,12 +11,18 @@ from qup.augmentation.translator import GRADIENT_PATHS, SCHEDULES
 from qup.core import errors, files, hashing
 from qup.core.config import flatten
 from qup.core.types import DatasetInfo
+from qup.datasets import dataset
 from qup.robustness.evaluation import build_trajectory_options, get_pixel_bounds
 
 # An ml_collections ConfigDict with the keys of qup/pipelines/defaults.py.
 Config: TypeAlias = Any
 # Folders and cache settings do not change results; data is compared by its content.
-_LOCATION_KEYS = ("workdir", "pipeline_root", "enable_cache", "verify", "data_dir", "manual_dir")
+_LOCATION_KEYS = (
+    *("workdir", "pipeline_root", "enable_cache", "verify"),
+    *("data_dir", "manual_dir", "images", "labels"),
+)
+# Options of some datasets alone: without them, settings are what they were before.
+_DATASET_OPTIONS = ("channels", "bit_depth", "images", "labels", "value_range")
 _INTEGER_KEYS = (
     "attack.num_steps",
     "attack.restarts",
@@ -26,7 +32,6 @@ _INTEGER_KEYS = (
     "augmentation.num_steps",
     "augmentation.batch_size",
     "augmentation.num_images",
-    "dataset.image_size",
     "dataset.train_size",
     "dataset.test_size",
     "dataset.validation_size",
@@ -51,6 +56,9 @@ def get_config_identity(config: Config) -> dict[str, Any]:
     for group in (tree, tree["dataset"]):
         for key in _LOCATION_KEYS:
             group.pop(key, None)
+    for key in _DATASET_OPTIONS:
+        if tree["dataset"].get(key) is None:
+            tree["dataset"].pop(key, None)
     return tree
 
 
@@ -59,6 +67,8 @@ def compute_config_hash(config: Config) -> str:
     identity = get_config_identity(config)
     if config.dataset.name == "image_folder":
         identity["data_dir"] = str(pathlib.Path(config.dataset.data_dir or "."))
+    elif config.dataset.name == "arrays":
+        identity["images"] = str(pathlib.Path(config.dataset.images or "."))
     digest = hashing.hash_text(json.dumps(identity, sort_keys=True))
     return f"{config.model.name}-{digest[:8]}"
 
@@ -94,14 +104,27 @@ def get_dataset_options(config: Config) -> dict[str, Any]:
     """Returns the keyword arguments of datasets.load, except scratch_dir."""
     data = config.dataset
     names = ("data_dir", "manual_dir", "train_size", "test_size", "validation_size")
-    for name in names[:2]:
+    for name in (*names[:2], "images", "labels"):
         files.check_local(f"dataset.{name}", data[name] or "")
-    side = data.image_size
     return {
         **{name: data[name] for name in names},
-        "image_size": None if side is None else (side, side),
+        **{name: data[name] for name in _DATASET_OPTIONS if data[name] is not None},
+        "image_size": _parse_image_size(data.image_size),
         "seed": config.seed,
     }
+
+
+def _parse_image_size(value: Any) -> tuple[int, int] | None:
+    """Returns (height, width) of one number, for squares, or of two."""
+    if value is None:
+        return None
+    sides = (value, value) if type(value) is int else value
+    if not isinstance(sides, tuple | list) or len(sides) != 2:
+        raise errors.InputError(
+            "dataset.image_size must be one number, or height and width: "
+            f"--config.dataset.image_size=28,36; received {value!r}."
+        )
+    return tuple(sides)
 
 
 def get_model_options(config: Config) -> dict[str, Any]:
@@ -159,6 +182,7 @@ def check_config(config: Config) -> None:
             f"attack.restarts={config.attack.restarts} without attack.random_start "
             "would repeat the same attack. Set --config.attack.random_start=true, or restarts=1."
         )
+    _parse_image_size(config.dataset.image_size)
     _check_names(config)
 
 
@@ -216,10 +240,12 @@ class NodeArguments:
         }
 
     def build_trainer_kwargs(self, epochs: int) -> dict[str, Any]:
-        """Returns the arguments of Trainer."""
+        """Returns the arguments of Trainer; `InputError` if there are no training images."""
         config = self.config
         options = get_model_options(config)
         rows = {f"model_{key}": value for key, value in options.items()}
+        if "train" not in self.info.sizes:
+            raise dataset.make_training_error(self.info.name)
         rows["train_size"] = self.info.sizes["train"]
         for key, value in config.training.items():
             # Values of the model's own recipe are not parameters of rows.

@@ -8,7 +8,9 @@ from collections.abc import Collection
 
 from ml_collections import config_dict
 
-_int, _float, _str = (lambda kind=kind: config_dict.placeholder(kind) for kind in (int, float, str))
+_int, _float, _str, _any = (
+    lambda kind=kind: config_dict.placeholder(kind) for kind in (int, float, str, object)
+)
 
 
 def get_config() -> config_dict.ConfigDict:
@@ -40,8 +42,17 @@ def get_config() -> config_dict.ConfigDict:
         "validation_size": 0,
         # The split of TA and RA: "test" or "validation".
         "evaluation_split": "test",
-        # Height and width in pixels, for image_folder and synthetic.
-        "image_size": _int(),
+        # Pixels, for image_folder and synthetic: 32 for squares, 28,36 for height and width.
+        "image_size": _any(),
+        # 1 or 3, for image_folder (None: 1 if all files are grey) and synthetic.
+        "channels": _int(),
+        # Of files with 16 bits per channel in image_folder; None: what their values need.
+        "bit_depth": _int(),
+        # Files of NumPy for arrays: a .npy file each, or one .npz file as images.
+        "images": _str(),
+        "labels": _str(),
+        # The values of black and white in arrays, such as 0,255 or -1,1.
+        "value_range": _any(),
     }
     config.model = {
         "name": "convnet",
