@@ -53,7 +53,9 @@ def _time_early_stopping_at(
             steps=_STEPS,
             target=5.0,
             num_warm_up_steps=20,
-            build=libraries.build_qup(attack, keep="first_adversarial", **options),
+            build=libraries.build_qup(
+                attack, keep="first_adversarial", random_start=False, **options
+            ),
         )
         for name, attack in (("qup", "pgd"), ("all steps", "pgd_to_the_end"))
     ]
@@ -130,7 +132,7 @@ def count_traces_of_sweep(network: AttackedNetwork, count: int) -> list[Row]:
             calls += 1
             return network.model(images, training=False)
 
-        attacks.run("pgd", logits, network.images, network.labels, epsilons=epsilons)
+        attacks.run("pgd4", logits, network.images, network.labels, epsilons=epsilons)
         traces.append(calls)
     return [
         Row(

@@ -69,7 +69,13 @@ def _build_pgd(xla: str):
         images = tf.constant(network.images)
         labels = tf.constant(network.labels)
         return lambda: attacks.get("pgd")(
-            network.model, images, labels, epsilon=network.epsilon, num_steps=steps, xla=xla
+            network.model,
+            images,
+            labels,
+            epsilon=network.epsilon,
+            num_steps=steps,
+            random_start=False,
+            xla=xla,
         ).numpy()
 
     return build
@@ -139,7 +145,9 @@ def time_bfloat16(
         TimedAttack(
             name=precision,
             network=network.take(count),
-            build=libraries.build_qup("pgd", epsilon=network.epsilon, precision=precision),
+            build=libraries.build_qup(
+                "pgd", epsilon=network.epsilon, random_start=False, precision=precision
+            ),
             steps=STEPS,
             num_warm_up_steps=_WARM_UP_STEPS["qup"],
             target=_BFLOAT16 if is_native else None,

@@ -39,6 +39,7 @@ def _measure_peak_memory(model, count: int) -> float:
             batch_size=_BATCH,
             epsilon=0.1,
             num_steps=10,
+            random_start=False,
             output=folder,
         )
     # Not ru_maxrss of getrusage, which includes the memory of the parent process.

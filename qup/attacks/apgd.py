@@ -323,7 +323,7 @@ def compute_l1_direction(gradient: tf.Tensor, sparsity: tf.Tensor) -> tf.Tensor:
 
 def _compute_l1_sparsity(examples: Examples, images: tf.Tensor) -> State:
     """Returns the number of nonzero elements, and the fraction of elements of the next steps."""
-    support = norms.compute_norm(images - examples.images, "l0")
+    support = norms.compute_norm(images - examples.images, "l0", width=0.0)
     return {
         "support": support,
         "sparsity": support * (_L1_FRACTION / images[0].shape.num_elements()),

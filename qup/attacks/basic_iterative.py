@@ -17,6 +17,8 @@ from qup.attacks import engine, losses, method, pgd
 from qup.core import errors, norms
 
 _GREY_LEVELS = 255
+# The largest number of steps that follows from epsilon; without a box it has no other limit.
+_MAX_KURAKIN_STEPS = 10_000
 # Rounding in float32 may add this much to a number of steps.
 _STEPS_ATOL = 1e-4
 # The first epsilon of the search, in units of the box's width.
@@ -38,27 +40,56 @@ class _KurakinAttack(method.Method):
             errors.check_number("step_size", self.step_size, above=0)
         if self.num_steps is not None:
             errors.check_number("num_steps", self.num_steps, at_least=1)
+        if self.bounds is None:
+            self._count_steps()
+
+    @property
+    def is_weak(self) -> bool:
+        """Whether the attack is too weak to show that a classifier is robust."""
+        return pgd.has_few_steps(self._count_steps())
 
     def get_stage_options(self) -> dict:
         """Returns the options of the single stage, with Kurakin's step size and number of steps."""
         level = self.width / _GREY_LEVELS
-        num_steps = self.num_steps
-        if num_steps is None:
-            levels = float(np.max(self.epsilon)) / level
-            num_steps = max(1, math.ceil(min(levels + 4, 1.25 * levels) - _STEPS_ATOL))
         return {
             "bounds": self.bounds,
             "seed": self.seed,
             "xla": self.xla,
             "epsilon": self.epsilon,
             "step_size": level if self.step_size is None else self.step_size,
-            "num_steps": num_steps,
+            "num_steps": self._count_steps(),
         }
+
+    def _count_steps(self) -> int:
+        """Returns `num_steps`, or Kurakin's number for the largest budget.
+
+        Raises:
+          InputError: There is no box, and epsilon asks for too many steps.
+        """
+        if self.num_steps is not None:
+            return self.num_steps
+        epsilon = float(np.max(self.epsilon))
+        if self.bounds is not None:
+            # A larger ball contains the whole box.
+            epsilon = min(epsilon, self.width)
+        levels = epsilon / (self.width / _GREY_LEVELS)
+        num_steps = max(1.0, min(levels + 4, 1.25 * levels) - _STEPS_ATOL)
+        if num_steps > _MAX_KURAKIN_STEPS:
+            raise errors.InputError(
+                f"epsilon={epsilon:g} without bounds takes {num_steps:.3g} steps of 1/255, at most "
+                f"{_MAX_KURAKIN_STEPS} are allowed. Pass the range of pixels as bounds=, or "
+                "num_steps= and step_size=."
+            )
+        return math.ceil(num_steps)
 
 
 def _count_kurakin_steps(attack: method.Method, examples: method.Examples) -> tf.Tensor:
     """Returns the number of steps for each row's budget, int32 [batch]."""
-    levels = examples.epsilon / (attack.width / _GREY_LEVELS)
+    epsilon = examples.epsilon
+    if attack.bounds is not None:
+        # A larger ball contains the whole box.
+        epsilon = tf.minimum(epsilon, attack.width)
+    levels = epsilon / (attack.width / _GREY_LEVELS)
     # min(epsilon + 4, 1.25 epsilon), epsilon in grey levels     (Kurakin 2017, Sec. 2.2)
     num_steps = tf.math.ceil(tf.minimum(levels + 4, 1.25 * levels) - _STEPS_ATOL)
     return tf.maximum(tf.cast(num_steps, tf.int32), 1)
@@ -84,7 +115,8 @@ class BasicIterative(_KurakinAttack):
     def stages(self):
         """`pgd` with these options."""
         pgd_class = pgd.PGD if self.num_steps else _PGDWithRowSteps
-        return (pgd_class(targeted=self.targeted, **self.get_stage_options()),)
+        options = self.get_stage_options()
+        return (pgd_class(targeted=self.targeted, random_start=False, **options),)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -177,6 +209,11 @@ class OneStepTargetClass(method.Method):
     def check(self):
         """Checks the choice of targets."""
         losses.check_target_choice(self.target)
+
+    @property
+    def is_weak(self) -> bool:
+        """One step is too weak to show that a classifier is robust."""
+        return True
 
     def count_fixed_steps(self):
         """One step."""

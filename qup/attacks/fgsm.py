@@ -21,7 +21,8 @@ class FGSM(method.Method):
 
     Attributes:
       epsilon: Length of the step in `norm`, in the units of `bounds`.
-      norm: "linf" (Eq. 1), "l2", or "l1" (the steepest element; equal elements share the step).
+      norm: "linf" (Eq. 1), "l2", or "l1" (the steepest elements, each to the end of the box, until
+        epsilon is used up; without a box the steepest one, and equal ones share the step).
       targeted: The labels are targets, whose loss decreases.
       loss: See `losses`.
 
@@ -37,6 +38,11 @@ class FGSM(method.Method):
         """Checks the name of the loss."""
         losses.get(self.loss)
 
+    @property
+    def is_weak(self) -> bool:
+        """One step is too weak to show that a classifier is robust."""
+        return True
+
     def count_fixed_steps(self):
         """One step."""
         return 1
@@ -50,9 +56,16 @@ class FGSM(method.Method):
         objective = losses.build_objective(self.loss, examples.labels, self.targeted)
         _, _, gradient = classifier.gradient(objective, examples.images)
         # X = X_0 + epsilon sign(grad_X l(f(X), Y*)) at X = X_0     (Goodfellow 2015; paper, Eq. 1)
-        perturbed = examples.images + examples.budget() * norms.normalise(gradient, self.norm)
+        perturbed = examples.images + self._compute_update(examples, gradient)
         return {"images": method.clip(perturbed, self.bounds), "step": state["step"] + 1}
 
     def done(self, examples, state):
         """After one step."""
         return state["step"] >= 1
+
+    def _compute_update(self, examples, gradient):
+        budget = examples.budget()
+        if self.norm == "l1" and self.bounds is not None:
+            room = norms.compute_room(examples.images, gradient, self.bounds)
+            return norms.fill_steepest(gradient, budget, room)
+        return budget * norms.normalise(gradient, self.norm)

@@ -47,6 +47,11 @@ class Momentum(method.Method):
         if self.step_size is not None:
             errors.check_number("step_size", self.step_size, at_least=0)
 
+    @property
+    def is_weak(self) -> bool:
+        """Whether the attack is too weak to show that a classifier is robust."""
+        return pgd.has_few_steps(self.num_steps)
+
     def count_fixed_steps(self):
         """`num_steps`."""
         return int(self.num_steps)

@@ -18,6 +18,8 @@ from qup.core import errors, prng
 NAMES = ("linf", "l2", "l1")
 # The norm of a gradient that gives the distance in a norm to a hyperplane.
 DUAL_NORM = {"linf": "l1", "l2": "l2", "l1": "linf"}
+# A smaller change of an element, in widths of the box, is rounding and does not count in L0.
+_L0_ATOL = 1e-6
 # Smallest squared length of a direction. Cleverhans uses this value: both agree bit for bit.
 _EPS = 1e-12
 
@@ -38,16 +40,18 @@ def expand_like(values: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
     return tf.reshape(values, [-1] + [1] * (like.shape.rank - 1))
 
 
-def compute_norm(delta: tf.Tensor, norm: str) -> tf.Tensor:
+def compute_norm(delta: tf.Tensor, norm: str, *, width: float = 1.0) -> tf.Tensor:
     """Returns the norm of each row, float32 [batch].
 
     Args:
       delta: float32 [batch, ...].
-      norm: "linf", "l2", "l1" or "l0" (the number of nonzero elements).
+      norm: "linf", "l2", "l1" or "l0" (the number of elements above 1e-6 `width`).
+      width: Range of the pixels, for "l0"; 0 counts all elements that are not zero.
     """
     size = tf.abs(delta)
     if norm == "l0":
-        return tf.reduce_sum(tf.cast(size > 0, tf.float32), get_image_axes(delta))
+        is_counted = size > _L0_ATOL * width
+        return tf.reduce_sum(tf.cast(is_counted, tf.float32), get_image_axes(delta))
     if norm == "l1":
         return tf.reduce_sum(size, get_image_axes(delta))
     if norm == "l2":
@@ -77,6 +81,46 @@ def normalise(gradient: tf.Tensor, norm: str) -> tf.Tensor:
     direction = tf.where(size == largest, tf.sign(gradient), 0.0)
     count = tf.reduce_sum(tf.abs(direction), get_image_axes(gradient), keepdims=True)
     return direction / tf.maximum(1.0, count)
+
+
+def fill_steepest(gradient: tf.Tensor, epsilon: tf.Tensor, room: tf.Tensor) -> tf.Tensor:
+    """Returns the step of L1 norm `epsilon` that increases a linear loss most.
+
+    The elements change in descending order of |gradient|, each by as much as it can, until the
+    norm is used up (Croce and Hein 2021, arXiv 2103.01208, Proposition 2.2).
+
+    Args:
+      gradient: float32 [batch, ...].
+      epsilon: float32, a scalar or [batch, 1, ...]; the norm is smaller if all elements together
+        cannot change by so much.
+      room: float32 [batch, ...], not negative: the largest change of each element. An element
+        without gradient does not change.
+    """
+    batch = tf.shape(gradient)[0]
+    flat_gradient = tf.reshape(gradient, (batch, -1))
+    flat_room = tf.where(flat_gradient != 0, tf.reshape(room, (batch, -1)), 0.0)
+    flat_epsilon = tf.reshape(epsilon * tf.ones_like(_compute_l2_norm(gradient)), (-1, 1))
+    # More room than epsilon makes no difference, and infinite room no sum.
+    flat_room = tf.minimum(flat_room, flat_epsilon)
+    order = tf.argsort(tf.abs(flat_gradient), direction="DESCENDING", stable=True)
+    sorted_room = tf.gather(flat_room, order, batch_dims=1)
+    used_before = tf.cumsum(sorted_room, axis=1, exclusive=True)
+    sorted_sizes = tf.minimum(tf.nn.relu(flat_epsilon - used_before), sorted_room)
+    sizes = tf.gather(sorted_sizes, tf.argsort(order), batch_dims=1)
+    return tf.sign(gradient) * tf.reshape(sizes, tf.shape(gradient))
+
+
+def compute_room(images: tf.Tensor, direction: tf.Tensor, bounds) -> tf.Tensor:
+    """Returns how far each element can change inside the box, float32 [batch, ...].
+
+    Args:
+      images: float32 [batch, ...], inside the box.
+      direction: float32 [batch, ...]; its sign is that of the change.
+      bounds: (lowest, highest) pixel value, or None for no box.
+    """
+    if bounds is None:
+        return tf.fill(tf.shape(images), float("inf"))
+    return tf.where(direction > 0, bounds[1] - images, images - bounds[0])
 
 
 def project(delta: tf.Tensor, epsilon: tf.Tensor, norm: str) -> tf.Tensor:
@@ -128,7 +172,7 @@ def project_in_box(delta: tf.Tensor, epsilon: tf.Tensor, images: tf.Tensor, boun
     if bounds is None:
         return project(delta, epsilon, "l1")
     size = tf.abs(delta)
-    room = tf.where(delta > 0, bounds[1] - images, images - bounds[0])
+    room = compute_room(images, delta, bounds)
 
     def shrink(level):
         return tf.minimum(tf.maximum(size - level, 0.0), room)

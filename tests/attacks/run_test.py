@@ -350,13 +350,13 @@ def test_refuses_a_classifier_of_nan(examples):
 
 def test_conjugate_of_pgd_is_its_step(model, examples):
     images, labels = (column[:16] for column in examples)
-    field = attacks.conjugate("pgd", model, images, labels, epsilon=0.1, num_steps=3)
-    before = attacks.get("pgd")(
+    field = attacks.conjugate("pgd4", model, images, labels, epsilon=0.1, num_steps=3)
+    before = attacks.get("pgd4")(
         model, images, labels, epsilon=0.1, num_steps=2, step_size=0.1 / 3, bounds=None
     )
-    after = attacks.get("pgd")(model, images, labels, epsilon=0.1, num_steps=3, bounds=None)
+    after = attacks.get("pgd4")(model, images, labels, epsilon=0.1, num_steps=3, bounds=None)
     np.testing.assert_allclose(
-        attacks.conjugate("pgd", model, images, labels, epsilon=0.1, num_steps=3, bounds=None),
+        attacks.conjugate("pgd4", model, images, labels, epsilon=0.1, num_steps=3, bounds=None),
         after - before,
         atol=1e-6,
     )

@@ -91,7 +91,7 @@ def test_several_steps_stay_within_the_size_of_one(direction):
 def test_sign_steps_are_the_paper_s_pgd():
     network, _ = _linear()
     images, labels = _images()
-    expected = attacks.get("pgd")(network, images, labels, epsilon=0.05, num_steps=4)
+    expected = attacks.get("pgd4")(network, images, labels, epsilon=0.05)
     moves = _moves("sign", num_steps=4)
     np.testing.assert_allclose(moves, expected - images, atol=1e-6)
 

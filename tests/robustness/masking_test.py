@@ -283,7 +283,7 @@ class TestPlanted:
             healthy,
             examples,
             attack="pgd",
-            attack_options={"num_steps": 2, "step_size": 0.005},
+            attack_options={"num_steps": 2, "step_size": 0.005, "random_start": False},
         )
         assert finding.status == masking.FLAGGED
 

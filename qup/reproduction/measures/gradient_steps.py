@@ -68,7 +68,8 @@ def _build_sign_cosine(call: LogitsFn, loss_fn: Callable) -> Callable:
         )
         # The square of a very small gradient would underflow in float32.
         raw = _divide_rows(gradient, norms.compute_norm(gradient, "linf"))
-        l1, l2, l0 = (norms.compute_norm(raw, name) for name in ("l1", "l2", "l0"))
+        l1, l2 = norms.compute_norm(raw, "l1"), norms.compute_norm(raw, "l2")
+        l0 = norms.compute_norm(raw, "l0", width=0.0)
         return l1 / (l2 * tf.sqrt(l0))
 
     return run
