@@ -65,7 +65,7 @@ def compute_deltas(
     """
     errors.check_number("num_steps", num_steps, at_least=1)
     errors.check_number("step_size", step_size, above=0)
-    count = dataset.info.sizes["train"]
+    count = dataset.get_size("train")
     if num_images is not None:
         errors.check_number("num_images", num_images, at_least=1)
         count = min(count, num_images)

@@ -279,6 +279,10 @@ class Dataset:
             f"{name}\0{compute_file_digest(path)}\n" for name, path in sorted(self._files.items())
         )
 
+    def get_size(self, split: str) -> int:
+        """Returns the number of images of a split; `InputError` if there is none."""
+        return len(self._get_split(split)[1])
+
     def get_arrays(self, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Returns a whole split ("train", "test" or "validation").
 

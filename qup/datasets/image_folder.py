@@ -287,7 +287,7 @@ class _Decoder:
     def describe(self, image: _FolderImage) -> InputRecord:
         """Returns how an image is changed."""
         if isinstance(image.header, InputError):
-            return InputRecord(image.name, True, ("cannot be read",))
+            return InputRecord(image.name, False, ("damaged, refused when the images are read",))
         return InputRecord(image.name, True, tuple(self._iterate_notes(image, image.header)))
 
     def _iterate_notes(self, image: _FolderImage, header: ImageHeader) -> Iterator[str]:

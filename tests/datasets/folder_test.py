@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from qup import datasets
+from qup import augmentation, datasets
 from qup.core.errors import InputError
 from qup.datasets import dataset
 
@@ -114,6 +114,7 @@ def test_a_broken_image_is_named(folder, content):
     broken = folder / "test" / "dog" / "broken.png"
     broken.write_bytes(content)
     data = datasets.load("image_folder", data_dir=folder)
+    assert _notes(data)["test/dog/broken.png"] == ("damaged, refused when the images are read",)
     data.training_batches(2, seed=0, epoch=0)
     with pytest.raises(InputError, match=f"Cannot read the image {broken}"):
         data.evaluation_batches("test", 2)
@@ -426,12 +427,14 @@ def test_files_without_permission_are_named(folder):
 def test_a_test_split_alone_can_be_attacked_but_not_trained_on(folder):
     _remove(folder / "train")
     data = datasets.load("image_folder", data_dir=folder, image_size=(9, 7))
-    assert data.info.sizes == {"test": 2}
+    assert data.info.sizes == {"test": 2} and data.get_size("test") == 2
     assert len(list(data.evaluation_batches("test", 1))) == 2
     alone = "has test images alone, so no classifier can be trained"
     for call in (
         lambda: data.training_batches(1, seed=0, epoch=0),
         lambda: data.get_arrays("train"),
+        lambda: data.get_size("train"),
+        lambda: augmentation.compute_deltas(None, data, folder, num_steps=1, step_size=0.1),
         lambda: datasets.load("image_folder", data_dir=folder, train_size=1),
         lambda: datasets.load("image_folder", data_dir=folder, validation_size=1),
     ):
