@@ -89,6 +89,7 @@ def bind(name: str, **options: Any) -> Attack:
 
     # Callers record the name and options with the images.
     attack.__name__ = f"{name}({sorted(options.items())})"
+    attack.method_name, attack.options = name, options
     return attack
 
 
@@ -138,6 +139,8 @@ def _build_function(method_class: type[Method]) -> Callable[..., tf.Tensor]:
         examples = _build_examples(method, images, labels, ids)
         if not len(examples.labels):
             return examples.images
+        classifier_info = inspect_classifier(logits_fn, examples.images)
+        method = method.for_classes(classifier_info.num_classes)
         stage, *more_stages = method.stages()
         program, scalars = _compile_stage(stage, logits_fn, examples)
         if more_stages:

@@ -11,8 +11,9 @@ for flag in result.flags:
 ```
 """
 
+import dataclasses
 from collections.abc import Iterable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 from absl import logging
@@ -47,28 +48,40 @@ class Flag(NamedTuple):
     message: str
 
 
-class AttackColumns(Protocol):
-    """The columns of an `AttackResult` that say what an attack made of each image."""
+@dataclasses.dataclass(frozen=True)
+class EvaluatedImages:
+    """What an attack made of each image.
+
+    Attributes:
+      success: bool [n], whether the image is broken.
+      correct: bool [n], whether the clean image is classified as its label.
+      progress: float32 [n], how far the attack moved the margin toward its goal, in logits; NaN for
+        images that it did not attack.
+      violations: int8 [n], see `qup.attacks.verification`.
+      is_saturated: bool [n], whether the gradient of the cross-entropy vanishes at the clean image.
+      epsilon: float32 [n], NaN for none; None if no image has the budget 0.
+      distances: float64 [n], of the returned images; None if they were not measured.
+    """
 
     success: np.ndarray
     correct: np.ndarray
-    distances: dict[str, np.ndarray]
     progress: np.ndarray
     violations: np.ndarray
-    epsilon: np.ndarray
     is_saturated: np.ndarray
+    epsilon: np.ndarray | None = None
+    distances: np.ndarray | None = None
 
 
 def find_flags(
-    attack: Method | FunctionAttack,
-    columns: AttackColumns,
+    attack: Method | FunctionAttack | None,
+    columns: EvaluatedImages,
     num_classes: int,
     gradient: GradientInfo | None,
 ) -> tuple[Flag, ...]:
     """Returns the reasons to doubt a result.
 
     Args:
-      attack: The attack.
+      attack: The attack; None for a function.
       columns: What it made of each image.
       num_classes: Number of classes of the classifier.
       gradient: The gradient on the first batch; None for an attack that takes none.
@@ -80,7 +93,7 @@ def find_flags(
     return tuple(flags)
 
 
-def _check_rules(columns: AttackColumns) -> Iterable[Flag]:
+def _check_rules(columns: EvaluatedImages) -> Iterable[Flag]:
     count = len(columns.success)
     for bit, (name, text) in _VIOLATIONS.items():
         num_broken = int((columns.violations & bit).astype(bool).sum())
@@ -90,8 +103,9 @@ def _check_rules(columns: AttackColumns) -> Iterable[Flag]:
                 f"{num_broken} of {count} attacked images {text}. They count as not attacked, so "
                 "the robust accuracy is too high.",
             )
-    moved = columns.distances["linf"] > 0
-    num_unmoved = int((columns.success & columns.correct & ~moved).sum())
+    if columns.distances is None:
+        return
+    num_unmoved = int((columns.success & columns.correct & (columns.distances == 0)).sum())
     if num_unmoved:
         yield Flag(
             "success_without_moving",
@@ -100,8 +114,12 @@ def _check_rules(columns: AttackColumns) -> Iterable[Flag]:
         )
 
 
-def _check_strength(attack: Method | FunctionAttack, columns: AttackColumns) -> Iterable[Flag]:
-    attacked = columns.correct & ~(columns.epsilon == 0)
+def _check_strength(
+    attack: Method | FunctionAttack | None, columns: EvaluatedImages
+) -> Iterable[Flag]:
+    attacked = columns.correct
+    if columns.epsilon is not None:
+        attacked = attacked & (columns.epsilon != 0)
     if not attacked.any():
         return
     if getattr(attack, "is_weak", False):
@@ -110,7 +128,14 @@ def _check_strength(attack: Method | FunctionAttack, columns: AttackColumns) -> 
             f"{attack.name} takes fewer than 20 gradient steps: its robust accuracy is an upper "
             "bound far from tight. Add pgd or autoattack.",
         )
+    num_gained = int((~columns.correct & ~columns.success).sum())
     broken = columns.success & attacked
+    if num_gained > broken.sum():
+        yield Flag(
+            "above_test_accuracy",
+            "The robust accuracy is above the test accuracy: the attack turns more misclassified "
+            "images into correct ones than it breaks.",
+        )
     if not broken.any():
         yield Flag(
             "nothing_broken",
@@ -129,7 +154,7 @@ def _check_strength(attack: Method | FunctionAttack, columns: AttackColumns) -> 
 
 
 def _check_gradient(
-    attack: Method | FunctionAttack, columns: AttackColumns, gradient: GradientInfo
+    attack: Method | FunctionAttack | None, columns: EvaluatedImages, gradient: GradientInfo
 ) -> Iterable[Flag]:
     if gradient.non_finite:
         yield Flag(
@@ -155,9 +180,9 @@ def _check_gradient(
         )
 
 
-def _uses_cross_entropy_alone(attack: Method | FunctionAttack) -> bool:
+def _uses_cross_entropy_alone(attack: Method | FunctionAttack | None) -> bool:
     """Whether every stage climbs the cross-entropy; assumed of functions, which do not say."""
-    if isinstance(attack, FunctionAttack):
+    if attack is None or isinstance(attack, FunctionAttack):
         return True
     return all(getattr(stage, "loss", "") == "cross_entropy" for stage in attack.stages())
 

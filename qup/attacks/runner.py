@@ -297,7 +297,16 @@ class _Sweep:
         info = self.classifiers.reference.info
         if info is None:  # There were no images.
             return result
-        flags = reliability.find_flags(attack, result, info.num_classes, self.gradient)
+        images = reliability.EvaluatedImages(
+            success=result.success,
+            correct=result.correct,
+            progress=result.progress,
+            violations=result.violations,
+            is_saturated=result.is_saturated,
+            epsilon=result.epsilon,
+            distances=result.distances["linf"],
+        )
+        flags = reliability.find_flags(attack, images, info.num_classes, self.gradient)
         reliability.log_flags(attack.name, flags)
         return dataclasses.replace(result, flags=flags)
 

@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from qup.augmentation import opposite_fgsm
 from qup.augmentation.deltas import DeltaDataset
-from qup.core import errors, hashing, progress
+from qup.core import errors, identity, progress
 from qup.core.types import Attack, Batch, Bounds, LogitsFn
 from qup.datasets import Dataset
 from qup.robustness import evaluation
@@ -80,7 +80,7 @@ def compute_deltas(
             "num_images": count,
             "num_shards": math.ceil(count / batch_size),
             "batch_size": batch_size,
-            "classifier": hashing.hash_weights(logits_fn),
+            "classifier": _compute_identity(logits_fn, dataset, batch_size),
             "dataset": dataset.fingerprint,
         },
         {"points": points, "attack": getattr(attack, "__name__", None)},
@@ -89,6 +89,12 @@ def compute_deltas(
         shard_data = _compute_shard(logits_fn, batch, points, attack, **deltas.iterate_options)
         deltas.write_shard(shard, *shard_data)
     return deltas
+
+
+def _compute_identity(logits_fn: LogitsFn, dataset: Dataset, batch_size: int) -> str:
+    """Returns the identity of the classifier, on the first images of the dataset."""
+    (batch,) = dataset.evaluation_batches("train", batch_size, max_images=batch_size).take(1)
+    return identity.compute_classifier_identity(logits_fn, batch["image"].numpy())
 
 
 def _iterate_missing_shards(dataset: Dataset, deltas: DeltaDataset) -> Iterator[tuple[int, Batch]]:

@@ -235,17 +235,36 @@ class Classifier:
         _check_output_shape(logits, images, self.name)
         if self._final is not None and not self._final.is_stripped:
             return _build_info(logits, self._final.kind, is_exact=True), logits
-        dtype = getattr(self.model, "compute_dtype", None) or "float32"
         if self._final is None:
-            kind = guess_output_kind(logits, dtype)
-            return _build_info(logits, kind, is_exact=False), logits
+            return _build_info(logits, self._guess_kind(images, logits), is_exact=False), logits
         final, self._final = self._final, None
         outputs = self._run(images)
         if not np.allclose(_apply_activation(logits, final.kind), outputs, atol=2e-2):
             # The activation is not at the end after all.
-            return _build_info(outputs, guess_output_kind(outputs, dtype), is_exact=False), outputs
+            return _build_info(outputs, self._guess_kind(images, outputs), is_exact=False), outputs
         self._final = final
         return _build_info(logits, final.kind, is_exact=True), logits
+
+    def _guess_kind(self, images: tf.Tensor, outputs: np.ndarray) -> str:
+        """Returns the kind that the outputs show.
+
+        Logits of a few images may lie in [0, 1] by chance. So outputs that look like probabilities
+        must stay so for inputs far outside the range of pixels.
+        """
+        dtype = getattr(self.model, "compute_dtype", None) or "float32"
+        kind = guess_output_kind(outputs, dtype)
+        if kind in (LOGITS, BINARY_LOGIT):
+            return kind
+        try:
+            far_outputs = self._run(200.0 * images - 100.0)
+        except errors.InputError:
+            return kind  # It refuses such inputs.
+        if not np.isfinite(far_outputs).all():
+            return kind
+        stays = kind == guess_output_kind(far_outputs, dtype)
+        if kind in (SIGMOID, BINARY_PROBABILITY):
+            stays = far_outputs.min() >= 0 and far_outputs.max() <= 1
+        return kind if stays else (LOGITS if outputs.shape[1] > 1 else BINARY_LOGIT)
 
     def _run(self, images: tf.Tensor) -> np.ndarray:
         """Returns the outputs, by the program that `predict_logits` uses if they are logits."""

@@ -14,13 +14,15 @@ import json
 import logging
 import math
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from qup.core import errors, files
 
 _log = logging.getLogger("qup")
 
+# The measure that says whether there are reasons to doubt a robust accuracy.
+RELIABILITY = "reliability"
 # The parameter `evaluation` of rows that a pipeline of the uncertainty relation measures.
 UNCERTAINTY_EVALUATION = "uncertainty"
 
@@ -214,8 +216,26 @@ class ModelInfo:
             parameters={**self.parameters, **options},
         )
 
+    def build_reliability_row(
+        self, flags: Sequence[tuple[str, str]], n: int, attack: Mapping[str, Any]
+    ) -> Row:
+        """Returns the row "reliability": 1 if there are reasons to doubt a robust accuracy, else 0.
+
+        Args:
+          flags: (name, message) of each reason.
+          n: Number of images.
+          attack: See `build_row`.
+        """
+        reasons = {"reasons": [f[0] for f in flags], "messages": [f[1] for f in flags]}
+        measurement = Measurement(float(bool(flags)), None, n)
+        return self.build_row(RELIABILITY, measurement, {**attack, **(reasons if flags else {})})
+
     def build_rows(
-        self, clean: Measurement, attacked: Mapping[str, Measurement], attack: Mapping[str, Any]
+        self,
+        clean: Measurement,
+        attacked: Mapping[str, Measurement],
+        attack: Mapping[str, Any],
+        flags: Sequence[tuple[str, str]] | None = None,
     ) -> list[Row]:
         """Builds the rows of one evaluation under attack.
 
@@ -226,6 +246,8 @@ class ModelInfo:
           clean: The test accuracy.
           attacked: Measure to its value under attack; contains "robust_accuracy".
           attack: See `build_row`.
+          flags: Reasons to doubt the robust accuracy, see `build_reliability_row`; None if nobody
+            looked for any.
         """
         rows = [self.build_row("test_accuracy", clean)]
         rows += [self.build_row(m, a, attack) for m, a in attacked.items()]
@@ -241,6 +263,8 @@ class ModelInfo:
             )
             excess = robust._replace(value=robust.value - clean.value, stderr=None)
             rows.append(self.build_row("robust_accuracy_excess", excess, attack))
+        if flags is not None:
+            rows.append(self.build_reliability_row(flags, robust.n, attack))
         return rows
 
 

@@ -20,8 +20,11 @@ import numpy as np
 import tensorflow as tf
 
 from qup import attacks
+from qup.attacks import reliability
+from qup.attacks.reliability import EvaluatedImages, Flag
 from qup.attacks.results import AttackResult
-from qup.core.classifier import predict_logits
+from qup.attacks.verification import verify_images
+from qup.core.classifier import predict_logits, wrap_classifier
 from qup.core.measurements import Measurement, ModelInfo, Row, compute_accuracy
 from qup.core.types import Attack, Batch, Bounds, LogitsFn
 
@@ -38,11 +41,21 @@ class Accuracies(NamedTuple):
       robust_accuracy: Accuracy on attacked images (RA), the paper's definition: an image that is
         misclassified before the attack counts by its class after the attack.
       robust_accuracy_strict: Share of images classified correctly both before and after the attack.
+      flags: Reasons to doubt the robust accuracy, see `qup.attacks.reliability`.
     """
 
     test_accuracy: Measurement
     robust_accuracy: Measurement
     robust_accuracy_strict: Measurement
+    flags: tuple[Flag, ...] = ()
+
+    def build_rows(self, model_info: ModelInfo, attack: Mapping[str, Any]) -> list[Row]:
+        """Returns the rows of an attack with these options, see `ModelInfo.build_rows`."""
+        attacked = {
+            "robust_accuracy": self.robust_accuracy,
+            "robust_accuracy_strict": self.robust_accuracy_strict,
+        }
+        return model_info.build_rows(self.test_accuracy, attacked, attack, self.flags)
 
 
 class AttackCondition(NamedTuple):
@@ -91,37 +104,75 @@ def evaluate_attack(logits_fn: LogitsFn, batches: Iterable[Batch], attack: Attac
       batches: The images; padding rows have weight 0.
       attack: attack(logits_fn, images, labels, *, ids), see `attacks.bind`.
     """
-    clean = robust = strict = total = 0.0
+    method = _find_method(attack)
+    columns: list[tuple[np.ndarray, ...]] = []
+    gradient = None
     for batch in batches:
         images = attack(logits_fn, batch["image"], batch["label"], ids=batch["id"])
-        clean_mask = compute_correct_mask(logits_fn, batch["image"], batch)
-        robust_mask = compute_correct_mask(logits_fn, images, batch)
-        clean += float(tf.reduce_sum(clean_mask))
-        robust += float(tf.reduce_sum(robust_mask))
-        strict += float(tf.reduce_sum(clean_mask * robust_mask))
-        total += float(tf.reduce_sum(batch["weight"]))
-    return Accuracies(*(compute_accuracy(x, total) for x in (clean, robust, strict)))
+        clean_pixels, labels = batch["image"].numpy(), batch["label"].numpy()
+        if gradient is None and (method is None or method.needs_gradients):
+            gradient = wrap_classifier(logits_fn).probe_gradient(clean_pixels)
+        clean, attacked = (
+            verify_images(
+                logits_fn, clean_pixels, pixels, labels, targeted=False, batch_size=len(labels)
+            )
+            for pixels in (clean_pixels, np.asarray(images))
+        )
+        correct = ~clean.adversarial & (clean.violations == 0)
+        # An image that breaks a rule counts as not attacked.
+        robust = np.where(attacked.violations == 0, ~attacked.adversarial, correct)
+        progress = clean.margins - attacked.margins
+        values = (correct, robust, progress, attacked.violations, clean.is_saturated)
+        columns.append(tuple(v[batch["weight"].numpy() > 0] for v in values))
+    correct, robust, progress, violations, is_saturated = map(
+        np.concatenate, zip(*columns, strict=True)
+    )
+    total = len(correct)
+    evaluated = EvaluatedImages(
+        success=~robust,
+        correct=correct,
+        progress=progress,
+        violations=violations,
+        is_saturated=is_saturated,
+    )
+    flags = reliability.find_flags(
+        method, evaluated, wrap_classifier(logits_fn).info.num_classes, gradient
+    )
+    counts = (correct.sum(), robust.sum(), (correct & robust).sum())
+    return Accuracies(*(compute_accuracy(float(x), total) for x in counts), flags)
+
+
+def _find_method(attack: Attack) -> attacks.Method | None:
+    """Returns the attack with its options; None for a function without init, step and done."""
+    name = getattr(attack, "method_name", "")
+    if not name or attacks.traits(name)["method"] is None:
+        return None
+    return attacks.build_method(name, **attack.options)
 
 
 def build_attack_rows(
-    model_info: ModelInfo, result: AttackResult, correct: np.ndarray, attack: Mapping[str, Any]
+    model_info: ModelInfo,
+    result: AttackResult,
+    attack: Mapping[str, Any],
+    *,
+    correct: np.ndarray | None = None,
 ) -> list[Row]:
     """Returns the rows of one attack.
 
     Args:
       model_info: The classifier.
       result: The result of the attack.
-      correct: bool [n], whether the clean image is classified as its label.
       attack: Name, epsilon (None for an attack without a budget) and options; with "targets" the
         attack is targeted.
+      correct: bool [n], the images whose success counts; None for the correctly classified ones.
 
     Returns:
       TA; RA (a misclassified clean image counts as adversarial), and RA after each stage of an
       attack with several. For an attack without a budget, or a targeted one, the success rate on
       correctly classified images instead of RA. The mean distances of these successes; the mean
-      numbers of calls.
+      numbers of calls; and the row "reliability".
     """
-    count = len(result)
+    count, correct = len(result), result.correct if correct is None else correct
     model_info = model_info.with_parameters(evaluation=PER_IMAGE)
     clean = compute_accuracy(float(correct.sum()), count)
     if attack["epsilon"] is None or attack.get("targets"):
@@ -130,10 +181,11 @@ def build_attack_rows(
         rows = [
             model_info.build_row("test_accuracy", clean),
             model_info.build_row("success_rate", rate, attack),
+            model_info.build_reliability_row(result.flags, count, attack),
         ]
     else:
         robust = compute_accuracy(float((~result.success).sum()), count)
-        rows = model_info.build_rows(clean, {"robust_accuracy": robust}, attack)
+        rows = model_info.build_rows(clean, {"robust_accuracy": robust}, attack, result.flags)
     stages = result.after_stages()
     if len(stages) > 1:
         for name, percent in stages.items():

@@ -89,7 +89,7 @@ def test_most_are_broken_and_the_wrong_one_is_left_alone(name):
     classes = np.argmax(_model()(result.images), -1)
     assert (classes != labels)[result.success].all()
     assert (result.images[2] == images[2]).all()
-    assert result.gradient_calls[2] == 0 and result.forward_calls[2] == 1
+    assert result.gradient_calls[2] == 0 and result.forward_calls[2] == 0
     assert (np.delete(result.gradient_calls, 2) > 0).all()
 
 

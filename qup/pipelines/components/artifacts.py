@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import keras
 
-from qup.core import hashing, measurements
+from qup.core import hashing, identity, measurements
 from qup.core.classifier import Classifier
 from qup.core.measurements import ModelInfo, Row
 from qup.core.types import LogitsFn
@@ -141,7 +141,7 @@ def save_unexported_classifier(
 def save_network(network: keras.Model, model: Model) -> None:
     """Writes a network that is not a classifier."""
     saving.save_model(network, model.path / _MODEL_FILE)
-    model.properties["content"] = hashing.hash_weights(network)
+    model.properties["content"] = identity.compute_network_identity(network)
 
 
 def load_network(folder: pathlib.Path) -> keras.Model:

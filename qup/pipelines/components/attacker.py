@@ -83,11 +83,10 @@ def Attacker(
             on_progress=on_progress,
             **options,
         )
-    is_correct = _predict_classes(classifier, images, batch_size) == labels
     attack_parameters = resolve_attack_parameters(attack) | {"images": len(labels)}
     if precision != "float32":
         attack_parameters["precision"] = precision
-    rows = build_attack_rows(model_info, result, is_correct, attack_parameters)
+    rows = build_attack_rows(model_info, result, attack_parameters)
     if save_images:
         _save_images(records.path / "images.npy", result.images, batch_size)
         disagreement_rate = _compute_disagreement_rate(classifier, result.images, batch_size)
@@ -97,8 +96,9 @@ def Attacker(
         records.path / "records.npz",
         id=ids,
         label=labels,
-        right=is_correct,
+        right=result.correct,
         stages=np.array(result.stages),
+        flags=np.array([flag.name for flag in result.flags], np.str_),
         **result.columns(),
     )
     if log_dir:

@@ -44,7 +44,7 @@ def Evaluator(
 
     Args:
       evaluation: "test_accuracy", and "robust_accuracy" and
-        "robust_accuracy_strict" of each condition.
+        "robust_accuracy_strict" of each condition, and "reliability".
       blessing: BLESSED if the SavedModel, loaded in a new process, has the
         measured test accuracy.
       check_export: Load the SavedModel in a new process. Otherwise the model
@@ -56,10 +56,8 @@ def Evaluator(
         _log.info("%s, epoch %d: %s", model_info.classifier, model_info.epochs, title)
         batches = data.evaluation_batches(split, attack["batch_size"], max_images=max_images)
         tracked_batches = progress.track(batches, title=title, total=len(batches), unit="batch")
-        accuracies = evaluate_attack(
-            classifier, tracked_batches, bind_attack(options, seed=seed)
-        )._asdict()
-        rows += model_info.build_rows(accuracies.pop("test_accuracy"), accuracies, options)
+        accuracies = evaluate_attack(classifier, tracked_batches, bind_attack(options, seed=seed))
+        rows += accuracies.build_rows(model_info, options)
     rows = list({row.key(): row for row in rows}.values())
     artifacts.write_rows(evaluation, rows)
     record = {"measured": rows[0].value, "served": None, "reason": ""}
@@ -140,8 +138,7 @@ def AccuracyMeter(
     size = min(attack["batch_size"], num_images or data.info.sizes[split])
     batches = data.evaluation_batches(split, size, max_images=num_images)
     accuracies = evaluate_attack(logits_at_temperature, batches, bind_attack(options, seed=seed))
-    values = accuracies._asdict()
-    rows = model_info.build_rows(values.pop("test_accuracy"), values, options)
+    rows = accuracies.build_rows(model_info, options)
     artifacts.write_rows(evaluation, rows)
     _log.info(
         "%s, T = %g: TA %.2f, RA %.2f",

@@ -209,12 +209,12 @@ def ExampleDrawer(
     bound_attack = bind_attack(attack, seed=seed)
     size = min(batch_size, num_images or data.info.sizes[split])
     batches = data.evaluation_batches(split, size, max_images=num_images)
-    values = evaluate_attack(classifier, batches, bound_attack)._asdict()
+    accuracies = evaluate_attack(classifier, batches, bound_attack)
     images, labels, ids = (a[:num_images] for a in data.get_arrays(split))
     attacked_example = example.find_example(
         classifier, images, labels, ids, bound_attack, batch_size=size
     )
-    rows = model_info.build_rows(values.pop("test_accuracy"), values, attack)
+    rows = accuracies.build_rows(model_info, attack)
     class_names = data.info.class_names
     rows += _build_confidence_rows(model_info, attacked_example, class_names, attack)
     np.savez(evaluation.path / _EXAMPLE_FILE, **attacked_example.to_arrays(class_names))

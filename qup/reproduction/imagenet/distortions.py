@@ -243,7 +243,9 @@ def build_distortion_rows(
             "images": len(result),
         }
         all_images = np.ones(len(result), bool)
-        attack_rows = evaluation.build_attack_rows(model_info, result, all_images, parameters)
+        attack_rows = evaluation.build_attack_rows(
+            model_info, result, parameters, correct=all_images
+        )
         rows += [row for row in attack_rows if row.measure != "test_accuracy"]
         distances = result.distances["l2"][result.success] / distortions.num_elements
         if name == "carlini_wagner" and distances.size:
