@@ -10,6 +10,7 @@ model = read_keras_file("mine.keras")
 
 import json
 import pathlib
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -66,10 +67,12 @@ def read_keras_file(
     """
     path = pathlib.Path(path)
     header = _read_header(path)
+    options = {"custom_objects": dict(custom_objects or {}), "safe_mode": not trust}
     try:
-        return keras.models.load_model(
-            path, custom_objects=dict(custom_objects or {}), compile=False, safe_mode=not trust
-        )
+        with warnings.catch_warnings():
+            # Of the optimizer, which is not used.
+            warnings.simplefilter("ignore")
+            return keras.models.load_model(path, compile=False, **options)
     except Exception as error:
         # Keras raises many exception types.
         reason = _explain_failure(header, error, custom_objects or {}, trust)

@@ -187,6 +187,9 @@ def _select_output(
             raise errors.InputError(
                 f"{description} gives one output without a name. Omit --output={output[:40]}."
             )
+        if is_functional and isinstance(model.input, list) and len(model.input) == 1:
+            # Files of Keras 2 list their only input, of which Keras warns at every call.
+            return keras.Model(model.input[0], model.output, name=model.name)
         return model
     name = choose_output(list(by_name), output, description)
     if not is_functional:
