@@ -139,6 +139,7 @@ class Classifier:
         self._reference = _create_weak_reference(logits_fn)
         self._info: ClassifierInfo | None = None
         self._gradient_info: GradientInfo | None = None
+        self._output_dtype = "float32"
         self._final = _find_final_activation(logits_fn)
         self._byte_input = _build_byte_input(logits_fn)
         self._rounds_images = self._byte_input is not None
@@ -204,7 +205,9 @@ class Classifier:
                 f"The classifier {self.name} failed on images {tuple(images.shape)}: "
                 f"{errors.format_first_line(error)}. {_get_call_remedy(error)}"
             ) from error
-        return _extract_logits(outputs, self.name)
+        outputs = _extract_outputs(outputs, self.name)
+        self._output_dtype = outputs.dtype.name
+        return tf.cast(outputs, tf.float32)
 
     def inspect(self, images: Any) -> ClassifierInfo:
         """Runs the classifier once on real images and finds out what its outputs are.
@@ -251,7 +254,7 @@ class Classifier:
         Logits of a few images may lie in [0, 1] by chance. So outputs that look like probabilities
         must stay so for inputs far outside the range of pixels.
         """
-        dtype = getattr(self.model, "compute_dtype", None) or "float32"
+        dtype = getattr(self.model, "compute_dtype", None) or self._output_dtype
         kind = guess_output_kind(outputs, dtype)
         if kind in (LOGITS, BINARY_LOGIT):
             return kind
@@ -502,8 +505,8 @@ def _get_call_remedy(error: Exception) -> str:
     return "It must take one batch of float32 images of any batch size and return its logits."
 
 
-def _extract_logits(outputs: Any, name: str) -> tf.Tensor:
-    """Returns one tensor of outputs in float32.
+def _extract_outputs(outputs: Any, name: str) -> tf.Tensor:
+    """Returns one tensor of floating-point outputs.
 
     Raises:
       InputError: There are several outputs, or they are not floating-point numbers.
@@ -535,7 +538,7 @@ def _extract_logits(outputs: Any, name: str) -> tf.Tensor:
             f"The classifier {name} must return {expected}, floating-point numbers; received "
             f"{outputs.dtype.name}. Return the logits, not the predicted classes."
         )
-    return tf.cast(outputs, tf.float32)
+    return outputs
 
 
 def _check_output_shape(outputs: np.ndarray, images: tf.Tensor, name: str) -> None:
