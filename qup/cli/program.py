@@ -8,6 +8,7 @@ import contextlib
 import importlib
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -28,6 +29,7 @@ _NO_MEMORY = (
     "Error: Not enough memory. Lower the batch sizes, the widths or the image "
     "size, in a new workdir."
 )
+_LONG_NUMBER = re.compile(r"\d{60,}")
 # Seconds after which a lost signal is sent again.
 _RESEND_DELAY_S = 0.05
 
@@ -158,6 +160,8 @@ def _exit_on_error(interrupted: str) -> Iterator[None]:
 
 
 def _exit_with_message(line: str, status: int) -> None:
+    # A number of thousands of digits would fill the terminal.
+    line = _LONG_NUMBER.sub(lambda m: f"{m[0][:20]}... ({len(m[0])} digits)", line)
     print(line.encode("utf-8", "backslashreplace").decode("utf-8"), file=sys.stderr)
     sys.exit(status)
 

@@ -58,7 +58,7 @@ class Recipe:
     """Default training settings of a classifier.
 
     Attributes:
-      optimizer: "adam", "sgd" or "rmsprop".
+      optimizer: The name of a Keras optimizer in lower case: "adam", "sgd", "adamw", "lion", ...
       learning_rate: Constant unless `plateau`.
       batch_size: Images per step.
       optimizer_options: Further keyword arguments of the Keras optimizer.

@@ -5,7 +5,7 @@ import json
 import pathlib
 from typing import Any, TypeAlias
 
-from qup import attacks, models
+from qup import attacks, models, training
 from qup.attacks import losses
 from qup.augmentation.translator import GRADIENT_PATHS, SCHEDULES
 from qup.core import errors, files, hashing
@@ -202,7 +202,7 @@ def _check_names(config: Config) -> None:
         ("attack.through", config.attack.through, GRADIENT_PATHS),
         ("augmentation.loss", config.augmentation.loss, losses.NAMES),
         ("translator.schedule", config.translator.schedule, SCHEDULES),
-        ("training.optimizer", config.training.optimizer, (None, "adam", "sgd", "rmsprop")),
+        ("training.optimizer", config.training.optimizer, (None, *training.list_optimizers())),
         ("dataset.evaluation_split", config.dataset.evaluation_split, ("test", "validation")),
     )
     for key, value, known in choices:

@@ -9,6 +9,7 @@ fit_classifier(classifier, data, epochs=1, recipe=recipe)
 ```
 """
 
+import inspect
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Protocol
@@ -16,7 +17,7 @@ from typing import Protocol
 import keras
 import tensorflow as tf
 
-from qup.core import compilation
+from qup.core import compilation, errors
 from qup.core.types import Batch, Recipe
 from qup.datasets import Dataset
 from qup.training.loop import EpochHook, TrainingLoop
@@ -122,16 +123,45 @@ def fit_classifier(
     )
 
 
+def list_optimizers() -> tuple[str, ...]:
+    """Returns the names of Keras's optimizers: the classes that have a learning rate."""
+    return tuple(sorted(_find_optimizers()))
+
+
+def _find_optimizers() -> dict[str, type[keras.Optimizer]]:
+    return {
+        name.lower(): kind
+        for name, kind in vars(keras.optimizers).items()
+        if inspect.isclass(kind)
+        and issubclass(kind, keras.Optimizer)
+        and "learning_rate" in inspect.signature(kind).parameters
+    }
+
+
+def build_optimizer(recipe: Recipe) -> keras.Optimizer:
+    """Returns the optimizer of a recipe.
+
+    Raises:
+      InputError: Keras has no such optimizer, or it does not take an option or its value.
+    """
+    kinds = _find_optimizers()
+    if recipe.optimizer not in kinds:
+        raise errors.make_unknown_error("optimizer", recipe.optimizer, kinds)
+    options = {"learning_rate": recipe.learning_rate, **recipe.optimizer_options}
+    try:
+        return kinds[recipe.optimizer](**options)
+    except (TypeError, ValueError) as error:
+        raise errors.InputError(
+            f"The optimizer {recipe.optimizer!r} does not take {errors.shorten(options)}: "
+            f"{errors.format_first_line(error)}."
+        ) from error
+
+
 class _ClassifierLearner:
     metrics = ("loss", "accuracy")
 
     def __init__(self, classifier, recipe: Recipe, augment: bool, adversary: Adversary, seed: int):
-        self.optimizer = keras.optimizers.get(
-            {
-                "class_name": recipe.optimizer,
-                "config": {"learning_rate": recipe.learning_rate, **recipe.optimizer_options},
-            }
-        )
+        self.optimizer = build_optimizer(recipe)
         self.optimizer.build(classifier.trainable_variables)
         self.plateau = Plateau()
         augmenter = _build_augmenter(seed) if augment else None
