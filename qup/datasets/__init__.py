@@ -16,10 +16,11 @@ import inspect
 import os
 from collections.abc import Sequence
 
+from qup.core import errors
 from qup.core.errors import InputError
 from qup.core.registry import Registry
 from qup.datasets.arrays import from_arrays
-from qup.datasets.dataset import Dataset, Source, Split
+from qup.datasets.dataset import Dataset, Source, Split, check_seed
 from qup.datasets.tf_data import from_tf_data
 
 __all__ = [
@@ -100,8 +101,7 @@ def load(
     for key, value in options.items():
         if key not in parameters:
             raise _make_option_error(name, key, value)
-    if seed < 0:
-        raise InputError(f"seed must be at least 0; received {seed}.")
+    check_seed(seed)
     locations = {
         "data_dir": data_dir,
         "manual_dir": manual_dir,
@@ -120,12 +120,13 @@ def load(
 
 def _make_option_error(name: str, key: str, value: object) -> InputError:
     """Returns the error for an option that a dataset does not have."""
+    text = errors.shorten(value)
     if key == "image_size":
         return InputError(
-            f"The images of {name} have a fixed size; received image_size={value!r}. Omit it."
+            f"The images of {name} have a fixed size; received image_size={text}. Omit it."
         )
     users = [other for other in names() if key in inspect.signature(get(other)).parameters]
     return InputError(
-        f"The dataset {name} has no option {key}; received {value!r}. It is for: "
+        f"The dataset {name} has no option {key}; received {text}. It is for: "
         f"{', '.join(users)}. Choose one of them (--dataset=NAME), or omit {key}."
     )

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from qup import datasets
+from qup.core import errors
 from qup.core.errors import InputError
 from qup.datasets import dataset
 from qup.datasets.arrays import build_source
@@ -53,20 +54,20 @@ def arrays(
             "The dataset arrays needs images: --images=FILE.npy with --labels=FILE.npy, or "
             "--images=FILE.npz with both."
         )
-    paths = {"images": pathlib.Path(images).expanduser()}
+    paths = {"images": dataset.parse_path("images", images)}
     content = _load(paths["images"])
     if isinstance(content, np.lib.npyio.NpzFile):
         if labels is not None:
             raise InputError(
                 f"{images} is an .npz file, which holds the labels itself; received labels="
-                f"{os.fspath(labels)} too. Omit it, or give the images as .npy."
+                f"{errors.shorten(labels)} too. Omit it, or give the images as .npy."
             )
         with content:
             splits = _read_splits(paths["images"], content)
     elif labels is None:
         raise InputError(f"{images} has images alone. Give --labels=FILE.npy too.")
     else:
-        paths["labels"] = pathlib.Path(labels).expanduser()
+        paths["labels"] = dataset.parse_path("labels", labels)
         label_array = _load(paths["labels"])
         if isinstance(label_array, np.lib.npyio.NpzFile):
             label_array.close()

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from qup.core import errors
 from qup.core.errors import InputError
 from qup.datasets import dataset
 from qup.datasets.dataset import Dataset, InputRecord, Source
@@ -213,12 +214,12 @@ def _check_value_range(value_range: Sequence[float]) -> _ValueRange:
     try:
         low, high = (float(value) for value in value_range)
         is_valid = np.isfinite([low, high]).all() and low < high
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         is_valid = False
     if not is_valid:
         raise InputError(
             "value_range must be the values of black and white, such as (0, 255) or (-1, 1); "
-            f"received {value_range!r}."
+            f"received {errors.shorten(value_range)}."
         )
     return _ValueRange(low, high)
 

@@ -4,7 +4,6 @@ import numpy as np
 
 from qup import datasets
 from qup.core import extras
-from qup.core.errors import InputError
 from qup.datasets import dataset
 
 _DIGITS_TEST_SIZE = 360
@@ -70,9 +69,8 @@ def synthetic(
     Returns:
       4 classes in equal proportion, shuffled.
     """
-    if channels not in (1, 3):
-        raise InputError(f"channels must be 1 or 3; received {channels!r}.")
-    height, width = dataset.check_image_size(image_size or (8, 8))
+    dataset.check_choice("channels", channels, (1, 3))
+    height, width = dataset.check_image_size((8, 8) if image_size is None else image_size)
     shape = (height, width, channels)
     rng = np.random.default_rng(seed)
     patterns = rng.integers(0, 256, (_NUM_SYNTHETIC_CLASSES, *shape))

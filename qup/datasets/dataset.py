@@ -10,8 +10,10 @@ data.info.sizes  # {"train": 1237, "test": 360, "validation": 200}
 import dataclasses
 import functools
 import logging
+import numbers
+import os
 import pathlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -176,9 +178,37 @@ def check_image_size(image_size: tuple[int, int]) -> tuple[int, int]:
     if len(size) != 2 or not all(type(n) is int and 1 <= n <= _MAX_SIDE for n in size):
         raise InputError(
             f"image_size must be (height, width), two integers from 1 to {_MAX_SIDE}; received "
-            f"{image_size!r}."
+            f"{errors.shorten(image_size)}."
         )
     return size
+
+
+def check_seed(seed: int) -> None:
+    """Raises an InputError unless `seed` is an integer of at least 0."""
+    if not isinstance(seed, numbers.Integral) or seed < 0:
+        raise InputError(f"seed must be an integer of at least 0; received {errors.shorten(seed)}.")
+
+
+def check_choice(name: str, value: int, choices: Sequence[int]) -> None:
+    """Raises an InputError unless `value` is one of `choices`."""
+    if not isinstance(value, numbers.Integral) or value is True or value not in choices:
+        *others, last = map(str, choices)
+        raise InputError(
+            f"{name} must be {', '.join(others)} or {last}; received {errors.shorten(value)}."
+        )
+
+
+def parse_path(name: str, value: str | os.PathLike) -> pathlib.Path:
+    """Returns the path of the argument `name`; InputError if it is none."""
+    try:
+        path = pathlib.Path(value).expanduser()
+    except (TypeError, RuntimeError) as error:
+        raise InputError(
+            f"{name} must be the path of a file or folder; received {errors.shorten(value)}."
+        ) from error
+    if "\0" in str(path):
+        raise InputError(f"{name} {errors.shorten(value)} has a null character in it.")
+    return path
 
 
 def make_training_error(name: str) -> InputError:
@@ -224,6 +254,7 @@ class Dataset:
         Raises:
           InputError: A size or the seed is out of its range.
         """
+        check_seed(seed)
         if len(source.class_names) < 2:
             raise InputError(
                 f"{name} has one class, {source.class_names[0]!r}. A classifier needs images of at "
@@ -235,9 +266,9 @@ class Dataset:
         if "train" in source.splits:
             train = _take_first(name, "train", source.splits["train"], train_size)
             self._split_indices |= _split_training(name, train, validation_size, seed)
-        elif train_size is not None or validation_size:
+        elif train_size is not None or not (type(validation_size) is int and validation_size == 0):
             raise make_training_error(name)
-        if "validation" in source.splits and not validation_size:
+        if "validation" in source.splits and "validation" not in self._split_indices:
             validation = source.splits["validation"]
             self._split_indices["validation"] = (validation, np.arange(validation.size))
         order = ("train", "test", "validation")
@@ -347,10 +378,10 @@ def _take_first(name: str, split: str, images: Split, size: int | None) -> Split
     """Returns the first `size` images of a split, without decoding any."""
     if size is None:
         return images
-    if not 1 <= size <= images.size:
+    if not isinstance(size, numbers.Integral) or not 1 <= size <= images.size:
         raise InputError(
             f"{split}_size must be from 1 to {images.size}, the number of {split} images of "
-            f"{name}; received {size}."
+            f"{name}; received {errors.shorten(size)}."
         )
     return dataclasses.replace(images, size=size)
 
@@ -359,10 +390,11 @@ def _split_training(
     name: str, train: Split, validation_size: int, seed: int
 ) -> dict[str, tuple[Split, np.ndarray]]:
     """Returns the rows of "train" and, unless `validation_size` is 0, of "validation"."""
-    if not 0 <= validation_size < train.size:
+    is_integer = isinstance(validation_size, numbers.Integral)
+    if not is_integer or not 0 <= validation_size < train.size:
         raise InputError(
             f"validation_size must be from 0 to {train.size - 1}, to leave a training image of "
-            f"the {train.size} of {name}; received {validation_size}."
+            f"the {train.size} of {name}; received {errors.shorten(validation_size)}."
         )
     order = _sample_permutation(train.size, _VALIDATION, seed)
     rows = {"train": (train, np.sort(order[validation_size:]))}

@@ -88,16 +88,16 @@ def image_folder(
       InputError: A folder is missing, empty or in one split only, or an option is out of its range.
         A damaged image raises it when the images are read.
     """
-    size = dataset.check_image_size(image_size or (32, 32))
-    if channels not in (None, 1, 3):
-        raise InputError(f"channels must be 1 or 3; received {channels!r}.")
-    if bit_depth not in (None, *_BIT_DEPTHS):
-        raise InputError(f"bit_depth must be 8, 10, 12, 14 or 16; received {bit_depth!r}.")
-    if not data_dir:
+    size = dataset.check_image_size((32, 32) if image_size is None else image_size)
+    if channels is not None:
+        dataset.check_choice("channels", channels, (1, 3))
+    if bit_depth is not None:
+        dataset.check_choice("bit_depth", bit_depth, _BIT_DEPTHS)
+    if isinstance(data_dir, str | None) and not data_dir:
         raise InputError(
             "image_folder needs data_dir, a folder with train/<class>/ and test/<class>/ in it."
         )
-    folder = pathlib.Path(data_dir).expanduser()
+    folder = dataset.parse_path("data_dir", data_dir)
     try:
         splits = _list_splits(folder)
         classes = _list_common_classes(folder, splits)

@@ -6,11 +6,12 @@ convert_labels("labels", [[0, 1], [1, 0]], 2)  # int32 [1, 0], and a note about 
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
+from qup.core import errors
 from qup.core.errors import InputError
 from qup.datasets import dataset
 
@@ -114,6 +115,11 @@ def choose_class_names(
                 "yours are counted from 1.",
             )
         return tuple(str(number) for number in range(max(2, highest + 1)))
+    if isinstance(class_names, str) or not isinstance(class_names, Iterable):
+        raise InputError(
+            "class_names must be a list of texts, one per class; received "
+            f"{errors.shorten(class_names)}."
+        )
     names = tuple(str(name) for name in class_names)
     if highest >= len(names):
         raise InputError(

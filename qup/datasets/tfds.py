@@ -90,8 +90,11 @@ def load_prepared(
         from `manual_dir` nor downloaded.
     """
     extras.check_installed(f"The dataset {name}", "tensorflow_datasets")
-    primary = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    folders = [pathlib.Path(f).expanduser() for f in (primary, scratch_dir) if f]
+    if isinstance(data_dir, str | None):
+        data_dir = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    folders = [dataset.parse_path("data_dir", data_dir)]
+    if scratch_dir:
+        folders.append(dataset.parse_path("scratch_dir", scratch_dir))
     for folder in folders:
         if folder.exists() and not folder.is_dir():
             raise InputError(f"The data directory {folder} is a file.")

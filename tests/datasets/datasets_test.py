@@ -168,6 +168,25 @@ def test_sizes_out_of_range_are_refused(options, message):
         datasets.load("synthetic", **options)
 
 
+_ODD = (None, "x", b"x", 2.5, [1], {}, object(), True, 10**400, np.zeros((2, 2)), tf.zeros(2))
+
+
+@pytest.mark.parametrize("name", ["arrays", "image_folder", "synthetic"])
+def test_odd_arguments_are_refused_in_one_line(name, tmp_path):
+    own = {"data_dir": tmp_path}
+    for key, value in itertools.product(
+        (
+            *("data_dir", "image_size", "channels", "bit_depth", "images", "labels"),
+            *("value_range", "train_size", "test_size", "validation_size", "seed"),
+        ),
+        _ODD,
+    ):
+        try:
+            datasets.load(name, **own | {key: value})
+        except InputError as error:
+            assert len(str(error)) < 600, (key, value)
+
+
 def test_images_of_one_size_refuse_another():
     with pytest.raises(InputError, match="digits have a fixed size"):
         datasets.load("digits", image_size=(8, 8))
