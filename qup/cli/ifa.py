@@ -8,7 +8,7 @@ supplement, Fig. 3). docs/pipeline.md explains the steps and the settings.
     qup ifa
     qup ifa --dataset=mnist --epochs=1,30,50
 
-Further settings: --config.group.key=value; qup/pipelines/defaults.py lists all.
+Further settings: --config.group.key=value; --help lists all.
 """
 
 from absl import flags

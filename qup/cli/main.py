@@ -13,6 +13,7 @@ import sys
 from absl import flags
 
 import qup
+from qup.cli import usage
 from qup.core import errors, extras
 
 # Command -> the file of bin/ that starts it in a checkout, the extra of
@@ -57,8 +58,8 @@ def run_from_checkout(name: str) -> None:
 def _start(name: str, program: str = "") -> None:
     """Imports the module of a command and runs it as the main program.
 
-    absl prints the docstring and the key flags of the main module for --help:
-    they are those of the command's module.
+    The settings of a command are flags as well, but they are defined when the
+    command line is parsed: --help is written here.
 
     Args:
       name: The command.
@@ -76,6 +77,11 @@ def _start(name: str, program: str = "") -> None:
             module.define_flags()
             for flag in flags.FLAGS.get_key_flags_for_module(module):
                 flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
+            if usage.is_help_request(sys.argv[1:]):
+                from qup.cli import program as runner
+
+                runner.print_text(usage.format_help(help_text, module, sys.argv[1:]))
+                return
             module.run()
     except extras.MissingExtraError as error:
         sys.exit(f"Error: {error}")

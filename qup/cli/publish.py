@@ -3,8 +3,8 @@
     qup publish runs/reproduce-cpu --output=docs/results/cpu
 
 Rows, arrays, the report and the lineage are copied, artifacts are not; user,
-host and absolute paths are omitted. `qup report` and `qup lineage` read the
-copy like the original.
+host and absolute paths are omitted.
+`qup report` and `qup lineage` read the copy like the original.
 """
 
 import pathlib

@@ -34,6 +34,7 @@ def define_flags() -> None:
     flags.DEFINE_string("weights_dir", None, "Keras's files of weights: docs/imagenet.md.")
     settings.define_location_flags(enable_cache=True, verify="stat")
     flags.adopt_module_key_flags(settings)
+    flags.FLAGS["workdir"].help = "Folder of the results; default: runs/reproduce-SCALE."
 
 
 def main(locations: dict[str, Any]) -> str:

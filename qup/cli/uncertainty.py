@@ -13,7 +13,7 @@ is a program: load only models that you trust. The L1 loss of a translator is
 measured by `qup reproduce --experiments=controls`, and in Python by
 qup.uncertainty.of_translator.
 
-Further settings: --config.group.key=value; qup/pipelines/defaults.py lists all.
+Further settings: --config.group.key=value; --help lists all.
 """
 
 from absl import flags

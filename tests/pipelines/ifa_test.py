@@ -166,7 +166,7 @@ def test_a_wrong_command_is_told_without_a_traceback(given, message):
         ("verify", "ful", "Did you mean 'full'?"),
         ("model.name", "convet", "Did you mean 'convnet'?"),
         ("attack.name", "pgdd", "Did you mean 'pgd'?"),
-        ("attack.norm", "l3", "Known: l2, linf"),
+        ("attack.norm", "l3", "Known: l1, l2, linf"),
         ("attack.epsilon", -0.1, "attack.epsilon must be"),
         ("attack.step_size", -0.1, "attack.step_size must be"),
         ("attack.restarts", 2, "without attack.random_start"),
