@@ -22,7 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 from qup.core import errors
-from qup.core.classifier import Classifier, wrap_classifier
+from qup.core.classifier import BINARY_LOGIT, BINARY_PROBABILITY, Classifier, wrap_classifier
 from qup.core.types import LogitsFn
 from qup.models.keras_files import format_path, read_keras_file
 from qup.models.layers import BatchNormalization as BatchNormalization  # Registers it in Keras.
@@ -257,9 +257,12 @@ def check_model(
             f"The model {format_path(path)} cannot be attacked. {_shorten(str(error))}"
         ) from error
     if info.num_classes < num_classes:
+        is_one_number = info.output_kind in (BINARY_LOGIT, BINARY_PROBABILITY)
+        num_columns = 1 if is_one_number else info.num_classes
         raise errors.InputError(
-            f"The model {format_path(path)} must give logits of {num_classes} classes; it gives "
-            f"{info.num_classes}. Name the model's dataset by --dataset."
+            f"The model {format_path(path)} must give logits [batch, {num_classes}] for the "
+            f"classes of the dataset; it gives [batch, {num_columns}]. Name the model's dataset by "
+            "--dataset."
         )
 
 
