@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from qup.core import extras
 from qup.core.errors import InputError
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WebP", "TIFF")
@@ -87,8 +86,8 @@ def read_header(path: str | os.PathLike) -> ImageHeader | None:
       InputError: The file cannot be opened, its header is damaged, or its kind of pixels is not
         read: more than 16 bits, or 16 bits in colour outside PNG.
     """
-    with extras.explain_missing("A folder of images"):
-        from PIL import Image, UnidentifiedImageError
+    from PIL import Image, UnidentifiedImageError
+
     try:
         with Image.open(path, formats=_PILLOW_FORMATS) as image:
             return _describe(str(path), image)

@@ -19,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from qup import datasets
+from qup.core import extras
 from qup.core.errors import InputError
 from qup.datasets import dataset, image_file
 from qup.datasets.dataset import InputRecord
@@ -88,6 +89,8 @@ def image_folder(
       InputError: A folder is missing, empty or in one split only, or an option is out of its range.
         A damaged image raises it when the images are read.
     """
+    # `image_file` imports it where it is used: other datasets do not need it.
+    extras.check_installed("The dataset image_folder", "PIL")
     size = dataset.check_image_size((32, 32) if image_size is None else image_size)
     if channels is not None:
         dataset.check_choice("channels", channels, (1, 3))

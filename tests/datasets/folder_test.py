@@ -1,5 +1,6 @@
 """A folder of the user's images: any kind is read, any change is said, any fault is named."""
 
+import importlib.util
 import itertools
 import os
 import struct
@@ -172,6 +173,14 @@ def test_an_empty_class_folder_is_named(folder):
 def test_a_folder_must_be_given():
     with pytest.raises(InputError, match="image_folder needs data_dir"):
         datasets.load("image_folder")
+
+
+def test_a_missing_pillow_is_one_line(folder, monkeypatch):
+    find = importlib.util.find_spec
+    hide = {"PIL": None}
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: hide.get(name, find(name)))
+    with pytest.raises(InputError, match=r"image_folder needs PIL.*pip install 'qup\[datasets\]'"):
+        datasets.load("image_folder", data_dir=folder)
 
 
 def test_one_class_is_not_enough(tmp_path):
