@@ -19,6 +19,9 @@ from qup.core.types import Bounds
 
 # Twice the radius of a restart without a known distance, in widths of the box.
 _DEFAULT_RADIUS = {"linf": 0.3, "l2": 1.0, "l1": 5.0}
+# Gradients of more classes than these take minutes to compile, and the closest boundary is hardly
+# ever that of an unlikely class.
+_MAX_CLASSES = 100
 # A gradient whose largest element is smaller counts as zero.
 _MIN_GRADIENT = 1e-25
 # More iterations than Newton's method needs: each divides the product of the residual and the
@@ -31,7 +34,9 @@ _MAX_NEWTON_STEPS = 64
 class FAB(method.Method):
     """Steps to the closest linearised decision boundary, with a bias to the clean image.
 
-    After it crosses the boundary, it goes back towards the clean image and continues.
+    After it crosses the boundary, it goes back towards the clean image and continues. A step
+    computes one gradient per class other than the label; of more than 100 classes it takes the most
+    likely ones of the current point.
 
     Attributes:
       epsilon: A row is done if it is adversarial within this radius; None searches the minimum.
@@ -117,8 +122,13 @@ class FAB(method.Method):
         """
 
         def compute_gaps(logits):
-            other_classes = tf.range(logits.shape[1] - 1)[None]
-            other_classes += tf.cast(other_classes >= examples.labels[:, None], tf.int32)
+            if logits.shape[1] > _MAX_CLASSES:
+                other_classes = deepfool.select_likely_classes(
+                    logits, examples.labels, _MAX_CLASSES
+                )
+            else:
+                other_classes = tf.range(logits.shape[1] - 1)[None]
+                other_classes += tf.cast(other_classes >= examples.labels[:, None], tf.int32)
             return deepfool.compute_logit_gaps(logits, examples.labels, other_classes)
 
         logits, gradients = classifier.gradients(state["images"], compute_gaps)

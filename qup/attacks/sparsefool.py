@@ -37,7 +37,8 @@ class SparseFool(method.Method):
 
     Attributes:
       lambda_: The hyperplane is placed at this multiple of the distance to the boundary; larger
-        values succeed sooner and change more elements.
+        values succeed sooner and change more elements. 3 is the authors' setting; 1 changes less
+        than a third of its elements and needs two to three times as many gradients.
       num_classes: See `deepfool.DeepFool`.
       num_steps: Largest number of hyperplanes.
       overshoot: The perturbation is multiplied by 1 + overshoot.
@@ -45,7 +46,7 @@ class SparseFool(method.Method):
     Reference: Modas, Moosavi-Dezfooli, Frossard 2019, arXiv 1811.02248.
     """
 
-    lambda_: float = 3.0
+    lambda_: float = 1.0
     num_classes: int = 10
     num_steps: method.Count = 20
     overshoot: float = 0.02

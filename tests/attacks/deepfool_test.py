@@ -306,7 +306,7 @@ def test_sparsefool_goes_on_where_the_slope_ends_at_the_boundary():
         return tf.stack([flat, gap], 1)
 
     images = np.full((1, 4), 0.2, np.float32)
-    result = _run("sparsefool", shelf, images, [0])
+    result = _run("sparsefool", shelf, images, [0], lambda_=3.0)
     assert result.success.all()
     # The plane is 3 (0.4 - 0.2) away, and an element adds 0.8 / 4.
     assert result.distances["l0"][0] == 3

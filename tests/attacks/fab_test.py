@@ -6,8 +6,8 @@ import tensorflow as tf
 
 from qup import attacks
 from qup.attacks import engine, fab
-from qup.core.classifier import inspect_classifier
 from qup.attacks.method import Examples
+from qup.core.classifier import inspect_classifier
 from qup.core.errors import InputError
 from tests.attacks.linear_distances import ORDERS, LinearClassifier, solve_smallest_perturbation
 
@@ -325,3 +325,15 @@ def test_bad_options(name, option, value):
 def test_bad_number_of_targets():
     with pytest.raises(InputError, match="num_targets"):
         attacks.build_method("fab_t", num_targets=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+def test_many_classes_are_attacked_by_the_most_likely_ones(norm):
+    model = LinearClassifier((4, 6), classes=1000, count=4, seed=2)
+    exact = model.compute_distances(norm, (0.0, 1.0)).min(1)
+    result = attacks.run("fab", model, model.images, model.labels, norm=norm, num_steps=15)
+    assert result.success.all()
+    assert (result.distances[norm] <= exact * 1.15).all(), result.distances[norm] / exact
+    # One gradient for each of the 99 most likely other classes.
+    assert result.gradient_calls.max() == 99 * 15
