@@ -77,13 +77,11 @@ class GradientInfo(NamedTuple):
       exists: Whether the logits are differentiable.
       non_finite: Share of images whose gradient holds NaN or infinite elements.
       zero: Share of images whose gradient is zero everywhere.
-      is_random: Whether the same images had other logits in a second run.
     """
 
     exists: bool
     non_finite: float = 0.0
     zero: float = 0.0
-    is_random: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,6 +137,7 @@ class Classifier:
         self._reference = _create_weak_reference(logits_fn)
         self._info: ClassifierInfo | None = None
         self._gradient_info: GradientInfo | None = None
+        self._is_random: bool | None = None
         self._output_dtype = "float32"
         self._final = _find_final_activation(logits_fn)
         self._byte_input = _build_byte_input(logits_fn)
@@ -160,13 +159,31 @@ class Classifier:
         return self._info
 
     def __call__(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Returns logits, float32 [batch, num_classes]. `training` is ignored.
+        """Returns logits, float32 [batch, num_classes].
+
+        Args:
+          images: float32 [batch, ...] in [0, 1].
+          training: The mode of a Keras model; other functions have none.
 
         Raises:
           InputError: The classifier fails, or does not return one tensor of numbers.
         """
-        outputs = self._compute_outputs(images)
+        outputs = self._compute_outputs(images, training)
         return convert_to_logits(outputs, self.conversion)
+
+    @property
+    def declares_logits(self) -> bool:
+        """Whether the layers of a Keras model show, without running it, that it needs nothing.
+
+        It takes float32 images in [0, 1] and ends in a linear layer of one logit per class.
+        """
+        return (
+            self._final is not None
+            and self._final.kind == LOGITS
+            and getattr(self.model, "compute_dtype", None) == "float32"
+            and self.pixel_range == UNIT_RANGE
+            and find_byte_scaling(self.model) is None
+        )
 
     @property
     def conversion(self) -> ClassifierInfo | None:
@@ -178,7 +195,7 @@ class Classifier:
     def _is_stripped(self) -> bool:
         return self._final is not None and self._final.is_stripped
 
-    def _compute_outputs(self, images: tf.Tensor) -> tf.Tensor:
+    def _compute_outputs(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Returns the outputs in float32, without the last activation if it is known."""
         model = self.model
         if self.pixel_range != UNIT_RANGE:
@@ -191,7 +208,7 @@ class Classifier:
             model = self._byte_input
         if self._is_stripped and self._final.truncated is not None:
             model = self._final.truncated
-        options = {"training": False} if isinstance(model, keras.Layer) else {}
+        options = {"training": training} if isinstance(model, keras.Layer) else {}
         try:
             if self._is_stripped and self._final.layer is not None:
                 with _replace_activation(self._final.layer):
@@ -301,6 +318,18 @@ class Classifier:
         """What a compiled program depends on besides the classifier itself."""
         return self.conversion, self._is_stripped
 
+    def is_random(self, images: Any) -> bool:
+        """Returns whether the same images get other logits in a second run.
+
+        Args:
+          images: float32 [batch, ...] in [0, 1].
+        """
+        if self._is_random is None:
+            first, second = (predict_logits(self, images).numpy() for _ in range(2))
+            scale = float(np.abs(first).max()) or 1.0
+            self._is_random = float(np.abs(first - second).max()) > 1e-3 * scale
+        return self._is_random
+
     def probe_gradient(self, images: Any) -> GradientInfo:
         """Differentiates the classifier once on real images; warns once of what it finds.
 
@@ -311,16 +340,10 @@ class Classifier:
             self.inspect(images)
             images = tf.convert_to_tensor(images)
             run = get_classifier_program(self, "gradient probe", _build_gradient_probe)
-            non_finite, zero, logits = run(images)
-            second_logits = predict_logits(self, images)
-            scale = float(tf.reduce_max(tf.abs(logits))) or 1.0
-            difference = float(tf.reduce_max(tf.abs(logits - second_logits)))
-            info = GradientInfo(False, is_random=difference > 1e-3 * scale)
-            if non_finite is not None:
-                shares = (
-                    float(tf.reduce_mean(tf.cast(mask, tf.float32))) for mask in (non_finite, zero)
-                )
-                info = GradientInfo(True, *shares, info.is_random)
+            masks = run(images)
+            info = GradientInfo(masks is not None)
+            if masks is not None:
+                info = GradientInfo(True, *(float(np.mean(mask)) for mask in masks))
             if info.non_finite:
                 logging.warning(
                     "The gradient of the classifier %s is NaN or infinite for %.0f %% of the "
@@ -382,7 +405,7 @@ _classifiers: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
 def _build_gradient_probe(call: LogitsFn) -> Callable:
-    """Returns images -> (is_non_finite, is_zero, logits): bool [n] twice, None without gradient."""
+    """Returns images -> (is_non_finite, is_zero), bool [n] each; None without a gradient."""
 
     def compute_margin(logits: tf.Tensor) -> tf.Tensor:
         top = tf.math.top_k(logits, 2).values
@@ -390,12 +413,12 @@ def _build_gradient_probe(call: LogitsFn) -> Callable:
 
     @tf.function(autograph=False)
     def run(images):
-        logits, _, gradient = gradients.differentiate_raw(call, compute_margin, images)
+        _, _, gradient = gradients.differentiate_raw(call, compute_margin, images)
         if gradient is None:
-            return None, None, logits
+            return None
         axes = list(range(1, len(images.shape)))
         is_non_finite = ~tf.reduce_all(tf.math.is_finite(gradient), axes)
-        return is_non_finite, tf.reduce_all(gradient == 0, axes), logits
+        return is_non_finite, tf.reduce_all(gradient == 0, axes)
 
     return run
 

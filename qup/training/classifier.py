@@ -18,6 +18,7 @@ import keras
 import tensorflow as tf
 
 from qup.core import compilation, errors
+from qup.core.classifier import Classifier, wrap_classifier
 from qup.core.types import Batch, Recipe
 from qup.datasets import Dataset
 from qup.training.loop import EpochHook, TrainingLoop
@@ -27,10 +28,14 @@ _MIN_LEARNING_RATE = 1e-5
 
 
 class Adversary(Protocol):
-    """Perturbs the images of every step, and defines the loss."""
+    """Perturbs the images of every step, and defines the loss.
+
+    The classifier that it receives returns logits: the Keras model itself, or the `Classifier` of a
+    model that returns something else.
+    """
 
     def perturb(
-        self, classifier: keras.Model, images: tf.Tensor, batch: Batch, step: tf.Tensor
+        self, classifier: keras.Model | Classifier, images: tf.Tensor, batch: Batch, step: tf.Tensor
     ) -> tf.Tensor:
         """Returns the perturbed images, float32 [batch, ...].
 
@@ -42,7 +47,11 @@ class Adversary(Protocol):
         """
 
     def loss(
-        self, classifier: keras.Model, images: tf.Tensor, labels: tf.Tensor, perturbed: tf.Tensor
+        self,
+        classifier: keras.Model | Classifier,
+        images: tf.Tensor,
+        labels: tf.Tensor,
+        perturbed: tf.Tensor,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the loss of each image, float32 [batch], and logits.
 
@@ -81,20 +90,25 @@ def fit_classifier(
     augment: bool = False,
     adversary: Adversary | None = None,
     seed: int = 0,
+    pixel_range: tuple[float, float] | None = None,
     directory: pathlib.Path | None = None,
     validate: Callable[[], Mapping[str, float]] | None = None,
     hook: EpochHook | None = None,
 ) -> None:
     """Trains `classifier` in place on cross-entropy of its logits.
 
+    A model that ends in a softmax, in one sigmoid per class or in one number for two classes is
+    trained on the logits before it, with a warning; see `qup.core.classifier`.
+
     Args:
-      classifier: Image to logits, see `models.build`.
+      classifier: A Keras model, images to logits, see `models.build`.
       dataset: Its training split is shuffled again for each epoch.
       epochs: Number of epochs; no part of the recipe depends on it.
       recipe: Optimizer, learning rate, batch size; None means Recipe().
       augment: Rotate by up to 10 degrees, shift and zoom by up to 10 %, the augmentation of YGCNN.
       adversary: Perturbs the images of each step and gives the loss; None means `StandardTraining`.
       seed: Seed of the order of the images and of the augmentation.
+      pixel_range: (lowest, highest) pixel that the classifier takes; None for [0, 1].
       directory: Folder of the checkpoints, from which an interrupted training resumes; None writes
         none.
       validate: Called after each epoch; its values are added to the metrics. A plateau recipe
@@ -103,10 +117,14 @@ def fit_classifier(
         training batches) and those of `validate`.
 
     Raises:
-      InputError: The loss diverged, or a checkpoint cannot be written.
+      InputError: The classifier cannot be trained on these images or classes, the loss diverged, or
+        a checkpoint cannot be written.
     """
     recipe = recipe or Recipe()
-    learner = _ClassifierLearner(classifier, recipe, augment, adversary or StandardTraining(), seed)
+    logits_fn = _check_classifier(classifier, dataset, recipe, pixel_range)
+    learner = _ClassifierLearner(
+        classifier, logits_fn, recipe, augment, adversary or StandardTraining(), seed
+    )
 
     def end_epoch(epoch: int, metrics: dict[str, float]) -> None:
         if recipe.plateau:
@@ -121,6 +139,63 @@ def fit_classifier(
         validate=validate,
         hook=end_epoch,
     )
+
+
+def _check_classifier(
+    classifier: keras.Model,
+    dataset: Dataset,
+    recipe: Recipe,
+    pixel_range: tuple[float, float] | None,
+) -> keras.Model | Classifier:
+    """Returns the classifier itself if it returns logits, else its `Classifier`.
+
+    Raises:
+      InputError: It cannot be trained, or does not fit the images and classes.
+    """
+    if not isinstance(classifier, keras.Model):
+        raise errors.InputError(
+            "fit_classifier trains the weights of a Keras model; received "
+            f"{type(classifier).__name__}."
+        )
+    contract = wrap_classifier(classifier, pixel_range=pixel_range)
+    _check_image_shape(classifier, dataset)
+    if contract.declares_logits:
+        logits_fn, num_classes = classifier, classifier.output_shape[-1]
+    else:
+        batches = dataset.training_batches(recipe.batch_size, seed=0, epoch=0)
+        logits_fn, num_classes = (
+            contract,
+            contract.inspect(next(iter(batches))["image"]).num_classes,
+        )
+    if not classifier.trainable_variables:
+        raise errors.InputError(
+            f"The model {classifier.name!r} has no trainable weights. Set trainable=True on it or "
+            "on some of its layers."
+        )
+    if num_classes < dataset.info.num_classes:
+        raise errors.InputError(
+            f"The model {classifier.name!r} has {num_classes} classes, but "
+            f"{dataset.info.name!r} has {dataset.info.num_classes}. Its last layer needs one logit "
+            "per class."
+        )
+    return logits_fn
+
+
+def _check_image_shape(classifier: keras.Model, dataset: Dataset) -> None:
+    """Raises an InputError if a model declares images of another shape; None stands for any."""
+    declared = getattr(classifier, "input_shape", None)
+    expected = (None, *dataset.info.image_shape)
+    if isinstance(declared, tuple) and (
+        len(declared) != len(expected)
+        or any(
+            None not in pair and len({*pair}) > 1 for pair in zip(declared, expected, strict=True)
+        )
+    ):
+        raise errors.InputError(
+            f"The model {classifier.name!r} takes images {declared[1:]}; those of "
+            f"{dataset.info.name!r} are {expected[1:]}. Resize the images, or build the model "
+            "for them."
+        )
 
 
 def list_optimizers() -> tuple[str, ...]:
@@ -160,7 +235,15 @@ def build_optimizer(recipe: Recipe) -> keras.Optimizer:
 class _ClassifierLearner:
     metrics = ("loss", "accuracy")
 
-    def __init__(self, classifier, recipe: Recipe, augment: bool, adversary: Adversary, seed: int):
+    def __init__(
+        self,
+        classifier: keras.Model,
+        logits_fn: keras.Model | Classifier,
+        recipe: Recipe,
+        augment: bool,
+        adversary: Adversary,
+        seed: int,
+    ):
         self.optimizer = build_optimizer(recipe)
         self.optimizer.build(classifier.trainable_variables)
         self.plateau = Plateau()
@@ -171,14 +254,14 @@ class _ClassifierLearner:
             "optimizer": self.optimizer,
             "plateau": self.plateau,
         }
-        self.train_step = _build_step(classifier, self.optimizer, augmenter, adversary)
+        self.train_step = _build_step(classifier, logits_fn, self.optimizer, augmenter, adversary)
 
 
-def _build_step(classifier, optimizer, augmenter, adversary: Adversary):
+def _build_step(classifier, logits_fn, optimizer, augmenter, adversary: Adversary):
     @tf.function(autograph=False, jit_compile=compilation.use_xla("auto"))
     def step(images, labels, perturbed):
         with tf.GradientTape() as tape:
-            losses, logits = adversary.loss(classifier, images, labels, perturbed)
+            losses, logits = adversary.loss(logits_fn, images, labels, perturbed)
             loss = tf.reduce_mean(losses)
         variables = classifier.trainable_variables
         optimizer.apply(tape.gradient(loss, variables), variables)
@@ -195,7 +278,7 @@ def _build_step(classifier, optimizer, augmenter, adversary: Adversary):
         images = batch["image"]
         if augmenter is not None:
             images = augment_images(images)
-        perturbed = adversary.perturb(classifier, images, batch, optimizer.iterations.value)
+        perturbed = adversary.perturb(logits_fn, images, batch, optimizer.iterations.value)
         return step(images, batch["label"], perturbed)
 
     return train_step
