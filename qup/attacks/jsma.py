@@ -19,6 +19,8 @@ from qup.core import errors
 _BOUND_WEIGHTS = (4.0, 0.25, 1.5, 0.67, 1.0)
 # Number of features that are compared after the bound.
 _NUM_COMPARED = 32
+# Number of features that are compared in a row where those are too few.
+_NUM_COMPARED_AGAIN = 1024
 # Largest error of the bound by rounding, in units of its largest terms.
 _BOUND_SLACK = 2e-6
 # Elements per block of the comparison of all pairs.
@@ -164,8 +166,9 @@ def find_best_pairs(
 
     so a feature is in a best pair only if, for every w, the sum of its w rise + fall / w and the
     largest one reaches twice the square root of the product of some pair. Few features remain, and
-    all their pairs are compared. The result is exact, including ties: if more features remain than
-    are compared, all pairs of all features are compared.
+    all their pairs are compared. The result is exact, including ties: where more features remain
+    than are compared, as in a network that averages over places, only the first two of equal
+    features count, and more are compared, at last all.
 
     Args:
       rise: float32 [batch, n].
@@ -189,7 +192,7 @@ def find_best_pairs(
 
     def search_row(count, pairs, has_pairs_so_far):
         row = row_order[count]
-        pair, has_pair = _compare_all(rise[row][None], fall[row][None])
+        pair, has_pair = _search_row(rise[row][None], fall[row][None])
         is_row = row_numbers == row
         pairs = tf.where(is_row[:, None], pair, pairs)
         return count + 1, pairs, tf.where(is_row, has_pair, has_pairs_so_far)
@@ -201,6 +204,37 @@ def find_best_pairs(
         parallel_iterations=1,
     )
     return pairs, has_pairs
+
+
+def _search_row(rise: tf.Tensor, fall: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns what `find_best_pairs` returns for one row [1, n] of many good features."""
+    is_repeated = _find_repeated(rise, fall)
+    rise = tf.where(is_repeated, _EXCLUDED, rise)
+    fall = tf.where(is_repeated, _EXCLUDED, fall)
+    margins = _compute_margins(rise, fall)
+    selected = tf.math.top_k(margins, min(_NUM_COMPARED_AGAIN, rise.shape[1])).indices
+    return tf.cond(
+        _is_sufficient(rise, fall, margins, selected)[0],
+        lambda: _compare_selected(rise, fall, selected),
+        lambda: _compare_all(rise, fall),
+    )
+
+
+def _find_repeated(rise: tf.Tensor, fall: tf.Tensor) -> tf.Tensor:
+    """Returns bool [batch, n]: whether two features of lower index are equal to a feature.
+
+    The first best pair contains no such feature: one of the two can replace it.
+    """
+    order = tf.argsort(fall, stable=True)
+    order = tf.gather(
+        order, tf.argsort(tf.gather(rise, order, batch_dims=1), stable=True), axis=1, batch_dims=1
+    )
+    is_repeated = tf.ones_like(rise[:, 2:], tf.bool)
+    for values in (rise, fall):
+        ordered = tf.gather(values, order, batch_dims=1)
+        is_repeated &= ordered[:, 2:] == ordered[:, :-2]
+    is_repeated = tf.pad(is_repeated, [[0, 0], [2, 0]])
+    return tf.gather(is_repeated, tf.argsort(order), batch_dims=1)
 
 
 def _compute_largest(values: tf.Tensor) -> tf.Tensor:

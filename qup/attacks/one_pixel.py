@@ -1,4 +1,4 @@
-"""The one-pixel attack: differential evolution over positions and colours.
+"""The one-pixel attack: all pixels at three levels, then differential evolution.
 
 The paper does not use it. It searches the adversarial image that is closest in L0 by queries alone.
 
@@ -10,7 +10,10 @@ Reference for differential evolution: Storn and Price 1997, doi:10.1023/A:100820
 """
 
 import dataclasses
+import itertools
+import math
 
+import numpy as np
 import tensorflow as tf
 
 from qup import attacks
@@ -19,12 +22,20 @@ from qup.core import errors, norms, prng
 
 # Candidates per image and query: all 400 for each image of a batch may not fit into memory.
 _CANDIDATES_PER_QUERY = 25
+# The levels of each channel in the exhaustive search, as fractions of the range of colours.
+_LEVELS = (0.0, 0.5, 1.0)
+# With more colours per place there is no exhaustive search.
+_MAX_COLOURS = 3**8
 
 
 @attacks.register("one_pixel", kind="minimum_norm", norms=("l0",), gradients=False)
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OnePixel(method.Method):
-    """Evolves candidates (position, colour) until one is adversarial.
+    """Tries candidates (position, colour) until one is adversarial.
+
+    First come all pixels, each channel at the lowest, middle and highest level, if they are not
+    more than the candidates of the evolution (2,352 and 30,400 for MNIST). Then the candidates
+    evolve.
 
     A pixel is one element of images of rank 1 or 2, and all channels (the last axis) of a position
     for a higher rank; L0 counts channels. Without bounds, colours are between the image's lowest
@@ -35,6 +46,7 @@ class OnePixel(method.Method):
       population: Number of candidates, at least 4.
       num_steps: Number of generations after the random first one.
       mutation: Weight F of the difference of two candidates.
+      exhaustive: Whether to try all pixels first; False is the attack of the authors.
       targeted: The labels are targets.
 
     Reference: Su, Vargas, Sakurai 2017, arXiv 1710.08864.
@@ -44,6 +56,7 @@ class OnePixel(method.Method):
     population: int = 400
     num_steps: method.Count = 75
     mutation: float = 0.5
+    exhaustive: bool = True
     targeted: bool = False
 
     def check(self):
@@ -73,10 +86,16 @@ class OnePixel(method.Method):
         }
 
     def step(self, classifier, examples, state):
-        """Evaluates the candidates of one turn of a generation."""
-        turn = state["turn"]
+        """Evaluates the candidates of one turn of the exhaustive search, or of a generation."""
+        num_exhaustive_turns = self._count_exhaustive_turns(examples.images)
+        is_exhaustive = state["turn"] < num_exhaustive_turns
+        # The turns of the evolution start at 0.
+        turn = tf.maximum(state["turn"] - num_exhaustive_turns, 0)
         members = self._select_members(turn)
-        candidates = self._breed_candidates(examples, state, members)
+        candidates = self._breed_candidates(examples, state, members, turn)
+        listed = self._list_candidates(examples.images, state["turn"])
+        if listed is not None:
+            candidates = tf.where(norms.expand_like(is_exhaustive, candidates), listed, candidates)
         images = self._render_candidates(examples.images, candidates)
         is_adversarial, fitness = self._evaluate_candidates(classifier, examples, images)
         success = tf.reduce_any(is_adversarial, 1)
@@ -84,29 +103,30 @@ class OnePixel(method.Method):
         fittest_images = tf.gather(images, fittest_index, batch_dims=1)
         # A child that is at least as fit replaces its parent in the next generation.
         parent_fitness = gather_members(state["fitness"], members)
+        is_fitter = (fitness >= parent_fitness) & ~is_exhaustive[:, None]
         candidates = tf.where(
-            (fitness >= parent_fitness)[..., None, None],
-            candidates,
-            gather_members(state["children"], members),
+            is_fitter[..., None, None], candidates, gather_members(state["children"], members)
         )
         children = scatter_members(state["children"], members, candidates)
-        is_last_turn = norms.expand_like((turn + 1) % self._num_turns == 0, children)
+        is_last_turn = ~is_exhaustive & ((turn + 1) % self._num_turns == 0)
+        is_last_turn = norms.expand_like(is_last_turn, children)
         return {
             "images": tf.where(
                 norms.expand_like(success, fittest_images), fittest_images, state["images"]
             ),
             "success": success,
-            "turn": turn + 1,
+            "turn": state["turn"] + 1,
             "parents": tf.where(is_last_turn, children, state["parents"]),
             "children": children,
             "fitness": scatter_members(
-                state["fitness"], members, tf.maximum(fitness, parent_fitness)
+                state["fitness"], members, tf.where(is_fitter, fitness, parent_fitness)
             ),
         }
 
     def done(self, examples, state):
         """At an adversarial image, or after the last generation."""
         max_turns = (self.num_steps + 1) * self._num_turns
+        max_turns += self._count_exhaustive_turns(examples.images)
         return state["success"] | (state["turn"] >= max_turns)
 
     @property
@@ -114,18 +134,58 @@ class OnePixel(method.Method):
         """Number of turns per generation."""
         return -(-self.population // _CANDIDATES_PER_QUERY)
 
+    @property
+    def _num_members(self) -> int:
+        """Number of candidates per turn."""
+        return -(-self.population // self._num_turns)
+
     def _select_members(self, turn):
         """Returns the members of a turn, int32 [batch, k]."""
-        num_members = -(-self.population // self._num_turns)
         # The last turn repeats members if too few are left.
         first_member = tf.minimum(
-            turn % self._num_turns * num_members, self.population - num_members
+            turn % self._num_turns * self._num_members, self.population - self._num_members
         )
-        return first_member[:, None] + tf.range(num_members)[None]
+        return first_member[:, None] + tf.range(self._num_members)[None]
 
-    def _breed_candidates(self, examples, state, members):
+    def _count_exhaustive_turns(self, images):
+        """Returns the number of turns of the exhaustive search, int32; 0 without one."""
+        axis_lengths, channels = _get_layout(images)
+        num_colours = len(_LEVELS) ** channels
+        if not self.exhaustive or num_colours > _MAX_COLOURS:
+            return tf.constant(0)
+        num_candidates = math.prod(axis_lengths) * num_colours
+        # An evolution of so many steps that 32 bits do not suffice is longer as well.
+        is_cheaper = num_candidates / self.population <= tf.cast(self.num_steps, tf.float32) + 1.0
+        return tf.where(is_cheaper, -(-num_candidates // self._num_members), 0)
+
+    def _list_candidates(self, images, turn):
+        """Returns the candidates of a turn of the exhaustive search, or None without one.
+
+        They are float32 [batch, k, num_pixels, axes + channels]; all pixels of one are equal. The
+        extreme colours come first.
+        """
+        axis_lengths, channels = _get_layout(images)
+        if not self.exhaustive or len(_LEVELS) ** channels > _MAX_COLOURS:
+            return None
+        colours = sorted(
+            itertools.product(_LEVELS, repeat=channels), key=lambda colour: colour.count(0.5)
+        )
+        num_places = math.prod(axis_lengths)
+        index = turn[:, None] * self._num_members + tf.range(self._num_members)[None]
+        # The last turn repeats the last candidate.
+        index = tf.minimum(index, num_places * len(colours) - 1)
+        place, positions = index % num_places, []
+        for length in reversed(axis_lengths):
+            positions.append((tf.cast(place % length, tf.float32) + 0.5) / length)
+            place //= length
+        positions = tf.stack(positions[::-1], -1)
+        colour = tf.gather(np.array(colours, np.float32), index // num_places)
+        pixel = tf.concat([positions, colour], -1)[:, :, None]
+        return tf.tile(pixel, (1, 1, self.num_pixels, 1))
+
+    def _breed_candidates(self, examples, state, members, turn):
         """Returns the members in the first generation, and mutants in later ones."""
-        parents, turn = state["parents"], state["turn"]
+        parents = state["parents"]
         keys = self.keys(examples, turn)
         mutants = build_mutants(parents, members, self.mutation, prng.make_keys(1, keys))
         num_axes = len(_get_layout(examples.images)[0])

@@ -10,8 +10,8 @@ import tensorflow as tf
 from qup import attacks
 from qup.attacks import engine, jsma, stages
 from qup.attacks import inputs as attacks_inputs
-from qup.core.classifier import inspect_classifier
 from qup.attacks.method import Examples
+from qup.core.classifier import inspect_classifier
 
 
 def _run(logits_fn, images, labels, **options):
@@ -88,6 +88,39 @@ def test_the_pair_is_exact_for_the_features_of_mnist(factor):
         product = np.triu(product, 1)
         best = np.unravel_index(np.argmax(product), product.shape)
         assert result[row] and tuple(pairs[row].numpy()) == best
+
+
+@pytest.mark.parametrize("num_values", [1, 3, 40, pytest.param(1500, marks=pytest.mark.slow)])
+def test_equal_features_of_a_large_image_are_compared_once(num_values, monkeypatch):
+    rng = np.random.default_rng(num_values)
+    size = 64 * 64 * 3
+    values = rng.uniform(0.3, 0.7, (2, 2, num_values)).astype(np.float32)
+    # A narrow band, in which the bound excludes few.
+    values[1] = 1 - values[0] + 1e-3 * values[1]
+    which = rng.integers(0, num_values, (2, size))
+    rise, fall = (np.take_along_axis(v, which, 1) for v in values)
+    compared = []
+    compare_all = jsma._compare_all
+
+    def count_compared(rise, fall):
+        compared.append(rise.shape[1])
+        return compare_all(rise, fall)
+
+    monkeypatch.setattr(jsma, "_compare_all", count_compared)
+    pairs, has_pair = jsma.find_best_pairs(
+        tf.constant(rise), tf.constant(fall), tf.ones((2, size), tf.bool)
+    )
+    assert has_pair.numpy().all()
+    if num_values < 100:
+        # Eager: only what is needed is computed.
+        assert max(compared) <= 1024
+    for row in range(2):
+        first_two = np.concatenate([np.flatnonzero(which[row] == i)[:2] for i in range(num_values)])
+        first_two.sort()
+        up, down = (v[row][first_two][:, None] + v[row][first_two] for v in (rise, fall))
+        product = np.triu(np.where((up > 0) & (down > 0), up * down, 0), 1)
+        best = np.unravel_index(np.argmax(product), product.shape)
+        assert pairs[row].numpy().tolist() == first_two[list(best)].tolist()
 
 
 def test_few_features_pass_the_bound():
