@@ -206,6 +206,16 @@ class OneStepTargetClass(method.Method):
     epsilon: float
     target: str = "least_likely"
 
+    @property
+    def uses_cross_entropy(self) -> bool:
+        """Its step descends the cross-entropy of the target."""
+        return True
+
+    @property
+    def uses_cross_entropy(self) -> bool:
+        """Its step descends the cross-entropy of the target."""
+        return True
+
     def check(self):
         """Checks the choice of targets."""
         losses.check_target_choice(self.target)

@@ -71,13 +71,8 @@ class Program:
         self.conjugate = self._compile(self._conjugate)
 
     def _compile(self, function: Callable) -> Callable:
-        return tf.function(
-            function,
-            autograph=False,
-            jit_compile=compilation.use_xla(self._static.xla),
-            # Another batch size needs its own trace: calls are counted per batch size.
-            reduce_retracing=False,
-        )
+        # Another batch size needs its own trace: calls are counted per batch size.
+        return compilation.compile_function(function, self._static.xla, reduce_retracing=False)
 
     def _start_counter(self, name: str, examples: Examples) -> QueryCounter:
         self.counters[name] = QueryCounter(self._logits_fn, examples.images.shape[0])

@@ -304,6 +304,11 @@ class Method:
         return bool(self.traits.get("gradients"))
 
     @property
+    def uses_cross_entropy(self) -> bool:
+        """Whether the gradient is that of the cross-entropy, which may vanish in float32."""
+        return getattr(self, "loss", "") == "cross_entropy"
+
+    @property
     def is_minimum_norm(self) -> bool:
         """Whether the attack searches for the closest adversarial image."""
         return self.traits["kind"] == "minimum_norm"

@@ -77,6 +77,8 @@ def find_flags(
     columns: EvaluatedImages,
     num_classes: int,
     gradient: GradientInfo | None,
+    *,
+    is_random: bool = False,
 ) -> tuple[Flag, ...]:
     """Returns the reasons to doubt a result.
 
@@ -85,9 +87,18 @@ def find_flags(
       columns: What it made of each image.
       num_classes: Number of classes of the classifier.
       gradient: The gradient on the first batch; None for an attack that takes none.
+      is_random: Whether the classifier gives the same images other logits in a second run.
     """
     flags = [*_check_rules(columns), *_check_strength(attack, columns)]
     flags += check_accuracy(columns.correct, num_classes)
+    if is_random:
+        flags.append(
+            Flag(
+                "random",
+                "The classifier gives the same images different logits in two runs. Average its "
+                "gradients: autoattack with version=rand, or an attack with expectation > 1.",
+            )
+        )
     if gradient is not None:
         flags += _check_gradient(attack, columns, gradient)
     return tuple(flags)
@@ -172,19 +183,13 @@ def _check_gradient(
             f"The gradient of the attack's loss is exactly zero for {vanishing:.0f} % of the "
             "images. Use a loss of logits (loss=dlr or margin) or an attack without gradients.",
         )
-    if gradient.is_random:
-        yield Flag(
-            "random",
-            "The classifier gives the same images different logits in two runs. Average its "
-            "gradients: autoattack with version=rand, or an attack with expectation > 1.",
-        )
 
 
 def _uses_cross_entropy_alone(attack: Method | FunctionAttack | None) -> bool:
     """Whether every stage climbs the cross-entropy; assumed of functions, which do not say."""
     if attack is None or isinstance(attack, FunctionAttack):
         return True
-    return all(getattr(stage, "loss", "") == "cross_entropy" for stage in attack.stages())
+    return all(stage.uses_cross_entropy for stage in attack.stages())
 
 
 def check_accuracy(correct: np.ndarray, num_classes: int) -> Iterable[Flag]:

@@ -163,6 +163,7 @@ class _Sweep:
       on_progress: Called with the number of examples that a stage has finished.
       stores: The folder of each budget; empty if nothing is stored.
       gradient: What `Classifier.probe_gradient` found; None for an attack without gradients.
+      is_random: Whether the classifier is random.
     """
 
     attacks: list[Method | FunctionAttack]
@@ -175,6 +176,7 @@ class _Sweep:
     on_progress: Callable[[int], None]
     stores: list[ShardStore] = dataclasses.field(default_factory=list)
     gradient: GradientInfo | None = None
+    is_random: bool = False
 
     def prepare(self, examples: ExampleBatch, precision: str) -> None:
         """Inspects the classifier on the first batch, before anything is attacked.
@@ -188,6 +190,7 @@ class _Sweep:
         if len(first_batch):
             num_classes = classifier.inspect(first_batch).num_classes
             self.attacks = [attack.for_classes(num_classes) for attack in self.attacks]
+            self.is_random = classifier.is_random(first_batch)
             if self.attacks[0].needs_gradients:
                 self.gradient = classifier.probe_gradient(first_batch)
         if precision != "float32":
@@ -306,7 +309,9 @@ class _Sweep:
             epsilon=result.epsilon,
             distances=result.distances["linf"],
         )
-        flags = reliability.find_flags(attack, images, info.num_classes, self.gradient)
+        flags = reliability.find_flags(
+            attack, images, info.num_classes, self.gradient, is_random=self.is_random
+        )
         reliability.log_flags(attack.name, flags)
         return dataclasses.replace(result, flags=flags)
 

@@ -5,16 +5,21 @@ classifier as an argument keeps it in memory forever. So each program is built o
 and key, holds a weak reference to the classifier, and is deleted with it.
 """
 
+import re
 import weakref
 from collections.abc import Callable, Hashable
+from typing import Any
 
 import keras
 import tensorflow as tf
+from absl import logging
 
 from qup.core import environment, errors
 from qup.core.types import LogitsFn
 
 environment.configure_keras()
+# The operation in a message of XLA: "... on XLA_CPU_JIT: ResizeBicubic (No registered ...".
+_XLA_OPERATION = re.compile(r"XLA_[A-Z]+_JIT: (\w+)")
 _programs: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
@@ -73,6 +78,39 @@ def use_xla(mode: str) -> bool:
     if mode == "auto":
         return bool(tf.config.list_logical_devices("GPU"))
     return mode == "on"
+
+
+def compile_function(function: Callable, xla: str, **options: Any) -> Callable:
+    """Returns a `tf.function`, compiled by XLA if `xla` says so and its operations allow it.
+
+    Args:
+      function: A function of tensors.
+      xla: See `use_xla`. With "auto" a function that XLA cannot compile runs without it, which is
+        logged once; with "on" it is refused.
+      **options: Those of `tf.function`.
+
+    Raises:
+      InputError: XLA cannot compile an operation; raised by the returned function.
+    """
+    if not use_xla(xla):
+        return tf.function(function, autograph=False, **options)
+    compiled = [tf.function(function, autograph=False, jit_compile=True, **options)]
+
+    def run(*args, **kwargs):
+        try:
+            return compiled[0](*args, **kwargs)
+        except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
+            if "XLA" not in str(error) and "unsupported operations" not in str(error):
+                raise
+            operations = ", ".join(sorted(set(_XLA_OPERATION.findall(str(error))))[:3])
+            reason = f"XLA cannot compile the classifier{f' ({operations})' if operations else ''}"
+            if xla == "on":
+                raise errors.InputError(f"{reason}. Use xla='off'.") from error
+            logging.warning("%s. It runs without XLA.", reason)
+            compiled[0] = tf.function(function, autograph=False, **options)
+            return compiled[0](*args, **kwargs)
+
+    return run
 
 
 def predict(network: Callable[[tf.Tensor], tf.Tensor], inputs: tf.Tensor) -> tf.Tensor:

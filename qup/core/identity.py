@@ -17,7 +17,7 @@ import inspect
 import json
 import textwrap
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -86,21 +86,22 @@ def describe_architecture(network: keras.Model) -> Any:
     except Exception:
         # A subclassed model need not be serialisable; its responses identify it as well.
         return f"{type(network).__module__}.{type(network).__qualname__}"
-    names = {name: f"layer {i}" for i, name in enumerate(_iterate_names(network))}
-    for key in ("compile_config", "build_config"):
-        config.pop(key, None)
-    return _replace_names(json.loads(json.dumps(config, default=repr)), names)
+    config = json.loads(json.dumps(config, default=repr))
+    names: dict[str, str] = {}
+    for name in _iterate_names(config):
+        names.setdefault(name, f"layer {len(names)}")
+    return _replace_names(config, names)
 
 
-def _iterate_names(network: keras.Model):
-    yield network.name
-    for layer in network.layers:
-        if isinstance(layer, keras.Model):
-            yield from _iterate_names(layer)
-        else:
-            yield layer.name
-    for operation in getattr(network, "_operations", ()):
-        yield operation.name
+def _iterate_names(config: Any) -> Iterator[str]:
+    """Yields the name of each layer in a configuration, in its order."""
+    if isinstance(config, dict):
+        layer_config = config.get("config")
+        if "class_name" in config and isinstance(layer_config, dict) and "name" in layer_config:
+            yield layer_config["name"]
+    for item in config.values() if isinstance(config, dict) else config:
+        if isinstance(item, dict | list):
+            yield from _iterate_names(item)
 
 
 def _replace_names(value: Any, names: Mapping[str, str]) -> Any:

@@ -104,14 +104,16 @@ def evaluate_attack(logits_fn: LogitsFn, batches: Iterable[Batch], attack: Attac
       batches: The images; padding rows have weight 0.
       attack: attack(logits_fn, images, labels, *, ids), see `attacks.bind`.
     """
-    method = _find_method(attack)
+    method, classifier = _find_method(attack), wrap_classifier(logits_fn)
     columns: list[tuple[np.ndarray, ...]] = []
-    gradient = None
+    gradient, is_random = None, False
     for batch in batches:
         images = attack(logits_fn, batch["image"], batch["label"], ids=batch["id"])
         clean_pixels, labels = batch["image"].numpy(), batch["label"].numpy()
-        if gradient is None and (method is None or method.needs_gradients):
-            gradient = wrap_classifier(logits_fn).probe_gradient(clean_pixels)
+        if not columns:
+            is_random = classifier.is_random(clean_pixels)
+            if method is None or method.needs_gradients:
+                gradient = classifier.probe_gradient(clean_pixels)
         clean, attacked = (
             verify_images(
                 logits_fn, clean_pixels, pixels, labels, targeted=False, batch_size=len(labels)
@@ -136,7 +138,7 @@ def evaluate_attack(logits_fn: LogitsFn, batches: Iterable[Batch], attack: Attac
         is_saturated=is_saturated,
     )
     flags = reliability.find_flags(
-        method, evaluated, wrap_classifier(logits_fn).info.num_classes, gradient
+        method, evaluated, classifier.info.num_classes, gradient, is_random=is_random
     )
     counts = (correct.sum(), robust.sum(), (correct & robust).sum())
     return Accuracies(*(compute_accuracy(float(x), total) for x in counts), flags)

@@ -109,11 +109,13 @@ def test_result_is_consistent(name, norm):
     is_misclassified = np.argmax(_classifier()(perturbed), -1) != labels
     assert (is_misclassified[success]).all()
     assert (perturbed[~success] == images[~success]).all()
-    assert (result.stage >= 0).tolist() == success.tolist()
+    assert (result.stage >= 0).tolist() == (success & result.correct).tolist()
     delta = np.reshape(perturbed - images, (_COUNT, -1))
     for key, distance in result.distances.items():
+        # Elements that rounding alone has moved do not count.
+        changes = np.abs(delta) > 1e-6 if key == "l0" else delta
         order = {"l0": 0, **_ORDER}[key]
-        np.testing.assert_allclose(distance, np.linalg.norm(delta, order, axis=1), atol=1e-5)
+        np.testing.assert_allclose(distance, np.linalg.norm(changes, order, axis=1), atol=1e-5)
     # Misclassified clean images count as successes.
     assert success[[3, 11]].all()
 

@@ -257,7 +257,7 @@ class TestGradient:
         images = _IMAGES.copy()
         images[:4, 0] = 0
         info = wrap_classifier(logits_fn).probe_gradient(images)
-        assert info.exists and info.non_finite == 0.5 and not info.is_random
+        assert info.exists and info.non_finite == 0.5
         assert "The gradient of the classifier" in caplog.text
 
     def test_absence_zeros_and_chance_are_found(self):
@@ -282,7 +282,8 @@ class TestGradient:
         assert not wrap_classifier(rounded).probe_gradient(_IMAGES).exists
         assert not wrap_classifier(encoded).probe_gradient(_IMAGES).exists
         assert wrap_classifier(constant).probe_gradient(_IMAGES).zero == 1
-        assert wrap_classifier(noisy).probe_gradient(_IMAGES).is_random
+        assert wrap_classifier(noisy).is_random(_IMAGES)
+        assert not wrap_classifier(_MODEL).is_random(_IMAGES)
 
 
 def test_a_wrapped_model_is_freed():

@@ -393,9 +393,9 @@ def noise(case: DiagnosisCase, *, num_draws: int = 10) -> CheckResult:
     Returns:
       In percent, "robust_accuracy_noise" (the mean over draws), "robust_accuracy_worst_draw" (any
       draw may succeed) and "robust_accuracy_attack". Passed if the attack lowers accuracy by at
-      least 20 points more than the worst draw. Flagged if it is not stronger than the worst draw by
-      two standard errors. Between these limits a robust classifier and a masked one look alike, and
-      the status is "not checked".
+      least 20 points more than the worst draw. Flagged if it breaks nothing, or if the worst draw
+      is stronger by two standard errors. Between these limits a robust classifier and a masked one
+      look alike, and the status is "not checked".
 
     Raises:
       InputError: Fewer than one draw.
@@ -421,16 +421,23 @@ def noise(case: DiagnosisCase, *, num_draws: int = 10) -> CheckResult:
     )
     if comparison.accuracy_drop >= NOISE_POINTS:
         status = PASSED
-    elif comparison.is_second_stronger(0.0):
-        status = NOT_CHECKED
-        message += (
-            f" Undecided: the difference is below {NOISE_POINTS:.0f} points, as for a robust "
-            "classifier or for one with a partly masked gradient."
-        )
-    else:
+    elif _is_useless(case, attack_success, worst_success):
         status = FLAGGED
         message += (
             " The attack is not better than random noise: the gradient is useless, or no "
             "adversarial image exists at this epsilon. The epsilon curve shows which."
         )
+    else:
+        status = NOT_CHECKED
+        message += (
+            f" Undecided: the difference is below {NOISE_POINTS:.0f} points, as for a robust "
+            "classifier or for one with a partly masked gradient."
+        )
     return CheckResult("noise", values, status, message, len(case.labels))
+
+
+def _is_useless(case: DiagnosisCase, attack_success: np.ndarray, noise_success: np.ndarray) -> bool:
+    """Returns whether an attack breaks nothing, or noise breaks significantly more."""
+    breaks_nothing = not (attack_success & case.clean_correct).any()
+    comparison = PairedComparison.from_success(attack_success, noise_success)
+    return breaks_nothing or comparison.is_second_stronger(0.0)

@@ -7,7 +7,7 @@ result.arrays["epsilon"], result.arrays["robust_accuracy"]
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -32,6 +32,10 @@ STEP_COUNTS = (1, 4, 10, 40, 100)
 # Without masking the losses differ by a few points (17 to 23 % on a small convolutional network of
 # digits, with cross-entropy as the strongest).
 LOSS_DEPENDENCE_POINTS = 5.0
+_FLAT_MESSAGE = (
+    " The accuracy is that without an attack: the attack fails, or no adversarial image exists at "
+    "this epsilon. The epsilon curve shows which."
+)
 _MARGIN_LIKE_LOSSES = ("log_odds", "margin", "dlr")
 # The difference of logits ratio divides by z_(1) - z_(3).
 _MIN_DLR_CLASSES = 3
@@ -158,7 +162,7 @@ def step_curve(
     Returns:
       "robust_accuracy_<steps>" in percent, and the arrays "steps" and "robust_accuracy". Flagged if
       robust accuracy rises with the steps, or still falls at the last number of steps, by more than
-      a point and two standard errors.
+      a point and two standard errors; or if no number of steps breaks any image.
 
     Raises:
       InputError: Steps that are not ascending, or an unknown loss.
@@ -189,10 +193,13 @@ def step_curve(
             f" It still falls by {comparisons[-1].accuracy_drop:.1f} points at the last number of "
             "steps. Use more steps."
         )
+    breaks_nothing = _breaks_nothing(case, success_masks)
+    if breaks_nothing:
+        message += _FLAT_MESSAGE
     return CheckResult(
         "step_curve",
         {f"robust_accuracy_{count}": percent for count, percent in zip(steps, curve, strict=True)},
-        FLAGGED if any(rises) or is_falling else PASSED,
+        FLAGGED if any(rises) or is_falling or breaks_nothing else PASSED,
         message,
         len(case.labels),
         {"steps": np.asarray(steps), "robust_accuracy": np.asarray(curve)},
@@ -213,7 +220,8 @@ def loss_dependence(case: DiagnosisCase, *, num_steps: int = 40) -> CheckResult:
 
     Returns:
       "robust_accuracy_<loss>" in percent, without DLR below three classes. Flagged if another loss
-      is stronger than cross-entropy by more than 5 points and two standard errors.
+      is stronger than cross-entropy by more than 5 points and two standard errors, or if no loss
+      breaks any image.
 
     Raises:
       InputError: A norm that PGD does not support.
@@ -241,6 +249,13 @@ def loss_dependence(case: DiagnosisCase, *, num_steps: int = 40) -> CheckResult:
             f" Cross-entropy hides {comparisons[strongest].accuracy_drop:.1f} points, as with a "
             f"gradient that underflows. Report the attack with {strongest}."
         )
-    return CheckResult(
-        "loss_dependence", values, FLAGGED if is_hidden else PASSED, message, len(case.labels)
-    )
+    breaks_nothing = _breaks_nothing(case, success_masks.values())
+    if breaks_nothing:
+        message += _FLAT_MESSAGE
+    status = FLAGGED if is_hidden or breaks_nothing else PASSED
+    return CheckResult("loss_dependence", values, status, message, len(case.labels))
+
+
+def _breaks_nothing(case: DiagnosisCase, success_masks: Iterable[np.ndarray]) -> bool:
+    """Returns whether no attack breaks an image that is classified correctly without it."""
+    return not any((success & case.clean_correct).any() for success in success_masks)
