@@ -258,16 +258,23 @@ class _ClassifierLearner:
 
 
 def _build_step(classifier, logits_fn, optimizer, augmenter, adversary: Adversary):
-    @tf.function(autograph=False, jit_compile=compilation.use_xla("auto"))
     def step(images, labels, perturbed):
         with tf.GradientTape() as tape:
             losses, logits = adversary.loss(logits_fn, images, labels, perturbed)
             loss = tf.reduce_mean(losses)
         variables = classifier.trainable_variables
-        optimizer.apply(tape.gradient(loss, variables), variables)
+        gradients = tape.gradient(loss, variables)
+        if all(gradient is None for gradient in gradients):
+            raise errors.InputError(
+                f"The loss of the model {classifier.name!r} has no gradient with respect to its "
+                "weights. Look for operations without a gradient: rounding, argmax, NumPy code."
+            )
+        optimizer.apply(gradients, variables)
         correct = tf.argmax(logits, -1, tf.int32) == labels
         accuracy = 100.0 * tf.reduce_mean(tf.cast(correct, tf.float32))
         return tf.stack([loss, accuracy])
+
+    compiled_step = compilation.compile_function(step, "auto")
 
     # A separate function, because XLA has no kernel for these layers.
     @tf.function(autograph=False)
@@ -279,7 +286,7 @@ def _build_step(classifier, logits_fn, optimizer, augmenter, adversary: Adversar
         if augmenter is not None:
             images = augment_images(images)
         perturbed = adversary.perturb(logits_fn, images, batch, optimizer.iterations.value)
-        return step(images, batch["label"], perturbed)
+        return compiled_step(images, batch["label"], perturbed)
 
     return train_step
 

@@ -3,9 +3,10 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from qup import datasets, training
-from qup.core import errors
+from qup.core import compilation, errors
 from qup.core.types import Recipe
 from qup.robustness import evaluation
 from qup.training.adversarial import AdversarialTraining
@@ -146,6 +147,18 @@ def test_half_precision_trains(data, trained):
     assert weights.dtype == np.float32
 
 
+def test_what_xla_cannot_compile_is_trained_without_it(data, trained, monkeypatch, caplog):
+    # As on a GPU.
+    monkeypatch.setattr(compilation, "use_xla", lambda mode: True)
+    resize = keras.layers.Lambda(
+        lambda x: tf.image.resize(x, tf.shape(x)[1:3], antialias=True, method="bicubic"),
+        output_shape=data.info.image_shape,
+    )
+    _, losses = _train(data, _build(data, front=(resize,)))
+    np.testing.assert_allclose(losses, trained[1], rtol=1e-3)
+    assert caplog.text.count("runs without XLA") == 1
+
+
 def _freeze(model):
     model.trainable = False
     return model
@@ -166,6 +179,8 @@ def _freeze(model):
             r"takes images \(9, 9, 1\)",
         ),
         (lambda data: Probabilities(_build(data), lambda z: (z, z)), "received 2 outputs"),
+        (lambda data: Probabilities(_build(data), tf.round), "has no gradient"),
+        (lambda data: Probabilities(_build(data), tf.stop_gradient), "has no gradient"),
         (lambda data: Probabilities(_build(data), keras.ops.argmax), "received"),
     ],
 )
