@@ -165,6 +165,11 @@ class _LeastLikelyDescent(method.Method):
     def count_fixed_steps(self):
         return None if self.use_row_steps else int(self.num_steps)
 
+    @property
+    def uses_cross_entropy(self) -> bool:
+        """Its step descends the cross-entropy of the target."""
+        return True
+
     def init(self, classifier, examples):
         logits = classifier.logits(examples.images)
         return {
@@ -205,11 +210,6 @@ class OneStepTargetClass(method.Method):
 
     epsilon: float
     target: str = "least_likely"
-
-    @property
-    def uses_cross_entropy(self) -> bool:
-        """Its step descends the cross-entropy of the target."""
-        return True
 
     @property
     def uses_cross_entropy(self) -> bool:

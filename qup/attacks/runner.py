@@ -60,6 +60,7 @@ def run(
     precision: str = "float32",
     pixel_range: tuple[float, float] | None = None,
     fixed_batch: bool = False,
+    logs_flags: bool = True,
     on_progress: Callable[[int], None] = lambda count: None,
     **options: Any,
 ) -> AttackResult | list[AttackResult]:
@@ -95,6 +96,7 @@ def run(
         8 / 255 for 8 of 255 grey levels.
       fixed_batch: Attack few images too in batches of `batch_size` rows, so that a result does not
         depend on how the images are cut into calls.
+      logs_flags: Whether to log the flags of the result as warnings.
       on_progress: Called with the number of examples that a stage has finished.
       **options: The options of the attack.
 
@@ -145,6 +147,9 @@ def run(
         shard_results.append(sweep.attack_shard(shard_number, start, examples))
         start += len(examples.labels)
     results = sweep.combine(shard_results)
+    if logs_flags:
+        for result in results:
+            reliability.log_flags(sweep.attacks[0].name, result.flags)
     return results if epsilons is not None else results[0]
 
 
@@ -296,7 +301,7 @@ class _Sweep:
         return [self._add_flags(*pair) for pair in zip(self.attacks, results, strict=True)]
 
     def _add_flags(self, attack: Method | FunctionAttack, result: AttackResult) -> AttackResult:
-        """Returns the result with the reasons to doubt it, each logged once."""
+        """Returns the result with the reasons to doubt it."""
         info = self.classifiers.reference.info
         if info is None:  # There were no images.
             return result
@@ -312,7 +317,6 @@ class _Sweep:
         flags = reliability.find_flags(
             attack, images, info.num_classes, self.gradient, is_random=self.is_random
         )
-        reliability.log_flags(attack.name, flags)
         return dataclasses.replace(result, flags=flags)
 
     def _set_budgets(self, examples: ExampleBatch, budget, start: int) -> ExampleBatch:
@@ -412,7 +416,8 @@ def minimal_epsilon(
     succeeding = np.full(len(labels), high, np.float32)
 
     def run_at(budget: np.ndarray) -> AttackResult:
-        return run(attack, logits_fn, images, labels, ids=ids, epsilon=budget, **options)
+        options_and_budget = {"logs_flags": False, **options, "epsilon": budget}
+        return run(attack, logits_fn, images, labels, ids=ids, **options_and_budget)
 
     best_result, clean_result = run_at(succeeding), run_at(failing)
     best_result = _merge_better(best_result, clean_result, clean_result.success)

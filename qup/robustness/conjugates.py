@@ -163,6 +163,7 @@ def choose_image(logits_fn: LogitsFn, images: np.ndarray, labels: np.ndarray, se
         ids=candidates,
         batch_size=16,
         seed=seed,
+        logs_flags=False,
         num_steps=20,
     )
     adversarial = candidates[result.success]
@@ -192,7 +193,9 @@ def measure_attack(
       batch_size: Images per batch.
       **options: See `build_default_options`.
     """
-    result = attacks.run(name, logits_fn, images, labels, ids=ids, batch_size=batch_size, **options)
+    result = attacks.run(
+        name, logits_fn, images, labels, ids=ids, batch_size=batch_size, logs_flags=False, **options
+    )
     perturbations = np.asarray(result.images) - images
     fields = {"perturbation": perturbations}
     if TABLE_4[name].symbol:

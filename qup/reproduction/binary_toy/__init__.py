@@ -141,6 +141,7 @@ def compute_accuracies(
             labels,
             epsilon=epsilon,
             seed=seed,
+            logs_flags=False,
             step_size=epsilon / 10,
             **PGD_OPTIONS,
             batch_size=500,

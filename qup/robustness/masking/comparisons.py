@@ -95,6 +95,7 @@ def run_attack(
             bounds=case.bounds,
             seed=case.seed,
             batch_size=case.batch_size,
+            logs_flags=False,
             **options,
         )
         case.cache[key] = result.success | ~case.clean_correct
