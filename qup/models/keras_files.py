@@ -121,7 +121,8 @@ def _read_header(path: pathlib.Path) -> _Header:
         return _read_zip_header(path) if expects_zip else _read_hdf5_header(path)
     except errors.InputError:
         raise
-    except (OSError, ValueError, KeyError, AttributeError, RecursionError) as error:
+    except Exception as error:
+        # A damaged archive fails in many ways.
         raise errors.InputError(
             f"The model {name} cannot be read: it does not describe its layers "
             f"({_shorten(error)}). Save the whole model again: model.save('mine.keras')."

@@ -38,7 +38,7 @@ class SavedModelClassifier:
         signatures = self._saved_model.signatures
         if signature not in signatures:
             raise errors.InputError(
-                f"The SavedModel {self._path} has no signature {signature!r}; it has: "
+                f"The SavedModel {self._path} has no signature {signature[:40]!r}; it has: "
                 f"{format_names(sorted(signatures))}. Choose one by --signature=NAME, or export "
                 "the model again: model.export('DIR')."
             )

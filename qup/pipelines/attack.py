@@ -56,8 +56,6 @@ _MEAN_DIGITS = {
     "mean_forward_calls": 1,
     "mean_gradient_calls": 1,
 }
-# The measure of rows that say whether an attack's numbers can be relied on.
-_RELIABILITY = "reliability"
 _LEGEND = (
     "robust: accuracy under attack, percent of all images; success: percent of the correctly "
     "classified images;",
@@ -244,7 +242,7 @@ def _format_classifier(run: RunContext, rows: list[Row]) -> Iterator[str]:
                     f"  of the saved images, {row.value:.2f} % change class "
                     "in batches of another size"
                 )
-            if measure == _RELIABILITY and row.value:
+            if measure == measurements.RELIABILITY and row.value:
                 yield from _format_flags(row)
     yield ""
 
