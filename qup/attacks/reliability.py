@@ -21,7 +21,7 @@ from absl import logging
 from qup.attacks import verification
 from qup.attacks.functional import FunctionAttack
 from qup.attacks.method import Method
-from qup.core.classifier import GradientInfo
+from qup.core.classifier import ClassifierInfo, GradientInfo
 
 # Below this number of images, chance cannot be told from skill.
 _MIN_IMAGES = 10
@@ -75,7 +75,7 @@ class EvaluatedImages:
 def find_flags(
     attack: Method | FunctionAttack | None,
     columns: EvaluatedImages,
-    num_classes: int,
+    info: ClassifierInfo,
     gradient: GradientInfo | None,
     *,
     is_random: bool = False,
@@ -85,12 +85,20 @@ def find_flags(
     Args:
       attack: The attack; None for a function.
       columns: What it made of each image.
-      num_classes: Number of classes of the classifier.
+      info: What the classifier returns.
       gradient: The gradient on the first batch; None for an attack that takes none.
       is_random: Whether the classifier gives the same images other logits in a second run.
     """
     flags = [*_check_rules(columns), *_check_strength(attack, columns)]
-    flags += check_accuracy(columns.correct, num_classes)
+    flags += check_accuracy(columns.correct, info.num_classes)
+    if info.probabilities and not info.is_exact:
+        flags.append(
+            Flag(
+                "probabilities",
+                "The classifier returns probabilities. float32 rounds small ones, and their "
+                "gradients, to zero, so the attack may be weaker than on logits.",
+            )
+        )
     if is_random:
         flags.append(
             Flag(

@@ -315,7 +315,7 @@ class _Sweep:
             distances=result.distances["linf"],
         )
         flags = reliability.find_flags(
-            attack, images, info.num_classes, self.gradient, is_random=self.is_random
+            attack, images, info, self.gradient, is_random=self.is_random
         )
         return dataclasses.replace(result, flags=flags)
 

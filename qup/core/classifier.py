@@ -765,10 +765,12 @@ def _build_byte_input(logits_fn: LogitsFn) -> keras.Model | None:
         return None
     if len(inputs) != 1 or "int" not in str(inputs[0].dtype):
         return None
-    images = keras.Input(batch_shape=inputs[0].shape, dtype="float32")
+    tensors = [keras.Input(batch_shape=inputs[0].shape, dtype="float32")]
+    if not isinstance(logits_fn, keras.Sequential):
+        tensors = keras.tree.pack_sequence_as(logits_fn.input, tensors)
     try:
         return keras.models.clone_model(
-            logits_fn, input_tensors=[images], clone_function=lambda layer: layer
+            logits_fn, input_tensors=tensors, clone_function=lambda layer: layer
         )
     except (ValueError, TypeError):
         return None

@@ -138,7 +138,7 @@ def evaluate_attack(logits_fn: LogitsFn, batches: Iterable[Batch], attack: Attac
         is_saturated=is_saturated,
     )
     flags = reliability.find_flags(
-        method, evaluated, classifier.info.num_classes, gradient, is_random=is_random
+        method, evaluated, classifier.info, gradient, is_random=is_random
     )
     counts = (correct.sum(), robust.sum(), (correct & robust).sum())
     return Accuracies(*(compute_accuracy(float(x), total) for x in counts), flags)
