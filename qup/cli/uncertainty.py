@@ -58,7 +58,10 @@ def define_flags() -> None:
     )
     flags.DEFINE_list("temperatures", ["0.25", "4"], "Divide the logits by these, as a control.")
     flags.DEFINE_bool("stability", True, "Also measure half and twice the window's width.")
-    flags.DEFINE_list("model_path", [], "Further networks, .keras files.")
+    flags.DEFINE_list("model_path", [], "Further networks, .keras or whole .h5 files.")
+    flags.DEFINE_string(
+        "pixel_range", None, "Pixels that the further networks take: 0,255 or -1,1; default: 0,1."
+    )
     flags.DEFINE_integer("num_images", 1000, "Number of test images for TA and RA; 0 for all.")
 
 
@@ -82,6 +85,7 @@ def main(config) -> str:
         temperatures=tuple(values.temperatures),
         stability=values.stability,
         model_paths=tuple(values.model_path),
+        pixel_range=values.pixel_range,
         num_images=values.num_images,
         smoke=values.smoke,
     )

@@ -21,6 +21,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
+from qup.models.user_models import LoadOptions
 from qup.orchestration import Channel, Node
 from qup.pipelines.attack_request import hash_model_files
 from qup.pipelines.components.evaluator import AccuracyMeter
@@ -118,10 +119,11 @@ def _import_networks(
     run: RunContext, request: UncertaintyRequest
 ) -> Iterator[tuple[Node, _NetworkSpec]]:
     """Yields the networks of --model_path and their importers."""
-    info = run.data.info
+    info, options = run.data.info, LoadOptions(pixel_range=request.parse_pixel_range())
     for index, (name, path) in enumerate(request.find_models().items(), 1):
         importer = ModelImporter(
-            content=hash_model_files(path),
+            content=hash_model_files(path, options),
+            **options.list_differences(),
             dataset=info.name,
             image_shape=list(info.image_shape),
             name=name,

@@ -11,7 +11,7 @@ import numpy as np
 
 from qup.core import errors, hashing
 from qup.core.types import DatasetInfo
-from qup.pipelines.attack_request import AttackRequest
+from qup.pipelines.attack_request import AttackRequest, parse_pixel_range
 from qup.uncertainty import axes
 from qup.uncertainty.packets import PACKET_KINDS
 
@@ -43,7 +43,8 @@ class UncertaintyRequest:
       controls: Also measure networks for comparison.
       temperatures: Numbers as texts; they divide the logits of the last network, as a control.
       stability: Measure half and twice the window's width, as a control.
-      model_paths: Further networks, .keras files.
+      model_paths: Further networks, .keras or whole .h5 files.
+      pixel_range: The pixels that these take, such as "0,255"; None for 0,1.
       num_images: Number of images for TA and RA; 0 for all.
       smoke: Few samples.
     """
@@ -61,6 +62,7 @@ class UncertaintyRequest:
     temperatures: tuple[str, ...] = ("0.25", "4")
     stability: bool = True
     model_paths: tuple[str, ...] = ()
+    pixel_range: str | None = None
     num_images: int = 1000
     smoke: bool = False
 
@@ -77,6 +79,7 @@ class UncertaintyRequest:
         self.parse_width()
         self.parse_temperatures()
         self.find_models()
+        self.parse_pixel_range()
 
     @property
     def estimators(self) -> list[str]:
@@ -139,6 +142,18 @@ class UncertaintyRequest:
                     "table cannot distinguish them (1.0 is the network itself). Remove one."
                 )
         return [temperature for temperature in by_text.values() if temperature != 1]
+
+    def parse_pixel_range(self) -> tuple[float, float] | None:
+        """Returns the pixels that the further networks take.
+
+        Raises:
+          InputError: It is no range, or there are no further networks.
+        """
+        if self.pixel_range is not None and not self.model_paths:
+            raise errors.InputError(
+                "--pixel_range is for networks of your own. Add --model_path, or omit it."
+            )
+        return parse_pixel_range(self.pixel_range)
 
     def find_models(self) -> dict[str, pathlib.Path]:
         """Returns the paths of further networks by the names of their files.

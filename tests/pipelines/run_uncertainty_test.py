@@ -319,6 +319,7 @@ def test_networks_that_cannot_be_measured(finished_run, tmp_path, layers, messag
         ({"num_images": -1}, "num_images"),
         ({"model_paths": ("absent.keras",)}, "exists"),
         ({"model_paths": ("",)}, "got an empty name"),
+        ({"pixel_range": "0,255"}, "networks of your own"),
     ],
 )
 def test_bad_requests_fail_before_any_work(options, message, tmp_path):
