@@ -356,6 +356,19 @@ def test_beats_random_pixels(digits):
     assert result.success.mean() > by_noise + 0.3
 
 
+def test_trying_all_pixels_first_loses_nothing(digits):
+    fast, slow = (
+        black_box.run_attack(
+            "one_pixel", *digits, population=50, num_steps=10, exhaustive=exhaustive
+        )
+        for exhaustive in (True, False)
+    )
+    # The same evolution follows.
+    assert slow.success.any() and fast.success[slow.success].all()
+    # 64 pixels at three levels in turns of 25, before 550 candidates.
+    assert (fast.forward_calls[~fast.success] == 1 + 200 + 550).all()
+
+
 def test_needs_no_gradient(digits):
     network, images, labels = digits
     rounded = black_box.add_rounding(network)
