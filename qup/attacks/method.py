@@ -311,7 +311,9 @@ class Method:
     @property
     def is_minimum_norm(self) -> bool:
         """Whether the attack searches for the closest adversarial image."""
-        return self.traits["kind"] == "minimum_norm"
+        # Not by its name, which is that of an attack as well: the fingerprint of a step counts the
+        # attacks that its code names.
+        return self.traits["kind"] != "budget"
 
     @property
     def stops_early(self) -> bool:

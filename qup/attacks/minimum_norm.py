@@ -10,8 +10,23 @@ import dataclasses
 
 from qup import attacks
 from qup.attacks import method
+from qup.attacks.carlini_wagner import CarliniWagner, ElasticNet
+from qup.attacks.ddn import DDN
+from qup.attacks.deepfool import DeepFool
+from qup.attacks.fab import FAB, FABT
+from qup.attacks.fmn import FMN
+from qup.attacks.jsma import JSMA
+from qup.attacks.pdpgd import PDPGD
+from qup.attacks.sigma_zero import SigmaZero
+from qup.attacks.sparsefool import SparseFool
 from qup.core import errors, norms
 
+# Classes instead of the registry's names: the name of this attack is that of a kind of attacks, and
+# a step of a pipeline that mentions it would depend on the code of every attack.
+_MEMBERS = (
+    *(CarliniWagner, DDN, DeepFool, ElasticNet, FAB, FABT, FMN, JSMA, PDPGD, SigmaZero),
+    SparseFool,
+)
 # The members with options that differ from their defaults; by measurement, see docs/optimality.md.
 _LOG_ODDS = {"loss": "log_odds"}
 _BEST = {
@@ -66,7 +81,7 @@ class MinimumNorm(method.Method):
         return tuple(
             (name, options)
             for name, options in _BEST[self.norm]
-            if attacks.traits(name)["targeted"] or not self.targeted
+            if not self.targeted or any(m.name == name and _is_targeted(m) for m in _MEMBERS)
         )
 
     def _build(self, name: str, options: dict) -> tuple[method.Method, ...]:
@@ -75,19 +90,20 @@ class MinimumNorm(method.Method):
         Raises:
           InputError: The attack does not exist or does not fit.
         """
-        known = [
-            other
-            for other in attacks.names()
-            if attacks.traits(other)["kind"] == "minimum_norm"
-            and self.norm in attacks.traits(other)["norms"]
-            and (attacks.traits(other)["targeted"] or not self.targeted)
-            and other != self.name
-        ]
+        known = {
+            other.name: other
+            for other in _MEMBERS
+            if self.norm in other.traits["norms"] and (_is_targeted(other) or not self.targeted)
+        }
         if name not in known:
             raise errors.make_unknown_error(f"member of minimum_norm in {self.norm}", name, known)
         options = options | {"bounds": self.bounds, "seed": self.seed, "xla": self.xla}
-        if len(attacks.traits(name)["norms"]) > 1:
+        if len(known[name].traits["norms"]) > 1:
             options["norm"] = self.norm
         if self.targeted:
             options["targeted"] = True
-        return attacks.build_method(name, **options).stages()
+        return method.create_method(known[name], options).stages()
+
+
+def _is_targeted(member: type[method.Method]) -> bool:
+    return "targeted" in member.__dataclass_fields__

@@ -27,7 +27,7 @@ from qup.core.classifier import ClassifierInfo, GradientInfo
 _MIN_IMAGES = 10
 # Shares of images, in percent, above which a vanishing gradient or an attack without progress is
 # flagged.
-_VANISHING_PERCENT, _NO_PROGRESS_PERCENT = 1.0, 50.0
+_VANISHING_PERCENT, _NO_PROGRESS_PERCENT, _MISLEADING_PERCENT = 1.0, 50.0, 50.0
 _VIOLATIONS = {
     verification.NOT_FINITE: ("not_finite", "have NaN or infinite pixels"),
     verification.OUTSIDE_BOX: ("outside_box", "have pixels outside the bounds"),
@@ -58,7 +58,7 @@ class EvaluatedImages:
       progress: float32 [n], how far the attack moved the margin toward its goal, in logits; NaN for
         images that it did not attack.
       violations: int8 [n], see `qup.attacks.verification`.
-      is_saturated: bool [n], whether the gradient of the cross-entropy vanishes at the clean image.
+      is_saturated: bool [n], whether the label's probability is 1 in float32 at the clean image.
       epsilon: float32 [n], NaN for none; None if no image has the budget 0.
       distances: float64 [n], of the returned images; None if they were not measured.
     """
@@ -181,15 +181,28 @@ def _check_gradient(
             f"The gradient is NaN or infinite for {100 * gradient.non_finite:.0f} % of the first "
             "images; such elements count as 0, which weakens the attack.",
         )
-    vanishing = 100 * gradient.zero
-    if vanishing <= _VANISHING_PERCENT and _uses_cross_entropy_alone(attack):
-        saturated = columns.is_saturated[columns.correct]
-        vanishing = 100 * float(saturated.mean()) if saturated.size else 0.0
-    if vanishing > _VANISHING_PERCENT:
+    if 100 * gradient.zero > _VANISHING_PERCENT:
         yield Flag(
             "zero_gradient",
-            f"The gradient of the attack's loss is exactly zero for {vanishing:.0f} % of the "
-            "images. Use a loss of logits (loss=dlr or margin) or an attack without gradients.",
+            f"The gradient is exactly zero for {100 * gradient.zero:.0f} % of the first images: "
+            "an attack cannot move them. Use square, one_pixel or spsa.",
+        )
+    if 100 * gradient.misleading > _MISLEADING_PERCENT:
+        yield Flag(
+            "misleading_gradient",
+            f"A step of one grey level changes the margin of {100 * gradient.misleading:.0f} % of "
+            "the first images by less than a tenth, or more than ten times, of what the gradient "
+            "predicts. Compare with square.",
+        )
+    # Images that the attack has broken are no reason to doubt.
+    withstood = columns.is_saturated & columns.correct & ~columns.success
+    percent = 100 * withstood.sum() / max(1, columns.correct.sum())
+    if percent > _VANISHING_PERCENT and _uses_cross_entropy_alone(attack):
+        yield Flag(
+            "vanishing_gradient",
+            f"{percent:.0f} % of the images withstood the attack with a label probability of 1 in "
+            "float32, where the gradient of the cross-entropy is lost to rounding. Use "
+            "loss=log_odds or dlr, or autoattack.",
         )
 
 

@@ -45,7 +45,7 @@ class AttackResult:
         `qup.attacks.verification`; such an image counts as not attacked.
       progress: float32 [n], how far the attack moved the margin toward its goal, in logits; NaN for
         images that were not attacked.
-      is_saturated: bool [n], whether the gradient of the cross-entropy vanishes at the clean image.
+      is_saturated: bool [n], whether the label's probability is 1 in float32 at the clean image.
       flags: Reasons to doubt the robust accuracy, see `qup.attacks.reliability`.
     """
 

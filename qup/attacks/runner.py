@@ -439,7 +439,7 @@ def minimal_epsilon(
 def _check_can_bisect(attack: str | Callable, images) -> None:
     """Raises an InputError if there is no budget to bisect."""
     traits = isinstance(attack, str) and registry.traits(attack)
-    if traits and traits["kind"] == "minimum_norm":
+    if traits and traits["kind"] != "budget":
         raise errors.InputError(
             f"{attack} searches for the closest adversarial image itself and has no budget to "
             f"bisect. Use the distances of attacks.run({attack!r}, ...)."

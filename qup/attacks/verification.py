@@ -33,8 +33,8 @@ class Verification(NamedTuple):
       distances: float64 [n] per norm, from the clean images. "l0" counts elements (height x width
         x channels), not pixels.
       margins: float32 [n], the logit of the label minus the largest other logit.
-      is_saturated: bool [n], whether the gradient of the cross-entropy with respect to the logits
-        is exactly zero in float32.
+      is_saturated: bool [n], whether the probability of the label is 1 in float32. Then the
+        gradient of the cross-entropy has lost the part of the label, p_y - 1.
       violations: int8 [n], the rules that are broken, as bits.
     """
 
@@ -75,8 +75,11 @@ def verify_images(
       norm: The norm of the ball.
       epsilon: float32 [n], its radius, NaN for none; None for no ball at all.
     """
+    width = get_box_width(bounds)
     verify = get_classifier_program(
-        logits_fn, ("verification", targeted), lambda call: _build_verification(call, targeted)
+        logits_fn,
+        ("verification", targeted, width),
+        lambda call: _build_verification(call, targeted, width),
     )
     columns: list[list[np.ndarray]] = []
     for rows, num_real in iterate_padded_rows(len(labels), batch_size):
@@ -114,22 +117,22 @@ def _find_violations(perturbed: np.ndarray, bounds: Bounds) -> np.ndarray:
     return violations
 
 
-def _build_verification(call: LogitsFn, targeted: bool):
+def _build_verification(call: LogitsFn, targeted: bool, width: float):
     @tf.function(autograph=False)
     def run(clean, perturbed, labels):
         delta = perturbed - clean
-        distances = [norms.compute_norm(delta, norm) for norm in DISTANCE_NORMS]
+        distances = [norms.compute_norm(delta, norm, width=width) for norm in DISTANCE_NORMS]
         logits = call(perturbed)
         one_hot = tf.one_hot(labels, logits.shape[1], dtype=logits.dtype)
         label_logit = tf.reduce_sum(tf.where(one_hot > 0, logits, 0.0), -1)
         other_logit = tf.reduce_max(tf.where(one_hot > 0, logits.dtype.min, logits), -1)
-        is_saturated = tf.reduce_all(tf.nn.softmax(logits) == one_hot, -1)
+        label_probability = tf.reduce_sum(tf.nn.softmax(logits) * one_hot, -1)
         return (
             adversarial(logits, labels, targeted),
             has_no_nan(logits),
             tf.stack(distances, -1),
             label_logit - other_logit,
-            is_saturated,
+            label_probability == 1.0,
         )
 
     return run

@@ -46,6 +46,8 @@ _SUM_ATOL = {"float16": 1e-2, "bfloat16": 3e-2}
 _IDENTITY_LAYERS = (keras.layers.Dropout, keras.layers.Flatten, keras.layers.Reshape)
 # Scales that turn bytes into [0, 1] or [-1, 1]: 1/255 and 1/127.5, with room for 1/256.
 _BYTE_SCALES = (1 / 260, 1 / 120)
+# A grey level of 256, by which the probe of the gradient moves each pixel.
+_PROBE_STEP = 1 / 255
 _PREDICT_METHODS = ("predict", "predict_on_batch", "predict_step")
 _activation_lock = threading.RLock()
 
@@ -77,11 +79,14 @@ class GradientInfo(NamedTuple):
       exists: Whether the logits are differentiable.
       non_finite: Share of images whose gradient holds NaN or infinite elements.
       zero: Share of images whose gradient is zero everywhere.
+      misleading: Share of images for which a step of one grey level against the gradient does not
+        lower the margin by a tenth to ten times of what the gradient predicts.
     """
 
     exists: bool
     non_finite: float = 0.0
     zero: float = 0.0
+    misleading: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -405,7 +410,7 @@ _classifiers: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
 def _build_gradient_probe(call: LogitsFn) -> Callable:
-    """Returns images -> (is_non_finite, is_zero), bool [n] each; None without a gradient."""
+    """Returns images -> (is_non_finite, is_zero, is_misleading), bool [n], or None without one."""
 
     def compute_margin(logits: tf.Tensor) -> tf.Tensor:
         top = tf.math.top_k(logits, 2).values
@@ -413,14 +418,30 @@ def _build_gradient_probe(call: LogitsFn) -> Callable:
 
     @tf.function(autograph=False)
     def run(images):
-        _, _, gradient = gradients.differentiate_raw(call, compute_margin, images)
+        logits, _, gradient = gradients.differentiate_raw(call, compute_margin, images)
         if gradient is None:
             return None
         axes = list(range(1, len(images.shape)))
         is_non_finite = ~tf.reduce_all(tf.math.is_finite(gradient), axes)
-        return is_non_finite, tf.reduce_all(gradient == 0, axes)
+        finite_gradient = gradients.replace_non_finite(gradient)
+        margin = compute_margin(logits)
+        top_class = tf.argmax(logits, -1)
+        stepped_logits = call(images - _PROBE_STEP * tf.sign(finite_gradient))
+        change = margin - _compute_class_margin(stepped_logits, top_class)
+        predicted = _PROBE_STEP * tf.reduce_sum(tf.abs(finite_gradient), axes)
+        is_misleading = (change < predicted / 10) | (change > 10 * predicted)
+        # Rounding of the logits hides a smaller change.
+        is_measurable = tf.maximum(predicted, change) > 1e-4 * tf.reduce_max(tf.abs(logits), -1)
+        return (is_non_finite, tf.reduce_all(gradient == 0, axes), is_misleading & is_measurable)
 
     return run
+
+
+def _compute_class_margin(logits: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
+    """Returns the logit of a class minus the largest other one: float32 [batch]."""
+    is_class = tf.one_hot(classes, logits.shape[1], on_value=True, off_value=False, dtype=tf.bool)
+    class_logit = tf.reduce_max(tf.where(is_class, logits, logits.dtype.min), -1)
+    return class_logit - tf.reduce_max(tf.where(is_class, logits.dtype.min, logits), -1)
 
 
 def inspect_classifier(logits_fn: LogitsFn, images: Any) -> ClassifierInfo:

@@ -125,8 +125,7 @@ def _make_option_error(name: str, key: str, value: object) -> InputError:
         return InputError(
             f"The images of {name} have a fixed size; received image_size={text}. Omit it."
         )
-    users = [other for other in names() if key in inspect.signature(get(other)).parameters]
     return InputError(
-        f"The dataset {name} has no option {key}; received {text}. It is for: "
-        f"{', '.join(users)}. Choose one of them (--dataset=NAME), or omit {key}."
+        f"The dataset {name} has no option {key}; received {text}. Choose another dataset "
+        f"(--dataset=NAME), or omit {key}."
     )

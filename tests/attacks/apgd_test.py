@@ -8,8 +8,8 @@ import tensorflow as tf
 from qup import attacks
 from qup.attacks import apgd, engine, losses
 from qup.attacks.apgd import compute_targeted_dlr
-from qup.core.classifier import inspect_classifier
 from qup.attacks.method import Examples
+from qup.core.classifier import inspect_classifier
 from qup.core.errors import InputError
 from tests.attacks.linear_distances import ORDERS, LinearClassifier
 

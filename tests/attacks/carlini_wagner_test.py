@@ -9,8 +9,8 @@ import tensorflow as tf
 from qup import attacks
 from qup.attacks import engine, stages
 from qup.attacks import inputs as attacks_inputs
-from qup.core.classifier import inspect_classifier
 from qup.attacks.method import Examples
+from qup.core.classifier import inspect_classifier
 
 _DISTANCES = np.float32([0.1, 0.15, 0.2, 0.3])
 

@@ -97,8 +97,8 @@ def few_classes(case: DiagnosisCase) -> CheckResult:
     message = f"The classifier has {count} classes."
     if count < MIN_CLASSES:
         message += (
-            " The targeted DLR loss needs 4, the untargeted one 3: standard AutoAttack is not "
-            "defined here. Use apgd_ce, PGD on the margin, and square."
+            " The targeted DLR loss needs 4, the untargeted one 3: autoattack runs here without "
+            "them, so its results are not those of the standard ensemble."
         )
     return CheckResult(
         "few_classes",
