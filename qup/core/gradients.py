@@ -79,7 +79,11 @@ def replace_non_finite(gradient: tf.Tensor | None) -> tf.Tensor | None:
 
 
 def compute_class_jacobian(
-    logits_fn: LogitsFn, objectives: Callable[[tf.Tensor], tf.Tensor], images: tf.Tensor
+    logits_fn: LogitsFn,
+    objectives: Callable[[tf.Tensor], tf.Tensor],
+    images: tf.Tensor,
+    *,
+    keep_non_finite: bool = False,
 ) -> tuple[tf.Tensor, tf.Tensor | None]:
     """Differentiates k objectives of the logits: one forward pass, k backward passes.
 
@@ -87,10 +91,11 @@ def compute_class_jacobian(
       logits_fn: The classifier.
       objectives: Maps logits to float32 [batch, k]; k is static.
       images: float32 [batch, ...].
+      keep_non_finite: Whether NaN and infinite elements stay; otherwise they are 0.
 
     Returns:
       (logits, jacobian): float32 [batch, num_classes] and float32 [batch, k, ...]; jacobian is
-      None if the logits are not differentiable. NaN and infinite elements are 0.
+      None if the logits are not differentiable.
     """
     with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
         tape.watch(images)
@@ -99,4 +104,5 @@ def compute_class_jacobian(
     class_gradients = [_compute_gradient(tape, objective, images) for objective in columns]
     if any(gradient is None for gradient in class_gradients):
         return logits, None
-    return logits, replace_non_finite(tf.stack(class_gradients, axis=1))
+    jacobian = tf.stack(class_gradients, axis=1)
+    return logits, jacobian if keep_non_finite else replace_non_finite(jacobian)

@@ -276,7 +276,10 @@ def _build_gradient_norm_fn(call: LogitsFn, norm: str, bounds: Bounds, xla: str)
             points = tf.clip_by_value(points, *bounds)
         # One forward pass, and one backward pass per target.
         _, jacobian = gradients.compute_class_jacobian(
-            call, lambda logits: compute_logit_gaps(logits, labels, targets), points
+            call,
+            lambda logits: compute_logit_gaps(logits, labels, targets),
+            points,
+            keep_non_finite=True,
         )
         if jacobian is None:
             raise errors.InputError(

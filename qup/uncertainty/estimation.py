@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from qup.core import extras, hashing, progress
+from qup.core.classifier import inspect_classifier
 from qup.core.errors import InputError
 from qup.core.measurements import ModelInfo
 from qup.core.types import LogitsFn
@@ -220,6 +221,7 @@ def build_task(
       InputError: Logits that are not finite, or a centre that does not exist.
     """
     shape, label = data.info.image_shape, setting["label"]
+    inspect_classifier(classifier, np.zeros((1, *shape), np.float32))
     packet = packets.of_classifier(
         classifier, label, shape=shape, kind=setting["packet"], temperature=setting["temperature"]
     )

@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from qup.core import compilation, errors, gradients
-from qup.core.classifier import get_classifier_program, predict_logits
+from qup.core.classifier import get_classifier_program, wrap_classifier
 from qup.core.types import LogitsFn
 
 # Above this margin ln softplus(-m) is -m - exp(-m) / 2 to float32's last bit.
@@ -179,7 +179,7 @@ def of_classifier(
     errors.check_number("temperature", temperature, above=0)
     if num_classes is None:
         blank_image = tf.zeros((1, *shape), tf.float32)
-        num_classes = predict_logits(logits_fn, blank_image).shape[-1]
+        num_classes = compilation.predict(wrap_classifier(logits_fn), blank_image).shape[-1]
     if num_classes < 2:
         raise errors.InputError(f"A packet needs logits of two classes or more; got {num_classes}.")
     if not 0 <= label < num_classes:

@@ -35,7 +35,7 @@ def test_values_have_the_types_that_the_attack_declares():
         ("cleverhans_pgd", "targeted=abc", "cleverhans_pgd.targets"),
         ("pgd", "targets=likeliest", "Known: all, least_likely"),
         ("deepfool", "targets=random", "deepfool has no targeted form.*pgd"),
-        ("pgd", "random_start=maybe", "true or false; got 'maybe'"),
+        ("pgd", "random_start=maybe", "true or false; received 'maybe'"),
         ("pgd", "random_start=1", "true or false"),
         ("pgd", "restarts=1.5", "an integer"),
         ("pgd", "num_steps=many", "an integer"),

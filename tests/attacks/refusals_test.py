@@ -144,10 +144,14 @@ def test_dlr_needs_three_classes(name, examples):
         attacks.run(name, _two_logits, images, labels, epsilon=0.1, loss="dlr")
 
 
-def test_random_autoattack_needs_three_classes():
-    version = attacks.build_method("autoattack", epsilon=0.1, version="rand")
-    assert version.min_classes == 3
-    assert attacks.build_method("autoattack", epsilon=0.1).min_classes == 4
+@pytest.mark.parametrize("version", ["standard", "rand", "plus"])
+def test_autoattack_of_few_classes_runs_without_the_losses_that_need_more(version):
+    method = attacks.build_method("autoattack", epsilon=0.1, version=version)
+    stages = {count: method.for_classes(count).stages() for count in (2, 3, 4)}
+    for count, stages_of_count in stages.items():
+        assert all(stage.min_classes <= count for stage in stages_of_count)
+    assert len(stages[2]) < len(stages[4]) or version == "rand"
+    assert method.for_classes(2).name == "autoattack_2_classes"
 
 
 @pytest.mark.parametrize("name", ["basic_iterative", "iterative_least_likely_class"])

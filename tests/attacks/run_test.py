@@ -305,7 +305,8 @@ def test_attacks_probabilities_with_one_warning(model, examples, caplog):
     for _ in range(2):
         result = attacks.run("pgd", softmax, *examples, **_PGD)
     assert result.success.any()
-    warnings = [r for r in caplog.records if "probabilities" in r.getMessage()]
+    warnings = [r for r in caplog.records if "returns probabilities. " in r.getMessage()]
+    warnings = [r for r in warnings if r.getMessage().startswith("The classifier")]
     assert len(warnings) == 1
 
 

@@ -203,7 +203,7 @@ def test_targets_are_reached():
 def test_misclassified_images_are_their_own_answers():
     logits_fn, images, labels, options = _setting()
     result = black_box.run_attack("spsa", logits_fn, images, (labels + 1) % 3, **options)
-    assert result.success.all() and (result.forward_calls == 1).all()
+    assert result.success.all() and (result.forward_calls == 0).all()
     np.testing.assert_array_equal(result.images, images)
 
 

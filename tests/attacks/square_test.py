@@ -177,7 +177,7 @@ def test_targets_are_reached():
 def test_misclassified_images_are_their_own_answers():
     logits_fn, images, labels, _ = _exact()
     result = black_box.run_attack("square", logits_fn, images, (labels + 1) % 3, epsilon=0.1)
-    assert result.success.all() and (result.forward_calls == 2).all()
+    assert result.success.all() and (result.forward_calls == 0).all()
     np.testing.assert_array_equal(result.images, images)
 
 

@@ -19,7 +19,7 @@ from qup.core.types import DatasetInfo
 model = models.build("convnet", DatasetInfo("toy", (28, 28, 1), ("a", "b", "c")), width=0.1)
 x = np.random.default_rng(0).random((6, 28, 28, 1)).astype("float32")
 y = np.arange(6) % 3
-result = attacks.run("pgd", model, x, y, epsilon=0.1, num_steps=3)
+result = attacks.run("pgd", model, x, y, epsilon=0.1, num_steps=3, logs_flags=False)
 print(repr(float(np.sum(result.images, dtype="float64"))), repr(model(x).numpy().tolist()))
 """
 
