@@ -512,9 +512,7 @@ def test_points_are_in_and_on_the_ball(norm, order):
 
 class TestDiagnose:
     def test_says_why_something_was_not_checked(self, healthy, examples):
-        findings = masking.diagnose(
-            healthy, *examples, epsilon=1.0, norm="l1", checks=["transfer"]
-        )
+        findings = masking.diagnose(healthy, *examples, epsilon=1.0, norm="l1", checks=["transfer"])
         actual = {finding.name: finding for finding in findings}
         assert {f.status for f in findings} == {masking.NOT_CHECKED}
         assert "source" in actual["transfer"].message
