@@ -44,7 +44,7 @@ class AttackResult:
       violations: int8 [n], the rules that the attack's image breaks, as bits, see
         `qup.attacks.verification`; such an image counts as not attacked.
       progress: float32 [n], how far the attack moved the margin toward its goal, in logits; NaN for
-        images that were not attacked.
+        images that were not attacked or not changed.
       is_saturated: bool [n], whether the label's probability is 1 in float32 at the clean image.
       flags: Reasons to doubt the robust accuracy, see `qup.attacks.reliability`.
     """

@@ -114,13 +114,13 @@ def run_stages(
                         progress=progress,
                         on_progress=on_progress,
                     ).run()
-                attacked = _verify(classifiers.reference, attack, rows, outputs.images, batch_size)
+                attacked = _verify(classifiers.reference, stage, rows, outputs.images, batch_size)
                 succeeded = best.update(stage_number, indices, outputs, attacked, clean)
                 if not attack.is_minimum_norm:
                     remaining = np.setdiff1d(remaining, indices[succeeded])
                 if logits_fn is not classifiers.reference:
                     # If only the surrogate is fooled, the reference itself is attacked.
-                    fooled = _verify(logits_fn, attack, rows, outputs.images, batch_size)
+                    fooled = _verify(logits_fn, stage, rows, outputs.images, batch_size)
                     disputed = fooled.adversarial & ~attacked.adversarial
                     rows, indices = rows.take(disputed), indices[disputed]
     return best.result
@@ -205,6 +205,8 @@ class _BestResults:
         best.violations[indices] |= attacked.violations
         change = attacked.margins - clean.margins[indices]
         progress = change if self._is_targeted else -change
+        # Many attacks return the clean image where they fail, which says nothing.
+        progress = np.where(attacked.distances["linf"] > 0, progress, np.nan)
         best.progress[indices] = np.fmax(best.progress[indices], progress)
         distances = attacked.distances[self._norm]
         within = is_within_budget(distances, best.epsilon[indices])

@@ -124,6 +124,7 @@ def evaluate_attack(logits_fn: LogitsFn, batches: Iterable[Batch], attack: Attac
         # An image that breaks a rule counts as not attacked.
         robust = np.where(attacked.violations == 0, ~attacked.adversarial, correct)
         progress = clean.margins - attacked.margins
+        progress = np.where(attacked.distances["linf"] > 0, progress, np.nan)
         values = (correct, robust, progress, attacked.violations, clean.is_saturated)
         columns.append(tuple(v[batch["weight"].numpy() > 0] for v in values))
     correct, robust, progress, violations, is_saturated = map(
