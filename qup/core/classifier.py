@@ -748,18 +748,20 @@ def find_byte_scaling(logits_fn: LogitsFn) -> str | None:
     inputs = getattr(logits_fn, "inputs", None)
     if inputs and "int" in str(inputs[0].dtype):
         return f"it declares {inputs[0].dtype} images"
+    # A model may first scale [0, 1] to bytes and then back: the product of all factors counts.
+    product, name = 1.0, ""
     for operation in _iterate_first_operations(logits_fn):
+        factor = _get_constant_factor(operation)
         if isinstance(operation, keras.layers.Rescaling):
-            scale = np.max(np.abs(np.asarray(operation.scale, np.float64)))
-            if _BYTE_SCALES[0] <= scale <= _BYTE_SCALES[1]:
-                return f"its layer {operation.name!r} multiplies them by {scale:.4g}"
+            factor = float(np.max(np.abs(np.asarray(operation.scale, np.float64))))
+        if factor is not None:
+            product, name = product * abs(factor), operation.name
         if isinstance(operation, keras.layers.Normalization):
             mean = getattr(operation, "mean", None)
-            if mean is not None and np.max(keras.ops.convert_to_numpy(mean)) > 2:
+            if mean is not None and np.max(keras.ops.convert_to_numpy(mean)) > 2 * max(product, 1):
                 return f"its layer {operation.name!r} subtracts a mean above 2"
-        factor = _get_constant_factor(operation)
-        if factor is not None and _BYTE_SCALES[0] <= abs(factor) <= _BYTE_SCALES[1]:
-            return f"its operation {operation.name!r} multiplies them by {factor:.4g}"
+    if _BYTE_SCALES[0] <= product <= _BYTE_SCALES[1]:
+        return f"its layer {name!r} multiplies them by {product:.4g}"
     return None
 
 

@@ -162,6 +162,14 @@ class TestPixelRange:
         with pytest.raises(InputError, match="'true_divide"):
             predict_logits(model, _IMAGES)
 
+    def test_a_model_that_scales_to_bytes_and_back_takes_the_unit_range(self):
+        images = keras.Input(_SHAPE)
+        model = keras.Model(images, _build_model()((images * 255.0) / 127.5 - 1.0))
+        assert inspect_classifier(model, _IMAGES).num_classes == 10
+        layers = [keras.layers.Rescaling(255.0), keras.layers.Normalization(mean=120, variance=9)]
+        model = keras.Sequential([keras.Input(_SHAPE), *layers, *_build_layers()])
+        assert inspect_classifier(model, _IMAGES).num_classes == 10
+
     def test_scales_between_other_layers_are_left_alone(self):
         model = keras.Sequential(
             [

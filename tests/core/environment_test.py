@@ -68,10 +68,17 @@ def test_a_keras_file_of_another_program_changes_no_digit(numbers, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("floatx", ["float16", "float64"])
-@pytest.mark.parametrize("data_format", ["channels_first", "channels_last"])
-@pytest.mark.parametrize("backend", ["tensorflow", "torch", "jax", "openvino"])
-@pytest.mark.parametrize("by_variable", [False, True])
+@pytest.mark.parametrize(
+    "floatx,data_format,backend,by_variable",
+    [
+        ("float16", "channels_first", "tensorflow", False),
+        ("float16", "channels_last", "torch", True),
+        ("float64", "channels_first", "jax", True),
+        ("float64", "channels_first", "torch", False),
+        ("float64", "channels_last", "jax", False),
+        ("float16", "channels_last", "openvino", True),
+    ],
+)
 def test_no_combination_changes_a_digit(
     numbers, floatx, data_format, backend, by_variable, tmp_path
 ):
