@@ -313,7 +313,7 @@ class Method:
         """Whether the attack searches for the closest adversarial image."""
         # Not by its name, which is that of an attack as well: the fingerprint of a step counts the
         # attacks that its code names.
-        return self.traits["kind"] != "budget"
+        return self.traits.get("kind", "budget") != "budget"
 
     @property
     def stops_early(self) -> bool:

@@ -114,13 +114,16 @@ def run_stages(
                         progress=progress,
                         on_progress=on_progress,
                     ).run()
-                attacked = _verify(classifiers.reference, stage, rows, outputs.images, batch_size)
+                has_ball = not (attack.is_minimum_norm or stage.is_minimum_norm)
+                attacked = _verify(
+                    classifiers.reference, attack, rows, outputs.images, batch_size, has_ball
+                )
                 succeeded = best.update(stage_number, indices, outputs, attacked, clean)
                 if not attack.is_minimum_norm:
                     remaining = np.setdiff1d(remaining, indices[succeeded])
                 if logits_fn is not classifiers.reference:
                     # If only the surrogate is fooled, the reference itself is attacked.
-                    fooled = _verify(logits_fn, stage, rows, outputs.images, batch_size)
+                    fooled = _verify(logits_fn, attack, rows, outputs.images, batch_size, has_ball)
                     disputed = fooled.adversarial & ~attacked.adversarial
                     rows, indices = rows.take(disputed), indices[disputed]
     return best.result
@@ -132,8 +135,9 @@ def _verify(
     examples: ExampleBatch,
     images: np.ndarray,
     batch_size: int,
+    has_ball: bool = False,
 ) -> Verification:
-    """Classifies images by the rules; only an attack with a budget must stay inside the ball."""
+    """Classifies images by the rules; only a stage with a budget must stay inside the ball."""
     return verify_images(
         logits_fn,
         examples.images,
@@ -143,7 +147,7 @@ def _verify(
         batch_size=batch_size,
         bounds=attack.bounds,
         norm=attack.distance_norm,
-        epsilon=None if attack.is_minimum_norm else examples.epsilon,
+        epsilon=examples.epsilon if has_ball else None,
     )
 
 

@@ -203,6 +203,11 @@ class Classifier:
     def _compute_outputs(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Returns the outputs in float32, without the last activation if it is known."""
         model = self.model
+        if model is None:
+            raise errors.InputError(
+                "The model of this classifier no longer exists: nothing else held it. Keep a "
+                "reference to the model, or use Classifier(model)."
+            )
         if self.pixel_range != UNIT_RANGE:
             low, high = self.pixel_range
             images = low + (high - low) * images

@@ -17,6 +17,7 @@ import inspect
 import json
 import textwrap
 import types
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -194,6 +195,8 @@ def _describe_value(value: Any, package: str, ancestors: tuple[int, ...]) -> Any
         return [type(value).__name__, *map(describe, value)]
     if isinstance(value, set | frozenset):
         return ["set", *sorted(json.dumps(describe(item)) for item in value)]
+    if isinstance(value, weakref.WeakKeyDictionary):
+        return "cache"  # What it holds depends on what ran before.
     if isinstance(value, Mapping):
         pairs = [[repr(key), describe(item)] for key, item in value.items()]
         return ["mapping", *sorted(pairs, key=lambda pair: pair[0])]

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from qup import attacks
-from qup.core.classifier import wrap_classifier
+from qup.core.classifier import Classifier, wrap_classifier
 from qup.core.errors import InputError
 from qup.core.identity import compute_classifier_identity, compute_network_identity
 
@@ -49,7 +49,7 @@ def test_graph_configuration_weights_and_range_all_count():
         _build(activation="tanh"),
         _build(keras.layers.Rescaling(4.0, -1.5)),
         _build(last=[keras.layers.Softmax()]),
-        wrap_classifier(_build(), pixel_range=(-1, 1)),
+        Classifier(_build(), pixel_range=(-1, 1)),
     ]
     assert len({_identify(classifier) for classifier in classifiers}) == len(classifiers)
 
