@@ -21,7 +21,7 @@ from absl import logging
 from qup.attacks import verification
 from qup.attacks.functional import FunctionAttack
 from qup.attacks.method import Method
-from qup.core.classifier import ClassifierInfo, GradientInfo
+from qup.core.classifier import ClassifierInfo, ProbeInfo
 
 # Below this number of images, chance cannot be told from skill.
 _MIN_IMAGES = 10
@@ -55,6 +55,7 @@ class EvaluatedImages:
     Attributes:
       success: bool [n], whether the image is broken.
       correct: bool [n], whether the clean image is classified as its label.
+      classes: int32 [n], the predicted classes of the clean images.
       progress: float32 [n], how far the attack moved the margin toward its goal, in logits; NaN for
         images that it did not attack.
       violations: int8 [n], see `qup.attacks.verification`.
@@ -65,6 +66,7 @@ class EvaluatedImages:
 
     success: np.ndarray
     correct: np.ndarray
+    classes: np.ndarray
     progress: np.ndarray
     violations: np.ndarray
     is_saturated: np.ndarray
@@ -76,9 +78,7 @@ def find_flags(
     attack: Method | FunctionAttack | None,
     columns: EvaluatedImages,
     info: ClassifierInfo,
-    gradient: GradientInfo | None,
-    *,
-    is_random: bool = False,
+    probe: ProbeInfo,
 ) -> tuple[Flag, ...]:
     """Returns the reasons to doubt a result.
 
@@ -86,11 +86,10 @@ def find_flags(
       attack: The attack; None for a function.
       columns: What it made of each image.
       info: What the classifier returns.
-      gradient: The gradient on the first batch; None for an attack that takes none.
-      is_random: Whether the classifier gives the same images other logits in a second run.
+      probe: What the first batch showed, without a gradient for an attack that takes none.
     """
     flags = [*_check_rules(columns), *_check_strength(attack, columns)]
-    flags += check_accuracy(columns.correct, info.num_classes)
+    flags += _check_predictions(columns, info.num_classes)
     if info.probabilities and not info.is_exact:
         flags.append(
             Flag(
@@ -99,7 +98,7 @@ def find_flags(
                 "gradients, to zero, so the attack may be weaker than on logits.",
             )
         )
-    if is_random:
+    if probe.is_random:
         flags.append(
             Flag(
                 "random",
@@ -107,8 +106,8 @@ def find_flags(
                 "gradients: autoattack with version=rand, or an attack with expectation > 1.",
             )
         )
-    if gradient is not None:
-        flags += _check_gradient(attack, columns, gradient)
+    if probe.has_gradient is not None:
+        flags += _check_gradient(attack, columns, probe)
     return tuple(flags)
 
 
@@ -147,9 +146,10 @@ def _check_strength(
             f"{attack.name} takes fewer than 20 gradient steps: its robust accuracy is an upper "
             "bound far from tight. Add pgd or autoattack.",
         )
-    num_gained = int((~columns.correct & ~columns.success).sum())
     broken = columns.success & attacked
-    if num_gained > broken.sum():
+    num_gained = int((~columns.correct & ~columns.success).sum())
+    # Success of a targeted attack is the target, which misclassified images need not have.
+    if num_gained > broken.sum() and not _is_targeted(attack):
         yield Flag(
             "above_test_accuracy",
             "The robust accuracy is above the test accuracy: the attack turns more misclassified "
@@ -173,24 +173,24 @@ def _check_strength(
 
 
 def _check_gradient(
-    attack: Method | FunctionAttack | None, columns: EvaluatedImages, gradient: GradientInfo
+    attack: Method | FunctionAttack | None, columns: EvaluatedImages, probe: ProbeInfo
 ) -> Iterable[Flag]:
-    if gradient.non_finite:
+    if probe.non_finite:
         yield Flag(
             "gradient_not_finite",
-            f"The gradient is NaN or infinite for {100 * gradient.non_finite:.0f} % of the first "
+            f"The gradient is NaN or infinite for {100 * probe.non_finite:.0f} % of the first "
             "images; such elements count as 0, which weakens the attack.",
         )
-    if 100 * gradient.zero > _VANISHING_PERCENT:
+    if 100 * probe.zero > _VANISHING_PERCENT:
         yield Flag(
             "zero_gradient",
-            f"The gradient is exactly zero for {100 * gradient.zero:.0f} % of the first images: "
+            f"The gradient is exactly zero for {100 * probe.zero:.0f} % of the first images: "
             "an attack cannot move them. Use square, one_pixel or spsa.",
         )
-    if 100 * gradient.misleading > _MISLEADING_PERCENT:
+    if 100 * probe.misleading > _MISLEADING_PERCENT:
         yield Flag(
             "misleading_gradient",
-            f"A step of one grey level changes the margin of {100 * gradient.misleading:.0f} % of "
+            f"A step of one grey level changes the margin of {100 * probe.misleading:.0f} % of "
             "the first images by less than a tenth, or more than ten times, of what the gradient "
             "predicts. Compare with square.",
         )
@@ -206,23 +206,32 @@ def _check_gradient(
         )
 
 
+def _is_targeted(attack: Method | FunctionAttack | None) -> bool:
+    return attack is not None and attack.is_targeted
+
+
 def _uses_cross_entropy_alone(attack: Method | FunctionAttack | None) -> bool:
-    """Whether every stage climbs the cross-entropy; assumed of functions, which do not say."""
+    """Whether every stage climbs the cross-entropy of the label; assumed of functions."""
+    if _is_targeted(attack):
+        return False  # The probability of the target is small at the start.
     if attack is None or isinstance(attack, FunctionAttack):
         return True
     return all(stage.uses_cross_entropy for stage in attack.stages())
 
 
-def check_accuracy(correct: np.ndarray, num_classes: int) -> Iterable[Flag]:
-    """Yields a flag if the test accuracy is not above chance.
-
-    Args:
-      correct: bool [n], whether a clean image is classified as its label.
-      num_classes: Number of classes.
-    """
+def _check_predictions(columns: EvaluatedImages, num_classes: int) -> Iterable[Flag]:
+    """Yields flags of a classifier that guesses, or that gives every image the same class."""
+    correct = columns.correct
     if len(correct) < _MIN_IMAGES:
         return
-    # One-sided, at three standard errors of guessing. One class for every image is in it.
+    # Images of one class alone may all have it.
+    if len(np.unique(columns.classes)) == 1 and not correct.all():
+        yield Flag(
+            "one_class",
+            f"The classifier gives all {len(correct)} images the class {columns.classes[0]}. Check "
+            "the range of the pixels (pixel_range) and the model.",
+        )
+    # One-sided, at three standard errors of guessing.
     chance = 1 / num_classes
     threshold = chance + 3 * np.sqrt(chance * (1 - chance) / len(correct))
     accuracy = float(correct.mean())

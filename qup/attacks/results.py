@@ -17,6 +17,7 @@ _COLUMNS = (
     "stage",
     "epsilon",
     "correct",
+    "classes",
     "violations",
     "progress",
     "is_saturated",
@@ -41,6 +42,7 @@ class AttackResult:
       stages: The names of the attack's stages in order.
       epsilon: float32 [n], the budget; NaN if there is none.
       correct: bool [n], whether the clean image is classified as its label.
+      classes: int32 [n], the predicted class of the clean image.
       violations: int8 [n], the rules that the attack's image breaks, as bits, see
         `qup.attacks.verification`; such an image counts as not attacked.
       progress: float32 [n], how far the attack moved the margin toward its goal, in logits; NaN for
@@ -58,6 +60,7 @@ class AttackResult:
     stages: tuple[str, ...]
     epsilon: np.ndarray
     correct: np.ndarray
+    classes: np.ndarray
     violations: np.ndarray
     progress: np.ndarray
     is_saturated: np.ndarray

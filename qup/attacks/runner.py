@@ -34,7 +34,7 @@ from qup.attacks.stages import ClassifierPair, choose_labels, run_stages
 from qup.attacks.store import ShardStore, describe_attack
 from qup.attacks.verification import DISTANCE_NORMS
 from qup.core import errors, norms
-from qup.core.classifier import GradientInfo, wrap_classifier
+from qup.core.classifier import ProbeInfo, wrap_classifier
 from qup.core.identity import compute_classifier_identity
 from qup.core.types import Bounds, LogitsFn
 
@@ -167,8 +167,7 @@ class _Sweep:
       can_shrink: Whether few examples may be attacked in a smaller batch.
       on_progress: Called with the number of examples that a stage has finished.
       stores: The folder of each budget; empty if nothing is stored.
-      gradient: What `Classifier.probe_gradient` found; None for an attack without gradients.
-      is_random: Whether the classifier is random.
+      probe: What the classifier showed on the first batch.
     """
 
     attacks: list[Method | FunctionAttack]
@@ -180,8 +179,7 @@ class _Sweep:
     can_shrink: bool
     on_progress: Callable[[int], None]
     stores: list[ShardStore] = dataclasses.field(default_factory=list)
-    gradient: GradientInfo | None = None
-    is_random: bool = False
+    probe: ProbeInfo = dataclasses.field(default_factory=ProbeInfo)
 
     def prepare(self, examples: ExampleBatch, precision: str) -> None:
         """Inspects the classifier on the first batch, before anything is attacked.
@@ -195,9 +193,9 @@ class _Sweep:
         if len(first_batch):
             num_classes = classifier.inspect(first_batch).num_classes
             self.attacks = [attack.for_classes(num_classes) for attack in self.attacks]
-            self.is_random = classifier.is_random(first_batch)
-            if self.attacks[0].needs_gradients:
-                self.gradient = classifier.probe_gradient(first_batch)
+            self.probe = classifier.probe(
+                first_batch, needs_gradient=self.attacks[0].needs_gradients
+            )
         if precision != "float32":
             surrogate = get_precision_copy(classifier, precision)
             self.classifiers = ClassifierPair(surrogate, classifier)
@@ -308,15 +306,14 @@ class _Sweep:
         images = reliability.EvaluatedImages(
             success=result.success,
             correct=result.correct,
+            classes=result.classes,
             progress=result.progress,
             violations=result.violations,
             is_saturated=result.is_saturated,
             epsilon=result.epsilon,
             distances=result.distances["linf"],
         )
-        flags = reliability.find_flags(
-            attack, images, info, self.gradient, is_random=self.is_random
-        )
+        flags = reliability.find_flags(attack, images, info, self.probe)
         return dataclasses.replace(result, flags=flags)
 
     def _set_budgets(self, examples: ExampleBatch, budget, start: int) -> ExampleBatch:

@@ -5,6 +5,7 @@ result = run_stages(method, ClassifierPair(classifier, classifier), examples, ba
 ```
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -95,25 +96,16 @@ def run_stages(
                 progress = StageProgress.start(rows.images)
                 if load_progress is not None:
                     progress = load_progress(f"{choice}-{stage_number}-{number}", rows.images)
-                if isinstance(stage, FunctionAttack):
-                    outputs = stage.run(logits_fn, rows, batch_size, progress, on_progress)
-                else:
-                    size = batch_size
-                    if can_shrink:
-                        size = engine.choose_batch_size(batch_size, len(indices), stage.xla)
-                    info = inspect_classifier(logits_fn, rows.images[:size])
-                    # A stage may need fewer classes than the whole attack.
-                    engine.check_enough_classes(attack, info)
-                    outputs = engine.DynamicBatch(
-                        *engine.compile_attack(logits_fn, stage, info),
-                        stage,
-                        rows,
-                        batch_size=size,
-                        repeat=stages[:stage_number].count(stage),
-                        can_shrink=can_shrink,
-                        progress=progress,
-                        on_progress=on_progress,
-                    ).run()
+                outputs = _prepare_stage(
+                    attack,
+                    stage_number,
+                    logits_fn,
+                    rows,
+                    progress,
+                    batch_size=batch_size,
+                    can_shrink=can_shrink,
+                    on_progress=on_progress,
+                )()
                 has_ball = not (attack.is_minimum_norm or stage.is_minimum_norm)
                 attacked = _verify(
                     classifiers.reference, attack, rows, outputs.images, batch_size, has_ball
@@ -127,6 +119,41 @@ def run_stages(
                     disputed = fooled.adversarial & ~attacked.adversarial
                     rows, indices = rows.take(disputed), indices[disputed]
     return best.result
+
+
+def _prepare_stage(
+    attack: Method | FunctionAttack,
+    stage_number: int,
+    logits_fn: LogitsFn,
+    rows: ExampleBatch,
+    progress: StageProgress,
+    *,
+    batch_size: int,
+    can_shrink: bool,
+    on_progress: Callable[[int], None],
+) -> Callable[[], AttackOutputs]:
+    """Returns the function that runs one stage of an attack on `rows`; see `run_stages`."""
+    stages = attack.stages()
+    stage = stages[stage_number]
+    if isinstance(stage, FunctionAttack):
+        return functools.partial(
+            stage.run, logits_fn, rows, batch_size, progress, on_progress=on_progress
+        )
+    if can_shrink:
+        batch_size = engine.choose_batch_size(batch_size, len(rows.labels), stage.xla)
+    info = inspect_classifier(logits_fn, rows.images[:batch_size])
+    # A stage may need fewer classes than the whole attack.
+    engine.check_enough_classes(attack, info)
+    return engine.DynamicBatch(
+        *engine.compile_attack(logits_fn, stage, info),
+        stage,
+        rows,
+        batch_size=batch_size,
+        repeat=stages[:stage_number].count(stage),
+        can_shrink=can_shrink,
+        progress=progress,
+        on_progress=on_progress,
+    ).run
 
 
 def _verify(
@@ -164,12 +191,10 @@ class _BestResults:
         count = len(examples.labels)
         stage_names = tuple(stage.name for stage in attack.stages())
         self._norm, self._is_targeted = attack.distance_norm, attack.is_targeted
-        # In a targeted attack too, the labels of the examples are the true ones.
-        is_label = clean.margins > 0 if attack.is_targeted else ~clean.adversarial
-        correct = is_label & (clean.violations == 0)
         self.result = AttackResult(
             images=examples.images.copy(),
-            success=np.zeros(count, bool) if attack.is_targeted else ~correct,
+            # In a targeted attack too, the labels of `clean` are the true ones.
+            success=np.zeros(count, bool) if attack.is_targeted else ~clean.correct,
             distances={norm: np.zeros(count) for norm in DISTANCE_NORMS},
             forward_calls=np.zeros(count),
             gradient_calls=np.zeros(count),
@@ -177,7 +202,8 @@ class _BestResults:
             # A single stage may be another method, with the attack's options filled in.
             stages=stage_names if len(stage_names) > 1 else (attack.name,),
             epsilon=examples.epsilon,
-            correct=correct,
+            correct=clean.correct,
+            classes=clean.classes,
             violations=np.zeros(count, np.int8),
             progress=np.full(count, np.nan, np.float32),
             is_saturated=clean.is_saturated,

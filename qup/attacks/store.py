@@ -6,6 +6,7 @@ refuse any other.
 
 import json
 import pathlib
+import shutil
 import time
 import zipfile
 from collections.abc import Mapping
@@ -27,54 +28,61 @@ _SAVE_INTERVAL_S = 30.0
 
 
 class UnfinishedShard:
-    """The finished examples of every stage of an unfinished shard, saved twice a minute."""
+    """The finished examples of an unfinished shard, one file per stage, saved twice a minute."""
 
-    def __init__(self, path: pathlib.Path, examples_digest: str):
-        """Reads what an interrupted run has left.
+    def __init__(self, folder: pathlib.Path, examples_digest: str):
+        """Prepares the folder; reads nothing.
 
         Args:
-          path: The .npz file.
-          examples_digest: Identifies the examples; a file of others is ignored.
+          folder: Holds the files.
+          examples_digest: Identifies the examples; files of others are ignored.
         """
-        self._path, self._digest = path, examples_digest
-        self._stages: dict[str, StageProgress] = {}
-        self._stored = self._read()
+        self._folder, self._digest = folder, examples_digest
+        self._path: pathlib.Path | None = None
+        self._progress: StageProgress | None = None
         self._last_save = time.monotonic()
-
-    def _read(self) -> dict[str, np.ndarray]:
-        try:
-            with np.load(self._path, allow_pickle=False) as stored:
-                arrays = dict(stored)
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile):
-            return {}
-        return arrays if str(arrays.pop("examples", "")) == self._digest else {}
 
     def load_progress(self, stage: str, images: np.ndarray) -> StageProgress:
         """Returns the finished part of a stage, whose further progress is saved.
 
+        The stage before it is complete. It is saved and leaves the memory.
+
         Args:
-          stage: The name of the stage in this file.
+          stage: The name of the stage's file.
           images: float32 [n, ...], its examples.
         """
-        progress = StageProgress.start(images)
-        columns = [self._stored.get(f"{stage}/{name}") for name in (*progress.outputs._fields,)]
-        finished = self._stored.get(f"{stage}/finished")
-        if finished is not None and finished.shape == progress.finished.shape:
-            progress = StageProgress(AttackOutputs(*(np.array(c) for c in columns)), finished)
-        progress.save = self._save_if_due
-        self._stages[stage] = progress
-        return progress
+        if self._progress is not None:
+            self._save()
+        self._path = self._folder / f"{stage}.npz"
+        self._progress = self._read(images) or StageProgress.start(images)
+        self._progress.save = self._save_if_due
+        return self._progress
+
+    def _read(self, images: np.ndarray) -> StageProgress | None:
+        try:
+            with np.load(self._path, allow_pickle=False) as stored:
+                arrays = dict(stored)
+        except (ValueError, OSError, EOFError, zipfile.BadZipFile):
+            return None
+        finished = arrays.pop("finished", None)
+        is_same = str(arrays.pop("examples", "")) == self._digest
+        if not is_same or finished is None or finished.shape != (len(images),):
+            return None
+        return StageProgress(AttackOutputs(**arrays), finished)
 
     def _save_if_due(self) -> None:
-        if time.monotonic() - self._last_save < _SAVE_INTERVAL_S:
-            return
-        arrays = {}
-        for stage, progress in self._stages.items():
-            columns = progress.outputs._asdict() | {"finished": progress.finished}
-            arrays |= {f"{stage}/{name}": values for name, values in columns.items()}
+        if time.monotonic() - self._last_save >= _SAVE_INTERVAL_S:
+            self._save()
+
+    def _save(self) -> None:
+        columns = self._progress.outputs._asdict() | {"finished": self._progress.finished}
         with files.atomic_write(self._path) as temporary_path:
-            np.savez(temporary_path, examples=self._digest, **arrays)
+            np.savez(temporary_path, examples=self._digest, **columns)
         self._last_save = time.monotonic()
+
+    def remove(self) -> None:
+        """Removes the files, once the whole shard is stored."""
+        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 class ShardStore:
@@ -110,8 +118,8 @@ class ShardStore:
 
     def open_unfinished(self, shard_number: int, examples: ExampleBatch) -> UnfinishedShard:
         """Returns what an interrupted run has left of a shard."""
-        path = self._folder / f"unfinished-{shard_number:05}.npz"
-        return UnfinishedShard(path, _compute_examples_digest(examples))
+        folder = self._folder / f"unfinished-{shard_number:05}"
+        return UnfinishedShard(folder, _compute_examples_digest(examples))
 
     def read(self, shard_number: int, examples: ExampleBatch) -> AttackResult | None:
         """Returns a shard if it exists and is complete, else None.
@@ -136,7 +144,7 @@ class ShardStore:
                 f"{columns_path} belongs to other images, labels or ids. Name another output "
                 "folder, or remove this one."
             )
-        if pixels.shape != examples.images.shape or "correct" not in arrays:
+        if pixels.shape != examples.images.shape or "classes" not in arrays:
             return None
         return AttackResult(
             images=pixels,
@@ -161,7 +169,7 @@ class ShardStore:
                 stages=np.array(result.stages),
                 **result.columns(),
             )
-        (self._folder / f"unfinished-{shard_number:05}.npz").unlink(missing_ok=True)
+        self.open_unfinished(shard_number, examples).remove()
 
     def combine(self, shard_results: list[AttackResult]) -> AttackResult:
         """Returns the results of all shards as one result whose images stay on disk."""

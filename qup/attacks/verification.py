@@ -11,8 +11,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from qup.attacks import losses
 from qup.attacks.inputs import iterate_padded_rows
-from qup.attacks.method import adversarial, get_box_width, has_no_nan
+from qup.attacks.method import get_box_width, has_no_nan
 from qup.core import norms
 from qup.core.classifier import get_classifier_program
 from qup.core.types import Bounds, LogitsFn
@@ -30,8 +31,10 @@ class Verification(NamedTuple):
 
     Attributes:
       adversarial: bool [n], misclassified, or classified as the target, and no rule is broken.
+      correct: bool [n], classified as the label, and no rule is broken.
       distances: float64 [n] per norm, from the clean images. "l0" counts elements (height x width
         x channels), not pixels.
+      classes: int32 [n], the predicted classes.
       margins: float32 [n], the logit of the label minus the largest other logit.
       is_saturated: bool [n], whether the probability of the label is 1 in float32. Then the
         gradient of the cross-entropy has lost the part of the label, p_y - 1.
@@ -39,7 +42,9 @@ class Verification(NamedTuple):
     """
 
     adversarial: np.ndarray
+    correct: np.ndarray
     distances: dict[str, np.ndarray]
+    classes: np.ndarray
     margins: np.ndarray
     is_saturated: np.ndarray
     violations: np.ndarray
@@ -69,7 +74,7 @@ def verify_images(
       clean: float32 [n, ...].
       perturbed: float32 [n, ...].
       labels: int32 [n], true classes or targets.
-      targeted: See `adversarial`.
+      targeted: Success means the class of the label, not any other class.
       batch_size: Rows per batch; the last batch is padded.
       bounds: The box, (lowest, highest) pixel; None for none.
       norm: The norm of the ball.
@@ -77,19 +82,17 @@ def verify_images(
     """
     width = get_box_width(bounds)
     verify = get_classifier_program(
-        logits_fn,
-        ("verification", targeted, width),
-        lambda call: _build_verification(call, targeted, width),
+        logits_fn, ("verification", width), lambda call: _build_verification(call, width)
     )
     columns: list[list[np.ndarray]] = []
     for rows, num_real in iterate_padded_rows(len(labels), batch_size):
         outputs = verify(clean[rows], perturbed[rows], labels[rows])
         columns.append([output.numpy()[:num_real] for output in outputs])
     if not columns:
-        no_flags, no_values = np.zeros(0, bool), np.zeros(0)
-        distances = dict.fromkeys(DISTANCE_NORMS, no_values)
-        return Verification(no_flags, distances, np.zeros(0, np.float32), no_flags, no_flags)
-    is_adversarial, no_nan, distances, margins, is_saturated = (
+        distances = dict.fromkeys(DISTANCE_NORMS, np.zeros(0))
+        none, types = np.zeros(0, bool), (np.int32, np.float32, bool, np.int8)
+        return Verification(none, none, distances, *(np.zeros(0, t) for t in types))
+    no_nan, distances, classes, margins, is_saturated = (
         np.concatenate(chunks) for chunks in zip(*columns, strict=True)
     )
     distances = dict(zip(DISTANCE_NORMS, distances.T.astype(np.float64), strict=True))
@@ -100,8 +103,10 @@ def verify_images(
         outside = ~is_within_budget(distances[norm], epsilon) & np.isfinite(distances[norm])
         violations |= np.where(outside, OUTSIDE_BALL, 0)
     violations = violations.astype(np.int8)
-    is_adversarial &= violations == 0
-    return Verification(is_adversarial, distances, margins, is_saturated, violations)
+    is_valid, is_label = violations == 0, classes == labels
+    correct, incorrect = is_label & is_valid, ~is_label & is_valid
+    adversarial = correct if targeted else incorrect
+    return Verification(adversarial, correct, distances, classes, margins, is_saturated, violations)
 
 
 def _find_violations(perturbed: np.ndarray, bounds: Bounds) -> np.ndarray:
@@ -117,21 +122,18 @@ def _find_violations(perturbed: np.ndarray, bounds: Bounds) -> np.ndarray:
     return violations
 
 
-def _build_verification(call: LogitsFn, targeted: bool, width: float):
+def _build_verification(call: LogitsFn, width: float):
     @tf.function(autograph=False)
     def run(clean, perturbed, labels):
         delta = perturbed - clean
         distances = [norms.compute_norm(delta, norm, width=width) for norm in DISTANCE_NORMS]
         logits = call(perturbed)
-        one_hot = tf.one_hot(labels, logits.shape[1], dtype=logits.dtype)
-        label_logit = tf.reduce_sum(tf.where(one_hot > 0, logits, 0.0), -1)
-        other_logit = tf.reduce_max(tf.where(one_hot > 0, logits.dtype.min, logits), -1)
-        label_probability = tf.reduce_sum(tf.nn.softmax(logits) * one_hot, -1)
+        label_probability = tf.gather(tf.nn.softmax(logits), labels, batch_dims=1)
         return (
-            adversarial(logits, labels, targeted),
             has_no_nan(logits),
             tf.stack(distances, -1),
-            label_logit - other_logit,
+            tf.argmax(logits, -1, tf.int32),
+            -losses.margin(logits, labels),
             label_probability == 1.0,
         )
 

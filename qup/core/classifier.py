@@ -17,11 +17,8 @@ misunderstanding is refused or flagged in one place.
   inside, so that epsilon stays a share of the whole range.
 """
 
-import contextlib
-import dataclasses
-import threading
 import weakref
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, NamedTuple
 
 import keras
@@ -30,26 +27,27 @@ import tensorflow as tf
 from absl import logging
 
 from qup.core import compilation, errors, gradients
+from qup.core.declarations import (
+    BINARY_LOGIT,
+    BINARY_PROBABILITY,
+    LOG_PROBABILITIES,
+    LOGITS,
+    SIGMOID,
+    SOFTMAX,
+    build_float_input,
+    find_byte_scaling,
+    find_final_activation,
+    replace_activation,
+)
 from qup.core.types import LogitsFn
 
-LOGITS = "logits"
-LOG_PROBABILITIES = "log_probabilities"
-SOFTMAX = "softmax"
-SIGMOID = "sigmoid"
-BINARY_LOGIT = "binary_logit"
-BINARY_PROBABILITY = "binary_probability"
 OUTPUT_KINDS = (LOGITS, LOG_PROBABILITIES, SOFTMAX, SIGMOID, BINARY_LOGIT, BINARY_PROBABILITY)
 UNIT_RANGE = (0.0, 1.0)
 # A softmax rounds its sum: about the square root of the number of classes times the type's step.
 _SUM_ATOL = {"float16": 1e-2, "bfloat16": 3e-2}
-# Layers that pass values on unchanged, apart from their shape or type.
-_IDENTITY_LAYERS = (keras.layers.Dropout, keras.layers.Flatten, keras.layers.Reshape)
-# Scales that turn bytes into [0, 1] or [-1, 1]: 1/255 and 1/127.5, with room for 1/256.
-_BYTE_SCALES = (1 / 260, 1 / 120)
 # A grey level of 256, by which the probe of the gradient moves each pixel.
 _PROBE_STEP = 1 / 255
 _PREDICT_METHODS = ("predict", "predict_on_batch", "predict_step")
-_activation_lock = threading.RLock()
 
 
 class ClassifierInfo(NamedTuple):
@@ -72,41 +70,23 @@ class ClassifierInfo(NamedTuple):
         return self.output_kind in (SOFTMAX, SIGMOID, BINARY_PROBABILITY)
 
 
-class GradientInfo(NamedTuple):
-    """What one batch of images shows about the gradient of the margin with respect to the image.
+class ProbeInfo(NamedTuple):
+    """What two runs and one gradient of the margin show about a classifier, on one batch of images.
 
     Attributes:
-      exists: Whether the logits are differentiable.
+      is_random: Whether the same images had other logits in the second run.
+      has_gradient: Whether the logits are differentiable; None if that was not asked.
       non_finite: Share of images whose gradient holds NaN or infinite elements.
       zero: Share of images whose gradient is zero everywhere.
       misleading: Share of images for which a step of one grey level against the gradient does not
         lower the margin by a tenth to ten times of what the gradient predicts.
     """
 
-    exists: bool
+    is_random: bool = False
+    has_gradient: bool | None = None
     non_finite: float = 0.0
     zero: float = 0.0
     misleading: float = 0.0
-
-
-@dataclasses.dataclass(frozen=True)
-class _FinalActivation:
-    """The activation at the end of a Keras model.
-
-    Attributes:
-      kind: The kind of outputs that it gives.
-      layer: The layer whose `activation` is left out, or None.
-      truncated: The model without its last layer, or None.
-    """
-
-    kind: str
-    layer: keras.Layer | None = None
-    truncated: keras.Model | None = None
-
-    @property
-    def is_stripped(self) -> bool:
-        """Whether an activation is left out."""
-        return self.layer is not None or self.truncated is not None
 
 
 class Classifier:
@@ -141,12 +121,16 @@ class Classifier:
         self._strong_reference = logits_fn if keep_alive else None
         self._reference = _create_weak_reference(logits_fn)
         self._info: ClassifierInfo | None = None
-        self._gradient_info: GradientInfo | None = None
-        self._is_random: bool | None = None
+        # The hashes of images and logits of the last probe, and what it found.
+        self._last_probe: tuple[tuple, ProbeInfo] = ((), ProbeInfo())
+        self._has_warned_of_gradient = False
         self._output_dtype = "float32"
-        self._final = _find_final_activation(logits_fn)
-        self._byte_input = _build_byte_input(logits_fn)
-        self._rounds_images = self._byte_input is not None
+        # Only a Keras model declares anything.
+        self._final, self._float_input = None, None
+        if isinstance(logits_fn, keras.Model):
+            self._final = find_final_activation(logits_fn)
+            self._float_input = build_float_input(logits_fn)
+        self._rounds_images = self._float_input is not None
 
     @property
     def model(self) -> LogitsFn:
@@ -214,14 +198,14 @@ class Classifier:
         if self._rounds_images:
             # The model takes whole numbers: the same values, with the gradient of the identity.
             images += tf.stop_gradient(tf.round(images) - images)
-        if self._byte_input is not None:
-            model = self._byte_input
+        if self._float_input is not None:
+            model = self._float_input
         if self._is_stripped and self._final.truncated is not None:
             model = self._final.truncated
         options = {"training": training} if isinstance(model, keras.Layer) else {}
         try:
             if self._is_stripped and self._final.layer is not None:
-                with _replace_activation(self._final.layer):
+                with replace_activation(self._final.layer):
                     outputs = model(images, **options)
             else:
                 outputs = model(images, **options)
@@ -250,11 +234,7 @@ class Classifier:
             images = tf.convert_to_tensor(images)
             self._check_pixel_range(images)
             info, outputs = self._find_info(images)
-            if not np.isfinite(outputs).all():
-                raise errors.InputError(
-                    f"The classifier {self.name} returns NaN or infinite logits for clean images. "
-                    "Check its training and the range of its input."
-                )
+            self._check_finite(outputs)
             self._info = info
             _warn_of_outputs(self, info)
         return self._info
@@ -310,7 +290,7 @@ class Classifier:
 
     def get_logits_model(self) -> tuple[keras.Model, keras.Layer | None]:
         """Returns the Keras model up to its logits, and the layer whose activation is left out."""
-        model = self.model if self._byte_input is None else self._byte_input
+        model = self.model if self._float_input is None else self._float_input
         if not self._is_stripped:
             return model, None
         return self._final.truncated or model, self._final.layer
@@ -318,7 +298,7 @@ class Classifier:
     def replace_model(self, logits_fn: LogitsFn) -> "Classifier":
         """Returns the classifier with another function from its input to its logits."""
         copy = Classifier(logits_fn, pixel_range=self.pixel_range)
-        copy._final, copy._byte_input = None, None
+        copy._final, copy._float_input = None, None
         copy._rounds_images = self._rounds_images
         copy._info = self._info and self._info._replace(is_exact=self._is_stripped)
         return copy
@@ -328,46 +308,61 @@ class Classifier:
         """What a compiled program depends on besides the classifier itself."""
         return self.conversion, self._is_stripped
 
-    def is_random(self, images: Any) -> bool:
-        """Returns whether the same images get other logits in a second run.
+    def probe(self, images: Any, *, needs_gradient: bool = True) -> ProbeInfo:
+        """Runs the classifier twice on real images, and differentiates it; warns once of NaN.
 
-        Args:
-          images: float32 [batch, ...] in [0, 1].
-        """
-        if self._is_random is None:
-            first, second = (predict_logits(self, images).numpy() for _ in range(2))
-            scale = float(np.abs(first).max()) or 1.0
-            self._is_random = float(np.abs(first - second).max()) > 1e-3 * scale
-        return self._is_random
-
-    def probe_gradient(self, images: Any) -> GradientInfo:
-        """Differentiates the classifier once on real images; warns once of what it finds.
+        The result is kept for the same images and the same logits: after a further training they
+        differ, and the classifier is probed again.
 
         Args:
           images: float32 [batch, ...] in [0, 1], the first batch.
+          needs_gradient: Whether to differentiate.
+
+        Raises:
+          InputError: See `inspect`.
         """
-        if self._gradient_info is None:
-            self.inspect(images)
-            images = tf.convert_to_tensor(images)
-            run = get_classifier_program(self, "gradient probe", _build_gradient_probe)
-            masks = run(images)
-            info = GradientInfo(masks is not None)
-            if masks is not None:
-                info = GradientInfo(True, *(float(np.mean(mask)) for mask in masks))
-            if info.non_finite:
-                logging.warning(
-                    "The gradient of the classifier %s is NaN or infinite for %.0f %% of the "
-                    "images. Such elements count as 0, so attacks are weaker than they could be. "
-                    "Look for a square root, a logarithm or a division of 0.",
-                    self.name,
-                    100 * info.non_finite,
-                )
-            self._gradient_info = info
-        return self._gradient_info
+        self.inspect(images)
+        images = tf.convert_to_tensor(images)
+        logits = predict_logits(self, images).numpy()
+        self._check_finite(logits)
+        key = (needs_gradient, hash(images.numpy().tobytes()), hash(logits.tobytes()))
+        if self._last_probe[0] != key:
+            difference = np.abs(logits - predict_logits(self, images).numpy()).max()
+            is_random = bool(difference > 1e-3 * (np.abs(logits).max() or 1.0))
+            info = ProbeInfo(is_random)
+            if needs_gradient:
+                info = self._probe_gradient(images, is_random)
+            self._last_probe = (key, info)
+        return self._last_probe[1]
+
+    def _probe_gradient(self, images: tf.Tensor, is_random: bool) -> ProbeInfo:
+        masks = get_classifier_program(self, "gradient probe", _build_gradient_probe)(images)
+        if masks is None:
+            return ProbeInfo(is_random, has_gradient=False)
+        info = ProbeInfo(is_random, True, *(float(np.mean(mask)) for mask in masks))
+        if info.non_finite and not self._has_warned_of_gradient:
+            self._has_warned_of_gradient = True
+            logging.warning(
+                "The gradient of the classifier %s is NaN or infinite for %.0f %% of the "
+                "images. Such elements count as 0, so attacks are weaker than they could be. "
+                "Look for a square root, a logarithm or a division of 0.",
+                self.name,
+                100 * info.non_finite,
+            )
+        # A random classifier answers the second image of a pair by chance.
+        return info._replace(misleading=0.0) if is_random else info
+
+    def _check_finite(self, logits: np.ndarray) -> None:
+        if not np.isfinite(logits).all():
+            raise errors.InputError(
+                f"The classifier {self.name} returns NaN or infinite logits for clean images. "
+                "Check its training and the range of its input."
+            )
 
     def _check_pixel_range(self, images: tf.Tensor) -> None:
         """Raises an InputError if the model's first layers expect bytes and nobody said so."""
-        if self.states_range or not images.shape.num_elements():
+        is_keras_model = isinstance(self.model, keras.Model)
+        if self.states_range or not is_keras_model or not images.shape.num_elements():
             return
         reason = find_byte_scaling(self.model)
         if reason is None or float(tf.reduce_max(images)) > 1.0:
@@ -411,47 +406,47 @@ def predict_logits(logits_fn: LogitsFn, images: Any) -> tf.Tensor:
     return _get_predict_program(classifier)(images)
 
 
-_classifiers: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
-
-
 def _build_gradient_probe(call: LogitsFn) -> Callable:
     """Returns images -> (is_non_finite, is_zero, is_misleading), bool [n], or None without one."""
 
-    def compute_margin(logits: tf.Tensor) -> tf.Tensor:
-        top = tf.math.top_k(logits, 2).values
-        return top[:, 0] - top[:, 1]
-
     @tf.function(autograph=False)
     def run(images):
-        logits, _, gradient = gradients.differentiate_raw(call, compute_margin, images)
+        top_class = tf.argmax(call(images), -1)
+        logits, margin, gradient = gradients.differentiate_raw(
+            call, lambda logits: _compute_margin(logits, top_class), images
+        )
         if gradient is None:
             return None
         axes = list(range(1, len(images.shape)))
-        is_non_finite = ~tf.reduce_all(tf.math.is_finite(gradient), axes)
         finite_gradient = gradients.replace_non_finite(gradient)
-        margin = compute_margin(logits)
-        top_class = tf.argmax(logits, -1)
         stepped_logits = call(images - _PROBE_STEP * tf.sign(finite_gradient))
-        change = margin - _compute_class_margin(stepped_logits, top_class)
+        change = margin - _compute_margin(stepped_logits, top_class)
         predicted = _PROBE_STEP * tf.reduce_sum(tf.abs(finite_gradient), axes)
         is_misleading = (change < predicted / 10) | (change > 10 * predicted)
         # Rounding of the logits hides a smaller change.
         is_measurable = tf.maximum(predicted, change) > 1e-4 * tf.reduce_max(tf.abs(logits), -1)
-        return (is_non_finite, tf.reduce_all(gradient == 0, axes), is_misleading & is_measurable)
+        return (
+            ~tf.reduce_all(tf.math.is_finite(gradient), axes),
+            tf.reduce_all(gradient == 0, axes),
+            is_misleading & is_measurable,
+        )
 
     return run
 
 
-def _compute_class_margin(logits: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
+def _compute_margin(logits: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
     """Returns the logit of a class minus the largest other one: float32 [batch]."""
     is_class = tf.one_hot(classes, logits.shape[1], on_value=True, off_value=False, dtype=tf.bool)
-    class_logit = tf.reduce_max(tf.where(is_class, logits, logits.dtype.min), -1)
+    class_logit = tf.reduce_sum(tf.where(is_class, logits, 0.0), -1)
     return class_logit - tf.reduce_max(tf.where(is_class, logits.dtype.min, logits), -1)
 
 
 def inspect_classifier(logits_fn: LogitsFn, images: Any) -> ClassifierInfo:
     """Runs the classifier once on real images, see `Classifier.inspect`."""
     return wrap_classifier(logits_fn).inspect(images)
+
+
+_classifiers: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
 def wrap_classifier(
@@ -670,135 +665,3 @@ def _warn_of_outputs(classifier: Classifier, info: ClassifierInfo) -> None:
             "away: return logits if possible"
         )
     logging.warning("The classifier %s returns %s. %s.", classifier.name, kind, message)
-
-
-def _get_activation_kind(function: Any, num_columns: int) -> str | None:
-    """Returns the kind of outputs that an activation gives; None if it is none of the known."""
-    name = getattr(function, "__name__", type(function).__name__).lower().replace("_", "")
-    if name == "softmax":
-        return SOFTMAX
-    if name == "sigmoid":
-        return BINARY_PROBABILITY if num_columns == 1 else SIGMOID
-    return LOG_PROBABILITIES if name == "logsoftmax" else None
-
-
-def _find_final_activation(logits_fn: LogitsFn) -> _FinalActivation | None:
-    """Returns the activation at the end of a Keras model whose layers are known, or None."""
-    outputs = getattr(logits_fn, "outputs", None)
-    if not isinstance(logits_fn, keras.Model) or not outputs or len(outputs) != 1:
-        return None
-    tensor, is_nested = outputs[0], False
-    while True:
-        history = getattr(tensor, "_keras_history", None)
-        if history is None:
-            return None
-        operation = history.operation
-        if isinstance(operation, keras.Model):
-            if len(operation.outputs or ()) != 1:
-                return None
-            tensor, is_nested = operation.outputs[0], True
-            continue
-        num_columns = tensor.shape[-1]
-        node = operation._inbound_nodes[history.node_index]
-        activation = getattr(operation, "activation", None)
-        is_linear = activation is keras.activations.linear
-        is_pass_through = isinstance(operation, _IDENTITY_LAYERS) or (
-            isinstance(operation, keras.layers.Activation) and is_linear
-        )
-        if is_pass_through and len(node.input_tensors) == 1:
-            tensor = node.input_tensors[0]
-            continue
-        if is_linear and isinstance(operation, keras.layers.Dense):
-            return _FinalActivation(BINARY_LOGIT if num_columns == 1 else LOGITS)
-        kind = _get_activation_kind(operation if activation is None else activation, num_columns)
-        if kind is None:
-            return None
-        if activation is not None:
-            return _FinalActivation(kind, layer=operation)
-        if is_nested or len(node.input_tensors) != 1 or tensor is not outputs[0]:
-            return None
-        truncated = keras.Model(logits_fn.inputs, node.input_tensors[0])
-        return _FinalActivation(kind, truncated=truncated)
-
-
-@contextlib.contextmanager
-def _replace_activation(layer: keras.Layer) -> Iterator[None]:
-    """Leaves the activation of a layer out while a program is traced."""
-    with _activation_lock:
-        activation = layer.activation
-        layer.activation = keras.activations.linear
-        try:
-            yield
-        finally:
-            layer.activation = activation
-
-
-def _iterate_first_operations(model: Any) -> Iterator[Any]:
-    """Yields the operations of a Keras model from its input up to the first one that learns."""
-    for operation in getattr(model, "_operations", None) or getattr(model, "layers", ()):
-        if isinstance(operation, keras.Model):
-            yield from _iterate_first_operations(operation)
-            if operation.trainable_variables:
-                return
-            continue
-        yield operation
-        if getattr(operation, "trainable_variables", ()):
-            return
-
-
-def find_byte_scaling(logits_fn: LogitsFn) -> str | None:
-    """Returns why a Keras model expects pixels of 0 to 255, or None."""
-    if not isinstance(logits_fn, keras.Model):
-        return None
-    inputs = getattr(logits_fn, "inputs", None)
-    if inputs and "int" in str(inputs[0].dtype):
-        return f"it declares {inputs[0].dtype} images"
-    # A model may first scale [0, 1] to bytes and then back: the product of all factors counts.
-    product, name = 1.0, ""
-    for operation in _iterate_first_operations(logits_fn):
-        factor = _get_constant_factor(operation)
-        if isinstance(operation, keras.layers.Rescaling):
-            factor = float(np.max(np.abs(np.asarray(operation.scale, np.float64))))
-        if factor is not None:
-            product, name = product * abs(factor), operation.name
-        if isinstance(operation, keras.layers.Normalization):
-            mean = getattr(operation, "mean", None)
-            if mean is not None and np.max(keras.ops.convert_to_numpy(mean)) > 2 * max(product, 1):
-                return f"its layer {operation.name!r} subtracts a mean above 2"
-    if _BYTE_SCALES[0] <= product <= _BYTE_SCALES[1]:
-        return f"its layer {name!r} multiplies them by {product:.4g}"
-    return None
-
-
-def _get_constant_factor(operation: Any) -> float | None:
-    """Returns the number by which an operation of keras.ops multiplies its input, or None."""
-    kind = type(operation).__name__
-    if kind not in ("TrueDivide", "Divide", "Multiply") or not operation._inbound_nodes:
-        return None
-    arguments = operation._inbound_nodes[0].arguments.args
-    numbers = [value for value in arguments if isinstance(value, int | float) and value]
-    if len(numbers) != 1:
-        return None
-    return float(numbers[0]) if kind == "Multiply" else 1 / float(numbers[0])
-
-
-def _build_byte_input(logits_fn: LogitsFn) -> keras.Model | None:
-    """Returns a model of integer images as one of float32 with the same layers, else None.
-
-    Keras casts images to the declared type, and a cast to integers has no gradient.
-    """
-    inputs = getattr(logits_fn, "inputs", None)
-    is_functional = isinstance(logits_fn, keras.Model) and hasattr(logits_fn, "_operations")
-    if not (is_functional or isinstance(logits_fn, keras.Sequential)) or not inputs:
-        return None
-    if len(inputs) != 1 or "int" not in str(inputs[0].dtype):
-        return None
-    tensors = [keras.Input(batch_shape=inputs[0].shape, dtype="float32")]
-    if not isinstance(logits_fn, keras.Sequential):
-        tensors = keras.tree.pack_sequence_as(logits_fn.input, tensors)
-    try:
-        return keras.models.clone_model(
-            logits_fn, input_tensors=tensors, clone_function=lambda layer: layer
-        )
-    except (ValueError, TypeError):
-        return None

@@ -45,7 +45,7 @@ def differentiate_logits(
 
     Returns:
       (logits, values, gradients); gradients is None if the logits are not differentiable. NaN and
-      infinite elements are 0: `Classifier.probe_gradient` warns of them.
+      infinite elements are 0: `Classifier.probe` warns of them.
     """
     logits, values, gradient = differentiate_raw(logits_fn, objective, images)
     return logits, values, replace_non_finite(gradient)

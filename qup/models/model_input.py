@@ -21,7 +21,8 @@ import numpy as np
 import tensorflow as tf
 
 from qup.core import errors
-from qup.core.classifier import Classifier, find_byte_scaling
+from qup.core.classifier import Classifier
+from qup.core.declarations import find_byte_scaling
 from qup.core.types import LogitsFn
 from qup.models.keras_files import format_names, format_path
 from qup.models.saved_model import SavedModelClassifier

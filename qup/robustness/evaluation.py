@@ -105,44 +105,44 @@ def evaluate_attack(logits_fn: LogitsFn, batches: Iterable[Batch], attack: Attac
       attack: attack(logits_fn, images, labels, *, ids), see `attacks.bind`.
     """
     method, classifier = _find_method(attack), wrap_classifier(logits_fn)
+    rules = _get_rules(attack, method)
     columns: list[tuple[np.ndarray, ...]] = []
-    gradient, is_random = None, False
     for batch in batches:
         images = attack(logits_fn, batch["image"], batch["label"], ids=batch["id"])
         clean_pixels, labels = batch["image"].numpy(), batch["label"].numpy()
         if not columns:
-            is_random = classifier.is_random(clean_pixels)
-            if method is None or method.needs_gradients:
-                gradient = classifier.probe_gradient(clean_pixels)
-        clean, attacked = (
-            verify_images(
-                logits_fn, clean_pixels, pixels, labels, targeted=False, batch_size=len(labels)
-            )
-            for pixels in (clean_pixels, np.asarray(images))
+            needs_gradient = method is None or method.needs_gradients
+            probe = classifier.probe(clean_pixels, needs_gradient=needs_gradient)
+        options = {"targeted": False, "batch_size": len(labels)}
+        clean = verify_images(logits_fn, clean_pixels, clean_pixels, labels, **options)
+        attacked = verify_images(
+            logits_fn, clean_pixels, np.asarray(images), labels, **options, **rules
         )
-        correct = ~clean.adversarial & (clean.violations == 0)
         # An image that breaks a rule counts as not attacked.
-        robust = np.where(attacked.violations == 0, ~attacked.adversarial, correct)
+        robust = np.where(attacked.violations == 0, ~attacked.adversarial, clean.correct)
         progress = clean.margins - attacked.margins
         progress = np.where(attacked.distances["linf"] > 0, progress, np.nan)
-        values = (correct, robust, progress, attacked.violations, clean.is_saturated)
-        columns.append(tuple(v[batch["weight"].numpy() > 0] for v in values))
-    correct, robust, progress, violations, is_saturated = map(
-        np.concatenate, zip(*columns, strict=True)
-    )
-    total = len(correct)
-    evaluated = EvaluatedImages(
-        success=~robust,
-        correct=correct,
-        progress=progress,
-        violations=violations,
-        is_saturated=is_saturated,
-    )
-    flags = reliability.find_flags(
-        method, evaluated, classifier.info, gradient, is_random=is_random
-    )
+        values = (~robust, clean.correct, clean.classes, progress, attacked.violations)
+        is_real = batch["weight"].numpy() > 0
+        columns.append(tuple(v[is_real] for v in (*values, clean.is_saturated)))
+    evaluated = EvaluatedImages(*map(np.concatenate, zip(*columns, strict=True)))
+    flags = reliability.find_flags(method, evaluated, classifier.info, probe)
+    correct, robust = evaluated.correct, ~evaluated.success
     counts = (correct.sum(), robust.sum(), (correct & robust).sum())
-    return Accuracies(*(compute_accuracy(float(x), total) for x in counts), flags)
+    return Accuracies(*(compute_accuracy(float(x), len(correct)) for x in counts), flags)
+
+
+def _get_rules(attack: Attack, method: attacks.Method | None) -> dict[str, Any]:
+    """Returns the box and the ball of a bound attack, for `verify_images`; {} for any other."""
+    options = getattr(attack, "options", None)
+    if options is None:
+        return {}
+    if method is not None:
+        options = {"bounds": method.bounds, "norm": method.distance_norm, "epsilon": method.budget}
+        if method.is_minimum_norm:
+            options["epsilon"] = None
+    rules = {"bounds": (0.0, 1.0), "norm": "linf", "epsilon": None, **options}
+    return {key: rules[key] for key in ("bounds", "norm", "epsilon")}
 
 
 def _find_method(attack: Attack) -> attacks.Method | None:

@@ -127,6 +127,30 @@ class TestFlags:
         labels = (_LABELS + 1) % 4
         assert "at_chance" in _flags(attacks.run("pgd", _logits, _IMAGES, labels, epsilon=0.1))
 
+    def test_one_class_for_everything_is_said_even_above_chance(self):
+        def constant(images):
+            return 0.01 * _logits(images) + tf.constant([9.0, 0, 0, 0])
+
+        labels = (np.arange(_COUNT) > 15).astype(int)  # 80 % have the class 0.
+        flags = _flags(attacks.run("pgd", constant, _IMAGES, labels, epsilon=0.1))
+        assert "one_class" in flags and "at_chance" not in flags
+
+    def test_targets_that_are_not_reached_are_no_gain_of_accuracy(self):
+        labels = (_LABELS + (np.arange(_COUNT) < 12)) % 4
+        options = {"epsilon": 1e-4, "targets": (labels + 2) % 4}
+        flags = _flags(attacks.run("pgd", _logits, _IMAGES, labels, **options))
+        assert "above_test_accuracy" not in flags
+
+    def test_a_model_that_is_trained_further_has_new_flags(self):
+        keras.utils.set_random_seed(0)
+        layers = [keras.layers.Flatten(), keras.layers.Dense(4)]
+        model = keras.Sequential([keras.Input(_SHAPE), *layers])
+        labels = keras.ops.convert_to_numpy(model(_IMAGES)).argmax(1)
+        assert not _flags(attacks.run("pgd", model, _IMAGES, labels, epsilon=0.2))
+        kernel, bias = layers[1].get_weights()
+        layers[1].set_weights([0 * kernel, bias])
+        assert "zero_gradient" in _flags(attacks.run("pgd", model, _IMAGES, labels, epsilon=0.2))
+
     def test_an_attack_that_does_not_move(self):
         def stand_still(logits_fn, images, labels, *, epsilon):
             return images
@@ -237,7 +261,7 @@ class TestInterruption:
             attacks.run(
                 name, _logits, _IMAGES, _LABELS, output=tmp_path, on_progress=stop, **options
             )
-        assert list(tmp_path.glob("unfinished-*.npz"))
+        assert list(tmp_path.glob("unfinished-*/*.npz"))
         counts = []
         resumed = attacks.run(
             name, _logits, _IMAGES, _LABELS, output=tmp_path, on_progress=counts.append, **options
@@ -246,20 +270,51 @@ class TestInterruption:
         np.testing.assert_array_equal(resumed.success, expected.success)
         np.testing.assert_array_equal(resumed.images, expected.images)
         np.testing.assert_array_equal(resumed.gradient_calls, expected.gradient_calls)
-        assert not list(tmp_path.glob("unfinished-*.npz"))
+        assert not list(tmp_path.glob("unfinished-*/*.npz"))
 
     def test_a_damaged_or_foreign_part_is_ignored(self, tmp_path):
-        options = {"epsilon": 0.05, "output": tmp_path}
-        (tmp_path / "unfinished-00000.npz").write_bytes(b"PK not a zip")
-        with pytest.raises(InputError, match=r"no attack.json"):
-            attacks.run("pgd", _logits, _IMAGES, _LABELS, **options)
-        (tmp_path / "unfinished-00000.npz").unlink()
+        options = {"epsilon": 0.05, "output": tmp_path / "out"}
         result = attacks.run("pgd", _logits, _IMAGES, _LABELS, **options)
-        for path in tmp_path.glob("shard-*"):
-            path.unlink()
-        np.savez(tmp_path / "unfinished-00000.npz", examples="others")
-        again = attacks.run("pgd", _logits, _IMAGES, _LABELS, **options)
-        np.testing.assert_array_equal(result.images, again.images)
+        part = tmp_path / "out" / "unfinished-00000" / "0-0-0.npz"
+        part.parent.mkdir()
+        for write in (
+            lambda: part.write_bytes(b"PK not a zip"),
+            lambda: np.savez(part, examples="others", finished=np.ones(_COUNT, bool)),
+            lambda: np.savez(part, examples="others"),
+        ):
+            write()
+            for path in (tmp_path / "out").glob("shard-*"):
+                path.unlink()
+            again = attacks.run("pgd", _logits, _IMAGES, _LABELS, **options)
+            np.testing.assert_array_equal(result.images, again.images)
+            assert not part.parent.exists()
+            part.parent.mkdir()
+
+    def test_complete_stages_are_not_repeated(self, tmp_path):
+        options = {"epsilon": 0.03, "batch_size": 8}
+        expected = attacks.run("autoattack", _logits, _IMAGES, _LABELS, **options)
+        names = []
+
+        def stop(count):
+            names.append([path.stem for path in tmp_path.glob("unfinished-*/*.npz")])
+            if len(names[-1]) == 3:
+                raise _Killed
+
+        with pytest.raises(_Killed):
+            attacks.run(
+                "autoattack",
+                _logits,
+                _IMAGES,
+                _LABELS,
+                output=tmp_path,
+                on_progress=stop,
+                **options,
+            )
+        resumed = attacks.run("autoattack", _logits, _IMAGES, _LABELS, output=tmp_path, **options)
+        np.testing.assert_array_equal(resumed.stage, expected.stage)
+        np.testing.assert_array_equal(resumed.images, expected.images)
+        np.testing.assert_array_equal(resumed.gradient_calls, expected.gradient_calls)
+        assert not list(tmp_path.glob("unfinished-*"))
 
 
 def test_layers_that_xla_cannot_compile_are_refused_in_one_line():

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from qup import attacks
 from qup.attacks import reliability, verification
-from qup.core.classifier import ClassifierInfo, GradientInfo
+from qup.core.classifier import ClassifierInfo, ProbeInfo
 from qup.core.errors import InputError
 
 _COUNT, _SIZE, _EPSILON = 16, 12, 0.1
@@ -133,6 +133,7 @@ def _columns(**changes) -> reliability.EvaluatedImages:
     columns = {
         "success": np.arange(20) < 12,
         "correct": np.ones(20, bool),
+        "classes": np.arange(20) % 10,
         "progress": np.ones(20, np.float32),
         "violations": np.zeros(20, np.int8),
         "is_saturated": np.zeros(20, bool),
@@ -141,30 +142,36 @@ def _columns(**changes) -> reliability.EvaluatedImages:
 
 
 @pytest.mark.parametrize(
-    "changes,gradient,name",
+    "changes,probe,name",
     [
-        ({"violations": np.arange(20) // 19 * verification.OUTSIDE_BALL}, None, "outside_ball"),
-        ({"success": np.zeros(20, bool)}, None, "nothing_broken"),
-        ({"progress": -np.ones(20, np.float32)}, None, "no_progress"),
-        ({"correct": np.arange(20) < 2}, None, "above_test_accuracy"),
-        ({"correct": np.arange(20) < 4, "success": np.arange(20) != 0}, None, "at_chance"),
-        ({"is_saturated": np.arange(20) > 17}, GradientInfo(True), "vanishing_gradient"),
-        ({}, GradientInfo(True, misleading=0.6), "misleading_gradient"),
-        ({}, GradientInfo(True, zero=0.5), "zero_gradient"),
-        ({}, GradientInfo(True, non_finite=0.1), "gradient_not_finite"),
-        ({"distances": np.zeros(20)}, None, "success_without_moving"),
+        (
+            {"violations": np.arange(20) // 19 * verification.OUTSIDE_BALL},
+            ProbeInfo(),
+            "outside_ball",
+        ),
+        ({"success": np.zeros(20, bool)}, ProbeInfo(), "nothing_broken"),
+        ({"progress": -np.ones(20, np.float32)}, ProbeInfo(), "no_progress"),
+        ({"correct": np.arange(20) < 2}, ProbeInfo(), "above_test_accuracy"),
+        ({"correct": np.arange(20) < 4, "success": np.arange(20) != 0}, ProbeInfo(), "at_chance"),
+        ({"is_saturated": np.arange(20) > 17}, ProbeInfo(False, True), "vanishing_gradient"),
+        ({}, ProbeInfo(False, True, misleading=0.6), "misleading_gradient"),
+        ({}, ProbeInfo(False, True, zero=0.5), "zero_gradient"),
+        ({}, ProbeInfo(False, True, non_finite=0.1), "gradient_not_finite"),
+        ({"distances": np.zeros(20)}, ProbeInfo(), "success_without_moving"),
+        # Most images have one label, so a constant classifier is above chance.
+        ({"correct": np.arange(20) < 18, "classes": np.zeros(20)}, ProbeInfo(), "one_class"),
     ],
 )
-def test_each_sign_has_a_flag(changes, gradient, name):
-    assert not reliability.find_flags(None, _columns(), _PLAIN, None)
-    flags = reliability.find_flags(None, _columns(**changes), _PLAIN, gradient)
+def test_each_sign_has_a_flag(changes, probe, name):
+    assert not reliability.find_flags(None, _columns(), _PLAIN, ProbeInfo())
+    flags = reliability.find_flags(None, _columns(**changes), _PLAIN, probe)
     assert name in {flag.name for flag in flags}
     assert all(len(flag.message) < 250 for flag in flags)
 
 
 def test_probabilities_and_chance_are_flagged():
     info = ClassifierInfo(10, "softmax", is_exact=False)
-    flags = reliability.find_flags(None, _columns(), info, None, is_random=True)
+    flags = reliability.find_flags(None, _columns(), info, ProbeInfo(is_random=True))
     assert {flag.name for flag in flags} == {"probabilities", "random"}
     exact = ClassifierInfo(10, "softmax", is_exact=True)
-    assert not reliability.find_flags(None, _columns(), exact, None)
+    assert not reliability.find_flags(None, _columns(), exact, ProbeInfo())

@@ -193,8 +193,8 @@ class TestPixelRange:
         np.testing.assert_allclose(
             predict_logits(stated, _IMAGES), model(as_bytes), rtol=1e-4, atol=1e-4
         )
-        info = stated.probe_gradient(_IMAGES)
-        assert info.exists and info.zero == 0
+        info = stated.probe(_IMAGES)
+        assert info.has_gradient and info.zero == 0
 
     def test_the_gradient_passes_through_the_range(self):
         plain = _build_model(scale=0.3)
@@ -264,8 +264,8 @@ class TestGradient:
 
         images = _IMAGES.copy()
         images[:4, 0] = 0
-        info = wrap_classifier(logits_fn).probe_gradient(images)
-        assert info.exists and info.non_finite == 0.5
+        info = wrap_classifier(logits_fn).probe(images)
+        assert info.has_gradient and info.non_finite == 0.5
         assert "The gradient of the classifier" in caplog.text
 
     def test_absence_zeros_and_chance_are_found(self):
@@ -287,11 +287,22 @@ class TestGradient:
         def noisy(images):
             return _MODEL(images + tf.random.normal(tf.shape(images)))
 
-        assert not wrap_classifier(rounded).probe_gradient(_IMAGES).exists
-        assert not wrap_classifier(encoded).probe_gradient(_IMAGES).exists
-        assert wrap_classifier(constant).probe_gradient(_IMAGES).zero == 1
-        assert wrap_classifier(noisy).is_random(_IMAGES)
-        assert not wrap_classifier(_MODEL).is_random(_IMAGES)
+        assert not wrap_classifier(rounded).probe(_IMAGES).has_gradient
+        assert not wrap_classifier(encoded).probe(_IMAGES).has_gradient
+        assert wrap_classifier(constant).probe(_IMAGES).zero == 1
+        assert wrap_classifier(noisy).probe(_IMAGES).is_random
+        assert not wrap_classifier(_MODEL).probe(_IMAGES).is_random
+
+    def test_a_model_that_is_trained_further_is_probed_again(self):
+        model = _build_model(scale=0.3)
+        wrapped = wrap_classifier(model)
+        assert wrapped.probe(_IMAGES).zero == 0
+        for layer in model.layers[1:]:
+            layer.set_weights([np.zeros_like(w) for w in layer.get_weights()])
+        assert wrapped.probe(_IMAGES).zero == 1
+        model.layers[-1].set_weights([np.full_like(w, np.nan) for w in layer.get_weights()])
+        with pytest.raises(InputError, match="NaN or infinite logits"):
+            wrapped.probe(_IMAGES)
 
 
 def test_a_wrapped_model_is_freed():

@@ -40,6 +40,18 @@ def test_counts_misclassified_images_as_errors_and_skips_padding():
     assert evaluation.evaluate_accuracy(_threshold, _batches()) == result.test_accuracy
 
 
+def test_a_bound_attack_that_oversteps_counts_as_no_attack():
+    def flip(logits_fn, images, labels, *, ids):
+        return 1.0 - images
+
+    flip.method_name, flip.options = "cleverhans_pgd", {"epsilon": 0.3}
+    result = evaluation.evaluate_attack(_threshold, _batches(), flip)
+    assert result.robust_accuracy == result.test_accuracy
+    assert {"outside_ball", "nothing_broken"} <= {flag.name for flag in result.flags}
+    flip.options = {"epsilon": 1.0}
+    assert evaluation.evaluate_attack(_threshold, _batches(), flip).robust_accuracy.value < 50
+
+
 def test_binomial_error():
     accuracy = measurements.compute_accuracy(25, 100)
     assert accuracy == (25.0, pytest.approx(100 * np.sqrt(0.1875 / 100)), 100)
