@@ -37,6 +37,7 @@ from qup.core.declarations import (
     build_float_input,
     find_byte_scaling,
     find_final_activation,
+    find_shape_conflict,
     replace_activation,
 )
 from qup.core.types import LogitsFn
@@ -232,6 +233,7 @@ class Classifier:
         """
         if self._info is None:
             images = tf.convert_to_tensor(images)
+            self._check_shape(images)
             self._check_pixel_range(images)
             info, outputs = self._find_info(images)
             self._check_finite(outputs)
@@ -357,6 +359,18 @@ class Classifier:
             raise errors.InputError(
                 f"The classifier {self.name} returns NaN or infinite logits for clean images. "
                 "Check its training and the range of its input."
+            )
+
+    def _check_shape(self, images: tf.Tensor) -> None:
+        """Raises an InputError if a Keras model declares images of another size."""
+        shape = tuple(images.shape[1:])
+        if not isinstance(self.model, keras.Model):
+            return
+        declared = find_shape_conflict(self.model, shape)
+        if declared is not None:
+            raise errors.InputError(
+                f"The classifier {self.name} takes images {declared}; received images "
+                f"{' x '.join(map(str, shape))}. Resize them, or use the model of this data set."
             )
 
     def _check_pixel_range(self, images: tf.Tensor) -> None:

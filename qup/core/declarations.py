@@ -119,6 +119,20 @@ def _iterate_first_operations(model: Any) -> Iterator[Any]:
             return
 
 
+def find_shape_conflict(model: keras.Model, image_shape: tuple[int, ...]) -> str | None:
+    """Returns the declared shape of one image if images of another shape contradict it, or None.
+
+    A network with global pooling runs on images of every size, and is right for one. An image of
+    another rank is left to Keras, which adds or removes an axis of length 1.
+    """
+    inputs = getattr(model, "inputs", None)
+    declared = tuple(inputs[0].shape[1:]) if inputs else ()
+    pairs = list(zip(declared, image_shape, strict=False))
+    if len(declared) != len(image_shape) or all(a in (None, b) for a, b in pairs):
+        return None
+    return " x ".join("any" if size is None else str(size) for size in declared)
+
+
 def find_byte_scaling(logits_fn: LogitsFn) -> str | None:
     """Returns why a Keras model expects pixels of 0 to 255, or None."""
     if not isinstance(logits_fn, keras.Model):

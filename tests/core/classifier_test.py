@@ -220,6 +220,15 @@ class TestPixelRange:
             wrap_classifier(stated, pixel_range=(0, 255))
 
 
+def test_a_network_with_global_pooling_takes_the_size_that_it_declares():
+    layers = [keras.layers.Conv2D(3, 3), keras.layers.GlobalAveragePooling2D()]
+    declared = keras.Sequential([keras.Input((16, 16, 1)), *layers, keras.layers.Dense(4)])
+    with pytest.raises(InputError, match="takes images 16 x 16 x 1; received images 8 x 8 x 1"):
+        predict_logits(declared, _IMAGES)
+    free = keras.Sequential([keras.Input((None, None, 1)), *layers, keras.layers.Dense(4)])
+    assert inspect_classifier(free, _IMAGES).num_classes == 4
+
+
 _MODEL = _build_model()
 
 
