@@ -81,7 +81,10 @@ class AttackResult:
         return 100.0 * float(np.mean(self.correct)) if len(self) else 0.0
 
     def after_stages(self) -> dict[str, float]:
-        """Returns the robust accuracy in percent after the last stage of each name."""
+        """Returns the robust accuracy in percent after the last stage of each name.
+
+        It says nothing about a minimum-norm attack, whose `stage` is that of the closest image.
+        """
         last_index = {name: i for i, name in enumerate(self.stages)}
         success_stage = np.where(self.success, self.stage, len(self.stages))
         return {

@@ -190,7 +190,8 @@ def build_attack_rows(
         robust = compute_accuracy(float((~result.success).sum()), count)
         rows = model_info.build_rows(clean, {"robust_accuracy": robust}, attack, result.flags)
     stages = result.after_stages()
-    if len(stages) > 1:
+    # Every stage of a minimum-norm attack runs on all images, and `stage` is that of the closest.
+    if len(stages) > 1 and attack["epsilon"] is not None:
         for name, percent in stages.items():
             stage_accuracy = compute_accuracy(percent * count / 100, count)
             stage_attack = {**attack, "after": name}

@@ -52,6 +52,24 @@ def test_a_bound_attack_that_oversteps_counts_as_no_attack():
     assert evaluation.evaluate_attack(_threshold, _batches(), flip).robust_accuracy.value < 50
 
 
+@pytest.mark.parametrize("name,has_stages", [("autoattack", True), ("minimum_norm", False)])
+def test_only_attacks_with_a_budget_have_accuracies_after_stages(name, has_stages):
+    weights = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
+
+    def logits_fn(images):
+        return images @ weights
+
+    images = np.random.default_rng(1).random((12, 6)).astype(np.float32)
+    labels = (images @ weights).argmax(1)
+    budget = {"epsilon": 0.05} if has_stages else {"norm": "l1"}
+    if has_stages:
+        budget["version"] = "rand"
+    result = attacks.run(name, logits_fn, images, labels, **budget)
+    info = measurements.ModelInfo("toy", "linear", "CL", 0, 0)
+    rows = evaluation.build_attack_rows(info, result, {"name": name, "epsilon": None, **budget})
+    assert any(row.measure == "robust_accuracy_after" for row in rows) == has_stages
+
+
 def test_binomial_error():
     accuracy = measurements.compute_accuracy(25, 100)
     assert accuracy == (25.0, pytest.approx(100 * np.sqrt(0.1875 / 100)), 100)
