@@ -10,7 +10,7 @@ load only files that you trust.
         --attack=pgd --options=pgd.num_steps=100,pgd.random_start=True
     qup attack --dataset=mnist --attack=pgd --saved_model=DIR --signature=serve
 
-Further settings: --config.group.key=value; qup/pipelines/defaults.py lists all.
+Further settings: --config.group.key=value; --help lists all.
 """
 
 import pathlib
