@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from qup.core import errors
+from qup.core.classifier import UNIT_RANGE, Classifier
 from qup.core.types import Bounds
 
 
@@ -87,6 +88,16 @@ def validate_bounds(bounds) -> Bounds:
             f"bounds must be (lowest, highest), such as (0, 1), or None; got {bounds!r}."
         )
     return low, high
+
+
+def check_unit_box(classifier: Classifier, bounds: Bounds) -> None:
+    """Raises an InputError if a range of pixels is stated and images are not in [0, 1]."""
+    if classifier.pixel_range != UNIT_RANGE and bounds not in (None, UNIT_RANGE):
+        raise errors.InputError(
+            f"With pixel_range={classifier.pixel_range} images are in [0, 1] and are rescaled for "
+            f"the classifier; received bounds={bounds}. Pass images in [0, 1] without bounds, or "
+            "images as the classifier takes them without pixel_range."
+        )
 
 
 def check_number(name: str, value, *, least: float) -> None:

@@ -15,7 +15,7 @@ from qup.attacks import engine, inputs, stages
 from qup.attacks.inputs import ExampleBatch
 from qup.attacks.method import Examples, Method, create_method
 from qup.core import errors
-from qup.core.classifier import inspect_classifier
+from qup.core.classifier import inspect_classifier, wrap_classifier
 from qup.core.registry import Registry
 from qup.core.types import Attack, LogitsFn
 
@@ -176,6 +176,7 @@ def _build_examples(method: Method, images, labels, ids) -> Examples:
 
 
 def _compile_stage(stage: Method, logits_fn: LogitsFn, examples: Examples):
+    inputs.check_unit_box(wrap_classifier(logits_fn), stage.bounds)
     classifier_info = inspect_classifier(logits_fn, examples.images)
     inputs.check_label_range(examples.labels.numpy(), classifier_info.num_classes)
     return engine.compile_attack(logits_fn, stage, classifier_info)

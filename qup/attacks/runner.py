@@ -86,8 +86,8 @@ def run(
       epsilons: Several budgets, in place of `epsilon`.
       targets: int [n]; "least_likely", "random" or "second_likely"; "all" (each other class in
         turn, the closest image counts); or None for any class except the true one.
-      output: Folder for the results, in shards. A second call with the same arguments resumes
-        after the last complete shard.
+      output: Folder for the results, in shards. A second call with the same arguments resumes an
+        interrupted one, of which at most half a minute is repeated.
       precision: "float32", or "bfloat16" to attack a faster copy of a Keras model in bfloat16,
         with batch normalisations folded into the convolutions. The model in float32 decides about
         success.
@@ -119,11 +119,13 @@ def run(
     if epsilons is not None:
         budgets = inputs.validate_epsilons(epsilons)
     options |= {"bounds": inputs.validate_bounds(bounds), "seed": seed}
+    # `logits_fn` stays alive in this function.
+    classifier = wrap_classifier(logits_fn, pixel_range=pixel_range)
+    inputs.check_unit_box(classifier, options["bounds"])
     sweep = _Sweep(
         attacks=[_build_attack(attack, budget, targets, options) for budget in budgets],
         budgets=budgets,
-        # `logits_fn` stays alive in this function.
-        classifiers=ClassifierPair.build(wrap_classifier(logits_fn, pixel_range=pixel_range)),
+        classifiers=ClassifierPair.build(classifier),
         batch_size=int(batch_size),
         targets=inputs.validate_targets(targets, labels),
         seed=seed,
@@ -396,7 +398,7 @@ def minimal_epsilon(
 
     Returns:
       The result at the smallest budgets with success, which are its `epsilon`; NaN without
-      success. The calls are those of all budgets.
+      success. The calls are those of all budgets, the flags those of the largest.
 
     Raises:
       InputError: An argument is invalid.
@@ -413,10 +415,11 @@ def minimal_epsilon(
     succeeding = np.full(len(labels), high, np.float32)
 
     def run_at(budget: np.ndarray) -> AttackResult:
-        options_and_budget = {"logs_flags": False, **options, "epsilon": budget}
-        return run(attack, logits_fn, images, labels, ids=ids, **options_and_budget)
+        return run(attack, logits_fn, images, labels, ids=ids, epsilon=budget, **options)
 
-    best_result, clean_result = run_at(succeeding), run_at(failing)
+    best_result = run_at(succeeding)
+    options = {**options, "logs_flags": False}  # Those of the largest budget are logged.
+    clean_result = run_at(failing)
     best_result = _merge_better(best_result, clean_result, clean_result.success)
     succeeding = np.where(clean_result.success, 0, succeeding)
     # The smallest budget is between the two.

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from qup import attacks
 from qup.attacks import engine, store
+from qup.core.classifier import Classifier
 from qup.core.errors import InputError
 
 _SHAPE, _COUNT = (5, 5, 1), 20
@@ -87,6 +88,20 @@ class TestArguments:
         model = keras.Sequential([keras.Input(_SHAPE), *layers])
         labels = keras.ops.convert_to_numpy(model(_IMAGES)).argmax(1)
         assert attacks.run("pgd", model, _IMAGES, labels, epsilon=0.3).success.any()
+
+    def test_a_range_and_other_bounds_are_refused(self):
+        def logits_fn(images):
+            return _logits(images / 255)
+
+        options = {"epsilon": 0.1, "pixel_range": (0, 255)}
+        expected = attacks.run("pgd", _logits, _IMAGES, _LABELS, epsilon=0.1)
+        stated = attacks.run("pgd", logits_fn, _IMAGES, _LABELS, **options)
+        np.testing.assert_allclose(stated.images, expected.images, atol=1e-5)
+        with pytest.raises(InputError, match="without pixel_range"):
+            attacks.run("pgd", logits_fn, 255 * _IMAGES, _LABELS, bounds=(0, 255), **options)
+        classifier = Classifier(logits_fn, pixel_range=(0, 255))
+        with pytest.raises(InputError, match="without pixel_range"):
+            attacks.get("pgd")(classifier, _IMAGES, _LABELS, epsilon=0.1, bounds=(0, 255))
 
 
 class TestSuccess:
