@@ -166,7 +166,7 @@ def test_probabilities_are_warned_of_once_on_a_command_line(tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("returns probabilities, not logits") == 1
+    assert done.stderr.count("returns probabilities. The logits before") == 1
 
 
 def test_only_errors_of_other_libraries_are_logged():
