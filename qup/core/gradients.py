@@ -3,7 +3,8 @@
 Only this module opens a gradient tape on inputs.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -68,6 +69,29 @@ def _compute_gradient(tape: tf.GradientTape, values: tf.Tensor, images: tf.Tenso
         return tape.gradient(values, images)
     except LookupError:  # No gradient is registered for an operation.
         return None
+
+
+def differentiate_jointly(
+    objective: Callable[[], tf.Tensor], images: tf.Tensor, variables: Sequence[Any]
+) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor | None]]:
+    """Differentiates a number with respect to images and weights, in one backward pass.
+
+    Args:
+      objective: Returns a float32 scalar, a function of `images` and `variables`.
+      images: float32 [batch, ...].
+      variables: The weights.
+
+    Returns:
+      (value, image_gradient, variable_gradients): the gradient of the images is float32
+      [batch, ...], with 0 in place of NaN and infinite elements; those of the weights may be None.
+    """
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        value = objective()
+    image_gradient, *variable_gradients = tape.gradient(value, [images, *variables])
+    if image_gradient is None:
+        image_gradient = tf.zeros_like(images)
+    return value, replace_non_finite(image_gradient), variable_gradients
 
 
 def replace_non_finite(gradient: tf.Tensor | None) -> tf.Tensor | None:

@@ -30,15 +30,23 @@ def from_tf_data(
     Raises:
       InputError: The elements have another form, their number is infinite, or they fail.
     """
-    arrays = _read_elements("the dataset", images)
+    arrays = read_elements("the dataset", images)
     if train is None:
         return from_arrays(*arrays, **options)
-    train_images, train_labels = _read_elements("train", train)
+    train_images, train_labels = read_elements("train", train)
     return from_arrays(*arrays, train_images=train_images, train_labels=train_labels, **options)
 
 
-def _read_elements(name: str, elements: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the images and labels of a tf.data.Dataset as arrays."""
+def read_elements(name: str, elements: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the images and labels of a tf.data.Dataset as arrays.
+
+    Args:
+      name: For messages.
+      elements: See `from_tf_data`.
+
+    Raises:
+      InputError: See `from_tf_data`.
+    """
     if not isinstance(elements, tf.data.Dataset):
         raise InputError(
             f"from_tf_data expects a tf.data.Dataset as {name}; received "

@@ -16,6 +16,9 @@ from typing import Any
 
 from qup.core import errors
 
+# The methods of adversarial training of the controls, see `qup.training.adversarial`.
+ROBUST_METHODS = ("pgd_at", "trades")
+
 
 @dataclasses.dataclass(frozen=True)
 class NetworkPreset:

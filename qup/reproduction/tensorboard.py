@@ -14,10 +14,9 @@ from typing import NamedTuple
 
 from qup.core.measurements import Row
 from qup.core.tensorboard import SummaryWriter
-from qup.reproduction.presets import NetworkPreset, Scale
+from qup.reproduction.presets import ROBUST_METHODS, NetworkPreset, Scale
 from qup.reproduction.report import data
 from qup.reproduction.report.data import AccuracyKind, ReportData
-from qup.training.adversarial import METHODS
 
 _CLASSIFIERS = ("CL", "ACL")
 # Folders of TensorBoard runs: one per row of HPARAMS, and one per curve over epochs.
@@ -82,7 +81,7 @@ def iterate_sweep_runs(report_data: ReportData) -> Iterator[SweepRun]:
     """Yields a run per network, number of epochs and seed."""
     for table in report_data.scale.tables.values():
         for network in table.networks:
-            for method in (None, *METHODS):
+            for method in (None, *ROBUST_METHODS):
                 epochs = report_data.scale.robust_epochs if method else table.epochs
                 for number in epochs:
                     yield from _iterate_network_runs(report_data, network, number, method)

@@ -1,7 +1,23 @@
-"""Training that resumes after an interruption."""
+"""Training that resumes after an interruption, standard and adversarial.
 
+```python
+history = training.fit(model, (images, labels), "pgd_at", epsilon=8 / 255, epochs=20)
+model.fit(..., callbacks=[training.RobustAccuracy(images, labels, epsilon=8 / 255)])
+```
+"""
+
+from qup.training.callbacks import RobustAccuracy
 from qup.training.classifier import Adversary, fit_classifier, list_optimizers
+from qup.training.fitting import fit
 from qup.training.history import History
 from qup.training.loop import EpochHook
 
-__all__ = ["Adversary", "EpochHook", "History", "fit_classifier", "list_optimizers"]
+__all__ = [
+    "Adversary",
+    "EpochHook",
+    "History",
+    "RobustAccuracy",
+    "fit",
+    "fit_classifier",
+    "list_optimizers",
+]

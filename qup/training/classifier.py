@@ -11,13 +11,14 @@ fit_classifier(classifier, data, epochs=1, recipe=recipe)
 
 import inspect
 import pathlib
-from collections.abc import Callable, Mapping
-from typing import Protocol
+import types
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import keras
 import tensorflow as tf
 
-from qup.core import compilation, errors
+from qup.core import compilation, errors, gradients, prng
 from qup.core.classifier import Classifier, wrap_classifier
 from qup.core.types import Batch, Recipe
 from qup.datasets import Dataset
@@ -25,14 +26,33 @@ from qup.training.loop import EpochHook, TrainingLoop
 
 # The smallest learning rate that Plateau sets.
 _MIN_LEARNING_RATE = 1e-5
+# Images that show what the outputs of a model are.
+_INSPECTED_IMAGES = 128
 
 
-class Adversary(Protocol):
+class Adversary:
     """Perturbs the images of every step, and defines the loss.
 
-    The classifier that it receives returns logits: the Keras model itself, or the `Classifier` of a
-    model that returns something else.
+    The classifier that it receives returns logits: the Keras model itself, or a function of the
+    same signature for a model that returns something else, or computes in half precision.
+
+    Attributes:
+      num_replays: How many steps in a row each batch takes. An epoch then has that fraction of the
+        batches, and as many steps as without replays.
+      needs_image_gradient: Whether `update` receives the gradient of the perturbed images.
+      variables: The state between two steps, for the checkpoint.
     """
+
+    num_replays: int = 1
+    needs_image_gradient: bool = False
+    variables: Mapping[str, tf.Variable] = types.MappingProxyType({})
+
+    def describe(self) -> dict[str, Any]:
+        """Returns the method and its options, of which results depend."""
+        raise NotImplementedError
+
+    def build(self, batch_shape: Sequence[int]) -> None:
+        """Creates the state; `batch_shape` is [batch, height, width, channels]."""
 
     def perturb(
         self, classifier: keras.Model | Classifier, images: tf.Tensor, batch: Batch, step: tf.Tensor
@@ -45,6 +65,7 @@ class Adversary(Protocol):
           batch: Gives "label" and "id".
           step: Integer scalar, the number of previous steps.
         """
+        raise NotImplementedError
 
     def loss(
         self,
@@ -65,10 +86,18 @@ class Adversary(Protocol):
           (losses, logits): the accuracy of these logits, float32 [batch, classes], is the training
           accuracy in the history.
         """
+        raise NotImplementedError
+
+    def update(self, image_gradient: tf.Tensor) -> None:
+        """Receives the gradient of the loss with respect to the perturbed images, [batch, ...]."""
 
 
-class StandardTraining:
+class StandardTraining(Adversary):
     """Cross-entropy on images without perturbation: the paper's training."""
+
+    def describe(self):
+        """Returns the method."""
+        return {"method": "standard"}
 
     def perturb(self, classifier, images, batch, step):
         """Returns the images."""
@@ -121,15 +150,20 @@ def fit_classifier(
         a checkpoint cannot be written.
     """
     recipe = recipe or Recipe()
-    logits_fn = _check_classifier(classifier, dataset, recipe, pixel_range)
-    learner = _ClassifierLearner(
-        classifier, logits_fn, recipe, augment, adversary or StandardTraining(), seed
+    plateau = Plateau()
+    learner = ClassifierLearner(
+        classifier,
+        check_classifier(classifier, dataset, pixel_range),
+        build_optimizer(recipe),
+        adversary or StandardTraining(),
+        augmenter=RotationAugmenter(seed) if augment else None,
+        objects={"plateau": plateau},
     )
 
     def end_epoch(epoch: int, metrics: dict[str, float]) -> None:
         if recipe.plateau:
             accuracy = metrics.get("validation_accuracy", metrics["accuracy"])
-            learner.plateau.update(learner.optimizer, accuracy)
+            plateau.update(learner.optimizer, accuracy)
         if hook is not None:
             hook(epoch, metrics)
 
@@ -141,28 +175,21 @@ def fit_classifier(
     )
 
 
-def _check_classifier(
-    classifier: keras.Model,
-    dataset: Dataset,
-    recipe: Recipe,
-    pixel_range: tuple[float, float] | None,
+def check_classifier(
+    classifier: keras.Model, dataset: Dataset, pixel_range: tuple[float, float] | None
 ) -> keras.Model | Classifier:
     """Returns the classifier itself if it returns logits, else its `Classifier`.
 
     Raises:
       InputError: It cannot be trained, or does not fit the images and classes.
     """
-    if not isinstance(classifier, keras.Model):
-        raise errors.InputError(
-            "fit_classifier trains the weights of a Keras model; received "
-            f"{type(classifier).__name__}."
-        )
+    check_is_model(classifier)
     contract = wrap_classifier(classifier, pixel_range=pixel_range)
     _check_image_shape(classifier, dataset)
     if contract.declares_logits:
         logits_fn, num_classes = classifier, classifier.output_shape[-1]
     else:
-        batches = dataset.training_batches(recipe.batch_size, seed=0, epoch=0)
+        batches = dataset.training_batches(_INSPECTED_IMAGES, seed=0, epoch=0)
         logits_fn, num_classes = (
             contract,
             contract.inspect(next(iter(batches))["image"]).num_classes,
@@ -179,6 +206,15 @@ def _check_classifier(
             "per class."
         )
     return logits_fn
+
+
+def check_is_model(classifier: Any) -> None:
+    """Raises an InputError for anything but a Keras model."""
+    if not isinstance(classifier, keras.Model):
+        raise errors.InputError(
+            "Training changes the weights of a Keras model; received "
+            f"{type(classifier).__name__}. Pass a keras.Model."
+        )
 
 
 def _check_image_shape(classifier: keras.Model, dataset: Dataset) -> None:
@@ -213,6 +249,18 @@ def _find_optimizers() -> dict[str, type[keras.Optimizer]]:
     }
 
 
+def get_default_learning_rate(name: str) -> float:
+    """Returns the learning rate that Keras gives an optimizer.
+
+    Raises:
+      InputError: Keras has no such optimizer.
+    """
+    kinds = _find_optimizers()
+    if name not in kinds:
+        raise errors.make_unknown_error("optimizer", name, kinds)
+    return inspect.signature(kinds[name]).parameters["learning_rate"].default
+
+
 def build_optimizer(recipe: Recipe) -> keras.Optimizer:
     """Returns the optimizer of a recipe.
 
@@ -232,75 +280,165 @@ def build_optimizer(recipe: Recipe) -> keras.Optimizer:
         ) from error
 
 
-class _ClassifierLearner:
+class Augmenter(Protocol):
+    """Changes the images of every step.
+
+    Attributes:
+      layers: Layers whose random generators belong to the checkpoint.
+    """
+
+    layers: Sequence[keras.Layer]
+
+    def __call__(self, images: tf.Tensor, ids: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+        """Returns float32 [batch, ...]; ids is int64 [batch], step the number of the batch."""
+
+
+class RotationAugmenter:
+    """The ImageDataGenerator of the YGCNN notebook, as layers."""
+
+    def __init__(self, seed: int):
+        fill = {"fill_mode": "nearest"}
+        model = keras.Sequential(
+            [
+                keras.layers.RandomRotation(10 / 360, seed=seed, **fill),
+                keras.layers.RandomTranslation(0.1, 0.1, seed=seed + 1, **fill),
+                keras.layers.RandomZoom(0.1, seed=seed + 2, **fill),
+            ]
+        )
+        self.layers = [model]
+        # Without XLA, which has no kernel for these layers.
+        self._augment = tf.function(lambda images: model(images, training=True), autograph=False)
+
+    def __call__(self, images, ids, step):
+        """Rotates by up to 10 degrees, shifts and zooms by up to 10 %."""
+        return self._augment(images)
+
+
+class FlipAndCrop:
+    """Mirrors half of the images, and shifts each by up to an eighth of its side.
+
+    It is the augmentation of He et al. 2016 (arXiv 1512.03385, section 4.2): 4 pixels of zeros
+    around images of 32 x 32, a random crop and a horizontal flip. The random numbers depend on
+    (seed, id, step) alone.
+    """
+
+    layers: Sequence[keras.Layer] = ()
+
+    def __init__(self, seed: int):
+        self._seed = tf.constant(seed, tf.int64)
+        self._augment = tf.function(self._flip_and_crop, autograph=False)
+
+    def __call__(self, images, ids, step):
+        """Flips and crops each image."""
+        return self._augment(images, ids, step)
+
+    def _flip_and_crop(self, images, ids, step):
+        height, width = images.shape[1:3]
+        keys = prng.make_keys(self._seed, ids, step)
+        padding = [max(height // 8, 1), max(width // 8, 1)]
+        limits = tf.constant([2 * side + 1 for side in padding])
+        shifts = prng.integers(keys, (2,), limits)
+        flips = prng.integers(prng.make_keys(1, keys), (1,), 2)
+        padded = tf.pad(images, [[0, 0], [padding[0]] * 2, [padding[1]] * 2, [0, 0]])
+        columns = tf.range(width)[None]
+        columns = tf.where(flips == 1, width - 1 - columns, columns) + shifts[:, 1:]
+        cropped = tf.gather(padded, tf.range(height)[None] + shifts[:, :1], axis=1, batch_dims=1)
+        return tf.gather(cropped, columns, axis=2, batch_dims=1)
+
+
+class ClassifierLearner:
+    """The training step of a classifier, for `TrainingLoop`.
+
+    Attributes:
+      metrics: Names of the values of a step.
+      optimizer: The optimizer.
+      layers: The classifier, and the layers of the augmenter.
+      objects: The rest of the state.
+    """
+
     metrics = ("loss", "accuracy")
 
     def __init__(
         self,
         classifier: keras.Model,
-        logits_fn: keras.Model | Classifier,
-        recipe: Recipe,
-        augment: bool,
+        logits_fn: Callable,
+        optimizer: keras.Optimizer,
         adversary: Adversary,
-        seed: int,
+        *,
+        augmenter: Augmenter | None = None,
+        xla: str = "auto",
+        objects: Mapping[str, Any] = types.MappingProxyType({}),
     ):
-        self.optimizer = build_optimizer(recipe)
+        """Builds the optimizer.
+
+        Args:
+          classifier: The model whose weights are trained.
+          logits_fn: The same model as a function of images in [0, 1] and `training` to logits.
+          optimizer: Not used for another model.
+          adversary: Perturbs the images and gives the loss.
+          augmenter: Changes the images first; None for none.
+          xla: See `compilation.use_xla`.
+          objects: More variables for the checkpoint.
+        """
+        self.optimizer = optimizer
         self.optimizer.build(classifier.trainable_variables)
-        self.plateau = Plateau()
-        augmenter = _build_augmenter(seed) if augment else None
-        self.layers = [classifier] + ([augmenter] if augment else [])
+        self._logits_fn, self._adversary, self._augmenter = logits_fn, adversary, augmenter
+        self.layers = [classifier, *(augmenter.layers if augmenter else ())]
         self.objects = {
-            "classifier": classifier,
-            "optimizer": self.optimizer,
-            "plateau": self.plateau,
+            # Not the model itself: one that is compiled owns an optimizer and metrics too.
+            "weights": [weight.value for weight in classifier.weights],
+            "optimizer": optimizer,
+            **adversary.variables,
+            **objects,
         }
-        self.train_step = _build_step(classifier, logits_fn, self.optimizer, augmenter, adversary)
+        step = self._build_step(classifier)
+        self._compiled_step = compilation.compile_function(step, xla)
+
+    def _build_step(self, classifier: keras.Model) -> Callable:
+        optimizer, adversary = self.optimizer, self._adversary
+
+        def step(images, labels, perturbed):
+            variables = classifier.trainable_variables
+            outputs = []
+
+            def compute_loss():
+                losses, logits = adversary.loss(self._logits_fn, images, labels, perturbed)
+                outputs[:] = tf.reduce_mean(losses), logits
+                return optimizer.scale_loss(outputs[0])
+
+            if adversary.needs_image_gradient:
+                _, image_gradient, weight_gradients = gradients.differentiate_jointly(
+                    compute_loss, perturbed, variables
+                )
+                adversary.update(image_gradient)
+            else:
+                with tf.GradientTape() as tape:
+                    loss = compute_loss()
+                weight_gradients = tape.gradient(loss, variables)
+            _check_gradients(classifier, weight_gradients)
+            optimizer.apply(weight_gradients, variables)
+            correct = tf.argmax(outputs[1], -1, tf.int32) == labels
+            accuracy = 100.0 * tf.reduce_mean(tf.cast(correct, tf.float32))
+            return tf.stack([outputs[0], accuracy])
+
+        return step
+
+    def train_step(self, batch: Batch) -> tf.Tensor:
+        """Takes one step; returns the loss and the accuracy in percent, float32 [2]."""
+        images, step = batch["image"], self.optimizer.iterations.value
+        if self._augmenter is not None:
+            # All replays of a batch have the same augmentation.
+            images = self._augmenter(images, batch["id"], step // self._adversary.num_replays)
+        perturbed = self._adversary.perturb(self._logits_fn, images, batch, step)
+        return self._compiled_step(images, batch["label"], perturbed)
 
 
-def _build_step(classifier, logits_fn, optimizer, augmenter, adversary: Adversary):
-    def step(images, labels, perturbed):
-        with tf.GradientTape() as tape:
-            losses, logits = adversary.loss(logits_fn, images, labels, perturbed)
-            loss = tf.reduce_mean(losses)
-        variables = classifier.trainable_variables
-        gradients = tape.gradient(loss, variables)
-        if all(gradient is None for gradient in gradients):
-            raise errors.InputError(
-                f"The loss of the model {classifier.name!r} has no gradient with respect to its "
-                "weights. Look for operations without a gradient: rounding, argmax, NumPy code."
-            )
-        optimizer.apply(gradients, variables)
-        correct = tf.argmax(logits, -1, tf.int32) == labels
-        accuracy = 100.0 * tf.reduce_mean(tf.cast(correct, tf.float32))
-        return tf.stack([loss, accuracy])
-
-    compiled_step = compilation.compile_function(step, "auto")
-
-    # A separate function, because XLA has no kernel for these layers.
-    @tf.function(autograph=False)
-    def augment_images(images):
-        return augmenter(images, training=True)
-
-    def train_step(batch):
-        images = batch["image"]
-        if augmenter is not None:
-            images = augment_images(images)
-        perturbed = adversary.perturb(logits_fn, images, batch, optimizer.iterations.value)
-        return compiled_step(images, batch["label"], perturbed)
-
-    return train_step
-
-
-def _build_augmenter(seed: int) -> keras.Model:
-    """Returns the ImageDataGenerator of the YGCNN notebook, as layers."""
-    fill = {"fill_mode": "nearest"}
-    return keras.Sequential(
-        [
-            keras.layers.RandomRotation(10 / 360, seed=seed, **fill),
-            keras.layers.RandomTranslation(0.1, 0.1, seed=seed + 1, **fill),
-            keras.layers.RandomZoom(0.1, seed=seed + 2, **fill),
-        ]
-    )
+def _check_gradients(classifier: keras.Model, weight_gradients: Sequence[Any]) -> None:
+    if all(gradient is None for gradient in weight_gradients):
+        raise errors.InputError(
+            f"The loss of the model {classifier.name!r} has no gradient with respect to its "
+            "weights. Look for operations without a gradient: rounding, argmax, NumPy code."
+        )
 
 
 class Plateau(tf.Module):

@@ -12,6 +12,7 @@ history.epochs  # {1: {"loss": 0.3}}
 
 import json
 import logging
+import math
 import pathlib
 from collections.abc import Mapping
 
@@ -28,13 +29,17 @@ class History:
 
     Attributes:
       epochs: {epoch: {metric: value}}, ascending.
+      best_epoch: The epoch with the highest monitored accuracy, if a training tracks it, else None.
+      collapsed_epoch: The epoch of catastrophic overfitting, see `training.fit`; None without.
     """
 
-    def __init__(self, path: pathlib.Path):
-        """Reads the file, if it exists; InputError if it is damaged."""
-        self._path = pathlib.Path(path)
+    def __init__(self, path: pathlib.Path | None = None):
+        """Reads the file, if it exists; InputError if it is damaged. None keeps no file."""
+        self._path = None if path is None else pathlib.Path(path)
         self.epochs: dict[int, dict[str, float]] = {}
-        if not self._path.exists():
+        self.best_epoch: int | None = None
+        self.collapsed_epoch: int | None = None
+        if self._path is None or not self._path.exists():
             return
         try:
             stored = json.loads(self._path.read_text(encoding="utf-8"))
@@ -49,7 +54,17 @@ class History:
         """Adds an epoch and writes the file; InputError if that is not possible."""
         self.epochs[epoch] = dict(metrics)
         self.epochs = dict(sorted(self.epochs.items()))
-        files.write_text(self._path, json.dumps(self.epochs, indent=1))
+        if self._path is not None:
+            files.write_text(self._path, json.dumps(self.epochs, indent=1))
+
+    @property
+    def history(self) -> dict[str, list[float]]:
+        """The values of each metric in the order of the epochs, as in Keras's History."""
+        names = dict.fromkeys(name for metrics in self.epochs.values() for name in metrics)
+        return {
+            name: [metrics.get(name, math.nan) for metrics in self.epochs.values()]
+            for name in names
+        }
 
 
 def build_epoch_hook(

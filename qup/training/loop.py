@@ -115,6 +115,7 @@ class TrainingLoop:
         self._step = tf.Variable(0, dtype=tf.int64)
         self._sums = tf.Variable(tf.zeros(len(learner.metrics)))
         self._checkpoint = None
+        self._last_save = time.monotonic()
         if directory is not None:
             self._checkpoint = Checkpoint(
                 directory,
@@ -129,6 +130,7 @@ class TrainingLoop:
         epochs: int,
         validate: Callable[[], Mapping[str, float]] | None = None,
         hook: EpochHook | None = None,
+        should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
         """Trains from the current state to the end of epoch number `epochs`.
 
@@ -138,12 +140,13 @@ class TrainingLoop:
           validate: Called after each epoch; its values are added to the mean metrics.
           hook: Called before the end of an epoch is saved; called again if the process dies between
             the two.
+          should_stop: Called before each epoch; whether to end the training.
 
         Raises:
           InputError: The loss or a weight is no longer finite.
         """
         with SignalGuard() as guard:
-            while (epoch := int(self._epoch)) < epochs:
+            while (epoch := int(self._epoch)) < epochs and not should_stop():
                 self._run_epoch(epoch, epochs, batches(epoch), guard)
                 means = self._compute_means(epoch)
                 if guard.signal_received:
@@ -151,6 +154,9 @@ class TrainingLoop:
                     return
                 self._check_weights(epoch)
                 if validate is not None:
+                    if self._is_save_due():
+                        # A validation may take as long as an epoch.
+                        self._save()
                     means |= validate()
                 if hook is not None:
                     hook(epoch + 1, means)
@@ -170,7 +176,6 @@ class TrainingLoop:
             done=num_done,
             unit="step",
         )
-        last_save = time.monotonic()
         for number, batch in enumerate(steps, 1):
             self._sums.assign_add(self._learner.train_step(batch))
             self._step.assign_add(1)
@@ -178,10 +183,9 @@ class TrainingLoop:
                 return
             if number % _STEPS_BETWEEN_CHECKS == 0:
                 self._compute_means(epoch)
-            if time.monotonic() - last_save > _CHECKPOINT_SECONDS:
+            if self._is_save_due():
                 self._compute_means(epoch)
                 self._save()
-                last_save = time.monotonic()
 
     def _compute_means(self, epoch: int) -> dict[str, float]:
         steps = max(int(self._step), 1)
@@ -203,6 +207,10 @@ class TrainingLoop:
                 "longer finite. The results of earlier epochs are intact. Lower the learning rate."
             )
 
+    def _is_save_due(self) -> bool:
+        return time.monotonic() - self._last_save > _CHECKPOINT_SECONDS
+
     def _save(self) -> None:
         if self._checkpoint is not None:
             self._checkpoint.save()
+        self._last_save = time.monotonic()

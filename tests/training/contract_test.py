@@ -167,11 +167,11 @@ def _freeze(model):
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda data: lambda images: images, "trains the weights of a Keras model"),
+        (lambda data: lambda images: images, "the weights of a Keras model"),
         (lambda data: _build(data, outputs=2), "has 2 classes, but 'synthetic' has"),
         (lambda data: _build(data, dense_activation="softmax", outputs=2), "has 2 classes"),
         (lambda data: _freeze(_build(data)), "no trainable weights"),
-        (lambda data: _HEADS["list"](data).network.layers[-1], "trains the weights of"),
+        (lambda data: _HEADS["list"](data).network.layers[-1], "the weights of"),
         (
             lambda data: keras.Sequential(
                 [keras.Input((9, 9, 1)), keras.layers.Flatten(), keras.layers.Dense(10)]

@@ -32,8 +32,7 @@ from qup.reproduction.components.controls import (
     TranslatorMeter,
     WalkEvaluator,
 )
-from qup.reproduction.presets import NetworkPreset
-from qup.training.adversarial import METHODS
+from qup.reproduction.presets import ROBUST_METHODS, NetworkPreset
 
 _DOMAINS = ("box", "window:0.1")
 # Temperature of the most trained network: it changes sigma_p, but not TA.
@@ -127,7 +126,7 @@ def _add_predictor_networks(builder: ExperimentBuilder, seed: int) -> Iterator[N
 def _add_robust_classifiers(
     builder: ExperimentBuilder, network: NetworkPreset, seed: int
 ) -> Iterator[NetworkHandle]:
-    for method in METHODS:
+    for method in ROBUST_METHODS:
         for epochs in builder.scale.robust_epochs:
             yield builder.add_robust_classifier(network, epochs, seed, method)
 

@@ -16,7 +16,7 @@ from qup.core import errors
 from qup.core.measurements import Row
 from qup.reproduction.imagenet import fits, models
 from qup.reproduction.imagenet.fits import FitPoint, LineFit
-from qup.reproduction.presets import NetworkPreset
+from qup.reproduction.presets import ROBUST_METHODS, NetworkPreset
 from qup.reproduction.report import document
 from qup.reproduction.report.data import (
     AccuracyKind,
@@ -33,7 +33,6 @@ from qup.reproduction.report.statistics import (
     compute_change,
     correlate_ranks,
 )
-from qup.training.adversarial import METHODS
 
 UNCERTAINTY_EVALUATION = "uncertainty"
 RELATION_MEASURES = ("sigma_x", "sigma_p", "uncertainty_product", "uncertainty_bound")
@@ -208,7 +207,7 @@ def _iterate_networks(
         if network.dataset == dataset:
             yield network, epochs, None
     if data.main_network.dataset == dataset:
-        for method in METHODS:
+        for method in ROBUST_METHODS:
             for epochs in data.scale.robust_epochs:
                 yield data.main_network, epochs, method
 
