@@ -330,6 +330,10 @@ class IterativeFGSMSearch(method.Method):
         next_attempt = self._start_next_attempt(examples, state, success)
         return state | engine.select_rows(attempt_ended, next_attempt, state)
 
+    def count_max_steps(self, image_shape):
+        """The steps of all attempts, each with one classification more."""
+        return self.max_attempts * (self.num_steps + 1)
+
     def done(self, examples, state):
         """After `max_attempts`, or if no larger epsilon exists."""
         return state["attempt"] >= self.max_attempts

@@ -16,6 +16,7 @@ adversarial = attacks.get("carlini_wagner")(classifier, images, labels)
 import dataclasses
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from qup import attacks
@@ -110,6 +111,15 @@ class BinarySearch(method.Method):
         margin = -self.confidence if self.targeted else self.confidence
         logit_offset = margin * tf.one_hot(labels, logits.shape[1])
         return method.adversarial(logits + logit_offset, labels, self.targeted)
+
+    def count_max_steps(self, image_shape):
+        """The iterations of all constants."""
+        return self.search_steps * self.num_steps
+
+    def measure_progress(self, state, steps_taken, image_shape):
+        """Counts constants, because `abort_early` may end each of them early."""
+        searches = state["search"].numpy() + state["step"].numpy() / self.num_steps
+        return np.minimum(searches / self.search_steps, 1.0)
 
     def init(self, classifier, examples):
         """Starts with the first constant; images that succeed already are done."""

@@ -230,6 +230,7 @@ class DynamicBatch:
         can_shrink: bool = True,
         progress: StageProgress | None = None,
         on_progress: Callable[[int], None] = lambda count: None,
+        on_share: Callable[[float], None] | None = None,
     ):
         """Puts the examples into a queue.
 
@@ -243,9 +244,10 @@ class DynamicBatch:
           can_shrink: Whether the batch may become smaller.
           progress: Examples that an earlier call has finished; None for none.
           on_progress: Called with the number of examples that are finished.
+          on_share: Called after each call with the share of the work that is done, an estimate.
         """
         self._program, self._scalars, self._method = program, scalars, method
-        self._inputs, self._on_progress = examples, on_progress
+        self._inputs, self._on_progress, self._on_share = examples, on_progress, on_share
         self._progress = progress or StageProgress.start(examples.images)
         self._repeat = tf.constant(repeat, tf.int32)
         self._queue = np.flatnonzero((examples.epsilon != 0) & ~self._progress.finished)
@@ -276,7 +278,8 @@ class DynamicBatch:
                     self._state = self._program.step(
                         self._examples, self._state, self._scalars, num_steps_per_call
                     )
-                self._steps_taken += num_steps
+                    self._steps_taken += num_steps_per_call
+                    self._report_share()
                 self._done[:] = True
             elif not self._done.all():
                 self._shrink()
@@ -291,7 +294,19 @@ class DynamicBatch:
                 self._steps_taken += steps_taken.numpy()
                 self._done = done.numpy().copy()
                 self._finished_per_step = float(self._done.sum() - num_done) / num_steps_per_call
+                self._report_share()
         return self._progress.outputs
+
+    def _report_share(self) -> None:
+        """Reports the share of the work that is done: rows that run count by their steps."""
+        if self._on_share is None:
+            return
+        running = ~self._done & (self._row_indices >= 0)
+        image_shape = self._inputs.images.shape[1:]
+        shares = self._method.measure_progress(self._state, self._steps_taken, image_shape)
+        count = len(self._inputs.labels)
+        num_done = count - len(self._queue) - running.sum() + shares[running].sum()
+        self._on_share(float(num_done) / count)
 
     def _shrink(self) -> None:
         """Moves the last unfinished rows into a smaller batch after many sparse calls."""

@@ -99,6 +99,10 @@ class FAB(method.Method):
         }
         return state if int(self.restarts) == 1 else self._apply_restart(examples, state)
 
+    def count_max_steps(self, image_shape):
+        """The steps of all starts."""
+        return self.num_steps * int(self.restarts)
+
     def done(self, examples, state):
         """After all starts, or at an adversarial point within epsilon."""
         is_inside = state["distance"] <= examples.epsilon

@@ -7,7 +7,7 @@ outputs = attack.run(logits_fn, examples, batch_size=128)
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -59,6 +59,10 @@ class FunctionAttack(NamedTuple):
         """Whether the labels are targets."""
         return bool(self.options.get("targeted", False))
 
+    def count_max_steps(self, image_shape: Sequence[int]) -> None:
+        """Returns None: a function says nothing about its steps."""
+        del image_shape
+
     def stages(self) -> tuple["FunctionAttack", ...]:
         """Returns the function itself."""
         return (self,)
@@ -70,6 +74,7 @@ class FunctionAttack(NamedTuple):
         batch_size: int,
         progress: StageProgress,
         on_progress: Callable[[int], None] = lambda count: None,
+        on_share: Callable[[float], None] | None = None,
     ) -> AttackOutputs:
         """Attacks all examples; the number of calls is NaN, because nothing counts them.
 
@@ -97,6 +102,8 @@ class FunctionAttack(NamedTuple):
                 progress.finished[rows] = True
                 progress.save()
                 on_progress(len(rows))
+                if on_share is not None:
+                    on_share(float(np.mean(progress.finished | (budgets == 0))))
         return outputs
 
     def _attack_batch(self, logits_fn: LogitsFn, batch: ExampleBatch, budget: np.float32):

@@ -108,6 +108,10 @@ class JSMA(method.Method):
             "finished": is_finished | ~has_pair,
         }
 
+    def count_max_steps(self, image_shape):
+        """Pairs of elements, up to the share `gamma` of the image."""
+        return max(1, int(self.gamma * math.prod(image_shape) / 2 + 1e-4))
+
     def done(self, examples, state):
         """At success, after the last pair, or without a further pair."""
         return state["finished"]

@@ -5,7 +5,7 @@ finished rows can leave the batch and others take their places without another c
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, NewType, TypeAlias
 
 import numpy as np
@@ -247,6 +247,29 @@ class Method:
     def count_fixed_steps(self) -> int | None:
         """Returns the number of steps if it is the same for all rows, else None."""
         return None
+
+    def count_max_steps(self, image_shape: Sequence[int]) -> int | None:
+        """Returns the largest number of steps of a row, or None if it is unknown.
+
+        It is `num_steps` if the attack has this option and does not say otherwise. Estimates of
+        time and progress use it; a wrong number changes no result.
+        """
+        del image_shape
+        return self.count_fixed_steps() or getattr(self, "num_steps", None)
+
+    def measure_progress(
+        self, state: State, steps_taken: np.ndarray, image_shape: Sequence[int]
+    ) -> np.ndarray:
+        """Returns the share of its work that each row has done, float64 [batch], 0 to 1.
+
+        Args:
+          state: The current state.
+          steps_taken: int64 [batch].
+          image_shape: (height, width, channels).
+        """
+        del state
+        max_steps = self.count_max_steps(image_shape)
+        return np.minimum(steps_taken / max_steps, 1.0) if max_steps else 0.0 * steps_taken
 
     def init(self, classifier: QueryCounter, examples: Examples) -> State:
         """Returns the state before the first step."""

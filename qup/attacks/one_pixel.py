@@ -123,6 +123,10 @@ class OnePixel(method.Method):
             ),
         }
 
+    def count_max_steps(self, image_shape):
+        """The turns of all generations, without those of an exhaustive search."""
+        return (self.num_steps + 1) * self._num_turns
+
     def done(self, examples, state):
         """At an adversarial image, or after the last generation."""
         max_turns = (self.num_steps + 1) * self._num_turns

@@ -11,6 +11,7 @@ result.epsilon  # float32 [n]; NaN if the attack fails even with `high`
 ```
 """
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -33,14 +34,15 @@ from qup.attacks.results import (
 from qup.attacks.stages import ClassifierPair, choose_labels, run_stages
 from qup.attacks.store import ShardStore, describe_attack
 from qup.attacks.verification import DISTANCE_NORMS
-from qup.core import errors, norms
+from qup.attacks.work import ShareCounter
+from qup.core import errors, norms, progress
 from qup.core.classifier import ProbeInfo, wrap_classifier
 from qup.core.identity import compute_classifier_identity
 from qup.core.types import Bounds, LogitsFn
 
 # A shard is what an interruption can cost and what is in memory. Rows that finish early are
 # replaced only within a shard.
-_BATCHES_PER_SHARD = 4
+BATCHES_PER_SHARD = 4
 
 
 def run(
@@ -62,6 +64,8 @@ def run(
     fixed_batch: bool = False,
     logs_flags: bool = True,
     on_progress: Callable[[int], None] = lambda count: None,
+    on_share: Callable[[float], None] | None = None,
+    show_progress: bool = False,
     **options: Any,
 ) -> AttackResult | list[AttackResult]:
     """Attacks examples; returns success, distances and calls of each.
@@ -98,6 +102,9 @@ def run(
         depend on how the images are cut into calls.
       logs_flags: Whether to log the flags of the result as warnings.
       on_progress: Called with the number of examples that a stage has finished.
+      on_share: Called many times with the share of the work that is done, 0 to 1. It is an
+        estimate, because it is not known which images withstand; it never falls.
+      show_progress: Show the share and the time that is left on standard error.
       **options: The options of the attack.
 
     Returns:
@@ -123,7 +130,7 @@ def run(
     classifier = wrap_classifier(logits_fn, pixel_range=pixel_range)
     inputs.check_unit_box(classifier, options["bounds"])
     sweep = _Sweep(
-        attacks=[_build_attack(attack, budget, targets, options) for budget in budgets],
+        attacks=[build_attack(attack, budget, targets, options) for budget in budgets],
         budgets=budgets,
         classifiers=ClassifierPair.build(classifier),
         batch_size=int(batch_size),
@@ -136,23 +143,35 @@ def run(
         # A power of two, so that not every number of images needs its own compilation.
         sweep.batch_size = min(sweep.batch_size, 1 << max(0, len(labels) - 1).bit_length())
     in_shards = output is not None or not hasattr(images, "shape")
-    shard_size = batch_size * _BATCHES_PER_SHARD if in_shards else None
+    shard_size = batch_size * BATCHES_PER_SHARD if in_shards else None
     shards = inputs.iterate_shards(
         images, labels, ids=ids, bounds=options["bounds"], shard_size=shard_size
     )
     shard_results, start = [], 0
-    for shard_number, examples in enumerate(shards):
-        if not shard_number:
-            sweep.prepare(examples, precision)
-            if output is not None:
-                sweep.open_stores(output, examples, targets, precision)
-        shard_results.append(sweep.attack_shard(shard_number, start, examples))
-        start += len(examples.labels)
+    with _open_share(sweep.attacks[0].name, show_progress, on_share) as report:
+        if report is not None:
+            sweep.shares = ShareCounter(len(labels), len(budgets), report)
+        for shard_number, examples in enumerate(shards):
+            if not shard_number:
+                sweep.prepare(examples, precision)
+                if output is not None:
+                    sweep.open_stores(output, examples, targets, precision)
+            shard_results.append(sweep.attack_shard(shard_number, start, examples))
+            start += len(examples.labels)
     results = sweep.combine(shard_results)
     if logs_flags:
         for result in results:
             reliability.log_flags(sweep.attacks[0].name, result.flags)
     return results if epsilons is not None else results[0]
+
+
+def _open_share(
+    name: str, show_progress: bool, on_share: Callable[[float], None] | None
+) -> contextlib.AbstractContextManager:
+    """Returns a context with the function that is called with the share of the work."""
+    if not show_progress:
+        return contextlib.nullcontext(on_share)
+    return progress.open_share(name, lines=True, on_share=on_share)
 
 
 @dataclasses.dataclass
@@ -170,6 +189,7 @@ class _Sweep:
       on_progress: Called with the number of examples that a stage has finished.
       stores: The folder of each budget; empty if nothing is stored.
       probe: What the classifier showed on the first batch.
+      shares: Reports the share of the work that is done.
     """
 
     attacks: list[Method | FunctionAttack]
@@ -182,6 +202,7 @@ class _Sweep:
     on_progress: Callable[[int], None]
     stores: list[ShardStore] = dataclasses.field(default_factory=list)
     probe: ProbeInfo = dataclasses.field(default_factory=ProbeInfo)
+    shares: ShareCounter | None = None
 
     def prepare(self, examples: ExampleBatch, precision: str) -> None:
         """Inspects the classifier on the first batch, before anything is attacked.
@@ -243,9 +264,9 @@ class _Sweep:
         """
         results: list = [None] * len(self.budgets)
         smaller_result = search_result = label_choices = None
-        order = range(len(self.budgets))
+        order = list(range(len(self.budgets)))
         if len(order) > 1:
-            order = sorted(order, key=self.budgets.__getitem__)
+            order.sort(key=self.budgets.__getitem__)
         for i in order:
             attack, rows = self.attacks[i], self._set_budgets(examples, self.budgets[i], start)
             search_once = len(order) > 1 and attack.is_minimum_norm
@@ -255,6 +276,10 @@ class _Sweep:
                 self.on_progress(len(result))
             elif search_result is None:
                 label_choices = label_choices or self._choose_labels(examples, start)
+                if self.shares is not None:
+                    self.shares.begin_attack(
+                        attack, examples, number=order.index(i), num_choices=len(label_choices)
+                    )
                 use_smaller = smaller_result is not None and attack.stops_early
                 result = run_stages(
                     attack,
@@ -266,6 +291,7 @@ class _Sweep:
                     can_shrink=self.can_shrink,
                     load_progress=self._open_unfinished(i, shard_number, rows),
                     on_progress=self.on_progress,
+                    shares=self.shares,
                 )
                 if search_once:
                     search_result = result
@@ -280,6 +306,8 @@ class _Sweep:
                 smaller_result = result
             # Images that are on disk need not stay in memory.
             results[i] = result
+        if self.shares is not None:
+            self.shares.end_shard(len(examples.labels))
         if self.stores:
             results = [dataclasses.replace(result, images=()) for result in results]
         return results
@@ -335,7 +363,7 @@ class _Sweep:
         )
 
 
-def _build_attack(
+def build_attack(
     attack: str | Callable, epsilon, targets, options: dict[str, Any]
 ) -> Method | FunctionAttack:
     """Returns an attack with its options, checked for one budget.

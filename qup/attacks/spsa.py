@@ -100,6 +100,10 @@ class SPSA(method.Method):
         new_state["images"] = tf.where(success_rows, state["images"], new_state["images"])
         return {**new_state, "success": state["success"] | success, "query": query + 1}
 
+    def count_max_steps(self, image_shape):
+        """The steps, each in one or several batches of queries."""
+        return self.num_steps * self._num_batches
+
     def done(self, examples, state):
         """At an adversarial image, or after `num_steps`."""
         return state["success"] | (state["query"] >= self.num_steps * self._num_batches)

@@ -82,6 +82,10 @@ class Square(method.Method):
         """One stage per restart."""
         return (dataclasses.replace(self, restarts=1),) * int(self.restarts)
 
+    def count_max_steps(self, image_shape):
+        """The queries after those of the start."""
+        return self.num_queries - _NUM_START_QUERIES
+
     def init(self, classifier, examples):
         """Evaluates the image and the start of the search."""
         images = examples.images

@@ -18,6 +18,7 @@ from qup.attacks.inputs import ExampleBatch
 from qup.attacks.method import AttackOutputs, Method, StageProgress
 from qup.attacks.results import AttackResult
 from qup.attacks.verification import DISTANCE_NORMS, Verification, is_within_budget, verify_images
+from qup.attacks.work import ShareCounter
 from qup.core import prng
 from qup.core.classifier import inspect_classifier, predict_logits
 from qup.core.types import LogitsFn
@@ -51,6 +52,7 @@ def run_stages(
     can_shrink: bool = True,
     load_progress: Callable[[str, np.ndarray], StageProgress] | None = None,
     on_progress: Callable[[int], None] = lambda count: None,
+    shares: ShareCounter | None = None,
 ) -> AttackResult:
     """Attacks examples with every stage of an attack.
 
@@ -69,6 +71,7 @@ def run_stages(
       can_shrink: Whether few examples may be attacked in a smaller batch.
       load_progress: (name of a stage, its images) -> what an interrupted run has finished of it.
       on_progress: Called with the number of examples that a stage has finished.
+      shares: Reports the share of the work that is done.
 
     Returns:
       The result, without flags. Examples of `already_adversarial` count as failures. Without
@@ -96,6 +99,7 @@ def run_stages(
                 progress = StageProgress.start(rows.images)
                 if load_progress is not None:
                     progress = load_progress(f"{choice}-{stage_number}-{number}", rows.images)
+                on_share = shares and shares.begin_stage(choice, stage_number, len(indices))
                 outputs = _prepare_stage(
                     attack,
                     stage_number,
@@ -105,6 +109,7 @@ def run_stages(
                     batch_size=batch_size,
                     can_shrink=can_shrink,
                     on_progress=on_progress,
+                    on_share=on_share,
                 )()
                 has_ball = not (attack.is_minimum_norm or stage.is_minimum_norm)
                 attacked = _verify(
@@ -131,13 +136,20 @@ def _prepare_stage(
     batch_size: int,
     can_shrink: bool,
     on_progress: Callable[[int], None],
+    on_share: Callable[[float], None] | None,
 ) -> Callable[[], AttackOutputs]:
     """Returns the function that runs one stage of an attack on `rows`; see `run_stages`."""
     stages = attack.stages()
     stage = stages[stage_number]
     if isinstance(stage, FunctionAttack):
         return functools.partial(
-            stage.run, logits_fn, rows, batch_size, progress, on_progress=on_progress
+            stage.run,
+            logits_fn,
+            rows,
+            batch_size,
+            progress,
+            on_progress=on_progress,
+            on_share=on_share,
         )
     if can_shrink:
         batch_size = engine.choose_batch_size(batch_size, len(rows.labels), stage.xla)
@@ -153,6 +165,7 @@ def _prepare_stage(
         can_shrink=can_shrink,
         progress=progress,
         on_progress=on_progress,
+        on_share=on_share,
     ).run
 
 

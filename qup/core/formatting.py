@@ -65,3 +65,30 @@ def format_percent(value: float | None, error: float | None = None, digits: int 
 def format_count(number: int, noun: str) -> str:
     """Returns "1 epoch" or "30 epochs"."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def format_duration(seconds: float) -> str:
+    """Returns a time in rounded units: "8 s", "40 s", "3 min", "1 h 20 min", "2 days 3 h"."""
+    if seconds < 1:
+        return "1 s"
+    if seconds < 20:
+        return f"{seconds:.0f} s"
+    if seconds < 57.5:
+        return f"{5 * round(seconds / 5)} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 24:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    days, hours = divmod(hours, 24)
+    return f"{format_count(days, 'day')} {hours} h" if hours else format_count(days, "day")
+
+
+def format_bytes(count: float) -> str:
+    """Returns a size in decimal units with two or three digits: "35 MB", "1.2 GB"."""
+    for unit in ("kB", "MB", "GB"):
+        count /= 1000
+        if count < 999.5:
+            return f"{count:.1f} {unit}" if count < 9.95 else f"{count:.0f} {unit}"
+    return f"{count / 1000:.1f} TB"

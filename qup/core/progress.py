@@ -1,50 +1,370 @@
-"""Progress bars with an estimate of the time left; shown on a terminal, if tqdm is installed."""
+"""Progress of long work: one line on a terminal, a line every ten seconds elsewhere.
+
+```python
+with progress.open_parts({"pgd": 40.0, "autoattack": 720.0}) as parts:
+    parts.begin("pgd")
+    with progress.open_counter("pgd", total=1000, unit="image") as add:
+        add(128)
+# part 1 of 2, pgd: 13 %, 128 of 1,000 images, about 35 s left; all parts: about 13 min left
+```
+
+A line is written by a thread, so it appears also while one call takes minutes. Without a terminal
+lines are written only after `enable_lines`, as the programs do, or where a caller asks for them.
+"""
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterable, Iterator
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TextIO
 
-try:
-    from tqdm import tqdm
-except ImportError:  # Training and attacks need no progress bar.
-    tqdm = None
+from qup.core.formatting import format_count, format_duration
+
+# Seconds between two lines in a file or pipe, and between two states of a line on a terminal.
+LINE_INTERVAL_S, _REDRAW_INTERVAL_S = 10.0, 0.5
+# Shorter gaps between two counters, such as two epochs, belong to one piece of work.
+_SAME_WORK_S = 2.0
+# Below this share or time, the speed so far says nothing about the time that is left.
+_MIN_SHARE, _MIN_SECONDS = 0.005, 1.0
+# The share from which on the speed so far counts alone, and not the expected time.
+_TRUSTED_SHARE = 0.4
+_SPEED_RANGE = (1 / 3, 3.0)
+_CLEAR_LINE = "\r\x1b[K"
+
+
+class Counter:
+    """The progress of one piece of work."""
+
+    def __init__(
+        self,
+        title: str,
+        *,
+        total: float | None,
+        unit: str = "",
+        done: float = 0,
+        expected_seconds: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        """Starts now.
+
+        Args:
+          title: Names the work.
+          total: Number of items; it grows if more are counted. None if it is unknown.
+          unit: Name of one item; "" for shares, of which only the percentage is shown.
+          done: Number of items that an earlier run completed.
+          expected_seconds: An estimate of the time of all items.
+          clock: Returns seconds.
+        """
+        self.title, self.total, self._unit = title, total, unit
+        self._done = self._done_at_start = done
+        self.expected_seconds, self._clock = expected_seconds, clock
+        self._start = clock()
+
+    def add(self, count: float) -> None:
+        """Counts finished items."""
+        self._done += count
+        if self.total is not None:
+            self.total = max(self.total, self._done)
+
+    def set_share(self, share: float) -> None:
+        """Sets the share of the work that is done, 0 to 1. It never falls."""
+        self._done = max(self._done, min(1.0, share) * (self.total or 1))
+
+    @property
+    def share(self) -> float:
+        """The share of the work that is done, 0 to 1; 0 without a total."""
+        return self._done / self.total if self.total else 0.0
+
+    @property
+    def seconds(self) -> float:
+        """The time since the start."""
+        return self._clock() - self._start
+
+    def estimate_seconds_left(self) -> float | None:
+        """Returns the time that is left; None if nothing is known about it.
+
+        It follows the expected time first, and later more and more the speed so far.
+        """
+        share, seconds, expected = self.share, self.seconds, self.expected_seconds
+        gained = share - (self._done_at_start / self.total if self.total else 0.0)
+        observed = None
+        if gained >= _MIN_SHARE and seconds >= _MIN_SECONDS:
+            observed = seconds * (1 - share) / gained
+        if expected is None or observed is None:
+            return observed if expected is None else expected * (1 - share)
+        weight = min(1.0, share / _TRUSTED_SHARE)
+        return weight * observed + (1 - weight) * expected * (1 - share)
+
+    def format_state(self) -> str:
+        """Returns the state, such as "pgd: 13 %, 128 of 1,000 images, about 35 s left"."""
+        states = []
+        if self.total:
+            states.append(f"{int(100 * self.share)} %")
+        if self._unit and self.total:
+            states.append(f"{self._done:,.0f} of {format_count(round(self.total), self._unit)}")
+        elif self._unit:
+            states.append(format_count(round(self._done), self._unit))
+        left = self.estimate_seconds_left()
+        if left is not None and self.share < 1:
+            states.append(f"about {format_duration(left)} left")
+        elif not self.share:
+            states.append(f"{format_duration(self.seconds)} so far")
+        return f"{self.title}: {', '.join(states)}"
+
+
+class Parts:
+    """The parts of a program, one after the other, with the time that each is expected to take."""
+
+    def __init__(
+        self,
+        expected_seconds: Mapping[str, float | None],
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        """Prepares the parts.
+
+        Args:
+          expected_seconds: Name of each part, in order, to its estimated time; None for none.
+          clock: Returns seconds.
+        """
+        self._expected, self._clock = dict(expected_seconds), clock
+        self._finished: dict[str, float] = {}
+        self.current: str | None = None
+        self._start = 0.0
+
+    def begin(self, name: str) -> None:
+        """Begins a part, and ends the one before. A name that is no part is ignored."""
+        if name in self._expected and name != self.current:
+            self.end()
+            self.current, self._start = name, self._clock()
+
+    def end(self) -> None:
+        """Ends the current part, if there is one."""
+        if self.current is not None:
+            self._finished[self.current] = self._clock() - self._start
+        self.current = None
+
+    def get_expected(self) -> float | None:
+        """Returns the expected time of the current part, if it is known."""
+        return self._expected.get(self.current)
+
+    def estimate_later_seconds(self) -> float | None:
+        """Returns the time of the parts after this one; None if that of one is unknown.
+
+        If the finished parts took longer or less long than expected, so do the others.
+        """
+        names = list(self._expected)
+        number = names.index(self.current)
+        later = [self._expected[name] for name in names[number + 1 :]]
+        if None in later:
+            return None
+        known = {name: s for name, s in self._finished.items() if self._expected[name]}
+        expected = sum(self._expected[name] for name in known)
+        speed = sum(known.values()) / expected if expected else 1.0
+        return min(max(speed, _SPEED_RANGE[0]), _SPEED_RANGE[1]) * sum(later)
+
+    def format_state(self, counter: Counter | None) -> str:
+        """Returns the line of a counter inside a part."""
+        if self.current is None:
+            return "" if counter is None else counter.format_state()
+        number, count = list(self._expected).index(self.current) + 1, len(self._expected)
+        if counter is None:
+            counter = Counter(self.current, total=None, clock=self._clock)
+            counter._start, counter.expected_seconds = self._start, self.get_expected()
+        text = counter.format_state()
+        if count == 1:
+            return text
+        text, later = f"part {number} of {count}, {text}", self.estimate_later_seconds()
+        left = counter.estimate_seconds_left()
+        if number < count and later is not None and left is not None:
+            text += f"; all parts: about {format_duration(left + later)} left"
+        return text
+
+
+class Display:
+    """Writes the state of the innermost counter to standard error."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic, stream: TextIO | None = None):
+        """Shows nothing yet.
+
+        Args:
+          clock: Returns seconds.
+          stream: Where to write; None for standard error at the time of writing.
+        """
+        self.clock, self._stream = clock, stream
+        self.shows_lines = False
+        self._counters: list[tuple[Counter, bool]] = []
+        self._parts: list[Parts] = []
+        self._lock = threading.RLock()
+        self._thread: threading.Thread | None = None
+        self._last_line = self._last_end = -float("inf")
+        self._has_line = False
+
+    @contextlib.contextmanager
+    def show(self, counter: Counter, lines: bool | None = None) -> Iterator[Counter]:
+        """Shows a counter.
+
+        Args:
+          counter: The counter.
+          lines: Whether to write lines without a terminal; None for `shows_lines`.
+        """
+        if self._parts and counter.expected_seconds is None:
+            counter.expected_seconds = self._parts[-1].get_expected()
+        self._open(self._counters, (counter, self.shows_lines if lines is None else lines))
+        try:
+            yield counter
+        finally:
+            self._close(self._counters)
+
+    @contextlib.contextmanager
+    def show_parts(self, parts: Parts) -> Iterator[Parts]:
+        """Shows in which part the counters are."""
+        self._open(self._parts, parts)
+        try:
+            yield parts
+        finally:
+            self._close(self._parts)
+
+    def _open(self, stack: list, entry) -> None:
+        with self._lock:
+            now = self.clock()
+            if not self._is_busy() and now - self._last_end > _SAME_WORK_S:
+                self._last_line = now
+            stack.append(entry)
+            if self._stream is None and (self._thread is None or not self._thread.is_alive()):
+                self._thread = threading.Thread(target=self._redraw, name="progress", daemon=True)
+                self._thread.start()
+
+    def _close(self, stack: list) -> None:
+        with self._lock:
+            stack.pop()
+            self._last_end = self.clock()
+            if not self._is_busy():
+                self.clear()
+
+    def _is_busy(self) -> bool:
+        return bool(self._counters or self._parts)
+
+    def _redraw(self) -> None:
+        while self._is_busy() or self.clock() - self._last_end < _SAME_WORK_S:
+            self.render()
+            time.sleep(_REDRAW_INTERVAL_S)
+
+    def render(self) -> None:
+        """Writes the current state, if it is time to."""
+        stream = self._stream or sys.stderr
+        with self._lock, contextlib.suppress(OSError, ValueError):
+            if not self._is_busy() or stream is None:
+                return
+            counter, lines = self._counters[-1] if self._counters else (None, self.shows_lines)
+            text = self._parts[-1].format_state(counter) if self._parts else counter.format_state()
+            if not text:
+                return
+            if _is_interactive(stream):
+                stream.write(f"{_CLEAR_LINE}{text[: _get_width() - 1]}")
+                self._has_line = True
+            elif lines and self.clock() - self._last_line >= LINE_INTERVAL_S:
+                stream.write(f"{text}\n")
+                self._last_line = self.clock()
+            stream.flush()
+
+    def clear(self) -> None:
+        """Removes the line from a terminal, for instance before a log line."""
+        stream = self._stream or sys.stderr
+        with self._lock, contextlib.suppress(OSError, ValueError):
+            if self._has_line and stream is not None:
+                stream.write(_CLEAR_LINE)
+                stream.flush()
+            self._has_line = False
+
+
+def _is_interactive(stream: TextIO) -> bool:
+    """Returns whether a line can be rewritten: on a terminal and in a notebook."""
+    return stream.isatty() or type(stream).__module__.startswith("ipykernel.")
+
+
+def _get_width() -> int:
+    import shutil
+
+    return shutil.get_terminal_size().columns
+
+
+_display = Display()
+
+
+def enable_lines() -> None:
+    """Writes lines also without a terminal, from now on and in this process."""
+    _display.shows_lines = True
+
+
+def clear() -> None:
+    """Removes the line from the terminal, before something else is written to it."""
+    _display.clear()
 
 
 def track(items: Iterable, *, title: str, total: int, done: int = 0, unit: str = "it") -> Iterator:
-    """Yields `items` and advances a progress bar.
+    """Yields `items` and shows how many there were.
 
     Args:
       items: The remaining items.
-      title: Label of the bar.
+      title: Names the work.
       total: Number of items, including those already done.
       done: Number of items that an earlier run completed.
       unit: Name of one item.
     """
-    if tqdm is None or not sys.stderr.isatty():
-        yield from items
-        return
-    yield from tqdm(
-        items, desc=title, total=total, initial=done, unit=unit, dynamic_ncols=True, leave=False
-    )
+    counter = Counter(title, total=total, unit=unit, done=done)
+    with _display.show(counter):
+        for item in items:
+            yield item
+            counter.add(1)
 
 
 @contextlib.contextmanager
-def open_counter(title: str, total: int | None, unit: str) -> Iterator[Callable]:
-    """Yields a function that advances a progress bar by a number of items.
+def open_counter(title: str, total: int | None, unit: str) -> Iterator[Callable[[int], None]]:
+    """Yields a function that counts finished items.
 
     Args:
-      title: Label of the bar.
+      title: Names the work.
       total: Expected number of items; it grows if more are counted. None if unknown.
       unit: Name of one item.
     """
-    if tqdm is None or not sys.stderr.isatty():
-        yield lambda count: None
-        return
-    with tqdm(desc=title, total=total, unit=unit, dynamic_ncols=True, leave=False) as bar:
+    with _display.show(Counter(title, total=total, unit=unit)) as counter:
+        yield counter.add
 
-        def on_progress(count: int) -> None:
-            if bar.total is not None and bar.n + count > bar.total:
-                bar.total = bar.n + count
-            bar.update(count)
 
-        yield on_progress
+@contextlib.contextmanager
+def open_share(
+    title: str,
+    *,
+    expected_seconds: float | None = None,
+    lines: bool | None = None,
+    on_share: Callable[[float], None] | None = None,
+) -> Iterator[Callable[[float], None]]:
+    """Yields a function that takes the share of the work that is done, 0 to 1.
+
+    Args:
+      title: Names the work.
+      expected_seconds: An estimate of its time; None for that of the current part.
+      lines: Whether to write lines without a terminal; None as `enable_lines` says.
+      on_share: Called with the share as well.
+    """
+    counter = Counter(title, total=1.0, expected_seconds=expected_seconds)
+
+    def set_share(share: float) -> None:
+        counter.set_share(share)
+        if on_share is not None:
+            on_share(share)
+
+    with _display.show(counter, lines):
+        yield set_share
+
+
+def open_parts(
+    expected_seconds: Mapping[str, float | None],
+) -> contextlib.AbstractContextManager[Parts]:
+    """Returns a context in which counters show in which part of the work they are.
+
+    Args:
+      expected_seconds: Name of each part, in order, to its estimated time; None for none.
+    """
+    return _display.show_parts(Parts(expected_seconds))
