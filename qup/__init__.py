@@ -1,5 +1,13 @@
 """The uncertainty principle of neural networks, measured.
 
+How robust is a classifier:
+
+```python
+report = qup.evaluate(model, images, labels, epsilon=8 / 255)
+print(report)
+report.save_html("robustness.html")
+```
+
 Iterative FGSM Augmentation (Zhang et al. 2022, arXiv 2205.01493) in Python:
 
 ```python
@@ -19,8 +27,30 @@ print(evaluation.evaluate_attack(augmented, batches, attacks.bind("pgd", epsilon
 It computes with Keras on TensorFlow, in float32, whatever keras.json says: `qup.core.environment`.
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from qup.core import environment as _environment
 
 __version__ = "0.1.0"
 
 _environment.prepare_import()
+
+if TYPE_CHECKING:
+    from qup.robustness.report import Report as Report
+    from qup.robustness.report import RobustnessCurve as RobustnessCurve
+    from qup.robustness.report import evaluate as evaluate
+    from qup.robustness.report import robustness_curve as robustness_curve
+
+_LAZY_NAMES = ("Report", "RobustnessCurve", "evaluate", "robustness_curve")
+
+
+def __getattr__(name: str) -> Any:
+    """Returns a function of `qup.robustness.report`, which imports TensorFlow at its first use."""
+    if name in _LAZY_NAMES:
+        return getattr(importlib.import_module("qup.robustness.report"), name)
+    raise AttributeError(f"module 'qup' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY_NAMES})

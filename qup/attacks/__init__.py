@@ -33,7 +33,16 @@ from qup.attacks.method import (
     compile_repeated_step,
     get_box_width,
 )
-from qup.attacks.registry import bind, build_method, conjugate, get, names, register, traits
+from qup.attacks.registry import (
+    bind,
+    build_method,
+    conjugate,
+    get,
+    get_norm,
+    names,
+    register,
+    traits,
+)
 from qup.attacks.runner import minimal_epsilon, run
 
 __all__ = (
@@ -52,6 +61,7 @@ __all__ = (
     "conjugate",
     "get",
     "get_box_width",
+    "get_norm",
     "minimal_epsilon",
     "names",
     "register",

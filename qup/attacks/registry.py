@@ -5,7 +5,7 @@ Each file of this package registers one family of attacks.
 
 import dataclasses
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -49,6 +49,20 @@ def register(name: str, **traits: Any) -> Callable:
         return attack
 
     return decorate
+
+
+def get_norm(name: str, options: Mapping[str, Any] | None = None) -> str:
+    """Returns the norm of an attack's budget, or of the distance that it minimises.
+
+    Args:
+      name: Registered name of the attack.
+      options: Its options; without "norm" the attack's default counts.
+    """
+    norm = (options or {}).get("norm")
+    if norm is not None:
+        return norm
+    parameter = inspect.signature(get(name)).parameters.get("norm")
+    return traits(name)["norms"][0] if parameter is None else parameter.default
 
 
 def build_method(name: str, **options: Any) -> Method:

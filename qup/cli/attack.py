@@ -1,14 +1,20 @@
-r"""Attacks a classifier, and reports the result for each image.
+r"""Says how robust a classifier is: attacks it, and writes one page and a row per image.
 
 The classifier is one of this package (--model, trained if necessary), a file
 of a Keras model (--model_path: .keras, .h5, .hdf5) or a SavedModel
 (--saved_model). A SavedModel, and a file with --trust_model, can run any code:
 load only files that you trust.
 
+    qup attack --model_path=mine.keras --images=test.npz --epsilon=8/255
+    qup attack --model_path=mine.keras --images=test.npz --epsilon=0:16/255:9
     qup attack --dataset=mnist --attack=autoattack,deepfool
     qup attack --dataset=cifar10 --model_path=mine.keras --pixel_range=0,255 \
         --attack=pgd --options=pgd.num_steps=100,pgd.random_start=True
     qup attack --dataset=mnist --attack=pgd --saved_model=DIR --signature=serve
+
+Without --attack, the standard protocol runs: PGD of 40 steps at several
+budgets, AutoAttack, and a search for masked gradients. The page is
+robustness.html in the workdir.
 
 Further settings: --config.group.key=value; --help lists all.
 """
@@ -22,9 +28,12 @@ import qup
 from qup.cli import program, settings
 from qup.core import errors, files, measurements
 from qup.core.interruption import SignalGuard
+from qup.core.numbers import parse_epsilons
 from qup.core.registry import find_registered_options
 
 _ATTACKS = pathlib.Path(qup.__file__).parent / "attacks"
+# That of qup.robustness.report.protocol, whose import starts TensorFlow.
+_STANDARD = "standard"
 # Options that have an error of their own, or that the pipeline adds.
 _SPECIAL_OPTIONS = ("ids", "seed", "targeted", "targets")
 
@@ -34,8 +43,16 @@ def define_flags() -> None:
     settings.define_flags()
     flags.adopt_module_key_flags(settings)
     names = ", ".join(sorted(find_registered_options(_ATTACKS)))
-    flags.DEFINE_list("attack", None, f"Names of attacks, of: {names}.")
-    flags.DEFINE_float("epsilon", None, "Budget, in units of [0, 1]; default: the dataset's.")
+    flags.DEFINE_list("attack", None, f"Names of attacks, of: {names}; default: standard.")
+    flags.DEFINE_string(
+        "epsilon",
+        None,
+        "Budget in units of [0, 1]: 0.1, 8/255, a list 2/255,4/255 or a range first:last:count, "
+        "such as 0:16/255:9; default: the dataset's.",
+    )
+    flags.DEFINE_enum(
+        "norm", None, ["linf", "l2", "l1", "l0"], "Norm of epsilon; default: linf or the attack's."
+    )
     flags.DEFINE_integer("num_images", 1000, "Number of test images, from the first; 0 for all.")
     flags.DEFINE_string("model_path", None, "A .keras file, or a whole .h5 or .hdf5 file.")
     flags.DEFINE_string("saved_model", None, "Folder of a SavedModel.")
@@ -69,9 +86,10 @@ def main(config) -> str:
 
     values = flags.FLAGS
     request = attack.AttackRequest(
-        attacks=tuple(values.attack or ()),
+        attacks=_choose_attacks(),
         options=tuple(values.options),
-        epsilon=values.epsilon,
+        epsilons=tuple(parse_epsilons(values.epsilon)) if values.epsilon is not None else (),
+        norm=values.norm,
         num_images=values.num_images,
         model_path=values.model_path,
         saved_model=values.saved_model,
@@ -85,8 +103,17 @@ def main(config) -> str:
         save_images=values.save_images,
         conjugates=values.conjugates,
         diagnose=values.diagnose,
+        command=program.format_command(),
     )
     return attack.run(config, request)
+
+
+def _choose_attacks() -> tuple[str, ...]:
+    """Returns the requested attacks; the standard protocol if nothing is requested."""
+    values = flags.FLAGS
+    if values.attack or values.conjugates or values.diagnose:
+        return tuple(values.attack or ())
+    return (_STANDARD,)
 
 
 def resolve():
@@ -98,8 +125,9 @@ def resolve():
     """
     config = settings.resolve()
     values = flags.FLAGS
-    if values.attack or not (values.conjugates or values.diagnose):
-        check_attack_names(values.attack or (), values.options)
+    if values.epsilon is not None:
+        parse_epsilons(values.epsilon)
+    check_attack_names(_choose_attacks(), values.options)
     if config.workdir:
         check_workdir(pathlib.Path(config.workdir))
     return config
@@ -113,13 +141,9 @@ def check_attack_names(names, options) -> None:
       options: Texts attack.option=value.
     """
     known = find_registered_options(_ATTACKS)
-    if not names:
-        raise errors.InputError(
-            f"Name one or more attacks: --attack=NAME[,NAME...]. Known: {', '.join(sorted(known))}."
-        )
     for name in names:
-        if name not in known:
-            raise errors.make_unknown_error("attack", name, known)
+        if name not in known and name != _STANDARD:
+            raise errors.make_unknown_error("attack", name, [_STANDARD, *known])
     for text in options:
         name, _, option = text.partition("=")[0].strip().partition(".")
         if option and name not in known:

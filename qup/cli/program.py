@@ -8,7 +8,9 @@ import contextlib
 import importlib
 import logging
 import os
+import pathlib
 import re
+import shlex
 import signal
 import sys
 import threading
@@ -63,6 +65,14 @@ def run_pipeline(
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         sys.stderr = os.fdopen(2, "w")
     _run_app(run_main, parse, _INTERRUPTED, " All results are in the workdir.")
+
+
+def format_command() -> str:
+    """Returns the command line that started the program, to be repeated in a shell."""
+    name = sys.argv[0]
+    if not name.startswith("qup "):
+        name = f"python -m bin.{pathlib.Path(name).stem}"
+    return " ".join([name, *map(shlex.quote, sys.argv[1:])])
 
 
 def run_query(main: Callable[[str], str], default: Callable[[], str | None] = lambda: None) -> None:

@@ -25,6 +25,8 @@ _log = logging.getLogger("qup")
 RELIABILITY = "reliability"
 # The parameter `evaluation` of rows that a pipeline of the uncertainty relation measures.
 UNCERTAINTY_EVALUATION = "uncertainty"
+# The standard normal's quantile of 0.975.
+_Z_95 = 1.959963984540054
 
 
 class Measurement(NamedTuple):
@@ -48,6 +50,56 @@ def compute_accuracy(correct: float, n: float) -> Measurement:
     """
     fraction = correct / n
     return Measurement(100 * fraction, 100 * math.sqrt(fraction * (1 - fraction) / n), int(n))
+
+
+class Proportion(NamedTuple):
+    """A share of images with its 95 % interval, in percent.
+
+    Attributes:
+      percent: The share; NaN of no images.
+      low: Lower end of Wilson's interval.
+      high: Upper end.
+      count: Number of images that count.
+      n: Number of images.
+    """
+
+    percent: float
+    low: float
+    high: float
+    count: int
+    n: int
+
+    def __str__(self) -> str:
+        return f"{self.percent:.1f} ({self.low:.1f} to {self.high:.1f})"
+
+
+def compute_proportion(mask: Iterable[bool]) -> Proportion:
+    """Returns the share of true values, with the interval of `compute_wilson_interval`."""
+    values = [bool(value) for value in mask]
+    count, n = sum(values), len(values)
+    percent = 100 * count / n if n else math.nan
+    return Proportion(percent, *compute_wilson_interval(count, n), count, n)
+
+
+def compute_wilson_interval(count: float, n: float) -> tuple[float, float]:
+    """Returns the 95 % score interval of a proportion, in percent.
+
+    It holds near 0 and 100 % too, where the normal interval has no width.
+
+    Args:
+      count: Number of images that count.
+      n: Number of images; without images the interval is [0, 100].
+
+    References: Wilson 1927, "Probable inference, the law of succession, and statistical inference".
+    """
+    if not n:
+        return 0.0, 100.0
+    share, squared = count / n, _Z_95**2 / n
+    centre = share + squared / 2
+    half_width = math.sqrt(squared * (share * (1 - share) + squared / 4))
+    low, high = ((centre + sign * half_width) / (1 + squared) for sign in (-1, 1))
+    # Rounding must not leave a bound of 0 or 1 that the definition gives exactly.
+    return 100 * (0.0 if count == 0 else low), 100 * (1.0 if count == n else high)
 
 
 @dataclasses.dataclass(frozen=True)

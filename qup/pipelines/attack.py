@@ -6,7 +6,8 @@
 | train a classifier, or import the user's | Trainer, ModelImporter |
 | run each attack | Attacker |
 | plot Table 4, on request | ConjugateDrawer |
-| check for masked gradients, on request | Diagnoser |
+| check for masked gradients, in the standard protocol and on request | Diagnoser |
+| write the page robustness.html | qup/pipelines/attack_report.py |
 
 The first two steps are those of qup/pipelines/ifa.py: its classifiers in the same pipeline root are
 reused.
@@ -25,7 +26,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from qup.core import files, measurements
 from qup.core.formatting import format_percent
 from qup.core.measurements import Row
+from qup.core.numbers import format_epsilon
 from qup.orchestration import Artifact, Channel, Execution, Node
+from qup.pipelines.attack_report import write_pages
 from qup.pipelines.attack_request import AttackRequest, hash_model_files
 from qup.pipelines.components import artifacts
 from qup.pipelines.components.attacker import Attacker, Diagnoser
@@ -33,6 +36,8 @@ from qup.pipelines.components.conjugates import ConjugateDrawer
 from qup.pipelines.components.examples import ExampleGen, ModelImporter
 from qup.pipelines.config import Config, check_config
 from qup.pipelines.run import RunContext, build_trainers, collect_versions, open_run, run_nodes
+from qup.robustness.report.protocol import NORM_NAMES
+from qup.robustness.report.report import Report
 
 _COLUMNS = (
     "attack",
@@ -96,7 +101,8 @@ def run(config: Config, request: AttackRequest) -> str:
     figures = _copy_figures(run, executions)
     with run.workdir.lock("to write its results"):
         run.append_measurements(rows)
-    return format_report(run, rows, executions, figures)
+        pages = write_pages(run, request, executions)
+    return format_report(run, rows, executions, figures, pages)
 
 
 def _check_measurements(run: RunContext) -> None:
@@ -148,14 +154,11 @@ def _build_attackers(
         "split": run.config.dataset.evaluation_split,
         "seed": run.config.seed,
     }
-    epsilon = float(run.config.attack.epsilon) if request.epsilon is None else request.epsilon
+    epsilon = max(request.epsilons or (float(run.config.attack.epsilon),))
     nodes = []
     if request.conjugates:
-        nodes.append(ConjugateDrawer(epsilon=epsilon, **common))
-    if request.diagnose:
-        nodes.append(Diagnoser(epsilon=epsilon, batch_size=request.batch_size, **common))
-    nodes = [node.with_id(f"{node.id}.{name}") for node in nodes]
-    return nodes + [
+        nodes.append(ConjugateDrawer(epsilon=epsilon, **common).with_id(f"ConjugateDrawer.{name}"))
+    nodes += [
         Attacker(
             attack=attack_spec,
             num_images=request.num_images or None,
@@ -167,6 +170,15 @@ def _build_attackers(
         ).with_id(f"Attacker.{attack_spec['name']}.{name}")
         for attack_spec in attack_specs
     ]
+    if request.searches_masking:
+        diagnoser = Diagnoser(
+            epsilon=epsilon,
+            norm=request.norm or run.config.attack.norm,
+            batch_size=request.batch_size,
+            **common,
+        )
+        nodes.append(diagnoser.with_id(f"Diagnoser.{name}"))
+    return nodes
 
 
 def _list_outputs(executions: Mapping[str, Execution], key: str) -> list[Artifact]:
@@ -189,9 +201,15 @@ def format_report(
     rows: list[Row],
     executions: Mapping[str, Execution],
     figures: Sequence[pathlib.Path],
+    pages: Mapping[pathlib.Path, Report],
 ) -> str:
-    """Returns the table of every classifier, and the paths of the results."""
+    """Returns the answer and the table of every classifier, and the paths of the results."""
     lines: list[str] = []
+    for report in pages.values():
+        for line in str(report).splitlines():
+            indent = len(line) - len(line.lstrip()) + 2
+            lines += textwrap.wrap(line, 100, subsequent_indent=" " * indent)
+        lines.append("")
     # Rows of checks alone, such as those for masked gradients, have no table.
     attacked_epochs = {r.epochs for r in rows if r.measure == "test_accuracy"}
     for epochs in sorted(attacked_epochs):
@@ -203,6 +221,7 @@ def format_report(
         [
             *lines,
             *(_LEGEND if attacked_epochs else ()),
+            *(f"Page          {path}" for path in pages),
             *([f"Measurements  {run.get_path('measurements.csv')}"] if rows else ()),
             *(f"Records       {records.path}" for records in _list_outputs(executions, "records")),
             *(f"Figure        {path}" for path in figures),
@@ -214,7 +233,8 @@ def format_report(
 def _format_diagnosis(node: str, folder: pathlib.Path) -> list[str]:
     """Returns the lines of the checks for masked gradients."""
     report = json.loads((folder / "findings.json").read_text("utf-8"))
-    lines = [f"{node}, L-inf epsilon {report['epsilon']:.4g}: signs of masking"]
+    budget = f"{NORM_NAMES[report['norm']]} epsilon {format_epsilon(report['epsilon'])}"
+    lines = [f"{node}, {budget}: signs of masking"]
     for finding in report["findings"]:
         line = f"{finding['status']:12}{finding['name']}: {finding['words']}"
         lines += textwrap.wrap(line, 100, subsequent_indent=" " * 12)
@@ -272,7 +292,7 @@ def _format_flags(row: Row) -> list[str]:
 
 
 def _format_attack(name: str, epsilon: float | None, rows_by_measure: dict[str, Row]) -> str:
-    cells = [name, "-" if epsilon is None else f"{epsilon:.4g}"]
+    cells = [name, "-" if epsilon is None else format_epsilon(epsilon)]
     for measure in ("robust_accuracy", "success_rate"):
         row = rows_by_measure.get(measure)
         cells.append("-" if row is None else format_percent(row.value, row.stderr))

@@ -12,15 +12,17 @@ import inspect
 import logging
 import math
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, get_args
 
 from qup import attacks
 from qup.attacks import losses
 from qup.core import errors, hashing, norms
+from qup.core.numbers import format_epsilon
 from qup.models import keras_files, user_models
 from qup.models.saved_model import DEFAULT_SIGNATURE
 from qup.models.user_models import LoadOptions
+from qup.robustness.report.protocol import STANDARD, PlannedAttack, plan_standard
 
 _log = logging.getLogger("qup")
 # Options that are set for all attacks together, and how.
@@ -69,15 +71,6 @@ def check_options(name: str, options: dict[str, Any]) -> None:
     for option, value in keyword_options.items():
         if option.startswith("num_"):
             errors.check_number(f"{name}.{option}", value, at_least=1)
-
-
-def get_attack_norm(name: str, options: dict[str, Any]) -> str:
-    """Returns the norm of an attack's epsilon."""
-    declared = inspect.signature(attacks.get(name)).parameters.get("norm")
-    default = attacks.traits(name)["norms"][0]
-    if declared is not None:
-        default = declared.default
-    return options.get("norm", default)
 
 
 def _get_option_type(name: str, option: str) -> Any:
@@ -165,9 +158,10 @@ class AttackRequest:
     """Which attacks, on which classifier.
 
     Attributes:
-      attacks: Names of attacks.
+      attacks: Names of attacks; "standard" for the protocol of `robustness.report`.
       options: Texts attack.option=value.
-      epsilon: Budget in units of [0, 1]; None for that of the settings.
+      epsilons: Budgets in units of [0, 1], increasing; empty for that of the settings.
+      norm: Norm of the budgets and distances; None for the default of each attack.
       num_images: Number of images, from the first; 0 for all.
       model_path: A file of a Keras model to attack; None for a model of the settings.
       saved_model: Folder of a SavedModel to attack, or None.
@@ -180,12 +174,14 @@ class AttackRequest:
       precision: "float32" or "bfloat16", of the attacked model.
       save_images: Save the attacked images.
       conjugates: Plot the paper's Table 4.
-      diagnose: Check for signs of masked gradients.
+      diagnose: Check for signs of masked gradients; the standard protocol always does.
+      command: The command that makes the same request, for the page; "" for none.
     """
 
     attacks: tuple[str, ...]
     options: tuple[str, ...] = ()
-    epsilon: float | None = None
+    epsilons: tuple[float, ...] = ()
+    norm: str | None = None
     num_images: int = 1000
     model_path: str | None = None
     saved_model: str | None = None
@@ -199,6 +195,17 @@ class AttackRequest:
     save_images: bool = False
     conjugates: bool = False
     diagnose: bool = False
+    command: str = ""
+
+    @property
+    def is_standard(self) -> bool:
+        """Whether the standard protocol is among the attacks."""
+        return STANDARD in self.attacks
+
+    @property
+    def searches_masking(self) -> bool:
+        """Whether to check for signs of masked gradients."""
+        return self.diagnose or self.is_standard
 
     def check(self) -> None:
         """Raises an InputError if the request is invalid."""
@@ -215,7 +222,7 @@ class AttackRequest:
         errors.check_number("batch_size", self.batch_size, at_least=1)
 
     def build_attack_specs(self, epsilon: float, norm: str = "linf") -> list[dict[str, Any]]:
-        """Returns name, epsilon and options of each attack.
+        """Returns name, options and budget of each attack: "epsilon", or "epsilons" for several.
 
         Args:
           epsilon: The budget of the settings, for a request without one.
@@ -226,12 +233,22 @@ class AttackRequest:
         """
         options_by_attack = parse_options(self.options)
         attack_specs = []
-        for name in self.attacks:
-            options = options_by_attack.pop(name, {})
+        for planned in self._plan_attacks(epsilon, norm):
+            name = planned.name
+            if name in [spec["name"] for spec in attack_specs]:
+                raise errors.InputError(
+                    f"--attack={','.join(self.attacks)} names {name} twice: the standard protocol "
+                    "contains it. Name it alone, or the standard protocol alone."
+                )
+            options = {**planned.options, **options_by_attack.pop(name, {})}
+            budgets = list(planned.epsilons)
             if attacks.traits(name)["kind"] == "budget":
-                options = self._add_budget(name, options, epsilon, norm)
-            check_options(name, options)
-            attack_specs.append({"name": name, **options})
+                budgets, options = self._choose_budgets(name, budgets, options, epsilon, norm)
+            budget = {} if not budgets else {"epsilon": budgets[0]}
+            check_options(name, budget | options)
+            if len(budgets) > 1:
+                budget = {"epsilons": budgets}
+            attack_specs.append({"name": name, **budget, **options})
         for name in options_by_attack:
             raise errors.InputError(
                 f"--options sets an option of {name}, which is not among "
@@ -240,40 +257,87 @@ class AttackRequest:
         self._check_epsilon_use()
         return attack_specs
 
-    def _add_budget(
-        self, name: str, options: dict[str, Any], epsilon: float, norm: str
-    ) -> dict[str, Any]:
-        """Returns the options with a budget in the attack's norm."""
-        attack_norm = get_attack_norm(name, options)
+    def _plan_attacks(self, epsilon: float, norm: str) -> Iterator[PlannedAttack]:
+        """Yields the attacks, those of the standard protocol with their budgets."""
+        for name in self.attacks:
+            if name == STANDARD:
+                budgets = [e for e in self.epsilons or (epsilon,) if e > 0]
+                if not budgets:
+                    raise errors.InputError(
+                        "--attack=standard needs an epsilon above 0, such as --epsilon=8/255."
+                    )
+                self._check_budget_norm("standard", self.norm or norm, norm)
+                yield from plan_standard(budgets, self.norm or norm)
+            else:
+                yield PlannedAttack(name, (), self._choose_norm(name))
+
+    def _choose_norm(self, name: str) -> dict[str, str]:
+        """Returns the option that sets the requested norm.
+
+        Raises:
+          InputError: The attack has no form in this norm.
+        """
+        norms_of_attack = attacks.traits(name)["norms"]
+        if self.norm is None or self.norm == attacks.get_norm(name):
+            return {}
+        if self.norm not in norms_of_attack:
+            raise errors.InputError(
+                f"--norm={self.norm}: {name} has no form in {self.norm}; it has "
+                f"{', '.join(norms_of_attack)}. Choose another norm or another attack."
+            )
+        return {"norm": self.norm}
+
+    def _choose_budgets(
+        self, name: str, budgets: list[float], options: dict[str, Any], epsilon: float, norm: str
+    ) -> tuple[list[float], dict[str, Any]]:
+        """Returns the budgets of an attack in its norm, and the options without "epsilon"."""
+        attack_norm = attacks.get_norm(name, options)
         norms.check_norm(attack_norm, attacks.traits(name)["norms"])
-        if self.epsilon is not None:
-            epsilon, norm = self.epsilon, attack_norm
-        if "epsilon" not in options and attack_norm != norm:
-            raise errors.InputError(
-                f"{name} in {attack_norm} needs an explicit budget: the default, {epsilon:g}, is "
-                f"in {norm}. Set --epsilon=NUMBER or --options={name}.epsilon=NUMBER."
-            )
-        options = {"epsilon": epsilon, **options}
-        if attack_norm == "linf" and options["epsilon"] > 1:
-            raise errors.InputError(
-                f"{name}: epsilon must be in units of [0, 1], the range of pixels; got "
-                f"{options['epsilon']:g}. Divide by 255 if it is for 8-bit pixels."
-            )
-        return options
+        if "epsilon" in options:
+            options = dict(options)
+            budgets = [options.pop("epsilon")]
+        elif not budgets and self.epsilons:
+            budgets = list(self.epsilons)
+        elif not budgets:
+            self._check_budget_norm(name, attack_norm, norm, epsilon)
+            budgets = [epsilon]
+        for budget in budgets:
+            errors.check_number("epsilon", budget, at_least=0)
+            if attack_norm == "linf" and budget > 1:
+                raise errors.InputError(
+                    f"{name}: epsilon must be in units of [0, 1], the range of pixels; received "
+                    f"{budget:g}. Divide by 255 if it is for 8-bit pixels: "
+                    f"--epsilon={budget:g}/255."
+                )
+        return budgets, options
+
+    def _check_budget_norm(
+        self, name: str, attack_norm: str, norm: str, epsilon: float | None = None
+    ) -> None:
+        """Raises an InputError if the default budget is in another norm than the attack."""
+        if attack_norm == norm or self.epsilons:
+            return
+        default = "the default" if epsilon is None else f"the default, {epsilon:g},"
+        raise errors.InputError(
+            f"{name} in {attack_norm} needs an explicit budget: {default} is in {norm}. Set "
+            f"--epsilon=NUMBER or --options={name}.epsilon=NUMBER."
+        )
 
     def _check_epsilon_use(self) -> None:
         """Raises an InputError if no attack uses --epsilon; warns if some do not."""
-        if self.epsilon is None:
+        if not self.epsilons:
             return
-        errors.check_number("epsilon", self.epsilon, at_least=0)
-        idle = [n for n in self.attacks if attacks.traits(n)["kind"] != "budget"]
+        for epsilon in self.epsilons:
+            errors.check_number("epsilon", epsilon, at_least=0)
+        idle = [n for n in self.attacks if n != STANDARD and attacks.traits(n)["kind"] != "budget"]
         if not idle:
             return
+        text = ",".join(format_epsilon(epsilon) for epsilon in self.epsilons)
         message = (
-            f"--epsilon={self.epsilon:g} is not used by {', '.join(idle)}, which minimise the "
-            "distance instead."
+            f"--epsilon={text} is not used by {', '.join(idle)}, which minimise the distance "
+            "instead."
         )
-        if len(idle) < len(self.attacks) or self.conjugates or self.diagnose:
+        if len(idle) < len(self.attacks) or self.conjugates or self.searches_masking:
             _log.warning("%s", message)
             return
         raise errors.InputError(

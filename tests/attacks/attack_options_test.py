@@ -64,19 +64,19 @@ def test_targets_are_chosen_by_name():
 def test_another_norm_needs_an_epsilon():
     (result,) = _build_options("pgd.norm=l2", "pgd.epsilon=2")
     assert result["epsilon"] == 2
-    (result,) = _build_options("pgd.norm=l2", epsilon=2.0)
+    (result,) = _build_options("pgd.norm=l2", epsilons=(2.0,))
     assert result["epsilon"] == 2
     (result,) = _build_options("pgd.norm=l2", norm="l2")
     assert result["epsilon"] == 0.1
     with pytest.raises(errors.InputError, match="Divide by 255"):
-        _build_options(epsilon=8.0)
+        _build_options(epsilons=(8.0,))
 
 
 def test_an_epsilon_that_nobody_takes_is_refused(caplog):
     with pytest.raises(errors.InputError, match=r"fab\.epsilon"):
-        _build_options(attack="fab", epsilon=0.05)
+        _build_options(attack="fab", epsilons=(0.05,))
     (result,) = _build_options("fab.epsilon=0.05", attack="fab")
     assert result["epsilon"] == 0.05
-    both = _build_options(attack="pgd,fab", epsilon=0.05)
+    both = _build_options(attack="pgd,fab", epsilons=(0.05,))
     assert both == [{"name": "pgd", "epsilon": 0.05}, {"name": "fab"}]
     assert any("not used by fab" in r.getMessage() for r in caplog.records)

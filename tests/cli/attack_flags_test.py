@@ -58,7 +58,9 @@ def test_names_are_those_of_the_decorator_or_of_the_function(tmp_path):
     "given,message",
     [
         (["--attack=pdg"], "Did you mean 'pgd'"),
-        ([], "Name one or more attacks"),
+        (["--epsilon=eight"], "a number or a fraction, such as 0.1 or 8/255; received 'eight'"),
+        (["--epsilon=0:1"], "first:last:count"),
+        (["--norm=l7"], "norm"),
         (["--attack=pgd", "--options=pgd.num_step=1"], "Did you mean 'num_steps'"),
         (["--attack=pgd", "--options=pdg.num_steps=1"], "Did you mean 'pgd'"),
         (["--attack=pgd", "--workdir=/proc/version"], "/proc/version is a file"),

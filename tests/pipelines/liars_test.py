@@ -43,7 +43,7 @@ def _measure(classifier, path, workdir) -> tuple[float, float, list[str], str]:
     request = AttackRequest(
         attacks=("pgd", "square"),
         options=("square.num_queries=300",),
-        epsilon=0.15,
+        epsilons=(0.15,),
         num_images=_COUNT,
         batch_size=_COUNT,
         saved_model=str(path),

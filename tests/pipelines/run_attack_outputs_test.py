@@ -68,7 +68,7 @@ def test_every_model_and_norm_keeps_its_pictures(tmp_path):
 def test_aims_at_targets(tmp_path):
     path = _model(tmp_path / "mine.keras", activation=None)
     text = _request(
-        tmp_path, "pgd", model_path=path, epsilon=0.5, options=("pgd.targets=least_likely",)
+        tmp_path, "pgd", model_path=path, epsilons=(0.5,), options=("pgd.targets=least_likely",)
     )
     assert "pgd linf least_likely" in text
     with open(tmp_path / "run" / "measurements.csv", newline="") as file:
@@ -184,14 +184,14 @@ def test_a_report_without_attacks_has_figures_and_no_legend(tmp_path):
         get_path=lambda *parts: tmp_path.joinpath(*parts), format_locations=list
     )
     figure = tmp_path / "conjugates.png"
-    text = attack.format_report(run, [], {}, [figure])
+    text = attack.format_report(run, [], {}, [figure], {})
     assert f"Figure        {figure}" in text
     assert "robust:" not in text and "measurements.csv" not in text
     # The same holds for rows of the checks for masked gradients alone.
     row = ModelInfo("synthetic", "convnet", "CL", 2, 0).build_row(
         "masking", Measurement(1.0, None, 16)
     )
-    text = attack.format_report(run, [row], {}, [figure])
+    text = attack.format_report(run, [row], {}, [figure], {})
     assert "robust:" not in text and "measurements.csv" in text
 
 

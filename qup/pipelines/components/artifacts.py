@@ -61,7 +61,7 @@ class ModelEvaluation(Artifact):
 
 
 class AttackRecords(Artifact):
-    """records.npz, one value per image, and images.npy on request."""
+    """The files of `robustness.report.attack_runs`, and images.npy on request."""
 
 
 class Diagnosis(Artifact):

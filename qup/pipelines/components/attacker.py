@@ -30,6 +30,7 @@ from qup.robustness import masking
 from qup.robustness.evaluation import build_attack_rows
 from qup.robustness.masking import case
 from qup.robustness.masking.case import CheckResult
+from qup.robustness.report.attack_runs import build_attack_run, write_attack_runs
 
 _log = logging.getLogger("qup")
 # Images in TensorBoard.
@@ -56,21 +57,22 @@ def Attacker(
     """Attacks the first images of a split, and records the result of each.
 
     Args:
-      evaluation: Rows of `build_attack_rows`; with `save_images` also
-        "disagreements", the share of attacked images whose predicted class
-        depends on the batch size.
-      records: records.npz, and images.npy with `save_images`.
+      evaluation: Rows of `build_attack_rows` at each budget; with
+        `save_images` also "disagreements", the share of attacked images whose
+        predicted class depends on the batch size.
+      records: The files of `write_attack_runs`, and images.npy with
+        `save_images`; for several budgets in a folder each.
       shards: Finished parts of an unfinished attack.
-      attack: Name and options of the attack.
+      attack: Name and options of the attack; "epsilons" for several budgets.
       precision: See `attacks.run`.
       save_images: Save the attacked images.
     """
     data, classifier, model_info = artifacts.load_inputs(examples, model, split=split)
     images, labels, ids = (a[:num_images] for a in data.get_arrays(split))
     options = dict(attack)
-    name = options.pop("name")
+    name, epsilons = options.pop("name"), options.pop("epsilons", None)
     with _create_progress_counter(attack, len(labels)) as on_progress:
-        result = attacks.run(
+        results = attacks.run(
             name,
             classifier,
             _iterate_pixel_batches(images, batch_size),
@@ -81,39 +83,48 @@ def Attacker(
             precision=precision,
             output=shards / "shards",
             on_progress=on_progress,
+            epsilons=epsilons,
             **options,
         )
-    attack_parameters = resolve_attack_parameters(attack) | {"images": len(labels)}
-    if precision != "float32":
-        attack_parameters["precision"] = precision
-    rows = build_attack_rows(model_info, result, attack_parameters)
-    if save_images:
-        _save_images(records.path / "images.npy", result.images, batch_size)
-        disagreement_rate = _compute_disagreement_rate(classifier, result.images, batch_size)
-        rows.append(model_info.build_row("disagreements", disagreement_rate, attack_parameters))
-    artifacts.write_rows(evaluation, rows)
-    np.savez(
-        records.path / "records.npz",
-        id=ids,
-        label=labels,
-        right=result.correct,
-        stages=np.array(result.stages),
-        flags=np.array([flag.name for flag in result.flags], np.str_),
-        **result.columns(),
-    )
-    if log_dir:
-        run = f"{_format_attack_label(attack_parameters)}/epoch-{model_info.epochs}"
-        _write_attacked_images(SummaryWriter(log_dir), run, model_info.epochs, images, result)
+    results = [results] if epsilons is None else results
+    specs = [attack] if epsilons is None else [{**attack, "epsilon": e} for e in epsilons]
+    all_parameters = [_describe_attack(spec, len(labels), precision) for spec in specs]
+    runs = [
+        build_attack_run(name, parameters, result, images, labels, ids, classifier, seed=seed)
+        for parameters, result in zip(all_parameters, results, strict=True)
+    ]
+    folders = write_attack_runs(records.path, runs)
+    rows: list[Row] = []
+    for parameters, result, folder in zip(all_parameters, results, folders, strict=True):
+        rows += build_attack_rows(model_info, result, parameters)
+        if save_images:
+            _save_images(folder / "images.npy", result.images, batch_size)
+            disagreement_rate = _compute_disagreement_rate(classifier, result.images, batch_size)
+            rows.append(model_info.build_row("disagreements", disagreement_rate, parameters))
+        if log_dir:
+            run = f"{_format_attack_label(parameters)}/epoch-{model_info.epochs}"
+            _write_attacked_images(SummaryWriter(log_dir), run, model_info.epochs, images, result)
+    # Every budget has the row of the clean accuracy.
+    artifacts.write_rows(evaluation, list({row.key(): row for row in rows}.values()))
+
+
+def _describe_attack(attack: dict[str, Any], num_images: int, precision: str) -> dict[str, Any]:
+    """Returns the parameters of the rows of an attack at one budget."""
+    parameters = resolve_attack_parameters(attack) | {"images": num_images}
+    return parameters if precision == "float32" else {**parameters, "precision": precision}
 
 
 def _create_progress_counter(attack: dict[str, Any], count: int):
     """Returns a progress bar; without a total if some stages attack only a part of the images."""
-    name, options = attack["name"], {k: v for k, v in attack.items() if k != "name"}
+    options = {k: v for k, v in attack.items() if k not in ("name", "epsilons")}
+    name, budgets = attack["name"], attack.get("epsilons", ())
+    if budgets:
+        options["epsilon"] = budgets[0]
     targets = options.pop("targets", None)
     method = attacks.traits(name)["method"]
     has_several_stages = method and len(attacks.build_method(name, **options).stages()) > 1
-    if has_several_stages or targets == "all":
-        return progress.open_counter(f"{name}, images in all stages", None, "image")
+    if has_several_stages or targets == "all" or len(budgets) > 1:
+        return progress.open_counter(f"{name}, images in all parts", None, "image")
     return progress.open_counter(name, count, "image")
 
 
@@ -137,7 +148,7 @@ def _compute_disagreement_rate(classifier: LogitsFn, images, batch_size: int) ->
 
 def resolve_attack_parameters(attack: dict[str, Any]) -> dict[str, Any]:
     """Returns the parameters of an attack's rows: its name, epsilon and options with defaults."""
-    options = dict(attack)
+    options = {key: value for key, value in attack.items() if key != "epsilons"}
     name, targets = options.pop("name"), options.pop("targets", None)
     if attacks.traits(name)["method"]:
         options = dict(vars(attacks.build_method(name, **options)))
@@ -214,6 +225,7 @@ def Diagnoser(
     evaluation: Out[ModelEvaluation],
     *,
     epsilon: float,
+    norm: str = "linf",
     num_images: int = 200,
     split: str = "test",
     batch_size: int = 128,
@@ -225,7 +237,8 @@ def Diagnoser(
       diagnosis: findings.json, and the curves in arrays.npz.
       evaluation: One row "masking" per check: 1 flagged, 0 passed, NaN not
         checked; masking.npz has the names and messages of all checks.
-      epsilon: Budget in L-inf.
+      epsilon: The budget.
+      norm: Its norm.
     """
     data, classifier, model_info = artifacts.load_inputs(
         examples, model, split=split, evaluation="masking"
@@ -236,6 +249,7 @@ def Diagnoser(
         images / np.float32(255),
         labels,
         epsilon=epsilon,
+        norm=norm,
         batch_size=batch_size,
         seed=seed,
         on_progress=lambda result: _log.info("%s: %s", result.name, result.status),
@@ -250,7 +264,7 @@ def Diagnoser(
         }
         for result in check_results
     ]
-    text = json.dumps({"epsilon": epsilon, "findings": result_records}, indent=1)
+    text = json.dumps({"epsilon": epsilon, "norm": norm, "findings": result_records}, indent=1)
     (diagnosis.path / "findings.json").write_text(text, encoding="utf-8")
     arrays = {
         f"{result.name}_{key}": value

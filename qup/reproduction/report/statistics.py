@@ -19,7 +19,7 @@ import numpy as np
 from scipy import stats
 
 from qup.core import errors
-from qup.core.measurements import Row
+from qup.core.measurements import Row, compute_wilson_interval
 
 CONFIDENCE_LEVEL = 0.95
 
@@ -151,10 +151,7 @@ def _measurement_interval(rows: Sequence[Row]) -> tuple[float, float]:
     if all(_is_percentage(row) for row in rows):
         count = sum(row.n for row in rows)
         num_correct = round(sum(row.value / 100 * row.n for row in rows))
-        interval = stats.binomtest(num_correct, count).proportion_ci(
-            CONFIDENCE_LEVEL, method="wilson"
-        )
-        return 100 * interval.low, 100 * interval.high
+        return compute_wilson_interval(num_correct, count)
     stderrs = [row.stderr for row in rows]
     if None in stderrs or not np.isfinite(stderrs).all():
         return math.nan, math.nan

@@ -1,0 +1,175 @@
+"""A report as one page: HTML without scripts, and Markdown.
+
+```python
+pathlib.Path("robustness.html").write_text(render_html(report))
+```
+"""
+
+import csv
+import io
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from qup.core import extras
+from qup.core.numbers import format_epsilon
+from qup.robustness.masking.case import FLAGGED
+from qup.robustness.report.protocol import get_attack_name
+from qup.robustness.report.report import CHECKED, Report, ShownImage
+
+with extras.explain_missing("A page of a report"):
+    import jinja2
+    from markupsafe import Markup
+
+    from qup.robustness.report import figures
+
+_MARKDOWN_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~])")
+# Names come from files of users. These characters can reverse or hide text.
+_CONTROL_CHARACTERS = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+)
+_SVG_START = re.compile(r'^.*?<svg [^>]*?viewBox="([^"]*)"[^>]*>', re.DOTALL)
+_STATUS_TEXTS = {
+    CHECKED: "Checked: AutoAttack was run, and no sign of masked gradients was found.",
+    FLAGGED: "Flagged: the robust accuracy may be too high. The reasons:",
+}
+_MAX_SHOWN_CLASSES = 100
+
+
+def render_html(report: Report) -> str:
+    """Returns the page, which loads nothing and needs no script."""
+    curve = figures.render(report.plot(), "svg").decode()
+    # A page needs the element alone, which the styles of the page can size.
+    curve = _SVG_START.sub(r'<svg viewBox="\1">', curve)
+    return _environment.get_template("robustness.html.j2").render(
+        **_collect(report),
+        curve=Markup(curve),
+        image_groups=[
+            ("Broken by the smallest change", _encode_all(report.select_worst_images())),
+            ("Drawn at random", _encode_all(report.select_random_images())),
+        ],
+    )
+
+
+def render_markdown(report: Report) -> str:
+    """Returns the text of the page; its figure is curve.png in the same folder."""
+    return _environment.get_template("robustness.md.j2").render(**_collect(report))
+
+
+def format_csv(records: Sequence[Mapping[str, Any]]) -> str:
+    """Returns records as CSV; NaN is empty, and true and false are 1 and 0."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(records[0]), lineterminator="\n")
+    writer.writeheader()
+    for record in records:
+        writer.writerow({key: _format_csv_value(value) for key, value in record.items()})
+    return text.getvalue()
+
+
+def _format_csv_value(value: Any) -> Any:
+    if isinstance(value, bool):
+        return int(value)
+    return "" if isinstance(value, float) and math.isnan(value) else value
+
+
+def _collect(report: Report) -> dict[str, Any]:
+    """Returns the values of both templates."""
+    attacks = report.summarise_attacks()
+    classes = report.summarise_classes()
+    return {
+        "report": report,
+        "attacks": [summary for summary in attacks if _is_at_headline(report, summary.epsilon)],
+        "worst": [(e, report.get_robust_accuracy(e)) for e in report.epsilons],
+        "classes": classes[:_MAX_SHOWN_CLASSES],
+        "num_hidden_classes": max(0, len(classes) - _MAX_SHOWN_CLASSES),
+        "status_text": _STATUS_TEXTS.get(report.status, "Not checked completely:"),
+        "reasons": report.reasons or report.gaps,
+        "protocol": _describe_protocol(report),
+    }
+
+
+def _is_at_headline(report: Report, epsilon: float | None) -> bool:
+    return epsilon is None or math.isclose(epsilon, report.epsilon, rel_tol=1e-6)
+
+
+def _describe_protocol(report: Report) -> dict[str, str]:
+    """Returns what was done, one line per topic."""
+    attacks = {run.name: run for run in report.headline_runs}
+    lines = {
+        "images": f"{len(report):,} of {report.dataset}, seed {report.protocol.get('seed', 0)}",
+        "budget": f"{report.format_budget()}; pixels stay in [0, 1]",
+    }
+    for name, run in attacks.items():
+        options = {k: v for k, v in run.options.items() if k not in ("seed", "xla", "bounds")}
+        shown = ", ".join(f"{key}={value}" for key, value in options.items())
+        lines[get_attack_name(name)] = shown or "default options"
+    if report.checks:
+        flagged = sum(check.status == FLAGGED for check in report.checks)
+        count = report.protocol.get("checked_images", report.checks[0].n)
+        lines["search for masked gradients"] = (
+            f"{len(report.checks)} checks on {count} images, {flagged} flagged"
+        )
+    if report.seconds:
+        lines["time"] = ", ".join(
+            f"{get_attack_name(name)} {format_seconds(value)}"
+            for name, value in report.seconds.items()
+        )
+    lines["versions"] = ", ".join(f"{name} {value}" for name, value in report.versions.items())
+    return lines
+
+
+def format_seconds(seconds: float) -> str:
+    """Returns a duration such as "0.4 s", "42 s", "3 min" or "2 h 5 min"."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _encode_all(images: Sequence[ShownImage]) -> list[dict[str, Any]]:
+    encoded = []
+    for image in images:
+        difference, scale = figures.encode_difference(image.clean, image.attacked)
+        encoded.append(
+            {
+                "image": image,
+                "clean": figures.encode_image(image.clean),
+                "attacked": figures.encode_image(image.attacked),
+                "difference": difference,
+                "scale": scale,
+            }
+        )
+    return encoded
+
+
+def _remove_control_characters(text: Any) -> str:
+    return _CONTROL_CHARACTERS.sub("\N{REPLACEMENT CHARACTER}", str(text))
+
+
+def _escape_markdown(text: Any) -> str:
+    return _MARKDOWN_SPECIAL.sub(r"\\\1", _remove_control_characters(text)).replace("\n", " ")
+
+
+def _format_number(value: float, digits: int = 3) -> str:
+    if math.isnan(value):
+        return "-"
+    return f"{value:,.0f}" if value >= 10**digits else f"{value:.{digits}g}"
+
+
+_environment = jinja2.Environment(
+    loader=jinja2.PackageLoader("qup.robustness.report"),
+    autoescape=lambda name: name is not None and name.endswith(".html.j2"),
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_environment.filters |= {
+    "printable": _remove_control_characters,
+    "markdown": _escape_markdown,
+    "attack_name": get_attack_name,
+    "epsilon": format_epsilon,
+    "number": _format_number,
+}

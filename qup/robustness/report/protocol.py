@@ -1,0 +1,94 @@
+"""The attacks of an evaluation: the standard protocol, or the attacks that were named.
+
+`standard` is: clean accuracy, PGD of 40 steps at several budgets for the curve, AutoAttack (Croce
+and Hein 2020, arXiv 2003.01690) at each requested budget, then the search for masked gradients.
+"""
+
+import dataclasses
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from qup import attacks
+
+STANDARD = "standard"
+# Attacks after which a robust accuracy counts as checked, if the search for masking agrees.
+STRONG_ATTACKS = ("autoattack",)
+# Name of the curve of all attacks together.
+WORST_CASE = "worst case"
+NORM_NAMES = {"linf": "L-inf", "l2": "L2", "l1": "L1", "l0": "L0"}
+_ATTACK_NAMES = {
+    "apgd_ce": "APGD-CE",
+    "apgd_dlr": "APGD-DLR",
+    "apgd_t": "APGD-T",
+    "autoattack": "AutoAttack",
+    "carlini_wagner": "Carlini-Wagner",
+    "ddn": "DDN",
+    "deepfool": "DeepFool",
+    "fab": "FAB",
+    "fab_t": "FAB-T",
+    "fgsm": "FGSM",
+    "fmn": "FMN",
+    "jsma": "JSMA",
+    "pdpgd": "PDPGD",
+    "pgd": "PGD",
+    "pgd4": "PGD-4",
+    "spsa": "SPSA",
+    "sparsefool": "SparseFool",
+    "square": "Square",
+}
+# The budgets of the curve, as multiples of the only requested budget.
+_CURVE_FACTORS = (0.125, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
+_NUM_CURVE_STEPS = 40
+
+
+@dataclasses.dataclass(frozen=True)
+class PlannedAttack:
+    """One attack of an evaluation.
+
+    Attributes:
+      name: Registered name.
+      epsilons: Its budgets, increasing; empty for an attack without one.
+      options: Further options of the attack.
+    """
+
+    name: str
+    epsilons: tuple[float, ...]
+    options: Mapping[str, Any]
+
+
+def plan_standard(
+    epsilons: Sequence[float], norm: str, *, highest: float = 1.0
+) -> list[PlannedAttack]:
+    """Returns the attacks of the standard protocol.
+
+    Args:
+      epsilons: The requested budgets, each above 0.
+      norm: Their norm.
+      highest: The largest budget of L-inf that means anything, the width of the range of pixels.
+    """
+    budgets = sorted(epsilons)
+    curve_budgets = budgets
+    if len(budgets) == 1:
+        curve_budgets = [budgets[0] * factor for factor in _CURVE_FACTORS]
+        if norm == "linf":
+            curve_budgets = [e for e in curve_budgets if e <= max(highest, budgets[0])]
+    options: dict[str, Any] = {"num_steps": _NUM_CURVE_STEPS, "keep": "first_adversarial"}
+    default_norm = attacks.get_norm("pgd")
+    given_norm = {} if norm == default_norm else {"norm": norm}
+    return [
+        PlannedAttack("pgd", tuple(curve_budgets), options | given_norm),
+        PlannedAttack("autoattack", tuple(budgets), given_norm),
+    ]
+
+
+def add_early_leaving(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns options with which a broken image leaves the attack, if the attack has the option."""
+    parameters = inspect.signature(attacks.get(name)).parameters
+    early = {"keep": "first_adversarial"} if "keep" in parameters else {}
+    return {**early, **options}
+
+
+def get_attack_name(name: str) -> str:
+    """Returns the name of a registered attack as papers write it."""
+    return _ATTACK_NAMES.get(name, name)
