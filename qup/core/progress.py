@@ -13,13 +13,14 @@ lines are written only after `enable_lines`, as the programs do, or where a call
 """
 
 import contextlib
+import shutil
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TextIO
 
-from qup.core.formatting import format_count, format_duration
+from qup.core.formatting import format_duration
 
 # Seconds between two lines in a file or pipe, and between two states of a line on a terminal.
 LINE_INTERVAL_S, _REDRAW_INTERVAL_S = 10.0, 0.5
@@ -44,6 +45,7 @@ class Counter:
         unit: str = "",
         done: float = 0,
         expected_seconds: float | None = None,
+        is_whole_part: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ):
         """Starts now.
@@ -54,8 +56,10 @@ class Counter:
           unit: Name of one item; "" for shares, of which only the percentage is shown.
           done: Number of items that an earlier run completed.
           expected_seconds: An estimate of the time of all items.
+          is_whole_part: Whether the current part, see `Parts`, is over when all items are done.
           clock: Returns seconds.
         """
+        self.is_whole_part = is_whole_part
         self.title, self.total, self._unit = title, total, unit
         self._done = self._done_at_start = done
         self.expected_seconds, self._clock = expected_seconds, clock
@@ -101,10 +105,11 @@ class Counter:
         states = []
         if self.total:
             states.append(f"{int(100 * self.share)} %")
-        if self._unit and self.total:
-            states.append(f"{self._done:,.0f} of {format_count(round(self.total), self._unit)}")
-        elif self._unit:
-            states.append(format_count(round(self._done), self._unit))
+        if self._unit:
+            of_total = f" of {self.total:,.0f}" if self.total else ""
+            number = round(self.total or self._done)
+            plural = "" if number == 1 else "es" if self._unit.endswith("ch") else "s"
+            states.append(f"{self._done:,.0f}{of_total} {self._unit}{plural}")
         left = self.estimate_seconds_left()
         if left is not None and self.share < 1:
             states.append(f"about {format_duration(left)} left")
@@ -168,14 +173,19 @@ class Parts:
         if self.current is None:
             return "" if counter is None else counter.format_state()
         number, count = list(self._expected).index(self.current) + 1, len(self._expected)
+        expected, seconds = self.get_expected(), self._clock() - self._start
+        left = None if expected is None else max(0.0, expected - seconds)
         if counter is None:
-            counter = Counter(self.current, total=None, clock=self._clock)
-            counter._start, counter.expected_seconds = self._start, self.get_expected()
-        text = counter.format_state()
+            text = f"{self.current}: {format_duration(seconds)} so far"
+            if left:
+                text = f"{self.current}: about {format_duration(left)} left"
+        else:
+            text = counter.format_state()
+            if counter.is_whole_part:
+                left = counter.estimate_seconds_left()
         if count == 1:
             return text
         text, later = f"part {number} of {count}, {text}", self.estimate_later_seconds()
-        left = counter.estimate_seconds_left()
         if number < count and later is not None and left is not None:
             text += f"; all parts: about {format_duration(left + later)} left"
         return text
@@ -208,7 +218,7 @@ class Display:
           counter: The counter.
           lines: Whether to write lines without a terminal; None for `shows_lines`.
         """
-        if self._parts and counter.expected_seconds is None:
+        if self._parts and counter.is_whole_part and counter.expected_seconds is None:
             counter.expected_seconds = self._parts[-1].get_expected()
         self._open(self._counters, (counter, self.shows_lines if lines is None else lines))
         try:
@@ -284,8 +294,6 @@ def _is_interactive(stream: TextIO) -> bool:
 
 
 def _get_width() -> int:
-    import shutil
-
     return shutil.get_terminal_size().columns
 
 
@@ -340,7 +348,7 @@ def open_share(
     lines: bool | None = None,
     on_share: Callable[[float], None] | None = None,
 ) -> Iterator[Callable[[float], None]]:
-    """Yields a function that takes the share of the work that is done, 0 to 1.
+    """Yields a function that takes the share of the work of the current part, 0 to 1.
 
     Args:
       title: Names the work.
@@ -348,7 +356,7 @@ def open_share(
       lines: Whether to write lines without a terminal; None as `enable_lines` says.
       on_share: Called with the share as well.
     """
-    counter = Counter(title, total=1.0, expected_seconds=expected_seconds)
+    counter = Counter(title, total=1.0, expected_seconds=expected_seconds, is_whole_part=True)
 
     def set_share(share: float) -> None:
         counter.set_share(share)
