@@ -32,8 +32,9 @@ _PIPELINES = [
     "filelock>=3.16",
     "psutil>=5.9",
     "jinja2>=3.1",
+    "pandas>=2.2",
 ]
-_REPRODUCTION = [*_DATASETS, *_UNCERTAINTY, *_PIPELINES, "pandas>=2.2", "statsmodels>=0.14.2"]
+_REPRODUCTION = [*_DATASETS, *_UNCERTAINTY, *_PIPELINES, "statsmodels>=0.14.2"]
 _CLEVERHANS = ["cleverhans>=4.0"]
 
 setup(

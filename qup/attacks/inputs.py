@@ -348,7 +348,14 @@ def split_labelled_dataset(dataset: Any) -> tuple[np.ndarray, np.ndarray]:
             "Without labels, images must be a tf.data.Dataset of (image, label); received "
             f"{type(dataset).__name__}. Pass attacks.run(attack, classifier, images, labels)."
         )
-    if spec[1].shape.rank == 0 or (spec[1].shape.rank is None and spec[0].shape.rank == 3):
+    image_shape, label_shape = spec[0].shape, spec[1].shape
+    # A label may be [1].
+    is_single_label = label_shape.rank == 1 and label_shape[0] == 1 and image_shape[:1] != [1]
+    if (
+        label_shape.rank == 0
+        or is_single_label
+        or (label_shape.rank is None and image_shape.rank == 3)
+    ):
         dataset = dataset.batch(128)
     batches = list(dataset.as_numpy_iterator())
     if not batches:

@@ -1,13 +1,31 @@
-"""The result of an attack on many examples: success, distances, calls, images."""
+"""The result of an attack on many examples: success, distances, calls, images.
+
+```python
+print(result)          # five lines, and the flags
+result.to_dataframe()  # one row per image
+result.plot("distances.png")
+```
+"""
 
 import dataclasses
+import json
+import math
+import pathlib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from qup.attacks.inputs import ExampleBatch
 from qup.attacks.reliability import Flag
 from qup.attacks.verification import DISTANCE_NORMS, is_within_budget
+from qup.core import extras, files
+from qup.core.measurements import compute_proportion
+from qup.core.numbers import format_epsilon
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
 
 # The attributes with one value per example, besides the images and the distances.
 _COLUMNS = (
@@ -24,7 +42,11 @@ _COLUMNS = (
 )
 
 
-@dataclasses.dataclass(frozen=True)
+# Norms in the text of a result.
+_SHOWN_NORMS = {"l2": "L2", "linf": "L-inf", "l0": "L0"}
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
 class AttackResult:
     """The result of an attack, one value per example, in the order of the input.
 
@@ -92,9 +114,109 @@ class AttackResult:
             for name, i in last_index.items()
         }
 
+    def __str__(self) -> str:
+        """Five lines, and one per flag."""
+        broken = self.success & self.correct
+        budgets = np.unique(self.epsilon)
+        budget = ""
+        if len(budgets) == 1 and not np.isnan(budgets[0]):
+            budget = f", epsilon {format_epsilon(float(budgets[0]))}"
+        distances = ", ".join(
+            f"{title} {_compute_median(self.distances[norm][broken]):.3g}"
+            for norm, title in _SHOWN_NORMS.items()
+        )
+        calls = [_compute_mean(c) for c in (self.forward_calls, self.gradient_calls)]
+        lines = [
+            f"{', '.join(dict.fromkeys(self.stages))} on {len(self):,} images{budget}",
+            f"  clean accuracy   {compute_proportion(self.correct)} %",
+            f"  robust accuracy  {compute_proportion(~self.success)} %",
+            f"  median distance  {distances} of {int(broken.sum()):,} broken images",
+            f"  calls per image  {calls[0]:,.1f} forward, {calls[1]:,.1f} gradient",
+        ]
+        return "\n".join([*lines, *(f"  flagged: {flag.message}" for flag in self.flags)])
+
+    __repr__ = __str__
+
+    def to_records(self) -> list[dict[str, Any]]:
+        """Returns one dictionary per image: all columns, and the distances by norm.
+
+        The stage is its name, "" where no stage succeeded.
+        """
+        columns = self.columns()
+        names = np.array([*self.stages, ""])
+        columns["stage"] = names[self.stage]
+        rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+        return [dict(zip(columns, row, strict=True)) for row in rows]
+
+    def to_dataframe(self) -> "pd.DataFrame":
+        """Returns one row per image, see `to_records`."""
+        with extras.explain_missing("to_dataframe()"):
+            import pandas as pd
+        return pd.DataFrame.from_records(self.to_records())
+
+    def to_json(self) -> str:
+        """Returns the accuracies, the flags and the records as JSON; NaN is null."""
+        records = [
+            {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in record.items()}
+            for record in self.to_records()
+        ]
+        summary = {
+            "stages": list(self.stages),
+            "num_images": len(self),
+            "clean_accuracy": compute_proportion(self.correct)._asdict(),
+            "robust_accuracy": compute_proportion(~self.success)._asdict(),
+            "flags": [flag._asdict() for flag in self.flags],
+            "images": records,
+        }
+        return json.dumps(summary, indent=1)
+
+    def plot(self, path: str | pathlib.Path | None = None, *, norm: str = "l2") -> "Figure":
+        """Returns a figure: the share of images that withstand, over the distance in a norm.
+
+        The attack was not told to keep the distance short unless it is a minimum-norm attack.
+
+        Args:
+          path: A file to write, .png, .svg or .pdf.
+          norm: "l0", "l1", "l2" or "linf".
+
+        Raises:
+          InputError: The path cannot be written, or matplotlib is not installed.
+        """
+        from matplotlib.figure import Figure
+
+        from qup.core import plotting
+
+        distances = np.sort(self.distances[norm][self.success & self.correct])
+        steps = np.concatenate([[0.0], distances])
+        withstood = 100 * (self.correct.sum() - np.arange(len(steps))) / max(len(self), 1)
+        figure = Figure(figsize=(5.2, 3.4), layout="constrained")
+        axis = figure.add_subplot()
+        axis.step(steps, withstood, where="post", color=plotting.BLUE)
+        axis.set(
+            xlabel=f"{norm} distance of the adversarial image",
+            ylabel=f"accuracy in percent of {len(self):,} images",
+            ylim=(-3, 103),
+            xlim=(0, None),
+        )
+        plotting.tidy_axis(axis)
+        if path is not None:
+            path = pathlib.Path(path)
+            content = plotting.render_figure(figure, path.suffix[1:] or "png")
+            files.write_bytes(path, content)
+        return figure
+
     def columns(self) -> dict[str, np.ndarray]:
         """Returns all values except the images by name, for a file."""
         return {name: getattr(self, name) for name in _COLUMNS} | self.distances
+
+
+def _compute_median(values: np.ndarray) -> float:
+    return float(np.median(values)) if values.size else math.nan
+
+
+def _compute_mean(values: np.ndarray) -> float:
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if finite.size else math.nan
 
 
 def concatenate_results(results: Sequence[AttackResult], images: Sequence) -> AttackResult:

@@ -49,7 +49,7 @@ def run(
     attack: str | Callable,
     logits_fn: LogitsFn,
     images,
-    labels,
+    labels=None,
     *,
     batch_size: int = 128,
     bounds: Bounds = (0.0, 1.0),
@@ -79,7 +79,8 @@ def run(
         per call) if it accepts them.
       logits_fn: The classifier, a Keras model or a function.
       images: float [n, ...] inside `bounds`, or an iterable of such batches.
-      labels: int [n], the true classes; None if `images` is a tf.data.Dataset of (image, label).
+      labels: int [n] or [n, 1], the true classes; None if `images` is a tf.data.Dataset of (image,
+        label).
       batch_size: Largest number of rows that are attacked together. Few images use a smaller batch.
         The last bits of a gradient depend on the batch size, and so do a few pixels.
       bounds: (lowest, highest) pixel, or None.

@@ -16,7 +16,7 @@ EXTRAS = {
     "jinja2": "pipelines",
     "matplotlib": "pipelines",
     "ml_collections": "pipelines",
-    "pandas": "reproduction",
+    "pandas": "pipelines",
     "psutil": "pipelines",
     "scipy": "uncertainty",
     "sklearn": "datasets",

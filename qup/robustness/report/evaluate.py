@@ -5,6 +5,7 @@ report = evaluate(model, images, labels, epsilon=8 / 255, output="runs/mine")
 ```
 """
 
+import contextlib
 import pathlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,10 +17,11 @@ import numpy as np
 import qup
 from qup import attacks
 from qup.attacks import inputs
-from qup.core import environment, errors, files, hashing
+from qup.core import environment, errors, files, hashing, progress
 from qup.core.classifier import Classifier, wrap_classifier
 from qup.core.numbers import parse_epsilons
 from qup.core.types import LogitsFn
+from qup.datasets import tf_data
 from qup.robustness import masking
 from qup.robustness.masking.case import CheckResult
 from qup.robustness.report.attack_runs import AttackRun, build_attack_run
@@ -50,6 +52,7 @@ def evaluate(
     name: str | None = None,
     dataset: str = "images",
     output: str | pathlib.Path | None = None,
+    show_progress: bool = True,
 ) -> Report:
     """Measures how robust a classifier is.
 
@@ -74,6 +77,7 @@ def evaluate(
       dataset: Name of the images in the report.
       output: Folder for the report; also for finished parts of the attacks, so that the same call
         resumes after an interruption. None keeps all in memory.
+      show_progress: Show the part, its share and the time that is left on standard error.
 
     Returns:
       The report.
@@ -87,36 +91,37 @@ def evaluate(
     classifier = wrap_classifier(model, pixel_range=pixel_range)
     plan = plan_attacks(attack, budgets, norm, options or {})
     folder = None if output is None else pathlib.Path(output).expanduser()
+    settings = {"batch_size": batch_size, "seed": seed}
+    names = [planned.name for planned in plan] + [_MASKING] * check_masking
     runs: list[AttackRun] = []
-    seconds: dict[str, float] = {}
-    for planned in plan:
-        start = time.monotonic()
-        runs += run_planned(
-            planned,
-            classifier,
-            images,
-            labels,
-            ids,
-            batch_size=batch_size,
-            seed=seed,
-            output=None if folder is None else folder / "attacks" / planned.name,
-        )
-        seconds[planned.name] = time.monotonic() - start
     checks: Sequence[CheckResult] = ()
-    if check_masking and any(run.result.correct.any() for run in runs):
-        start = time.monotonic()
-        checks = masking.diagnose(
-            classifier,
-            images[:NUM_CHECKED_IMAGES],
-            labels[:NUM_CHECKED_IMAGES],
-            epsilon=budgets[-1],
-            norm=norm,
-            batch_size=batch_size,
-            seed=seed,
-        )
-        seconds[_MASKING] = time.monotonic() - start
+    seconds: dict[str, float] = {}
+    with progress.open_parts(dict.fromkeys(names)) as parts:
+        for planned in plan:
+            with _measure(planned.name, parts, seconds):
+                runs += run_planned(
+                    planned,
+                    classifier,
+                    images,
+                    labels,
+                    ids,
+                    output=None if folder is None else folder / "attacks" / planned.name,
+                    show_progress=show_progress,
+                    **settings,
+                )
+        if check_masking:
+            first = slice(NUM_CHECKED_IMAGES)
+            with _measure(_MASKING, parts, seconds):
+                checks = masking.diagnose(
+                    classifier,
+                    images[first],
+                    labels[first],
+                    epsilon=budgets[-1],
+                    norm=norm,
+                    **settings,
+                )
     report = Report(
-        classifier=name or classifier.name,
+        classifier=name or classifier.name.strip("'"),
         dataset=dataset,
         class_names=tuple(map(str, class_names)),
         norm=norm,
@@ -137,6 +142,15 @@ def evaluate(
     if folder is not None:
         write_report(report, folder)
     return report
+
+
+@contextlib.contextmanager
+def _measure(name: str, parts: progress.Parts, seconds: dict[str, float]) -> Iterator[None]:
+    """Enters a part of the work, and adds its wall time to `seconds`."""
+    parts.begin(name)
+    start = time.monotonic()
+    yield
+    seconds[name] = time.monotonic() - start
 
 
 def validate_budgets(epsilon: Any, norm: str) -> list[float]:
@@ -167,7 +181,7 @@ def validate_budgets(epsilon: Any, norm: str) -> list[float]:
 def _load_images(images: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
     """Returns float32 images in [0, 1] and labels, int [n]."""
     if labels is None:
-        images, labels = inputs.split_labelled_dataset(images)
+        images, labels = tf_data.read_elements("images", images)
     labels = inputs.validate_labels(labels)
     images = np.asarray(images)
     if images.dtype == np.uint8:
@@ -179,7 +193,14 @@ def _load_images(images: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
             f"There must be one label per image; received {len(images)} images and {len(labels)} "
             "labels."
         )
-    return images.astype(np.float32, copy=False), labels
+    images = images.astype(np.float32, copy=False)
+    low, high = float(images.min()), float(images.max())
+    if not (low >= 0 and high <= 1):
+        raise errors.InputError(
+            f"Images must be in [0, 1], or uint8; received {low:g} to {high:g}. Divide pixels of 8 "
+            "bits by 255. A model that takes other pixels says so with pixel_range=(0, 255)."
+        )
+    return images, labels
 
 
 def plan_attacks(

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qup.core import extras
+from qup.core.formatting import format_duration
 from qup.core.numbers import format_epsilon
 from qup.robustness.masking.case import FLAGGED
 from qup.robustness.report.protocol import get_attack_name
@@ -80,13 +81,26 @@ def _collect(report: Report) -> dict[str, Any]:
     return {
         "report": report,
         "attacks": [summary for summary in attacks if _is_at_headline(report, summary.epsilon)],
-        "worst": [(e, report.get_robust_accuracy(e)) for e in report.epsilons],
+        "worst": [
+            (epsilon, report.get_robust_accuracy(epsilon), _list_attacks(report, epsilon))
+            for epsilon in report.epsilons
+        ],
         "classes": classes[:_MAX_SHOWN_CLASSES],
         "num_hidden_classes": max(0, len(classes) - _MAX_SHOWN_CLASSES),
         "status_text": _STATUS_TEXTS.get(report.status, "Not checked completely:"),
         "reasons": report.reasons or report.gaps,
         "protocol": _describe_protocol(report),
     }
+
+
+def _list_attacks(report: Report, epsilon: float) -> str:
+    """Returns the names of the attacks with this budget, or without one."""
+    names = [
+        get_attack_name(run.name)
+        for run in report.runs
+        if run.epsilon is None or math.isclose(run.epsilon, epsilon, rel_tol=1e-6)
+    ]
+    return ", ".join(dict.fromkeys(names))
 
 
 def _is_at_headline(report: Report, epsilon: float | None) -> bool:
@@ -112,26 +126,19 @@ def _describe_protocol(report: Report) -> dict[str, str]:
         )
     if report.seconds:
         lines["time"] = ", ".join(
-            f"{get_attack_name(name)} {format_seconds(value)}"
+            f"{get_attack_name(name)} {format_duration(value)}"
             for name, value in report.seconds.items()
         )
     lines["versions"] = ", ".join(f"{name} {value}" for name, value in report.versions.items())
     return lines
 
 
-def format_seconds(seconds: float) -> str:
-    """Returns a duration such as "0.4 s", "42 s", "3 min" or "2 h 5 min"."""
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
-
-
 def _encode_all(images: Sequence[ShownImage]) -> list[dict[str, Any]]:
     encoded = []
     for image in images:
+        if image.clean.ndim != 3:
+            # The inputs are no pictures.
+            continue
         difference, scale = figures.encode_difference(image.clean, image.attacked)
         encoded.append(
             {

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 # Changes when a key of result.json changes its meaning.
 SCHEMA_VERSION = 1
 CHECKED = "checked"
+# Flags that say that an attack is weak, which does not matter where a strong one was run too.
+_WEAKNESS_FLAGS = ("few_steps",)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -196,6 +198,8 @@ class Report:
         reasons = []
         for run in self.headline_runs:
             for flag in run.result.flags:
+                if flag.name in _WEAKNESS_FLAGS and self._has_strong_attack():
+                    continue
                 reasons.append(f"{get_attack_name(run.name)}: {flag.message}")
         for check in self.checks:
             if check.status == FLAGGED:
@@ -206,13 +210,16 @@ class Report:
     def gaps(self) -> list[str]:
         """What was not checked; empty after a complete evaluation."""
         gaps = []
-        if not any(run.name in STRONG_ATTACKS for run in self.headline_runs):
+        if not self._has_strong_attack():
             gaps.append(
                 "AutoAttack was not run: a stronger attack may find a lower robust accuracy."
             )
         if not self.checks:
             gaps.append("The search for masked gradients was not made.")
         return gaps
+
+    def _has_strong_attack(self) -> bool:
+        return any(run.name in STRONG_ATTACKS for run in self.headline_runs)
 
     @property
     def status(self) -> str:
