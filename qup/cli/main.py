@@ -20,6 +20,7 @@ from qup.core import errors, extras
 # setup.py that it needs, and its line in `qup --help`.
 COMMANDS = {
     "attack": ("run_attack", "pipelines", "Attack a classifier; one result per image."),
+    "train": ("train", "pipelines", "Train a classifier, standard or adversarially."),
     "ifa": ("run_ifa", "pipelines", "Iterative FGSM Augmentation, from images to a table."),
     "uncertainty": (
         "run_uncertainty",

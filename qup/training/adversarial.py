@@ -70,6 +70,8 @@ class AdversarialTraining(Adversary):
       seed: Seed of the starts, together with the image's id and the number of the training step.
       norm: "linf" or "l2".
       xla: "auto", "on" or "off", see `compilation.use_xla`.
+      warmup_steps: The radius and the step grow linearly over so many training steps. A network
+        that starts in the whole ball may learn nothing; 0 is the definition of the papers.
 
     References: Madry et al. 2018, arXiv 1706.06083, Eq. 2.1; Zhang et al. 2019, arXiv 1901.08573,
     Eq. 5 and Algorithm 1; Wang et al. 2020, "Improving adversarial robustness requires revisiting
@@ -84,6 +86,7 @@ class AdversarialTraining(Adversary):
     seed: int = 0
     norm: str = "linf"
     xla: str = "auto"
+    warmup_steps: int = 0
 
     def __post_init__(self):
         """Sets the defaults of the method; raises an InputError for an option out of its range."""
@@ -97,6 +100,7 @@ class AdversarialTraining(Adversary):
         _check_ball(self.epsilon, self.norm)
         errors.check_number("num_steps", self.num_steps, at_least=1)
         errors.check_number("beta", self.beta, at_least=0)
+        errors.check_number("warmup_steps", self.warmup_steps, at_least=0)
         if is_fast and self.num_steps != 1:
             raise errors.InputError(
                 f"fast takes a single step; got num_steps={self.num_steps}. Use pgd_at for more."
@@ -123,13 +127,18 @@ class AdversarialTraining(Adversary):
         }
         if self.method in ("trades", "mart"):
             parameters["adversary_beta"] = self.beta
-        return parameters | ({} if self.norm == "linf" else {"adversary_norm": self.norm})
+        options = {"norm": self.norm, "warmup_steps": self.warmup_steps}
+        defaults = {"norm": "linf", "warmup_steps": 0}
+        return parameters | {
+            f"adversary_{name}": value for name, value in options.items() if value != defaults[name]
+        }
 
     def perturb(
         self, classifier: keras.Model, images: tf.Tensor, batch: Batch, step: tf.Tensor
     ) -> tf.Tensor:
         """Returns the images after the inner maximisation, float32 [batch, ...]."""
-        epsilon = tf.constant(self.epsilon, tf.float32)
+        scale = _compute_warmup(step, self.warmup_steps)
+        epsilon = scale * tf.constant(self.epsilon, tf.float32)
         seed = tf.constant(self.seed, tf.int64)
         is_trades = self.method == "trades"
         if is_trades:
@@ -146,7 +155,7 @@ class AdversarialTraining(Adversary):
             ("adversary", is_trades, self.norm, self.xla),
             lambda call: _build_inner_maximisation(call, objective, self.norm, self.xla),
         )
-        step_size = tf.constant(self.effective_step_size, tf.float32)
+        step_size = scale * tf.constant(self.effective_step_size, tf.float32)
         return maximise(start, self.num_steps, images, target, epsilon, step_size)
 
     def loss(
@@ -184,18 +193,25 @@ class FreeTraining(Adversary):
       epsilon: Radius of the ball and length of a step, in units of [0, 1].
       num_replays: m, the repeats of a batch.
       norm: "linf" or "l2".
+      warmup_steps: See `AdversarialTraining`.
 
     Reference: Shafahi et al. 2019, arXiv 1904.12843, Algorithm 1.
     """
 
     needs_image_gradient = True
 
-    def __init__(self, epsilon: float, *, num_replays: int = 8, norm: str = "linf"):
+    def __init__(
+        self, epsilon: float, *, num_replays: int = 8, norm: str = "linf", warmup_steps: int = 0
+    ):
         """Raises an InputError for an option out of its range."""
         _check_ball(epsilon, norm)
         errors.check_number("num_replays", num_replays, at_least=1)
+        errors.check_number("warmup_steps", warmup_steps, at_least=0)
         self.epsilon, self.num_replays, self.norm = epsilon, int(num_replays), norm
+        self.warmup_steps = warmup_steps
         self._delta: tf.Variable | None = None
+        # The radius of the current step; `perturb` sets it.
+        self._radius = tf.Variable(epsilon, dtype=tf.float32, trainable=False)
 
     @property
     def variables(self) -> Mapping[str, tf.Variable]:
@@ -209,6 +225,7 @@ class FreeTraining(Adversary):
             "adversary_epsilon": self.epsilon,
             "adversary_num_replays": self.num_replays,
             "adversary_norm": self.norm,
+            "adversary_warmup_steps": self.warmup_steps,
         }
 
     def build(self, batch_shape: Sequence[int]) -> None:
@@ -217,6 +234,8 @@ class FreeTraining(Adversary):
 
     def perturb(self, classifier, images, batch, step) -> tf.Tensor:
         """Returns X + d, clipped."""
+        if self.warmup_steps:
+            self._radius.assign(self.epsilon * _compute_warmup(step, self.warmup_steps))
         return attacks.clip(images + self._delta, _PIXEL_BOUNDS)
 
     def loss(self, classifier, images, labels, perturbed) -> tuple[tf.Tensor, tf.Tensor]:
@@ -226,8 +245,8 @@ class FreeTraining(Adversary):
 
     def update(self, image_gradient: tf.Tensor) -> None:
         """Takes the step of the perturbation."""
-        delta = self._delta + self.epsilon * norms.normalise(image_gradient, self.norm)
-        self._delta.assign(norms.project(delta, self.epsilon, self.norm))
+        delta = self._delta + self._radius * norms.normalise(image_gradient, self.norm)
+        self._delta.assign(norms.project(delta, self._radius, self.norm))
 
 
 def build_adversary(
@@ -239,6 +258,7 @@ def build_adversary(
     step_size: float | None = None,
     beta: float | None = None,
     num_replays: int | None = None,
+    warmup_steps: int = 0,
     seed: int = 0,
     xla: str = "auto",
 ) -> Adversary:
@@ -266,8 +286,17 @@ def build_adversary(
     if method == "standard":
         return StandardTraining()
     if method == "free":
-        return FreeTraining(epsilon, num_replays=num_replays or 8, norm=norm)
-    return AdversarialTraining(method, epsilon, **options, seed=seed, norm=norm, xla=xla)
+        num_replays = 8 if num_replays is None else num_replays
+        return FreeTraining(epsilon, num_replays=num_replays, norm=norm, warmup_steps=warmup_steps)
+    options |= {"seed": seed, "norm": norm, "xla": xla, "warmup_steps": warmup_steps}
+    return AdversarialTraining(method, epsilon, **options)
+
+
+def _compute_warmup(step: tf.Tensor, warmup_steps: int) -> tf.Tensor:
+    """Returns the factor of epsilon in a training step, from 0; float32 scalar."""
+    if not warmup_steps:
+        return tf.constant(1.0)
+    return tf.minimum((tf.cast(step, tf.float32) + 1.0) / warmup_steps, 1.0)
 
 
 def _check_ball(epsilon: float, norm: str) -> None:

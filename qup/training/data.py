@@ -2,7 +2,7 @@
 
 ```python
 dataset, split = prepare_data((images, labels), None, None, 0, pixel_range=None, value_range=None)
-batches = TrainingBatches(dataset, 128, seed=0, num_replays=1).get_epoch(0)
+batches = TrainingBatches(dataset, 128, seed=0).get_epoch(0, num_replays=1)
 ```
 """
 
@@ -106,33 +106,40 @@ class TrainingBatches:
     """The batches of each epoch.
 
     Attributes:
-      count: Batches of a pass over the images, and steps of an epoch, on average.
+      count: Batches of a pass over the images, and the mean number of steps of an epoch.
       shape: [batch, height, width, channels].
     """
 
-    def __init__(self, dataset: Dataset, batch_size: int, seed: int, num_replays: int):
+    def __init__(self, dataset: Dataset, batch_size: int, seed: int):
+        """Reads no image; InputError for a batch size out of its range."""
         errors.check_number("batch_size", batch_size, at_least=1)
         size = min(batch_size, dataset.info.sizes["train"])
         self.count = dataset.info.sizes["train"] // size
         self.shape = (size, *dataset.info.image_shape)
-        self._dataset, self._seed, self._num_replays = dataset, seed, num_replays
+        self._dataset, self._seed = dataset, seed
+
+    def get_epoch(self, epoch: int, num_replays: int) -> tf.data.Dataset:
+        """Returns the batches of an epoch, from 0.
+
+        With m replays an epoch is the m-th part of a pass, each batch m times in a row.
+
+        Raises:
+          InputError: There are fewer batches than replays.
+        """
         if self.count < num_replays:
             raise errors.InputError(
                 f"free repeats each batch {num_replays} times and needs as many batches; there "
-                f"are {self.count} of {size} images. Lower batch_size or num_replays."
+                f"are {self.count} of {self.shape[0]} images. Lower batch_size or num_replays."
             )
-
-    def get_epoch(self, epoch: int) -> tf.data.Dataset:
-        """Returns the batches of an epoch, from 0, each repeated `num_replays` times."""
-        image_pass, part = divmod(epoch, self._num_replays)
+        image_pass, part = divmod(epoch, num_replays)
         batches = self._dataset.training_batches(self.shape[0], seed=self._seed, epoch=image_pass)
-        if self._num_replays == 1:
+        if num_replays == 1:
             return batches
-        start, stop = (self.count * i // self._num_replays for i in (part, part + 1))
+        start, stop = (self.count * i // num_replays for i in (part, part + 1))
         repeated = (
             batches.skip(start)
             .take(stop - start)
-            .flat_map(lambda batch: tf.data.Dataset.from_tensors(batch).repeat(self._num_replays))
+            .flat_map(lambda batch: tf.data.Dataset.from_tensors(batch).repeat(num_replays))
         )
-        count = (stop - start) * self._num_replays
+        count = (stop - start) * num_replays
         return repeated.apply(tf.data.experimental.assert_cardinality(count))

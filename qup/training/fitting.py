@@ -52,6 +52,7 @@ def fit(
     step_size: float | None = None,
     beta: float | None = None,
     num_replays: int | None = None,
+    warmup_epochs: float = 0,
     optimizer: str | keras.Optimizer = "adam",
     learning_rate: float | None = None,
     schedule: str = "constant",
@@ -93,6 +94,8 @@ def fit(
       step_size: Their length; None: 2.5 epsilon / num_steps, for "fast" 1.25 epsilon.
       beta: Weight of the divergence of trades (None: 6) and mart (None: 5).
       num_replays: m of "free"; None: 8.
+      warmup_epochs: epsilon grows linearly from 0 over so many epochs. In the papers it does not,
+        but small networks without batch normalisation may learn nothing at the whole epsilon.
       optimizer: The name of a Keras optimizer, or one, which is copied.
       learning_rate: The highest rate; None: the optimizer's own. Only for a name.
       schedule: "constant"; "cosine" to 0 (Loshchilov and Hutter 2017, arXiv 1608.03983); "cyclic",
@@ -134,19 +137,9 @@ def fit(
       InputError: An argument is invalid, the model cannot be trained on these images, the loss
         diverged, or `checkpoint_dir` holds another training.
     """
-    adversary = build_adversary(
-        method,
-        epsilon=epsilon,
-        norm=norm,
-        num_steps=num_steps,
-        step_size=step_size,
-        beta=beta,
-        num_replays=num_replays,
-        seed=seed,
-        xla=xla,
-    )
     for name, value in (("epochs", epochs), ("num_robust_images", num_robust_images)):
         errors.check_number(name, value, at_least=1)
+    errors.check_number("warmup_epochs", warmup_epochs, at_least=0)
     check_is_model(model)
     ranges = {"pixel_range": pixel_range, "value_range": value_range}
     dataset, split = prepare_data(data, validation_data, validation_size, seed, **ranges)
@@ -157,7 +150,13 @@ def fit(
         )
     _build_model(model, dataset.info.image_shape)
     classifier = check_classifier(model, dataset, pixel_range)
-    batches = TrainingBatches(dataset, batch_size, seed, adversary.num_replays)
+    batches = TrainingBatches(dataset, batch_size, seed)
+    adversary = build_adversary(
+        method,
+        **{"epsilon": epsilon, "norm": norm, "num_steps": num_steps, "step_size": step_size},
+        **{"beta": beta, "num_replays": num_replays, "seed": seed, "xla": xla},
+        warmup_steps=round(warmup_epochs * batches.count),
+    )
     adversary.build(batches.shape)
     chosen = _choose_optimizer(optimizer, learning_rate, schedule, batches.count * epochs)
     policy = choose_policy(mixed_precision)
@@ -197,7 +196,7 @@ def fit(
             hook(epoch, metrics)
 
     loop.run(
-        batches.get_epoch,
+        lambda epoch: batches.get_epoch(epoch, adversary.num_replays),
         epochs=epochs,
         validate=evaluator.evaluate,
         hook=end_epoch,

@@ -32,6 +32,8 @@ _EVALUATION_BATCH_SIZE = 500
 # Catastrophic overfitting: PGD leaves less than this share of the accuracy under the training's own
 # attack.
 _COLLAPSE_RATIO = 0.25
+# A network that is at most this factor above chance after so many epochs has learnt nothing.
+_CHANCE_FACTOR, _MIN_EPOCHS_TO_LEARN = 1.3, 3
 # Steps of the attack that watches a training, unless the options say otherwise.
 _NUM_STEPS = 10
 
@@ -242,9 +244,22 @@ class TrainingTracker:
         if self._has_collapsed(metrics) and not int(self._collapsed_epoch):
             self._collapsed_epoch.assign(epoch)
             self._warn_of_collapse(epoch, metrics)
+        if epoch >= _MIN_EPOCHS_TO_LEARN and not self._has_learnt():
+            _log.warning(
+                "After %d epochs the accuracy is that of chance. Lower epsilon or the learning "
+                "rate, or let epsilon grow: warmup_epochs=%d.",
+                epoch,
+                epoch,
+            )
         if self._writer is not None:
             self._write_curves(epoch, metrics)
         return metrics
+
+    def _has_learnt(self) -> bool:
+        """Returns whether an accuracy of any epoch is well above chance."""
+        names = ("batch_accuracy", "accuracy", "val_accuracy")
+        values = (m.get(name, 0.0) for m in self._history.epochs.values() for name in names)
+        return max(values) > _CHANCE_FACTOR * 100 / self._num_classes
 
     def _has_collapsed(self, metrics: Mapping[str, float]) -> bool:
         """Returns whether the images of the training's own attack are all that is learnt.

@@ -1,0 +1,277 @@
+"""Accuracy, robust accuracy and cost of the methods of `training.fit`.
+
+    python -m benchmarks.training_methods --csv=docs/results/training-methods.csv \
+        --speed_csv=docs/results/training-speed.csv --document=docs/training.md
+
+Trains a ConvNet on the first images of MNIST and of CIFAR-10 by every method, with equal settings,
+and attacks the first test images with PGD-40. Then it times training steps of every method in
+turns, in processor seconds: a step of all methods, then the next one, after a round in which they
+compile.
+
+Networks and results are stored in --folder; an interrupted run resumes. With --draw nothing is
+measured: files and tables are written from the stored results.
+"""
+
+import csv
+import json
+import pathlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from absl import app, flags, logging
+
+from benchmarks import timing
+from qup import attacks, datasets, models, training
+from qup.core import files
+from qup.core.measurements import compute_accuracy
+from qup.core.numbers import format_epsilon
+from qup.training.adversarial import build_adversary
+from qup.training.classifier import ClassifierLearner
+from qup.training.precision import MixedPrecisionCall
+
+_FOLDER = flags.DEFINE_string("folder", "runs/training-methods", "Networks and results.")
+_SETTINGS = flags.DEFINE_list("settings", ["mnist", "cifar10"], "The settings, see SETTINGS.")
+_SEEDS = flags.DEFINE_integer("seeds", 1, "Seeds of each training.")
+_ROUNDS = flags.DEFINE_integer("rounds", 7, "Rounds of the comparison of speed.")
+_CSV = flags.DEFINE_string("csv", None, "CSV file of the accuracies.")
+_SPEED_CSV = flags.DEFINE_string("speed_csv", None, "CSV file of the speeds.")
+_DOCUMENT = flags.DEFINE_string("document", None, "Markdown file whose two tables are replaced.")
+_DRAW = flags.DEFINE_bool("draw", False, "Writes the files from stored results.")
+
+METHODS = ("standard", "pgd_at", "trades", "mart", "free", "fast")
+_TITLES = {"mnist": "MNIST", "cifar10": "CIFAR-10", "digits": "digits"}
+_MODEL_TITLES = {"convnet": "ConvNet", "resnet": "ResNet-20"}
+_BATCH_SIZE, _ATTACK_STEPS = 128, 40
+
+
+class Setting(NamedTuple):
+    """A data set and the settings that all methods share.
+
+    Attributes:
+      epsilon: Radius in L-inf.
+      train_size: Training images, from the first.
+      validation_size: Images of these that are held out.
+      epochs: Number of epochs.
+      warmup_epochs: See `training.fit`.
+      num_attacked: Test images, from the first.
+    """
+
+    epsilon: float
+    train_size: int
+    validation_size: int
+    epochs: int
+    warmup_epochs: float
+    num_attacked: int
+
+
+SETTINGS = {
+    "mnist": Setting(0.1, 15_000, 1000, 5, 2, 1000),
+    "cifar10": Setting(8 / 255, 15_000, 1000, 8, 2, 1000),
+    "digits": Setting(0.1, 1200, 100, 1, 0, 30),
+}
+# (data set, model, options) of the comparison of speed.
+_SPEED_NETWORKS = {
+    "mnist": (("convnet", {}),),
+    "cifar10": (("convnet", {}), ("resnet", {"depth": 20})),
+    "digits": (("convnet", {}),),
+}
+
+
+def main(argv: list[str]) -> None:
+    """Measures what is missing, and writes the files."""
+    if len(argv) > 1:
+        raise app.UsageError(f"Unknown arguments: {argv[1:]}.")
+    folder = pathlib.Path(_FOLDER.value)
+    rows, speed_rows = [], []
+    for name in _SETTINGS.value:
+        for method in METHODS:
+            for seed in range(_SEEDS.value):
+                path = folder / f"{name}-{method}-{seed}.json"
+                rows += _load_or_measure(path, lambda a=(name, method, seed, folder): [_train(*a)])
+        for model, options in _SPEED_NETWORKS[name]:
+            path = folder / f"{name}-{model}-speed.json"
+            speed_rows += _load_or_measure(path, lambda a=(name, model, options): _time(*a))
+    tables = format_accuracies(rows), format_speeds(speed_rows)
+    print(*tables, sep="\n\n")
+    for path, content in ((_CSV.value, rows), (_SPEED_CSV.value, speed_rows)):
+        if path and content:
+            _write_csv(pathlib.Path(path), content)
+    if _DOCUMENT.value:
+        path = pathlib.Path(_DOCUMENT.value)
+        text = path.read_text("utf-8")
+        for title, table in zip(("accuracies", "speeds"), tables, strict=True):
+            text = replace_table(text, title, table)
+        files.write_text(path, text)
+
+
+def _load_or_measure(path: pathlib.Path, measure: Callable[[], list[dict]]) -> list[dict]:
+    """Returns stored rows; measures and stores them first if they are missing."""
+    if path.exists():
+        return json.loads(path.read_text("utf-8"))
+    if _DRAW.value:
+        return []
+    logging.info("%s", path.stem)
+    rows = measure()
+    files.write_text(path, json.dumps(rows, indent=1))
+    return rows
+
+
+def _train(name: str, method: str, seed: int, folder: pathlib.Path) -> dict[str, Any]:
+    """Trains one network; returns its row."""
+    setting = SETTINGS[name]
+    data = datasets.load(
+        name, train_size=setting.train_size, validation_size=setting.validation_size
+    )
+    model = models.build("convnet", data.info, seed=seed)
+    path = folder / f"{name}-{method}-{seed}.keras"
+    start = time.process_time()
+    history = training.fit(
+        model,
+        data,
+        method,
+        epsilon=setting.epsilon,
+        epochs=setting.epochs,
+        batch_size=_BATCH_SIZE,
+        warmup_epochs=0 if method == "standard" else setting.warmup_epochs,
+        num_robust_images=200,
+        seed=seed,
+    )
+    minutes = (time.process_time() - start) / 60
+    path.parent.mkdir(parents=True, exist_ok=True)
+    model.save(path)
+    images, labels, _ = data.get_arrays("test")
+    images = images.astype(np.float32) / 255
+    correct = np.argmax(model.predict(images, batch_size=500, verbose=0), -1) == labels
+    count = setting.num_attacked
+    result = attacks.run(
+        "pgd",
+        model,
+        images[:count],
+        labels[:count],
+        epsilon=setting.epsilon,
+        num_steps=_ATTACK_STEPS,
+        keep="first_adversarial",
+    )
+    accuracy = compute_accuracy(float(correct.sum()), len(correct))
+    robust = compute_accuracy(float((~result.success).sum()), count)
+    return {
+        **{"dataset": name, "model": "convnet", "method": method, "seed": seed},
+        **{"epsilon": setting.epsilon, "train_size": data.info.sizes["train"]},
+        **{"epochs": len(history.epochs), "warmup_epochs": setting.warmup_epochs},
+        **{"test_accuracy": accuracy.value, "test_stderr": accuracy.stderr, "test_n": len(labels)},
+        **{"robust_accuracy": robust.value, "robust_stderr": robust.stderr, "robust_n": count},
+        "best_validation_robust_accuracy": max(history.history["val_robust_accuracy"]),
+        "collapsed_epoch": history.collapsed_epoch or "",
+        "processor_minutes": minutes,
+    }
+
+
+def _time(name: str, model_name: str, options: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Times steps of every method in turns; returns a row per method."""
+    setting = SETTINGS[name]
+    data = datasets.load(name, train_size=setting.train_size)
+    alternatives = {(method, "float32"): method for method in METHODS}
+    alternatives["pgd_at", "mixed_bfloat16"] = "pgd_at"
+    batch = next(iter(data.training_batches(_BATCH_SIZE, seed=0, epoch=0)))
+    steps, seconds = {}, {key: [] for key in alternatives}
+    for (method, precision), _ in alternatives.items():
+        model = models.build(model_name, data.info, seed=0, **options)
+        logits_fn = model
+        if precision != "float32":
+            logits_fn = MixedPrecisionCall(model, model, precision)
+        adversary = build_adversary(method, epsilon=setting.epsilon)
+        adversary.build(batch["image"].shape)
+        optimizer = keras.optimizers.Adam(1e-4)
+        learner = ClassifierLearner(model, logits_fn, optimizer, adversary)
+        steps[method, precision] = learner.train_step
+    # The longest step takes about a second: shorter ones are repeated.
+    repeats = 1 if model_name == "resnet" else 10
+    for _ in range(_ROUNDS.value + 1):
+        for key, step in steps.items():
+            start = time.process_time()
+            for _ in range(repeats):
+                step(batch).numpy()
+            seconds[key].append((time.process_time() - start) / repeats)
+    # The first round compiles.
+    reference = np.array(seconds["pgd_at", "float32"][1:])
+    num_steps = data.info.sizes["train"] // _BATCH_SIZE
+    rows = []
+    for (method, precision), values in seconds.items():
+        times = np.array(values[1:])
+        ratios = reference / times
+        rows.append(
+            {
+                **{"dataset": name, "model": model_name, "method": method, "precision": precision},
+                "processor_seconds_per_step": float(np.median(times)),
+                "processor_seconds_per_epoch": float(np.median(times)) * num_steps,
+                "train_size": data.info.sizes["train"],
+                "speed_against_pgd_at": float(np.median(ratios)),
+                "lowest_speed": float(ratios.min()),
+                "highest_speed": float(ratios.max()),
+                "rounds": len(times),
+            }
+        )
+    return rows
+
+
+def format_accuracies(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Returns a table of TA and RA, a row per network."""
+    lines = ["| data | epsilon | method | TA | RA PGD-40 | processor minutes |"]
+    lines.append("| --- | --- | --- | --- | --- | --- |")
+    for row in rows:
+        seed = f", seed {row['seed']}" if row["seed"] else ""
+        stop = f", stopped in epoch {row['collapsed_epoch']}" if row["collapsed_epoch"] else ""
+        lines.append(
+            f"| {_TITLES[row['dataset']]} | {format_epsilon(row['epsilon'])} "
+            f"| {row['method']}{seed}{stop} "
+            f"| {row['test_accuracy']:.1f} ± {row['test_stderr']:.1f} "
+            f"| {row['robust_accuracy']:.1f} ± {row['robust_stderr']:.1f} "
+            f"| {row['processor_minutes']:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def format_speeds(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Returns a table of the speeds, a row per network and method."""
+    lines = ["| data | network | method | processor seconds per epoch | speed | lowest, highest |"]
+    lines.append("| --- | --- | --- | --- | --- | --- |")
+    for row in rows:
+        precision = "" if row["precision"] == "float32" else f", {row['precision']}"
+        lines.append(
+            f"| {_TITLES[row['dataset']]} | {_MODEL_TITLES[row['model']]} "
+            f"| {row['method']}{precision} | {row['processor_seconds_per_epoch']:.1f} "
+            f"| {row['speed_against_pgd_at']:.2f} "
+            f"| {row['lowest_speed']:.2f}, {row['highest_speed']:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def replace_table(text: str, title: str, table: str) -> str:
+    """Returns a document with the table between its two comments.
+
+    Raises:
+      UsageError: The document has not both comments, in order.
+    """
+    begin, end = (f"<!-- {title}: {word} -->" for word in ("begin", "end"))
+    before, has_begin, rest = text.partition(begin)
+    _, has_end, after = rest.partition(end)
+    if not has_begin or not has_end:
+        raise app.UsageError(f"The document needs the lines {begin} and {end}.")
+    return f"{before}{begin}\n{table}\n{end}{after}"
+
+
+def _write_csv(path: pathlib.Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    machine = timing.describe_machine()
+    with files.atomic_write(path) as partial, open(partial, "w", newline="") as file:
+        writer = csv.DictWriter(file, [*rows[0], "machine"], lineterminator="\n")
+        writer.writeheader()
+        for row in rows:
+            numbers = {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()}
+            writer.writerow(numbers | {"machine": machine})
+
+
+if __name__ == "__main__":
+    app.run(main)
