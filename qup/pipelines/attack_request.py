@@ -22,7 +22,7 @@ from qup.core.numbers import format_epsilon
 from qup.models import keras_files, user_models
 from qup.models.saved_model import DEFAULT_SIGNATURE
 from qup.models.user_models import LoadOptions
-from qup.robustness.report.protocol import STANDARD, PlannedAttack, plan_standard
+from qup.robustness.report.protocol import STANDARD, STANDARD_NORMS, PlannedAttack, plan_standard
 
 _log = logging.getLogger("qup")
 # Options that are set for all attacks together, and how.
@@ -266,8 +266,12 @@ class AttackRequest:
                     raise errors.InputError(
                         "--attack=standard needs an epsilon above 0, such as --epsilon=8/255."
                     )
-                self._check_budget_norm("standard", self.norm or norm, norm)
-                yield from plan_standard(budgets, self.norm or norm)
+                standard_norm = self.norm or norm
+                norms.check_norm(standard_norm, STANDARD_NORMS)
+                self._check_budget_norm("The standard protocol", standard_norm, norm)
+                for budget in budgets:
+                    _check_unit_range("The standard protocol", standard_norm, budget)
+                yield from plan_standard(budgets, standard_norm)
             else:
                 yield PlannedAttack(name, (), self._choose_norm(name))
 
@@ -303,12 +307,7 @@ class AttackRequest:
             budgets = [epsilon]
         for budget in budgets:
             errors.check_number("epsilon", budget, at_least=0)
-            if attack_norm == "linf" and budget > 1:
-                raise errors.InputError(
-                    f"{name}: epsilon must be in units of [0, 1], the range of pixels; received "
-                    f"{budget:g}. Divide by 255 if it is for 8-bit pixels: "
-                    f"--epsilon={budget:g}/255."
-                )
+            _check_unit_range(name, attack_norm, budget)
         return budgets, options
 
     def _check_budget_norm(
@@ -317,10 +316,13 @@ class AttackRequest:
         """Raises an InputError if the default budget is in another norm than the attack."""
         if attack_norm == norm or self.epsilons:
             return
-        default = "the default" if epsilon is None else f"the default, {epsilon:g},"
+        advice = "Set --epsilon=NUMBER"
+        default = "the default"
+        if epsilon is not None:
+            default += f", {epsilon:g},"
+            advice += f" or --options={name}.epsilon=NUMBER"
         raise errors.InputError(
-            f"{name} in {attack_norm} needs an explicit budget: {default} is in {norm}. Set "
-            f"--epsilon=NUMBER or --options={name}.epsilon=NUMBER."
+            f"{name} in {attack_norm} needs an explicit budget: {default} is in {norm}. {advice}."
         )
 
     def _check_epsilon_use(self) -> None:
@@ -334,8 +336,8 @@ class AttackRequest:
             return
         text = ",".join(format_epsilon(epsilon) for epsilon in self.epsilons)
         message = (
-            f"--epsilon={text} is not used by {', '.join(idle)}, which minimise the distance "
-            "instead."
+            f"--epsilon={text} is for attacks with a budget; it is not used by {', '.join(idle)}, "
+            "with the distance as the goal."
         )
         if len(idle) < len(self.attacks) or self.conjugates or self.searches_masking:
             _log.warning("%s", message)
@@ -405,6 +407,15 @@ class AttackRequest:
             imports=self.imports,
             trust=self.trust_model,
             pixel_range=parse_pixel_range(self.pixel_range),
+        )
+
+
+def _check_unit_range(name: str, norm: str, budget: float) -> None:
+    """Raises an InputError for a budget in L-inf beyond the range of pixels."""
+    if norm == "linf" and budget > 1:
+        raise errors.InputError(
+            f"{name}: epsilon must be in units of [0, 1], the range of pixels; received "
+            f"{budget:g}. Divide by 255 if it is for 8-bit pixels: --epsilon={budget:g}/255."
         )
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import qup
 from qup import attacks
 from qup.attacks import inputs
-from qup.core import environment, errors, files, hashing, progress
+from qup.core import environment, errors, files, hashing, norms, progress
 from qup.core.classifier import Classifier, wrap_classifier
 from qup.core.numbers import parse_epsilons
 from qup.core.types import LogitsFn
@@ -25,7 +25,13 @@ from qup.datasets import tf_data
 from qup.robustness import masking
 from qup.robustness.masking.case import CheckResult
 from qup.robustness.report.attack_runs import AttackRun, build_attack_run
-from qup.robustness.report.protocol import STANDARD, PlannedAttack, add_early_leaving, plan_standard
+from qup.robustness.report.protocol import (
+    STANDARD,
+    STANDARD_NORMS,
+    PlannedAttack,
+    add_early_leaving,
+    plan_standard,
+)
 from qup.robustness.report.report import Report
 
 # Images of the search for masked gradients, whose checks are many attacks.
@@ -222,6 +228,7 @@ def plan_attacks(
     """
     names = [attack] if isinstance(attack, str) else list(attack)
     if names == [STANDARD]:
+        norms.check_norm(norm, STANDARD_NORMS)
         plan = plan_standard(budgets, norm)
     else:
         plan = [_plan_attack(name, budgets, norm) for name in names]

@@ -12,6 +12,7 @@ from typing import Any
 from qup import attacks
 
 STANDARD = "standard"
+STANDARD_NORMS = ("linf", "l2", "l1")
 # Attacks after which a robust accuracy counts as checked, if the search for masking agrees.
 STRONG_ATTACKS = ("autoattack",)
 # Name of the curve of all attacks together.

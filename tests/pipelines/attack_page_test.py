@@ -1,0 +1,125 @@
+"""The page of `qup attack`: where it is, what it says, and whom it does not replace."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from configs import synthetic
+from qup.core import errors
+from qup.pipelines import attack
+from qup.pipelines.attack_request import AttackRequest
+from qup.robustness.report.attack_runs import read_attack_runs
+
+
+def _request(tmp_path, *names, **options):
+    config = synthetic.get_config()
+    config.workdir = str(tmp_path / "run")
+    request = AttackRequest(attacks=names, num_images=12, batch_size=8, **options)
+    return attack.run(config, request)
+
+
+def _save_model(path, seed=0):
+    keras.utils.set_random_seed(seed)
+    side = synthetic.get_config().dataset.image_size
+    layers = [keras.Input((side, side, 1)), keras.layers.Flatten(), keras.layers.Dense(10)]
+    keras.Sequential(layers).save(path)
+    return str(path)
+
+
+def _read_result(folder):
+    return json.loads((folder / "result.json").read_text("utf-8"))
+
+
+def test_several_budgets_have_rows_records_and_one_page(tmp_path):
+    path = _save_model(tmp_path / "mine.keras")
+    options = {"model_path": path, "epsilons": (0.02, 0.1), "command": "qup attack --x=1"}
+    text = _request(tmp_path, "fgsm", **options)
+    workdir = tmp_path / "run"
+    assert text.startswith("mine on synthetic, 12 images")
+    assert f"Page          {workdir / 'robustness.html'}" in text
+    result = _read_result(workdir)
+    assert result["epsilon"] == pytest.approx(0.1) and result["num_images"] == 12
+    assert result["command"] == "qup attack --x=1"
+    assert [round(a["epsilon"], 3) for a in result["attacks"]] == [0.02, 0.1]
+    with open(workdir / "measurements.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    budgets = {row["epsilon"]: row["value"] for row in rows if row["measure"] == "robust_accuracy"}
+    assert set(budgets) == {"0.02", "0.1"}
+    (records,) = (workdir / "pipeline" / "Attacker.fgsm.own" / "records").iterdir()
+    runs = read_attack_runs(records)
+    assert [run.result.robust_accuracy for run in runs] == pytest.approx(
+        [float(budgets["0.02"]), float(budgets["0.1"])]
+    )
+    # A second run reuses the attack and writes the same numbers.
+    _request(tmp_path, "fgsm", **options)
+    again = _read_result(workdir)
+    for varying in ("created", "seconds"):
+        assert again.pop(varying) is not None and result.pop(varying) is not None
+    assert again == result
+
+
+def test_the_page_of_another_classifier_stays(tmp_path):
+    for seed, name in enumerate(("one", "two", "two")):
+        _request(tmp_path, "fgsm", model_path=_save_model(tmp_path / f"{name}.keras", seed))
+    workdir = tmp_path / "run"
+    assert _read_result(workdir)["name"] == "one"
+    names = [_read_result(folder)["name"] for folder in (workdir / "robustness").iterdir()]
+    assert set(names) == {"two"}
+    (workdir / "result.json").write_text("{damaged")
+    _request(tmp_path, "fgsm", model_path=str(tmp_path / "one.keras"))
+    assert (workdir / "result.json").read_text() == "{damaged"
+
+
+def test_a_minimum_norm_attack_is_judged_at_its_median_distance(tmp_path):
+    text = _request(tmp_path, "deepfool", model_path=_save_model(tmp_path / "mine.keras"))
+    result = _read_result(tmp_path / "run")
+    assert result["norm"] == "l2" and result["epsilon"] > 0 and "within L2" in text
+    (summary,) = result["attacks"]
+    assert summary["epsilon"] is None and 0 < summary["num_broken"] < 12
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "message"),
+    [
+        (("standard",), {"epsilons": (8.0,)}, "received 8. Divide by 255"),
+        (("standard",), {"epsilons": (0.0,)}, "above 0"),
+        (("standard",), {"norm": "l0"}, "l0"),
+        (("standard",), {"norm": "l2"}, r"needs an explicit budget.*Set --epsilon=NUMBER\.$"),
+        (("standard", "pgd"), {}, "the standard protocol contains it"),
+        (("fgsm",), {"norm": "l0", "epsilons": (3.0,)}, "fgsm has no form in l0"),
+    ],
+)
+def test_requests_that_cannot_be_met_are_refused(tmp_path, names, options, message):
+    with pytest.raises(errors.InputError, match=message):
+        _request(tmp_path, *names, **options)
+
+
+@pytest.mark.slow
+def test_one_command_answers_the_question(tmp_path):
+    path = _save_model(tmp_path / "mine.keras")
+    side = synthetic.get_config().dataset.image_size
+    pixels = np.random.default_rng(0).integers(0, 256, (20, side, side, 1), np.uint8)
+    labels = keras.models.load_model(path)(pixels / 255.0).numpy().argmax(-1)
+    np.savez(tmp_path / "test.npz", images=pixels, labels=labels)
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "bin.run_attack", f"--model_path={path}"),
+            *(f"--images={tmp_path / 'test.npz'}", "--epsilon=2/255"),
+            f"--workdir={tmp_path / 'run'}",
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    result = _read_result(tmp_path / "run")
+    assert result["status"] in ("checked", "flagged") and not result["not_checked"]
+    assert result["eps"] == "2/255" and result["dataset"] == "test.npz"
+    assert result["clean_acc"] == "100.00" and result["autoattack_acc"] is not None
+    assert "--epsilon=2/255" in result["command"]
+    page = (tmp_path / "run" / "robustness.html").read_text("utf-8")
+    assert "AutoAttack" in page and "14 checks" in page and "<script" not in page
