@@ -43,14 +43,17 @@ if TYPE_CHECKING:
     from qup.robustness.report import robustness_curve as robustness_curve
 
 _LAZY_NAMES = ("Report", "RobustnessCurve", "evaluate", "robustness_curve")
+_LAZY_PACKAGES = ("attacks", "datasets", "models", "robustness", "training")
 
 
 def __getattr__(name: str) -> Any:
-    """Returns a function of `qup.robustness.report`, which imports TensorFlow at its first use."""
+    """Returns a name of `qup.robustness.report`, or a package; its import starts TensorFlow."""
     if name in _LAZY_NAMES:
         return getattr(importlib.import_module("qup.robustness.report"), name)
+    if name in _LAZY_PACKAGES:
+        return importlib.import_module(f"qup.{name}")
     raise AttributeError(f"module 'qup' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY_NAMES})
+    return sorted({*globals(), *_LAZY_NAMES, *_LAZY_PACKAGES})
