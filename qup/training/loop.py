@@ -117,11 +117,10 @@ class TrainingLoop:
         self._checkpoint = None
         self._last_save = time.monotonic()
         if directory is not None:
-            self._checkpoint = Checkpoint(
-                directory,
-                {**learner.objects, "epoch": self._epoch, "step": self._step, "sums": self._sums},
-                learner.layers,
-            )
+            position = {"epoch": self._epoch, "step": self._step, "sums": self._sums}
+            assert not position.keys() & learner.objects.keys()
+            objects = {**learner.objects, **position}
+            self._checkpoint = Checkpoint(directory, objects, learner.layers)
 
     def run(
         self,

@@ -128,7 +128,7 @@ class BestWeights:
     @property
     def variables(self) -> dict[str, Any]:
         """The state."""
-        return {"score": self.score, "epoch": self.epoch, "copies": self._copies}
+        return {"best_score": self.score, "best_epoch": self.epoch, "best_weights": self._copies}
 
     def offer(self, epoch: int, score: float) -> bool:
         """Copies the weights if `score` is higher than all before; returns whether it is."""
@@ -213,7 +213,7 @@ class TrainingTracker:
     @property
     def variables(self) -> dict[str, Any]:
         """The state, for the checkpoint."""
-        return {**self._best.variables, "collapsed": self._collapsed_epoch}
+        return {**self._best.variables, "collapsed_epoch": self._collapsed_epoch}
 
     @property
     def is_stopped(self) -> bool:
