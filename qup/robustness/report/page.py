@@ -35,6 +35,8 @@ _STATUS_TEXTS = {
     CHECKED: "Checked: AutoAttack was run, and no sign of masked gradients was found.",
     FLAGGED: "Flagged: the robust accuracy may be too high. The reasons:",
 }
+# Options that other lines of the protocol state, or that follow from the classifier.
+_COMMON_OPTIONS = ("seed", "xla", "bounds", "images", "pixel_clip", "num_classes")
 _MAX_SHOWN_CLASSES = 100
 
 
@@ -115,7 +117,11 @@ def _describe_protocol(report: Report) -> dict[str, str]:
         "budget": f"{report.format_budget()}; pixels stay in [0, 1]",
     }
     for name, run in attacks.items():
-        options = {k: v for k, v in run.options.items() if k not in ("seed", "xla", "bounds")}
+        options = {
+            key: value
+            for key, value in run.options.items()
+            if key not in _COMMON_OPTIONS and value not in (None, False)
+        }
         shown = ", ".join(f"{key}={value}" for key, value in options.items())
         lines[get_attack_name(name)] = shown or "default options"
     if report.checks:

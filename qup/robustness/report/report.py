@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 # Changes when a key of result.json changes its meaning.
 SCHEMA_VERSION = 1
 CHECKED = "checked"
+# Budgets of the curve of an attack without a budget.
+_NUM_CURVE_POINTS = 11
 # Flags that say that an attack is weak, which does not matter where a strong one was run too.
 _WEAKNESS_FLAGS = ("few_steps",)
 
@@ -267,7 +269,7 @@ class Report:
         for name in dict.fromkeys(run.name for run in self.runs if run.norm == self.norm):
             runs = [run for run in self.runs if run.name == name and run.norm == self.norm]
             if runs[0].epsilon is None:
-                epsilons = self.epsilons
+                epsilons = sorted({*self.epsilons, *_choose_distances(runs[0])})
             else:
                 epsilons = sorted({run.epsilon for run in runs})
             broken = [
@@ -472,6 +474,16 @@ class Report:
         path = pathlib.Path(path).expanduser()
         files.write_text(path, text)
         return path
+
+
+def _choose_distances(run: AttackRun) -> list[float]:
+    """Returns budgets that show how the accuracy of a minimum-norm attack falls."""
+    distances = run.result.distances[run.norm][run.result.success & run.result.correct]
+    if not distances.size:
+        return []
+    quantiles = np.quantile(distances, np.linspace(0, 1, _NUM_CURVE_POINTS))
+    # Rounded up, so that the last budget contains every image.
+    return [float(f"{1.001 * quantile:.4g}") for quantile in quantiles if quantile > 0]
 
 
 def _compute_mean(values: np.ndarray) -> float:
