@@ -32,6 +32,7 @@ COMMANDS = {
     "publish": ("publish", "reproduction", "Copy a reproduction's results to a folder."),
     "toy": ("run_binary_toy", "reproduction", "Plot the paper's Fig. 2 with small networks."),
     "runs": ("list_runs", "pipelines", "List the runs of pipelines."),
+    "prune": ("prune", "pipelines", "Remove artifacts that no kept run needs."),
     "lineage": ("show_lineage", "pipelines", "Show how a file was computed."),
 }
 

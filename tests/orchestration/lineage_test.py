@@ -525,13 +525,20 @@ def test_runs_are_listed(workdir, tmp_path):
         {},
     ]
     assert float(rows[0]["seconds"]) > 0 and rows[-1]["seconds"] == ""
+    # The second run reused everything, so that it has the size of the first.
+    sizes = [int(row["bytes"]) for row in rows[:3]]
+    assert sizes[0] == sizes[1] > sizes[2] > 0
+    assert all(sizes[0] < int(row["root_bytes"]) for row in rows)
+    assert [int(row["bytes"]) for row in rows[6:]] == [0, 0]
+    assert all(0 <= float(row["age_seconds"]) < 600 for row in rows)
     began = time.strptime(rows[0]["started"], "%Y-%m-%dT%H:%M:%S")
     assert abs(time.mktime(began) - time.time()) < 600
     (tmp_path / "two/metadata.sqlite").write_bytes(b"damaged")
     done = _program("list_runs", tmp_path)
     assert done.returncode == 1 and "is damaged" in done.stderr
     assert "seed=0 training.epochs=2 training.rate=0.5" in done.stdout
-    assert done.stdout.startswith(f"{tmp_path}/one/pipeline:\nrun ")
+    size = re.escape(f"{tmp_path}/one/pipeline: ") + r"\d+ kB, last used .* ago\nrun "
+    assert re.match(size, done.stdout)
 
 
 def test_programs_start_fast_and_survive_closed_output(workdir):

@@ -103,8 +103,11 @@ def format_tree(lineage: Lineage, width: int = 100) -> str:
 
 def describe_damage(artifact: Artifact) -> str:
     """Returns the state of an artifact's files, or "" if they are intact."""
-    is_live = artifact.state is ArtifactState.LIVE
-    return "" if is_live else artifact.state.name.lower().replace("_", " ")
+    if artifact.state is ArtifactState.LIVE:
+        return ""
+    if artifact.state is ArtifactState.DELETED:
+        return "removed"
+    return artifact.state.name.lower().replace("_", " ")
 
 
 def describe_origin(lineage: Lineage, execution: Execution) -> str:

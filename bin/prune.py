@@ -1,0 +1,6 @@
+"""`qup prune`, run from a checkout: python -m bin.prune --help."""
+
+from qup.cli.main import run_from_checkout
+
+if __name__ == "__main__":
+    run_from_checkout("prune")
