@@ -435,3 +435,11 @@ def test_a_drawing_within_the_page_is_the_drawing():
         for text in (drawn, picture.render("svg").decode())
     )
     assert shown == meant and len(shown) > 50
+
+
+def test_results_of_another_program_are_told_from_a_damaged_reproduction(tmp_path):
+    with pytest.raises(errors.InputError, match="Expected the folder of a reproduction"):
+        ReportData.read(tmp_path)
+    (tmp_path / "robustness.html").write_text("")
+    with pytest.raises(errors.InputError, match="holds results of qup attack, .* its page: .*html"):
+        ReportData.read(tmp_path)

@@ -224,6 +224,13 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
+        page = path.parent / "robustness.html"
+        if page.exists() and not path.exists():
+            raise errors.InputError(
+                f"{path.parent} holds results of qup attack, which has written their page: {page}. "
+                "The same qup attack command writes it again. This program needs the folder of a "
+                "reproduction."
+            ) from error
         raise errors.InputError(
             f"Cannot read {path}: {error}. Expected the folder of a reproduction with "
             f"{MEASUREMENTS_FILE}, {SOURCES_FILE} and {RUN_INFO_FILE}."
