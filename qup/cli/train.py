@@ -27,12 +27,16 @@ from qup.core.numbers import parse_fraction
 # Those of qup.training, whose import starts TensorFlow.
 METHODS = ("pgd_at", "trades", "mart", "free", "fast", "standard")
 SCHEDULES = ("constant", "cosine", "cyclic", "step")
+_UNUSED_FLAGS = ("enable_cache", "pipeline_root", "verify")
 
 
 def define_flags() -> None:
     """Defines the flags of the settings and of the training."""
     settings.define_flags()
     flags.adopt_module_key_flags(settings)
+    flags.FLAGS["epochs"].help = "Number of epochs, in total with those of earlier calls."
+    for name in _UNUSED_FLAGS:
+        flags.FLAGS[name].help = "Not used by a training, which has no cache."
     flags.DEFINE_enum("method", "pgd_at", METHODS, "Method of training.")
     flags.DEFINE_string(
         "epsilon", None, "Radius in units of [0, 1], such as 0.1 or 8/255; default: the dataset's."

@@ -26,6 +26,7 @@ from typing import Any
 
 import keras
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from qup import datasets, models, training
 from qup.core import errors, files, hashing, plotting
@@ -291,6 +292,7 @@ def _plot_curves(history: training.History, request: TrainRequest) -> bytes:
             axis.plot(list(history.epochs), history.history[name], style, color=colour, label=label)
     epsilon = format_epsilon(request.epsilon)
     axis.set(xlabel="epoch", ylabel="accuracy, %", title=f"{request.method}, epsilon {epsilon}")
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     plotting.limit_percent_axis(axis)
     plotting.tidy_axis(axis)
     plotting.add_legend_below(figure, [axis], ncols=2)

@@ -244,7 +244,7 @@ class TrainingTracker:
         if self._has_collapsed(metrics) and not int(self._collapsed_epoch):
             self._collapsed_epoch.assign(epoch)
             self._warn_of_collapse(epoch, metrics)
-        if epoch >= _MIN_EPOCHS_TO_LEARN and not self._has_learnt():
+        if epoch == _MIN_EPOCHS_TO_LEARN and not self._has_learnt():
             _log.warning(
                 "After %d epochs the accuracy is that of chance. Lower epsilon or the learning "
                 "rate, or let epsilon grow: warmup_epochs=%d.",
