@@ -6,20 +6,23 @@
 
 PATH is a working directory, a pipeline root, or a folder of them. Without --keep, --older_than and
 --keep_runs all runs are kept; removed are artifacts of no run, remains of failed and abandoned
-executions, temporary folders, and checkpoints older than a day. A run is kept if any of the three
-keeps it. The command lists everything first, and asks. Nothing is removed while a run is active,
-and links are not followed. Runs stay in the metadata: `qup lineage` shows what was removed.
+executions, temporary folders, checkpoints older than a day, and cached images that no root uses.
+A run is kept if any of the three keeps it.
+
+The command lists everything first, and asks. Nothing is removed while a run is active, and links
+are not followed. Runs stay in the metadata; `qup lineage` shows what was removed.
 """
 
+import os
 import pathlib
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from absl import flags
 
 from qup.cli import program
-from qup.core import formatting
+from qup.core import formatting, shared_files
 from qup.orchestration import OrchestrationError, pruning
 from qup.orchestration.lineage import graph
 from qup.orchestration.lineage import text as lineage_text
@@ -38,7 +41,7 @@ def define_flags() -> None:
         lower_bound=0,
     )
     flags.DEFINE_string("older_than", None, "Keep all runs but those older than this: 30d, 12h.")
-    flags.DEFINE_list("keep_runs", [], "Keep these runs: ids from `qup runs`.")
+    flags.DEFINE_list("keep_runs", [], "Keep these runs, by their ids.")
     flags.DEFINE_bool("dry_run", False, "List what would be removed, and remove nothing.")
     flags.DEFINE_bool("yes", False, "Do not ask.")
 
@@ -54,9 +57,10 @@ def main(path: str) -> str:
             plans[database.parent] = (pruner, pruner.plan())
         except OrchestrationError as error:
             problems.append(str(error))
+    unused = [] if problems else sorted(shared_files.find_unused())
     if plans:
-        program.print_text(_format_plans(plans))
-    outcome = _remove(plans)
+        program.print_text(_format_plans(plans, unused))
+    outcome = _remove(plans, unused)
     if problems:
         # The other roots are pruned despite one that cannot be.
         program.print_text(outcome)
@@ -101,46 +105,56 @@ def _parse_age(text: str | None) -> float | None:
     return float(match[1]) * _SECONDS[match[2]]
 
 
-def _format_plans(plans: Plans) -> str:
+def _format_plans(plans: Plans, unused: Sequence[pathlib.Path]) -> str:
     blocks = []
     for root, (pruner, removals) in plans.items():
         total = formatting.format_bytes(pruning.measure_disk([root]))
         lines = [lineage_text.to_printable(f"{root}: {total}")]
-        for removal in removals:
-            size = formatting.format_bytes(pruning.measure_disk([removal.path]))
-            name = lineage_text.to_printable(str(removal.path.relative_to(pruner.path)))
-            lines.append(f"  {size:>8}  {name}  ({removal.reason})")
-        if not removals:
-            lines.append("  nothing to remove")
-        blocks.append("\n".join(lines))
+        lines += [
+            _format_line(removal.path, removal.path.relative_to(pruner.path), removal.reason)
+            for removal in removals
+        ]
+        blocks.append("\n".join(lines if removals else [*lines, "  nothing to remove"]))
+    if unused:
+        lines = [_format_line(path, path.name, "no pipeline root uses it") for path in unused]
+        blocks.append("\n".join([f"{unused[0].parent}:", *lines]))
     return "\n\n".join(blocks)
 
 
-def _remove(plans: Plans) -> str:
+def _format_line(path: pathlib.Path, name: str | os.PathLike, reason: str) -> str:
+    size = formatting.format_bytes(pruning.measure_disk([path]))
+    return f"  {size:>8}  {lineage_text.to_printable(os.fspath(name))}  ({reason})"
+
+
+def _remove(plans: Plans, unused: Sequence[pathlib.Path]) -> str:
     removals = [removal for _, planned in plans.values() for removal in planned]
-    if not removals:
+    if not removals and not unused:
         return "Nothing to remove."
-    size = pruning.measure_freed(removal.path for removal in removals)
-    summary = _format_summary(removals, size)
+    paths = [*(removal.path for removal in removals), *unused]
+    cached = shared_files.count_cache_links()
+    size = pruning.measure_freed(paths, cached)
+    summary = _format_summary(removals, len(unused), size)
     if flags.FLAGS.dry_run:
         return f"Would remove {summary}."
     if not flags.FLAGS.yes and not _confirm(f"Remove {summary}? [y/N] "):
         return "Nothing was removed."
     removed = [r for pruner, planned in plans.values() for r in pruner.remove(planned)]
-    left = pruning.measure_freed(removal.path for removal in removals)
-    return f"Removed {_format_summary(removed, size - left)}."
+    # With those that were used by what is removed now.
+    for path in shared_files.find_unused():
+        path.unlink(missing_ok=True)
+    left = pruning.measure_freed(paths, cached)
+    return f"Removed {_format_summary(removed, len(unused), size - left)}."
 
 
-def _format_summary(removals: Iterable[pruning.Removal], size: int) -> str:
+def _format_summary(removals: Collection[pruning.Removal], num_cached: int, size: int) -> str:
     """Returns "12 artifacts, 1.2 GB", or "12 artifacts and 1 unfinished folder, 1.2 GB"."""
-    removals = list(removals)
     num_artifacts = sum(bool(removal.artifact) for removal in removals)
-    num_others = len(removals) - num_artifacts
-    parts = [
-        formatting.format_count(count, noun)
-        for count, noun in ((num_artifacts, "artifact"), (num_others, "unfinished folder"))
-        if count
-    ]
+    counts = (
+        (num_artifacts, "artifact"),
+        (len(removals) - num_artifacts, "unfinished folder"),
+        (num_cached, "cached file"),
+    )
+    parts = [formatting.format_count(count, noun) for count, noun in counts if count]
     return f"{' and '.join(parts) or 'nothing'}, {formatting.format_bytes(size)}"
 
 

@@ -14,6 +14,7 @@ import pathlib
 
 import numpy as np
 
+from qup.core import shared_files
 from qup.core.errors import InputError
 from qup.datasets.dataset import Dataset, Source, build_split
 
@@ -42,6 +43,16 @@ def write(dataset: Dataset, folder: pathlib.Path) -> None:
     }
     text = json.dumps(description, indent=1)
     (folder / "description.json").write_text(text, encoding="utf-8")
+
+
+def share_images(folder: pathlib.Path) -> None:
+    """Links the images to the copy that other folders have, see `qup.core.shared_files`.
+
+    Args:
+      folder: A folder that `write` wrote; its images are not changed any more.
+    """
+    for path in sorted(folder.glob("Split-*/images.npy")):
+        shared_files.share_file(path)
 
 
 def read(folder: pathlib.Path) -> Dataset:

@@ -20,7 +20,7 @@ import re
 import shutil
 import stat
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 
 from qup.core import files
 from qup.core.errors import InputError
@@ -173,10 +173,15 @@ def measure_disk(paths: Iterable[pathlib.Path]) -> int:
     return sum(sizes.values())
 
 
-def measure_freed(paths: Iterable[pathlib.Path]) -> int:
-    """Returns the bytes that are free after the removal of folders.
+def measure_freed(paths: Iterable[pathlib.Path], cached: Container[tuple[int, int]] = ()) -> int:
+    """Returns the bytes that are free after the removal of files and folders.
 
     A file with a hard link elsewhere is not counted: it stays on the disk.
+
+    Args:
+      paths: What is removed.
+      cached: (device, inode) of files with a link in the cache, which is removed with the last one
+        outside of the cache.
     """
     counts: collections.Counter[tuple[int, int]] = collections.Counter()
     statuses = {}
@@ -188,7 +193,7 @@ def measure_freed(paths: Iterable[pathlib.Path]) -> int:
     return sum(
         _get_size(status)
         for key, status in statuses.items()
-        if stat.S_ISDIR(status.st_mode) or counts[key] >= status.st_nlink
+        if stat.S_ISDIR(status.st_mode) or counts[key] + (key in cached) >= status.st_nlink
     )
 
 

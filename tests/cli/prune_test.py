@@ -5,12 +5,14 @@ import os
 import pathlib
 import pty
 import re
+import shutil
 import signal
 import subprocess
 import sys
 
 import pytest
 
+from qup.core import shared_files
 from qup.orchestration import Artifact, LocalRunner, Metadata, Out, component
 from qup.orchestration.executions import Owner, get_current_process
 
@@ -36,6 +38,11 @@ def _make_root(root, *sizes):
         run.owner = _DEAD
         metadata.end(run, run.state)
     return root
+
+
+@pytest.fixture(autouse=True)
+def _no_cache(monkeypatch):
+    monkeypatch.setenv("QUP_CACHE_DIR", "")
 
 
 @pytest.fixture
@@ -151,6 +158,30 @@ def test_several_roots_and_one_that_is_in_use(workdir, tmp_path):
     assert _list_numbers(workdir) == ["3"] and _list_numbers(tmp_path / "other") == ["1", "2"]
     done = _call(tmp_path, f"--keep_runs={run.id}", "--yes")
     assert done.returncode == 1 and "PATH has 2. Name one working directory" in done.stderr
+
+
+def test_cached_files_go_with_the_last_root_that_uses_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("QUP_CACHE_DIR", str(tmp_path / "cache"))
+    for name in ("a", "b"):
+        _make_root(tmp_path / name, 5_000_000)
+        assert shared_files.share_file(tmp_path / name / "Source/data/1/rows")
+    (entry,) = (tmp_path / "cache/files").iterdir()
+    assert entry.stat().st_nlink == 3
+    (tmp_path / "cache/files/notes.txt").write_text("of the user")
+    done = _call(tmp_path / "a", "--keep=0", "--yes")
+    # The other root has the file.
+    assert "5.0 MB  Source/data/1" in done.stdout
+    assert re.search(r"Removed 1 artifact, \d+\.\d kB\.\n$", done.stdout), done.stdout
+    assert entry.stat().st_nlink == 2
+    done = _call(tmp_path / "b", "--keep=0", "--dry_run")
+    assert done.stdout.endswith("Would remove 1 artifact, 5.0 MB.\n") and entry.exists()
+    # A root that was removed by hand leaves its file in the cache.
+    shutil.rmtree(tmp_path / "b")
+    done = _call(tmp_path / "a", "--dry_run")
+    assert f"{entry.name}  (no pipeline root uses it)" in done.stdout and entry.exists()
+    done = _call(tmp_path / "a", "--yes")
+    assert done.stdout.endswith("Removed 1 cached file, 5.0 MB.\n")
+    assert [path.name for path in (tmp_path / "cache/files").iterdir()] == ["notes.txt"]
 
 
 def test_an_interrupt_at_the_question_removes_nothing(workdir):

@@ -59,6 +59,7 @@ def ExampleGen(
         seed=seed,
     )
     example_files.write(data, examples.path)
+    example_files.share_images(examples.path)
     if data.compute_source_digest() != source:
         raise InputError(f"The files of {dataset} changed while they were read. Start again.")
     for split, size in data.info.sizes.items():
@@ -72,6 +73,7 @@ def LabelShuffler(examples: In[Examples], shuffled: Out[Examples], *, seed: int 
     path = shuffled.path / "Split-train" / "labels.npy"
     labels = np.load(path)
     np.save(path, np.random.default_rng([seed, len(labels)]).permutation(labels))
+    example_files.share_images(shuffled.path)
     shuffled.properties.update(examples.properties)
 
 

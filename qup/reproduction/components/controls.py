@@ -88,6 +88,7 @@ def LabelPredictor(examples: In[Examples], model: In[Model], predicted: Out[Exam
     shutil.copytree(examples.path, predicted.path, dirs_exist_ok=True)
     path = predicted.path / "Split-train" / "labels.npy"
     np.save(path, classes[: data.info.sizes["train"]].astype(np.int32))
+    example_files.share_images(predicted.path)
     predicted.properties.update(examples.properties)
 
 
