@@ -77,6 +77,9 @@ def define_flags() -> None:
     )
     flags.DEFINE_bool("conjugates", False, "Plot the attacks of the paper's Table 4.")
     flags.DEFINE_bool("diagnose", False, "Check for signs of masked gradients.")
+    flags.DEFINE_bool(
+        "dry_run", False, "Say what the attacks will cost in time, memory and disk, and end."
+    )
 
 
 def main(config) -> str:
@@ -105,7 +108,7 @@ def main(config) -> str:
         diagnose=values.diagnose,
         command=program.format_command(),
     )
-    return attack.run(config, request)
+    return attack.run(config, request, dry_run=values.dry_run)
 
 
 def _choose_attacks() -> tuple[str, ...]:

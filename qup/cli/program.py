@@ -22,7 +22,7 @@ from absl import logging as absl_logging
 
 import qup
 from qup import orchestration
-from qup.core import environment, errors, files
+from qup.core import environment, errors, files, progress
 from qup.core.interruption import SignalGuard
 
 _PACKAGE = os.path.dirname(qup.__file__) + os.sep
@@ -57,6 +57,7 @@ def run_pipeline(
         config = resolve()
         install_signal_handlers()
         configure_logging()
+        progress.enable_lines()
         start_tensorflow()
         return main(config)
 
@@ -226,6 +227,13 @@ class _LogFilter(logging.Filter):
         return False
 
 
+def _clear_progress(record: logging.LogRecord) -> bool:
+    """Removes the line of progress before a log line is written; passes every record."""
+    del record
+    progress.clear()
+    return True
+
+
 def configure_logging() -> None:
     """Shows the log lines of qup without a prefix, and of other libraries only errors."""
     absl_logging.set_verbosity(absl_logging.WARNING)
@@ -235,6 +243,7 @@ def configure_logging() -> None:
     absl_logging.get_absl_handler().addFilter(log_filter)
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.addFilter(_clear_progress)
     logger = logging.getLogger("qup")
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)

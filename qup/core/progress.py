@@ -328,15 +328,19 @@ def track(items: Iterable, *, title: str, total: int, done: int = 0, unit: str =
 
 
 @contextlib.contextmanager
-def open_counter(title: str, total: int | None, unit: str) -> Iterator[Callable[[int], None]]:
+def open_counter(
+    title: str, total: int | None, unit: str, *, is_whole_part: bool = False
+) -> Iterator[Callable[[int], None]]:
     """Yields a function that counts finished items.
 
     Args:
       title: Names the work.
       total: Expected number of items; it grows if more are counted. None if unknown.
       unit: Name of one item.
+      is_whole_part: Whether these items are the whole current part, see `open_parts`.
     """
-    with _display.show(Counter(title, total=total, unit=unit)) as counter:
+    counter = Counter(title, total=total, unit=unit, is_whole_part=is_whole_part)
+    with _display.show(counter):
         yield counter.add
 
 

@@ -147,6 +147,29 @@ class LocalRunner:
         self._metadata.end(run, State.COMPLETE if is_complete else State.FAILED)
         return executions
 
+    def find_reusable(self, nodes: Iterable[Node]) -> dict[str, Execution]:
+        """Returns the executions that a run of these nodes would reuse, by id of the node.
+
+        Nothing is written. Of a node whose inputs do not exist yet nothing is found.
+
+        Raises:
+          PipelineError: The nodes are not a valid pipeline.
+          MetadataError: The database cannot be read.
+        """
+        reusable: dict[str, Execution] = {}
+        for node in _sort_nodes(list(dict.fromkeys(nodes))):
+            inputs = _collect_inputs(node, reusable)
+            if inputs is None or not (self._enable_cache and node.component.cached):
+                continue
+            fingerprint = node.compute_fingerprint(inputs, self._compute_code_fingerprint(node))
+            for execution in self._metadata.find_executions(fingerprint, State.COMPLETE):
+                outputs = [a for artifacts in execution.outputs.values() for a in artifacts]
+                is_live = [a.state is ArtifactState.LIVE and a.path.exists() for a in outputs]
+                if outputs and all(is_live):
+                    reusable[node.id] = execution
+                    break
+        return reusable
+
     def _compute_code_fingerprint(self, node: Node) -> str:
         return self._code.compute_fingerprint(node.component.fn, node.get_counted_parameters())
 

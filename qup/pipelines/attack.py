@@ -28,6 +28,7 @@ from qup.core.formatting import format_percent
 from qup.core.measurements import Row
 from qup.core.numbers import format_epsilon
 from qup.orchestration import Artifact, Channel, Execution, Node
+from qup.pipelines import attack_cost
 from qup.pipelines.attack_report import write_pages
 from qup.pipelines.attack_request import AttackRequest, hash_model_files
 from qup.pipelines.components import artifacts
@@ -70,12 +71,13 @@ _LEGEND = (
 )
 
 
-def run(config: Config, request: AttackRequest) -> str:
+def run(config: Config, request: AttackRequest, *, dry_run: bool = False) -> str:
     """Runs every attack that has no result yet.
 
     Args:
       config: The settings of qup/pipelines/defaults.py.
       request: Which attacks, on which classifier.
+      dry_run: Attack and train nothing, and return what the request will cost.
 
     Returns:
       The table and the paths of all results, as text.
@@ -94,8 +96,20 @@ def run(config: Config, request: AttackRequest) -> str:
         run = dataclasses.replace(run, imported=(source.stem, content))
     _check_measurements(run)
     description = {**run.get_identity(), "versions": collect_versions()}
-    nodes = build_nodes(run, request, attack_specs)
-    executions = run_nodes(run, nodes, "attack", description)
+    nodes = attack_cost.order_nodes(build_nodes(run, request, attack_specs))
+    if dry_run:
+        inputs = [node for node in nodes if node.component.name in ("ExampleGen", "ModelImporter")]
+        executions = run_nodes(run, inputs, "attack", description)
+        return "\n".join(attack_cost.estimate_dry_run(run, nodes, executions))
+    with attack_cost.CostPlanner(run, nodes).follow() as planner:
+        executions = run_nodes(
+            run,
+            nodes,
+            "attack",
+            description,
+            on_event=planner.on_event,
+            on_success=planner.on_success,
+        )
     rows = artifacts.read_rows(_list_outputs(executions, "evaluation"))
     rows = list({row.key(): row for row in rows}.values())
     figures = _copy_figures(run, executions)

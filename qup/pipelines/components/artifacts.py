@@ -1,6 +1,7 @@
 """The artifacts that components exchange, named as in TFX if it has them, and their files."""
 
 import dataclasses
+import functools
 import json
 import pathlib
 import shutil
@@ -115,7 +116,8 @@ def load_inputs(examples: Examples, model: Model, **parameters: Any) -> Inputs:
     """Reads images and a classifier; `parameters` are added to its `ModelInfo`."""
     return Inputs(
         example_files.read(examples.path),
-        load_classifier(model.path),
+        # Several attacks on one classifier follow one another, and share its compiled programs.
+        _load_cached_classifier(str(model.path), model.properties.get("content")),
         load_model_info(model.path).with_parameters(**parameters),
     )
 
@@ -147,6 +149,12 @@ def save_network(network: keras.Model, model: Model) -> None:
 def load_network(folder: pathlib.Path) -> keras.Model:
     """Returns the network of a `Model`."""
     return saving.load_model(folder / _MODEL_FILE)
+
+
+@functools.lru_cache(maxsize=1)
+def _load_cached_classifier(folder: str, content: str | None) -> LogitsFn:
+    """Returns the classifier of a `Model`; the last one stays in memory with its programs."""
+    return load_classifier(pathlib.Path(folder))
 
 
 def load_classifier(folder: pathlib.Path) -> LogitsFn:

@@ -71,7 +71,7 @@ def Attacker(
     images, labels, ids = (a[:num_images] for a in data.get_arrays(split))
     options = dict(attack)
     name, epsilons = options.pop("name"), options.pop("epsilons", None)
-    with _create_progress_counter(attack, len(labels)) as on_progress:
+    with progress.open_share(name) as on_share:
         results = attacks.run(
             name,
             classifier,
@@ -82,7 +82,7 @@ def Attacker(
             seed=seed,
             precision=precision,
             output=shards / "shards",
-            on_progress=on_progress,
+            on_share=on_share,
             epsilons=epsilons,
             **options,
         )
@@ -112,20 +112,6 @@ def _describe_attack(attack: dict[str, Any], num_images: int, precision: str) ->
     """Returns the parameters of the rows of an attack at one budget."""
     parameters = resolve_attack_parameters(attack) | {"images": num_images}
     return parameters if precision == "float32" else {**parameters, "precision": precision}
-
-
-def _create_progress_counter(attack: dict[str, Any], count: int):
-    """Returns a progress bar; without a total if some stages attack only a part of the images."""
-    options = {k: v for k, v in attack.items() if k not in ("name", "epsilons")}
-    name, budgets = attack["name"], attack.get("epsilons", ())
-    if budgets:
-        options["epsilon"] = budgets[0]
-    targets = options.pop("targets", None)
-    method = attacks.traits(name)["method"]
-    has_several_stages = method and len(attacks.build_method(name, **options).stages()) > 1
-    if has_several_stages or targets == "all" or len(budgets) > 1:
-        return progress.open_counter(f"{name}, images in all parts", None, "image")
-    return progress.open_counter(name, count, "image")
 
 
 def _save_images(path: pathlib.Path, images: Sequence, batch_size: int) -> None:
@@ -244,16 +230,23 @@ def Diagnoser(
         examples, model, split=split, evaluation="masking"
     )
     images, labels, _ = (a[:num_images] for a in data.get_arrays(split))
-    check_results = masking.diagnose(
-        classifier,
-        images / np.float32(255),
-        labels,
-        epsilon=epsilon,
-        norm=norm,
-        batch_size=batch_size,
-        seed=seed,
-        on_progress=lambda result: _log.info("%s: %s", result.name, result.status),
-    )
+    title, num_checks = "search for masked gradients", len(masking.names())
+    with progress.open_counter(title, num_checks, "check", is_whole_part=True) as count:
+
+        def on_progress(result: CheckResult) -> None:
+            _log.info("%s: %s", result.name, result.status)
+            count(1)
+
+        check_results = masking.diagnose(
+            classifier,
+            images / np.float32(255),
+            labels,
+            epsilon=epsilon,
+            norm=norm,
+            batch_size=batch_size,
+            seed=seed,
+            on_progress=on_progress,
+        )
     result_records = [
         {
             "name": result.name,
