@@ -3,15 +3,17 @@
     qup runs
     qup runs runs/mnist --format=csv
 
-PATH is a working directory, a pipeline root, or a folder of them; the
-default is runs/. The table has the parameters that differ between the runs of
-one root. A run is abandoned if its process died. The size of a run is that of the artifacts it
-made or reused, so that runs share sizes; `qup prune` removes what no kept run needs.
+PATH is a working directory, a pipeline root, or a folder of them; the default is the environment
+variable QUP_PIPELINE_ROOT, else runs/. The table has the parameters that differ between the runs
+of one root. A run is abandoned if its process died. The size of a run is that of the artifacts that
+it made or reused, so that several runs count what they share; `qup prune` removes what no kept run
+needs.
 """
 
 import csv
 import dataclasses
 import io
+import os
 import pathlib
 import time
 from collections.abc import Mapping, Sequence
@@ -25,6 +27,7 @@ from qup.orchestration import OrchestrationError, pruning
 from qup.orchestration.executions import Run, State
 from qup.orchestration.lineage import graph
 from qup.orchestration.lineage import text as lineage_text
+from qup.orchestration.storage import ROOT_VARIABLE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,4 +174,4 @@ def _format_csv(tables: Mapping[pathlib.Path, RootTable]) -> str:
 
 def run() -> None:
     """Runs the command."""
-    program.run_query(main, lambda: "runs")
+    program.run_query(main, lambda: os.environ.get(ROOT_VARIABLE) or "runs")

@@ -45,7 +45,12 @@ ALIASES = {
 def define_location_flags(enable_cache: bool | None = None, verify: str | None = None) -> None:
     """Defines the flags of folders and of the cache, with these defaults."""
     flags.DEFINE_string("workdir", None, "Folder of the results.")
-    flags.DEFINE_string("pipeline_root", None, "Folder of the artifacts; runs may share it.")
+    flags.DEFINE_string(
+        "pipeline_root",
+        None,
+        "Folder of the artifacts; runs may share it. Default: the environment variable "
+        "QUP_PIPELINE_ROOT, else pipeline/ in the workdir.",
+    )
     flags.DEFINE_bool("enable_cache", enable_cache, "Reuse results of earlier runs.")
     flags.DEFINE_enum(
         "verify", verify, ["stat", "full"], "Check of reused files; full: by their hashes."

@@ -17,6 +17,9 @@ from qup.core import files
 from qup.core.errors import InputError
 from qup.orchestration import errors
 
+# An environment variable: the pipeline root of all working directories.
+ROOT_VARIABLE = "QUP_PIPELINE_ROOT"
+
 
 @contextlib.contextmanager
 def hold_lock(path: pathlib.Path, on_wait: Callable[[], None] | None = None) -> Iterator[bool]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import pathlib
 from typing import Any, TypeAlias
 
@@ -12,6 +13,7 @@ from qup.core import errors, files, hashing
 from qup.core.config import flatten
 from qup.core.types import DatasetInfo
 from qup.datasets import dataset
+from qup.orchestration.storage import ROOT_VARIABLE
 from qup.robustness.evaluation import build_trajectory_options, get_pixel_bounds
 
 # An ml_collections ConfigDict with the keys of qup/pipelines/defaults.py.
@@ -80,7 +82,9 @@ def get_workdir(config: Config) -> pathlib.Path:
 
 
 def get_pipeline_root(config: Config) -> pathlib.Path:
-    """Returns the folder of the artifacts."""
+    """Returns the folder of the artifacts: the setting, else the variable QUP_PIPELINE_ROOT."""
+    if config.pipeline_root is None and (shared := os.environ.get(ROOT_VARIABLE)):
+        return _parse_folder(ROOT_VARIABLE, shared, pathlib.Path())
     default = get_workdir(config) / "pipeline"
     return _parse_folder("pipeline_root", config.pipeline_root, default)
 

@@ -20,7 +20,7 @@ def get_config() -> config_dict.ConfigDict:
     config.seed = 0
     # Folder of the results; None: runs/<dataset>-<model>-<hash of the settings>.
     config.workdir = _str()
-    # Folder of the artifacts and their metadata; None: workdir/pipeline.
+    # Folder of the artifacts and their metadata; None: QUP_PIPELINE_ROOT, else workdir/pipeline.
     config.pipeline_root = _str()
     # Reuse intact results of earlier runs.
     config.enable_cache = True
