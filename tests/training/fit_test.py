@@ -20,6 +20,7 @@ from qup.core.types import Recipe
 from qup.training import fitting
 from qup.training.classifier import FlipAndCrop
 from qup.training.monitoring import TrainingTracker
+from qup.training.precision import needs_loss_scaling
 
 _ROOT = pathlib.Path(__file__).parents[2]
 _OPTIONS = {"epsilon": 0.1, "epochs": 1, "batch_size": 16, "num_robust_images": 16}
@@ -271,6 +272,13 @@ def test_float16_scales_the_loss(data, monkeypatch):
     del scaled[:]
     _fit(_build(data), data, "fast", mixed_precision="mixed_bfloat16")
     assert not scaled
+
+
+def test_a_model_of_float16_scales_the_loss_too(data):
+    half = keras.layers.Dense(4, dtype="mixed_float16")
+    assert needs_loss_scaling(_build(data, front=(half,)), None)
+    assert not needs_loss_scaling(_build(data), None)
+    assert not needs_loss_scaling(_build(data), "mixed_bfloat16")
 
 
 def test_a_model_that_cannot_compute_in_half_precision_says_so(data):
