@@ -174,7 +174,8 @@ def fit(
         "stop_at_collapse": stop_at_collapse,
     }
     folder = _open_checkpoints(checkpoint_dir, settings)
-    tracker = TrainingTracker(model, method, dataset.info.num_classes, folder, stop_at_collapse)
+    num_classes = dataset.info.num_classes
+    tracker = TrainingTracker(model, method, num_classes, folder, stop_at_collapse, warmup_epochs)
     scales_loss = needs_loss_scaling(model, policy)
     learner = ClassifierLearner(
         model,

@@ -202,11 +202,22 @@ class TrainingTracker:
         num_classes: int,
         folder: pathlib.Path | None,
         stop_at_collapse: bool,
+        warmup_epochs: float = 0,
     ):
+        """Copies the weights of the model; reads the history of an earlier call.
+
+        Args:
+          model: The model that is trained.
+          method: See `training.fit`.
+          num_classes: Classes of the data, which decide about the accuracy of chance.
+          folder: Of the history's file; None for none.
+          stop_at_collapse: See `training.fit`.
+          warmup_epochs: Epochs in which the training's own attack is weaker than PGD.
+        """
         self._model, self._method, self._num_classes = model, method, num_classes
         self._history = History(None if folder is None else folder / _HISTORY_FILE)
         self._best = BestWeights(model)
-        self._stop_at_collapse = stop_at_collapse
+        self._stop_at_collapse, self._warmup_epochs = stop_at_collapse, warmup_epochs
         self._collapsed_epoch = tf.Variable(0, dtype=tf.int64)
         self._writer: SummaryWriter | None = None
 
@@ -241,7 +252,8 @@ class TrainingTracker:
         score = metrics.get("val_robust_accuracy", metrics.get("val_accuracy"))
         if score is not None:
             self._best.offer(epoch, score)
-        if self._has_collapsed(metrics) and not int(self._collapsed_epoch):
+        is_warm = epoch > self._warmup_epochs
+        if is_warm and self._has_collapsed(metrics) and not int(self._collapsed_epoch):
             self._collapsed_epoch.assign(epoch)
             self._warn_of_collapse(epoch, metrics)
         if epoch == _MIN_EPOCHS_TO_LEARN and not self._has_learnt():

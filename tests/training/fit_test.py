@@ -326,6 +326,12 @@ def test_a_warning_need_not_end_the_training(data, caplog):
     assert not tracker.is_stopped
 
 
+def test_the_attack_of_a_warmup_is_weaker_than_pgd(data):
+    tracker = TrainingTracker(_build(data), "fast", 10, None, True, warmup_epochs=1.5)
+    _record(tracker, [(90, 90, 2), (90, 90, 2)])
+    assert int(tracker._collapsed_epoch) == 2
+
+
 def test_a_training_that_learns_nothing_is_reported(data, caplog):
     tracker = TrainingTracker(_build(data), "mart", 10, None, True)
     _record(tracker, [(10, 11, 9)] * 3)
@@ -472,10 +478,10 @@ def test_every_method_raises_the_robust_accuracy(method):
     data = datasets.load("digits", validation_size=200)
     plain = models.build("convnet", data.info, seed=1)
     options = {"epsilon": 0.1, "batch_size": 64, "num_robust_images": 200, "learning_rate": 3e-3}
-    reference = training.fit(plain, data, "standard", epochs=8, **options)
+    reference = training.fit(plain, data, "standard", epochs=6, **options)
     model = models.build("convnet", data.info, seed=1)
-    history = training.fit(model, data, method, epochs=16, warmup_epochs=8, **options)
-    assert history.epochs[16]["val_accuracy"] > 80
+    history = training.fit(model, data, method, epochs=12, warmup_epochs=6, **options)
+    assert history.epochs[12]["val_accuracy"] > 80
     robust = [h.history["val_robust_accuracy"][-1] for h in (reference, history)]
     assert robust[1] > robust[0] + 20, robust
 
