@@ -26,7 +26,6 @@ _PIPELINES = [
     "tensorboard>=2.20,<2.22",
     "matplotlib>=3.8",
     "pillow>=10",
-    "tqdm>=4.66",
     "scikit-learn>=1.4",
     "scipy>=1.12",
     "filelock>=3.16",

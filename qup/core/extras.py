@@ -25,7 +25,6 @@ EXTRAS = {
     "tensorflow_datasets": "datasets",
     "tensorflow_probability": "uncertainty",
     "tf_keras": "uncertainty",
-    "tqdm": "pipelines",
 }
 
 

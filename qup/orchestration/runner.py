@@ -166,6 +166,7 @@ class LocalRunner:
                 outputs = [a for artifacts in execution.outputs.values() for a in artifacts]
                 is_live = [a.state is ArtifactState.LIVE and a.path.exists() for a in outputs]
                 if outputs and all(is_live):
+                    execution.outputs = _cast_outputs(node, execution)
                     reusable[node.id] = execution
                     break
         return reusable
@@ -184,6 +185,14 @@ def _collect_inputs(
     return {
         key: [executions[c.producer.id].outputs[c.key][0] for c in channels]
         for key, channels in node.inputs.items()
+    }
+
+
+def _cast_outputs(node: Node, execution: Execution) -> dict[str, list[Artifact]]:
+    """Returns the outputs of an execution as the artifact types of the node's component."""
+    return {
+        key: [artifact.cast(node.component.arguments[key].type) for artifact in artifacts]
+        for key, artifacts in execution.outputs.items()
     }
 
 
@@ -333,10 +342,7 @@ class _Launcher:
             if not self._is_intact(old):
                 continue
             execution.state = State.CACHED
-            execution.outputs = {
-                key: [a.cast(node.component.arguments[key].type) for a in artifacts]
-                for key, artifacts in old.outputs.items()
-            }
+            execution.outputs = _cast_outputs(node, old)
             self.metadata.register(execution, self.run)
             self.root.remove(self._get_stateful_dir(execution))
             self._emit_event(execution, "reused", f"reused execution {old.id}")
