@@ -48,7 +48,13 @@ setup(
     package_dir={"qup.cli.configs": "configs"},
     package_data={"": ["*.csv", "*.j2", "templates/*", "templates/*/*"]},
     entry_points={"console_scripts": ["qup = qup.cli.main:main"]},
-    install_requires=["tensorflow>=2.20,<2.22", "keras>=3.13,<3.16", "numpy>=1.26", "absl-py>=2.1"],
+    # Keras 3.10 runs the code in an .h5 file that is not trusted; 3.11.3 does not.
+    install_requires=[
+        "tensorflow>=2.20,<2.22",
+        "keras>=3.11.3,<3.16",
+        "numpy>=1.26",
+        "absl-py>=2.1",
+    ],
     extras_require={
         "datasets": _DATASETS,
         "uncertainty": _UNCERTAINTY,

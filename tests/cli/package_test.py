@@ -197,6 +197,70 @@ def test_settings_files_of_earlier_versions_work(tmp_path):
     assert done.stdout == "(7,)\n", done.stderr
 
 
+# What an environment of a user may have, with the requirements that these releases declare. pip
+# reads the metadata alone, so that TensorFlow need not be there to find out what pip would replace.
+_INSTALLED = {
+    "tensorflow": ("2.20.0", ["keras>=3.10.0", "numpy>=1.26.0", "tensorboard~=2.20.0"]),
+    "tensorboard": ("2.20.0", ["numpy>=1.12.0", "pillow"]),
+    "keras": ("3.11.3", ["absl-py", "numpy"]),
+    "numpy": ("2.2.6", []),
+    "matplotlib": ("3.9.4", ["numpy>=1.23", "pillow>=8"]),
+    "pillow": ("10.4.0", []),
+    "absl-py": ("2.1.0", []),
+}
+# pip's words for an index without any release of a package, or without an answer.
+_NO_INDEX = re.compile("from versions: none|NewConnectionError|Name or service|timed out")
+
+
+def _find_interpreter(version):
+    """Returns a Python of a version, such as "3.12", that starts; None if there is none."""
+    if sys.version_info[:2] == tuple(map(int, version.split("."))):
+        return sys.executable
+    pyenv = pathlib.Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser()
+    paths = (shutil.which(f"python{version}"), *pyenv.glob(f"versions/{version}.*/bin/python"))
+    for path in filter(None, paths):
+        code = "import sys, venv; print('%d.%d' % sys.version_info[:2])"
+        if _run([path, "-c", code]).stdout == f"{version}\n":
+            return path
+    return None
+
+
+def _list_installations(python, requirement, report):
+    """Returns the distributions that pip would install in an environment, as {name: version}."""
+    command = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet"]
+    done = _run([*command, "--dry-run", "--report", report, requirement])
+    if done.returncode and _NO_INDEX.search(done.stderr):
+        pytest.skip(f"No package index answers: {done.stderr.splitlines()[-1]}")
+    assert done.returncode == 0, done.stderr
+    found = [item["metadata"] for item in json.loads(report.read_text())["install"]]
+    return {item["name"].lower().replace("_", "-"): item["version"] for item in found}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
+def test_an_installation_replaces_no_package_of_the_user(wheel, tmp_path, version):
+    interpreter = _find_interpreter(version)
+    if interpreter is None:
+        pytest.skip(f"There is no Python {version} on this machine.")
+    folder = tmp_path / "environment"
+    done = _run([interpreter, "-m", "venv", "--without-pip", folder])
+    assert done.returncode == 0, done.stderr
+    (packages,) = folder.glob("lib/python*/site-packages")
+    for name, (release, requirements) in _INSTALLED.items():
+        info = packages / f"{name.replace('-', '_')}-{release}.dist-info"
+        info.mkdir()
+        lines = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {release}"]
+        lines += [f"Requires-Dist: {requirement}" for requirement in requirements]
+        (info / "METADATA").write_text("\n".join(lines) + "\n")
+        (info / "INSTALLER").write_text("pip\n")
+        (info / "RECORD").write_text("")
+    python, report = folder / "bin" / "python", tmp_path / "report.json"
+    assert _list_installations(python, wheel, report) == {"qup": qup.__version__}
+    installed = _list_installations(python, f"{wheel}[pipelines]", report)
+    assert {"qup", "ml-collections", "scipy"} <= set(installed)
+    assert not set(installed) & set(_INSTALLED)
+
+
 @pytest.mark.slow
 def test_an_installed_wheel_has_one_package_and_its_commands_run(environment, tmp_path):
     (packages,) = environment.glob("lib/python*/site-packages")
