@@ -6,8 +6,8 @@
 PATH is a working directory, a pipeline root, or a folder of them; the default is the environment
 variable QUP_PIPELINE_ROOT, else runs/. The table has the parameters that differ between the runs
 of one root. A run is abandoned if its process died. The size of a run is that of the artifacts that
-it made or reused, so that several runs count what they share; `qup prune` removes what no kept run
-needs.
+it made or reused, so that several runs count what they share.
+`qup prune` removes what no kept run needs.
 """
 
 import csv
