@@ -31,7 +31,6 @@ _MIN_SHARE, _MIN_SECONDS = 0.005, 1.0
 # The share from which on the speed so far counts alone, and not the expected time.
 _TRUSTED_SHARE = 0.4
 _SPEED_RANGE = (1 / 3, 3.0)
-_CLEAR_LINE = "\r\x1b[K"
 
 
 class Counter:
@@ -208,7 +207,8 @@ class Display:
         self._lock = threading.RLock()
         self._thread: threading.Thread | None = None
         self._last_line = self._last_end = -float("inf")
-        self._has_line = False
+        # Number of characters of the line on the terminal.
+        self._line_length = 0
 
     @contextlib.contextmanager
     def show(self, counter: Counter, lines: bool | None = None) -> Iterator[Counter]:
@@ -271,8 +271,10 @@ class Display:
             if not text:
                 return
             if _is_interactive(stream):
-                stream.write(f"{_CLEAR_LINE}{text[: _get_width() - 1]}")
-                self._has_line = True
+                text = text[: _get_width() - 1]
+                # Spaces, because notebooks do not know the codes of terminals.
+                stream.write(f"\r{text.ljust(self._line_length)}")
+                self._line_length = len(text)
             elif lines and self.clock() - self._last_line >= LINE_INTERVAL_S:
                 stream.write(f"{text}\n")
                 self._last_line = self.clock()
@@ -282,10 +284,10 @@ class Display:
         """Removes the line from a terminal, for instance before a log line."""
         stream = self._stream or sys.stderr
         with self._lock, contextlib.suppress(OSError, ValueError):
-            if self._has_line and stream is not None:
-                stream.write(_CLEAR_LINE)
+            if self._line_length and stream is not None:
+                stream.write(f"\r{' ' * self._line_length}\r")
                 stream.flush()
-            self._has_line = False
+            self._line_length = 0
 
 
 def _is_interactive(stream: TextIO) -> bool:

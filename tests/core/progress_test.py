@@ -173,8 +173,21 @@ def test_a_terminal_has_one_line_that_disappears(clock):
             counter.set_share(share)
             display.render()
     assert "\n" not in stream.getvalue()
-    first, second, last = stream.getvalue().split("\r\x1b[K")[1:]
-    assert (first, second, last) == ("pgd: 25 %, about 15 s left", "pgd: 50 %, about 10 s left", "")
+    first, second, spaces, end = stream.getvalue().split("\r")[1:]
+    assert first == "pgd: 25 %, about 15 s left"
+    assert second == "pgd: 50 %, about 10 s left"
+    assert spaces == " " * len(second) and end == ""
+
+
+def test_a_shorter_line_covers_a_longer_one(clock):
+    stream = Terminal()
+    display = Display(clock, stream)
+    with display.show(Counter("a long title", total=9, unit="step", clock=clock)):
+        display.render()
+        with display.show(Counter("x", total=1.0, clock=clock)):
+            display.render()
+    lines = stream.getvalue().split("\r")[1:]
+    assert lines[1].startswith("x: 0 %") and len(lines[1]) == len(lines[0])
 
 
 def test_the_innermost_counter_is_shown_with_its_part(clock, monkeypatch):
