@@ -1,11 +1,12 @@
 """How well `attacks.cost.estimate_cost` predicts the time and the memory of an attack.
 
-    python -m benchmarks.cost --csv=docs/results/benchmark-cost.csv
+    python -m benchmarks.cost --csv=docs/results/benchmark-cost.csv --document=docs/attacks.md
 
 Each setting runs in a process of its own: first the estimate, then the attack on a copy of the
 network, which has no compiled programs yet. Both are in processor seconds, so that other load on
 the machine changes neither; the seconds of a clock on the wall are written too. Networks are
-trained for one epoch on a part of the data and stored in --folder.
+trained for one epoch on a part of the data and stored in --folder. With --draw nothing is measured:
+the table of --document, between its two comments, is written from the rows of --csv.
 """
 
 import csv
@@ -28,8 +29,19 @@ from qup.core import files
 _FOLDER = flags.DEFINE_string("folder", "runs/cost", "Trained networks.")
 _CSV = flags.DEFINE_string("csv", None, "CSV file of the results.")
 _SETTING = flags.DEFINE_integer("setting", None, "Runs this setting alone and prints its row.")
-_FIRST = flags.DEFINE_integer("first", 0, "The first setting.")
+_DOCUMENT = flags.DEFINE_string("document", None, "Markdown file whose table is replaced.")
+_DRAW = flags.DEFINE_bool("draw", False, "Writes the table from stored rows.")
 
+_BEGIN, _END = "<!-- cost: begin -->", "<!-- cost: end -->"
+
+_TITLES = {
+    "convnet": "ConvNet",
+    "resnet20": "ResNet-20",
+    "dense": "64 hidden units",
+    "mnist": "MNIST",
+    "cifar10": "CIFAR-10",
+    "digits": "digits",
+}
 _MODELS = {"convnet": ("convnet", {}), "resnet20": ("resnet", {"depth": 20})}
 _TRAIN_IMAGES = {"convnet": 20_000, "resnet20": 5_000, "dense": 1_000}
 
@@ -159,8 +171,8 @@ def summarise(rows: list[dict[str, Any]]) -> str:
     factors = np.array([float(row["factor"]) for row in rows])
     num_in_range = sum(int(row["in_range"]) for row in rows)
     return (
-        f"median factor {np.median(factors):.2f}, largest {factors.max():.2f}; within 1.5: "
-        f"{(factors <= 1.5).sum()} of {len(rows)}; in the range: {num_in_range} of {len(rows)}"
+        f"Median factor {np.median(factors):.2f}, largest {factors.max():.2f}; within 1.5: "
+        f"{(factors <= 1.5).sum()} of {len(rows)}; inside the range: {num_in_range} of {len(rows)}"
     )
 
 
@@ -175,6 +187,39 @@ def write_rows(rows: list[dict[str, Any]], path: str) -> None:
         writer.writerows(rows)
 
 
+def read_rows(path: str) -> list[dict[str, Any]]:
+    """Reads the rows of `write_rows`."""
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def format_table(rows: list[dict[str, Any]]) -> str:
+    """Returns the rows as a Markdown table, with their summary."""
+    lines = [
+        "| network | attack | images | epsilon | robust accuracy | estimate (range) | took "
+        "| factor | memory: estimate, took |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in rows:
+        network = f"{_TITLES[row['network']]}, {_TITLES[row['dataset']]}"
+        seconds = "{estimated_seconds} s ({low_seconds} to {high_seconds})".format(**row)
+        memory = "{estimated_megabytes}, {actual_megabytes} MB".format(**row)
+        epsilon = row["epsilon"].replace(" ", ", ") or "-"
+        robust = row["robust_accuracy"].replace(" ", ", ")
+        cells = [network, f"`{row['attack']}`", row["images"], epsilon, robust, seconds]
+        cells += [f"{row['actual_seconds']} s", row["factor"], memory]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join([*lines, "", f"({summarise(rows)}.)"])
+
+
+def write_document(rows: list[dict[str, Any]], path: pathlib.Path) -> None:
+    """Replaces the table of a document."""
+    text = path.read_text(encoding="utf-8")
+    before, _, rest = text.partition(_BEGIN)
+    after = rest.partition(_END)[2]
+    files.write_text(path, f"{before}{_BEGIN}\n\n{format_table(rows)}\n\n{_END}{after}")
+
+
 def main(argv: list[str]) -> None:
     """Measures all settings, or one."""
     del argv
@@ -184,12 +229,14 @@ def main(argv: list[str]) -> None:
         print(json.dumps(measure(setting, network)))
         return
     logging.set_verbosity(logging.INFO)
-    rows = []
-    for number in range(_FIRST.value, len(SETTINGS)):
+    rows = read_rows(_CSV.value) if _DRAW.value else []
+    for number in range(len(rows), len(SETTINGS)):
         rows.append(run_setting(number))
         logging.info("%s", json.dumps(rows[-1]))
         if _CSV.value:
             write_rows(rows, _CSV.value)
+    if _DOCUMENT.value:
+        write_document(rows, pathlib.Path(_DOCUMENT.value))
     print(summarise(rows))
 
 

@@ -202,8 +202,8 @@ class Display:
         """
         self.clock, self._stream = clock, stream
         self.shows_lines = False
-        self._counters: list[tuple[Counter, bool]] = []
-        self._parts: list[Parts] = []
+        self._counters: list[tuple[Counter, bool | None]] = []
+        self._parts: list[tuple[Parts, bool | None]] = []
         self._lock = threading.RLock()
         self._thread: threading.Thread | None = None
         self._last_line = self._last_end = -float("inf")
@@ -216,20 +216,21 @@ class Display:
 
         Args:
           counter: The counter.
-          lines: Whether to write lines without a terminal; None for `shows_lines`.
+          lines: Whether to write lines, also without a terminal; None writes to a terminal, and
+            elsewhere as `shows_lines` says.
         """
         if self._parts and counter.is_whole_part and counter.expected_seconds is None:
-            counter.expected_seconds = self._parts[-1].get_expected()
-        self._open(self._counters, (counter, self.shows_lines if lines is None else lines))
+            counter.expected_seconds = self._parts[-1][0].get_expected()
+        self._open(self._counters, (counter, lines))
         try:
             yield counter
         finally:
             self._close(self._counters)
 
     @contextlib.contextmanager
-    def show_parts(self, parts: Parts) -> Iterator[Parts]:
-        """Shows in which part the counters are."""
-        self._open(self._parts, parts)
+    def show_parts(self, parts: Parts, lines: bool | None = None) -> Iterator[Parts]:
+        """Shows in which part the counters are; for `lines` see `show`."""
+        self._open(self._parts, (parts, lines))
         try:
             yield parts
         finally:
@@ -266,16 +267,21 @@ class Display:
         with self._lock, contextlib.suppress(OSError, ValueError):
             if not self._is_busy() or stream is None:
                 return
-            counter, lines = self._counters[-1] if self._counters else (None, self.shows_lines)
-            text = self._parts[-1].format_state(counter) if self._parts else counter.format_state()
-            if not text:
+            parts, lines = self._parts[-1] if self._parts else (None, None)
+            counter = None
+            if self._counters:
+                counter, lines = self._counters[-1]
+            text = counter.format_state() if parts is None else parts.format_state(counter)
+            if not text or lines is False:
                 return
             if _is_interactive(stream):
                 text = text[: _get_width() - 1]
                 # Spaces, because notebooks do not know the codes of terminals.
                 stream.write(f"\r{text.ljust(self._line_length)}")
                 self._line_length = len(text)
-            elif lines and self.clock() - self._last_line >= LINE_INTERVAL_S:
+            elif (lines or self.shows_lines) and (
+                self.clock() - self._last_line >= LINE_INTERVAL_S
+            ):
                 stream.write(f"{text}\n")
                 self._last_line = self.clock()
             stream.flush()
@@ -359,7 +365,8 @@ def open_share(
     Args:
       title: Names the work.
       expected_seconds: An estimate of its time; None for that of the current part.
-      lines: Whether to write lines without a terminal; None as `enable_lines` says.
+      lines: Whether to write lines, also without a terminal; None writes to a terminal, and
+        elsewhere after `enable_lines`.
       on_share: Called with the share as well.
     """
     counter = Counter(title, total=1.0, expected_seconds=expected_seconds, is_whole_part=True)
@@ -374,11 +381,12 @@ def open_share(
 
 
 def open_parts(
-    expected_seconds: Mapping[str, float | None],
+    expected_seconds: Mapping[str, float | None], *, lines: bool | None = None
 ) -> contextlib.AbstractContextManager[Parts]:
     """Returns a context in which counters show in which part of the work they are.
 
     Args:
       expected_seconds: Name of each part, in order, to its estimated time; None for none.
+      lines: See `open_share`, of a part without a counter.
     """
-    return _display.show_parts(Parts(expected_seconds))
+    return _display.show_parts(Parts(expected_seconds), lines)

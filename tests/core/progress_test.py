@@ -205,6 +205,25 @@ def test_the_innermost_counter_is_shown_with_its_part(clock, monkeypatch):
     assert line in stream.getvalue()
 
 
+def test_nothing_is_written_where_a_caller_wants_nothing(clock):
+    stream = Terminal()
+    display = Display(clock, stream)
+    with display.show_parts(Parts({"pgd": None}, clock), lines=False) as parts:
+        parts.begin("pgd")
+        display.render()
+    assert stream.getvalue() == ""
+
+
+def test_parts_without_a_counter_write_lines_on_request(clock):
+    stream = io.StringIO()
+    display = Display(clock, stream)
+    with display.show_parts(Parts({"masking": None, "pgd": None}, clock), lines=True) as parts:
+        parts.begin("masking")
+        clock.now += 30
+        display.render()
+    assert stream.getvalue() == "part 1 of 2, masking: 30 s so far\n"
+
+
 def test_a_broken_pipe_does_not_end_the_work(clock):
     class Broken(io.StringIO):
         def write(self, text):

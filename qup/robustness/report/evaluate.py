@@ -102,7 +102,7 @@ def evaluate(
     runs: list[AttackRun] = []
     checks: Sequence[CheckResult] = ()
     seconds: dict[str, float] = {}
-    with progress.open_parts(dict.fromkeys(names)) as parts:
+    with progress.open_parts(dict.fromkeys(names), lines=show_progress) as parts:
         for planned in plan:
             with _measure(planned.name, parts, seconds):
                 runs += run_planned(
