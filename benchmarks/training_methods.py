@@ -127,6 +127,7 @@ def _train(name: str, method: str, seed: int, folder: pathlib.Path) -> dict[str,
     )
     model = models.build("convnet", data.info, seed=seed)
     path = folder / f"{name}-{method}-{seed}.keras"
+    warmup_epochs = 0 if method == "standard" else setting.warmup_epochs
     start = time.process_time()
     history = training.fit(
         model,
@@ -135,7 +136,7 @@ def _train(name: str, method: str, seed: int, folder: pathlib.Path) -> dict[str,
         epsilon=setting.epsilon,
         epochs=setting.epochs,
         batch_size=_BATCH_SIZE,
-        warmup_epochs=0 if method == "standard" else setting.warmup_epochs,
+        warmup_epochs=warmup_epochs,
         num_robust_images=200,
         seed=seed,
     )
@@ -160,7 +161,7 @@ def _train(name: str, method: str, seed: int, folder: pathlib.Path) -> dict[str,
     return {
         **{"dataset": name, "model": "convnet", "method": method, "seed": seed},
         **{"epsilon": setting.epsilon, "train_size": data.info.sizes["train"]},
-        **{"epochs": len(history.epochs), "warmup_epochs": setting.warmup_epochs},
+        **{"epochs": len(history.epochs), "warmup_epochs": warmup_epochs},
         **{"test_accuracy": accuracy.value, "test_stderr": accuracy.stderr, "test_n": len(labels)},
         **{"robust_accuracy": robust.value, "robust_stderr": robust.stderr, "robust_n": count},
         "best_validation_robust_accuracy": max(history.history["val_robust_accuracy"]),

@@ -12,7 +12,7 @@ so that `model.predict` and `model.save` work as before.
 import json
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -20,6 +20,7 @@ import tensorflow as tf
 
 from qup.core import errors, files, hashing, identity
 from qup.core.types import Recipe
+from qup.datasets import Dataset
 from qup.training.adversarial import build_adversary
 from qup.training.classifier import (
     ClassifierLearner,
@@ -141,6 +142,13 @@ def fit(
         errors.check_number(name, value, at_least=1)
     errors.check_number("warmup_epochs", warmup_epochs, at_least=0)
     check_is_model(model)
+    adversary_options = {
+        **{"epsilon": epsilon, "norm": norm, "num_steps": num_steps, "step_size": step_size},
+        **{"beta": beta, "num_replays": num_replays, "seed": seed, "xla": xla},
+    }
+    # Mistakes are reported before the images are read.
+    build_adversary(method, **adversary_options)
+    policy = choose_policy(mixed_precision)
     ranges = {"pixel_range": pixel_range, "value_range": value_range}
     dataset, split = prepare_data(data, validation_data, validation_size, seed, **ranges)
     if split is None and method in SINGLE_STEP_METHODS:
@@ -151,29 +159,21 @@ def fit(
     _build_model(model, dataset.info.image_shape)
     classifier = check_classifier(model, dataset, pixel_range)
     batches = TrainingBatches(dataset, batch_size, seed)
-    adversary = build_adversary(
-        method,
-        **{"epsilon": epsilon, "norm": norm, "num_steps": num_steps, "step_size": step_size},
-        **{"beta": beta, "num_replays": num_replays, "seed": seed, "xla": xla},
-        warmup_steps=round(warmup_epochs * batches.count),
-    )
+    warmup_steps = round(warmup_epochs * batches.count)
+    adversary = build_adversary(method, **adversary_options, warmup_steps=warmup_steps)
     adversary.build(batches.shape)
     chosen = _choose_optimizer(optimizer, learning_rate, schedule, batches.count * epochs)
-    policy = choose_policy(mixed_precision)
     settings = {
-        "architecture": hashing.hash_json(identity.describe_architecture(model)),
-        "pixel_range": pixel_range,
-        "data": dataset.fingerprint,
         "adversary": adversary.describe(),
         # With another number of epochs, a schedule has another rate at the same step.
         "epochs": None if schedule == "constant" else epochs,
-        "optimizer": _describe_optimizer(chosen),
-        "mixed_precision": policy,
         "robust_accuracy": [epsilon, norm, num_robust_images],
         **{"batch_size": batch_size, "seed": seed, "augment": augment},
-        "stop_at_collapse": stop_at_collapse,
+        **{"mixed_precision": policy, "stop_at_collapse": stop_at_collapse},
     }
-    folder = _open_checkpoints(checkpoint_dir, settings)
+    folder = _open_checkpoints(
+        checkpoint_dir, lambda: settings | _describe_inputs(model, pixel_range, dataset, chosen)
+    )
     num_classes = dataset.info.num_classes
     tracker = TrainingTracker(model, method, num_classes, folder, stop_at_collapse, warmup_epochs)
     scales_loss = needs_loss_scaling(model, policy)
@@ -267,24 +267,46 @@ def _choose_optimizer(
     return build_optimizer(Recipe(optimizer=optimizer, learning_rate=rate))
 
 
-def _describe_optimizer(optimizer: keras.Optimizer) -> dict[str, Any]:
-    """Returns the configuration without the name, which Keras numbers in each process."""
+def _describe_inputs(
+    model: keras.Model,
+    pixel_range: tuple[float, float] | None,
+    dataset: Dataset,
+    optimizer: keras.Optimizer,
+) -> dict[str, Any]:
+    """Returns what identifies the model, the data and the optimizer, as JSON values."""
+    # Keras numbers the names of optimizers in each process.
     config = {key: value for key, value in optimizer.get_config().items() if key != "name"}
-    return {"class": type(optimizer).__name__, **json.loads(json.dumps(config, default=repr))}
+    return {
+        "architecture": hashing.hash_json(identity.describe_architecture(model)),
+        "pixel_range": pixel_range,
+        "data": dataset.fingerprint,
+        "optimizer": {
+            "class": type(optimizer).__name__,
+            **json.loads(json.dumps(config, default=repr)),
+        },
+    }
 
 
 # Checkpoints
 
 
 def _open_checkpoints(
-    checkpoint_dir: str | os.PathLike | None, settings: Mapping[str, Any]
+    checkpoint_dir: str | os.PathLike | None, describe: Callable[[], Mapping[str, Any]]
 ) -> pathlib.Path | None:
-    """Returns the folder, or None; raises an InputError if it belongs to another training."""
+    """Returns the folder, or None.
+
+    Args:
+      checkpoint_dir: The folder, which is created.
+      describe: Returns the settings of the training, as JSON values.
+
+    Raises:
+      InputError: The folder belongs to another training, or cannot be written.
+    """
     if checkpoint_dir is None:
         return None
     folder = pathlib.Path(checkpoint_dir).expanduser()
     path = folder / _SETTINGS_FILE
-    settings = json.loads(json.dumps(settings))
+    settings = json.loads(json.dumps(describe()))
     if not path.exists():
         files.write_text(path, json.dumps(settings, indent=1))
         return folder
