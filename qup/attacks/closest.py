@@ -50,8 +50,6 @@ class ClosestSearch(method.Method):
     targeted: bool = False
     num_steps: method.Count = 300
 
-    cheap_step = True
-
     @property
     def objective(self) -> str:
         """The name of the loss that the attack increases."""

@@ -36,6 +36,7 @@ from qup.attacks.method import Examples, Method, StageProgress
 from qup.attacks.precision import get_precision_copy
 from qup.attacks.stages import ClassifierPair
 from qup.attacks.verification import Verification, is_within_budget, verify_images
+from qup.core import compilation
 from qup.core.classifier import wrap_classifier
 from qup.core.types import Bounds, LogitsFn
 
@@ -44,8 +45,8 @@ Clock = Callable[[], float]
 _PILOT_SHARE, _MIN_PILOT_ROWS, _MAX_PILOT_ROWS = 1 / 8, 32, 512
 # Its time is at most this share of the largest time of its stage, unless that is short.
 _PILOT_TIME, _MIN_PILOT_SECONDS = 0.1, 0.5
-# A call is timed so often, or for so many seconds.
-_TIMED_CALLS, _TIMED_SECONDS = 5, 1.0
+# A call is timed so often, or for about so many seconds; a loop with at most so many steps.
+_TIMED_CALLS, _TIMED_SECONDS, _LOOP_STEPS = 3, 0.3, 16
 # The error that does not come from the number of images in the pilot, as a share of the estimate;
 # and the normal quantile of a range that holds nine of ten results.
 _MODEL_ERROR = 0.25
@@ -213,37 +214,52 @@ class _ProgramTimes:
             self._time(key, self._prepare_call(*key))
         return self._seconds[key]
 
-    def _prepare_call(self, kind: str, rows: int, num_steps: int) -> Callable[[], Any]:
+    def _prepare_call(self, kind: str, rows: int, num_steps: int) -> Callable[[int], int]:
+        """Returns a function that makes a call; of a loop, of at most so many steps.
+
+        It returns the number of steps, 1 for other functions.
+        """
         program, scalars = self.program, self.scalars
         batch = load_batch(self._sample, np.arange(len(self._sample.labels)), rows)
         if kind == "init":
-            return lambda: program.init(batch, scalars)[1].numpy()
+            return lambda _: _wait(program.init(batch, scalars)[0])
         self.measure("init", rows)
         state, done = program.init(batch, scalars)
         if kind == "images":
-            return lambda: program.images(batch, state, scalars).numpy()
+            return lambda _: _wait({"images": program.images(batch, state, scalars)})
         if kind == "step":
-            return lambda: _wait(program.step(batch, state, scalars, num_steps))
-        not_done = tf.zeros_like(done)
-        return lambda: program.masked_step(batch, state, not_done, scalars, num_steps)[1].numpy()
+            return lambda _: _wait(program.step(batch, state, scalars, num_steps))
 
-    def _time(self, key: tuple[str, int, int], call: Callable) -> None:
-        times: list[float] = []
-        first_seconds = self._time_once(call)
-        while len(times) < _TIMED_CALLS and sum(times) < _TIMED_SECONDS:
-            times.append(self._time_once(call))
+        def run_loop(max_steps: int) -> int:
+            limits = tf.constant(max_steps), tf.constant(0)
+            outputs = program.masked_steps(batch, state, tf.zeros_like(done), scalars, *limits)
+            return int(outputs[-1])
+
+        return run_loop
+
+    def _time(self, key: tuple[str, int, int], call: Callable[[int], int]) -> None:
+        """Times a call after the first one, which compiles; of a loop, one step of several."""
+        first_seconds, _ = self._time_once(call, 1)
+        seconds, _ = self._time_once(call, 1)
+        max_steps = int(np.clip(_TIMED_SECONDS / max(seconds, 1e-9), 1, _LOOP_STEPS))
+        times, total = [], seconds
+        while not times or (len(times) < _TIMED_CALLS and total < 2 * _TIMED_SECONDS):
+            loop_seconds, num_steps = self._time_once(call, max_steps)
+            times.append(loop_seconds / max(1, num_steps))
+            total += loop_seconds
         self._seconds[key] = float(np.median(times))
-        self._compile_seconds[key] = max(0.0, first_seconds - self._seconds[key])
+        self._compile_seconds[key] = max(0.0, first_seconds - seconds)
 
-    def _time_once(self, call: Callable) -> float:
+    def _time_once(self, call: Callable[[int], int], max_steps: int) -> tuple[float, int]:
         start = self._clock()
-        call()
-        return self._clock() - start
+        num_steps = call(max_steps)
+        return self._clock() - start, num_steps
 
-    def sum_calls(self, calls: work.Calls) -> float:
-        """Returns the seconds of calls, and records which functions they compile."""
+    def sum_calls(self, calls: work.Calls, *, is_certain: bool = True) -> float:
+        """Returns the seconds of calls, and records which functions certain calls compile."""
         total = 0.0
-        self._used |= calls.keys()
+        if is_certain:
+            self._used |= calls.keys()
         for kind, num_steps in {(kind, num_steps) for kind, _, num_steps in calls}:
             counts = {k[1]: n for k, n in calls.items() if k[0::2] == (kind, num_steps)}
             ends = sorted({min(counts), max(counts)})
@@ -261,9 +277,10 @@ class _ProgramTimes:
         return total
 
 
-def _wait(state: dict[str, tf.Tensor]) -> None:
-    """Returns when a state is computed."""
+def _wait(state: dict[str, tf.Tensor]) -> int:
+    """Returns 1 when a state is computed."""
     min(state.values(), key=lambda value: value.shape.num_elements() or 0).numpy()
+    return 1
 
 
 def load_batch(examples: ExampleBatch, indices: np.ndarray, rows: int, repeat: int = 0) -> Examples:
@@ -310,12 +327,14 @@ class _Group(NamedTuple):
     Attributes:
       rows: int [k], indices into the sample.
       share: Of all images.
+      doubt: A share of all images that may be in the group in addition, where the pilot shows none.
       steps: float [k], the numbers of steps in the last pilot; None before it.
     """
 
     rows: np.ndarray
     share: float
     steps: np.ndarray | None = None
+    doubt: float = 0.0
 
 
 @dataclasses.dataclass
@@ -394,7 +413,8 @@ class _Probe:
             order = sorted(order, key=budgets.__getitem__)
         if attacks[0].is_minimum_norm:
             order = order[:1]
-        self.limit.num_pilots = sum(len(set(attacks[i].stages())) for i in order)
+        if isinstance(attacks[0], Method):
+            self.limit.num_pilots = sum(len(set(attacks[i].stages())) for i in order)
         costs: list[list[_StageCost]] = [[] for _ in budgets]
         group = self.start
         for i in order:
@@ -466,13 +486,21 @@ class _Probe:
         result = self._verify(attack, examples, images)
         within = is_within_budget(result.distances[attack.distance_norm], examples.epsilon)
         withstood = ~(result.adversarial & within)
-        # Half a row, where none withstands: the pilot does not show that none does.
-        share = group.share * max(float(withstood.sum()), 0.5) / len(rows)
-        after = _Group(rows[withstood], share, steps[withstood])
-        return _Group(rows, group.share, steps), after
+        share = group.share * float(withstood.mean())
+        doubt = 0.0
+        if not withstood.any():
+            # The pilot does not show that none of the other images does. Of few others the median
+            # is none, if each share is as likely before as Jeffreys' prior says.
+            doubt = group.share / len(rows)
+            num_others = self.num_images * group.share - len(rows)
+            share = 0.0 if num_others <= 3 * len(rows) else doubt / 4
+        after = _Group(rows[withstood], share, steps[withstood], doubt)
+        return _Group(rows, group.share, steps, group.doubt), after
 
     def _choose_pilot_size(self, stage: Method) -> int:
-        return engine.choose_batch_size(self.batch_size, self.batch_size // 2, stage.xla)
+        if compilation.use_xla(stage.xla):
+            return self.batch_size
+        return max(min(8, self.batch_size), self.batch_size // 4)
 
     def _limit_pilot(self, stage: Method, times: _ProgramTimes, group: _Group) -> float:
         """Returns a share of the time that the stage takes if no row finishes early."""
@@ -484,10 +512,16 @@ class _Probe:
         num_calls = max_steps * self.num_images * group.share / size
         return max(_MIN_PILOT_SECONDS, _PILOT_TIME * num_calls * times.measure(kind, size))
 
-    def _cost_stage(self, stage: Method, times: _ProgramTimes, group: _Group) -> _StageCost:
+    def _cost_stage(
+        self, stage: Method, times: _ProgramTimes, group: _Group, *, is_certain: bool = True
+    ) -> _StageCost:
         """Returns the cost of a stage from the steps of the rows of a group."""
         shard_size = self.shard_size or self.num_images
         count = round(shard_size * group.share)
+        if not count and group.doubt:
+            group = group._replace(share=group.doubt, doubt=0.0)
+            in_doubt = self._cost_stage(stage, times, group, is_certain=False)
+            return _StageCost(0.0, in_doubt.seconds)
         if not count:
             return _StageCost(0.0, 0.0)
         max_steps = stage.count_max_steps(self.sample.images.shape[1:])
@@ -496,7 +530,7 @@ class _Probe:
             steps = np.array([float(max_steps or 1)])
         calls = work.count_calls(stage, steps, count=count, batch_size=self.batch_size)
         factor = self.num_choices * self.num_images / shard_size
-        seconds = factor * times.sum_calls(calls)
+        seconds = factor * times.sum_calls(calls, is_certain=is_certain)
         # The share of rows in the group, and the mean number of steps, have sampling errors.
         num_rows = max(1, len(steps))
         share_error = np.sqrt((1 - group.share) / num_rows)
@@ -550,7 +584,7 @@ class _StagePilot:
         steps = np.zeros(size, np.int64)
         done = done.numpy().copy()
         done[len(rows) :] = True
-        end = self._clock() + seconds
+        end, limits = self._clock() + seconds, (tf.constant(_LOOP_STEPS // 2), tf.constant(0))
         while not done.all() and self._clock() < end:
             if num_fixed_steps is not None:
                 state = program.step(batch, state, scalars, 1)
@@ -558,8 +592,8 @@ class _StagePilot:
                 steps += 1
                 done[:] = steps >= num_fixed_steps
                 continue
-            state, new_done, steps_taken = program.masked_step(
-                batch, state, tf.constant(done), scalars, 1
+            state, new_done, steps_taken, _ = program.masked_steps(
+                batch, state, tf.constant(done), scalars, *limits
             )
             steps += steps_taken.numpy()
             done = new_done.numpy()

@@ -100,7 +100,7 @@ class FunctionAttack(NamedTuple):
                 perturbed = self._attack_batch(logits_fn, examples.take(padded_rows), budget)
                 outputs.images[rows] = perturbed[: len(rows)]
                 progress.finished[rows] = True
-                progress.save()
+                progress.save(dict, False)
                 on_progress(len(rows))
                 if on_share is not None:
                     on_share(float(np.mean(progress.finished | (budgets == 0))))

@@ -187,12 +187,18 @@ class StageProgress:
     Attributes:
       outputs: The outputs of all examples; those of unfinished ones are the inputs.
       finished: bool [n].
-      save: Called without arguments after examples have finished.
+      batch: What the engine needs to continue with the batch that ran, see
+        `engine.DynamicBatch`; empty at the start.
+      save: Called after every call of a program as save(capture, is_urgent): `capture` returns the
+        current `batch`, and with `is_urgent` it is the last chance to store it.
     """
 
     outputs: AttackOutputs
     finished: np.ndarray
-    save: Callable[[], None] = lambda: None
+    batch: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    save: Callable[[Callable[[], Mapping[str, np.ndarray]], bool], None] = (
+        lambda capture, is_urgent: None
+    )
 
     @classmethod
     def start(cls, images: np.ndarray) -> "StageProgress":
@@ -223,9 +229,6 @@ class Method:
     # Set by attacks.register.
     name: ClassVar[str] = ""
     traits: ClassVar[Mapping[str, Any]] = {}
-    # Whether a step costs little more than a gradient. Then the overhead of a call matters, and
-    # one call takes several steps while few rows finish.
-    cheap_step: ClassVar[bool] = False
 
     def check(self) -> None:
         """Raises an InputError for an option out of its range."""

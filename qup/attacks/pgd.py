@@ -55,8 +55,6 @@ class PGD(method.Method):
     Reference: Madry et al. 2018, arXiv 1706.06083; in L1, Croce and Hein 2021, arXiv 2103.01208.
     """
 
-    cheap_step = True
-
     epsilon: float
     num_steps: method.Count = 40
     step_size: float | None = None

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from qup.attacks import engine, inputs, stages
+from qup.attacks.batch_sizes import BatchSizes
 from qup.attacks.inputs import ExampleBatch
 from qup.attacks.method import Examples, Method, create_method
 from qup.core import errors
@@ -160,7 +161,9 @@ def _build_function(method_class: type[Method]) -> Callable[..., tf.Tensor]:
         if more_stages:
             batch = ExampleBatch(*(column.numpy() for column in examples[:4]))
             classifiers = stages.ClassifierPair(logits_fn, logits_fn)
-            result = stages.run_stages(method, classifiers, batch, batch_size=len(batch.labels))
+            result = stages.run_stages(
+                method, classifiers, batch, sizes=BatchSizes(len(batch.labels))
+            )
             return tf.constant(result.images)
         return program.run_to_end(examples, scalars, stage.count_fixed_steps())
 

@@ -13,6 +13,7 @@ result.epsilon  # float32 [n]; NaN if the attack fails even with `high`
 
 import contextlib
 import dataclasses
+import functools
 import os
 import pathlib
 from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from qup.attacks import inputs, losses, registry, reliability
+from qup.attacks.batch_sizes import BatchSizes
 from qup.attacks.functional import FunctionAttack, accepts_option, filter_options
 from qup.attacks.inputs import ExampleBatch
 from qup.attacks.method import Method, create_method
@@ -35,7 +37,7 @@ from qup.attacks.stages import ClassifierPair, choose_labels, run_stages
 from qup.attacks.store import ShardStore, describe_attack
 from qup.attacks.verification import DISTANCE_NORMS
 from qup.attacks.work import ShareCounter
-from qup.core import errors, norms, progress
+from qup.core import errors, interruption, norms, progress
 from qup.core.classifier import ProbeInfo, wrap_classifier
 from qup.core.identity import compute_classifier_identity
 from qup.core.types import Bounds, LogitsFn
@@ -130,26 +132,33 @@ def run(
     # `logits_fn` stays alive in this function.
     classifier = wrap_classifier(logits_fn, pixel_range=pixel_range)
     inputs.check_unit_box(classifier, options["bounds"])
+    largest_batch = int(batch_size)
+    if not fixed_batch:
+        # A power of two, so that not every number of images needs its own compilation.
+        largest_batch = min(largest_batch, 1 << max(0, len(labels) - 1).bit_length())
     sweep = _Sweep(
         attacks=[build_attack(attack, budget, targets, options) for budget in budgets],
         budgets=budgets,
         classifiers=ClassifierPair.build(classifier),
-        batch_size=int(batch_size),
+        batch_size=largest_batch,
         targets=inputs.validate_targets(targets, labels),
         seed=seed,
-        can_shrink=not fixed_batch,
+        sizes=BatchSizes(largest_batch, can_shrink=not fixed_batch),
         on_progress=on_progress,
     )
-    if not fixed_batch:
-        # A power of two, so that not every number of images needs its own compilation.
-        sweep.batch_size = min(sweep.batch_size, 1 << max(0, len(labels) - 1).bit_length())
     in_shards = output is not None or not hasattr(images, "shape")
     shard_size = batch_size * BATCHES_PER_SHARD if in_shards else None
     shards = inputs.iterate_shards(
         images, labels, ids=ids, bounds=options["bounds"], shard_size=shard_size
     )
     shard_results, start = [], 0
-    with _open_share(sweep.attacks[0].name, show_progress, on_share) as report:
+    with (
+        _open_share(sweep.attacks[0].name, show_progress, on_share) as report,
+        # Results in memory do not outlive an interruption.
+        contextlib.nullcontext(sweep.on_finished)
+        if output is None
+        else interruption.count_finished(len(labels)) as sweep.on_finished,
+    ):
         if report is not None:
             sweep.shares = ShareCounter(len(labels), len(budgets), report)
         for shard_number, examples in enumerate(shards):
@@ -186,8 +195,9 @@ class _Sweep:
       batch_size: Rows per batch.
       targets: See `choose_labels`; int32 [n] are those of all examples.
       seed: Seed of random targets.
-      can_shrink: Whether few examples may be attacked in a smaller batch.
+      sizes: Chooses the numbers of rows of batches.
       on_progress: Called with the number of examples that a stage has finished.
+      on_finished: Called with the number of examples that are finished at every budget.
       stores: The folder of each budget; empty if nothing is stored.
       probe: What the classifier showed on the first batch.
       shares: Reports the share of the work that is done.
@@ -199,8 +209,9 @@ class _Sweep:
     batch_size: int
     targets: Any
     seed: int
-    can_shrink: bool
+    sizes: BatchSizes
     on_progress: Callable[[int], None]
+    on_finished: Callable[[int], None] = lambda count: None
     stores: list[ShardStore] = dataclasses.field(default_factory=list)
     probe: ProbeInfo = dataclasses.field(default_factory=ProbeInfo)
     shares: ShareCounter | None = None
@@ -271,7 +282,8 @@ class _Sweep:
         for i in order:
             attack, rows = self.attacks[i], self._set_budgets(examples, self.budgets[i], start)
             search_once = len(order) > 1 and attack.is_minimum_norm
-            result = self.stores[i].read(shard_number, rows) if self.stores else None
+            is_last = search_once or i == order[-1]
+            result = self.stores[i].read(shard_number, rows, self.sizes) if self.stores else None
             is_stored = result is not None
             if is_stored:
                 self.on_progress(len(result))
@@ -286,12 +298,12 @@ class _Sweep:
                     attack,
                     self.classifiers,
                     examples if search_once else rows,
-                    batch_size=self.batch_size,
+                    sizes=self.sizes,
                     label_choices=label_choices,
                     already_adversarial=smaller_result.success if use_smaller else None,
-                    can_shrink=self.can_shrink,
                     load_progress=self._open_unfinished(i, shard_number, rows),
                     on_progress=self.on_progress,
+                    on_finished=functools.partial(self._report_finished, start, is_last),
                     shares=self.shares,
                 )
                 if search_once:
@@ -302,16 +314,21 @@ class _Sweep:
             if not is_stored and search_once:
                 result = restrict_to_budgets(search_result, rows, attack.distance_norm)
             if self.stores and not is_stored:
-                self.stores[i].write(shard_number, rows, result)
+                self.stores[i].write(shard_number, rows, result, self.sizes)
             if not search_once:
                 smaller_result = result
             # Images that are on disk need not stay in memory.
             results[i] = result
+        self.on_finished(start + len(examples.labels))
         if self.shares is not None:
             self.shares.end_shard(len(examples.labels))
         if self.stores:
             results = [dataclasses.replace(result, images=()) for result in results]
         return results
+
+    def _report_finished(self, start: int, is_last_budget: bool, count: int) -> None:
+        """Reports the examples that are finished at every budget."""
+        self.on_finished(start + (count if is_last_budget else 0))
 
     def _open_unfinished(self, i: int, shard_number: int, rows: ExampleBatch) -> Callable | None:
         if not self.stores:

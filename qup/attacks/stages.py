@@ -1,7 +1,8 @@
 """Attacks examples in memory: with every stage of an attack, on every choice of target.
 
 ```python
-result = run_stages(method, ClassifierPair(classifier, classifier), examples, batch_size=128)
+pair = ClassifierPair(classifier, classifier)
+result = run_stages(method, pair, examples, sizes=BatchSizes(128))
 ```
 """
 
@@ -13,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from qup.attacks import engine, inputs, losses
+from qup.attacks.batch_sizes import BatchSizes
 from qup.attacks.functional import FunctionAttack
 from qup.attacks.inputs import ExampleBatch
 from qup.attacks.method import AttackOutputs, Method, StageProgress
@@ -46,12 +48,12 @@ def run_stages(
     classifiers: ClassifierPair,
     examples: ExampleBatch,
     *,
-    batch_size: int,
+    sizes: BatchSizes,
     label_choices: Sequence[np.ndarray] | None = None,
     already_adversarial: np.ndarray | None = None,
-    can_shrink: bool = True,
     load_progress: Callable[[str, np.ndarray], StageProgress] | None = None,
     on_progress: Callable[[int], None] = lambda count: None,
+    on_finished: Callable[[int], None] = lambda count: None,
     shares: ShareCounter | None = None,
 ) -> AttackResult:
     """Attacks examples with every stage of an attack.
@@ -64,20 +66,20 @@ def run_stages(
       attack: The attack; its options are checked.
       classifiers: The attacked classifier and the one that decides.
       examples: The examples.
-      batch_size: Rows per batch.
+      sizes: Chooses the numbers of rows of batches.
       label_choices: int32 [n] each: the labels to attack with, in place of those of `examples`.
         All are tried, and the closest adversarial image counts.
       already_adversarial: bool [n], examples that are not attacked; None for none.
-      can_shrink: Whether few examples may be attacked in a smaller batch.
       load_progress: (name of a stage, its images) -> what an interrupted run has finished of it.
       on_progress: Called with the number of examples that a stage has finished.
+      on_finished: Called with the number of examples that no later stage attacks.
       shares: Reports the share of the work that is done.
 
     Returns:
       The result, without flags. Examples of `already_adversarial` count as failures. Without
       targets, misclassified examples are not attacked and count as successes at distance 0.
     """
-    clean = _verify(classifiers.reference, attack, examples, examples.images, batch_size)
+    clean = _verify(classifiers.reference, attack, examples, examples.images, sizes)
     best = _BestResults(attack, examples, clean)
     is_attacked = ~best.result.success
     if already_adversarial is not None:
@@ -86,10 +88,12 @@ def run_stages(
     if classifiers.surrogate is not classifiers.reference and isinstance(attack, Method):
         attacked_classifiers.append(classifiers.reference)
     stages = attack.stages()
-    for choice, labels in enumerate([examples.labels] if label_choices is None else label_choices):
+    label_choices = [examples.labels] if label_choices is None else label_choices
+    last_stage = len(label_choices) - 1, len(stages) - 1
+    for choice, labels in enumerate(label_choices):
         examples = examples._replace(labels=labels)
         if attack.is_targeted:
-            clean = _verify(classifiers.reference, attack, examples, examples.images, batch_size)
+            clean = _verify(classifiers.reference, attack, examples, examples.images, sizes)
         remaining = np.flatnonzero(is_attacked)
         for stage_number, stage in enumerate(stages):
             rows, indices = examples.take(remaining), remaining
@@ -99,6 +103,12 @@ def run_stages(
                 progress = StageProgress.start(rows.images)
                 if load_progress is not None:
                     progress = load_progress(f"{choice}-{stage_number}-{number}", rows.images)
+                counter = _FinishedCounter(
+                    len(examples.labels) - indices.size,
+                    (choice, stage_number) == last_stage,
+                    on_progress,
+                    on_finished,
+                )
                 on_share = shares and shares.begin_stage(choice, stage_number, len(indices))
                 outputs = _prepare_stage(
                     attack,
@@ -106,24 +116,47 @@ def run_stages(
                     logits_fn,
                     rows,
                     progress,
-                    batch_size=batch_size,
-                    can_shrink=can_shrink,
-                    on_progress=on_progress,
+                    sizes=sizes,
+                    key=f"{stages.index(stage)}-{number}",
+                    on_progress=counter.add,
                     on_share=on_share,
                 )()
                 has_ball = not (attack.is_minimum_norm or stage.is_minimum_norm)
                 attacked = _verify(
-                    classifiers.reference, attack, rows, outputs.images, batch_size, has_ball
+                    classifiers.reference, attack, rows, outputs.images, sizes, has_ball
                 )
                 succeeded = best.update(stage_number, indices, outputs, attacked, clean)
                 if not attack.is_minimum_norm:
                     remaining = np.setdiff1d(remaining, indices[succeeded])
                 if logits_fn is not classifiers.reference:
                     # If only the surrogate is fooled, the reference itself is attacked.
-                    fooled = _verify(logits_fn, attack, rows, outputs.images, batch_size, has_ball)
+                    fooled = _verify(logits_fn, attack, rows, outputs.images, sizes, has_ball)
                     disputed = fooled.adversarial & ~attacked.adversarial
                     rows, indices = rows.take(disputed), indices[disputed]
     return best.result
+
+
+class _FinishedCounter:
+    """Counts the examples that are finished while a stage runs."""
+
+    def __init__(
+        self,
+        count: int,
+        is_last_stage: bool,
+        on_progress: Callable[[int], None],
+        on_finished: Callable[[int], None],
+    ):
+        """Reports the examples that the stage does not attack; see `run_stages`."""
+        self._count, self._is_last_stage = count, is_last_stage
+        self._on_progress, self._on_finished = on_progress, on_finished
+        on_finished(count)
+
+    def add(self, count: int) -> None:
+        """Reports that the stage has finished `count` more examples."""
+        if self._is_last_stage:
+            self._count += count
+            self._on_finished(self._count)
+        self._on_progress(count)
 
 
 def _prepare_stage(
@@ -133,8 +166,8 @@ def _prepare_stage(
     rows: ExampleBatch,
     progress: StageProgress,
     *,
-    batch_size: int,
-    can_shrink: bool,
+    sizes: BatchSizes,
+    key: str,
     on_progress: Callable[[int], None],
     on_share: Callable[[float], None] | None,
 ) -> Callable[[], AttackOutputs]:
@@ -146,23 +179,21 @@ def _prepare_stage(
             stage.run,
             logits_fn,
             rows,
-            batch_size,
+            sizes.largest,
             progress,
             on_progress=on_progress,
             on_share=on_share,
         )
-    if can_shrink:
-        batch_size = engine.choose_batch_size(batch_size, len(rows.labels), stage.xla)
-    info = inspect_classifier(logits_fn, rows.images[:batch_size])
+    info = inspect_classifier(logits_fn, rows.images[: sizes.largest])
     # A stage may need fewer classes than the whole attack.
     engine.check_enough_classes(attack, info)
     return engine.DynamicBatch(
         *engine.compile_attack(logits_fn, stage, info),
         stage,
         rows,
-        batch_size=batch_size,
+        sizes=sizes,
+        key=key,
         repeat=stages[:stage_number].count(stage),
-        can_shrink=can_shrink,
         progress=progress,
         on_progress=on_progress,
         on_share=on_share,
@@ -174,7 +205,7 @@ def _verify(
     attack: Method | FunctionAttack,
     examples: ExampleBatch,
     images: np.ndarray,
-    batch_size: int,
+    sizes: BatchSizes,
     has_ball: bool = False,
 ) -> Verification:
     """Classifies images by the rules; only a stage with a budget must stay inside the ball."""
@@ -184,7 +215,7 @@ def _verify(
         images,
         examples.labels,
         targeted=attack.is_targeted,
-        batch_size=batch_size,
+        batch_size=sizes.choose("verification", len(images)) if len(images) else sizes.largest,
         bounds=attack.bounds,
         norm=attack.distance_norm,
         epsilon=examples.epsilon if has_ball else None,

@@ -1,4 +1,7 @@
-"""Results on disk, one shard at a time, so that a killed attack resumes from its last shard.
+"""Results on disk, so that a killed attack resumes where it was half a minute before.
+
+Results are stored in shards. What is done of the current shard is stored as well: the examples that
+are finished, and the batch that runs, in the middle of its steps.
 
 A folder belongs to one classifier, one attack and one set of examples. Digests of these three
 refuse any other.
@@ -9,12 +12,13 @@ import pathlib
 import shutil
 import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from qup.attacks.batch_sizes import BatchSizes
 from qup.attacks.functional import FunctionAttack
 from qup.attacks.inputs import ExampleBatch
 from qup.attacks.method import AttackOutputs, Method, StageProgress
@@ -23,12 +27,14 @@ from qup.attacks.verification import DISTANCE_NORMS
 from qup.core import errors, files, hashing
 from qup.core.identity import compute_function_digest
 
-# How much of an unfinished shard an interruption can cost.
-_SAVE_INTERVAL_S = 30.0
+# How much of an unfinished shard an interruption can cost, in seconds; and the largest part of the
+# time that is spent on saving, because the batch of large images takes long to write.
+_SAVE_INTERVAL_S, _MAX_SAVE_SHARE = 30.0, 0.05
+_BATCH_PREFIX = "batch/"
 
 
 class UnfinishedShard:
-    """The finished examples of an unfinished shard, one file per stage, saved twice a minute."""
+    """What is done of an unfinished shard, one file per stage, saved twice a minute."""
 
     def __init__(self, folder: pathlib.Path, examples_digest: str):
         """Prepares the folder; reads nothing.
@@ -40,7 +46,7 @@ class UnfinishedShard:
         self._folder, self._digest = folder, examples_digest
         self._path: pathlib.Path | None = None
         self._progress: StageProgress | None = None
-        self._last_save = time.monotonic()
+        self._last_save, self._save_seconds = time.monotonic(), 0.0
 
     def load_progress(self, stage: str, images: np.ndarray) -> StageProgress:
         """Returns the finished part of a stage, whose further progress is saved.
@@ -52,7 +58,7 @@ class UnfinishedShard:
           images: float32 [n, ...], its examples.
         """
         if self._progress is not None:
-            self._save()
+            self._save(self._progress.batch)
         self._path = self._folder / f"{stage}.npz"
         self._progress = self._read(images) or StageProgress.start(images)
         self._progress.save = self._save_if_due
@@ -68,17 +74,28 @@ class UnfinishedShard:
         is_same = str(arrays.pop("examples", "")) == self._digest
         if not is_same or finished is None or finished.shape != (len(images),):
             return None
-        return StageProgress(AttackOutputs(**arrays), finished)
+        batch = {
+            name.removeprefix(_BATCH_PREFIX): arrays.pop(name)
+            for name in list(arrays)
+            if name.startswith(_BATCH_PREFIX)
+        }
+        return StageProgress(AttackOutputs(**arrays), finished, batch)
 
-    def _save_if_due(self) -> None:
-        if time.monotonic() - self._last_save >= _SAVE_INTERVAL_S:
-            self._save()
+    def _save_if_due(
+        self, capture: Callable[[], Mapping[str, np.ndarray]], is_urgent: bool = False
+    ) -> None:
+        interval = max(_SAVE_INTERVAL_S, self._save_seconds / _MAX_SAVE_SHARE)
+        if is_urgent or time.monotonic() - self._last_save >= interval:
+            self._save(capture())
 
-    def _save(self) -> None:
+    def _save(self, batch: Mapping[str, np.ndarray]) -> None:
+        start = time.monotonic()
         columns = self._progress.outputs._asdict() | {"finished": self._progress.finished}
+        columns |= {f"{_BATCH_PREFIX}{name}": array for name, array in batch.items()}
         with files.atomic_write(self._path) as temporary_path:
             np.savez(temporary_path, examples=self._digest, **columns)
         self._last_save = time.monotonic()
+        self._save_seconds = self._last_save - start
 
     def remove(self) -> None:
         """Removes the files, once the whole shard is stored."""
@@ -121,12 +138,16 @@ class ShardStore:
         folder = self._folder / f"unfinished-{shard_number:05}"
         return UnfinishedShard(folder, _compute_examples_digest(examples))
 
-    def read(self, shard_number: int, examples: ExampleBatch) -> AttackResult | None:
+    def read(
+        self, shard_number: int, examples: ExampleBatch, sizes: BatchSizes
+    ) -> AttackResult | None:
         """Returns a shard if it exists and is complete, else None.
 
         Args:
           shard_number: The number of the shard.
           examples: The examples to which it must belong.
+          sizes: Continues from those after the shard, so that a resumed run computes the next
+            shards in the same batches.
 
         Raises:
           InputError: The shard belongs to other examples.
@@ -146,6 +167,9 @@ class ShardStore:
             )
         if pixels.shape != examples.images.shape or "classes" not in arrays:
             return None
+        sizes_text = arrays.pop("sizes", None)
+        if sizes_text is not None:
+            sizes.load(str(sizes_text))
         return AttackResult(
             images=pixels,
             distances={norm: arrays.pop(norm) for norm in DISTANCE_NORMS},
@@ -153,8 +177,10 @@ class ShardStore:
             **arrays,
         )
 
-    def write(self, shard_number: int, examples: ExampleBatch, result: AttackResult) -> None:
-        """Stores a shard.
+    def write(
+        self, shard_number: int, examples: ExampleBatch, result: AttackResult, sizes: BatchSizes
+    ) -> None:
+        """Stores a shard, and the sizes of batches that it has led to.
 
         Raises:
           InputError: The disk is full or the folder is not writable.
@@ -167,6 +193,7 @@ class ShardStore:
                 temporary_path,
                 examples=_compute_examples_digest(examples),
                 stages=np.array(result.stages),
+                sizes=np.array(sizes.dump()),
                 **result.columns(),
             )
         self.open_unfinished(shard_number, examples).remove()

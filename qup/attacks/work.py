@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from qup.attacks import engine
+from qup.attacks.batch_sizes import BatchSizes
 from qup.attacks.inputs import ExampleBatch
 from qup.attacks.method import Examples, Method, QueryCounter, StageProgress
 
@@ -57,15 +58,21 @@ class _CountingProgram:
         self._count("step", examples, num_steps)
         return state
 
-    def masked_step(self, examples, state, done, scalars, num_steps=1):
-        """See `engine.Program`."""
-        self._count("masked_step", examples, num_steps)
-        steps_left = tf.maximum(state["steps_left"] - num_steps, 0)
-        steps_taken = tf.where(done, 0, state["steps_left"] - steps_left)
+    def masked_steps(self, examples, state, done, scalars, max_steps, min_active):
+        """See `engine.Program`; each step counts as a call."""
+        steps_left, done = state["steps_left"].numpy(), done.numpy()
+        active_steps = np.sort(steps_left[~done])[::-1]
+        # The loop ends when the row at this rank is done.
+        num_steps = min(int(max_steps), int(active_steps[int(min_active)]))
+        key = ("masked_step", examples.images.shape[0], 1)
+        self.calls[key] = self.calls.get(key, 0) + num_steps
+        steps_taken = np.where(done, 0, np.minimum(steps_left, num_steps))
+        steps_left = steps_left - steps_taken
         return (
-            {"steps_left": tf.where(done, state["steps_left"], steps_left)},
-            (done | (steps_left <= 0)),
-            steps_taken,
+            {"steps_left": tf.constant(steps_left)},
+            tf.constant(done | (steps_left <= 0)),
+            tf.constant(steps_taken),
+            tf.constant(num_steps),
         )
 
     def images(self, examples, state, scalars):
@@ -124,7 +131,7 @@ def count_calls(method: Method, steps: np.ndarray, *, count: int, batch_size: in
         {},
         _CountedMethod(method, num_fixed_steps),
         examples,
-        batch_size=engine.choose_batch_size(batch_size, num_rows, method.xla),
+        sizes=BatchSizes(batch_size),
         progress=StageProgress.start(examples.images),
     ).run()
     calls = {}

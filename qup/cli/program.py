@@ -23,10 +23,10 @@ from absl import logging as absl_logging
 import qup
 from qup import orchestration
 from qup.core import environment, errors, files, progress
-from qup.core.interruption import SignalGuard
+from qup.core.interruption import SignalGuard, describe_finished
 
 _PACKAGE = os.path.dirname(qup.__file__) + os.sep
-_INTERRUPTED = "Interrupted. Run the same command to resume."
+_INTERRUPTED = "Interrupted. {finished}Run the same command to resume."
 _NO_MEMORY = (
     "Error: Not enough memory. Lower the batch sizes, the widths or the image "
     "size, in a new workdir."
@@ -160,9 +160,9 @@ def _exit_on_error(interrupted: str) -> Iterator[None]:
     except MemoryError:
         _exit_with_message(_NO_MEMORY, 1)
     except KeyboardInterrupt:
-        _exit_with_message(interrupted, 130)
+        _exit_with_message(interrupted.format(finished=describe_finished()), 130)
     except Terminated:
-        _exit_with_message(interrupted, 143)
+        _exit_with_message(interrupted.format(finished=describe_finished()), 143)
     except Exception as error:
         # tf.errors.ResourceExhaustedError, without importing TensorFlow.
         if type(error).__name__ != "ResourceExhaustedError":

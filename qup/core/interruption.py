@@ -9,12 +9,14 @@ with SignalGuard() as guard:
             break
 ```
 
-At the end of the block the signal goes to its original handler.
+At the end of the block the signal goes to its original handler. The message about an interruption
+says how many images are finished, see `count_finished`.
 """
 
 import contextlib
 import signal
 import threading
+from collections.abc import Callable, Iterator
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -54,3 +56,39 @@ class SignalGuard(contextlib.AbstractContextManager):
             # The user does not want to wait: the second signal acts at once.
             self._handlers[number](number, frame)
         self.signal_received = number
+
+
+# (finished, all) images of the attack that runs or was interrupted.
+_finished_images: tuple[int, int] | None = None
+
+
+@contextlib.contextmanager
+def count_finished(total: int) -> Iterator[Callable[[int], None]]:
+    """Yields a function that takes the number of finished images, for `describe_finished`.
+
+    Args:
+      total: Number of images.
+    """
+    global _finished_images
+
+    def set_count(count: int) -> None:
+        global _finished_images
+        _finished_images = count, total
+
+    set_count(0)
+    try:
+        yield set_count
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException:
+        _finished_images = None
+        raise
+    _finished_images = None
+
+
+def describe_finished() -> str:
+    """Returns "412 of 1,000 images are finished and kept. ", or "" if no attack was interrupted."""
+    if _finished_images is None:
+        return ""
+    finished, total = _finished_images
+    return f"{finished:,} of {total:,} images are finished and kept. "

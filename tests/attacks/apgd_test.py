@@ -213,7 +213,9 @@ def test_l1_narrows_its_ball_in_three_stages(classifier, batch):
     while not done.numpy().all():
         delta = np.reshape(state["images"] - images, (9, -1))
         radii.append(np.abs(delta).sum(1).max() / 0.02)
-        state, done, _ = compiled.masked_step(examples, state, done, scalars)
+        state, done, _, _ = compiled.masked_steps(
+            examples, state, done, scalars, tf.constant(1), tf.constant(0)
+        )
     # 6, 6 and 8 steps, each stage with a first point of its own.
     assert len(radii) == 7 + 7 + 9
     np.testing.assert_allclose(radii[1:7], 3, atol=0.01)

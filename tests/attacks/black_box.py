@@ -7,6 +7,7 @@ from sklearn import datasets
 
 from qup import attacks
 from qup.attacks import inputs, stages
+from qup.attacks.batch_sizes import BatchSizes
 
 
 def build_linear_classifier(shape, classes=3, exact=True):
@@ -81,7 +82,7 @@ def run_attack(name, logits_fn, images, labels, *, ids=None, batch_size=None, **
         np.full(count, budget, np.float32),
     )
     classifiers = stages.ClassifierPair(logits_fn, logits_fn)
-    return stages.run_stages(method, classifiers, examples, batch_size=batch_size or count)
+    return stages.run_stages(method, classifiers, examples, sizes=BatchSizes(batch_size or count))
 
 
 def compute_linear_distances(weights, images, labels, dual):

@@ -9,6 +9,7 @@ import tensorflow as tf
 from qup import attacks
 from qup.attacks import engine, stages
 from qup.attacks import inputs as attacks_inputs
+from qup.attacks.batch_sizes import BatchSizes
 from qup.attacks.method import Examples
 from qup.core.classifier import inspect_classifier
 
@@ -24,7 +25,7 @@ def _run(name, logits_fn, images, labels, **options):
         attacks.build_method(name, **options),
         stages.ClassifierPair(logits_fn, logits_fn),
         examples,
-        batch_size=count,
+        sizes=BatchSizes(count),
     )
 
 
@@ -244,7 +245,9 @@ def test_rows_end_at_constants_of_their_own(name):
     )
     state, done = compiled.init(examples, scalars)
     while not done.numpy().all():
-        state, done, _ = compiled.masked_step(examples, state, done, scalars)
+        state, done, _, _ = compiled.masked_steps(
+            examples, state, done, scalars, tf.constant(1), tf.constant(0)
+        )
     upper = state["upper"].numpy()
     assert (upper < 1e9).all() and len(set(upper)) == 4
     # The farther an image is from the boundary, the larger the constant.

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from qup import attacks
 from qup.attacks import engine, inputs, sparsefool, stages
+from qup.attacks.batch_sizes import BatchSizes
 from qup.core.classifier import inspect_classifier
 from qup.core.errors import InputError
 
@@ -47,7 +48,7 @@ def _run(name, logits_fn, images, labels, batch_size=None, **options):
         attacks.build_method(name, **options),
         stages.ClassifierPair(logits_fn, logits_fn),
         examples,
-        batch_size=batch_size or count,
+        sizes=BatchSizes(batch_size or count),
     )
 
 

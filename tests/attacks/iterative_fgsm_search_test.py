@@ -10,6 +10,7 @@ import tensorflow as tf
 from qup import attacks
 from qup.attacks import inputs as attacks_inputs
 from qup.attacks import stages
+from qup.attacks.batch_sizes import BatchSizes
 from qup.attacks.method import Examples
 
 _NAME = "iterative_fgsm_search"
@@ -25,7 +26,7 @@ def _run(logits_fn, images, labels, **options):
         attacks.build_method(_NAME, **options),
         stages.ClassifierPair(logits_fn, logits_fn),
         examples,
-        batch_size=count,
+        sizes=BatchSizes(count),
     )
 
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from qup import attacks
 from qup.attacks import inputs, stages
+from qup.attacks.batch_sizes import BatchSizes
 from qup.core.errors import InputError
 
 _SHAPE, _COUNT, _CLASSES = (6, 5, 2), 8, 4
@@ -38,7 +39,7 @@ def _run(name, logits_fn, images, labels, ids=None, batch_size=_COUNT, **more):
         np.full(count, np.nan, np.float32),
     )
     return stages.run_stages(
-        method, stages.ClassifierPair(logits_fn, logits_fn), examples, batch_size=batch_size
+        method, stages.ClassifierPair(logits_fn, logits_fn), examples, sizes=BatchSizes(batch_size)
     )
 
 

@@ -47,7 +47,7 @@ def test_six_frames_and_few_files_lead_to_the_step_of_pgd():
     frames, files = _trace_path_to_step()
     assert frames[0] == "run" and frames[-1] == "PGD.step"
     assert len(frames) <= 6, frames
-    # Of `core`: checks of numbers, norms, the registry, the cache of programs, and the contract and
-    # the gradient of the classifier.
+    # Of `core`: checks of numbers, norms, the registry, the cache of programs, the contract and the
+    # gradient of the classifier, and signals.
     assert len([file for file in files if not file.startswith("/core/")]) <= 9, sorted(files)
-    assert len(files) <= 15, sorted(files)
+    assert len(files) <= 17, sorted(files)

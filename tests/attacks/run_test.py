@@ -6,8 +6,7 @@ import pytest
 import tensorflow as tf
 
 from qup import attacks, datasets, models
-from qup.attacks import precision
-from qup.attacks.pgd import PGD
+from qup.attacks import engine, precision
 from qup.core.errors import InputError
 
 _SHAPE = (8, 8, 1)
@@ -55,13 +54,12 @@ def _assert_same(one, other):
 
 
 def test_several_steps_per_call_equal_single_steps(model, examples, monkeypatch):
-    assert PGD.cheap_step and len(examples[1]) > 4 * _PGD["batch_size"]
     for more in ({}, {"num_steps": 7, "random_start": True, "restarts": 2}):
         options = _PGD | more
         several = attacks.run("pgd", model, *examples, **options)
         assert len(set(several.gradient_calls)) > 3
         with monkeypatch.context() as patch:
-            patch.setattr(PGD, "cheap_step", False)
+            patch.setattr(engine, "_MAX_STEPS_PER_CALL", 1)
             one = attacks.run("pgd", model, *examples, **options)
         _assert_same(one, several)
 
@@ -84,7 +82,7 @@ def test_few_images_use_a_small_batch(model, examples):
         attacks.run("pgd", logits_fn, images, labels, **_PGD | {"batch_size": size})
         for size in (500, 4)
     )
-    assert max(seen) == 4
+    assert max(seen) <= 4
     _assert_same(large, small)
 
 
