@@ -48,7 +48,7 @@ class Adversary:
     variables: Mapping[str, tf.Variable] = types.MappingProxyType({})
 
     def describe(self) -> dict[str, Any]:
-        """Returns the method and its options, of which results depend."""
+        """Returns the method and the options that results depend on."""
         raise NotImplementedError
 
     def build(self, batch_shape: Sequence[int]) -> None:

@@ -31,7 +31,7 @@ _HISTORY_FILE = "history.json"
 _EVALUATION_BATCH_SIZE = 500
 # Catastrophic overfitting: PGD leaves less than this share of the accuracy under the training's own
 # attack.
-_COLLAPSE_RATIO = 0.25
+_COLLAPSE_RATIO, _MIN_POINTS_ABOVE_CHANCE = 0.25, 10
 # A network that is at most this factor above chance after so many epochs has learnt nothing.
 _CHANCE_FACTOR, _MIN_EPOCHS_TO_LEARN = 1.3, 3
 # Steps of the attack that watches a training, unless the options say otherwise.
@@ -276,20 +276,20 @@ class TrainingTracker:
     def _has_collapsed(self, metrics: Mapping[str, float]) -> bool:
         """Returns whether the images of the training's own attack are all that is learnt.
 
-        Below twice the accuracy of chance nothing is learnt yet. A low clean accuracy has another
-        cause, such as averages of a batch normalisation that lag behind.
+        Near the accuracy of chance nothing is learnt yet. A low clean accuracy has another cause,
+        such as averages of a batch normalisation that lag behind.
         """
         if self._method not in SINGLE_STEP_METHODS or "val_robust_accuracy" not in metrics:
             return False
         attacked = metrics["batch_accuracy"]
         return (
-            attacked > 200 / self._num_classes
+            attacked > 100 / self._num_classes + _MIN_POINTS_ABOVE_CHANCE
             and metrics["val_accuracy"] > attacked / 2
             and metrics["val_robust_accuracy"] < _COLLAPSE_RATIO * attacked
         )
 
     def _warn_of_collapse(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        action = "The training goes on."
+        action = "The training continues."
         if self._stop_at_collapse:
             action = f"The training ends with the weights of epoch {int(self._best.epoch)}."
         _log.warning(

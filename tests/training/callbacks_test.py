@@ -13,7 +13,7 @@ from qup.core.errors import InputError
 
 @pytest.fixture(scope="module")
 def arrays():
-    """Images, float32 in [0, 1], and labels of two classes that a dense layer tells apart."""
+    """Images, float32 in [0, 1], and labels of two classes that a dense layer separates."""
     random = np.random.default_rng(0)
     labels = np.arange(96) % 2
     images = random.uniform(0, 0.5, (96, 4, 4, 1)) + 0.5 * labels[:, None, None, None]

@@ -318,7 +318,7 @@ def test_catastrophic_overfitting_ends_the_training(data, caplog):
 def test_a_warning_need_not_end_the_training(data, caplog):
     tracker = TrainingTracker(_build(data), "free", 10, None, False)
     _record(tracker, [(60, 65, 50), (85, 80, 2)])
-    assert not tracker.is_stopped and "The training goes on" in caplog.text
+    assert not tracker.is_stopped and "The training continues" in caplog.text
     tracker.finish(restore_best=False)
     assert all((weight == 2).all() for weight in tracker._model.get_weights())
     tracker = TrainingTracker(_build(data), "pgd_at", 10, None, True)
@@ -329,6 +329,12 @@ def test_a_warning_need_not_end_the_training(data, caplog):
 def test_the_attack_of_a_warmup_is_weaker_than_pgd(data):
     tracker = TrainingTracker(_build(data), "fast", 10, None, True, warmup_epochs=1.5)
     _record(tracker, [(90, 90, 2), (90, 90, 2)])
+    assert int(tracker._collapsed_epoch) == 2
+
+
+def test_two_classes_can_collapse_too(data):
+    tracker = TrainingTracker(_build(data), "fast", 2, None, True)
+    _record(tracker, [(58, 60, 5), (90, 95, 1)])
     assert int(tracker._collapsed_epoch) == 2
 
 
