@@ -1,5 +1,6 @@
 """The cost of `qup attack`, said before the work."""
 
+import contextlib
 import logging
 
 import keras
@@ -8,6 +9,7 @@ import pytest
 
 from configs import synthetic
 from qup.attacks.cost import CostEstimate
+from qup.core import progress
 from qup.orchestration import NodeEvent
 from qup.pipelines import attack, attack_cost
 from qup.pipelines.attack_cost import PartCost
@@ -110,6 +112,20 @@ def test_the_planner_follows_the_parts(config, monkeypatch):
     for kind in ("waiting", "running", "complete"):
         planner.on_event(NodeEvent("Attacker.pgd.own", kind, "text"))
     assert begun == ["Attacker.pgd.own"]
+
+
+def test_each_attack_is_a_part_and_reports_its_share(config, model_path, monkeypatch):
+    shares, titles = [], []
+
+    @contextlib.contextmanager
+    def open_share(title, **options):
+        titles.append(title)
+        yield shares.append
+
+    monkeypatch.setattr(progress, "open_share", open_share)
+    attack.run(config, _request(attacks=("pgd", "deepfool"), model_path=model_path))
+    assert titles == ["pgd", "deepfool"]
+    assert shares.count(1.0) >= 2 and min(shares) < 1
 
 
 def test_the_search_for_masking_is_a_multiple_of_pgd(monkeypatch):

@@ -14,7 +14,7 @@ import pytest
 from configs import synthetic
 from qup.attacks.results import ShardedImages
 from qup.cli import program
-from qup.core import errors, progress
+from qup.core import errors
 from qup.core.measurements import Measurement, ModelInfo
 from qup.pipelines import attack
 from qup.pipelines.attack_request import AttackRequest
@@ -203,19 +203,3 @@ def test_saved_images_are_never_all_in_memory(tmp_path, monkeypatch):
     monkeypatch.delattr(ShardedImages, "__array__")
     attacker._save_images(tmp_path / "all.npy", shards, 3)
     assert np.array_equal(np.load(tmp_path / "all.npy"), images)
-
-
-@pytest.mark.parametrize(
-    "attack_spec,total",
-    [
-        ({"name": "pgd", "epsilon": 0.1}, 7),
-        ({"name": "autoattack", "epsilon": 0.1}, None),
-        ({"name": "pgd", "epsilon": 0.1, "targets": "all"}, None),
-        ({"name": "cleverhans_fgsm", "epsilon": 0.1}, 7),
-    ],
-)
-def test_a_progress_bar_has_a_total_only_if_it_is_known(attack_spec, total, monkeypatch):
-    seen = []
-    monkeypatch.setattr(progress, "open_counter", lambda *given: seen.append(given))
-    attacker._create_progress_counter(attack_spec, 7)
-    assert [count for _, count, _ in seen] == [total]
