@@ -13,13 +13,13 @@ import re
 import urllib.parse
 from collections.abc import Iterable
 
-import jinja2
 import matplotlib as mpl
 from markupsafe import Markup
 from PIL import Image
 
 from qup.core import files
 from qup.core.measurements import Row
+from qup.core.templates import create_environment, join_lines
 from qup.reproduction.report import sections
 from qup.reproduction.report.data import ReportData, compute_row_digest
 from qup.reproduction.report.document import Document, ReportFigure
@@ -36,8 +36,6 @@ _FIGURE_FORMATS = ("png", "svg", "pdf")
 _SVG_SETTINGS = {"svg.hashsalt": "qup", "svg.fonttype": "path"}
 # Characters that need no escape in a data URI within a double-quoted attribute.
 _URI_SAFE = " !$'()*+,-./:;=?@[]^_`{|}~"
-# Markup of Markdown, and of HTML within it.
-_MARKDOWN_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~])")
 _LATEX_ESCAPES = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -142,20 +140,8 @@ def _describe_source(row: Row, source: dict | None) -> tuple:
     )
 
 
-def _remove_control_characters(value: object) -> str:
-    return "".join(c for c in str(value) if c in "\n\t" or c.isprintable())
-
-
-def _join_lines(text: str) -> str:
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
-
-
-def _escape_markdown(text: str) -> str:
-    return _MARKDOWN_SPECIAL.sub(r"\\\1", _join_lines(text))
-
-
 def _escape_latex(text: str) -> str:
-    return _LATEX_SPECIAL.sub(lambda match: _LATEX_ESCAPES[match[0]], _join_lines(text))
+    return _LATEX_SPECIAL.sub(lambda match: _LATEX_ESCAPES[match[0]], join_lines(text))
 
 
 def _format_latex_row(texts: Iterable[str]) -> str:
@@ -184,19 +170,10 @@ def _reduce_colours(png: bytes) -> bytes:
     return buffer.getvalue()
 
 
-_environment = jinja2.Environment(
-    loader=jinja2.PackageLoader("qup.reproduction.report"),
-    autoescape=lambda name: name is not None and name.endswith(".html.j2"),
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+_environment = create_environment("qup.reproduction.report")
 _environment.filters |= {
-    "printable": _remove_control_characters,
     "digest": compute_row_digest,
     "data_uri": _encode_data_uri,
-    "markdown": _escape_markdown,
-    "line": _join_lines,
     "latex": _escape_latex,
     "latex_row": _format_latex_row,
 }

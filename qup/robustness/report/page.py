@@ -20,16 +20,11 @@ from qup.robustness.report.protocol import get_attack_name
 from qup.robustness.report.report import CHECKED, Report, ShownImage
 
 with extras.explain_missing("A page of a report"):
-    import jinja2
     from markupsafe import Markup
 
+    from qup.core.templates import create_environment
     from qup.robustness.report import figures
 
-_MARKDOWN_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~])")
-# Names come from files of users. These characters can reverse or hide text.
-_CONTROL_CHARACTERS = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]"
-)
 _SVG_START = re.compile(r'^.*?<svg [^>]*?viewBox="([^"]*)"[^>]*>', re.DOTALL)
 _STATUS_TEXTS = {
     CHECKED: "Checked: AutoAttack was run, and no sign of masked gradients was found.",
@@ -158,30 +153,14 @@ def _encode_all(images: Sequence[ShownImage]) -> list[dict[str, Any]]:
     return encoded
 
 
-def _remove_control_characters(text: Any) -> str:
-    return _CONTROL_CHARACTERS.sub("\N{REPLACEMENT CHARACTER}", str(text))
-
-
-def _escape_markdown(text: Any) -> str:
-    return _MARKDOWN_SPECIAL.sub(r"\\\1", _remove_control_characters(text)).replace("\n", " ")
-
-
 def _format_number(value: float, digits: int = 3) -> str:
     if math.isnan(value):
         return "-"
     return f"{value:,.0f}" if value >= 10**digits else f"{value:.{digits}g}"
 
 
-_environment = jinja2.Environment(
-    loader=jinja2.PackageLoader("qup.robustness.report"),
-    autoescape=lambda name: name is not None and name.endswith(".html.j2"),
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+_environment = create_environment("qup.robustness.report")
 _environment.filters |= {
-    "printable": _remove_control_characters,
-    "markdown": _escape_markdown,
     "attack_name": get_attack_name,
     "epsilon": format_epsilon,
     "number": _format_number,
