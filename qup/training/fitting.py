@@ -189,21 +189,28 @@ def fit(
     loop = TrainingLoop(learner, directory=folder, title=f"{model.name} training")
     tracker.open_curves(log_dir)
     evaluator = Evaluator(classifier, dataset, split, num_robust_images, epsilon, norm, seed)
-
-    def end_epoch(epoch: int, metrics: dict[str, float]) -> None:
-        metrics["learning_rate"] = float(learner.optimizer.learning_rate)
-        metrics = tracker.record(epoch, metrics)
-        if hook is not None:
-            hook(epoch, metrics)
-
     loop.run(
         lambda epoch: batches.get_epoch(epoch, adversary.num_replays),
         epochs=epochs,
         validate=evaluator.evaluate,
-        hook=end_epoch,
+        hook=_build_hook(tracker, learner.optimizer, hook),
         should_stop=lambda: tracker.is_stopped,
     )
     return tracker.finish(restore_best)
+
+
+def _build_hook(
+    tracker: TrainingTracker, optimizer: keras.Optimizer, hook: EpochHook | None
+) -> EpochHook:
+    """Returns a hook that records an epoch, then calls the user's."""
+
+    def end_epoch(epoch: int, metrics: dict[str, float]) -> None:
+        metrics["learning_rate"] = float(optimizer.learning_rate)
+        metrics = tracker.record(epoch, metrics)
+        if hook is not None:
+            hook(epoch, metrics)
+
+    return end_epoch
 
 
 # The model and its optimizer
