@@ -219,20 +219,30 @@ def _time(name: str, model_name: str, options: Mapping[str, Any]) -> list[dict[s
 
 
 def format_accuracies(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Returns a table of TA and RA, a row per network."""
+    """Returns a table of TA and RA, a row per data set and method; seeds as mean and range."""
     lines = ["| data | epsilon | method | TA | RA PGD-40 | processor minutes |"]
     lines.append("| --- | --- | --- | --- | --- | --- |")
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in rows:
-        seed = f", seed {row['seed']}" if row["seed"] else ""
-        stop = f", stopped in epoch {row['collapsed_epoch']}" if row["collapsed_epoch"] else ""
+        groups.setdefault((row["dataset"], row["method"]), []).append(row)
+    for (dataset, method), group in groups.items():
+        stops = [str(row["collapsed_epoch"]) for row in group if row["collapsed_epoch"]]
+        stop = f", stopped in epoch {', '.join(stops)}" if stops else ""
+        minutes = np.mean([row["processor_minutes"] for row in group])
         lines.append(
-            f"| {_TITLES[row['dataset']]} | {format_epsilon(row['epsilon'])} "
-            f"| {row['method']}{seed}{stop} "
-            f"| {row['test_accuracy']:.1f} ± {row['test_stderr']:.1f} "
-            f"| {row['robust_accuracy']:.1f} ± {row['robust_stderr']:.1f} "
-            f"| {row['processor_minutes']:.2f} |"
+            f"| {_TITLES[dataset]} | {format_epsilon(group[0]['epsilon'])} | {method}{stop} "
+            f"| {_format_accuracy(group, 'test')} | {_format_accuracy(group, 'robust')} "
+            f"| {minutes:.2f} |"
         )
     return "\n".join(lines)
+
+
+def _format_accuracy(group: Sequence[Mapping[str, Any]], kind: str) -> str:
+    """Returns a value and its standard error, or the mean of several seeds and their range."""
+    values = [row[f"{kind}_accuracy"] for row in group]
+    if len(group) == 1:
+        return f"{values[0]:.1f} ± {group[0][f'{kind}_stderr']:.1f}"
+    return f"{np.mean(values):.1f} ({min(values):.1f} to {max(values):.1f}, {len(values)} seeds)"
 
 
 def format_speeds(rows: Sequence[Mapping[str, Any]]) -> str:
