@@ -16,9 +16,10 @@ from torch.nn import functional
 from benchmarks.attacks.networks import AttackedNetwork
 
 
-def _build_convnet() -> nn.Module:
+def _build_convnet(channels: int = 1) -> nn.Module:
+    # 28 x 28 pixels are padded, 32 x 32 are not.
     return nn.Sequential(
-        *_build_pooled_layers(nn.Conv2d(1, 6, 5, padding=2)),
+        *_build_pooled_layers(nn.Conv2d(channels, 6, 5, padding=2 if channels == 1 else 0)),
         *_build_pooled_layers(nn.Conv2d(6, 16, 5)),
         nn.Flatten(),
         *(nn.Linear(400, 120), nn.ReLU(inplace=True)),
@@ -114,6 +115,13 @@ def _copy_weights(model: keras.Model, network: nn.Module) -> nn.Module:
             parameter.copy_(weight)
     network.requires_grad_(False)
     return network.eval().to(memory_format=torch.channels_last)
+
+
+def build_network(kind: str, model: keras.Model) -> nn.Module:
+    """Returns the PyTorch network of a Keras model, in PyTorch's default memory format."""
+    channels = model.input_shape[-1]
+    network = _build_convnet(channels) if kind == "convnet" else _NETWORKS[kind]()
+    return _copy_weights(model, network).to(memory_format=torch.contiguous_format)
 
 
 def build_pgd(network: AttackedNetwork, steps: int) -> Callable[[], np.ndarray]:

@@ -142,7 +142,7 @@ def test_a_full_disk_is_one_line_and_keeps_what_is_saved(tmp_path, monkeypatch, 
         savez(*arguments, **arrays)
 
     monkeypatch.setattr(np, "savez", fill_disk)
-    with pytest.raises(InputError, match="No space left on device.*Free some space") as error:
+    with pytest.raises(InputError, match=r"No space left on device.*Free some space") as error:
         attacks.run("square", _logits, _IMAGES, _LABELS, output=tmp_path, **options)
     assert "\n" not in str(error.value)
     (path,) = tmp_path.glob("unfinished-*/*.npz")

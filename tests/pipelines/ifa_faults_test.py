@@ -127,7 +127,7 @@ def _check_told(end, code, last):
 def _stop(workdir, number, what):
     """Stops a training; asserts a checkpoint from within its second epoch."""
     end = _run(workdir, number, f"{what}: epoch 1:")
-    _check_told(end, 128 + number, "Interrupted. Run the same command to resume.$")
+    _check_told(end, 128 + number, "Interrupted. (.* kept. )?Run the same command to resume.$")
     assert f"{what}: epoch 2:" not in end[2]
     assert len([*workdir.glob("**/stateful_*/*/*/ckpt-2.index")]) == 1
 
