@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from qup import attacks, datasets, models, training
+from qup import attacks, models, training
 from qup.attacks import cost
 from qup.core import progress
 from qup.core.classifier import predict_logits
@@ -27,6 +27,7 @@ from qup.core.numbers import format_epsilon
 from qup.core.types import LogitsFn, Recipe
 from qup.datasets import Dataset
 from qup.datasets import examples as example_files
+from qup.datasets.dataset import Source, build_split
 from qup.orchestration import Execution, Node, NodeEvent
 from qup.pipelines.components import artifacts
 from qup.pipelines.run import RunContext, create_runner, log_event
@@ -396,13 +397,10 @@ def estimate_training(data: Dataset, parameters: Mapping[str, Any], epochs: int)
     recipe = dataclasses.replace(Recipe(), **parameters["recipe"])
     images, labels, _ = data.get_arrays("train")
     count = min(len(labels), _TIMED_STEPS * recipe.batch_size)
-    sample = datasets.from_arrays(
-        images[:1],
-        labels[:1],
-        train_images=images[:count],
-        train_labels=labels[:count],
-        class_names=list(map(str, data.info.class_names)),
-    )
+    split = build_split(images[:count], labels[:count])
+    info = data.info
+    splits = {"train": split, "test": split}
+    sample = Dataset(info.name, Source(info.image_shape, info.class_names, info.origin, splits))
     classifier = models.build(parameters["model_name"], data.info, **parameters["model_options"])
     ends = [time.perf_counter()]
     training.fit_classifier(
