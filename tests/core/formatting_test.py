@@ -32,3 +32,36 @@ def test_numbers_percentages_and_counts():
     assert formatting.format_percent(None) == formatting.NOT_ESTIMATED
     assert formatting.format_count(1, "epoch") == "1 epoch"
     assert formatting.format_count(30, "epoch") == "30 epochs"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.2, "1 s"),
+        (8.4, "8 s"),
+        (41, "40 s"),
+        (58, "1 min"),
+        (740, "12 min"),
+        (3599, "1 h"),
+        (4800, "1 h 20 min"),
+        (86400, "1 day"),
+        (2 * 86400 + 3 * 3600, "2 days 3 h"),
+    ],
+)
+def test_durations_have_rounded_units(seconds, text):
+    assert formatting.format_duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0.0 kB"),
+        (24_000, "24 kB"),
+        (35e6, "35 MB"),
+        (999.9e6, "1.0 GB"),
+        (1.23e9, "1.2 GB"),
+        (2e12, "2.0 TB"),
+    ],
+)
+def test_sizes_have_decimal_units(count, text):
+    assert formatting.format_bytes(count) == text

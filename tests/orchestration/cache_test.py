@@ -385,3 +385,19 @@ def test_other_nodes_run_after_a_failure(tmp_path):
     assert done["Worker"].state is State.COMPLETE
     (failed, *_) = [run for run in metadata.list_runs() if run.id] or [None]
     assert failed.state is State.FAILED
+
+
+def test_what_would_be_reused_is_found_without_a_run(root):
+    gen = Source()
+    worker = Worker(data=gen.outputs["data"])
+
+    def find(*nodes, **options):
+        metadata = Metadata(root.path / "metadata.sqlite")
+        return LocalRunner(root.path, metadata, **options).find_reusable(nodes)
+
+    found = find(worker, gen)
+    assert {node: execution.id for node, execution in found.items()} == {"Source": 1, "Worker": 2}
+    assert isinstance(found["Worker"].outputs["extra"][0], Result)
+    assert find(worker, gen, enable_cache=False) == {}
+    shutil.rmtree(found["Source"].outputs["data"][0].path)
+    assert find(worker, gen) == {}

@@ -2,6 +2,9 @@
 
 import contextlib
 import logging
+import pathlib
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -140,3 +143,13 @@ def test_the_search_for_masking_is_a_multiple_of_pgd(monkeypatch):
     masking = attack_cost.estimate_masking(Data(), None, parameters)
     assert masking.seconds == pytest.approx(20 * 4 + 8 * 1)
     assert masking.low < masking.seconds / 2 and masking.high > 2 * masking.seconds
+
+
+@pytest.mark.slow
+def test_the_command_ends_with_status_0(tmp_path):
+    command = [sys.executable, "-m", "bin.run_attack", "--dataset=synthetic", "--attack=pgd"]
+    flags = [f"--workdir={tmp_path / 'run'}", "--num_images=20", "--dry_run"]
+    root = pathlib.Path(__file__).parents[2]
+    done = subprocess.run([*command, *flags], cwd=root, text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "not trained yet" in done.stdout and "part 1 of 1  pgd" in done.stdout
