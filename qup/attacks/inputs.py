@@ -170,9 +170,24 @@ def check_values(images, labels, bounds: Bounds) -> None:
     if bounds and (low < bounds[0] - 1e-6 or high > bounds[1] + 1e-6):
         raise errors.InputError(
             f"The pixels are in [{low:.4g}, {high:.4g}], outside the bounds {tuple(bounds)}. "
-            "Rescale them, or pass bounds=None."
+            f"{_get_range_advice(low, high, bounds)}"
         )
     check_class_numbers("Labels", labels)
+
+
+def _get_range_advice(low: float, high: float, bounds: Bounds) -> str:
+    if tuple(bounds) != (0.0, 1.0):
+        return "Rescale them, or pass bounds=(LOWEST, HIGHEST), or None for none."
+    if low >= 0 and high <= 255:
+        low, high, conversion = 0, 255, "Divide them by 255"
+    elif low >= -1 and high <= 1:
+        low, high, conversion = -1, 1, "Pass (images + 1) / 2"
+    else:
+        conversion = "Scale them to [0, 1]"
+        return f"{conversion}; a classifier that takes other pixels says so with pixel_range."
+    return (
+        f"{conversion}; if the classifier takes such pixels, pass pixel_range=({low}, {high}) too."
+    )
 
 
 def check_label_range(labels: np.ndarray, num_classes: int, name: str = "Labels") -> None:

@@ -239,7 +239,10 @@ def _choose_float_range(name: str, low: float, high: float) -> _ValueRange:
     if -1 - _TOLERANCE <= low < 0 and high <= 1 + _TOLERANCE:
         advice = "If -1 is black and 1 is white, pass value_range=(-1, 1)"
     elif low >= 0 and high <= 255:
-        advice = "If 0 is black and 255 is white, pass value_range=(0, 255)"
+        advice = (
+            "If 0 is black and 255 is white, pass value_range=(0, 255); on a command line "
+            "--config.dataset.value_range=0,255"
+        )
     elif low < 0 and high < 20:
         advice = (
             "They look standardised: undo it (images * std + mean) and pass values in [0, 1]; the "

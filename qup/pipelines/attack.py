@@ -37,6 +37,7 @@ from qup.pipelines.components.conjugates import ConjugateDrawer
 from qup.pipelines.components.examples import ExampleGen, ModelImporter
 from qup.pipelines.config import Config, check_config
 from qup.pipelines.run import RunContext, build_trainers, collect_versions, open_run, run_nodes
+from qup.robustness.report.evaluate import NUM_CHECKED_IMAGES
 from qup.robustness.report.protocol import NORM_NAMES
 from qup.robustness.report.report import Report
 
@@ -52,7 +53,7 @@ _COLUMNS = (
     "forward",
     "gradient",
 )
-_COLUMN_WIDTHS = (30, 8, 16, 16, 7, 8, 7, 7, 9, 9)
+_COLUMN_WIDTHS = (30, 8, 16, 16, 9, 9, 8, 7, 9, 9)
 # Columns of means, and their numbers of decimals.
 _MEAN_DIGITS = {
     "mean_l0": 1,
@@ -188,6 +189,7 @@ def _build_attackers(
         diagnoser = Diagnoser(
             epsilon=epsilon,
             norm=request.norm or run.config.attack.norm,
+            num_images=min(request.num_images or NUM_CHECKED_IMAGES, NUM_CHECKED_IMAGES),
             batch_size=request.batch_size,
             **common,
         )

@@ -53,8 +53,9 @@ def write_pages(
 ) -> dict[pathlib.Path, Report]:
     """Writes one page per classifier with its files; returns the reports by the page's path.
 
-    The page of a single classifier is in the workdir itself, unless the page of another classifier
-    or of other images is there already. Then, and for several classifiers, each has a folder.
+    The page of a single classifier is in the workdir itself, unless the page of another evaluation
+    is there already: of another classifier, other images or other attacks. Then, and for several
+    classifiers, each has a folder.
 
     Args:
       run: The run.
@@ -119,6 +120,15 @@ def _build_report(
         return None
     info = artifacts.load_model_info(evaluation.model)
     name = info.model if not info.epochs else f"{info.model} after {info.epochs} epochs"
+    evaluation_digest = hashing.hash_json(
+        {
+            "classifier": evaluation.classifier,
+            "data": [run.source, run.config.dataset.evaluation_split, len(runs[0].labels)],
+            "runs": [[r.name, r.norm, r.epsilon, dict(r.options)] for r in runs],
+            "checks": len(evaluation.checks),
+            "seed": run.config.seed,
+        }
+    )
     return Report(
         classifier=name,
         dataset=_get_dataset_name(run),
@@ -134,6 +144,7 @@ def _build_report(
             "checked_images": evaluation.checks[0].n if evaluation.checks else 0,
             "classifier_digest": evaluation.classifier,
             "data_digest": run.source,
+            "evaluation_digest": evaluation_digest,
             "pixel_range": request.pixel_range or "0,1",
             "precision": request.precision,
             "seed": run.config.seed,
@@ -169,20 +180,18 @@ def _choose_epsilon(runs: list[AttackRun]) -> float | None:
 
 
 def _choose_folder(run: RunContext, label: str, report: Report, count: int) -> pathlib.Path:
-    digest = report.protocol["classifier_digest"]
-    if count == 1 and _is_same_subject(run.get_path(_RESULT_FILE), report):
+    digest = report.protocol["evaluation_digest"]
+    if count == 1 and _is_same_evaluation(run.get_path(_RESULT_FILE), digest):
         return run.get_path()
     name = label if run.imported is None else run.imported[0]
     return run.get_path("robustness", f"{name}-{digest[:_NUM_DIGEST_CHARACTERS]}")
 
 
-def _is_same_subject(path: pathlib.Path, report: Report) -> bool:
-    """Returns whether a result is of the same classifier and images, or does not exist."""
+def _is_same_evaluation(path: pathlib.Path, digest: str) -> bool:
+    """Returns whether a result is of the evaluation with this digest, or does not exist."""
     try:
-        protocol = json.loads(path.read_text("utf-8"))["protocol"]
+        return json.loads(path.read_text("utf-8"))["protocol"]["evaluation_digest"] == digest
     except FileNotFoundError:
         return True
     except (OSError, ValueError, KeyError, TypeError):
         return False
-    keys = ("classifier_digest", "data_digest")
-    return all(protocol.get(key) == report.protocol[key] for key in keys)

@@ -134,7 +134,8 @@ def run(config: Config, request: TrainRequest) -> str:
         saving.save_model(model, workdir / _MODEL_FILE)
     _write_history(workdir / "history.csv", history)
     files.write_bytes(workdir / "curves.png", _plot_curves(history, request))
-    return "\n".join(_format_report(config, request, history, workdir))
+    has_test_images = "train" in data.info.sizes
+    return "\n".join(_format_report(config, request, history, workdir, has_test_images))
 
 
 def _describe(config: Config, request: TrainRequest) -> dict[str, Any]:
@@ -300,7 +301,11 @@ def _plot_curves(history: training.History, request: TrainRequest) -> bytes:
 
 
 def _format_report(
-    config: Config, request: TrainRequest, history: training.History, workdir: pathlib.Path
+    config: Config,
+    request: TrainRequest,
+    history: training.History,
+    workdir: pathlib.Path,
+    has_test_images: bool,
 ) -> list[str]:
     """Returns the lines of the table, the paths and the command."""
     columns = ("accuracy", "robust_accuracy", "val_accuracy", "val_robust_accuracy")
@@ -324,18 +329,28 @@ def _format_report(
     lines += ["", f"Model       {workdir / _MODEL_FILE} ({request.method}, {after})"]
     for title, name in (("History", "history.csv"), ("Curves", "curves.png")):
         lines.append(f"{title:12}{workdir / name}")
-    return [
-        *lines,
-        "",
-        "How robust it is:",
-        f"    {build_attack_command(config, request, workdir)}",
-    ]
+    command = build_attack_command(config, request, workdir, has_test_images=has_test_images)
+    title = "How robust it is:"
+    if not has_test_images:
+        title = "How robust it is, on images that it was not trained on:"
+    return [*lines, "", title, f"    {command}"]
 
 
-def build_attack_command(config: Config, request: TrainRequest, workdir: pathlib.Path) -> str:
-    """Returns the command that attacks the trained model on the test images."""
+def build_attack_command(
+    config: Config, request: TrainRequest, workdir: pathlib.Path, *, has_test_images: bool
+) -> str:
+    """Returns the command that attacks the trained model on images that it has not seen.
+
+    Args:
+      config: The settings.
+      request: The request.
+      workdir: Folder of the model.
+      has_test_images: Whether the data set has a split of its own for training.
+    """
     arguments = [f"--dataset={config.dataset.name}"]
-    if config.dataset.images is not None:
+    if not has_test_images:
+        arguments = ["--images=TEST_IMAGES.npz"]
+    elif config.dataset.images is not None:
         arguments = [f"--images={config.dataset.images}"]
         if config.dataset.labels is not None:
             arguments.append(f"--labels={config.dataset.labels}")

@@ -63,6 +63,17 @@ def test_several_budgets_have_rows_records_and_one_page(tmp_path):
     assert again == result
 
 
+def test_the_page_of_another_evaluation_stays(tmp_path):
+    path = _save_model(tmp_path / "mine.keras")
+    _request(tmp_path, "fgsm", model_path=path)
+    result = (tmp_path / "run" / "result.json").read_bytes()
+    text = _request(tmp_path, "fgsm", model_path=path, epsilons=(0.01,))
+    assert (tmp_path / "run" / "result.json").read_bytes() == result
+    (folder,) = (tmp_path / "run" / "robustness").iterdir()
+    assert _read_result(folder)["epsilon"] == pytest.approx(0.01)
+    assert f"Page          {folder / 'robustness.html'}" in text
+
+
 def test_the_page_of_another_classifier_stays(tmp_path):
     for seed, name in enumerate(("one", "two", "two")):
         _request(tmp_path, "fgsm", model_path=_save_model(tmp_path / f"{name}.keras", seed))
@@ -122,4 +133,4 @@ def test_one_command_answers_the_question(tmp_path):
     assert result["clean_acc"] == "100.00" and result["autoattack_acc"] is not None
     assert "--epsilon=2/255" in result["command"]
     page = (tmp_path / "run" / "robustness.html").read_text("utf-8")
-    assert "AutoAttack" in page and "14 checks" in page and "<script" not in page
+    assert "AutoAttack" in page and "13 of 14 checks" in page and "<script" not in page

@@ -272,10 +272,11 @@ def test_a_curve_falls_and_starts_at_the_clean_accuracy(classifier, images, labe
         ({"attack": ["jsma"]}, "jsma has no form in linf; it has l0"),
         ({"options": {"fab": {}}}, "attack of this evaluation"),
         ({"options": {"pgd": {"steps": 3}}, "attack": "pgd"}, "steps"),
-        ({"labels": None}, "tf.data.Dataset"),
+        ({"labels": None}, r"labels are missing: evaluate\(model, images, labels\)"),
+        ({"images": np.ones((_NUM_IMAGES, 4, 4, 1), np.uint8)}, "0 and 1 alone"),
         ({"labels": np.zeros(3, int)}, "one label per image"),
         ({"images": np.zeros((0, 4, 4, 1)), "labels": np.zeros(0, int)}, "no images"),
-        ({"images": np.full((_NUM_IMAGES, 4, 4, 1), np.nan)}, "received nan to nan"),
+        ({"images": np.full((_NUM_IMAGES, 4, 4, 1), np.nan)}, "from nan to nan"),
         ({"images": np.full((_NUM_IMAGES, 4, 4, 1), 200.0)}, "255"),
     ],
 )

@@ -13,6 +13,7 @@ from importlib import metadata
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 import qup
 from qup import attacks
@@ -187,10 +188,20 @@ def validate_budgets(epsilon: Any, norm: str) -> list[float]:
 def _load_images(images: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
     """Returns float32 images in [0, 1] and labels, int [n]."""
     if labels is None:
+        if not isinstance(images, tf.data.Dataset):
+            raise errors.InputError(
+                "The labels are missing: evaluate(model, images, labels). Only a tf.data.Dataset "
+                f"of (image, label) holds them; received images of type {type(images).__name__}."
+            )
         images, labels = tf_data.read_elements("images", images)
     labels = inputs.validate_labels(labels)
     images = np.asarray(images)
     if images.dtype == np.uint8:
+        if images.size and images.max() <= 1:
+            raise errors.InputError(
+                "The images are uint8 of 0 and 1 alone: 1 can be white, or nearly black. Pass "
+                "images.astype('float32') if 1 is white."
+            )
         images = images / np.float32(255)
     if not len(labels):
         raise errors.InputError("There are no images to evaluate. Pass at least one.")
@@ -203,8 +214,9 @@ def _load_images(images: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
     low, high = float(images.min()), float(images.max())
     if not (low >= 0 and high <= 1):
         raise errors.InputError(
-            f"Images must be in [0, 1], or uint8; received {low:g} to {high:g}. Divide pixels of 8 "
-            "bits by 255. A model that takes other pixels says so with pixel_range=(0, 255)."
+            f"Images must be floats in [0, 1], or uint8; received {images.dtype} from {low:g} to "
+            f"{high:g}. Divide pixels of 8 bits by 255. pixel_range says what the model takes, not "
+            "what the images are."
         )
     return images, labels
 

@@ -15,7 +15,7 @@ from typing import Any
 from qup.core import extras
 from qup.core.formatting import format_duration
 from qup.core.numbers import format_epsilon
-from qup.robustness.masking.case import FLAGGED
+from qup.robustness.masking.case import FLAGGED, NOT_CHECKED
 from qup.robustness.report.protocol import get_attack_name
 from qup.robustness.report.report import CHECKED, Report, ShownImage
 
@@ -87,6 +87,7 @@ def _collect(report: Report) -> dict[str, Any]:
         "status_text": _STATUS_TEXTS.get(report.status, "Not checked completely:"),
         "reasons": report.reasons or report.gaps,
         "protocol": _describe_protocol(report),
+        "checks_text": _count_checks(report),
     }
 
 
@@ -98,6 +99,15 @@ def _list_attacks(report: Report, epsilon: float) -> str:
         if run.epsilon is None or math.isclose(run.epsilon, epsilon, rel_tol=1e-6)
     ]
     return ", ".join(dict.fromkeys(names))
+
+
+def _count_checks(report: Report) -> str:
+    """Returns how many checks were made and flagged, as text."""
+    statuses = [check.status for check in report.checks]
+    made, flagged = (len(statuses) - statuses.count(NOT_CHECKED), statuses.count(FLAGGED))
+    if not statuses:
+        return "no search for masked gradients"
+    return f"{made} of {len(statuses)} checks for masked gradients made, {flagged} flagged"
 
 
 def _is_at_headline(report: Report, epsilon: float | None) -> bool:
@@ -120,10 +130,8 @@ def _describe_protocol(report: Report) -> dict[str, str]:
         shown = ", ".join(f"{key}={value}" for key, value in options.items())
         lines[get_attack_name(name)] = shown or "default options"
     if report.checks:
-        flagged = sum(check.status == FLAGGED for check in report.checks)
-        count = report.protocol.get("checked_images", report.checks[0].n)
         lines["search for masked gradients"] = (
-            f"{len(report.checks)} checks on {count} images, {flagged} flagged"
+            f"{_count_checks(report)} on the first {report.checks[0].n} images"
         )
     if report.seconds:
         lines["time"] = ", ".join(
