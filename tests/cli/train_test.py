@@ -125,7 +125,8 @@ def test_a_model_of_ones_own_on_ones_own_images(tmp_path):
     text = train.run(config, _request(**options, epsilon=8 / 255, norm="l2"))
     command = shlex.split(text.splitlines()[-1])
     assert command == [
-        *("qup", "attack", f"--images={tmp_path / 'x.npy'}", f"--labels={tmp_path / 'y.npy'}"),
+        # All images trained the model.
+        *("qup", "attack", "--images=TEST_IMAGES.npz"),
         *(f"--model_path={tmp_path / 'run' / 'model.keras'}", "--pixel_range=0,255"),
         *("--epsilon=8/255", "--norm=l2"),
     ]
