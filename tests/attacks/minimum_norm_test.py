@@ -38,8 +38,10 @@ def _run(name, logits_fn, images, labels, ids=None, batch_size=_COUNT, **more):
         np.arange(count) if ids is None else ids,
         np.full(count, np.nan, np.float32),
     )
+    # The last bits depend on the size of a batch and on a row's place in it.
+    sizes = BatchSizes(batch_size, can_shrink=False)
     return stages.run_stages(
-        method, stages.ClassifierPair(logits_fn, logits_fn), examples, sizes=BatchSizes(batch_size)
+        method, stages.ClassifierPair(logits_fn, logits_fn), examples, sizes=sizes
     )
 
 
