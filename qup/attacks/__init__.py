@@ -43,9 +43,11 @@ from qup.attacks.registry import (
     register,
     traits,
 )
+from qup.attacks.results import AttackResult
 from qup.attacks.runner import minimal_epsilon, run
 
 __all__ = (
+    "AttackResult",
     "Count",
     "Examples",
     "Method",

@@ -38,11 +38,20 @@ class FunctionAttack(NamedTuple):
     name: str
     bounds: Bounds
 
-    # A function is one stage with a budget, and always runs to its end. It does not say whether it
-    # takes gradients.
-    is_minimum_norm = False
-    stops_early = False
-    needs_gradients = True
+    @property
+    def is_minimum_norm(self) -> bool:
+        """False: a function has a budget."""
+        return False
+
+    @property
+    def stops_early(self) -> bool:
+        """False: a function always runs to its end."""
+        return False
+
+    @property
+    def needs_gradients(self) -> bool:
+        """True: a function does not say whether it takes gradients."""
+        return True
 
     def for_classes(self, num_classes: int) -> "FunctionAttack":
         """Returns the function itself."""

@@ -175,7 +175,7 @@ def check_values(images, labels, bounds: Bounds) -> None:
     check_class_numbers("Labels", labels)
 
 
-def _get_range_advice(low: float, high: float, bounds: Bounds) -> str:
+def _get_range_advice(low: float, high: float, bounds: tuple[float, float]) -> str:
     if tuple(bounds) != (0.0, 1.0):
         return "Rescale them, or pass bounds=(LOWEST, HIGHEST), or None for none."
     if low >= 0 and high <= 255:
@@ -428,7 +428,8 @@ def _iterate_chunks(images, chunk_size: int) -> Iterator[np.ndarray]:
             "Images must be an array [n, ...] or an iterable of arrays; got "
             f"{type(images).__name__}."
         )
-    pending, num_pending = [], 0
+    pending: list[np.ndarray] = []
+    num_pending = 0
     for batch in images:
         batch = np.asarray(batch)
         while num_pending + len(batch) >= chunk_size:

@@ -104,7 +104,9 @@ def bind(name: str, **options: Any) -> Attack:
 
     # Callers record the name and options with the images.
     attack.__name__ = f"{name}({sorted(options.items())})"
-    attack.method_name, attack.options = name, options
+    # Functions may have attributes, which annotations cannot say.
+    described: Any = attack
+    described.method_name, described.options = name, options
     return attack
 
 
@@ -177,7 +179,8 @@ def _build_function(method_class: type[Method]) -> Callable[..., tf.Tensor]:
             inspect.Parameter(field.name, keyword_only, default=default, annotation=field.type)
         )
     parameters.append(inspect.Parameter("ids", keyword_only, default=None))
-    attack.__signature__ = inspect.Signature(parameters)
+    described: Any = attack
+    described.__signature__ = inspect.Signature(parameters)
     attack.__name__ = attack.__qualname__ = method_class.name
     attack.__module__ = method_class.__module__
     attack.__doc__ = method_class.__doc__

@@ -73,7 +73,7 @@ class AttackResult:
       flags: Reasons to doubt the robust accuracy, see `qup.attacks.reliability`.
     """
 
-    images: Sequence
+    images: Any
     success: np.ndarray
     distances: dict[str, np.ndarray]
     forward_calls: np.ndarray
@@ -163,8 +163,8 @@ class AttackResult:
         summary = {
             "stages": list(self.stages),
             "num_images": len(self),
-            "clean_accuracy": compute_proportion(self.correct)._asdict(),
-            "robust_accuracy": compute_proportion(~self.success)._asdict(),
+            "clean_accuracy": dataclasses.asdict(compute_proportion(self.correct)),
+            "robust_accuracy": dataclasses.asdict(compute_proportion(~self.success)),
             "flags": [flag._asdict() for flag in self.flags],
             "images": records,
         }
@@ -219,7 +219,7 @@ def _compute_mean(values: np.ndarray) -> float:
     return float(finite.mean()) if finite.size else math.nan
 
 
-def concatenate_results(results: Sequence[AttackResult], images: Sequence) -> AttackResult:
+def concatenate_results(results: Sequence[AttackResult], images: Any) -> AttackResult:
     """Returns the results of consecutive examples as one.
 
     Args:
@@ -227,7 +227,7 @@ def concatenate_results(results: Sequence[AttackResult], images: Sequence) -> At
       images: The images of all results.
     """
     columns = [result.columns() for result in results]
-    concatenated = {
+    concatenated: dict[str, Any] = {
         key: np.concatenate([shard_columns[key] for shard_columns in columns]) for key in columns[0]
     }
     return AttackResult(
@@ -245,15 +245,15 @@ def select_results(mask: np.ndarray, first: AttackResult, second: AttackResult) 
         shape = [-1] + [1] * (np.ndim(first_values) - 1)
         return np.where(mask.reshape(shape), first_values, second_values)
 
+    columns: dict[str, Any] = {
+        name: select(getattr(first, name), getattr(second, name)) for name in ("images", *_COLUMNS)
+    }
     return dataclasses.replace(
         second,
         distances={
             norm: select(first.distances[norm], second.distances[norm]) for norm in DISTANCE_NORMS
         },
-        **{
-            name: select(getattr(first, name), getattr(second, name))
-            for name in ("images", *_COLUMNS)
-        },
+        **columns,
     )
 
 

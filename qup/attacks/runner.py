@@ -17,7 +17,7 @@ import functools
 import os
 import pathlib
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -45,6 +45,30 @@ from qup.core.types import Bounds, LogitsFn
 # A shard is what an interruption can cost and what is in memory. Rows that finish early are
 # replaced only within a shard.
 BATCHES_PER_SHARD = 4
+
+
+@overload
+def run(
+    attack: str | Callable,
+    logits_fn: LogitsFn,
+    images: Any,
+    labels: Any = None,
+    *,
+    epsilons: None = None,
+    **options: Any,
+) -> AttackResult: ...
+
+
+@overload
+def run(
+    attack: str | Callable,
+    logits_fn: LogitsFn,
+    images: Any,
+    labels: Any = None,
+    *,
+    epsilons: Sequence[float],
+    **options: Any,
+) -> list[AttackResult]: ...
 
 
 def run(
@@ -223,7 +247,7 @@ class _Sweep:
           examples: The first shard.
           precision: Of the attacked copy, see `run`.
         """
-        classifier = self.classifiers.reference
+        classifier: Any = self.classifiers.reference
         first_batch = examples.images[: self.batch_size]
         if len(first_batch):
             num_classes = classifier.inspect(first_batch).num_classes
@@ -275,7 +299,10 @@ class _Sweep:
           examples: The examples, without budgets.
         """
         results: list = [None] * len(self.budgets)
-        smaller_result = search_result = label_choices = None
+        # Results of this shard: of the smaller budgets, and of the search of a minimum-norm attack.
+        smaller_result: Any = None
+        search_result: Any = None
+        label_choices = None
         order = list(range(len(self.budgets)))
         if len(order) > 1:
             order.sort(key=self.budgets.__getitem__)
@@ -283,7 +310,9 @@ class _Sweep:
             attack, rows = self.attacks[i], self._set_budgets(examples, self.budgets[i], start)
             search_once = len(order) > 1 and attack.is_minimum_norm
             is_last = search_once or i == order[-1]
-            result = self.stores[i].read(shard_number, rows, self.sizes) if self.stores else None
+            result: Any = None
+            if self.stores:
+                result = self.stores[i].read(shard_number, rows, self.sizes)
             is_stored = result is not None
             if is_stored:
                 self.on_progress(len(result))
@@ -348,7 +377,8 @@ class _Sweep:
 
     def _add_flags(self, attack: Method | FunctionAttack, result: AttackResult) -> AttackResult:
         """Returns the result with the reasons to doubt it."""
-        info = self.classifiers.reference.info
+        classifier: Any = self.classifiers.reference
+        info = classifier.info
         if info is None:  # There were no images.
             return result
         images = reliability.EvaluatedImages(
@@ -395,8 +425,11 @@ def build_attack(
             f"targeted={options['targeted']!r}. Pass targets=..., integers [n], 'least_likely', "
             "'random', 'second_likely' or 'all'."
         )
-    method_class, function, name = None, attack, getattr(attack, "__name__", "function")
-    if not callable(attack):
+    method_class: Any = None
+    if callable(attack):
+        function: Any = attack
+        name = getattr(attack, "__name__", "function")
+    else:
         method_class, name = registry.traits(attack)["method"], attack
         function = None if method_class else registry.get(attack)
     if isinstance(targets, str) and targets != "all":

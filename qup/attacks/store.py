@@ -12,7 +12,7 @@ import pathlib
 import shutil
 import time
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -198,7 +198,7 @@ class ShardStore:
             )
         self.open_unfinished(shard_number, examples).remove()
 
-    def combine(self, shard_results: list[AttackResult]) -> AttackResult:
+    def combine(self, shard_results: Sequence[AttackResult]) -> AttackResult:
         """Returns the results of all shards as one result whose images stay on disk."""
         paths = [self._get_paths(shard_number)[0] for shard_number in range(self._num_shards)]
         return concatenate_results(shard_results, ShardedImages(paths))

@@ -52,7 +52,8 @@ def compute_accuracy(correct: float, n: float) -> Measurement:
     return Measurement(100 * fraction, 100 * math.sqrt(fraction * (1 - fraction) / n), int(n))
 
 
-class Proportion(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Proportion:
     """A share of images with its 95 % interval, in percent.
 
     Attributes:

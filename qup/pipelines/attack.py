@@ -37,9 +37,9 @@ from qup.pipelines.components.conjugates import ConjugateDrawer
 from qup.pipelines.components.examples import ExampleGen, ModelImporter
 from qup.pipelines.config import Config, check_config
 from qup.pipelines.run import RunContext, build_trainers, collect_versions, open_run, run_nodes
-from qup.robustness.report.evaluate import NUM_CHECKED_IMAGES
 from qup.robustness.report.protocol import NORM_NAMES
 from qup.robustness.report.report import Report
+from qup.robustness.report.run import NUM_CHECKED_IMAGES
 
 _COLUMNS = (
     "attack",

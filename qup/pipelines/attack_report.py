@@ -20,8 +20,8 @@ from qup.pipelines.components import artifacts
 from qup.pipelines.run import RunContext, collect_versions
 from qup.robustness.masking.case import CheckResult
 from qup.robustness.report.attack_runs import AttackRun, read_attack_runs
-from qup.robustness.report.evaluate import write_report
 from qup.robustness.report.report import Report
+from qup.robustness.report.run import write_report
 
 _RESULT_FILE = "result.json"
 _NUM_DIGEST_CHARACTERS = 8

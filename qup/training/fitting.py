@@ -142,14 +142,14 @@ def fit(
         errors.check_number(name, value, at_least=1)
     errors.check_number("warmup_epochs", warmup_epochs, at_least=0)
     check_is_model(model)
-    adversary_options = {
+    adversary_options: dict[str, Any] = {
         **{"epsilon": epsilon, "norm": norm, "num_steps": num_steps, "step_size": step_size},
         **{"beta": beta, "num_replays": num_replays, "seed": seed, "xla": xla},
     }
     # Mistakes are reported before the images are read.
     build_adversary(method, **adversary_options)
     policy = choose_policy(mixed_precision)
-    ranges = {"pixel_range": pixel_range, "value_range": value_range}
+    ranges: dict[str, Any] = {"pixel_range": pixel_range, "value_range": value_range}
     dataset, split = prepare_data(data, validation_data, validation_size, seed, **ranges)
     if split is None and method in SINGLE_STEP_METHODS:
         raise errors.InputError(

@@ -82,17 +82,19 @@ class Checkpoint:
 
 
 class Learner(Protocol):
-    """The interface of what the loop trains.
+    """The interface of what the loop trains."""
 
-    Attributes:
-      metrics: Names of the values that `train_step` returns.
-      layers: Models whose random generators belong to the checkpoint.
-      objects: The rest of the state: models, optimizers, variables.
-    """
+    @property
+    def metrics(self) -> Sequence[str]:
+        """Names of the values that `train_step` returns."""
 
-    metrics: Sequence[str]
-    layers: Sequence[keras.Layer]
-    objects: Mapping[str, Any]
+    @property
+    def layers(self) -> Sequence[keras.Layer]:
+        """Models whose random generators belong to the checkpoint."""
+
+    @property
+    def objects(self) -> Mapping[str, Any]:
+        """The rest of the state: models, optimizers, variables."""
 
     def train_step(self, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Takes one step; returns float32 [len(metrics)]."""

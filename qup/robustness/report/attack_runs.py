@@ -157,7 +157,7 @@ def write_attack_runs(folder: pathlib.Path, runs: Sequence[AttackRun]) -> list[p
     """
     names = [""]
     if len(runs) > 1:
-        names = inputs.build_epsilon_folders([run.epsilon for run in runs])
+        names = inputs.build_epsilon_folders([run.epsilon or 0.0 for run in runs])
     for name, run in zip(names, runs, strict=True):
         (folder / name).mkdir(exist_ok=True)
         _write_run(folder / name, run)
@@ -165,15 +165,15 @@ def write_attack_runs(folder: pathlib.Path, runs: Sequence[AttackRun]) -> list[p
 
 
 def _write_run(folder: pathlib.Path, run: AttackRun) -> None:
-    np.savez(
-        folder / _RECORDS_FILE,
-        id=run.ids,
-        label=run.labels,
-        right=run.result.correct,
-        stages=np.array(run.result.stages),
-        flags=np.array([flag.name for flag in run.result.flags], np.str_),
+    columns: dict[str, Any] = {
+        "id": run.ids,
+        "label": run.labels,
+        "right": run.result.correct,
+        "stages": np.array(run.result.stages),
+        "flags": np.array([flag.name for flag in run.result.flags], np.str_),
         **run.result.columns(),
-    )
+    }
+    np.savez(folder / _RECORDS_FILE, **columns)
     np.savez_compressed(folder / _IMAGES_FILE, **dataclasses.asdict(run.examples))
     description = {
         "name": run.name,

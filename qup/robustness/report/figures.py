@@ -4,6 +4,7 @@ import base64
 import io
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -17,7 +18,7 @@ from qup.robustness.report.curve import RobustnessCurve
 from qup.robustness.report.protocol import NORM_NAMES, WORST_CASE, get_attack_name
 
 # The same text gives the same identifiers in an SVG file.
-_SVG_SETTINGS = {"svg.hashsalt": "qup", "svg.fonttype": "path"}
+_SVG_SETTINGS: Any = {"svg.hashsalt": "qup", "svg.fonttype": "path"}
 
 
 def plot_curves(curves: Sequence[RobustnessCurve], headline: float | None = None) -> Figure:

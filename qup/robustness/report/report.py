@@ -170,7 +170,7 @@ class Report:
     @property
     def epsilons(self) -> tuple[float, ...]:
         """The budgets of all attacks and the headline budget, increasing."""
-        budgets = {run.epsilon for run in self.runs if run.norm == self.norm} - {None}
+        budgets = {run.epsilon for run in self.runs if run.norm == self.norm and run.epsilon}
         if not any(self._is_headline(budget) for budget in budgets):
             budgets.add(self.epsilon)
         return tuple(sorted(budgets))
@@ -260,7 +260,7 @@ class Report:
             median_distance=float(np.median(distances)) if distances.size else math.nan,
             forward_calls=_compute_mean(run.result.forward_calls),
             gradient_calls=_compute_mean(run.result.gradient_calls),
-            flags=tuple(tuple(flag) for flag in run.result.flags),
+            flags=tuple((flag.name, flag.message) for flag in run.result.flags),
         )
 
     def build_curves(self) -> list[RobustnessCurve]:
@@ -271,7 +271,7 @@ class Report:
             if runs[0].epsilon is None:
                 epsilons = sorted({*self.epsilons, *_choose_distances(runs[0])})
             else:
-                epsilons = sorted({run.epsilon for run in runs})
+                epsilons = sorted({run.epsilon for run in runs if run.epsilon is not None})
             broken = [
                 np.any([run.find_broken(epsilon, self.norm) for run in runs], 0)
                 for epsilon in epsilons
@@ -389,8 +389,8 @@ class Report:
             "norm": self.norm,
             "epsilon": self.epsilon,
             "num_images": len(self),
-            "clean_accuracy": self.clean_accuracy._asdict(),
-            "robust_accuracy": self.robust_accuracy._asdict(),
+            "clean_accuracy": dataclasses.asdict(self.clean_accuracy),
+            "robust_accuracy": dataclasses.asdict(self.robust_accuracy),
             "status": self.status,
             "reasons": self.reasons,
             "not_checked": self.gaps,
@@ -495,7 +495,7 @@ def _to_json(summary: Any) -> dict[str, Any]:
     """Returns a dataclass as JSON values, its proportions by name."""
     values = {field.name: getattr(summary, field.name) for field in dataclasses.fields(summary)}
     return {
-        key: value._asdict() if isinstance(value, Proportion) else value
+        key: dataclasses.asdict(value) if isinstance(value, Proportion) else value
         for key, value in values.items()
     }
 

@@ -98,7 +98,7 @@ def evaluate(
     classifier = wrap_classifier(model, pixel_range=pixel_range)
     plan = plan_attacks(attack, budgets, norm, options or {})
     folder = None if output is None else pathlib.Path(output).expanduser()
-    settings = {"batch_size": batch_size, "seed": seed}
+    settings: dict[str, Any] = {"batch_size": batch_size, "seed": seed}
     names = [planned.name for planned in plan] + [_MASKING] * check_masking
     runs: list[AttackRun] = []
     checks: Sequence[CheckResult] = ()
@@ -282,19 +282,14 @@ def run_planned(
     **settings: Any,
 ) -> Iterator[AttackRun]:
     """Yields one run per budget of an attack, see `attacks.run` for the arguments."""
-    results = attacks.run(
-        planned.name,
-        classifier,
-        images,
-        labels,
-        ids=ids,
-        batch_size=batch_size,
-        seed=seed,
-        output=output,
-        epsilons=planned.epsilons or None,
+    arguments: dict[str, Any] = {
+        **{"ids": ids, "batch_size": batch_size, "seed": seed, "output": output},
         **settings,
         **planned.options,
-    )
+    }
+    if planned.epsilons:
+        arguments["epsilons"] = planned.epsilons
+    results: Any = attacks.run(planned.name, classifier, images, labels, **arguments)
     for result in results if planned.epsilons else [results]:
         yield build_attack_run(
             planned.name, planned.options, result, images, labels, ids, classifier, seed=seed
