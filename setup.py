@@ -46,7 +46,7 @@ setup(
     python_requires=">=3.11",
     packages=[*find_packages(include=["qup", "qup.*"]), "qup.cli.configs"],
     package_dir={"qup.cli.configs": "configs"},
-    package_data={"": ["py.typed", "*.csv", "*.j2", "templates/*", "templates/*/*"]},
+    package_data={"": ["py.typed", "*.pyi", "*.csv", "*.j2", "templates/*", "templates/*/*"]},
     entry_points={"console_scripts": ["qup = qup.cli.main:main"]},
     # Keras 3.10 runs the code in an .h5 file that is not trusted; 3.11.3 does not.
     install_requires=[

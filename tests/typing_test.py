@@ -1,10 +1,13 @@
 """The public API has complete annotations, and a user's program is checked against them."""
 
+import ast
 import pathlib
 import subprocess
 import sys
 
 import pytest
+
+from qup import attacks
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _PROGRAM = """
@@ -41,6 +44,13 @@ def test_a_users_mistakes_are_found(tmp_path):
     path.write_text(_PROGRAM + "wrong: str = report.robust_accuracy.percent\nreport.nothing()\n")
     code, text = _run_mypy(str(path))
     assert code == 1 and text.count("error:") == 2, text
+
+
+def test_the_types_of_the_attacks_name_what_there_is():
+    tree = ast.parse((_ROOT / "qup" / "attacks" / "__init__.pyi").read_text())
+    names = {alias.asname for node in tree.body if hasattr(node, "names") for alias in node.names}
+    names |= {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    assert names - {None, "LogitsFn"} == set(attacks.__all__)
 
 
 def test_the_package_says_that_it_has_annotations():

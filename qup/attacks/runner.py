@@ -17,7 +17,7 @@ import functools
 import os
 import pathlib
 from collections.abc import Callable, Sequence
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 
@@ -45,30 +45,6 @@ from qup.core.types import Bounds, LogitsFn
 # A shard is what an interruption can cost and what is in memory. Rows that finish early are
 # replaced only within a shard.
 BATCHES_PER_SHARD = 4
-
-
-@overload
-def run(
-    attack: str | Callable,
-    logits_fn: LogitsFn,
-    images: Any,
-    labels: Any = None,
-    *,
-    epsilons: None = None,
-    **options: Any,
-) -> AttackResult: ...
-
-
-@overload
-def run(
-    attack: str | Callable,
-    logits_fn: LogitsFn,
-    images: Any,
-    labels: Any = None,
-    *,
-    epsilons: Sequence[float],
-    **options: Any,
-) -> list[AttackResult]: ...
 
 
 def run(
@@ -494,7 +470,8 @@ def minimal_epsilon(
     succeeding = np.full(len(labels), high, np.float32)
 
     def run_at(budget: np.ndarray) -> AttackResult:
-        return run(attack, logits_fn, images, labels, ids=ids, epsilon=budget, **options)
+        result: Any = run(attack, logits_fn, images, labels, ids=ids, epsilon=budget, **options)
+        return result
 
     best_result = run_at(succeeding)
     options = {**options, "logs_flags": False}  # Those of the largest budget are logged.
