@@ -292,9 +292,12 @@ def test_the_standard_protocol():
     assert pgd.options["keep"] == "first_adversarial" and pgd.options["num_steps"] == 40
     wide, _ = protocol.plan_standard([0.8], "linf")
     assert max(wide.epsilons) == 0.8  # A budget above 1 means nothing.
-    several, strong = protocol.plan_standard([0.2, 0.1], "l2")
-    assert several.epsilons == strong.epsilons == (0.1, 0.2)
-    assert strong.options == {"norm": "l2"}
+    several, strong = protocol.plan_standard([8 / 255, 6 / 255], "l2")
+    assert strong.epsilons == (6 / 255, 8 / 255) and strong.options == {"norm": "l2"}
+    # 3/4 of 8/255 is 6/255, but for rounding.
+    assert len(several.epsilons) == 7 and {6 / 255, 8 / 255} <= set(several.epsilons)
+    many, strong = protocol.plan_standard([0.1, 0.2, 0.3, 0.4, 0.5], "linf")
+    assert many.epsilons == strong.epsilons
 
 
 @pytest.mark.slow

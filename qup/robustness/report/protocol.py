@@ -6,6 +6,7 @@ and Hein 2020, arXiv 2003.01690) at each requested budget, then the search for m
 
 import dataclasses
 import inspect
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -38,7 +39,8 @@ _ATTACK_NAMES = {
     "sparsefool": "SparseFool",
     "square": "Square",
 }
-# The budgets of the curve, as multiples of the only requested budget.
+# The budgets of the curve, as multiples of the largest requested one, if few are requested.
+_MIN_CURVE_BUDGETS = 5
 _CURVE_FACTORS = (0.125, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 _NUM_CURVE_STEPS = 40
 
@@ -69,16 +71,17 @@ def plan_standard(
       highest: The largest budget of L-inf that means anything, the width of the range of pixels.
     """
     budgets = sorted(epsilons)
-    curve_budgets = budgets
-    if len(budgets) == 1:
-        curve_budgets = [budgets[0] * factor for factor in _CURVE_FACTORS]
-        if norm == "linf":
-            curve_budgets = [e for e in curve_budgets if e <= max(highest, budgets[0])]
+    curve_budgets = list(budgets)
+    if len(budgets) < _MIN_CURVE_BUDGETS:
+        for epsilon in (budgets[-1] * factor for factor in _CURVE_FACTORS):
+            is_new = not any(math.isclose(epsilon, e, rel_tol=1e-6) for e in curve_budgets)
+            if is_new and (norm != "linf" or epsilon <= highest):
+                curve_budgets.append(epsilon)
     options: dict[str, Any] = {"num_steps": _NUM_CURVE_STEPS, "keep": "first_adversarial"}
     default_norm = attacks.get_norm("pgd")
     given_norm = {} if norm == default_norm else {"norm": norm}
     return [
-        PlannedAttack("pgd", tuple(curve_budgets), options | given_norm),
+        PlannedAttack("pgd", tuple(sorted(curve_budgets)), options | given_norm),
         PlannedAttack("autoattack", tuple(budgets), given_norm),
     ]
 
