@@ -26,12 +26,6 @@ from qup import attacks, datasets, models
 from qup.attacks import cost
 from qup.core import files
 
-_FOLDER = flags.DEFINE_string("folder", "runs/cost", "Trained networks.")
-_CSV = flags.DEFINE_string("csv", None, "CSV file of the results.")
-_SETTING = flags.DEFINE_integer("setting", None, "Runs this setting alone and prints its row.")
-_DOCUMENT = flags.DEFINE_string("document", None, "Markdown file whose table is replaced.")
-_DRAW = flags.DEFINE_bool("draw", False, "Writes the table from stored rows.")
-
 _BEGIN, _END = "<!-- cost: begin -->", "<!-- cost: end -->"
 
 _TITLES = {
@@ -160,7 +154,7 @@ def compute_factor(estimated: float, actual: float) -> float:
 
 def run_setting(number: int) -> dict[str, Any]:
     """Measures a setting in a process of its own."""
-    arguments = [f"--setting={number}", f"--folder={_FOLDER.value}"]
+    arguments = [f"--setting={number}", f"--folder={flags.FLAGS.folder}"]
     command = [sys.executable, "-m", "benchmarks.cost", *arguments]
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     return json.loads(output.splitlines()[-1])
@@ -223,22 +217,36 @@ def write_document(rows: list[dict[str, Any]], path: pathlib.Path) -> None:
 def main(argv: list[str]) -> None:
     """Measures all settings, or one."""
     del argv
-    if _SETTING.value is not None:
-        setting = SETTINGS[_SETTING.value]
-        network = load_network(setting, pathlib.Path(_FOLDER.value))
+    if flags.FLAGS.setting is not None:
+        setting = SETTINGS[flags.FLAGS.setting]
+        network = load_network(setting, pathlib.Path(flags.FLAGS.folder))
         print(json.dumps(measure(setting, network)))
         return
     logging.set_verbosity(logging.INFO)
-    rows = read_rows(_CSV.value) if _DRAW.value else []
+    rows = read_rows(flags.FLAGS.csv) if flags.FLAGS.draw else []
     for number in range(len(rows), len(SETTINGS)):
         rows.append(run_setting(number))
         logging.info("%s", json.dumps(rows[-1]))
-        if _CSV.value:
-            write_rows(rows, _CSV.value)
-    if _DOCUMENT.value:
-        write_document(rows, pathlib.Path(_DOCUMENT.value))
+        if flags.FLAGS.csv:
+            write_rows(rows, flags.FLAGS.csv)
+    if flags.FLAGS.document:
+        write_document(rows, pathlib.Path(flags.FLAGS.document))
     print(summarise(rows))
 
 
+def define_flags() -> None:
+    """Defines the flags when the module is the program; others may import it too."""
+    flags.DEFINE_string("folder", "runs/cost", "Trained networks.", flag_values=flags.FLAGS)
+    flags.DEFINE_string("csv", None, "CSV file of the results.", flag_values=flags.FLAGS)
+    flags.DEFINE_integer(
+        "setting", None, "Runs this setting alone and prints its row.", flag_values=flags.FLAGS
+    )
+    flags.DEFINE_string(
+        "document", None, "Markdown file whose table is replaced.", flag_values=flags.FLAGS
+    )
+    flags.DEFINE_bool("draw", False, "Writes the table from stored rows.", flag_values=flags.FLAGS)
+
+
 if __name__ == "__main__":
+    define_flags()
     app.run(main)

@@ -34,15 +34,6 @@ from benchmarks import timing
 from qup import attacks, datasets, models, training
 from qup.core import compilation, files
 
-_FOLDER = flags.DEFINE_string("folder", "runs/optimality", "Networks and results.")
-_DATASETS = flags.DEFINE_list("datasets", ["mnist", "cifar10"], "The data sets.")
-_NORMS = flags.DEFINE_list("norms", ["linf", "l2", "l1", "l0"], "The norms.")
-_IMAGES = flags.DEFINE_integer("images", 100, "Correctly classified test images.")
-_CSV = flags.DEFINE_string("csv", None, "CSV file of the results.")
-_FIGURE = flags.DEFINE_string("figure", None, "File of the figure.")
-_DOCUMENT = flags.DEFINE_string("document", None, "Markdown file whose table is replaced.")
-_DRAW = flags.DEFINE_bool("draw", False, "Writes the files from stored results.")
-
 _BEGIN, _END = "<!-- optimality: begin -->", "<!-- optimality: end -->"
 _TITLES = {"mnist": "MNIST", "cifar10": "CIFAR-10"}
 _NORM_TITLES = {"linf": "L-inf", "l2": "L2", "l1": "L1", "l0": "L0"}
@@ -109,30 +100,30 @@ def main(argv: list[str]) -> None:
     """Measures what is missing, and writes the files."""
     if len(argv) > 1:
         raise app.UsageError(f"Unknown arguments: {argv[1:]}.")
-    folder = pathlib.Path(_FOLDER.value)
-    if not _DRAW.value:
-        for dataset in _DATASETS.value:
+    folder = pathlib.Path(flags.FLAGS.folder)
+    if not flags.FLAGS.draw:
+        for dataset in flags.FLAGS.datasets:
             _measure_dataset(folder / dataset, dataset)
     rows = [
         row
-        for dataset in _DATASETS.value
-        for norm in _NORMS.value
+        for dataset in flags.FLAGS.datasets
+        for norm in flags.FLAGS.norms
         for row in build_rows(dataset, norm, _read_results(folder / dataset / norm, norm))
     ]
     print(format_table(rows))
-    if _CSV.value:
-        _write_csv(pathlib.Path(_CSV.value), rows)
-    if _FIGURE.value:
-        _draw_figure(pathlib.Path(_FIGURE.value), rows)
-    if _DOCUMENT.value:
-        path = pathlib.Path(_DOCUMENT.value)
+    if flags.FLAGS.csv:
+        _write_csv(pathlib.Path(flags.FLAGS.csv), rows)
+    if flags.FLAGS.figure:
+        _draw_figure(pathlib.Path(flags.FLAGS.figure), rows)
+    if flags.FLAGS.document:
+        path = pathlib.Path(flags.FLAGS.document)
         files.write_text(path, replace_table(path.read_text("utf-8"), format_table(rows)))
 
 
 def _measure_dataset(folder: pathlib.Path, dataset: str) -> None:
     """Attacks a network in all norms; stores the distances of each attack when it ends."""
     model, images, labels = _load_network(folder, dataset)
-    for norm in _NORMS.value:
+    for norm in flags.FLAGS.norms:
         for contestant in _CONTESTANTS[norm]:
             for seed in contestant.seeds:
                 path = folder / norm / f"{contestant.title}-{seed}.npz"
@@ -158,9 +149,9 @@ def _load_network(folder: pathlib.Path, name: str):
         model.save(path)
     images, labels, _ = data.get_arrays("test")
     # Enough for any classifier that is better than chance.
-    images = images[: 20 * _IMAGES.value].astype(np.float32) / 255
+    images = images[: 20 * flags.FLAGS.images].astype(np.float32) / 255
     predicted = np.argmax(compilation.predict(model, images), -1)
-    indices = np.flatnonzero(predicted == labels[: len(images)])[: _IMAGES.value]
+    indices = np.flatnonzero(predicted == labels[: len(images)])[: flags.FLAGS.images]
     return model, images[indices], labels[indices].astype(np.int32)
 
 
@@ -329,5 +320,26 @@ def _draw_bars(axes, rows: Sequence[Mapping[str, Any]]) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
+def define_flags() -> None:
+    """Defines the flags when the module is the program; others may import it too."""
+    flags.DEFINE_string(
+        "folder", "runs/optimality", "Networks and results.", flag_values=flags.FLAGS
+    )
+    flags.DEFINE_list("datasets", ["mnist", "cifar10"], "The data sets.", flag_values=flags.FLAGS)
+    flags.DEFINE_list("norms", ["linf", "l2", "l1", "l0"], "The norms.", flag_values=flags.FLAGS)
+    flags.DEFINE_integer(
+        "images", 100, "Correctly classified test images.", flag_values=flags.FLAGS
+    )
+    flags.DEFINE_string("csv", None, "CSV file of the results.", flag_values=flags.FLAGS)
+    flags.DEFINE_string("figure", None, "File of the figure.", flag_values=flags.FLAGS)
+    flags.DEFINE_string(
+        "document", None, "Markdown file whose table is replaced.", flag_values=flags.FLAGS
+    )
+    flags.DEFINE_bool(
+        "draw", False, "Writes the files from stored results.", flag_values=flags.FLAGS
+    )
+
+
 if __name__ == "__main__":
+    define_flags()
     app.run(main)

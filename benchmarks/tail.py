@@ -34,16 +34,6 @@ from benchmarks import timing
 from qup import attacks, datasets, models, training
 from qup.core import files
 
-_CSV = flags.DEFINE_string("csv", None, "CSV file; rows of parts that are not run stay.")
-_PARTS = flags.DEFINE_list("parts", ["sizes", "early", "official"], "The parts.")
-_MODELS = flags.DEFINE_list("models", ["convnet"], "The networks.")
-_DATASETS = flags.DEFINE_list("datasets", ["mnist", "cifar10"], "The data sets.")
-_ATTACKS = flags.DEFINE_list("attacks", ["apgd_t", "fab_t", "square"], "The attacks of sizes.")
-_IMAGES = flags.DEFINE_integer("images", 200, "Number of test images.")
-_SIZES = flags.DEFINE_list("sizes", ["4", "8", "16", "32", "64", "128", "256"], "Fixed sizes.")
-_ROUNDS = flags.DEFINE_integer("rounds", 2, "Runs of each alternative.")
-_LIMIT = flags.DEFINE_float("limit", 2.0, "Of a fixed size, in seconds of the default.")
-
 _EPSILONS = {"mnist": 0.2, "cifar10": 8 / 255, "digits": 0.3}
 _TITLES = {"mnist": "MNIST", "cifar10": "CIFAR-10", "digits": "digits"}
 _TRAIN_SIZE = 10_000
@@ -160,7 +150,7 @@ def time_in_turns(
             ):
                 values[column].append(value)
             if limits[0] == np.inf:
-                limits = [_LIMIT.value * seconds, _LIMIT.value * seconds]
+                limits = [flags.FLAGS.limit * seconds, flags.FLAGS.limit * seconds]
     return {
         name: {column: np.array(values) for column, values in columns_of_name.items()}
         for name, columns_of_name in results.items()
@@ -197,17 +187,17 @@ def build_rows(
 
 
 def _compare_sizes(network: Network) -> Iterator[dict[str, object]]:
-    for name in _ATTACKS.value:
+    for name in flags.FLAGS.attacks:
         norm = {"norm": "linf"} if name == "fab_t" else {}
 
         def build(name=name, **options) -> Callable:
             return lambda model, limit: run_attack(network, model, name, limit=limit, **options)
 
         alternatives = {_DEFAULT: build(**norm)}
-        for size in map(int, _SIZES.value):
+        for size in map(int, flags.FLAGS.sizes):
             alternatives[f"fixed {size}"] = build(batch_size=size, fixed_batch=True, **norm)
         yield from build_rows(
-            "sizes", network, name, time_in_turns(network, alternatives, _ROUNDS.value)
+            "sizes", network, name, time_in_turns(network, alternatives, flags.FLAGS.rounds)
         )
 
 
@@ -222,7 +212,7 @@ def _time_early_stopping(network: Network) -> Iterator[dict[str, object]]:
 
     alternatives = {_EARLY: build("first_adversarial"), _ALL_STEPS: build("last")}
     yield from build_rows(
-        "early", network, "pgd", time_in_turns(network, alternatives, _ROUNDS.value)
+        "early", network, "pgd", time_in_turns(network, alternatives, flags.FLAGS.rounds)
     )
 
 
@@ -254,7 +244,7 @@ def _compare_with_official(network: Network) -> Iterator[dict[str, object]]:
 
     alternatives = {_OURS: run_ours, _OFFICIAL: run_official}
     yield from build_rows(
-        "official", network, "autoattack", time_in_turns(network, alternatives, _ROUNDS.value)
+        "official", network, "autoattack", time_in_turns(network, alternatives, flags.FLAGS.rounds)
     )
 
 
@@ -285,17 +275,41 @@ def write_rows(rows: list[dict[str, object]], path: pathlib.Path) -> None:
 def main(_) -> None:
     """Runs the parts and writes each row when it is measured."""
     logging.set_verbosity(logging.ERROR)
-    for kind in _MODELS.value:
-        for dataset in _DATASETS.value:
-            network = train_network(kind, dataset, _IMAGES.value)
-            for part in _PARTS.value:
+    for kind in flags.FLAGS.models:
+        for dataset in flags.FLAGS.datasets:
+            network = train_network(kind, dataset, flags.FLAGS.images)
+            for part in flags.FLAGS.parts:
                 for row in _FUNCTIONS[part](network):
                     print(", ".join(f"{key} {row[key]}" for key in list(row)[:-1]), flush=True)
-                    if _CSV.value:
-                        write_rows([row], pathlib.Path(_CSV.value))
+                    if flags.FLAGS.csv:
+                        write_rows([row], pathlib.Path(flags.FLAGS.csv))
+
+
+def define_flags() -> None:
+    """Defines the flags when the module is the program; others may import it too."""
+    flags.DEFINE_string(
+        "csv", None, "CSV file; rows of parts that are not run stay.", flag_values=flags.FLAGS
+    )
+    flags.DEFINE_list(
+        "parts", ["sizes", "early", "official"], "The parts.", flag_values=flags.FLAGS
+    )
+    flags.DEFINE_list("models", ["convnet"], "The networks.", flag_values=flags.FLAGS)
+    flags.DEFINE_list("datasets", ["mnist", "cifar10"], "The data sets.", flag_values=flags.FLAGS)
+    flags.DEFINE_list(
+        "attacks", ["apgd_t", "fab_t", "square"], "The attacks of sizes.", flag_values=flags.FLAGS
+    )
+    flags.DEFINE_integer("images", 200, "Number of test images.", flag_values=flags.FLAGS)
+    flags.DEFINE_list(
+        "sizes", ["4", "8", "16", "32", "64", "128", "256"], "Fixed sizes.", flag_values=flags.FLAGS
+    )
+    flags.DEFINE_integer("rounds", 2, "Runs of each alternative.", flag_values=flags.FLAGS)
+    flags.DEFINE_float(
+        "limit", 2.0, "Of a fixed size, in seconds of the default.", flag_values=flags.FLAGS
+    )
 
 
 if __name__ == "__main__":
+    define_flags()
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     app.run(main)

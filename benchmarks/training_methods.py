@@ -32,15 +32,6 @@ from qup.training.adversarial import build_adversary
 from qup.training.classifier import ClassifierLearner
 from qup.training.precision import MixedPrecisionCall
 
-_FOLDER = flags.DEFINE_string("folder", "runs/training-methods", "Networks and results.")
-_SETTINGS = flags.DEFINE_list("settings", ["mnist", "cifar10"], "The settings, see SETTINGS.")
-_SEEDS = flags.DEFINE_integer("seeds", 1, "Seeds of each training.")
-_ROUNDS = flags.DEFINE_integer("rounds", 7, "Rounds of the comparison of speed.")
-_CSV = flags.DEFINE_string("csv", None, "CSV file of the accuracies.")
-_SPEED_CSV = flags.DEFINE_string("speed_csv", None, "CSV file of the speeds.")
-_DOCUMENT = flags.DEFINE_string("document", None, "Markdown file whose two tables are replaced.")
-_DRAW = flags.DEFINE_bool("draw", False, "Writes the files from stored results.")
-
 METHODS = ("standard", "pgd_at", "trades", "mart", "free", "fast")
 _TITLES = {"mnist": "MNIST", "cifar10": "CIFAR-10", "digits": "digits"}
 _MODEL_TITLES = {"convnet": "ConvNet", "resnet": "ResNet-20"}
@@ -84,11 +75,11 @@ def main(argv: list[str]) -> None:
     """Measures what is missing, and writes the files."""
     if len(argv) > 1:
         raise app.UsageError(f"Unknown arguments: {argv[1:]}.")
-    folder = pathlib.Path(_FOLDER.value)
+    folder = pathlib.Path(flags.FLAGS.folder)
     rows, speed_rows = [], []
-    for name in _SETTINGS.value:
+    for name in flags.FLAGS.settings:
         for method in METHODS:
-            for seed in range(_SEEDS.value):
+            for seed in range(flags.FLAGS.seeds):
                 path = folder / f"{name}-{method}-{seed}.json"
                 rows += _load_or_measure(path, lambda a=(name, method, seed, folder): [_train(*a)])
         for model, options in _SPEED_NETWORKS[name]:
@@ -96,11 +87,11 @@ def main(argv: list[str]) -> None:
             speed_rows += _load_or_measure(path, lambda a=(name, model, options): _time(*a))
     tables = format_accuracies(rows), format_speeds(speed_rows)
     print(*tables, sep="\n\n")
-    for path, content in ((_CSV.value, rows), (_SPEED_CSV.value, speed_rows)):
+    for path, content in ((flags.FLAGS.csv, rows), (flags.FLAGS.speed_csv, speed_rows)):
         if path and content:
             _write_csv(pathlib.Path(path), content)
-    if _DOCUMENT.value:
-        path = pathlib.Path(_DOCUMENT.value)
+    if flags.FLAGS.document:
+        path = pathlib.Path(flags.FLAGS.document)
         text = path.read_text("utf-8")
         for title, table in zip(("accuracies", "speeds"), tables, strict=True):
             text = replace_table(text, title, table)
@@ -111,7 +102,7 @@ def _load_or_measure(path: pathlib.Path, measure: Callable[[], list[dict]]) -> l
     """Returns stored rows; measures and stores them first if they are missing."""
     if path.exists():
         return json.loads(path.read_text("utf-8"))
-    if _DRAW.value:
+    if flags.FLAGS.draw:
         return []
     logging.info("%s", path.stem)
     rows = measure()
@@ -190,7 +181,7 @@ def _time(name: str, model_name: str, options: Mapping[str, Any]) -> list[dict[s
         steps[method, precision] = learner.train_step
     # The longest step takes about a second: shorter ones are repeated.
     repeats = 1 if model_name == "resnet" else 10
-    for _ in range(_ROUNDS.value + 1):
+    for _ in range(flags.FLAGS.rounds + 1):
         for key, step in steps.items():
             start = time.process_time()
             for _ in range(repeats):
@@ -284,5 +275,26 @@ def _write_csv(path: pathlib.Path, rows: Sequence[Mapping[str, Any]]) -> None:
             writer.writerow(numbers | {"machine": machine})
 
 
+def define_flags() -> None:
+    """Defines the flags when the module is the program; others may import it too."""
+    flags.DEFINE_string(
+        "folder", "runs/training-methods", "Networks and results.", flag_values=flags.FLAGS
+    )
+    flags.DEFINE_list(
+        "settings", ["mnist", "cifar10"], "The settings, see SETTINGS.", flag_values=flags.FLAGS
+    )
+    flags.DEFINE_integer("seeds", 1, "Seeds of each training.", flag_values=flags.FLAGS)
+    flags.DEFINE_integer("rounds", 7, "Rounds of the comparison of speed.", flag_values=flags.FLAGS)
+    flags.DEFINE_string("csv", None, "CSV file of the accuracies.", flag_values=flags.FLAGS)
+    flags.DEFINE_string("speed_csv", None, "CSV file of the speeds.", flag_values=flags.FLAGS)
+    flags.DEFINE_string(
+        "document", None, "Markdown file whose two tables are replaced.", flag_values=flags.FLAGS
+    )
+    flags.DEFINE_bool(
+        "draw", False, "Writes the files from stored results.", flag_values=flags.FLAGS
+    )
+
+
 if __name__ == "__main__":
+    define_flags()
     app.run(main)

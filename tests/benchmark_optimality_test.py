@@ -68,6 +68,8 @@ def test_an_interrupted_run_resumes(tmp_path, monkeypatch):
     paths = [tmp_path / "rows.csv", tmp_path / "bars.png"]
     arguments = ["--datasets=digits", "--norms=l0", "--images=6", f"--folder={tmp_path}"]
     arguments += [f"--csv={paths[0]}", f"--figure={paths[1]}", f"--document={document}"]
+    monkeypatch.setattr(flags, "FLAGS", flags.FlagValues())
+    optimality.define_flags()
     flags.FLAGS([sys.argv[0], *arguments])
     attacked = []
     attack = optimality._attack

@@ -49,10 +49,12 @@ def test_new_rows_replace_old_ones_of_the_same_measurement(tmp_path):
 
 
 @pytest.mark.slow
-def test_it_runs_on_the_digits(tmp_path):
+def test_it_runs_on_the_digits(tmp_path, monkeypatch):
     path = tmp_path / "rows.csv"
     arguments = ["--datasets=digits", "--images=40", "--attacks=apgd_t", "--sizes=8"]
     arguments += ["--parts=sizes,early", "--rounds=1", f"--csv={path}"]
+    monkeypatch.setattr(flags, "FLAGS", flags.FlagValues())
+    tail.define_flags()
     flags.FLAGS([sys.argv[0], *arguments])
     tail.main([""])
     with path.open(newline="") as file:

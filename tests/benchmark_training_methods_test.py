@@ -46,6 +46,8 @@ def test_an_interrupted_run_resumes(tmp_path, monkeypatch):
     paths = [tmp_path / "rows.csv", tmp_path / "speeds.csv"]
     arguments = ["--settings=digits", "--rounds=1", f"--folder={tmp_path}"]
     arguments += [f"--csv={paths[0]}", f"--speed_csv={paths[1]}"]
+    monkeypatch.setattr(flags, "FLAGS", flags.FlagValues())
+    benchmark.define_flags()
     flags.FLAGS([sys.argv[0], *arguments])
     trained, train = [], benchmark._train
 

@@ -53,7 +53,7 @@ _COLUMNS = (
     "forward",
     "gradient",
 )
-_COLUMN_WIDTHS = (30, 8, 16, 16, 9, 9, 8, 7, 9, 9)
+_COLUMN_WIDTHS = (30, 8, 16, 16, 8, 9, 8, 7, 9, 9)
 # Columns of means, and their numbers of decimals.
 _MEAN_DIGITS = {
     "mean_l0": 1,
