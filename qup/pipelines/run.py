@@ -470,7 +470,8 @@ def run_nodes(
     except OSError as error:
         # Components do not handle errors of the file system.
         raise errors.InputError(
-            f"Cannot use {error.filename or run.pipeline_root}: "
+            # Of a copy, the file that is written.
+            f"Cannot use {error.filename2 or error.filename or run.pipeline_root}: "
             f"{error.strerror or error}. Free disk space or give access, then run the "
             "same command to resume."
         ) from error
