@@ -97,7 +97,9 @@ def _kill(workdir, moments, whole):
         if end[0] != -_KILL:
             break
     _check(end, workdir, whole[0])
-    for line in ("class.*: epoch", "trans.*: epoch", r"[^P].*: execution \d+$"):
+    # Lines of progress have "epoch 1/2".
+    epochs = (r"class.*: epoch \d+:", r"trans.*: epoch \d+:")
+    for line in (*epochs, r"[^P].*: execution \d+$"):
         counts = [len(re.findall(f"^{line}", e, re.M)) for e in said]
         again = sum(counts) - len(re.findall(f"^{line}", whole[2], re.M))
         assert 0 <= again < len(said), (line, said)

@@ -82,7 +82,7 @@ def test_a_model_file_that_rescales_is_refused_until_its_range_is_stated(liars, 
     config = _build_config(tmp_path / "run")
     options = {
         "attacks": ("pgd",),
-        "epsilon": 0.15,
+        "epsilons": (0.15,),
         "num_images": _COUNT,
         "batch_size": _COUNT,
         "model_path": str(tmp_path / "model.keras"),
