@@ -184,11 +184,14 @@ class AttackResult:
           InputError: The path cannot be written, or matplotlib is not installed.
         """
         # By its name: its style is no part of the code that identifies stored results.
-        figures = importlib.import_module("qup.attacks.figures")
-        figure = figures.plot_distances(self, norm)
+        plotting = importlib.import_module("..core.plotting", __package__)
+        broken = self.success & self.correct
+        figure = plotting.plot_accuracy_over_distance(
+            self.distances[norm][broken], int(self.correct.sum()), len(self), norm
+        )
         if path is not None:
             path = pathlib.Path(path)
-            files.write_bytes(path, figures.render(figure, path.suffix[1:] or "png"))
+            files.write_bytes(path, plotting.render_figure(figure, path.suffix[1:] or "png"))
         return figure
 
     def columns(self) -> dict[str, np.ndarray]:

@@ -69,6 +69,32 @@ def plot_intervals(
     )
 
 
+def plot_accuracy_over_distance(
+    distances: np.ndarray, num_correct: int, count: int, norm: str
+) -> Figure:
+    """Returns the share of images that withstand an attack, in percent, over the distance.
+
+    Args:
+      distances: float64 [m], of the images that are broken.
+      num_correct: Number of images that are classified correctly without an attack.
+      count: Number of all images.
+      norm: Name of the distance.
+    """
+    steps = np.concatenate([[0.0], np.sort(distances)])
+    withstood = 100 * (num_correct - np.arange(len(steps))) / max(count, 1)
+    figure = Figure(figsize=(5.2, 3.4), layout="constrained")
+    axis = figure.add_subplot()
+    axis.step(steps, withstood, where="post", color=BLUE)
+    axis.set(
+        xlabel=f"{norm} distance of the adversarial image",
+        ylabel=f"accuracy in percent of {count:,} images",
+        ylim=(-3, 103),
+        xlim=(0, None),
+    )
+    tidy_axis(axis)
+    return figure
+
+
 def tidy_axis(axis: Axes, grid: str = "both") -> None:
     """Draws a pale grid behind the data, and no frame above and to the right."""
     axis.spines[["top", "right"]].set_visible(False)
