@@ -126,7 +126,7 @@ class AttackResult:
             f"{title} {_compute_median(self.distances[norm][broken]):.3g}"
             for norm, title in _SHOWN_NORMS.items()
         )
-        calls = [_compute_mean(c) for c in (self.forward_calls, self.gradient_calls)]
+        calls = [compute_finite_mean(c) for c in (self.forward_calls, self.gradient_calls)]
         lines = [
             f"{', '.join(dict.fromkeys(self.stages))} on {len(self):,} images{budget}",
             f"  clean accuracy   {compute_proportion(self.correct)} %",
@@ -203,7 +203,8 @@ def _compute_median(values: np.ndarray) -> float:
     return float(np.median(values)) if values.size else math.nan
 
 
-def _compute_mean(values: np.ndarray) -> float:
+def compute_finite_mean(values: np.ndarray) -> float:
+    """Returns the mean of the finite values; NaN for none."""
     finite = values[np.isfinite(values)]
     return float(finite.mean()) if finite.size else math.nan
 

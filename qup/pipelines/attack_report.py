@@ -145,6 +145,9 @@ def _build_report(
             "classifier_digest": evaluation.classifier,
             "data_digest": run.source,
             "evaluation_digest": evaluation_digest,
+            "other_norms": sorted(
+                {f"{r.name} ({r.norm})" for r in evaluation.runs if r.norm != norm}
+            ),
             "pixel_range": request.pixel_range or "0,1",
             "precision": request.precision,
             "seed": run.config.seed,

@@ -16,7 +16,7 @@ from qup import attacks
 from qup.attacks.reliability import Flag
 from qup.core import errors
 from qup.core.measurements import compute_proportion, compute_wilson_interval
-from qup.robustness.masking.case import FLAGGED, PASSED, CheckResult
+from qup.robustness.masking.case import FLAGGED, NOT_CHECKED, PASSED, CheckResult
 from qup.robustness.report import attack_runs, evaluate, page, protocol, write_report
 from qup.robustness.report.report import Report
 
@@ -58,7 +58,10 @@ def report(classifier, images, labels):
     )
 
 
-def _make_run(success, epsilon, *, correct=None, name="pgd", norm="linf", flags=()):
+_PUBLISHED = ("apgd_ce", "apgd_t", "fab_t", "square")
+
+
+def _make_run(success, epsilon, *, correct=None, name="pgd", norm="linf", flags=(), stages=None):
     """Returns a run with distances equal to its budget."""
     success = np.array(success, bool)
     count = len(success)
@@ -71,7 +74,7 @@ def _make_run(success, epsilon, *, correct=None, name="pgd", norm="linf", flags=
         forward_calls=zeros,
         gradient_calls=zeros + 7,
         stage=np.where(success, 0, -1).astype(np.int32),
-        stages=(name,),
+        stages=stages or (name,),
         epsilon=np.full(count, np.nan if epsilon is None else epsilon, np.float32),
         correct=correct,
         classes=np.zeros(count, np.int32),
@@ -137,6 +140,13 @@ def test_the_status_needs_a_strong_attack_and_the_search_for_masking():
     assert _make_report(strong, checks=(passed,)).status == "checked"
     assert _make_report(strong, checks=(flagged,)).status == "flagged"
     assert _make_report(strong).status == "not checked"
+    # A check that could not be made is a gap; only transfer needs what users do not have.
+    unmade = CheckResult("planted", {}, NOT_CHECKED, "Too few points.", 2)
+    report = _make_report(strong, checks=(passed, unmade))
+    assert report.status == "not checked" and report.gaps == ["planted: Too few points."]
+    assert "planted: Too few points." in str(report) and "Too few" in page.render_html(report)
+    transfer = CheckResult("transfer", {}, NOT_CHECKED, "No source.", 2)
+    assert _make_report(strong, checks=(passed, transfer)).status == "checked"
     weak = _make_report(_make_run([0, 1], 0.1), checks=(passed,))
     assert weak.status == "not checked" and "AutoAttack was not run" in weak.gaps[0]
     doubtful = _make_run([0, 1], 0.1, name="autoattack", flags=(Flag("zero", "No gradient."),))
@@ -147,7 +157,10 @@ def test_the_status_needs_a_strong_attack_and_the_search_for_masking():
     assert _make_report(few, strong, checks=(passed,)).status == "checked"
     # The flag of a budget of the curve alone says nothing about the headline.
     tiny = _make_run([0, 0], 0.001, flags=(Flag("nothing_broken", "x"),))
-    assert _make_report(tiny, strong, checks=(passed,)).status == "checked"
+    report = _make_report(tiny, strong, checks=(passed,))
+    assert report.status == "checked"
+    # But the number at that budget says it.
+    assert "PGD (flagged: nothing broken)" in page.render_html(report)
 
 
 def test_result_json_is_json_and_has_robustbenchs_keys(report):
@@ -163,8 +176,11 @@ def test_result_json_is_json_and_has_robustbenchs_keys(report):
     assert [a["name"] for a in result["attacks"]] == ["fgsm", "fgsm", "deepfool"]
     assert result["status"] == "flagged" and "few" in result["reasons"][0]
     assert len(result["not_checked"]) == 2
-    strong = _make_report(_make_run([0, 1, 1], 0.1, name="autoattack")).to_dict()
-    assert strong["autoattack_acc"] == "33.33"
+    strong = _make_run([0, 1, 1], 0.1, name="autoattack", stages=_PUBLISHED)
+    assert _make_report(strong).to_dict()["autoattack_acc"] == "33.33"
+    # With few classes the ensemble is another one than RobustBench's.
+    few = _make_run([0, 1, 1], 0.1, name="autoattack", stages=("apgd_ce", "square"))
+    assert _make_report(few).to_dict()["autoattack_acc"] is None
 
 
 def test_evaluate_agrees_with_attacks_run(report, classifier, images, labels):

@@ -77,7 +77,7 @@ def _collect(report: Report) -> dict[str, Any]:
     classes = report.summarise_classes()
     return {
         "report": report,
-        "attacks": [summary for summary in attacks if _is_at_headline(report, summary.epsilon)],
+        "attacks": [summary for summary in attacks if report.is_headline(summary.epsilon)],
         "worst": [
             (epsilon, report.get_robust_accuracy(epsilon), _list_attacks(report, epsilon))
             for epsilon in report.epsilons
@@ -85,19 +85,19 @@ def _collect(report: Report) -> dict[str, Any]:
         "classes": classes[:_MAX_SHOWN_CLASSES],
         "num_hidden_classes": max(0, len(classes) - _MAX_SHOWN_CLASSES),
         "status_text": _STATUS_TEXTS.get(report.status, "Not checked completely:"),
-        "reasons": report.reasons or report.gaps,
+        "reasons": [*report.reasons, *report.gaps],
         "protocol": _describe_protocol(report),
         "checks_text": _count_checks(report),
     }
 
 
 def _list_attacks(report: Report, epsilon: float) -> str:
-    """Returns the names of the attacks with this budget, or without one."""
-    names = [
-        get_attack_name(run.name)
-        for run in report.runs
-        if run.epsilon is None or math.isclose(run.epsilon, epsilon, rel_tol=1e-6)
-    ]
+    """Returns the attacks with this budget, or without one, and what was flagged of them."""
+    names = []
+    for run in report.runs:
+        if run.epsilon is None or math.isclose(run.epsilon, epsilon, rel_tol=1e-6):
+            flags = ", ".join(flag.name.replace("_", " ") for flag in run.result.flags)
+            names.append(get_attack_name(run.name) + (f" (flagged: {flags})" if flags else ""))
     return ", ".join(dict.fromkeys(names))
 
 
@@ -108,10 +108,6 @@ def _count_checks(report: Report) -> str:
     if not statuses:
         return "no search for masked gradients"
     return f"{made} of {len(statuses)} checks for masked gradients made, {flagged} flagged"
-
-
-def _is_at_headline(report: Report, epsilon: float | None) -> bool:
-    return epsilon is None or math.isclose(epsilon, report.epsilon, rel_tol=1e-6)
 
 
 def _describe_protocol(report: Report) -> dict[str, str]:
@@ -129,6 +125,8 @@ def _describe_protocol(report: Report) -> dict[str, str]:
         }
         shown = ", ".join(f"{key}={value}" for key, value in options.items())
         lines[get_attack_name(name)] = shown or "default options"
+    if others := report.protocol.get("other_norms"):
+        lines["not on this page"] = f"{', '.join(others)}: another norm, see measurements.csv"
     if report.checks:
         lines["search for masked gradients"] = (
             f"{_count_checks(report)} on the first {report.checks[0].n} images"

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qup.attacks.results import compute_finite_mean
 from qup.core import extras, files
 from qup.core.measurements import Proportion, compute_proportion
 from qup.core.numbers import format_epsilon
@@ -34,6 +35,9 @@ SCHEMA_VERSION = 1
 CHECKED = "checked"
 # Budgets of the curve of an attack without a budget.
 _NUM_CURVE_POINTS = 11
+_OPTIONAL_CHECK = "transfer"
+# The stages of the published AutoAttack; with two or three classes the attack has others.
+_PUBLISHED_STAGES = {"apgd_ce", "apgd_t", "fab_t", "square"}
 # Flags that say that an attack is weak, which does not matter where a strong one was run too.
 _WEAKNESS_FLAGS = ("few_steps",)
 
@@ -171,7 +175,7 @@ class Report:
     def epsilons(self) -> tuple[float, ...]:
         """The budgets of all attacks and the headline budget, increasing."""
         budgets = {run.epsilon for run in self.runs if run.norm == self.norm and run.epsilon}
-        if not any(self._is_headline(budget) for budget in budgets):
+        if not any(self.is_headline(budget) for budget in budgets):
             budgets.add(self.epsilon)
         return tuple(sorted(budgets))
 
@@ -218,6 +222,10 @@ class Report:
             )
         if not self.checks:
             gaps.append("The search for masked gradients was not made.")
+        for check in self.checks:
+            # This one needs a second classifier, which most users do not have.
+            if check.status == NOT_CHECKED and check.name != _OPTIONAL_CHECK:
+                gaps.append(f"{check.name}: {check.message}")
         return gaps
 
     def _has_strong_attack(self) -> bool:
@@ -233,7 +241,11 @@ class Report:
     @property
     def headline_runs(self) -> list[AttackRun]:
         """The runs whose budget is the headline budget, or that have none."""
-        return [run for run in self.runs if run.epsilon is None or self._is_headline(run.epsilon)]
+        return [run for run in self.runs if self.is_headline(run.epsilon)]
+
+    def is_headline(self, epsilon: float | None) -> bool:
+        """Whether a budget is the headline budget; None, of an attack without one, always is."""
+        return epsilon is None or math.isclose(epsilon, self.epsilon, rel_tol=1e-6)
 
     def summarise_attacks(self) -> list[AttackSummary]:
         """Returns one summary per attack and budget: by budget, then in the order of the runs."""
@@ -258,8 +270,8 @@ class Report:
             num_broken_alone=int(alone.sum()),
             stages=run.result.after_stages() if len(set(run.result.stages)) > 1 else {},
             median_distance=float(np.median(distances)) if distances.size else math.nan,
-            forward_calls=_compute_mean(run.result.forward_calls),
-            gradient_calls=_compute_mean(run.result.gradient_calls),
+            forward_calls=compute_finite_mean(run.result.forward_calls),
+            gradient_calls=compute_finite_mean(run.result.gradient_calls),
             flags=tuple((flag.name, flag.message) for flag in run.result.flags),
         )
 
@@ -328,7 +340,11 @@ class Report:
         ]
         images = []
         for k in range(min([count, *(run.examples.num_random for run in runs)]) if runs else 0):
-            broken_by = [run for run in runs if run.result.success[run.examples.rows[k]]]
+            broken_by = [
+                run
+                for run in runs
+                if run.find_broken(self.epsilon, self.norm)[run.examples.rows[k]]
+            ]
             images.append(self._show((broken_by or runs)[-1], k))
         return images
 
@@ -355,7 +371,7 @@ class Report:
             f"  attacks          {', '.join(attacks)}",
             f"  status           {self.status}",
         ]
-        lines += [f"    {reason}" for reason in (self.reasons or self.gaps)]
+        lines += [f"    {reason}" for reason in [*self.reasons, *self.gaps]]
         return "\n".join(lines)
 
     def format_budget(self, epsilon: float | None = None) -> str:
@@ -366,9 +382,9 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """Returns the content of result.json; docs/evaluate.md describes its keys."""
         autoattack = [
-            summary.robust_accuracy.percent
-            for summary in self.summarise_attacks()
-            if summary.name in STRONG_ATTACKS and self._is_headline(summary.epsilon)
+            run.result.robust_accuracy
+            for run in self.headline_runs
+            if run.name == "autoattack" and set(run.result.stages) >= _PUBLISHED_STAGES
         ]
         return {
             # The keys of RobustBench's model_info; what nobody stated is null.
@@ -376,7 +392,7 @@ class Report:
             "name": self.classifier,
             "authors": None,
             "additional_data": None,
-            "number_forward_passes": 1,
+            "number_forward_passes": None,
             "dataset": self.dataset,
             "venue": None,
             "architecture": self.protocol.get("architecture"),
@@ -406,9 +422,6 @@ class Report:
             "seconds": dict(self.seconds),
             "command": self.command,
         }
-
-    def _is_headline(self, epsilon: float | None) -> bool:
-        return epsilon is not None and math.isclose(epsilon, self.epsilon, rel_tol=1e-6)
 
     def to_json(self) -> str:
         """Returns `to_dict` as JSON; numbers that do not exist are null."""
@@ -484,11 +497,6 @@ def _choose_distances(run: AttackRun) -> list[float]:
     quantiles = np.quantile(distances, np.linspace(0, 1, _NUM_CURVE_POINTS))
     # Rounded up, so that the last budget contains every image.
     return [float(f"{1.001 * quantile:.4g}") for quantile in quantiles if quantile > 0]
-
-
-def _compute_mean(values: np.ndarray) -> float:
-    finite = values[np.isfinite(values)]
-    return float(finite.mean()) if finite.size else math.nan
 
 
 def _to_json(summary: Any) -> dict[str, Any]:
