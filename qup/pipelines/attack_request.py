@@ -22,7 +22,14 @@ from qup.core.numbers import format_epsilon
 from qup.models import keras_files, user_models
 from qup.models.saved_model import DEFAULT_SIGNATURE
 from qup.models.user_models import LoadOptions
-from qup.robustness.report.protocol import STANDARD, STANDARD_NORMS, PlannedAttack, plan_standard
+from qup.robustness.report.protocol import (
+    STANDARD,
+    STANDARD_NORMS,
+    PlannedAttack,
+    check_unit_range,
+    choose_norm_option,
+    plan_standard,
+)
 
 _log = logging.getLogger("qup")
 # Options that are set for all attacks together, and how.
@@ -270,26 +277,11 @@ class AttackRequest:
                 norms.check_norm(standard_norm, STANDARD_NORMS)
                 self._check_budget_norm("The standard protocol", standard_norm, norm)
                 for budget in budgets:
-                    _check_unit_range("The standard protocol", standard_norm, budget)
+                    check_unit_range(standard_norm, budget, "The standard protocol")
                 yield from plan_standard(budgets, standard_norm)
             else:
-                yield PlannedAttack(name, (), self._choose_norm(name))
-
-    def _choose_norm(self, name: str) -> dict[str, str]:
-        """Returns the option that sets the requested norm.
-
-        Raises:
-          InputError: The attack has no form in this norm.
-        """
-        norms_of_attack = attacks.traits(name)["norms"]
-        if self.norm is None or self.norm == attacks.get_norm(name):
-            return {}
-        if self.norm not in norms_of_attack:
-            raise errors.InputError(
-                f"--norm={self.norm}: {name} has no form in {self.norm}; it has "
-                f"{', '.join(norms_of_attack)}. Choose another norm or another attack."
-            )
-        return {"norm": self.norm}
+                options = {} if self.norm is None else choose_norm_option(name, self.norm)
+                yield PlannedAttack(name, (), options)
 
     def _choose_budgets(
         self, name: str, budgets: list[float], options: dict[str, Any], epsilon: float, norm: str
@@ -307,7 +299,7 @@ class AttackRequest:
             budgets = [epsilon]
         for budget in budgets:
             errors.check_number("epsilon", budget, at_least=0)
-            _check_unit_range(name, attack_norm, budget)
+            check_unit_range(attack_norm, budget, name)
         return budgets, options
 
     def _check_budget_norm(
@@ -407,15 +399,6 @@ class AttackRequest:
             imports=self.imports,
             trust=self.trust_model,
             pixel_range=parse_pixel_range(self.pixel_range),
-        )
-
-
-def _check_unit_range(name: str, norm: str, budget: float) -> None:
-    """Raises an InputError for a budget in L-inf beyond the range of pixels."""
-    if norm == "linf" and budget > 1:
-        raise errors.InputError(
-            f"{name}: epsilon must be in units of [0, 1], the range of pixels; received "
-            f"{budget:g}. Divide by 255 if it is for 8-bit pixels: --epsilon={budget:g}/255."
         )
 
 

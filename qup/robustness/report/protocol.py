@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qup import attacks
+from qup.core import errors
 
 STANDARD = "standard"
 STANDARD_NORMS = ("linf", "l2", "l1")
@@ -84,6 +85,37 @@ def plan_standard(
         PlannedAttack("pgd", tuple(sorted(curve_budgets)), options | given_norm),
         PlannedAttack("autoattack", tuple(budgets), given_norm),
     ]
+
+
+def choose_norm_option(name: str, norm: str) -> dict[str, str]:
+    """Returns the option that gives an attack a norm; {} if it is the attack's default.
+
+    Raises:
+      InputError: The attack has no form in this norm.
+    """
+    norms_of_attack = attacks.traits(name)["norms"]
+    if norm not in norms_of_attack:
+        raise errors.InputError(
+            f"{name} has no form in {norm}; it has {', '.join(norms_of_attack)}. Choose another "
+            "norm or another attack."
+        )
+    return {} if norm == attacks.get_norm(name) else {"norm": norm}
+
+
+def check_unit_range(norm: str, epsilon: float, name: str = "") -> None:
+    """Raises an InputError for a budget in L-inf beyond the range of pixels.
+
+    Args:
+      norm: Its norm.
+      epsilon: The budget.
+      name: What it belongs to, for the message.
+    """
+    if norm == "linf" and epsilon > 1:
+        prefix = f"{name}: " if name else ""
+        raise errors.InputError(
+            f"{prefix}epsilon must be in units of [0, 1], the range of pixels; received "
+            f"{epsilon:g}. Divide by 255 if it is for 8-bit pixels: {epsilon:g}/255."
+        )
 
 
 def add_early_leaving(name: str, options: Mapping[str, Any]) -> dict[str, Any]:

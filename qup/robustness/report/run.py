@@ -31,6 +31,8 @@ from qup.robustness.report.protocol import (
     STANDARD_NORMS,
     PlannedAttack,
     add_early_leaving,
+    check_unit_range,
+    choose_norm_option,
     plan_standard,
 )
 from qup.robustness.report.report import Report
@@ -177,11 +179,7 @@ def validate_budgets(epsilon: Any, norm: str) -> list[float]:
     budgets = sorted(set(budgets) - {0.0})
     if not budgets:
         raise errors.InputError("epsilon must be above 0, such as 8/255; received only 0.")
-    if norm == "linf" and budgets[-1] > 1:
-        raise errors.InputError(
-            f"epsilon must be in units of [0, 1], the range of pixels; received {budgets[-1]:g}. "
-            "Divide by 255 if it is for 8-bit pixels: --epsilon=8/255."
-        )
+    check_unit_range(norm, budgets[-1])
     return budgets
 
 
@@ -257,13 +255,7 @@ def plan_attacks(
 
 
 def _plan_attack(name: str, budgets: Sequence[float], norm: str) -> PlannedAttack:
-    norms = attacks.traits(name)["norms"]
-    if norm not in norms:
-        raise errors.InputError(
-            f"{name} has no form in {norm}; it has {', '.join(norms)}. Choose another norm or "
-            "another attack."
-        )
-    options = {} if attacks.get_norm(name) == norm else {"norm": norm}
+    options = choose_norm_option(name, norm)
     if attacks.traits(name)["kind"] != "budget":
         return PlannedAttack(name, (), options)
     return PlannedAttack(name, tuple(budgets), add_early_leaving(name, options))
