@@ -21,12 +21,10 @@ import keras
 import numpy as np
 from absl import app, flags, logging
 
-from benchmarks import timing
+from benchmarks import tables, timing
 from qup import attacks, datasets, models
 from qup.attacks import cost
 from qup.core import files
-
-_BEGIN, _END = "<!-- cost: begin -->", "<!-- cost: end -->"
 
 _TITLES = {
     "convnet": "ConvNet",
@@ -171,14 +169,8 @@ def summarise(rows: list[dict[str, Any]]) -> str:
 
 
 def write_rows(rows: list[dict[str, Any]], path: str) -> None:
-    """Writes the rows as CSV."""
-    with (
-        files.atomic_write(pathlib.Path(path)) as temporary_path,
-        open(temporary_path, "w", newline="", encoding="utf-8") as file,
-    ):
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    """Writes the rows as CSV; their numbers are rounded already."""
+    tables.write_csv(path, [{key: str(value) for key, value in row.items()} for row in rows])
 
 
 def read_rows(path: str) -> list[dict[str, Any]]:
@@ -209,9 +201,7 @@ def format_table(rows: list[dict[str, Any]]) -> str:
 def write_document(rows: list[dict[str, Any]], path: pathlib.Path) -> None:
     """Replaces the table of a document."""
     text = path.read_text(encoding="utf-8")
-    before, _, rest = text.partition(_BEGIN)
-    after = rest.partition(_END)[2]
-    files.write_text(path, f"{before}{_BEGIN}\n\n{format_table(rows)}\n\n{_END}{after}")
+    files.write_text(path, tables.replace_table(text, "cost", f"\n{format_table(rows)}\n"))
 
 
 def main(argv: list[str]) -> None:

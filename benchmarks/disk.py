@@ -7,7 +7,6 @@ and FGSM. With "cache" the images are hard links to one copy, see `qup.core.shar
 "copies" that is turned off.
 """
 
-import csv
 import os
 import pathlib
 import subprocess
@@ -16,6 +15,7 @@ import tempfile
 
 from absl import app, flags
 
+from benchmarks import tables
 from qup.core import formatting
 from qup.orchestration import pruning
 
@@ -35,10 +35,7 @@ def main(argv: list[str]) -> None:
         size = formatting.format_bytes(row["bytes"])
         print(f"{row['kind']}: {row['workdirs']} working directories, {size}")
     if _CSV.value:
-        with open(_CSV.value, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, [*rows[0]], lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        tables.write_csv(_CSV.value, rows)
 
 
 def _measure(kind: str, folder: pathlib.Path) -> dict[str, str | int]:

@@ -18,7 +18,6 @@ With --draw nothing is measured: the CSV file, the figure and the table of --doc
 two comments, are written from the stored results.
 """
 
-import csv
 import dataclasses
 import pathlib
 import time
@@ -30,11 +29,10 @@ import numpy as np
 from absl import app, flags, logging
 from matplotlib.figure import Figure
 
-from benchmarks import timing
+from benchmarks import tables, timing
 from qup import attacks, datasets, models, training
 from qup.core import compilation, files
 
-_BEGIN, _END = "<!-- optimality: begin -->", "<!-- optimality: end -->"
 _TITLES = {"mnist": "MNIST", "cifar10": "CIFAR-10"}
 _NORM_TITLES = {"linf": "L-inf", "l2": "L2", "l1": "L1", "l0": "L0"}
 # An image within this factor of the smallest distance counts as near.
@@ -112,12 +110,14 @@ def main(argv: list[str]) -> None:
     ]
     print(format_table(rows))
     if flags.FLAGS.csv:
-        _write_csv(pathlib.Path(flags.FLAGS.csv), rows)
+        machine = timing.describe_machine()
+        tables.write_csv(flags.FLAGS.csv, [{**row, "machine": machine} for row in rows])
     if flags.FLAGS.figure:
         _draw_figure(pathlib.Path(flags.FLAGS.figure), rows)
     if flags.FLAGS.document:
         path = pathlib.Path(flags.FLAGS.document)
-        files.write_text(path, replace_table(path.read_text("utf-8"), format_table(rows)))
+        text = tables.replace_table(path.read_text("utf-8"), "optimality", format_table(rows))
+        files.write_text(path, text)
 
 
 def _measure_dataset(folder: pathlib.Path, dataset: str) -> None:
@@ -263,29 +263,6 @@ def _format_cells(row: Mapping[str, Any]) -> str:
         f"{row['local_optimality']:.3f} ± {row['stderr']:.3f} | {row['near']:.0f}% | "
         f"{row['median']:.4g} | {row['gradient_calls']:,.0f} | {1000 * row['seconds']:.0f}"
     )
-
-
-def replace_table(text: str, table: str) -> str:
-    """Returns a document with the table between its two comments.
-
-    Raises:
-      UsageError: The document has not both comments, in order.
-    """
-    before, begin, rest = text.partition(_BEGIN)
-    _, end, after = rest.partition(_END)
-    if not begin or not end:
-        raise app.UsageError(f"The document needs the lines {_BEGIN} and {_END}.")
-    return f"{before}{begin}\n{table}\n{end}{after}"
-
-
-def _write_csv(path: pathlib.Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    environment = timing.describe_machine()
-    with files.atomic_write(path) as partial, open(partial, "w", newline="") as file:
-        writer = csv.DictWriter(file, [*rows[0], "machine"], lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            numbers = {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()}
-            writer.writerow(numbers | {"machine": environment})
 
 
 def _draw_figure(path: pathlib.Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -30,9 +30,8 @@ import numpy as np
 import tensorflow as tf
 from absl import app, flags, logging
 
-from benchmarks import timing
+from benchmarks import tables, timing
 from qup import attacks, datasets, models, training
-from qup.core import files
 
 _EPSILONS = {"mnist": 0.2, "cifar10": 8 / 255, "digits": 0.3}
 _TITLES = {"mnist": "MNIST", "cifar10": "CIFAR-10", "digits": "digits"}
@@ -263,13 +262,7 @@ def write_rows(rows: list[dict[str, object]], path: pathlib.Path) -> None:
         with path.open(encoding="utf-8", newline="") as file:
             merged = {tuple(row[key] for key in keys): row for row in csv.DictReader(file)}
     merged |= {tuple(str(row[key]) for key in keys): row for row in rows}
-    with (
-        files.atomic_write(path) as partial,
-        partial.open("w", encoding="utf-8", newline="") as file,
-    ):
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(merged.values())
+    tables.write_csv(path, list(merged.values()), rows[0])
 
 
 def main(_) -> None:

@@ -12,7 +12,6 @@ Networks and results are stored in --folder; an interrupted run resumes. With --
 measured: files and tables are written from the stored results.
 """
 
-import csv
 import json
 import pathlib
 import time
@@ -23,7 +22,7 @@ import keras
 import numpy as np
 from absl import app, flags, logging
 
-from benchmarks import timing
+from benchmarks import tables, timing
 from qup import attacks, datasets, models, training
 from qup.core import files
 from qup.core.measurements import compute_accuracy
@@ -85,16 +84,17 @@ def main(argv: list[str]) -> None:
         for model, options in _SPEED_NETWORKS[name]:
             path = folder / f"{name}-{model}-speed.json"
             speed_rows += _load_or_measure(path, lambda a=(name, model, options): _time(*a))
-    tables = format_accuracies(rows), format_speeds(speed_rows)
-    print(*tables, sep="\n\n")
+    texts = format_accuracies(rows), format_speeds(speed_rows)
+    print(*texts, sep="\n\n")
     for path, content in ((flags.FLAGS.csv, rows), (flags.FLAGS.speed_csv, speed_rows)):
         if path and content:
-            _write_csv(pathlib.Path(path), content)
+            rows_with_machine = [{**row, "machine": timing.describe_machine()} for row in content]
+            tables.write_csv(path, rows_with_machine)
     if flags.FLAGS.document:
         path = pathlib.Path(flags.FLAGS.document)
         text = path.read_text("utf-8")
-        for title, table in zip(("accuracies", "speeds"), tables, strict=True):
-            text = replace_table(text, title, table)
+        for title, table in zip(("accuracies", "speeds"), texts, strict=True):
+            text = tables.replace_table(text, title, table)
         files.write_text(path, text)
 
 
@@ -249,30 +249,6 @@ def format_speeds(rows: Sequence[Mapping[str, Any]]) -> str:
             f"| {row['lowest_speed']:.2f}, {row['highest_speed']:.2f} |"
         )
     return "\n".join(lines)
-
-
-def replace_table(text: str, title: str, table: str) -> str:
-    """Returns a document with the table between its two comments.
-
-    Raises:
-      UsageError: The document has not both comments, in order.
-    """
-    begin, end = (f"<!-- {title}: {word} -->" for word in ("begin", "end"))
-    before, has_begin, rest = text.partition(begin)
-    _, has_end, after = rest.partition(end)
-    if not has_begin or not has_end:
-        raise app.UsageError(f"The document needs the lines {begin} and {end}.")
-    return f"{before}{begin}\n{table}\n{end}{after}"
-
-
-def _write_csv(path: pathlib.Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    machine = timing.describe_machine()
-    with files.atomic_write(path) as partial, open(partial, "w", newline="") as file:
-        writer = csv.DictWriter(file, [*rows[0], "machine"], lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            numbers = {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()}
-            writer.writerow(numbers | {"machine": machine})
 
 
 def define_flags() -> None:

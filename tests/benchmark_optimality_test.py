@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from absl import flags
 
-from benchmarks import optimality
+from benchmarks import optimality, tables
+
+_BEGIN, _END = "<!-- optimality: begin -->", "<!-- optimality: end -->"
 
 
 def test_optimality_is_the_ratio_of_areas():
@@ -52,11 +54,11 @@ def test_rows_and_table():
 
 
 def test_table_replaces_the_old_one():
-    text = f"before\n{optimality._BEGIN}\nold\n{optimality._END}\nafter\n"
-    replaced = optimality.replace_table(text, "new")
-    assert replaced == f"before\n{optimality._BEGIN}\nnew\n{optimality._END}\nafter\n"
+    text = f"before\n{_BEGIN}\nold\n{_END}\nafter\n"
+    replaced = tables.replace_table(text, "optimality", "new")
+    assert replaced == f"before\n{_BEGIN}\nnew\n{_END}\nafter\n"
     with pytest.raises(Exception, match="needs the lines"):
-        optimality.replace_table("nothing", "new")
+        tables.replace_table("nothing", "optimality", "new")
 
 
 @pytest.mark.slow
@@ -64,7 +66,7 @@ def test_an_interrupted_run_resumes(tmp_path, monkeypatch):
     contestants = {"l0": optimality._name("jsma", "sparsefool")}
     monkeypatch.setattr(optimality, "_CONTESTANTS", contestants)
     document = tmp_path / "table.md"
-    document.write_text(f"{optimality._BEGIN}\n{optimality._END}\n")
+    document.write_text(f"{_BEGIN}\n{_END}\n")
     paths = [tmp_path / "rows.csv", tmp_path / "bars.png"]
     arguments = ["--datasets=digits", "--norms=l0", "--images=6", f"--folder={tmp_path}"]
     arguments += [f"--csv={paths[0]}", f"--figure={paths[1]}", f"--document={document}"]

@@ -6,6 +6,7 @@ import sys
 import pytest
 from absl import app, flags
 
+from benchmarks import tables
 from benchmarks import training_methods as benchmark
 
 _ROW = {
@@ -34,10 +35,10 @@ def test_tables():
 
 def test_a_table_replaces_the_old_one():
     text = "before\n<!-- speeds: begin -->\nold\n<!-- speeds: end -->\nafter\n"
-    replaced = benchmark.replace_table(text, "speeds", "new")
+    replaced = tables.replace_table(text, "speeds", "new")
     assert replaced == text.replace("old", "new")
     with pytest.raises(app.UsageError, match="needs the lines"):
-        benchmark.replace_table(text, "accuracies", "new")
+        tables.replace_table(text, "accuracies", "new")
 
 
 @pytest.mark.slow

@@ -46,7 +46,7 @@ _SAMPLE_SIZE = 512
 # The search for masked gradients takes so many times as long as PGD-40, and compiles so many times
 # as much: between 8 and 36, and 4, on three networks. So the range is wide.
 _MASKING_FACTOR, _MASKING_COMPILE_FACTOR, _MASKING_RANGE = 20.0, 8.0, 2.5
-_REUSED = "measured already"
+_REUSED, _NOT_ESTIMATED = "measured already", "not estimated"
 # A training of so many steps is timed, twice.
 _TIMED_STEPS = 10
 
@@ -82,7 +82,9 @@ def format_parts(parts: Sequence[PartCost]) -> list[str]:
         gpu_memory = max(estimate.gpu_memory_bytes for estimate in estimates)
         gpu = f", GPU memory {format_bytes(gpu_memory)}" if gpu_memory else ""
         disk = format_bytes(sum(estimate.disk_bytes for estimate in estimates))
-        lines.append(f"total about {total}, memory {memory}{gpu}, disk {disk}")
+        unknown = sum(part.note.startswith(_NOT_ESTIMATED) for part in parts)
+        without = f" without {format_count(unknown, 'part')}" if unknown else ""
+        lines.append(f"total{without} about {total}, memory {memory}{gpu}, disk {disk}")
     return lines
 
 
@@ -204,9 +206,11 @@ def _estimate_part(
         return PartCost(node.id, title, None, _REUSED)
     model_node = _find_model_node(node)
     if model_node not in executions:
-        return PartCost(node.id, title, None, "not estimated, the classifier is not trained yet")
+        return PartCost(
+            node.id, title, None, f"{_NOT_ESTIMATED}, the classifier is not trained yet"
+        )
     if node.component.name == "ConjugateDrawer":
-        return PartCost(node.id, title, None, "not estimated, a figure of a few images")
+        return PartCost(node.id, title, None, f"{_NOT_ESTIMATED}, a figure of a few images")
     examples = executions[node.inputs["examples"][0].producer.id].outputs["examples"][0]
     model = executions[model_node].outputs["model"][0]
     inputs = artifacts.load_inputs(examples, model)
