@@ -22,7 +22,8 @@ import pathlib
 import re
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from importlib import metadata
 from typing import Any
 
 from qup.core import errors
@@ -299,6 +300,17 @@ def describe_environment() -> dict[str, str]:
         )
         or "off",
     }
+
+
+def get_package_versions(names: Iterable[str]) -> dict[str, str]:
+    """Returns the versions of packages by name; "not installed" for those of a missing extra."""
+    versions = {}
+    for name in names:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = "not installed"
+    return versions
 
 
 def get_counted_environment() -> dict[str, str]:

@@ -10,7 +10,6 @@ import platform
 import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from importlib import metadata
 from typing import Any
 
 import qup
@@ -73,16 +72,8 @@ def collect_versions() -> dict[str, str]:
         "machine": platform.machine(),
         "system": platform.system(),
         **environment.describe_environment(),
-        **{name: _get_version(name) for name in _PACKAGES},
+        **environment.get_package_versions(_PACKAGES),
     }
-
-
-def _get_version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        # It belongs to an extra: setup.py.
-        return "not installed"
 
 
 class Workdir:

@@ -153,6 +153,21 @@ def _find_method(attack: Attack) -> attacks.Method | None:
     return attacks.build_method(name, **attack.options)
 
 
+def resolve_attack_parameters(attack: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the parameters of an attack's rows: its name, epsilon and options with defaults."""
+    options = {key: value for key, value in attack.items() if key != "epsilons"}
+    name, targets = options.pop("name"), options.pop("targets", None)
+    if attacks.traits(name)["method"]:
+        options = dict(vars(attacks.build_method(name, **options)))
+    for option in ("seed", "xla"):
+        options.pop(option, None)
+    bounds = options.pop("bounds", (0.0, 1.0))
+    attack_parameters = {"name": name, "epsilon": None, **options}
+    if targets is not None:
+        attack_parameters |= {"targeted": True, "targets": targets}
+    return attack_parameters | {"pixel_clip": bounds is not None}
+
+
 def build_attack_rows(
     model_info: ModelInfo,
     result: AttackResult,

@@ -27,7 +27,7 @@ from qup.pipelines.components.artifacts import (
     ModelEvaluation,
 )
 from qup.robustness import masking
-from qup.robustness.evaluation import build_attack_rows
+from qup.robustness.evaluation import build_attack_rows, resolve_attack_parameters
 from qup.robustness.masking import case
 from qup.robustness.masking.case import CheckResult
 from qup.robustness.report.attack_runs import build_attack_run, write_attack_runs
@@ -130,21 +130,6 @@ def _compute_disagreement_rate(classifier: LogitsFn, images, batch_size: int) ->
         _predict_classes(classifier, images, size) for size in (batch_size, max(1, batch_size // 3))
     )
     return compute_accuracy(float((classes != other_classes).sum()), len(classes))
-
-
-def resolve_attack_parameters(attack: dict[str, Any]) -> dict[str, Any]:
-    """Returns the parameters of an attack's rows: its name, epsilon and options with defaults."""
-    options = {key: value for key, value in attack.items() if key != "epsilons"}
-    name, targets = options.pop("name"), options.pop("targets", None)
-    if attacks.traits(name)["method"]:
-        options = dict(vars(attacks.build_method(name, **options)))
-    for option in ("seed", "xla"):
-        options.pop(option, None)
-    bounds = options.pop("bounds", (0.0, 1.0))
-    attack_parameters = {"name": name, "epsilon": None, **options}
-    if targets is not None:
-        attack_parameters |= {"targeted": True, "targets": targets}
-    return attack_parameters | {"pixel_clip": bounds is not None}
 
 
 def _iterate_pixel_batches(images, batch_size: int) -> Iterator[np.ndarray]:

@@ -10,9 +10,9 @@ from qup.orchestration import In, Out, component
 from qup.pipelines import figures
 from qup.pipelines.components import artifacts
 from qup.pipelines.components.artifacts import Examples, Model, ModelEvaluation, Report
-from qup.pipelines.components.attacker import resolve_attack_parameters
 from qup.robustness import conjugates
 from qup.robustness.conjugates import WINDOWS, AttackField, ConjugateMeasures
+from qup.robustness.evaluation import resolve_attack_parameters
 
 _CONJUGATES_FILE = "conjugates.npz"
 # The plotted image is chosen among this number of first images.

@@ -9,7 +9,6 @@ import contextlib
 import pathlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from qup.core.numbers import parse_epsilons
 from qup.core.types import LogitsFn
 from qup.datasets import tf_data
 from qup.robustness import masking
+from qup.robustness.evaluation import resolve_attack_parameters
 from qup.robustness.masking.case import CheckResult
 from qup.robustness.report.attack_runs import AttackRun, build_attack_run
 from qup.robustness.report.protocol import (
@@ -145,7 +145,11 @@ def evaluate(
             "pixel_range": list(pixel_range or (0, 1)),
             "seed": seed,
         },
-        versions=collect_versions(),
+        versions={
+            "qup": qup.__version__,
+            **environment.get_package_versions(_PACKAGES),
+            **environment.describe_environment(),
+        },
         seconds=seconds,
     )
     if folder is not None:
@@ -282,9 +286,12 @@ def run_planned(
     if planned.epsilons:
         arguments["epsilons"] = planned.epsilons
     results: Any = attacks.run(planned.name, classifier, images, labels, **arguments)
-    for result in results if planned.epsilons else [results]:
+    budgets = planned.epsilons or (None,)
+    for epsilon, result in zip(budgets, results if planned.epsilons else [results], strict=True):
+        budget = {} if epsilon is None else {"epsilon": epsilon}
+        parameters = resolve_attack_parameters({"name": planned.name, **budget, **planned.options})
         yield build_attack_run(
-            planned.name, planned.options, result, images, labels, ids, classifier, seed=seed
+            planned.name, parameters, result, images, labels, ids, classifier, seed=seed
         )
 
 
@@ -292,12 +299,6 @@ def compute_images_digest(images: np.ndarray, labels: np.ndarray) -> str:
     """Returns SHA-256, in hex, of images and labels."""
     parts = (np.ascontiguousarray(images).tobytes(), np.asarray(labels, np.int64).tobytes())
     return hashing.hash_parts(parts)
-
-
-def collect_versions() -> dict[str, str]:
-    """Returns the versions and settings that can change a result."""
-    versions = {name: metadata.version(name) for name in _PACKAGES}
-    return {"qup": qup.__version__, **versions, **environment.describe_environment()}
 
 
 def write_report(report: Report, folder: pathlib.Path) -> list[pathlib.Path]:
