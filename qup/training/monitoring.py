@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from qup import attacks
-from qup.attacks import registry
+from qup.attacks import registry, reliability
 from qup.core import errors
 from qup.core.classifier import predict_logits
 from qup.core.tensorboard import SummaryWriter
@@ -79,6 +79,8 @@ class RobustnessMonitor:
         if norm is not None:
             self._options["norm"] = norm
         self._attack, self._images, self._labels = attack, images, labels
+        # That PGD takes few steps is stated where its numbers are.
+        self._known_flags = {"few_steps"}
         self._arguments = {"epsilon": epsilon, "batch_size": batch_size, "seed": seed}
         if registry.traits(attack)["method"] is not None:
             registry.build_method(attack, **self._options, epsilon=epsilon)
@@ -107,7 +109,11 @@ class RobustnessMonitor:
             **self._options,
             logs_flags=False,
         )
-        return 100.0 * float(np.mean(result.correct)), result.robust_accuracy
+        # Each reason to doubt the number is logged in the first epoch that has it.
+        new_flags = [flag for flag in result.flags if flag.name not in self._known_flags]
+        self._known_flags.update(flag.name for flag in new_flags)
+        reliability.log_flags(self._attack, new_flags)
+        return result.test_accuracy, result.robust_accuracy
 
 
 class BestWeights:

@@ -168,6 +168,15 @@ def test_the_attack_is_compiled_once_and_training_is_unchanged(arrays):
         np.testing.assert_array_equal(one, other)
 
 
+def test_a_masked_gradient_is_said_once(arrays, caplog):
+    model = _build([keras.layers.Lambda(keras.ops.round)])
+    _fit(model, arrays, [training.RobustAccuracy(*arrays, epsilon=0.1, num_images=40)])
+    messages = [record.getMessage() for record in caplog.records]
+    assert sum("gradient is exactly zero" in message for message in messages) == 1
+    # What the documentation states is not repeated.
+    assert not any("gradient steps" in message for message in messages)
+
+
 def test_a_model_that_is_lost_has_no_robust_accuracy(arrays, caplog):
     model = _build()
     spoil = keras.callbacks.LambdaCallback(
