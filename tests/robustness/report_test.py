@@ -147,6 +147,11 @@ def test_the_status_needs_a_strong_attack_and_the_search_for_masking():
     assert "planted: Too few points." in str(report) and "Too few" in page.render_html(report)
     transfer = CheckResult("transfer", {}, NOT_CHECKED, "No source.", 2)
     assert _make_report(strong, checks=(passed, transfer)).status == "checked"
+    # A robust classifier is checked although noise and the attack do about the same to it.
+    undecided = CheckResult("noise", {"robust_accuracy_noise": 97.0}, NOT_CHECKED, "Undecided.", 2)
+    assert _make_report(strong, checks=(passed, undecided)).status == "checked"
+    unmade = CheckResult("noise", {}, NOT_CHECKED, "Not made.", 2)
+    assert _make_report(strong, checks=(passed, unmade)).status == "not checked"
     weak = _make_report(_make_run([0, 1], 0.1), checks=(passed,))
     assert weak.status == "not checked" and "AutoAttack was not run" in weak.gaps[0]
     doubtful = _make_run([0, 1], 0.1, name="autoattack", flags=(Flag("zero", "No gradient."),))
