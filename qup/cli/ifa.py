@@ -13,7 +13,7 @@ Further settings: --config.group.key=value; --help lists all.
 
 from absl import flags
 
-from qup.cli import settings
+from qup.cli import engines, settings
 from qup.core.interruption import SignalGuard
 
 
@@ -21,14 +21,17 @@ def define_flags() -> None:
     """Defines the flags of the settings."""
     settings.define_flags()
     flags.adopt_module_key_flags(settings)
+    engines.define_flags()
+    flags.adopt_module_key_flags(engines)
 
 
 def main(config) -> str:
     """Runs the pipeline with the settings `config`; returns the table."""
+    engine = engines.resolve()
     with SignalGuard():
         from qup.pipelines import ifa
 
-    return ifa.run(config)
+    return ifa.run(config, engine)
 
 
 def run() -> None:

@@ -41,17 +41,19 @@ from qup.pipelines.components.examples import ExampleGen
 from qup.pipelines.components.pusher import Pusher
 from qup.pipelines.components.reporter import Reporter
 from qup.pipelines.config import Config, NodeArguments, check_config, get_config_identity
+from qup.pipelines.engines import LOCAL, Engine
 from qup.pipelines.run import RunContext, build_trainers, collect_versions, open_run, run_nodes
 from qup.training.history import rewrite_curves
 
 _log = logging.getLogger("qup")
 
 
-def run(config: Config) -> str:
+def run(config: Config, engine: Engine = LOCAL) -> str:
     """Runs every step that has no result yet.
 
     Args:
       config: The settings of qup/pipelines/defaults.py.
+      engine: What runs the steps.
 
     Returns:
       The final table and the paths of all results, as text.
@@ -67,7 +69,7 @@ def run(config: Config) -> str:
     run = open_run(config, keeps_rows=False)
     _log_run(run)
     description = {**get_config_identity(config), "versions": collect_versions()}
-    executions = run_nodes(run, build_nodes(run), "ifa", description)
+    executions = run_nodes(run, build_nodes(run), "ifa", description, engine=engine)
     report = executions["Reporter"].outputs["report"][0].path
     rows = measurements.read_rows(report / "measurements.csv")
     with run.workdir.lock("to write its results"):

@@ -40,6 +40,7 @@ from qup.pipelines.config import (
     get_pipeline_root,
     get_workdir,
 )
+from qup.pipelines.engines import LOCAL, Engine
 
 # Packages whose versions can change a result.
 _PACKAGES = (
@@ -428,6 +429,7 @@ def run_nodes(
     pipeline: str,
     run_parameters: Mapping[str, Any],
     *,
+    engine: Engine = LOCAL,
     on_event: Callable[[NodeEvent], None] = log_event,
     on_failure: Callable[[Node, Exception], None] | None = None,
     on_success: Callable[[Node, Execution], None] | None = None,
@@ -439,6 +441,7 @@ def run_nodes(
       nodes: Its nodes.
       pipeline: Name of the pipeline.
       run_parameters: The parameters to record for the run.
+      engine: What runs the nodes.
       on_event: Called with every event.
       on_failure: See `LocalRunner.run`.
       on_success: See `LocalRunner.run`.
@@ -451,6 +454,17 @@ def run_nodes(
       OrchestrationError: The pipeline root cannot be used.
     """
     try:
+        if module := engine.load():
+            return module.run_nodes(
+                engine,
+                run,
+                nodes,
+                pipeline,
+                run_parameters,
+                on_event=on_event,
+                on_failure=on_failure,
+                on_success=on_success,
+            )
         return create_runner(run, on_event).run(
             nodes,
             pipeline=pipeline,
