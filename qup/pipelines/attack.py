@@ -23,20 +23,28 @@ import pathlib
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
+from qup import attacks
 from qup.core import files, measurements
 from qup.core.formatting import format_percent
 from qup.core.measurements import Row
 from qup.core.numbers import format_epsilon
 from qup.orchestration import Artifact, Channel, Execution, Node
 from qup.pipelines import attack_cost
-from qup.pipelines.attack_report import write_pages
+from qup.pipelines.attack_report import get_dataset_name, write_pages
 from qup.pipelines.attack_request import AttackRequest, hash_model_files
 from qup.pipelines.components import artifacts
 from qup.pipelines.components.attacker import Attacker, Diagnoser
 from qup.pipelines.components.conjugates import ConjugateDrawer
 from qup.pipelines.components.examples import ExampleGen, ModelImporter
 from qup.pipelines.config import Config, check_config
-from qup.pipelines.run import RunContext, build_trainers, collect_versions, open_run, run_nodes
+from qup.pipelines.run import (
+    REQUEST,
+    RunContext,
+    build_trainers,
+    collect_versions,
+    open_run,
+    run_nodes,
+)
 from qup.robustness.report.protocol import NORM_NAMES
 from qup.robustness.report.report import Report
 from qup.robustness.report.run import NUM_CHECKED_IMAGES
@@ -96,7 +104,11 @@ def run(config: Config, request: AttackRequest, *, dry_run: bool = False) -> str
         content = hash_model_files(source, request.build_load_options())
         run = dataclasses.replace(run, imported=(source.stem, content))
     _check_measurements(run)
-    description = {**run.get_identity(), "versions": collect_versions()}
+    description = {
+        **run.get_identity(),
+        "versions": collect_versions(),
+        REQUEST: describe_request(run, request, attack_specs),
+    }
     nodes = attack_cost.order_nodes(build_nodes(run, request, attack_specs))
     if dry_run:
         inputs = [node for node in nodes if node.component.name in ("ExampleGen", "ModelImporter")]
@@ -118,6 +130,27 @@ def run(config: Config, request: AttackRequest, *, dry_run: bool = False) -> str
         run.append_measurements(rows)
         pages = write_pages(run, request, executions)
     return format_report(run, rows, executions, figures, pages)
+
+
+def describe_request(
+    run: RunContext, request: AttackRequest, attack_specs: list[dict]
+) -> dict[str, str | int]:
+    """Returns what a run is asked to do, for the list of runs: texts and numbers by their names."""
+    budgets = request.epsilons or (float(run.config.attack.epsilon),)
+    parts = [name for name in ("conjugates", "diagnose") if getattr(request, name)]
+    has_budget = parts or any({"epsilon", "epsilons"} & spec.keys() for spec in attack_specs)
+    norms = dict.fromkeys(attacks.get_norm(spec["name"], spec) for spec in attack_specs)
+    facts = {
+        "model": run.imported[0] if run.imported else run.config.model.name,
+        "dataset": get_dataset_name(run),
+        "attack": ",".join([*request.attacks, *parts]),
+        "epsilon": ",".join(map(format_epsilon, budgets)) if has_budget else "",
+        "norm": ",".join(norms),
+        "num_images": request.num_images or "all",
+        "options": ",".join(request.options),
+        "precision": request.precision if request.precision != "float32" else "",
+    }
+    return {name: value for name, value in facts.items() if value}
 
 
 def _check_measurements(run: RunContext) -> None:

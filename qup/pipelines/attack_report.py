@@ -131,7 +131,7 @@ def _build_report(
     )
     return Report(
         classifier=name,
-        dataset=_get_dataset_name(run),
+        dataset=get_dataset_name(run),
         class_names=tuple(run.data.info.class_names),
         norm=norm,
         epsilon=epsilon,
@@ -159,7 +159,7 @@ def _build_report(
     )
 
 
-def _get_dataset_name(run: RunContext) -> str:
+def get_dataset_name(run: RunContext) -> str:
     """Returns the name of the data set; of the user's own images that of their file or folder."""
     options = run.config.dataset
     path = {"arrays": options.images, "image_folder": options.data_dir}.get(options.name)

@@ -61,6 +61,9 @@ CODE = Code(
 _log = logging.getLogger("qup")
 _CONFIG_FILE, _LOCK_FILE, _DATABASE = "config.json", ".qup.lock", "metadata.sqlite"
 _OUTPUT_FILES = (_LOCK_FILE, _CONFIG_FILE, "versions.json", "measurements.csv")
+# What a run records in addition to the settings of config.json; REQUEST is what it was asked to do.
+REQUEST = "request"
+_RECORD_KEYS = ("versions", REQUEST)
 _GLOB_CHARACTERS = "[]*?\\"
 _FIGURE_NAME = re.compile(r"(images|trajectory)-epoch-\d+\.png")
 
@@ -238,7 +241,7 @@ def _find_newest_run(database: pathlib.Path) -> Run | None:
 
 def _get_run_config(run: Run) -> dict[str, Any]:
     """Returns what a run has written, or would have written, into config.json."""
-    parameters = {key: value for key, value in run.parameters.items() if key != "versions"}
+    parameters = {key: value for key, value in run.parameters.items() if key not in _RECORD_KEYS}
     if "experiment" in parameters:
         program = run.pipeline.removesuffix(f"-{parameters['experiment']}")
         return {"program": program, "scale": parameters["scale"]}

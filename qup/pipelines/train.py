@@ -44,9 +44,15 @@ from qup.pipelines.config import (
     get_dataset_options,
     get_model_options,
 )
+from qup.pipelines.training_folder import (
+    CHECKPOINTS,
+    HISTORY_FILE,
+    LOCK_FILE,
+    MODEL_FILE,
+    SETTINGS_FILE,
+)
 
 _log = logging.getLogger("qup")
-_SETTINGS_FILE, _MODEL_FILE, _LOCK_FILE = "training.json", "model.keras", ".qup.lock"
 _RECIPE_KEYS = ("optimizer", "learning_rate", "batch_size")
 # Data is compared by its content.
 _LOCATIONS = ("data_dir", "manual_dir", "images", "labels")
@@ -125,14 +131,14 @@ def run(config: Config, request: TrainRequest) -> str:
         chosen = {k: v for k, v in config.training.items() if k in _RECIPE_KEYS and v is not None}
         recipe = dataclasses.replace(recipe, **chosen)
     _open_workdir(workdir, description)
-    with files.lock_file(workdir / _LOCK_FILE) as is_held:
+    with files.lock_file(workdir / LOCK_FILE) as is_held:
         if not is_held:
             raise errors.InputError(
                 f"Another process trains in {workdir}. Wait for it, or name another --workdir."
             )
         history = _fit(config, request, data, model, recipe, options, workdir)
-        saving.save_model(model, workdir / _MODEL_FILE)
-    _write_history(workdir / "history.csv", history)
+        saving.save_model(model, workdir / MODEL_FILE)
+    _write_history(workdir / HISTORY_FILE, history)
     files.write_bytes(workdir / "curves.png", _plot_curves(history, request))
     has_test_images = "train" in data.info.sizes
     return "\n".join(_format_report(config, request, history, workdir, has_test_images))
@@ -183,7 +189,7 @@ def _get_workdir(
 
 def _open_workdir(workdir: pathlib.Path, description: Mapping[str, Any]) -> None:
     """Creates the folder; raises an InputError if it holds anything else than this training."""
-    path = workdir / _SETTINGS_FILE
+    path = workdir / SETTINGS_FILE
     with files.wrap_os_errors(workdir):
         workdir.mkdir(parents=True, exist_ok=True)
         others = [entry.name for entry in workdir.iterdir() if entry.name != "data"]
@@ -261,7 +267,7 @@ def _fit(
         batch_size=recipe.batch_size,
         pixel_range=options.pixel_range,
         seed=config.seed,
-        checkpoint_dir=workdir / "checkpoints",
+        checkpoint_dir=workdir / CHECKPOINTS,
         log_dir=workdir / "tensorboard",
     )
 
@@ -326,8 +332,8 @@ def _format_report(
     elif request.restore_best and history.best_epoch:
         lines.append(f"The model has the weights of epoch {history.best_epoch}.")
     after = format_count(len(history.epochs), "epoch")
-    lines += ["", f"Model       {workdir / _MODEL_FILE} ({request.method}, {after})"]
-    for title, name in (("History", "history.csv"), ("Curves", "curves.png")):
+    lines += ["", f"Model       {workdir / MODEL_FILE} ({request.method}, {after})"]
+    for title, name in (("History", HISTORY_FILE), ("Curves", "curves.png")):
         lines.append(f"{title:12}{workdir / name}")
     command = build_attack_command(config, request, workdir, has_test_images=has_test_images)
     title = "How robust it is:"
@@ -357,7 +363,7 @@ def build_attack_command(
     for name in ("data_dir", "manual_dir"):
         if config.dataset[name] is not None:
             arguments.append(f"--{name}={config.dataset[name]}")
-    arguments += [f"--model_path={workdir / _MODEL_FILE}"]
+    arguments += [f"--model_path={workdir / MODEL_FILE}"]
     if request.pixel_range is not None:
         arguments.append(f"--pixel_range={request.pixel_range}")
     if request.imports:
