@@ -67,6 +67,11 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "pixel_range", None, "Pixels that your model takes: 0,255 or -1,1; default: 0,1."
     )
+    flags.DEFINE_string(
+        "class_names",
+        None,
+        "Names of the classes, cat,dog,..., or a .txt file with one per line; default: the data's.",
+    )
     flags.DEFINE_list("options", [], "Options of attacks: pgd.num_steps=100,fab.norm=l2.")
     flags.DEFINE_integer("batch_size", 128, "Images per batch.")
     flags.DEFINE_enum(
@@ -101,6 +106,7 @@ def main(config) -> str:
         imports=tuple(values["import"].value),
         trust_model=values.trust_model,
         pixel_range=values.pixel_range,
+        class_names=read_class_names(values.class_names),
         batch_size=values.batch_size,
         precision=values.precision,
         save_images=values.save_images,
@@ -124,13 +130,15 @@ def resolve():
 
     Raises:
       flags.Error: A short flag and its setting differ.
-      InputError: An attack or an option is unknown, or the folder of the results is unusable.
+      InputError: An attack or an option is unknown, a name of a class is empty, or the folder of
+        the results is unusable.
     """
     config = settings.resolve()
     values = flags.FLAGS
     if values.epsilon is not None:
         parse_epsilons(values.epsilon)
     check_attack_names(_choose_attacks(), values.options)
+    read_class_names(values.class_names)
     if config.workdir:
         check_workdir(pathlib.Path(config.workdir))
     return config
@@ -153,6 +161,37 @@ def check_attack_names(names, options) -> None:
             raise errors.make_unknown_error("attack", name, known)
         if option and option not in (*known[name], *_SPECIAL_OPTIONS):
             raise errors.make_unknown_error(f"option of {name}", option, known[name])
+
+
+def read_class_names(text: str | None) -> tuple[str, ...]:
+    """Returns the names of the classes of a flag; none for None.
+
+    Args:
+      text: The names with commas between them, or the path of a .txt file with one per line.
+
+    Raises:
+      InputError: The file cannot be read, or a name is empty.
+    """
+    if text is None:
+        return ()
+    names = text.split(",")
+    if len(names) == 1 and text.endswith(".txt"):
+        path = pathlib.Path(text).expanduser()
+        try:
+            names = path.read_text("utf-8").rstrip().splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            raise errors.InputError(
+                f"--class_names={text[:200]} must be a text file with one name per line; it cannot "
+                f"be read: {reason}."
+            ) from error
+    names = [name.strip() for name in names]
+    if not (names and all(names)):
+        raise errors.InputError(
+            f"--class_names: the name of class {names.index('') if names else 0} is empty. Name "
+            "every class, in the order of the labels: cat,dog,..., or one per line of a .txt file."
+        )
+    return tuple(names)
 
 
 def check_workdir(folder: pathlib.Path) -> None:

@@ -23,9 +23,12 @@ import pathlib
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
+
 from qup import attacks
-from qup.core import files, measurements
-from qup.core.formatting import format_percent
+from qup.core import errors, files, measurements
+from qup.core.classifier import wrap_classifier
+from qup.core.formatting import format_count, format_percent
 from qup.core.measurements import Row
 from qup.core.numbers import format_epsilon
 from qup.orchestration import Artifact, Channel, Execution, Node
@@ -49,6 +52,8 @@ from qup.robustness.report.protocol import NORM_NAMES
 from qup.robustness.report.report import Report
 from qup.robustness.report.run import NUM_CHECKED_IMAGES
 
+# Images on which the outputs of a model are counted.
+_NUM_INSPECTED_IMAGES = 128
 _COLUMNS = (
     "attack",
     "epsilon",
@@ -103,6 +108,8 @@ def run(config: Config, request: AttackRequest, *, dry_run: bool = False) -> str
     if (source := request.check_model_source()) is not None:
         content = hash_model_files(source, request.build_load_options())
         run = dataclasses.replace(run, imported=(source.stem, content))
+    run = dataclasses.replace(run, class_names=request.class_names)
+    _check_class_names(run)
     _check_measurements(run)
     description = {
         **run.get_identity(),
@@ -113,15 +120,19 @@ def run(config: Config, request: AttackRequest, *, dry_run: bool = False) -> str
     if dry_run:
         inputs = [node for node in nodes if node.component.name in ("ExampleGen", "ModelImporter")]
         executions = run_nodes(run, inputs, "attack", description)
+        _check_class_names(run, executions)
         return "\n".join(attack_cost.estimate_dry_run(run, nodes, executions))
+    finished: dict[str, Execution] = {}
+
+    def on_success(node: Node, execution: Execution) -> None:
+        finished[node.id] = execution
+        if node.component.name == "ModelImporter":
+            _check_class_names(run, finished)
+        planner.on_success(node, execution)
+
     with attack_cost.CostPlanner(run, nodes).follow() as planner:
         executions = run_nodes(
-            run,
-            nodes,
-            "attack",
-            description,
-            on_event=planner.on_event,
-            on_success=planner.on_success,
+            run, nodes, "attack", description, on_event=planner.on_event, on_success=on_success
         )
     rows = artifacts.read_rows(_list_outputs(executions, "evaluation"))
     rows = list({row.key(): row for row in rows}.values())
@@ -151,6 +162,39 @@ def describe_request(
         "precision": request.precision if request.precision != "float32" else "",
     }
     return {name: value for name, value in facts.items() if value}
+
+
+def _check_class_names(run: RunContext, executions: Mapping[str, Execution] | None = None) -> None:
+    """Raises an InputError, before the attacks, unless each class has one name.
+
+    Args:
+      run: The run, with the names that the user gave.
+      executions: Those of the images and of the imported model; None if they do not exist yet: then
+        only the labels are known, and the model may have more classes.
+    """
+    count, num_classes = len(run.class_names), run.data.info.num_classes
+    if not count:
+        return
+    at_least = run.imported is not None and executions is None
+    if run.imported is not None and executions is not None:
+        (examples,) = executions["ExampleGen"].outputs["examples"]
+        (model,) = executions["ModelImporter"].outputs["model"]
+        num_classes = _count_classes(run, artifacts.load_inputs(examples, model))
+    if count == num_classes or (at_least and count > num_classes):
+        return
+    owner = "the labels have at least" if at_least else "the classifier has"
+    raise errors.InputError(
+        f"--class_names has {format_count(count, 'name')}, but {owner} "
+        f"{num_classes} classes. "
+        "Name every class, in the order of the labels."
+    )
+
+
+def _count_classes(run: RunContext, inputs: artifacts.Inputs) -> int:
+    """Returns the number of classes of a classifier."""
+    images, *_ = inputs.data.get_arrays(run.config.dataset.evaluation_split)
+    sample = np.asarray(images[:_NUM_INSPECTED_IMAGES]) / np.float32(255)
+    return wrap_classifier(inputs.classifier).inspect(sample).num_classes
 
 
 def _check_measurements(run: RunContext) -> None:

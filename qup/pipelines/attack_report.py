@@ -132,7 +132,7 @@ def _build_report(
     return Report(
         classifier=name,
         dataset=get_dataset_name(run),
-        class_names=tuple(run.data.info.class_names),
+        class_names=run.class_names or tuple(run.data.info.class_names),
         norm=norm,
         epsilon=epsilon,
         runs=tuple(runs),

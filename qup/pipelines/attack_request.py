@@ -177,6 +177,7 @@ class AttackRequest:
       imports: Modules with the layers of the Keras model.
       trust_model: Whether the code of `imports` and of Lambda layers may run.
       pixel_range: The pixels that the model takes, such as "0,255"; None for 0,1.
+      class_names: Names of the classes, on the page and in its files; empty for those of the data.
       batch_size: Images per batch.
       precision: "float32" or "bfloat16", of the attacked model.
       save_images: Save the attacked images.
@@ -197,6 +198,7 @@ class AttackRequest:
     imports: tuple[str, ...] = ()
     trust_model: bool = False
     pixel_range: str | None = None
+    class_names: tuple[str, ...] = ()
     batch_size: int = 128
     precision: str = "float32"
     save_images: bool = False

@@ -273,6 +273,7 @@ class RunContext:
       source: Digest of the dataset's files.
       imported: Name and digest of the user's model; None for the model of the
         settings.
+      class_names: Names of the classes that the user gave; empty for those of the data.
     """
 
     config: Config
@@ -280,6 +281,7 @@ class RunContext:
     data: datasets.Dataset
     source: str
     imported: tuple[str, str] | None = None
+    class_names: tuple[str, ...] = ()
 
     def get_identity(self) -> dict[str, Any]:
         """Returns the settings that results depend on, with the imported model if any."""
@@ -328,7 +330,7 @@ class RunContext:
 
     def _write_measurements(self, rows: list[Row]) -> None:
         measurements.write_rows(self.get_path("measurements.csv"), rows)
-        classes = list(self.data.info.class_names)
+        classes = list(self.class_names or self.data.info.class_names)
         self.workdir.write_config({**self.get_identity(), "data": self.source, "classes": classes})
 
     @property

@@ -66,6 +66,8 @@ def test_names_are_those_of_the_decorator_or_of_the_function(tmp_path):
         (["--attack=pgd", "--workdir=/proc/version"], "/proc/version is a file"),
         (["--attack=pgd", "--workdir=/proc/absent"], "Cannot write /proc/absent"),
         (["--attack=pgd", "--workdir={}/workdir"], "semicolons"),
+        (["--attack=pgd", "--class_names=cat,,dog"], "the name of class 1 is empty"),
+        (["--attack=pgd", "--class_names={}/absent.txt"], "No such file"),
     ],
 )
 def test_mistakes_are_found_before_tensorflow_starts(given, message, tmp_path):
@@ -90,3 +92,19 @@ def test_checking_a_workdir_leaves_no_trace(tmp_path):
         attack_command.check_attack_names(["fgsm"], ["fgsm.absent=1"])
     # These have errors of their own later.
     attack_command.check_attack_names(["pgd"], ["pgd.seed=1", "pgd.targeted=true", "nonsense"])
+
+
+def test_names_of_classes_are_a_list_or_the_lines_of_a_file(tmp_path):
+    assert attack_command.read_class_names(None) == ()
+    assert attack_command.read_class_names("cat, dog,mouse.txt") == ("cat", "dog", "mouse.txt")
+    path = tmp_path / "names.txt"
+    path.write_text("tench, Tinca tinca\nköi\n\n", encoding="utf-8")
+    assert attack_command.read_class_names(str(path)) == ("tench, Tinca tinca", "köi")
+    for content, message in (
+        (b"a\n\nb", "class 1 is empty"),
+        (b"", "class 0 is empty"),
+        (b"\xff", "UTF-8"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(errors.InputError, match=message):
+            attack_command.read_class_names(str(path))

@@ -86,6 +86,47 @@ def test_the_page_of_another_classifier_stays(tmp_path):
     assert (workdir / "result.json").read_text() == "{damaged"
 
 
+def test_names_of_classes_are_on_the_page_and_in_its_files(tmp_path):
+    path = _save_model(tmp_path / "mine.keras")
+    names = tuple(f"animal {letter}" for letter in "abcdefghij")
+    _request(tmp_path, "fgsm", model_path=path)
+    # They do not change what is computed: the attack is reused, and the page is replaced.
+    _request(tmp_path, "fgsm", model_path=path, class_names=names)
+    workdir = tmp_path / "run"
+    assert [len(list(p.iterdir())) for p in workdir.glob("pipeline/*/records")] == [1]
+    assert {entry["name"] for entry in _read_result(workdir)["classes"]} <= set(names)
+    assert "animal c" in (workdir / "robustness.html").read_text("utf-8")
+    assert json.loads((workdir / "config.json").read_text("utf-8"))["classes"] == list(names)
+    with open(workdir / "images.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        assert row["label_name"] == names[int(row["label"])]
+        assert row["predicted_name"] == names[int(row["predicted"])]
+
+
+@pytest.mark.parametrize("is_dry", [False, True])
+@pytest.mark.parametrize(
+    ("count", "known"), [(3, "the labels have at least 4"), (11, "the classifier has 10")]
+)
+def test_a_wrong_number_of_names_is_one_error_before_the_attack(tmp_path, count, known, is_dry):
+    config = synthetic.get_config()
+    config.workdir = str(tmp_path / "run")
+    request = AttackRequest(
+        attacks=("fgsm",),
+        num_images=12,
+        model_path=_save_model(tmp_path / "mine.keras"),
+        class_names=("x",) * count,
+    )
+    with pytest.raises(errors.InputError, match=f"has {count} names, but {known} classes"):
+        attack.run(config, request, dry_run=is_dry)
+    assert not list(tmp_path.glob("run/pipeline/Attacker*"))
+
+
+def test_a_model_of_the_settings_needs_a_name_per_class(tmp_path):
+    with pytest.raises(errors.InputError, match="has 3 names, but the classifier has 4 classes"):
+        _request(tmp_path, "fgsm", class_names=("x",) * 3)
+
+
 def test_a_minimum_norm_attack_is_judged_at_its_median_distance(tmp_path):
     text = _request(tmp_path, "deepfool", model_path=_save_model(tmp_path / "mine.keras"))
     result = _read_result(tmp_path / "run")

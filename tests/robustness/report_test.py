@@ -95,6 +95,20 @@ def _make_report(*runs, epsilon=0.1, checks=(), **options):
     return Report("net", "data", ("a", "b"), "linf", epsilon, runs, checks, **options)
 
 
+def test_classes_have_the_names_that_are_given(classifier, images, labels, report):
+    options = {"attack": "fgsm", "check_masking": False, "show_progress": False}
+    named = evaluate(classifier, images, labels, class_names=["cat", "dog", "ant"], **options)
+    names = np.array(["cat", "dog", "ant"])
+    records = named.to_records()
+    assert [record["label_name"] for record in records] == names[labels].tolist()
+    predicted = [record["predicted"] for record in records]
+    assert [record["predicted_name"] for record in records] == names[predicted].tolist()
+    assert "label_name" not in report.to_records()[0]
+    for wrong in (["cat", "dog"], ["cat"] * 4, "cat"):
+        with pytest.raises(errors.InputError, match="a list of 3 texts"):
+            evaluate(classifier, images, labels, class_names=wrong, **options)
+
+
 def test_intervals_are_wilsons():
     for count, n in ((0, 10), (10, 10), (3, 7), (500, 1000), (1, 1)):
         expected = stats.binomtest(count, n).proportion_ci(0.95, method="wilson")

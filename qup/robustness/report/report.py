@@ -435,8 +435,9 @@ class Report:
     def to_records(self) -> list[dict[str, Any]]:
         """Returns one dictionary per image.
 
-        Keys: id, label, predicted, correct, smallest_epsilon (see there), and for every attack with
-        its budget "broken_by_...".
+        Keys: id, label, predicted, correct, smallest_epsilon (see there); label_name and
+        predicted_name if the classes have names; and for every attack with its budget
+        "broken_by_...".
         """
         columns: dict[str, np.ndarray] = {
             "id": self.runs[0].ids,
@@ -445,12 +446,15 @@ class Report:
             "correct": self.correct,
             "smallest_epsilon": self.smallest_epsilon,
         }
+        if any(name != str(number) for number, name in enumerate(self.class_names)):
+            for key in ("label", "predicted"):
+                names = [self.get_class_name(number) for number in columns[key].tolist()]
+                columns[f"{key}_name"] = np.array(names)
         for run in self.runs:
             budget = "" if run.epsilon is None else f"_{format_epsilon(run.epsilon)}"
             columns[f"broken_by_{run.name}{budget}"] = run.result.success & self.correct
-        names = list(columns)
         rows = zip(*(column.tolist() for column in columns.values()), strict=True)
-        return [dict(zip(names, row, strict=True)) for row in rows]
+        return [dict(zip(columns, row, strict=True)) for row in rows]
 
     def to_dataframe(self) -> "pd.DataFrame":
         """Returns one row per image, see `to_records`."""

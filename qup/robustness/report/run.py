@@ -81,7 +81,7 @@ def evaluate(
       seed: Seed of all random numbers.
       ids: int [n], the identities of the images; None for 0, 1, 2, ...
       pixel_range: (lowest, highest) pixel that the classifier takes; None for (0, 1).
-      class_names: Names of the classes; default: their numbers.
+      class_names: One name per class of the model; default: their numbers.
       name: Name of the classifier in the report; default: its own.
       dataset: Name of the images in the report.
       output: Folder for the report; also for finished parts of the attacks, so that the same call
@@ -99,6 +99,7 @@ def evaluate(
     ids = np.arange(len(labels)) if ids is None else np.asarray(ids)
     classifier = wrap_classifier(model, pixel_range=pixel_range)
     plan = plan_attacks(attack, budgets, norm, options or {})
+    names_of_classes = _check_class_names(class_names, classifier, images[:batch_size])
     folder = None if output is None else pathlib.Path(output).expanduser()
     settings: dict[str, Any] = {"batch_size": batch_size, "seed": seed}
     names = [planned.name for planned in plan] + [_MASKING] * check_masking
@@ -132,7 +133,7 @@ def evaluate(
     report = Report(
         classifier=name or classifier.name.strip("'"),
         dataset=dataset,
-        class_names=tuple(map(str, class_names)),
+        class_names=names_of_classes,
         norm=norm,
         epsilon=budgets[-1],
         runs=tuple(runs),
@@ -155,6 +156,22 @@ def evaluate(
     if folder is not None:
         write_report(report, folder)
     return report
+
+
+def _check_class_names(
+    class_names: Sequence[str], classifier: Classifier, images: np.ndarray
+) -> tuple[str, ...]:
+    """Returns the names of the classes; raises an InputError unless each class has one, or none."""
+    names = tuple(map(str, () if isinstance(class_names, str) else class_names))
+    if not len(class_names):
+        return ()
+    num_classes = classifier.inspect(images).num_classes
+    if len(names) != num_classes:
+        raise errors.InputError(
+            f"class_names must be a list of {num_classes} texts, one per class of the model; "
+            f"received {errors.shorten(class_names)}."
+        )
+    return names
 
 
 @contextlib.contextmanager
