@@ -9,10 +9,11 @@ from typing import Any, TypeAlias
 from qup import attacks, models, training
 from qup.attacks import losses
 from qup.augmentation.translator import GRADIENT_PATHS, SCHEDULES
-from qup.core import errors, files, hashing
+from qup.core import environment, errors, extras, files, hashing
 from qup.core.config import flatten
 from qup.core.types import DatasetInfo
 from qup.datasets import dataset
+from qup.models.serving import exports, runtimes
 from qup.orchestration.storage import ROOT_VARIABLE
 from qup.robustness.evaluation import build_trajectory_options, get_pixel_bounds
 
@@ -55,6 +56,8 @@ _POSITIVE_KEYS = (
 def get_config_identity(config: Config) -> dict[str, Any]:
     """Returns the settings that results depend on."""
     tree = json.loads(config.to_json_best_effort())
+    # What is pushed with a model changes no measurement.
+    tree.pop("serving", None)
     for group in (tree, tree["dataset"]):
         for key in _LOCATION_KEYS:
             group.pop(key, None)
@@ -157,6 +160,41 @@ def get_attack_options(config: Config) -> dict[str, Any]:
     return {key: group[key] for key in group if key != "through"}
 
 
+def get_serving_runtimes(config: Config) -> list[str]:
+    """Returns the runtimes that check a model before it is pushed, those of the exports too."""
+    names = _split_names(config.serving.runtimes)
+    of_exports = [runtimes.RUNTIME_OF_EXPORT[name] for name in get_serving_exports(config)]
+    return list(dict.fromkeys([*names, *of_exports]))
+
+
+def get_serving_exports(config: Config) -> list[str]:
+    """Returns the formats that are pushed with a SavedModel."""
+    return _split_names(config.serving.exports)
+
+
+def _split_names(text: str | None) -> list[str]:
+    return [name.strip() for name in (text or "").split(",") if name.strip()]
+
+
+def _check_serving(config: Config) -> None:
+    """Raises an InputError for what is unknown or not installed, before the first step."""
+    for name in get_serving_exports(config):
+        exports.check_format(name)
+    names = get_serving_runtimes(config)
+    if not names:
+        raise errors.InputError(
+            "serving.runtimes is empty, and a model that no runtime has loaded is not pushed. "
+            "Give one or several: --config.serving.runtimes=tensorflow."
+        )
+    for name in names:
+        if name not in runtimes.LOCAL_RUNTIMES:
+            raise errors.make_unknown_error(
+                "value of serving.runtimes", name, runtimes.LOCAL_RUNTIMES
+            )
+        modules = runtimes.RUNTIMES[name].modules
+        extras.check_installed(f"serving.runtimes={name}", *modules, extra="serving")
+
+
 def check_config(config: Config) -> None:
     """Raises an InputError for the first setting that is out of range or unknown.
 
@@ -188,6 +226,7 @@ def check_config(config: Config) -> None:
         )
     _parse_image_size(config.dataset.image_size)
     _check_names(config)
+    _check_serving(config)
 
 
 def _check_integer(name: str, value: Any, *, least: int, below: int = 2**31):
@@ -322,6 +361,20 @@ class NodeArguments:
             "split": self.config.dataset.evaluation_split,
             "seed": self.config.seed,
             "row_parameters": self._build_augmentation_rows(),
+        }
+
+    def build_infra_validator_kwargs(self) -> dict[str, Any]:
+        """Returns the arguments of InfraValidator."""
+        names = get_serving_runtimes(self.config)
+        formats = get_serving_exports(self.config)
+        packages = {runtimes.RUNTIMES[name].distribution for name in names}
+        packages |= {exports.CONVERTERS[name] for name in formats}
+        return {
+            "runtimes": names,
+            "exports": formats,
+            # TensorFlow's version counts for every component.
+            "versions": environment.get_package_versions(sorted(packages - {"tensorflow"})),
+            "split": self.config.dataset.evaluation_split,
         }
 
     def build_pusher_kwargs(self, name: str, epochs: int) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Every setting of the pipelines and its default.
 
 The files of configs/, one per dataset, start from here. Groups:
-`dataset, model, training, attack, augmentation, translator`.
+`dataset, model, training, attack, augmentation, translator, serving`.
 """
 
 from collections.abc import Collection
@@ -115,6 +115,13 @@ def get_config() -> config_dict.ConfigDict:
         "beta_1": 0.5,
         "l1_weight": 100.0,
         "schedule": "cosine",
+    }
+    # Of `qup ifa`, for the models that it pushes.
+    config.serving = {
+        # They must answer as Keras does: tensorflow,openvino,onnxruntime,litert.
+        "runtimes": "tensorflow",
+        # Further formats in the folder of a version: onnx,litert.
+        "exports": _str(),
     }
     return config
 

@@ -11,6 +11,7 @@
 | attack the pair | Evaluator |
 | TA and RA of the iterates X_n | Analyzer |
 | table and figures | Reporter |
+| let runtimes answer requests to both exported models | InfraValidator |
 | copy both models to a server's folder | Pusher |
 
 ```python
@@ -38,6 +39,7 @@ from qup.pipelines import figures, paper
 from qup.pipelines.components.augmentation import Analyzer, Combiner, DeltaGen, TranslatorTrainer
 from qup.pipelines.components.evaluator import Evaluator
 from qup.pipelines.components.examples import ExampleGen
+from qup.pipelines.components.infra_validator import InfraValidator
 from qup.pipelines.components.pusher import Pusher
 from qup.pipelines.components.reporter import Reporter
 from qup.pipelines.config import Config, NodeArguments, check_config, get_config_identity
@@ -60,8 +62,8 @@ def run(config: Config, engine: Engine = LOCAL) -> str:
 
     Raises:
       InputError: A setting, a folder or the data cannot be used, the disk is
-        full, or an exported model does not have the measured accuracy. A
-        second call resumes.
+        full, or an exported model does not have the measured accuracy or does
+        not answer as Keras does. A second call resumes.
       OrchestrationError: The pipeline root cannot be used.
     """
     check_config(config)
@@ -127,18 +129,22 @@ def _build_augmentation_nodes(
         trajectory=delta_gen.outputs["trajectory"],
         **arguments.build_analyzer_kwargs(),
     )
-    pushers = [
-        Pusher(
+    nodes = [evaluator, delta_gen, translator, combiner, combined_evaluator, analyzer]
+    for name, exported_model, accuracy_evaluator in (
+        ("classifier", model, evaluator),
+        ("augmented_classifier", combiner.outputs["model"], combined_evaluator),
+    ):
+        validator = InfraValidator(
+            examples=examples, model=exported_model, **arguments.build_infra_validator_kwargs()
+        ).with_id(f"InfraValidator.{name}")
+        pusher = Pusher(
             model=exported_model,
             blessing=accuracy_evaluator.outputs["blessing"],
+            infra_blessing=validator.outputs["blessing"],
             **arguments.build_pusher_kwargs(name, epochs),
         ).with_id(f"Pusher.{name}")
-        for name, exported_model, accuracy_evaluator in (
-            ("classifier", model, evaluator),
-            ("augmented_classifier", combiner.outputs["model"], combined_evaluator),
-        )
-    ]
-    return [evaluator, delta_gen, translator, combiner, combined_evaluator, analyzer, *pushers]
+        nodes += [validator, pusher]
+    return nodes
 
 
 def _log_run(run: RunContext) -> None:
@@ -156,10 +162,9 @@ def _check_pushed_models(executions: Mapping[str, Execution], table: str) -> Non
         for pushed in execution.outputs.get("pushed", ()):
             if not pushed.properties["pushed"]:
                 _log.warning("%s", table)
+                record = json.loads((pushed.path / "pushed.json").read_text())
                 raise errors.InputError(
-                    f"{node} pushed nothing: the exported model does not have the measured "
-                    "test accuracy. blessing.json of its Evaluator has both numbers. All "
-                    "other steps are complete."
+                    f"{node} pushed nothing: {record['reason']}. All other steps are complete."
                 )
 
 
@@ -310,7 +315,7 @@ def _update_tensorboard(
     digests = [
         [node, *(a.digest for artifacts in execution.outputs.values() for a in artifacts)]
         for node, execution in executions.items()
-        if execution.component != "Pusher"
+        if execution.component not in ("InfraValidator", "Pusher")
     ]
     digest_path = run.log_dir / "shown.json"
     with contextlib.suppress(OSError, ValueError):

@@ -16,6 +16,7 @@ from qup.models import saving
 from qup.pipelines.components import artifacts
 from qup.pipelines.components.artifacts import (
     Examples,
+    InfraBlessing,
     Model,
     ModelBlessing,
     ModelEvaluation,
@@ -147,8 +148,12 @@ _numbers = itertools.count()
 
 
 def _push(make, model, blessing, folder, version=1):
-    pushed = make(PushedModel, f"pushed-{np.random.default_rng().integers(1e9)}")
-    Pusher.fn(model, blessing, pushed, destination=str(folder), version=version)
+    number = next(_numbers)
+    pushed, infra_blessing = make(PushedModel, f"p-{number}"), make(InfraBlessing, f"b-{number}")
+    infra_blessing.properties["blessed"] = True
+    infra_blessing.additions.mkdir()
+    arguments = {"destination": str(folder), "version": version}
+    Pusher.fn(model, blessing, infra_blessing, pushed, **arguments)
     told = json.loads((pushed.path / "pushed.json").read_text())
     return pushed.properties["pushed"], told["version"]
 

@@ -73,6 +73,15 @@ class ModelBlessing(Artifact):
     """BLESSED or NOT_BLESSED, and the reason in blessing.json."""
 
 
+class InfraBlessing(Artifact):
+    """INFRA_BLESSED or INFRA_NOT_BLESSED, infra_blessing.json, and additions/ to the SavedModel."""
+
+    @property
+    def additions(self) -> pathlib.Path:
+        """The files that are pushed with the SavedModel."""
+        return self.path / "additions"
+
+
 class ModelAnalysis(Artifact):
     """measurements.csv, and images.npz of examples."""
 

@@ -1,4 +1,4 @@
-"""A blessed SavedModel, copied to the folder that a server watches."""
+"""A SavedModel with both blessings, copied to the folder that a server watches."""
 
 import json
 import logging
@@ -9,7 +9,7 @@ from qup.core import files
 from qup.models import saving
 from qup.orchestration import In, Out, component, storage
 from qup.pipelines.components import artifacts
-from qup.pipelines.components.artifacts import Model, ModelBlessing, PushedModel
+from qup.pipelines.components.artifacts import InfraBlessing, Model, ModelBlessing, PushedModel
 
 _log = logging.getLogger("qup")
 
@@ -18,36 +18,61 @@ _log = logging.getLogger("qup")
 def Pusher(
     model: In[Model],
     blessing: In[ModelBlessing],
+    infra_blessing: In[InfraBlessing],
     pushed: Out[PushedModel],
     *,
     destination: str,
     version: int,
 ) -> None:
-    """Copies a SavedModel to destination/version, if it is blessed.
+    """Copies a SavedModel to destination/version, if it has both blessings.
 
-    A model that is already there is not copied again. A version of another
-    model is never overwritten: the new model gets the next free number.
+    A model that is already there is not copied again, unless it lacks an
+    addition. A version of another model is never overwritten: the new model
+    gets the next free number.
 
     Args:
-      pushed: pushed.json; its property "pushed" is False if nothing was copied.
+      blessing: Whether the SavedModel has the measured accuracy.
+      infra_blessing: Whether runtimes answer as Keras does; its additions are
+        copied into the version.
+      pushed: pushed.json; its property "pushed" is False if nothing was copied,
+        and "reason" says why.
       destination: Folder of the model's versions.
       version: The preferred number.
     """
-    blessed = bool(blessing.properties["blessed"])
-    pushed.properties["pushed"] = blessed
-    push_record = {"destination": destination, "version": None}
-    if blessed:
+    reason = _find_reason(blessing, infra_blessing)
+    pushed.properties["pushed"] = not reason
+    push_record = {"destination": destination, "version": None, "reason": reason}
+    if not reason:
         folder = pathlib.Path(destination)
         with files.wrap_os_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
         with storage.hold_lock(folder / ".qup.lock", lambda: None):
-            push_record["version"] = _push_version(model, folder, version)
+            additions = infra_blessing.additions
+            push_record["version"] = _push_version(model, additions, folder, version)
     else:
-        _log.warning("%s is not pushed: it is not blessed", destination)
+        _log.warning("%s is not pushed: %s", destination, reason)
     (pushed.path / "pushed.json").write_text(json.dumps(push_record, indent=1))
 
 
-def _push_version(model: Model, folder: pathlib.Path, requested_version: int) -> int:
+def _find_reason(blessing: ModelBlessing, infra_blessing: InfraBlessing) -> str:
+    """Returns why a model is not pushed; "" if it is."""
+    if not blessing.properties["blessed"]:
+        return (
+            "the exported model does not have the measured test accuracy. blessing.json of its "
+            "Evaluator has both numbers"
+        )
+    if not infra_blessing.properties["blessed"]:
+        record = json.loads((infra_blessing.path / "infra_blessing.json").read_text())
+        return (
+            f"the exported model does not answer as Keras does ({record['reason']}). "
+            "infra_blessing.json of its InfraValidator has the numbers"
+        )
+    return ""
+
+
+def _push_version(
+    model: Model, additions: pathlib.Path, folder: pathlib.Path, requested_version: int
+) -> int:
     """Returns the version that has the model; copies the model if none has it."""
     existing_versions = {
         int(path.name): saving.read_fingerprint(path)
@@ -62,11 +87,16 @@ def _push_version(model: Model, folder: pathlib.Path, requested_version: int) ->
     if identical_versions:
         if requested_version not in identical_versions:
             version = max(identical_versions)
-        if saving.is_intact(folder / str(version)):
+        path = folder / str(version)
+        names = [file.relative_to(additions) for file in additions.rglob("*") if file.is_file()]
+        lacking = [name for name in names if not (path / name).exists()]
+        if not saving.is_intact(path):
+            _log.warning("%s is damaged. The model is pushed again", path)
+        elif not lacking:
             return version
-        _log.warning("%s is damaged. The model is pushed again", folder / str(version))
     elif requested_version in existing_versions:
         version = max(existing_versions) + 1
     exported = model.path / artifacts.SERVING
-    _log.info("pushed to %s", saving.push_saved_model(exported, folder, version=version))
+    path = saving.push_saved_model(exported, folder, version=version, additions=additions)
+    _log.info("pushed to %s", path)
     return version
