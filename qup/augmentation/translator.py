@@ -30,6 +30,7 @@ from qup.core.types import Batch, LogitsFn
 from qup.models.pix2pix import Pix2Pix
 from qup.robustness.evaluation import compute_mean
 from qup.training.loop import EpochHook, TrainingLoop
+from qup.training.strategies import ReplicaGroup, synchronize_batch_norm
 
 SCHEDULES = ("constant", "cosine")
 GRADIENT_PATHS = ("both", "classifier")
@@ -51,6 +52,7 @@ def fit_translator(
     directory: pathlib.Path | None = None,
     validate: Callable[[keras.Model], Mapping[str, float]] | None = None,
     hook: EpochHook | None = None,
+    strategy: tf.distribute.Strategy | None = None,
 ) -> keras.Model:
     """Trains a Pix2Pix network on the pairs (X_0, Delta_N).
 
@@ -64,34 +66,53 @@ def fit_translator(
       l1_weight: Isola et al.'s lambda.
       schedule: "constant", or "cosine" down to zero over all epochs.
       seed: Seed of the initialisation and of the order.
-      directory: Folder of the checkpoints; None writes none.
+      directory: Folder of the checkpoints; None writes none. Workers other than the chief have a
+        folder in it, worker-1 and so on.
       validate: Called with the generator after each epoch; its values are added to the metrics.
       hook: hook(epoch, metrics) after each epoch.
+      strategy: See `training.build_strategy`. `validate` and `hook` are called on the chief.
 
     Returns:
       The generator, image to Delta.
 
     Raises:
-      InputError: The loss diverged, or a checkpoint cannot be written.
+      InputError: The loss diverged, a checkpoint cannot be written, or another worker is lost.
     """
     batch_size = min(batch_size, deltas.num_images)
     steps = deltas.num_images // batch_size
-    gan = Pix2Pix(
-        deltas.image_shape,
-        width=width,
-        scale=deltas.scale,
-        l1_weight=l1_weight,
-        learning_rate=_build_learning_rate(schedule, learning_rate, epochs * steps),
-        beta_1=beta_1,
-        seed=seed,
-    )
+    group = ReplicaGroup(strategy)
+    group.divide_batch(batch_size)
+    options = [epochs, width, batch_size, learning_rate, beta_1, l1_weight, schedule, seed]
+    group.check_equal({"options": options, "pairs": [dict(deltas.settings), deltas.scale]})
+    with group.scope():
+        gan = Pix2Pix(
+            deltas.image_shape,
+            width=width,
+            scale=deltas.scale,
+            l1_weight=l1_weight,
+            learning_rate=_build_learning_rate(schedule, learning_rate, epochs * steps),
+            beta_1=beta_1,
+            seed=seed,
+            num_replicas=group.num_replicas,
+        )
+    if strategy is not None:
+        gan.train_step = group.compile(
+            lambda batch: group.sum(gan.run_step(group.take_rows(batch)))
+        )
 
-    TrainingLoop(gan, directory=directory, title="translator training").run(
-        lambda epoch: build_pair_batches(deltas, batch_size, seed=seed, epoch=epoch),
-        epochs=epochs,
-        validate=validate and (lambda: validate(gan.generator)),
-        hook=hook,
+    loop = TrainingLoop(
+        gan,
+        directory=directory and group.get_directory(directory),
+        title="translator training",
+        group=group,
     )
+    with synchronize_batch_norm(gan.layers, group):
+        loop.run(
+            lambda epoch: build_pair_batches(deltas, batch_size, seed=seed, epoch=epoch),
+            epochs=epochs,
+            validate=validate and (lambda: validate(gan.generator)),
+            hook=hook if group.is_chief else None,
+        )
     return gan.generator
 
 

@@ -156,6 +156,7 @@ class Pix2Pix:
         learning_rate=2e-4,
         beta_1: float = 0.5,
         seed: int = 0,
+        num_replicas: int = 1,
     ):
         """Builds both networks.
 
@@ -167,11 +168,12 @@ class Pix2Pix:
           learning_rate: Of both Adam optimizers: a float or a Keras schedule.
           beta_1: Of both Adam optimizers.
           seed: Seed of initialisation.
+          num_replicas: Replicas of a strategy that share a batch, and whose gradients are summed.
         """
         keras.utils.set_random_seed(seed)
         self.generator = build_unet(image_shape, width=width, scale=scale)
         self.discriminator = build_discriminator(image_shape, width=width)
-        self._scale = scale
+        self._scale, self._num_replicas = scale, num_replicas
         self._l1_weight = l1_weight
         self._optimizers = []
         for network in (self.generator, self.discriminator):
@@ -186,7 +188,7 @@ class Pix2Pix:
             "discriminator_optimizer": self._optimizers[1],
         }
         self.train_step = tf.function(
-            self._step, autograph=False, jit_compile=compilation.use_xla("auto")
+            self.run_step, autograph=False, jit_compile=compilation.use_xla("auto")
         )
 
     def compute_losses(self, images: tf.Tensor, real: tf.Tensor) -> tf.Tensor:
@@ -208,9 +210,12 @@ class Pix2Pix:
             ]
         )
 
-    def _step(self, batch) -> tf.Tensor:
+    def run_step(self, batch) -> tf.Tensor:
+        """Takes one step, not compiled; returns the losses divided by the number of replicas."""
         with tf.GradientTape(persistent=True) as tape:
             losses = self.compute_losses(batch["image"], batch["delta"] / self._scale)
+            if self._num_replicas > 1:
+                losses /= self._num_replicas
             l1, adversarial, real, fake = tf.unstack(losses)
             generator_loss = adversarial + self._l1_weight * l1
             # Halved, as Isola et al. do to slow the discriminator.

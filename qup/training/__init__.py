@@ -11,12 +11,14 @@ from qup.training.classifier import Adversary, fit_classifier, list_optimizers
 from qup.training.fitting import fit
 from qup.training.history import History
 from qup.training.loop import EpochHook
+from qup.training.strategies import build_strategy
 
 __all__ = [
     "Adversary",
     "EpochHook",
     "History",
     "RobustAccuracy",
+    "build_strategy",
     "fit",
     "fit_classifier",
     "list_optimizers",

@@ -211,7 +211,7 @@ class FreeTraining(Adversary):
         self.warmup_steps = warmup_steps
         self._delta: tf.Variable | None = None
         # The radius of the current step; `perturb` sets it.
-        self._radius = tf.Variable(epsilon, dtype=tf.float32, trainable=False)
+        self._radius: tf.Variable | None = None
 
     @property
     def variables(self) -> Mapping[str, tf.Variable]:
@@ -231,6 +231,7 @@ class FreeTraining(Adversary):
     def build(self, batch_shape: Sequence[int]) -> None:
         """Starts at the images themselves."""
         self._delta = tf.Variable(tf.zeros(batch_shape), trainable=False, name="delta")
+        self._radius = tf.Variable(self.epsilon, dtype=tf.float32, trainable=False)
 
     def perturb(self, classifier, images, batch, step) -> tf.Tensor:
         """Returns X + d, clipped."""

@@ -23,6 +23,13 @@ from qup.core.classifier import Classifier, wrap_classifier
 from qup.core.types import Batch, Recipe
 from qup.datasets import Dataset
 from qup.training.loop import EpochHook, TrainingLoop
+from qup.training.strategies import (
+    SINGLE,
+    ReplicaGroup,
+    find_batch_norms,
+    find_seed_states,
+    synchronize_batch_norm,
+)
 
 # The smallest learning rate that Plateau sets.
 _MIN_LEARNING_RATE = 1e-5
@@ -52,7 +59,7 @@ class Adversary:
         raise NotImplementedError
 
     def build(self, batch_shape: Sequence[int]) -> None:
-        """Creates the state; `batch_shape` is [batch, height, width, channels]."""
+        """Creates the state; `batch_shape` is [batch, height, width, channels], of a replica."""
 
     def perturb(
         self, classifier: keras.Model | Classifier, images: tf.Tensor, batch: Batch, step: tf.Tensor
@@ -123,6 +130,7 @@ def fit_classifier(
     directory: pathlib.Path | None = None,
     validate: Callable[[], Mapping[str, float]] | None = None,
     hook: EpochHook | None = None,
+    strategy: tf.distribute.Strategy | None = None,
 ) -> None:
     """Trains `classifier` in place on cross-entropy of its logits.
 
@@ -139,40 +147,65 @@ def fit_classifier(
       seed: Seed of the order of the images and of the augmentation.
       pixel_range: (lowest, highest) pixel that the classifier takes; None for [0, 1].
       directory: Folder of the checkpoints, from which an interrupted training resumes; None writes
-        none.
+        none. Workers other than the chief have a folder in it, worker-1 and so on.
       validate: Called after each epoch; its values are added to the metrics. A plateau recipe
         monitors "validation_accuracy" there, else the training accuracy.
       hook: hook(epoch, metrics) after each epoch; metrics are "loss", "accuracy" (percent, of the
         training batches) and those of `validate`.
+      strategy: See `training.build_strategy`; the classifier was built in its scope. `validate` and
+        `hook` are called on the chief.
 
     Raises:
-      InputError: The classifier cannot be trained on these images or classes, the loss diverged, or
-        a checkpoint cannot be written.
+      InputError: The classifier cannot be trained on these images or classes, the loss diverged, a
+        checkpoint cannot be written, or another worker is lost.
     """
     recipe = recipe or Recipe()
-    plateau = Plateau()
-    learner = ClassifierLearner(
-        classifier,
-        check_classifier(classifier, dataset, pixel_range),
-        build_optimizer(recipe),
-        adversary or StandardTraining(),
-        augmenter=RotationAugmenter(seed) if augment else None,
-        objects={"plateau": plateau},
+    group = ReplicaGroup(strategy)
+    group.check_model(classifier)
+    group.divide_batch(min(recipe.batch_size, dataset.info.sizes["train"]))
+    adversary = adversary or StandardTraining()
+    group.check_equal(
+        {
+            "recipe": repr(recipe),
+            "augment": augment,
+            "adversary": adversary.describe(),
+            "seed": seed,
+            "images": dataset.fingerprint,
+        }
     )
+    plateau = Plateau()
+    logits_fn = check_classifier(classifier, dataset, pixel_range)
+    with group.scope():
+        learner = ClassifierLearner(
+            classifier,
+            logits_fn,
+            build_optimizer(recipe),
+            adversary,
+            augmenter=RotationAugmenter(seed) if augment else None,
+            objects={"plateau": plateau},
+            group=group,
+        )
 
     def end_epoch(epoch: int, metrics: dict[str, float]) -> None:
         if recipe.plateau:
             accuracy = metrics.get("validation_accuracy", metrics["accuracy"])
             plateau.update(learner.optimizer, accuracy)
-        if hook is not None:
+        if hook is not None and group.is_chief:
             hook(epoch, metrics)
 
-    TrainingLoop(learner, directory=directory, title=f"{classifier.name} training").run(
-        lambda epoch: dataset.training_batches(recipe.batch_size, seed=seed, epoch=epoch),
-        epochs=epochs,
-        validate=validate,
-        hook=end_epoch,
+    loop = TrainingLoop(
+        learner,
+        directory=directory and group.get_directory(directory),
+        title=f"{classifier.name} training",
+        group=group,
     )
+    with synchronize_batch_norm(learner.layers, group):
+        loop.run(
+            lambda epoch: dataset.training_batches(recipe.batch_size, seed=seed, epoch=epoch),
+            epochs=epochs,
+            validate=validate,
+            hook=end_epoch,
+        )
 
 
 def check_classifier(
@@ -368,8 +401,9 @@ class ClassifierLearner:
         augmenter: Augmenter | None = None,
         xla: str = "auto",
         objects: Mapping[str, Any] = types.MappingProxyType({}),
+        group: ReplicaGroup = SINGLE,
     ):
-        """Builds the optimizer.
+        """Builds the optimizer; called in the scope of the strategy.
 
         Args:
           classifier: The model whose weights are trained.
@@ -377,9 +411,11 @@ class ClassifierLearner:
           optimizer: Not used for another model.
           adversary: Perturbs the images and gives the loss.
           augmenter: Changes the images first; None for none.
-          xla: See `compilation.use_xla`.
+          xla: See `compilation.use_xla`. Under a strategy only "on" uses XLA, for the gradient.
           objects: More variables for the checkpoint.
+          group: The replicas that share the batch of a step.
         """
+        group.check_optimizer(optimizer)
         self.optimizer = optimizer
         self.optimizer.build(classifier.trainable_variables)
         self._logits_fn, self._adversary, self._augmenter = logits_fn, adversary, augmenter
@@ -388,43 +424,80 @@ class ClassifierLearner:
             # Not the model itself: one that is compiled owns an optimizer and metrics too.
             "weights": [weight.value for weight in classifier.weights],
             "optimizer": optimizer,
-            **adversary.variables,
+            **{k: group.list_replica_variables(v) for k, v in adversary.variables.items()},
             **objects,
         }
-        step = self._build_step(classifier)
-        self._compiled_step = compilation.compile_function(step, xla)
+        self._group, self._seed_states = group, find_seed_states(self.layers)
+        compute, apply = self._build_gradient(classifier), self._apply_gradients
+        if group.strategy is None:
 
-    def _build_step(self, classifier: keras.Model) -> Callable:
-        optimizer, adversary = self.optimizer, self._adversary
+            def step(*batch):
+                return apply(*compute(*batch))
 
-        def step(images, labels, perturbed):
+            self._compiled_step = compilation.compile_function(step, xla)
+            return
+        # A gradient through synchronised batch normalisation has collective operations, which
+        # neither XLA nor a nested program allows.
+        is_collective = group.num_replicas > 1 and find_batch_norms([classifier])
+        if xla != "auto" and compilation.use_xla(xla) and not is_collective:
+            compute = compilation.compile_function(compute, xla)
+        self._compiled_step = lambda *batch: apply(*compute(*batch))
+        self._distributed_step = group.compile(self._run_replica_step)
+
+    def _build_gradient(self, classifier: keras.Model) -> Callable:
+        """Returns (images, labels, perturbed) -> (gradients, image_gradient or None, metrics)."""
+        optimizer, adversary, group = self.optimizer, self._adversary, self._group
+
+        def compute(images, labels, perturbed):
             variables = classifier.trainable_variables
             outputs = []
 
             def compute_loss():
                 losses, logits = adversary.loss(self._logits_fn, images, labels, perturbed)
-                outputs[:] = tf.reduce_mean(losses), logits
-                return optimizer.scale_loss(outputs[0])
+                loss = tf.reduce_mean(losses)
+                if group.num_replicas > 1:
+                    # The sum over the replicas is the mean over the whole batch.
+                    loss /= group.num_replicas
+                outputs[:] = loss, logits
+                return optimizer.scale_loss(loss)
 
+            image_gradient = None
             if adversary.needs_image_gradient:
                 _, image_gradient, weight_gradients = gradients.differentiate_jointly(
                     compute_loss, perturbed, variables
                 )
-                adversary.update(image_gradient)
             else:
                 with tf.GradientTape() as tape:
                     loss = compute_loss()
                 weight_gradients = tape.gradient(loss, variables)
             _check_gradients(classifier, weight_gradients)
-            optimizer.apply(weight_gradients, variables)
             correct = tf.argmax(outputs[1], -1, tf.int32) == labels
             accuracy = 100.0 * tf.reduce_mean(tf.cast(correct, tf.float32))
-            return tf.stack([outputs[0], accuracy])
+            if group.num_replicas > 1:
+                accuracy /= group.num_replicas
+            return weight_gradients, image_gradient, tf.stack([outputs[0], accuracy])
 
-        return step
+        self._variables = classifier.trainable_variables
+        return compute
+
+    def _apply_gradients(self, weight_gradients, image_gradient, metrics) -> tf.Tensor:
+        if image_gradient is not None:
+            self._adversary.update(image_gradient)
+        self.optimizer.apply(weight_gradients, self._variables)
+        return metrics
 
     def train_step(self, batch: Batch) -> tf.Tensor:
         """Takes one step; returns the loss and the accuracy in percent, float32 [2]."""
+        if self._group.strategy is None:
+            return self._run_step(batch)
+        return self._distributed_step(batch)
+
+    def _run_replica_step(self, batch: Batch) -> tf.Tensor:
+        """Takes the step of one replica; returns the metrics of the whole batch."""
+        self._group.seed_generators(self._seed_states, self.optimizer.iterations.value)
+        return self._group.sum(self._run_step(self._group.take_rows(batch)))
+
+    def _run_step(self, batch: Batch) -> tf.Tensor:
         images, step = batch["image"], self.optimizer.iterations.value
         if self._augmenter is not None:
             # All replays of a batch have the same augmentation.
@@ -462,7 +535,7 @@ class Plateau(tf.Module):
             self.wait.assign(0)
             return
         if int(self.wait.assign_add(1)) >= self._patience:
-            rate = float(optimizer.learning_rate)
+            rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
             if rate > _MIN_LEARNING_RATE:
                 optimizer.learning_rate = max(rate * self._factor, _MIN_LEARNING_RATE)
             self.wait.assign(0)

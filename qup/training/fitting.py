@@ -12,7 +12,7 @@ so that `model.predict` and `model.save` work as before.
 import json
 import os
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -35,6 +35,7 @@ from qup.training.history import History
 from qup.training.loop import EpochHook, TrainingLoop
 from qup.training.monitoring import SINGLE_STEP_METHODS, Evaluator, TrainingTracker
 from qup.training.precision import MixedPrecisionCall, choose_policy, needs_loss_scaling
+from qup.training.strategies import ReplicaGroup, synchronize_batch_norm
 
 SCHEDULES = ("constant", "cosine", "cyclic", "step")
 _SETTINGS_FILE = "settings.json"
@@ -71,6 +72,7 @@ def fit(
     checkpoint_dir: str | os.PathLike | None = None,
     log_dir: str | os.PathLike | None = None,
     hook: EpochHook | None = None,
+    strategy: tf.distribute.Strategy | None = None,
 ) -> History:
     """Trains a Keras model in place, against an adversary in an L-inf or L2 ball.
 
@@ -115,7 +117,7 @@ def fit(
       seed: Seed of the order, the starts, the augmentation and the images that are held out.
       mixed_precision: "mixed_bfloat16" or "mixed_float16", see `qup.training.precision`; True for
         the faster one of this machine. Losses are scaled where float16 needs it.
-      xla: "auto" (with a GPU), "on" or "off".
+      xla: "auto" (with a GPU, and without a strategy), "on" or "off".
       stop_at_collapse: Whether "fast" and "free" end, with the best weights so far, in an epoch of
         catastrophic overfitting: PGD leaves less than a quarter of the accuracy under the
         training's own attack (Wong et al. 2020, section 5.4). It is logged in any case.
@@ -123,9 +125,12 @@ def fit(
         accuracy on the validation images (clean accuracy without epsilon). Robust accuracy falls
         late in a long training (Rice et al. 2020, arXiv 2002.11569).
       checkpoint_dir: Folder from which the same call resumes an interrupted training, with the same
-        result bit for bit; a kill loses at most a minute. None keeps nothing.
+        result bit for bit; a kill loses at most a minute. None keeps nothing. Workers other than
+        the chief have a folder in it, worker-1 and so on.
       log_dir: Folder of TensorBoard summaries; None writes none.
-      hook: hook(epoch, metrics) after each epoch, from 1.
+      hook: hook(epoch, metrics) after each epoch, from 1; called on the chief.
+      strategy: See `training.build_strategy`; the model was built or loaded in its scope. Its
+        replicas share each batch, so that `batch_size` is that of a training without a strategy.
 
     Returns:
       The metrics of each epoch. "loss" and "batch_accuracy" are means over the steps: the accuracy
@@ -136,8 +141,11 @@ def fit(
 
     Raises:
       InputError: An argument is invalid, the model cannot be trained on these images, the loss
-        diverged, or `checkpoint_dir` holds another training.
+        diverged, `checkpoint_dir` holds another training, or another worker is lost.
     """
+    group = ReplicaGroup(strategy)
+    if strategy is not None and xla == "auto":
+        xla = "off"
     for name, value in (("epochs", epochs), ("num_robust_images", num_robust_images)):
         errors.check_number(name, value, at_least=1)
     errors.check_number("warmup_epochs", warmup_epochs, at_least=0)
@@ -156,13 +164,17 @@ def fit(
             f"{method} needs validation images, to see catastrophic overfitting. Pass "
             "validation_data, or a validation_size above 0."
         )
-    _build_model(model, dataset.info.image_shape)
+    with group.scope():
+        _build_model(model, dataset.info.image_shape)
+    group.check_model(model)
     classifier = check_classifier(model, dataset, pixel_range)
     batches = TrainingBatches(dataset, batch_size, seed)
     warmup_steps = round(warmup_epochs * batches.count)
     adversary = build_adversary(method, **adversary_options, warmup_steps=warmup_steps)
-    adversary.build(batches.shape)
-    chosen = _choose_optimizer(optimizer, learning_rate, schedule, batches.count * epochs)
+    rows = group.divide_batch(batches.shape[0])
+    with group.scope():
+        adversary.build((rows, *batches.shape[1:]))
+        chosen = _choose_optimizer(optimizer, learning_rate, schedule, batches.count * epochs)
     settings = {
         "adversary": adversary.describe(),
         # With another number of epochs, a schedule has another rate at the same step.
@@ -171,31 +183,38 @@ def fit(
         **{"batch_size": batch_size, "seed": seed, "augment": augment},
         **{"mixed_precision": policy, "stop_at_collapse": stop_at_collapse},
     }
-    folder = _open_checkpoints(
-        checkpoint_dir, lambda: settings | _describe_inputs(model, pixel_range, dataset, chosen)
-    )
+    if strategy is not None:
+        # The order of a sum has another rounding.
+        settings["replicas"] = group.num_replicas
+    if checkpoint_dir is not None or group.num_workers > 1:
+        settings |= _describe_inputs(model, pixel_range, dataset, chosen)
+    group.check_equal(settings | {"epochs": epochs})
+    folder = _open_checkpoints(checkpoint_dir, settings, group)
     num_classes = dataset.info.num_classes
     tracker = TrainingTracker(model, method, num_classes, folder, stop_at_collapse, warmup_epochs)
     scales_loss = needs_loss_scaling(model, policy)
-    learner = ClassifierLearner(
-        model,
-        MixedPrecisionCall(model, classifier, policy) if policy else classifier,
-        keras.optimizers.LossScaleOptimizer(chosen) if scales_loss else chosen,
-        adversary,
-        augmenter=FlipAndCrop(seed) if augment else None,
-        xla=xla,
-        objects=tracker.variables,
-    )
-    loop = TrainingLoop(learner, directory=folder, title=f"{model.name} training")
-    tracker.open_curves(log_dir)
+    with group.scope():
+        learner = ClassifierLearner(
+            model,
+            MixedPrecisionCall(model, classifier, policy) if policy else classifier,
+            keras.optimizers.LossScaleOptimizer(chosen) if scales_loss else chosen,
+            adversary,
+            augmenter=FlipAndCrop(seed) if augment else None,
+            xla=xla,
+            objects=tracker.variables,
+            group=group,
+        )
+    loop = TrainingLoop(learner, directory=folder, title=f"{model.name} training", group=group)
+    tracker.open_curves(log_dir if group.is_chief else None)
     evaluator = Evaluator(classifier, dataset, split, num_robust_images, epsilon, norm, seed)
-    loop.run(
-        lambda epoch: batches.get_epoch(epoch, adversary.num_replays),
-        epochs=epochs,
-        validate=evaluator.evaluate,
-        hook=_build_hook(tracker, learner.optimizer, hook),
-        should_stop=lambda: tracker.is_stopped,
-    )
+    with synchronize_batch_norm([model], group):
+        loop.run(
+            lambda epoch: batches.get_epoch(epoch, adversary.num_replays),
+            epochs=epochs,
+            validate=evaluator.evaluate,
+            hook=_build_hook(tracker, learner.optimizer, hook if group.is_chief else None),
+            should_stop=lambda: tracker.is_stopped,
+        )
     return tracker.finish(restore_best)
 
 
@@ -205,7 +224,7 @@ def _build_hook(
     """Returns a hook that records an epoch, then calls the user's."""
 
     def end_epoch(epoch: int, metrics: dict[str, float]) -> None:
-        metrics["learning_rate"] = float(optimizer.learning_rate)
+        metrics["learning_rate"] = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
         metrics = tracker.record(epoch, metrics)
         if hook is not None:
             hook(epoch, metrics)
@@ -298,35 +317,38 @@ def _describe_inputs(
 
 
 def _open_checkpoints(
-    checkpoint_dir: str | os.PathLike | None, describe: Callable[[], Mapping[str, Any]]
+    checkpoint_dir: str | os.PathLike | None, settings: Mapping[str, Any], group: ReplicaGroup
 ) -> pathlib.Path | None:
-    """Returns the folder, or None.
+    """Returns the folder of this worker, or None.
 
     Args:
-      checkpoint_dir: The folder, which is created.
-      describe: Returns the settings of the training, as JSON values.
+      checkpoint_dir: The folder of the chief, which is created.
+      settings: Those of the training, as JSON values.
+      group: The replicas.
 
     Raises:
       InputError: The folder belongs to another training, or cannot be written.
     """
     if checkpoint_dir is None:
         return None
-    folder = pathlib.Path(checkpoint_dir).expanduser()
+    folder = group.get_directory(pathlib.Path(checkpoint_dir).expanduser())
     path = folder / _SETTINGS_FILE
-    settings = json.loads(json.dumps(describe()))
+    settings = json.loads(json.dumps(settings))
     if not path.exists():
         files.write_text(path, json.dumps(settings, indent=1))
         return folder
     try:
         stored = json.loads(path.read_text("utf-8"))
-        differences = [key for key in settings if settings[key] != stored[key]]
+        keys = {**stored, **settings}
+        differences = [key for key in keys if settings.get(key) != stored.get(key)]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise errors.InputError(
             f"{path} is damaged. Remove {folder} to train again from the start."
         ) from error
     if differences:
         key = differences[0]
-        change = f"{errors.shorten(stored[key])} then, {errors.shorten(settings[key])} now"
+        then, now = (errors.shorten(values.get(key)) for values in (stored, settings))
+        change = f"{then} then, {now} now"
         raise errors.InputError(
             f"{folder} holds a training with other settings: {key} ({change}). Name another "
             "folder, or remove this one."
