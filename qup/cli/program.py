@@ -32,6 +32,8 @@ _NO_MEMORY = (
     "size, in a new workdir."
 )
 _LONG_NUMBER = re.compile(r"\d{60,}")
+# Flags that may name a place on other machines.
+_REMOTE_FLAGS = ("cluster_root",)
 # Seconds after which a lost signal is sent again.
 _RESEND_DELAY_S = 0.05
 
@@ -118,6 +120,8 @@ def _run_app(
 def _check_addresses() -> None:
     """Raises an InputError if a flag on the command line names a file of another machine."""
     for name in flags.FLAGS:
+        if name in _REMOTE_FLAGS:
+            continue
         flag = flags.FLAGS[name]
         values = flag.value if isinstance(flag.value, list) else [flag.value]
         for value in values if flag.present else ():

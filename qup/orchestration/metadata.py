@@ -20,7 +20,7 @@ import time
 from typing import Any
 
 from qup.core.hashing import dump_canonical_json
-from qup.orchestration import database, errors
+from qup.orchestration import database, errors, records
 from qup.orchestration.artifacts import Artifact, ArtifactState, ManifestEntry
 from qup.orchestration.executions import Execution, Owner, Run, State
 
@@ -148,12 +148,18 @@ class MetadataReader(database.Database):
         declared, custom = database.read_properties(cursor, database.ARTIFACT, number)
         manifest = json.loads(declared.get("manifest", "{}"))
         uri = row[1] or ""
+        # An address such as gs://bucket is not a path.
+        uri = uri if "://" in uri else str(self.path.parent / uri)
+        state = ArtifactState(row[2] or ArtifactState.UNKNOWN)
+        if records.ARTIFACT_KEY in custom:
+            return records.decode_artifact(
+                Artifact, uri, custom, id=number, type_name=row[0], state=state
+            )
         return Artifact(
             id=number,
             type_name=row[0],
-            # An address such as gs://bucket is not a path.
-            uri=uri if "://" in uri else str(self.path.parent / uri),
-            state=ArtifactState(row[2] or ArtifactState.UNKNOWN),
+            uri=uri,
+            state=state,
             properties=custom,
             digest=declared.get("digest", ""),
             manifest={k: ManifestEntry(*v) for k, v in manifest.items()},
@@ -170,20 +176,25 @@ class MetadataReader(database.Database):
             }
             for direction in (database.INPUT_EVENT, database.OUTPUT_EVENT)
         )
+        fields = {
+            "component": row[0],
+            "code": declared.get("code", ""),
+            "parameters": json.loads(declared["parameters"]) if is_own else {**custom, **declared},
+            # Of an engine that ran a component of qup.
+            **records.decode_execution(custom),
+        }
         return Execution(
             id=number,
-            component=row[0],
             state=State(row[1] or State.UNKNOWN),
             created=row[2],
             updated=row[3],
             node=declared["node"] if is_own else _read_foreign_node(cursor, number, row[0]),
             fingerprint=declared.get("fingerprint", ""),
-            code=declared.get("code", ""),
-            parameters=json.loads(declared["parameters"]) if is_own else {**custom, **declared},
             error=declared.get("error", ""),
             owner=_build_owner(declared),
             inputs=inputs,
             outputs=outputs,
+            **fields,
         )
 
     def _read_row(self, cursor: sqlite3.Cursor, table: str, columns: str, number: int) -> tuple:
@@ -256,6 +267,8 @@ def _read_foreign_run(
     ((created, updated),) = cursor.execute(
         f"SELECT {_TIME_COLUMNS} FROM Context WHERE id = ?", (number,)
     ).fetchall()
+    if records.RUN_KEY in parameters:
+        parameters = json.loads(parameters[records.RUN_KEY])
     condition = (
         "execution_id IN (SELECT execution_id FROM Association WHERE context_id = ?) "
         "AND Type.name = 'pipeline'"

@@ -58,7 +58,8 @@ def run(config: Config, engine: Engine = LOCAL) -> str:
       engine: What runs the steps.
 
     Returns:
-      The final table and the paths of all results, as text.
+      The final table and the paths of all results, as text; of an engine that only writes a file,
+      what was written.
 
     Raises:
       InputError: A setting, a folder or the data cannot be used, the disk is
@@ -70,14 +71,17 @@ def run(config: Config, engine: Engine = LOCAL) -> str:
     # Its rows replace all but those of other programs, which are kept if they can be read.
     run = open_run(config, keeps_rows=False)
     _log_run(run)
+    nodes = build_nodes(run)
+    if engine.only_writes:
+        return engine.load().write_specification(engine, run, nodes, "ifa")
     description = {**get_config_identity(config), "versions": collect_versions()}
-    executions = run_nodes(run, build_nodes(run), "ifa", description, engine=engine)
+    executions = run_nodes(run, nodes, "ifa", description, engine=engine)
     report = executions["Reporter"].outputs["report"][0].path
     rows = measurements.read_rows(report / "measurements.csv")
     with run.workdir.lock("to write its results"):
         run.save_report(report)
         _update_tensorboard(run, executions, rows)
-    table = _format_results_table(run, executions, rows)
+    table = _format_results_table(run, executions, rows, engine)
     _check_pushed_models(executions, table)
     return table
 
@@ -169,7 +173,7 @@ def _check_pushed_models(executions: Mapping[str, Execution], table: str) -> Non
 
 
 def _format_results_table(
-    run: RunContext, executions: Mapping[str, Execution], rows: list[Row]
+    run: RunContext, executions: Mapping[str, Execution], rows: list[Row], engine: Engine
 ) -> str:
     """Returns accuracies next to the paper's, and the paths of the results."""
     config, info = run.config, run.data.info
@@ -198,7 +202,7 @@ def _format_results_table(
         f"Measurements  {run.get_path('measurements.csv')}",
         f"Figures       {run.get_path('figures')}",
         f"SavedModels   {run.get_path('serving')}: {', '.join(_list_pushed(executions))}",
-        *run.format_locations(),
+        *run.format_locations(engine),
     ]
     return "\n".join(lines)
 

@@ -353,12 +353,13 @@ class RunContext:
         """The arguments of the run's nodes."""
         return NodeArguments(self.config, self.data.info, self.log_dir)
 
-    def format_locations(self) -> list[str]:
+    def format_locations(self, engine: Engine = LOCAL) -> list[str]:
         """Returns the commands that show the lineage and the curves, as lines of a report."""
         in_checkout = pathlib.Path(qup.__file__).parents[1].joinpath("bin/show_lineage.py").exists()
         program = "python -m bin.show_lineage" if in_checkout else "qup lineage"
+        root = engine.get_root(self.pipeline_root)
         return [
-            f"Lineage       {program} {shlex.quote(str(self.pipeline_root))}",
+            f"Lineage       {program} {shlex.quote(str(root))}",
             f"TensorBoard   tensorboard --logdir {shlex.quote(str(self.get_path('tensorboard')))}",
         ]
 

@@ -6,23 +6,30 @@ engine.check()  # the packages that it needs are installed
 run_nodes(run, nodes, "ifa", {}, engine=engine)  # qup/pipelines/run.py
 ```
 
-The module of an engine has these functions; the built-in runner has no module:
-
-- `check(engine)` raises an `InputError` if the engine cannot be used, before any work.
-- `run_nodes(engine, run, nodes, pipeline, run_parameters, *, on_event, on_failure, on_success)`
-  does what `qup.pipelines.run.run_nodes` does, with the same arguments and result.
+The module of an engine has the function `run_nodes(engine, run, nodes, pipeline, run_parameters,
+*, on_event, on_failure, on_success)`, which does what `qup.pipelines.run.run_nodes` does, with the
+same arguments and result; or, if the engine only writes a file for another machine, the function
+`write_specification(engine, run, nodes, pipeline)`. The built-in runner has no module.
 """
 
 import dataclasses
 import importlib
+import importlib.util
+import pathlib
 import types
 from collections.abc import Mapping
 from typing import Any
 
-from qup.core import errors
+from qup.core import errors, extras
 
 # Name of an engine -> its module in this package; "" for the built-in runner.
-MODULES = {"local": ""}
+MODULES = {"local": "", "tfx-local": "tfx", "tfx-beam": "tfx", "kubeflow": "tfx"}
+# Name of an engine -> the imports that it needs, and the file that pins their versions.
+_REQUIREMENTS = {
+    "tfx-local": (("ml_metadata", "tfx", "portpicker", "googleapiclient"), "requirements-tfx.txt"),
+    "tfx-beam": (("ml_metadata", "tfx", "apache_beam"), "requirements-tfx-full.txt"),
+    "kubeflow": (("ml_metadata", "tfx", "apache_beam", "kfp"), "requirements-tfx-full.txt"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,10 +55,27 @@ class Engine:
         module = MODULES[self.name]
         return importlib.import_module(f"{__name__}.{module}") if module else None
 
+    @property
+    def only_writes(self) -> bool:
+        """Whether the engine writes a file for another machine and runs nothing."""
+        return self.name == "kubeflow"
+
+    def get_root(self, pipeline_root: pathlib.Path) -> pathlib.Path:
+        """Returns the folder in a pipeline root that has this engine's artifacts and metadata."""
+        return pipeline_root / "tfx" if MODULES[self.name] == "tfx" else pipeline_root
+
     def check(self) -> None:
-        """Raises an `InputError` if the engine cannot be used here."""
-        if module := self.load():
-            module.check(self)
+        """Raises an `InputError` if the engine cannot be used here, before any work."""
+        if self.name not in MODULES:
+            raise errors.make_unknown_error("engine", self.name, MODULES)
+        modules, requirements = _REQUIREMENTS.get(self.name, ((), ""))
+        for module in modules:
+            if importlib.util.find_spec(module) is None:
+                raise extras.MissingExtraError(
+                    f"The engine {self.name} needs {module}, which is not installed. Install it "
+                    f"in an environment of its own: pip install --no-deps -r {requirements} "
+                    "(docs/engines-tfx.md)."
+                )
 
 
 LOCAL = Engine()
