@@ -10,7 +10,7 @@ import platform
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from qup.core import errors, extras
 
@@ -204,6 +204,24 @@ def lock_file(path: pathlib.Path, on_wait: Callable[[], None] | None = None) -> 
         yield lock.is_locked
     finally:
         lock.release()
+
+
+def create_folder(path: pathlib.Path) -> list[pathlib.Path]:
+    """Creates a folder with its parents; returns those that did not exist, the deepest first.
+
+    Raises:
+      OSError: It cannot be created.
+    """
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    return missing
+
+
+def remove_empty_folders(folders: Iterable[pathlib.Path]) -> None:
+    """Removes folders, up to the first that is not empty or cannot be removed."""
+    with contextlib.suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
 
 
 def remove_path(path: pathlib.Path) -> None:

@@ -31,6 +31,9 @@ from qup.core.classifier import wrap_classifier
 from qup.core.formatting import format_count, format_percent
 from qup.core.measurements import Row
 from qup.core.numbers import format_epsilon
+from qup.core.types import LogitsFn
+from qup.datasets import Dataset
+from qup.models import user_models
 from qup.orchestration import Artifact, Channel, Execution, Node
 from qup.pipelines import attack_cost
 from qup.pipelines.attack_report import get_dataset_name, write_pages
@@ -52,6 +55,8 @@ from qup.robustness.report.protocol import NORM_NAMES
 from qup.robustness.report.report import Report
 from qup.robustness.report.run import NUM_CHECKED_IMAGES
 
+# The components that load the images and the user's model; they are also the ids of their nodes.
+_INPUT_COMPONENTS = ("ExampleGen", "ModelImporter")
 # Images on which the outputs of a model are counted.
 _NUM_INSPECTED_IMAGES = 128
 _COLUMNS = (
@@ -105,12 +110,8 @@ def run(config: Config, request: AttackRequest, *, dry_run: bool = False) -> str
     attack_specs = request.build_attack_specs(float(config.attack.epsilon), config.attack.norm)
     check_config(config)
     run = open_run(config)
-    if (source := request.check_model_source()) is not None:
-        content = hash_model_files(source, request.build_load_options())
-        run = dataclasses.replace(run, imported=(source.stem, content))
-    run = dataclasses.replace(run, class_names=request.class_names)
-    _check_class_names(run)
-    _check_measurements(run)
+    with run.workdir.removed_if_refused():
+        run = _add_request(run, request)
     description = {
         **run.get_identity(),
         "versions": collect_versions(),
@@ -118,16 +119,16 @@ def run(config: Config, request: AttackRequest, *, dry_run: bool = False) -> str
     }
     nodes = attack_cost.order_nodes(build_nodes(run, request, attack_specs))
     if dry_run:
-        inputs = [node for node in nodes if node.component.name in ("ExampleGen", "ModelImporter")]
+        inputs = [node for node in nodes if node.component.name in _INPUT_COMPONENTS]
         executions = run_nodes(run, inputs, "attack", description)
-        _check_class_names(run, executions)
+        _check_imported_class_names(run, executions)
         return "\n".join(attack_cost.estimate_dry_run(run, nodes, executions))
     finished: dict[str, Execution] = {}
 
     def on_success(node: Node, execution: Execution) -> None:
         finished[node.id] = execution
-        if node.component.name == "ModelImporter":
-            _check_class_names(run, finished)
+        if node.component.name in _INPUT_COMPONENTS:
+            _check_imported_class_names(run, finished)
         planner.on_success(node, execution)
 
     with attack_cost.CostPlanner(run, nodes).follow() as planner:
@@ -141,6 +142,31 @@ def run(config: Config, request: AttackRequest, *, dry_run: bool = False) -> str
         run.append_measurements(rows)
         pages = write_pages(run, request, executions)
     return format_report(run, rows, executions, figures, pages)
+
+
+def _add_request(run: RunContext, request: AttackRequest) -> RunContext:
+    """Returns the run with the user's model and names of classes, after checks that need no attack.
+
+    Raises:
+      InputError: The model, a name or the table of an earlier run cannot be used.
+    """
+    run = dataclasses.replace(run, class_names=request.class_names)
+    info = run.data.info
+    source = request.check_model_source()
+    if source is None:
+        _check_class_names(run, info.num_classes)
+    else:
+        options = request.build_load_options()
+        imported = (source.stem, hash_model_files(source, options))
+        run = dataclasses.replace(run, imported=imported)
+        _check_class_names(run, info.num_classes, is_exact=False)
+        if run.workdir.is_new:
+            # Later, the importer checks it, if it has not done so before.
+            classifier = user_models.load_user_model(source, options, info.image_shape)
+            user_models.check_model(classifier, source, info.image_shape, info.num_classes)
+            _check_class_names(run, _count_classes(run, run.data, classifier))
+    _check_measurements(run)
+    return run
 
 
 def describe_request(
@@ -164,37 +190,39 @@ def describe_request(
     return {name: value for name, value in facts.items() if value}
 
 
-def _check_class_names(run: RunContext, executions: Mapping[str, Execution] | None = None) -> None:
-    """Raises an InputError, before the attacks, unless each class has one name.
+def _check_class_names(run: RunContext, num_classes: int, *, is_exact: bool = True) -> None:
+    """Raises an InputError unless the user gave no names of classes, or one per class.
 
     Args:
-      run: The run, with the names that the user gave.
-      executions: Those of the images and of the imported model; None if they do not exist yet: then
-        only the labels are known, and the model may have more classes.
+      run: The run.
+      num_classes: Number of classes of the classifier; of the labels, if they alone are known.
+      is_exact: Whether the classifier has no more classes.
     """
-    count, num_classes = len(run.class_names), run.data.info.num_classes
-    if not count:
+    count = len(run.class_names)
+    if not count or count == num_classes or (count > num_classes and not is_exact):
         return
-    at_least = run.imported is not None and executions is None
-    if run.imported is not None and executions is not None:
-        (examples,) = executions["ExampleGen"].outputs["examples"]
-        (model,) = executions["ModelImporter"].outputs["model"]
-        num_classes = _count_classes(run, artifacts.load_inputs(examples, model))
-    if count == num_classes or (at_least and count > num_classes):
-        return
-    owner = "the labels have at least" if at_least else "the classifier has"
+    owner = "the classifier has" if is_exact else "the labels have at least"
     raise errors.InputError(
-        f"--class_names has {format_count(count, 'name')}, but {owner} "
-        f"{num_classes} classes. "
-        "Name every class, in the order of the labels."
+        f"--class_names has {format_count(count, 'name')}, but {owner} {num_classes} classes. Name "
+        "every class, in the order of the labels."
     )
 
 
-def _count_classes(run: RunContext, inputs: artifacts.Inputs) -> int:
-    """Returns the number of classes of a classifier."""
-    images, *_ = inputs.data.get_arrays(run.config.dataset.evaluation_split)
+def _check_imported_class_names(run: RunContext, executions: Mapping[str, Execution]) -> None:
+    """Checks the names of the classes against the imported model, once it and the images exist."""
+    if not run.class_names or not {*_INPUT_COMPONENTS} <= executions.keys():
+        return
+    (examples,) = executions["ExampleGen"].outputs["examples"]
+    (model,) = executions["ModelImporter"].outputs["model"]
+    inputs = artifacts.load_inputs(examples, model)
+    _check_class_names(run, _count_classes(run, inputs.data, inputs.classifier))
+
+
+def _count_classes(run: RunContext, data: Dataset, classifier: LogitsFn) -> int:
+    """Returns the number of classes of a classifier, from its outputs for a few images."""
+    images, *_ = data.get_arrays(run.config.dataset.evaluation_split)
     sample = np.asarray(images[:_NUM_INSPECTED_IMAGES]) / np.float32(255)
-    return wrap_classifier(inputs.classifier).inspect(sample).num_classes
+    return wrap_classifier(classifier).inspect(sample).num_classes
 
 
 def _check_measurements(run: RunContext) -> None:

@@ -64,6 +64,8 @@ _OUTPUT_FILES = (_LOCK_FILE, _CONFIG_FILE, "versions.json", "measurements.csv")
 # What a run records in addition to the settings of config.json; REQUEST is what it was asked to do.
 REQUEST = "request"
 _RECORD_KEYS = ("versions", REQUEST)
+# How messages of failed nodes begin, and continue if the metadata do not have them.
+_INPUT_ERROR, _NOT_RECORDED = "failed: InputError: ", "; not recorded: "
 _GLOB_CHARACTERS = "[]*?\\"
 _FIGURE_NAME = re.compile(r"(images|trajectory)-epoch-\d+\.png")
 
@@ -88,6 +90,7 @@ class Workdir:
 
     Attributes:
       path: The folder.
+      is_new: Whether no run has used it before.
     """
 
     def __init__(self, path: pathlib.Path, *other_folders: pathlib.Path):
@@ -111,9 +114,26 @@ class Workdir:
                 )
         with files.wrap_os_errors(self.path):
             self._check_owner(*other_folders)
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._check_outputs(*other_folders)
-            (self.path / _LOCK_FILE).touch()
+            self._created_folders = files.create_folder(self.path)
+            try:
+                self._check_outputs(*other_folders)
+                self.is_new = not (self.path / _LOCK_FILE).exists()
+                (self.path / _LOCK_FILE).touch()
+            except BaseException:
+                files.remove_empty_folders(self._created_folders)
+                raise
+
+    @contextlib.contextmanager
+    def removed_if_refused(self) -> Iterator[None]:
+        """Removes what this object created, if the block fails and has left nothing else."""
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(OSError):
+                if self.is_new and [entry.name for entry in self.path.iterdir()] == [_LOCK_FILE]:
+                    (self.path / _LOCK_FILE).unlink()
+                    files.remove_empty_folders(self._created_folders)
+            raise
 
     def _check_owner(self, *other_folders: pathlib.Path) -> None:
         if self.path.exists() and not self.path.is_dir():
@@ -384,13 +404,14 @@ def open_run(config: Config, *, keeps_rows: bool = True) -> RunContext:
     if keeps_rows and (table := workdir.path / "measurements.csv").exists():
         # At the end, after hours of work, it would be too late.
         measurements.read_rows(table)
-    options = get_dataset_options(config)
-    with workdir.lock("to find or prepare the data"):
-        # Data is prepared outside of the pipeline root.
-        data = datasets.load(config.dataset.name, scratch_dir=workdir.path / "data", **options)
-        source = data.compute_source_digest()
-    # Raises an error for options that do not fit the data, before the first step.
-    models.build(config.model.name, data.info, **get_model_options(config))
+    with workdir.removed_if_refused():
+        options = get_dataset_options(config)
+        with workdir.lock("to find or prepare the data"):
+            # Data is prepared outside of the pipeline root.
+            data = datasets.load(config.dataset.name, scratch_dir=workdir.path / "data", **options)
+            source = data.compute_source_digest()
+        # Raises an error for options that do not fit the data, before the first step.
+        models.build(config.model.name, data.info, **get_model_options(config))
     return RunContext(config, workdir, data, source)
 
 
@@ -406,9 +427,15 @@ def build_trainers(run: RunContext, examples: Channel) -> dict[int, Node]:
 
 
 def log_event(event: NodeEvent) -> None:
-    """Logs an event of a node, problems as warnings."""
+    """Logs an event of a node, problems as warnings.
+
+    The text of an InputError is left out: the caller of `run_nodes` reports it.
+    """
     is_problem = event.kind in ("damaged", "failed", "changed", "abandoned")
-    _log.log(logging.WARNING if is_problem else logging.INFO, "%s", event)
+    text = str(event)
+    if event.message.startswith(_INPUT_ERROR) and _NOT_RECORDED not in event.message:
+        text = f"{event.node}: failed"
+    _log.log(logging.WARNING if is_problem else logging.INFO, "%s", text)
 
 
 def create_runner(

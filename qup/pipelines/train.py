@@ -21,7 +21,7 @@ import json
 import logging
 import pathlib
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -50,6 +50,7 @@ from qup.pipelines.training_folder import (
     LOCK_FILE,
     MODEL_FILE,
     SETTINGS_FILE,
+    TENSORBOARD,
 )
 
 _log = logging.getLogger("qup")
@@ -130,13 +131,18 @@ def run(config: Config, request: TrainRequest) -> str:
     if request.model_path:
         chosen = {k: v for k, v in config.training.items() if k in _RECIPE_KEYS and v is not None}
         recipe = dataclasses.replace(recipe, **chosen)
-    _open_workdir(workdir, description)
+    created = _open_workdir(workdir, description)
     with files.lock_file(workdir / LOCK_FILE) as is_held:
         if not is_held:
             raise errors.InputError(
                 f"Another process trains in {workdir}. Wait for it, or name another --workdir."
             )
-        history = _fit(config, request, data, model, recipe, options, workdir)
+        try:
+            history = _fit(config, request, data, model, recipe, options, workdir)
+        except errors.InputError:
+            if created is not None:
+                _remove_refused(workdir, created)
+            raise
         saving.save_model(model, workdir / MODEL_FILE)
     _write_history(workdir / HISTORY_FILE, history)
     files.write_bytes(workdir / "curves.png", _plot_curves(history, request))
@@ -187,11 +193,20 @@ def _get_workdir(
     return pathlib.Path("runs") / f"{config.dataset.name}-{name}-{request.method}-{digest}"
 
 
-def _open_workdir(workdir: pathlib.Path, description: Mapping[str, Any]) -> None:
-    """Creates the folder; raises an InputError if it holds anything else than this training."""
+def _open_workdir(
+    workdir: pathlib.Path, description: Mapping[str, Any]
+) -> list[pathlib.Path] | None:
+    """Creates the folder of a training.
+
+    Returns:
+      The folders that did not exist, the deepest first; None if the training began before.
+
+    Raises:
+      InputError: It holds anything else than this training.
+    """
     path = workdir / SETTINGS_FILE
     with files.wrap_os_errors(workdir):
-        workdir.mkdir(parents=True, exist_ok=True)
+        created = files.create_folder(workdir)
         others = [entry.name for entry in workdir.iterdir() if entry.name != "data"]
     if not path.exists():
         if others:
@@ -200,7 +215,7 @@ def _open_workdir(workdir: pathlib.Path, description: Mapping[str, Any]) -> None
                 "Name an empty or a new --workdir."
             )
         files.write_text(path, json.dumps(dict(description), indent=1))
-        return
+        return created
     try:
         stored = json.loads(path.read_text("utf-8"))
         differences = [
@@ -215,6 +230,21 @@ def _open_workdir(workdir: pathlib.Path, description: Mapping[str, Any]) -> None
             f"The workdir {workdir} holds a training with other settings: {key} was {then}, now "
             f"{now}. Name another --workdir."
         )
+    return None
+
+
+def _remove_refused(workdir: pathlib.Path, created: Sequence[pathlib.Path]) -> None:
+    """Removes the files of a training that was refused before it made a step, and empty folders.
+
+    Args:
+      workdir: Its folder, whose lock this process holds.
+      created: The folders that did not exist before.
+    """
+    if any((workdir / CHECKPOINTS).glob("*.index")):
+        return
+    for name in (SETTINGS_FILE, CHECKPOINTS, TENSORBOARD, LOCK_FILE):
+        files.remove_path(workdir / name)
+    files.remove_empty_folders(created)
 
 
 def _load_model(
@@ -268,7 +298,7 @@ def _fit(
         pixel_range=options.pixel_range,
         seed=config.seed,
         checkpoint_dir=workdir / CHECKPOINTS,
-        log_dir=workdir / "tensorboard",
+        log_dir=workdir / TENSORBOARD,
     )
 
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 SETTINGS_FILE, MODEL_FILE, LOCK_FILE = "training.json", "model.keras", ".qup.lock"
-HISTORY_FILE, CHECKPOINTS = "history.csv", "checkpoints"
+HISTORY_FILE, CHECKPOINTS, TENSORBOARD = "history.csv", "checkpoints", "tensorboard"
 _EPOCHS_FILE = "history.json"
 _PATTERNS = (".", "*", "*/*")
 

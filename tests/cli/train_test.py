@@ -96,8 +96,25 @@ def test_a_folder_of_other_files_is_refused(tmp_path):
 )
 def test_mistakes_are_one_line(changes, options, message, tmp_path):
     with pytest.raises(errors.InputError, match=message) as caught:
-        train.run(_get_config(tmp_path / "new", **changes), _request(**options))
+        train.run(_get_config(tmp_path / "new" / "run", **changes), _request(**options))
     assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_refusal_after_steps_keeps_them(tmp_path, monkeypatch):
+    train.run(_get_config(tmp_path), _request())
+    before = set(tmp_path.rglob("*"))
+
+    def fit(*args, **options):
+        raise errors.InputError("The loss diverged.")
+
+    monkeypatch.setattr(train.training, "fit", fit)
+    with pytest.raises(errors.InputError, match="diverged"):
+        train.run(_get_config(tmp_path), _request())
+    assert set(tmp_path.rglob("*")) == before
+    # The same in the process that began the training.
+    train._remove_refused(tmp_path, [tmp_path])
+    assert set(tmp_path.rglob("*")) == before
 
 
 def test_the_default_epsilon_is_that_of_the_dataset(tmp_path):

@@ -129,3 +129,12 @@ def test_addresses_are_refused(path):
     with pytest.raises(InputError, match="is an address") as caught:
         files.check_local("workdir", path)
     assert path in str(caught.value) and len(str(caught.value)) < 600
+
+
+def test_created_folders_are_removed_up_to_the_first_that_is_not_empty(tmp_path):
+    created = files.create_folder(tmp_path / "a" / "b" / "c")
+    assert created == [tmp_path / "a/b/c", tmp_path / "a/b", tmp_path / "a"]
+    assert files.create_folder(tmp_path / "a" / "b") == []
+    (tmp_path / "a" / "note").touch()
+    files.remove_empty_folders(created)
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["note"]

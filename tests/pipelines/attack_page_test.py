@@ -86,6 +86,22 @@ def test_the_page_of_another_classifier_stays(tmp_path):
     assert (workdir / "result.json").read_text() == "{damaged"
 
 
+def test_a_refused_model_leaves_nothing(tmp_path):
+    layers = [keras.Input((5, 5, 3)), keras.layers.Flatten(), keras.layers.Dense(10)]
+    keras.Sequential(layers).save(tmp_path / "wrong.keras")
+    for options in ({}, {"class_names": ("x",) * 11}):
+        path = _save_model(tmp_path / "mine.keras") if options else tmp_path / "wrong.keras"
+        with pytest.raises(errors.InputError, match=r"must take batches|has 11 names"):
+            _request(tmp_path, "fgsm", model_path=str(path), **options)
+        assert not (tmp_path / "run").exists()
+    # A run next to others is recorded.
+    _request(tmp_path, "fgsm", model_path=_save_model(tmp_path / "mine.keras"))
+    page = (tmp_path / "run" / "robustness.html").read_bytes()
+    with pytest.raises(errors.InputError, match="must take batches"):
+        _request(tmp_path, "fgsm", model_path=str(tmp_path / "wrong.keras"))
+    assert (tmp_path / "run" / "robustness.html").read_bytes() == page
+
+
 def test_names_of_classes_are_on_the_page_and_in_its_files(tmp_path):
     path = _save_model(tmp_path / "mine.keras")
     names = tuple(f"animal {letter}" for letter in "abcdefghij")
@@ -119,7 +135,15 @@ def test_a_wrong_number_of_names_is_one_error_before_the_attack(tmp_path, count,
     )
     with pytest.raises(errors.InputError, match=f"has {count} names, but {known} classes"):
         attack.run(config, request, dry_run=is_dry)
-    assert not list(tmp_path.glob("run/pipeline/Attacker*"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_names_are_checked_next_to_other_runs_too(tmp_path):
+    path = _save_model(tmp_path / "mine.keras")
+    _request(tmp_path, "fgsm", model_path=path)
+    with pytest.raises(errors.InputError, match="has 11 names, but the classifier has 10 classes"):
+        _request(tmp_path, "pgd", model_path=path, class_names=("x",) * 11)
+    assert not list(tmp_path.glob("run/pipeline/Attacker.pgd*"))
 
 
 def test_a_model_of_the_settings_needs_a_name_per_class(tmp_path):

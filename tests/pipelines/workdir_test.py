@@ -1,5 +1,6 @@
 """A working directory whose files are links, damaged, or cannot be written."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -10,7 +11,7 @@ import pytest
 
 from configs import synthetic
 from qup.core import errors
-from qup.orchestration import Artifact, LocalRunner, Metadata, Out, component
+from qup.orchestration import Artifact, LocalRunner, Metadata, NodeEvent, Out, component
 from qup.pipelines import attack, ifa
 from qup.pipelines import run as pipelines_run
 from qup.pipelines.attack_request import AttackRequest
@@ -186,3 +187,49 @@ def test_an_address_is_refused(key, scheme, tmp_path, monkeypatch):
     assert not list(tmp_path.glob(f"{scheme}*"))
     with pytest.raises(errors.InputError, match="is an address"):
         pipelines_run.Workdir(pathlib.Path(f"{scheme}://bucket/x"))
+
+
+def _refuse(workdir):
+    with pytest.raises(errors.InputError, match="data"):
+        pipelines_run.open_run(_config(workdir))
+
+
+def test_a_refused_run_leaves_nothing_that_it_created(tmp_path, monkeypatch):
+    def load(*args, **options):
+        raise errors.InputError("There is no data.")
+
+    monkeypatch.setattr(pipelines_run.datasets, "load", load)
+    _refuse(tmp_path / "a" / "b")
+    assert not list(tmp_path.iterdir())
+    # An empty folder of the user stays, without a lock file.
+    (tmp_path / "empty").mkdir()
+    _refuse(tmp_path / "empty")
+    assert [path.name for path in tmp_path.rglob("*")] == ["empty"]
+
+
+def test_a_refused_run_leaves_what_others_wrote(workdir, tmp_path, monkeypatch):
+    def load(*args, scratch_dir, **options):
+        (tmp_path / "new" / "note").touch()
+        raise errors.InputError("There is no data.")
+
+    monkeypatch.setattr(pipelines_run.datasets, "load", load)
+    (tmp_path / "new").mkdir()
+    _refuse(tmp_path / "new")
+    assert {path.name for path in (tmp_path / "new").iterdir()} == {".qup.lock", "note"}
+    before = set(workdir.rglob("*"))
+    _refuse(workdir)
+    assert set(workdir.rglob("*")) == before
+
+
+def test_the_reason_of_a_refusal_is_not_logged_too(caplog, monkeypatch):
+    monkeypatch.setattr(pipelines_run._log, "propagate", True)
+    event = NodeEvent("ModelImporter", "failed", "failed: InputError: The model is too large.")
+    pipelines_run.log_event(event)
+    pipelines_run.log_event(dataclasses.replace(event, message="failed: ValueError: 3"))
+    lost = "failed: InputError: No. x; not recorded: Cannot write."
+    pipelines_run.log_event(dataclasses.replace(event, message=lost))
+    assert caplog.messages == [
+        "ModelImporter: failed",
+        "ModelImporter: failed: ValueError: 3",
+        f"ModelImporter: {lost}",
+    ]
