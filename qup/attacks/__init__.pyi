@@ -26,8 +26,19 @@ from qup.attacks.registry import register as register
 from qup.attacks.registry import traits as traits
 from qup.attacks.results import AttackResult as AttackResult
 from qup.attacks.runner import minimal_epsilon as minimal_epsilon
+from qup.core.parts import Part
 from qup.core.types import LogitsFn
 
+@overload
+def run(
+    attack: str | Callable,
+    logits_fn: LogitsFn,
+    images: Any,
+    labels: Any = None,
+    *,
+    part: Part,
+    **options: Any,
+) -> None: ...
 @overload
 def run(
     attack: str | Callable,

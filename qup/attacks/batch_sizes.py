@@ -28,6 +28,10 @@ class BatchSizes:
     """The sizes that an attack has used so far, per program.
 
     A program is identified by a key, a string that is the same in a resumed run.
+
+    Attributes:
+      largest: The largest number of rows.
+      can_shrink: Whether a batch may have fewer rows.
     """
 
     def __init__(self, largest: int, *, can_shrink: bool = True):
@@ -37,7 +41,7 @@ class BatchSizes:
           largest: The largest number of rows.
           can_shrink: Whether a batch may have fewer rows.
         """
-        self.largest, self._can_shrink = largest, can_shrink
+        self.largest, self.can_shrink = largest, can_shrink
         self._known: dict[str, set[int]] = {}
         # Row-steps that a smaller size would have saved since the last compilation.
         self._excess: dict[str, int] = {}
@@ -108,7 +112,7 @@ class BatchSizes:
         return min(self.largest, -(-count // interval) * interval)
 
     def _may_shrink(self, xla: str) -> bool:
-        return self._can_shrink and not compilation.use_xla(xla)
+        return self.can_shrink and not compilation.use_xla(xla)
 
     def _add(self, key: str, size: int) -> int:
         sizes = self._known.setdefault(key, set())

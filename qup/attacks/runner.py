@@ -40,6 +40,7 @@ from qup.attacks.work import ShareCounter
 from qup.core import errors, interruption, norms, progress
 from qup.core.classifier import ProbeInfo, wrap_classifier
 from qup.core.identity import compute_classifier_identity
+from qup.core.parts import WHOLE, Part
 from qup.core.types import Bounds, LogitsFn
 
 # A shard is what an interruption can cost and what is in memory. Rows that finish early are
@@ -64,12 +65,13 @@ def run(
     precision: str = "float32",
     pixel_range: tuple[float, float] | None = None,
     fixed_batch: bool = False,
+    part: Part | None = None,
     logs_flags: bool = True,
     on_progress: Callable[[int], None] = lambda count: None,
     on_share: Callable[[float], None] | None = None,
     show_progress: bool = False,
     **options: Any,
-) -> AttackResult | list[AttackResult]:
+) -> AttackResult | list[AttackResult] | None:
     """Attacks examples; returns success, distances and calls of each.
 
     Finished examples leave the batch and others take their places, so one compiled batch shape
@@ -102,7 +104,11 @@ def run(
         for images in [0, 1]; None for the images as they are. epsilon stays in units of the images:
         8 / 255 for 8 of 255 grey levels.
       fixed_batch: Attack few images too in batches of `batch_size` rows, so that a result does not
-        depend on how the images are cut into calls.
+        depend on how the images are cut into calls and parts.
+      part: Attack only the shards of one part; other processes attack the others, with the same
+        arguments and the same folder `output`. A call without `part` returns the result of all,
+        equal to the last bit to that of one process. It needs `output` and `fixed_batch`, and a
+        shard has one batch.
       logs_flags: Whether to log the flags of the result as warnings.
       on_progress: Called with the number of examples that a stage has finished.
       on_share: Called many times with the share of the work that is done, 0 to 1. It is an
@@ -111,11 +117,17 @@ def run(
       **options: The options of the attack.
 
     Returns:
-      An `AttackResult`; with `epsilons` a list of them, in their order.
+      An `AttackResult`; with `epsilons` a list of them, in their order; None with `part`.
 
     Raises:
       InputError: An argument is invalid.
     """
+    if part is not None and (output is None or not fixed_batch):
+        raise errors.InputError(
+            "part needs output, the folder that the parts share, and fixed_batch=True, so that "
+            f"the result does not depend on the parts; received output={output!r}, "
+            f"fixed_batch={fixed_batch!r}."
+        )
     if epsilon is not None and epsilons is not None:
         raise errors.InputError("Pass epsilon or epsilons, not both.")
     inputs.check_integer("batch_size", batch_size, least=1)
@@ -147,32 +159,44 @@ def run(
         on_progress=on_progress,
     )
     in_shards = output is not None or not hasattr(images, "shape")
-    shard_size = batch_size * BATCHES_PER_SHARD if in_shards else None
+    # Rows of one shape need no larger shards, and small ones can be cut into more parts.
+    shard_size = batch_size * (1 if fixed_batch else BATCHES_PER_SHARD) if in_shards else None
     shards = inputs.iterate_shards(
         images, labels, ids=ids, bounds=options["bounds"], shard_size=shard_size
     )
     shard_results, start = [], 0
+    num_images = _count_images(len(labels), shard_size, part or WHOLE)
     with (
         _open_share(sweep.attacks[0].name, show_progress, on_share) as report,
         # Results in memory do not outlive an interruption.
         contextlib.nullcontext(sweep.on_finished)
         if output is None
-        else interruption.count_finished(len(labels)) as sweep.on_finished,
+        else interruption.count_finished(num_images) as sweep.on_finished,
     ):
         if report is not None:
-            sweep.shares = ShareCounter(len(labels), len(budgets), report)
+            sweep.shares = ShareCounter(num_images, len(budgets), report)
         for shard_number, examples in enumerate(shards):
             if not shard_number:
                 sweep.prepare(examples, precision)
                 if output is not None:
                     sweep.open_stores(output, examples, targets, precision)
-            shard_results.append(sweep.attack_shard(shard_number, start, examples))
+            if part is None or part.owns(shard_number):
+                shard_results.append(sweep.attack_shard(shard_number, start, examples))
             start += len(examples.labels)
+    if part is not None:
+        return None
     results = sweep.combine(shard_results)
     if logs_flags:
         for result in results:
             reliability.log_flags(sweep.attacks[0].name, result.flags)
     return results if epsilons is not None else results[0]
+
+
+def _count_images(count: int, shard_size: int | None, part: Part) -> int:
+    """Returns how many of `count` images are in the shards of a part."""
+    starts = range(0, count, shard_size or max(count, 1))
+    sizes = [min(starts.step, count - start) for start in starts]
+    return sum(size for shard, size in enumerate(sizes) if part.owns(shard))
 
 
 def _open_share(
@@ -198,6 +222,7 @@ class _Sweep:
       sizes: Chooses the numbers of rows of batches.
       on_progress: Called with the number of examples that a stage has finished.
       on_finished: Called with the number of examples that are finished at every budget.
+      num_finished: Those of the shards that are complete.
       stores: The folder of each budget; empty if nothing is stored.
       probe: What the classifier showed on the first batch.
       shares: Reports the share of the work that is done.
@@ -212,6 +237,7 @@ class _Sweep:
     sizes: BatchSizes
     on_progress: Callable[[int], None]
     on_finished: Callable[[int], None] = lambda count: None
+    num_finished: int = 0
     stores: list[ShardStore] = dataclasses.field(default_factory=list)
     probe: ProbeInfo = dataclasses.field(default_factory=ProbeInfo)
     shares: ShareCounter | None = None
@@ -258,6 +284,8 @@ class _Sweep:
                 attack, batch_size=self.batch_size, targets=targets, epsilon=budget
             )
             description |= {"classifier": classifier_digest, "precision": precision}
+            if not self.sizes.can_shrink:
+                description["fixed_batch"] = True
             store = ShardStore(pathlib.Path(output) / name, description)
             self.stores.append(store)
 
@@ -308,7 +336,7 @@ class _Sweep:
                     already_adversarial=smaller_result.success if use_smaller else None,
                     load_progress=self._open_unfinished(i, shard_number, rows),
                     on_progress=self.on_progress,
-                    on_finished=functools.partial(self._report_finished, start, is_last),
+                    on_finished=functools.partial(self._report_finished, is_last),
                     shares=self.shares,
                 )
                 if search_once:
@@ -324,16 +352,17 @@ class _Sweep:
                 smaller_result = result
             # Images that are on disk need not stay in memory.
             results[i] = result
-        self.on_finished(start + len(examples.labels))
+        self.num_finished += len(examples.labels)
+        self.on_finished(self.num_finished)
         if self.shares is not None:
             self.shares.end_shard(len(examples.labels))
         if self.stores:
             results = [dataclasses.replace(result, images=()) for result in results]
         return results
 
-    def _report_finished(self, start: int, is_last_budget: bool, count: int) -> None:
+    def _report_finished(self, is_last_budget: bool, count: int) -> None:
         """Reports the examples that are finished at every budget."""
-        self.on_finished(start + (count if is_last_budget else 0))
+        self.on_finished(self.num_finished + (count if is_last_budget else 0))
 
     def _open_unfinished(self, i: int, shard_number: int, rows: ExampleBatch) -> Callable | None:
         if not self.stores:

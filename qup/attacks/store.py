@@ -8,6 +8,7 @@ refuse any other.
 """
 
 import json
+import os
 import pathlib
 import shutil
 import time
@@ -119,9 +120,11 @@ class ShardStore:
         self._num_shards = 0
         text = json.dumps(description, sort_keys=True, indent=1)
         record = self._folder / "attack.json"
+        names = set(os.listdir(self._folder)) if self._folder.is_dir() else set()
+        # Another process may have just created the folder and be writing the record.
         if record.exists():
             _check_same_attack(record, json.loads(text))
-        elif self._folder.is_dir() and any(self._folder.iterdir()):
+        elif any(not name.startswith(".") for name in names):
             raise errors.InputError(
                 f"{self._folder} holds files but no attack.json, so they are not results of an "
                 "attack. Choose another folder."

@@ -20,6 +20,7 @@ import tensorflow as tf
 from qup.augmentation import opposite_fgsm
 from qup.augmentation.deltas import DeltaDataset
 from qup.core import errors, identity, progress
+from qup.core.parts import WHOLE, Part
 from qup.core.types import Attack, Batch, Bounds, LogitsFn
 from qup.datasets import Dataset
 from qup.robustness import evaluation
@@ -40,6 +41,7 @@ def compute_deltas(
     points: Sequence[int] = (),
     attack: Attack | None = None,
     num_images: int | None = None,
+    part: Part = WHOLE,
 ) -> DeltaDataset:
     """Computes Delta_N = X_N - X_0 of the training images and writes it in shards.
 
@@ -56,9 +58,11 @@ def compute_deltas(
         ignored.
       attack: The attack for RA of X_n, in a ball around X_n; None counts TA alone.
       num_images: Use only the first `num_images` images; None means all.
+      part: Compute only the shards of one part; other processes compute the others in the same
+        folder.
 
     Returns:
-      The complete pairs.
+      The pairs, complete if `part` is the whole or the last one.
 
     Raises:
       InputError: A setting is out of its range, the disk is full, or the folder holds other pairs.
@@ -85,7 +89,7 @@ def compute_deltas(
         },
         {"points": points, "attack": getattr(attack, "__name__", None)},
     )
-    for shard, batch in _iterate_missing_shards(dataset, deltas):
+    for shard, batch in _iterate_missing_shards(dataset, deltas, part):
         shard_data = _compute_shard(logits_fn, batch, points, attack, **deltas.iterate_options)
         deltas.write_shard(shard, *shard_data)
     return deltas
@@ -97,9 +101,11 @@ def _compute_identity(logits_fn: LogitsFn, dataset: Dataset, batch_size: int) ->
     return identity.compute_classifier_identity(logits_fn, batch["image"].numpy())
 
 
-def _iterate_missing_shards(dataset: Dataset, deltas: DeltaDataset) -> Iterator[tuple[int, Batch]]:
-    """Yields the batches of shards that do not exist yet, with a progress bar."""
-    settings, missing = deltas.settings, set(deltas.list_missing())
+def _iterate_missing_shards(
+    dataset: Dataset, deltas: DeltaDataset, part: Part
+) -> Iterator[tuple[int, Batch]]:
+    """Yields the batches of a part's shards that do not exist yet, with a progress bar."""
+    settings, missing = deltas.settings, set(filter(part.owns, deltas.list_missing()))
     if not missing:
         return
     count, total = settings["num_images"], settings["num_shards"]

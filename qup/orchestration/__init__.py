@@ -30,7 +30,16 @@ Run it a second time, and both results are reused.
 
 from qup.orchestration.artifacts import Artifact, ArtifactState, Channel
 from qup.orchestration.code import Code
-from qup.orchestration.components import Component, In, Location, Node, Out, StatefulDir, component
+from qup.orchestration.components import (
+    Component,
+    DoPart,
+    In,
+    Location,
+    Node,
+    Out,
+    StatefulDir,
+    component,
+)
 from qup.orchestration.errors import MetadataError, OrchestrationError, PipelineError, StorageError
 from qup.orchestration.executions import Execution, NodeEvent, Run, State
 from qup.orchestration.metadata import Metadata, MetadataReader
@@ -42,6 +51,7 @@ __all__ = [
     "Channel",
     "Code",
     "Component",
+    "DoPart",
     "Execution",
     "In",
     "LocalRunner",

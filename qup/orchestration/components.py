@@ -24,6 +24,7 @@ are JSON values.
 import dataclasses
 import enum
 import functools
+import importlib
 import inspect
 import math
 import pathlib
@@ -34,6 +35,7 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, TypeVar
 
 from qup.core import hashing
+from qup.core.parts import Part
 from qup.orchestration import errors
 from qup.orchestration.artifacts import Artifact, Channel
 
@@ -127,6 +129,7 @@ class Role(enum.Enum):
     PARAMETER = "parameter"
     LOCATION = "location"
     STATEFUL = "stateful"
+    PART = "part"
 
 
 # An artifact, or a list of artifacts, from other nodes.
@@ -138,6 +141,9 @@ Out = Annotated[T, Role.OUTPUT]
 Location = Annotated[T, Role.LOCATION]
 # A folder for checkpoints; it survives failures and is removed on completion.
 StatefulDir = Annotated[pathlib.Path, Role.STATEFUL]
+# The part of the work to do. A component with this argument writes shards to its `StatefulDir` that
+# depend on no part, and returns without outputs unless the part is the whole.
+DoPart = Annotated[Part, Role.PART]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -212,12 +218,14 @@ def parse_argument(component: str, parameter: inspect.Parameter, hint: Any) -> A
     ):
         raise errors.PipelineError(
             f"{label} must be passed by name and have an annotation: In[...], Out[...], "
-            "StatefulDir, Location[...] or a JSON type."
+            "StatefulDir, DoPart, Location[...] or a JSON type."
         )
     declared_type, role = _unwrap_annotation(hint)
     argument = Argument(label, role, declared_type, parameter.default)
     if role in (Role.INPUT, Role.OUTPUT):
         return _parse_artifact(argument)
+    if role is Role.PART:
+        return argument
     if parameter.default is not parameter.empty:
         argument.convert(parameter.default)
     return argument
@@ -268,6 +276,10 @@ def check_name(kind: str, name: str) -> str:
     return name
 
 
+def _import_component(module: str, name: str) -> "Component":
+    return getattr(importlib.import_module(module), name)
+
+
 class Component:
     """A step of pipelines; created by `component`.
 
@@ -294,6 +306,10 @@ class Component:
             name: parse_argument(self.name, parameter, hints.get(name))
             for name, parameter in inspect.signature(fn).parameters.items()
         }
+
+    def __reduce__(self):
+        """Pickles a component of a module as a reference to it."""
+        return _import_component, (self.fn.__module__, self.fn.__qualname__)
 
     def get_arguments(self, *roles: Role) -> dict[str, Argument]:
         """Returns the arguments of some roles, by name."""

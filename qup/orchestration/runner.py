@@ -1,5 +1,9 @@
 """Runs pipelines on this machine: each node is reused from the cache, or run and published.
 
+Several processes may share the work of one pipeline. Each runs one `Part`: of a component that can
+be divided (it has an argument `DoPart`) the shards of this part, of the others those that no other
+process is running. A run without a part completes what the parts have left.
+
 Outputs are written to a temporary folder, flushed, renamed, hashed, and published in one
 transaction. If the process fails before that, it or the next run removes them.
 """
@@ -10,9 +14,10 @@ import dataclasses
 import os
 import pathlib
 import time
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Protocol
 
+from qup.core.parts import WHOLE, Part
 from qup.orchestration import errors
 from qup.orchestration.artifacts import (
     Artifact,
@@ -22,7 +27,7 @@ from qup.orchestration.artifacts import (
     hash_manifest,
 )
 from qup.orchestration.code import Code
-from qup.orchestration.components import Node, Role, check_name, convert_value
+from qup.orchestration.components import Component, Node, Role, check_name, convert_value
 from qup.orchestration.executions import Execution, NodeEvent, Run, State, get_current_process
 from qup.orchestration.metadata import Metadata
 from qup.orchestration.storage import PipelineRoot
@@ -49,6 +54,8 @@ class LocalRunner:
         verify: str = "stat",
         on_event: Callable[[NodeEvent], None] | None = None,
         code: Code | None = None,
+        part: Part = WHOLE,
+        engine: "PartEngine | None" = None,
     ):
         """Creates a runner.
 
@@ -60,6 +67,8 @@ class LocalRunner:
             size, modification time and inode; "full" hashes all.
           on_event: Called with each `NodeEvent`, such as `print`.
           code: Which code is part of the fingerprints.
+          part: The part to run; nodes that need the other parts are left out.
+          engine: Computes the parts of divided components on other processes or machines.
 
         Raises:
           PipelineError: Another `verify`.
@@ -72,6 +81,7 @@ class LocalRunner:
         self._hash_all = verify == "full"
         self._on_event = on_event or (lambda event: None)
         self._code = code or Code()
+        self._part, self._engine = part, engine
 
     def run(
         self,
@@ -120,21 +130,24 @@ class LocalRunner:
             on_event=self._on_event,
             enable_cache=self._enable_cache,
             hash_all=self._hash_all,
+            part=self._part,
+            engine=self._engine,
         )
         executions: dict[str, Execution] = {}
+        num_failed = 0
         try:
-            for node in nodes:
-                inputs = _collect_inputs(node, executions)
-                if inputs is None:
-                    continue
+            for node, inputs, wait in _schedule(nodes, executions, launcher):
                 try:
-                    execution = launcher.launch(node, inputs, code_fingerprints[node.id])
+                    execution = launcher.launch(node, inputs, code_fingerprints[node.id], wait)
                 except errors.OrchestrationError:
                     raise
                 except Exception as error:
                     if on_failure is None:
                         raise
+                    num_failed += 1
                     on_failure(node, error)
+                    continue
+                if execution is None:
                     continue
                 executions[node.id] = execution
                 if on_success is not None:
@@ -143,7 +156,8 @@ class LocalRunner:
             with contextlib.suppress(errors.MetadataError):
                 self._metadata.end(run, State.FAILED)
             raise
-        is_complete = len(executions) == len(nodes)
+        # A part need not have an execution of each node.
+        is_complete = len(executions) == len(nodes) or not (self._part.is_whole or num_failed)
         self._metadata.end(run, State.COMPLETE if is_complete else State.FAILED)
         return executions
 
@@ -173,6 +187,78 @@ class LocalRunner:
 
     def _compute_code_fingerprint(self, node: Node) -> str:
         return self._code.compute_fingerprint(node.component.fn, node.get_counted_parameters())
+
+
+class PartEngine(Protocol):
+    """Computes the parts of a component elsewhere."""
+
+    def compute(self, work: "DividedWork") -> None:
+        """Computes every part; raises an error that names those that failed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DividedWork:
+    """The work of a divided component, which processes with the same pipeline root can do.
+
+    Attributes:
+      node: Its node's id.
+      component: The component.
+      arguments: Its arguments, without the part. Its outputs do not exist: only the whole writes
+        them.
+      state: The folder of the shards.
+      code: Fingerprint of the component's code where the pipeline was started.
+      counted_parameters: The parameters that choose code, see `Code.compute_fingerprint`.
+    """
+
+    node: str
+    component: Component
+    arguments: dict[str, Any]
+    state: pathlib.Path
+    code: str
+    counted_parameters: dict[str, Any]
+
+    def compute(self, part: Part) -> None:
+        """Computes one part."""
+        (name,) = self.component.get_arguments(Role.PART)
+        self.component.fn(**copy.deepcopy(self.arguments), **{name: part})
+
+
+def _schedule(
+    nodes: list[Node], executions: Mapping[str, Execution], launcher: "_Launcher"
+) -> Iterator[tuple[Node, dict[str, list[Artifact]], bool]]:
+    """Yields each node that can run, its inputs, and whether to wait for another process.
+
+    A process that runs a part passes by what others are running, as long as there is other work.
+
+    Args:
+      nodes: Each after the nodes whose outputs it needs.
+      executions: Grows while the nodes run.
+      launcher: Knows which nodes it has left to others.
+    """
+    if launcher.part.is_whole:
+        for node in nodes:
+            inputs = _collect_inputs(node, executions)
+            if inputs is not None:
+                yield node, inputs, True
+        return
+    waiting = list(nodes)
+    while True:
+        ready = [
+            (node, inputs)
+            for node in waiting
+            if (inputs := _collect_inputs(node, executions)) is not None
+        ]
+        if not ready:
+            return
+        for wait in (False, True):
+            for node, inputs in ready:
+                yield node, inputs, wait
+                if node.id not in launcher.passed_by:
+                    waiting.remove(node)
+                    break
+            else:
+                continue
+            break
 
 
 def _collect_inputs(
@@ -288,6 +374,9 @@ class _Launcher:
       on_event: Called with each event.
       enable_cache: Whether results are reused.
       hash_all: Whether files of unchanged size, modification time and inode are hashed as well.
+      part: The part to run.
+      engine: Computes parts elsewhere.
+      passed_by: Ids of the nodes that were not launched because another process runs them.
     """
 
     root: PipelineRoot
@@ -297,14 +386,24 @@ class _Launcher:
     on_event: Callable[[NodeEvent], None]
     enable_cache: bool
     hash_all: bool
+    part: Part = WHOLE
+    engine: PartEngine | None = None
+    passed_by: set[str] = dataclasses.field(default_factory=set)
 
-    def launch(self, node: Node, inputs: dict[str, list[Artifact]], code: str) -> Execution:
+    def launch(
+        self, node: Node, inputs: dict[str, list[Artifact]], code: str, wait: bool = True
+    ) -> Execution | None:
         """Returns the execution of a node, reused or new.
 
         Args:
           node: The node.
           inputs: Its artifacts.
           code: Fingerprint of its code.
+          wait: Whether to wait while another process runs the node.
+
+        Returns:
+          The execution; None if another process runs the node (it is then in `passed_by`), or if a
+          part of the node was computed.
 
         Raises:
           OrchestrationError: The database or the root cannot be used.
@@ -326,14 +425,75 @@ class _Launcher:
             owner = next((e.owner for e in list_running()), "another process")
             self._emit_event(execution, "waiting", f"waiting for {owner}")
 
-        with self.root.hold_lock(execution.fingerprint, report_waiting):
+        self.passed_by.discard(node.id)
+        divided = node.component.get_arguments(Role.PART)
+        with contextlib.ExitStack() as stack:
+            # Held until the process has the lock of its part, or to the end by the whole.
+            lock = contextlib.ExitStack()
+            stack.enter_context(lock)
+            if not lock.enter_context(
+                self.root.hold_lock(execution.fingerprint, report_waiting if wait else None)
+            ):
+                self.passed_by.add(node.id)
+                return None
             if self._try_reuse(node, execution):
                 return execution
             for unfinished in list_running():
                 _abandon_execution(self.root, self.metadata, unfinished, self.on_event)
             self._explain_cache_miss(node, execution)
+            if divided:
+                self._wait_for_parts(execution)
+            if divided and not self.part.is_whole:
+                name = self._get_part_lock(execution, self.part)
+                stack.enter_context(self.root.hold_lock(name, lambda: None))
+                lock.close()
+                self._compute_part(node, execution)
+                return None
             self._execute(node, execution)
             return execution
+
+    def _get_part_lock(self, execution: Execution, part: Part) -> str:
+        return f"{execution.fingerprint}.part-{part.number}-of-{part.count}"
+
+    def _wait_for_parts(self, execution: Execution) -> None:
+        """Waits for the processes that compute the same shards as this one.
+
+        The whole waits for every part, a part for the parts of another cut. No part starts
+        meanwhile, because the lock of the fingerprint is held.
+        """
+        for name in self.root.list_locks(f"{execution.fingerprint}.part-"):
+            part = Part.parse(name.rpartition(".part-")[2].replace("-of-", "/"))
+            if part.count == self.part.count and part != self.part:
+                continue
+
+            def report_waiting(part=part) -> None:
+                self._emit_event(execution, "waiting", f"waiting for part {part}")
+
+            with self.root.hold_lock(name, report_waiting):
+                pass
+
+    def _compute_part(self, node: Node, execution: Execution) -> None:
+        """Computes the shards of this part; nothing is published."""
+        start = time.monotonic()
+        self._emit_event(execution, "running", f"part {self.part}")
+        self._divide(node, execution).compute(self.part)
+        seconds = time.monotonic() - start
+        self._emit_event(execution, "part", f"part {self.part} complete in {seconds:.1f} s")
+
+    def _divide(self, node: Node, execution: Execution) -> DividedWork:
+        state = self._get_stateful_dir(execution)
+        outputs = {
+            key: argument.type(uri=str(state / ".outputs" / key))
+            for key, argument in node.component.get_arguments(Role.OUTPUT).items()
+        }
+        return DividedWork(
+            node.id,
+            node.component,
+            self._build_arguments(node, execution, outputs),
+            state,
+            execution.code,
+            node.get_counted_parameters(),
+        )
 
     def _try_reuse(self, node: Node, execution: Execution) -> bool:
         if not (self.enable_cache and node.component.cached):
@@ -387,6 +547,8 @@ class _Launcher:
         try:
             self._emit_event(execution, "running", f"execution {execution.id}")
             outputs = self._create_outputs(node, temporary)
+            if self.engine is not None and node.component.get_arguments(Role.PART):
+                self.engine.compute(self._divide(node, execution))
             node.component.fn(**self._build_arguments(node, execution, outputs))
             for key, artifact in outputs.items():
                 self._publish_output(execution, key, artifact)

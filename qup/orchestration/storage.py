@@ -72,6 +72,12 @@ class PipelineRoot:
         """Holds the lock of a fingerprint; see `hold_lock`."""
         return hold_lock(self.make_dir(self.path / ".system" / "locks") / fingerprint, on_wait)
 
+    def list_locks(self, prefix: str) -> list[str]:
+        """Returns the names of lock files, held or not, that begin with a prefix."""
+        folder = self.make_dir(self.path / ".system" / "locks")
+        with errors.wrap_os_errors(folder):
+            return sorted(name for name in os.listdir(folder) if name.startswith(prefix))
+
     def make_dir(self, path: pathlib.Path) -> pathlib.Path:
         """Creates a folder if it does not exist, and returns it.
 

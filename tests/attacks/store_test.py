@@ -8,6 +8,7 @@ from qup import attacks
 from qup.attacks import engine, store
 from qup.core import interruption
 from qup.core.errors import InputError
+from qup.core.parts import Part
 
 _SHAPE, _CLASSES = (6, 6, 1), 5
 _RANDOM = np.random.default_rng(0)
@@ -189,3 +190,73 @@ def test_a_signal_saves_at_once(tmp_path):
     assert urgent and len(list(tmp_path.rglob("*.npz"))) == 1
     again = store.UnfinishedShard(tmp_path / "unfinished", "digest").load_progress("0-0-0", _IMAGES)
     np.testing.assert_array_equal(again.batch["queue"], np.arange(3))
+
+
+def _assert_same(result, expected):
+    np.testing.assert_array_equal(np.asarray(result.images[:]), np.asarray(expected.images[:]))
+    for name, column in expected.columns().items():
+        np.testing.assert_array_equal(result.columns()[name], column, err_msg=name)
+
+
+@pytest.mark.parametrize("name", _CASES)
+@pytest.mark.parametrize("count", [2, 3, 9])
+def test_parts_give_the_result_of_one_process(name, count, tmp_path):
+    options = {"fixed_batch": True, **_CASES[name]}
+    whole = attacks.run(name, _logits, _IMAGES, _LABELS, output=tmp_path / "whole", **options)
+    options["output"] = tmp_path / "parts"
+    for number in reversed(range(1, count + 1)):
+        part = Part(number, count)
+        classifier = _make_classifier()
+        assert attacks.run(name, classifier, _IMAGES, _LABELS, part=part, **options) is None
+    stored = sorted(path.name for path in (tmp_path / "parts").iterdir())
+    assert sum(name.endswith(".npz") for name in stored) == 6
+    joined = attacks.run(name, _make_classifier(), _IMAGES, _LABELS, **options)
+    _assert_same(joined, whole)
+    assert joined.flags == whole.flags
+
+
+def test_parts_at_several_budgets_and_of_a_generator(tmp_path):
+    options = {"fixed_batch": True, "batch_size": 16, "epsilons": (0.02, 0.2), "num_steps": 20}
+
+    def iterate_images():
+        return (_IMAGES[start : start + 11] for start in range(0, len(_IMAGES), 11))
+
+    expected = attacks.run("pgd", _logits, _IMAGES, _LABELS, **options)
+    options["output"] = tmp_path / "parts"
+    for number in (2, 1):
+        attacks.run("pgd", _logits, iterate_images(), _LABELS, part=Part(number, 2), **options)
+    joined = attacks.run("pgd", _logits, iterate_images(), _LABELS, **options)
+    for result, other in zip(joined, expected, strict=True):
+        np.testing.assert_array_equal(np.asarray(result.images[:]), other.images)
+        np.testing.assert_array_equal(result.success, other.success)
+
+
+def test_a_missing_part_is_computed_by_the_whole(tmp_path):
+    options = {"fixed_batch": True, **_CASES["pgd"]}
+    expected = attacks.run("pgd", _logits, _IMAGES, _LABELS, output=tmp_path / "whole", **options)
+    options["output"] = tmp_path / "parts"
+    attacks.run("pgd", _logits, _IMAGES, _LABELS, part=Part(2, 3), **options)
+    _assert_same(attacks.run("pgd", _logits, _IMAGES, _LABELS, **options), expected)
+
+
+def test_a_part_has_a_share_of_the_progress(tmp_path):
+    shares = []
+    options = {"fixed_batch": True, **_CASES["pgd"], "output": tmp_path / "parts"}
+    part = Part(1, 3)
+    attacks.run("pgd", _logits, _IMAGES, _LABELS, part=part, on_share=shares.append, **options)
+    assert shares[-1] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("options", [{"fixed_batch": True}, {"output": "folder"}])
+def test_a_part_needs_a_folder_and_batches_of_one_size(options, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="part needs output.*fixed_batch=True"):
+        attacks.run("pgd", _logits, _IMAGES, _LABELS, epsilon=0.1, part=Part(1, 2), **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_results_of_batches_of_another_kind_are_not_mixed(tmp_path):
+    options = {**_CASES["pgd"], "output": tmp_path / "out"}
+    attacks.run("pgd", _logits, _IMAGES, _LABELS, **options)
+    with pytest.raises(InputError, match="fixed_batch"):
+        attacks.run("pgd", _logits, _IMAGES, _LABELS, fixed_batch=True, **options)

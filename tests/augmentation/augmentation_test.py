@@ -9,6 +9,7 @@ from qup import attacks, datasets, models
 from qup.augmentation import deltas, generation, opposite_fgsm
 from qup.augmentation import translator as augmentation_translator
 from qup.core.errors import InputError
+from qup.core.parts import Part
 from qup.robustness import evaluation
 
 
@@ -113,6 +114,20 @@ def test_an_interrupted_computation_resumes(classifier, data, tmp_path):
         one, other = whole.read_shard(shard), part.read_shard(shard)
         for key in one:
             np.testing.assert_array_equal(one[key], other[key])
+
+
+def test_parts_give_the_pairs_of_one_process(classifier, data, tmp_path):
+    whole = _compute_deltas(classifier, data, tmp_path / "whole")
+    first = _compute_deltas(classifier, data, tmp_path / "parts", part=Part(2, 3))
+    assert first.list_missing() == [0, 2, 3]
+    _compute_deltas(classifier, data, tmp_path / "parts", part=Part(1, 3))
+    joined = _compute_deltas(classifier, data, tmp_path / "parts", part=Part(3, 3))
+    assert not joined.list_missing()
+    for shard in range(4):
+        one, other = whole.read_shard(shard), joined.read_shard(shard)
+        for key in one:
+            np.testing.assert_array_equal(one[key], other[key])
+    assert joined.trajectory_counts == whole.trajectory_counts
 
 
 def test_other_settings_in_the_same_folder_are_refused(classifier, data, tmp_path):

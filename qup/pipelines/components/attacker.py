@@ -15,9 +15,10 @@ from qup.attacks.results import AttackResult
 from qup.core import hashing, progress
 from qup.core.classifier import predict_logits
 from qup.core.measurements import Measurement, ModelInfo, Row, compute_accuracy
+from qup.core.parts import WHOLE
 from qup.core.tensorboard import SummaryWriter
 from qup.core.types import LogitsFn
-from qup.orchestration import In, Location, Out, StatefulDir, component
+from qup.orchestration import DoPart, In, Location, Out, StatefulDir, component
 from qup.pipelines.components import artifacts
 from qup.pipelines.components.artifacts import (
     AttackRecords,
@@ -44,11 +45,13 @@ def Attacker(
     evaluation: Out[ModelEvaluation],
     records: Out[AttackRecords],
     shards: StatefulDir,
+    part: DoPart = WHOLE,
     *,
     attack: dict[str, Any],
     num_images: int | None = None,
     split: str = "test",
     batch_size: int = 128,
+    fixed_batch: bool = False,
     seed: int = 0,
     precision: str = "float32",
     save_images: bool = False,
@@ -63,10 +66,18 @@ def Attacker(
       records: The files of `write_attack_runs`, and images.npy with
         `save_images`; for several budgets in a folder each.
       shards: Finished parts of an unfinished attack.
+      part: The part to attack. Without `fixed_batch` the attack cannot be cut, and one of the parts
+        attacks all images.
       attack: Name and options of the attack; "epsilons" for several budgets.
+      fixed_batch: See `attacks.run`.
       precision: See `attacks.run`.
       save_images: Save the attacked images.
     """
+    is_whole = part.is_whole
+    if not fixed_batch and not is_whole:
+        if not part.owns(int(hashing.hash_json(attack)[:8], 16)):
+            return
+        part = WHOLE
     data, classifier, model_info = artifacts.load_inputs(examples, model, split=split)
     images, labels, ids = (a[:num_images] for a in data.get_arrays(split))
     options = dict(attack)
@@ -84,8 +95,12 @@ def Attacker(
             output=shards / "shards",
             on_share=on_share,
             epsilons=epsilons,
+            fixed_batch=fixed_batch,
+            part=None if part.is_whole else part,
             **options,
         )
+    if not is_whole:
+        return
     results = [results] if epsilons is None else results
     specs = [attack] if epsilons is None else [{**attack, "epsilon": e} for e in epsilons]
     all_parameters = [_describe_attack(spec, len(labels), precision) for spec in specs]

@@ -14,9 +14,10 @@ from qup import training
 from qup.augmentation import generation, opposite_fgsm, trajectories
 from qup.augmentation.deltas import DeltaDataset
 from qup.augmentation.translator import combine, fit_translator
+from qup.core.parts import WHOLE
 from qup.datasets import Dataset
 from qup.datasets import examples as example_files
-from qup.orchestration import In, Location, Out, StatefulDir, component
+from qup.orchestration import DoPart, In, Location, Out, StatefulDir, component
 from qup.pipelines.components import artifacts
 from qup.pipelines.components.artifacts import (
     Deltas,
@@ -41,6 +42,7 @@ def DeltaGen(
     deltas: Out[Deltas],
     trajectory: Out[Trajectory],
     shards: StatefulDir,
+    part: DoPart = WHOLE,
     *,
     walk: dict[str, Any],
     attack: dict[str, Any],
@@ -52,6 +54,7 @@ def DeltaGen(
       deltas: Delta_N, which depends on `walk` alone.
       trajectory: The number of correctly classified X_n at the points of `walk`.
       shards: Finished parts of an unfinished computation.
+      part: The part of the training images to compute.
       walk: Keyword arguments of `generation.compute_deltas`.
       attack: Options of the attack on X_n, see `evaluation.build_trajectory_options`.
     """
@@ -60,8 +63,11 @@ def DeltaGen(
         example_files.read(examples.path),
         shards,
         attack=bind_attack(attack, seed=seed),
+        part=part,
         **walk,
     )
+    if not part.is_whole:
+        return
     computed_deltas.link(deltas.path)
     trajectory_counts = {
         "images": computed_deltas.num_images,
@@ -82,6 +88,7 @@ def TranslatorTrainer(
     options: dict[str, Any],
     seed: int = 0,
     log_dir: Location[str | None] = None,
+    strategy: str = "none",
 ) -> None:
     """Trains a Pix2Pix network to predict Delta_N from an image.
 
@@ -92,6 +99,7 @@ def TranslatorTrainer(
       run: The training.
       state: Checkpoints of an unfinished training.
       options: Keyword arguments of `fit_translator`.
+      strategy: See `training.build_strategy`.
     """
     pairs = DeltaDataset.open(deltas.path)
     classifier = artifacts.load_network(model.path)
@@ -104,6 +112,7 @@ def TranslatorTrainer(
         directory=state / "checkpoints",
         validate=_build_l1_monitor(classifier, example_files.read(examples.path), pairs),
         hook=training_history.build_epoch_hook(curve_name, history, log_dir),
+        strategy=training.build_strategy(strategy),
         **options,
     )
     artifacts.save_network(network, translator)
