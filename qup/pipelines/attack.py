@@ -29,7 +29,7 @@ from qup import attacks
 from qup.core import errors, files, measurements
 from qup.core.classifier import wrap_classifier
 from qup.core.formatting import format_count, format_percent
-from qup.core.measurements import Row
+from qup.core.measurements import Measurement, Row, compute_accuracy
 from qup.core.numbers import format_epsilon
 from qup.core.types import LogitsFn
 from qup.datasets import Dataset
@@ -83,9 +83,9 @@ _MEAN_DIGITS = {
 }
 _LEGEND = (
     "robust: accuracy under attack, percent of all images; success: percent of the correctly "
-    "classified images;",
-    "L0 (elements) to Linf: mean distance of the adversarial images; forward, gradient: mean "
-    "calls per image.",
+    "classified",
+    "images that the attack broke; L0 (elements) to Linf: mean distance of the adversarial images;",
+    "forward, gradient: mean calls per image.",
     "",
 )
 
@@ -374,7 +374,7 @@ def _format_classifier(run: RunContext, rows: list[Row]) -> Iterator[str]:
     yield _format_line(*_COLUMNS)
     yield "-" * len(_format_line(*_COLUMNS))
     for (attack, epsilon, kind), rows_by_measure in _group_rows(rows).items():
-        yield _format_attack(f"{attack} {kind}".strip(), epsilon, rows_by_measure)
+        yield _format_attack(f"{attack} {kind}".strip(), epsilon, clean, rows_by_measure)
         for measure, row in rows_by_measure.items():
             if measure.startswith("after "):
                 yield _format_line(f"  {measure}", "", format_percent(row.value, row.stderr))
@@ -412,15 +412,33 @@ def _format_flags(row: Row) -> list[str]:
     return lines
 
 
-def _format_attack(name: str, epsilon: float | None, rows_by_measure: dict[str, Row]) -> str:
+def _format_attack(
+    name: str, epsilon: float | None, clean: Row, rows_by_measure: dict[str, Row]
+) -> str:
     cells = [name, "-" if epsilon is None else format_epsilon(epsilon)]
-    for measure in ("robust_accuracy", "success_rate"):
-        row = rows_by_measure.get(measure)
+    robust, success = (rows_by_measure.get(name) for name in ("robust_accuracy", "success_rate"))
+    for row in (robust, success or _compute_success(clean, robust)):
         cells.append("-" if row is None else format_percent(row.value, row.stderr))
     for measure, digits in _MEAN_DIGITS.items():
         row = rows_by_measure.get(measure)
         cells.append("-" if row is None else f"{row.value:,.{digits}f}")
     return _format_line(*cells)
+
+
+def _compute_success(clean: Row, robust: Row | None) -> Measurement | None:
+    """Returns the share of the correctly classified images that an attack broke; None if unknown.
+
+    Only attacks without a budget, and targeted ones, have a row of it.
+
+    Args:
+      clean: The accuracy before the attack.
+      robust: The accuracy under attack, or None.
+    """
+    if robust is None or robust.n != clean.n:
+        return None
+    num_correct = round(clean.value * clean.n / 100)
+    num_robust = round(robust.value * robust.n / 100)
+    return compute_accuracy(num_correct - num_robust, num_correct) if num_correct else None
 
 
 def _format_line(*cells: str) -> str:

@@ -15,7 +15,7 @@ from configs import synthetic
 from qup.attacks.results import ShardedImages
 from qup.cli import program
 from qup.core import errors
-from qup.core.measurements import Measurement, ModelInfo
+from qup.core.measurements import Measurement, ModelInfo, compute_accuracy
 from qup.pipelines import attack
 from qup.pipelines.attack_request import AttackRequest
 from qup.pipelines.components import attacker
@@ -139,6 +139,23 @@ def test_flags_stand_below_the_line_of_their_attack():
     assert lines[index + 1] == "  flagged: The gradient is zero."
     assert lines[index + 2].startswith("  flagged: x x") and max(map(len, lines)) <= 120
     assert "  flagged: zero" in format_lines(1.0, reasons=["zero"])
+
+
+def test_the_table_has_the_success_of_attacks_with_a_budget():
+    info = ModelInfo("synthetic", "convnet", "CL", 0, 0)
+    run = types.SimpleNamespace(config=types.SimpleNamespace(seed=0))
+
+    def read_cells(num_correct, num_robust, count=200):
+        clean, robust = (compute_accuracy(number, count) for number in (num_correct, num_robust))
+        spec = {"name": "pgd", "epsilon": 0.1, "norm": "linf"}
+        rows = info.build_rows(clean, {"robust_accuracy": robust}, spec)
+        lines = list(attack._format_classifier(run, rows))
+        return next(line for line in lines if line.startswith("pgd")).split("0.1 ")[1]
+
+    # 90 of 180 correctly classified images are broken: 100 * sqrt(0.5 * 0.5 / 180) = 3.73.
+    assert "45.00 ± 3.52    50.00 ± 3.73" in read_cells(180, 90)
+    assert "90.00 ± 2.12     0.00 ± 0.00" in read_cells(180, 180)
+    assert "0.00 ± 0.00               -" in read_cells(0, 0)
 
 
 def test_a_damaged_model_is_told(tmp_path):
