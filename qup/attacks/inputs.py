@@ -113,7 +113,7 @@ def check_batch(images, labels, bounds: Bounds) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns images and labels as the tensors that attacks use.
 
     Args:
-      images: float [batch, ...], inside `bounds` to 1e-6, without NaN.
+      images: float [batch, ...], inside `bounds` to 1e-6, without NaN; or uint8, see `scale_bytes`.
       labels: Integers [batch], none negative.
       bounds: (lowest, highest) pixel, or None.
 
@@ -124,13 +124,15 @@ def check_batch(images, labels, bounds: Bounds) -> tuple[tf.Tensor, tf.Tensor]:
       InputError: A shape, dtype or value is invalid.
     """
     images = _convert_images(images)
+    if images.dtype == tf.uint8 and tf.executing_eagerly():
+        images = tf.constant(scale_bytes(images.numpy(), bounds))
     if not tf.is_tensor(labels) or tf.executing_eagerly():
         labels = validate_labels(labels)
     labels = tf.convert_to_tensor(labels)
     if not images.dtype.is_floating or images.shape.rank < 2:
         raise errors.InputError(
-            "Images must be floating point [batch, ...]; received "
-            f"{images.dtype.name} {images.shape}. Divide bytes by 255."
+            "Images must be floating point or uint8 [batch, ...]; received "
+            f"{images.dtype.name} {images.shape}. Pass images / 255 if white is 255."
         )
     if not labels.dtype.is_integer or labels.shape != images.shape[:1]:
         raise errors.InputError(
@@ -140,6 +142,30 @@ def check_batch(images, labels, bounds: Bounds) -> tuple[tf.Tensor, tf.Tensor]:
     if tf.executing_eagerly():
         check_values(images.numpy(), labels.numpy(), bounds)
     return tf.cast(images, tf.float32), tf.cast(labels, tf.int32)
+
+
+def scale_bytes(images: np.ndarray, bounds: Bounds = UNIT_RANGE) -> np.ndarray:
+    """Returns bytes as the images in [0, 1] that they stand for: value / 255, as float32.
+
+    Args:
+      images: uint8 [batch, ...].
+      bounds: (lowest, highest) pixel, or None.
+
+    Raises:
+      InputError: The bounds are not (0, 1), or white may be 1: then a byte does not say what it
+        stands for.
+    """
+    if bounds != UNIT_RANGE:
+        raise errors.InputError(
+            f"Images of uint8 are read as value / 255, in [0, 1]; received bounds={bounds}. Pass "
+            "images.astype('float32') for pixels as they are, or images / 255 for [0, 1]."
+        )
+    if images.size and images.max() == 1:
+        raise errors.InputError(
+            "The images are uint8 of 0 and 1 alone: 1 can be white, or nearly black. Pass "
+            "images.astype('float32') if 1 is white, images / 255 if 255 is."
+        )
+    return images / np.float32(255)
 
 
 def _convert_images(images: Any) -> tf.Tensor:
@@ -269,7 +295,7 @@ def iterate_shards(
     """Yields the examples in shards that fit in memory, without budgets.
 
     Args:
-      images: float [n, ...], or an iterable of such arrays.
+      images: float or uint8 [n, ...], or an iterable of such arrays.
       labels: int [n].
       ids: int [n], or None for 0, 1, 2, ...
       bounds: (lowest, highest) pixel, or None.

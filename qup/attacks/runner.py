@@ -82,7 +82,8 @@ def run(
         images. The function receives `bounds`, `seed`, `ids` (int64 [batch]) and `epsilon` (one
         per call) if it accepts them.
       logits_fn: The classifier, a Keras model or a function.
-      images: float [n, ...] inside `bounds`, or an iterable of such batches.
+      images: float [n, ...] inside `bounds`; or uint8, which is read as value / 255 (with bounds of
+        (0, 1) only); or an iterable of such batches.
       labels: int [n] or [n, 1], the true classes; None if `images` is a tf.data.Dataset of (image,
         label).
       batch_size: Largest number of rows that are attacked together. Few images use a smaller batch.

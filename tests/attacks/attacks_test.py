@@ -149,7 +149,8 @@ def test_more_restarts_never_lower_the_loss(classifier, batch):
     [
         ({"images": np.full((17, 9, 6, 2), np.nan, np.float32)}, "NaN"),
         ({"images": np.full((17, 9, 6, 2), 255.0, np.float32)}, "outside"),
-        ({"images": np.zeros((17, 9, 6, 2), np.uint8)}, "floating point"),
+        ({"images": np.zeros((17, 9, 6, 2), np.int32)}, "floating point or uint8"),
+        ({"images": np.ones((17, 9, 6, 2), np.uint8)}, "0 and 1 alone"),
         ({"labels": np.zeros((17, 5), np.int32)}, "one per image"),
         ({"labels": np.full(17, -1)}, "negative"),
     ],

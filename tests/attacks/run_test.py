@@ -53,6 +53,35 @@ def _assert_same(one, other):
         np.testing.assert_array_equal(column, other.columns()[name], name)
 
 
+def test_bytes_are_the_images_that_they_stand_for(model, examples, tmp_path):
+    pixels = np.round(255 * examples[0]).astype(np.uint8)
+    floats, labels = pixels / np.float32(255), examples[1]
+    expected = attacks.run("pgd", model, floats, labels, **_PGD)
+    _assert_same(attacks.run("pgd", model, pixels, labels, **_PGD), expected)
+    # In shards, as a stream, and by the function of the attack alone.
+    stream = (pixels[start : start + 30] for start in range(0, 70, 30))
+    for given, options in ((pixels, {"output": tmp_path}), (stream, {})):
+        _assert_same(attacks.run("pgd", model, given, labels, **_PGD, **options), expected)
+    function = attacks.get("pgd")
+    for_function = {"epsilon": 0.03, "num_steps": 3}
+    np.testing.assert_array_equal(
+        function(model, pixels, labels, **for_function),
+        function(model, floats, labels, **for_function),
+    )
+
+
+def test_bytes_of_an_unclear_range_are_refused(model, examples):
+    pixels = np.round(255 * examples[0]).astype(np.uint8)
+    for bounds in ((0, 255), None):
+        with pytest.raises(InputError, match=r"images\.astype\('float32'\) for pixels as they are"):
+            attacks.run("pgd", model, pixels, examples[1], bounds=bounds, epsilon=8)
+    with pytest.raises(InputError, match="1 can be white, or nearly black"):
+        attacks.run("pgd", model, pixels // 128, examples[1], epsilon=0.1)
+    # Black is black in any range.
+    black = attacks.run("pgd", model, 0 * pixels, examples[1], epsilon=0.1)
+    assert len(black) == len(pixels)
+
+
 def test_several_steps_per_call_equal_single_steps(model, examples, monkeypatch):
     for more in ({}, {"num_steps": 7, "random_start": True, "restarts": 2}):
         options = _PGD | more

@@ -267,7 +267,7 @@ def test_a_gradient_that_is_not_finite_is_reported():
         ({"bounds": (1, 0)}, "bounds must be"),
         ({"bounds": 1}, "bounds must be"),
         ({"bounds": (0, 0.1)}, "outside the bounds"),
-        ({"images": np.zeros((5, 3), np.uint8)}, "floating point"),
+        ({"images": np.zeros((5, 3), np.int32)}, "floating point"),
         ({"images": np.zeros((0, 3), np.float32), "labels": np.zeros(0, int)}, "At least one"),
         ({"labels": np.zeros(4, int)}, "one per image"),
         ({"labels": np.full(5, 4)}, "Labels must be 0 to 3"),

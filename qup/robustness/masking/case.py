@@ -99,7 +99,7 @@ class DiagnosisCase:
 
         Args:
           logits_fn: The classifier, a Keras model or a function.
-          images: float [n, ...] inside the bounds, n at least 1.
+          images: float [n, ...] inside the bounds, or uint8 (value / 255), n at least 1.
           labels: int [n].
           **settings: The other attributes.
 

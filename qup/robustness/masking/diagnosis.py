@@ -89,7 +89,7 @@ def diagnose(
 
     Args:
       logits_fn: The classifier, a Keras model or a function.
-      images: float [n, ...] inside the bounds.
+      images: float [n, ...] inside the bounds, or uint8 (value / 255).
       labels: int [n], the true classes.
       epsilon: The budget in the units of the bounds.
       checks: Names of the checks; None means all.

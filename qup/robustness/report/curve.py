@@ -100,7 +100,7 @@ def robustness_curve(
 
     Args:
       model: The classifier, see `attacks.run`.
-      images: float [n, ...] in [0, 1], or a tf.data.Dataset of (image, label).
+      images: float [n, ...] in [0, 1] or uint8, or a tf.data.Dataset of (image, label).
       labels: int [n] or [n, 1]; None for such a dataset.
       epsilons: Budgets in units of the images; 0 need not be among them.
       attack: Name of an attack with a budget, or of a minimum-norm attack.

@@ -216,12 +216,7 @@ def _load_images(images: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
     labels = inputs.validate_labels(labels)
     images = np.asarray(images)
     if images.dtype == np.uint8:
-        if images.size and images.max() <= 1:
-            raise errors.InputError(
-                "The images are uint8 of 0 and 1 alone: 1 can be white, or nearly black. Pass "
-                "images.astype('float32') if 1 is white."
-            )
-        images = images / np.float32(255)
+        images = inputs.scale_bytes(images)
     if not len(labels):
         raise errors.InputError("There are no images to evaluate. Pass at least one.")
     if len(images) != len(labels):
