@@ -17,6 +17,7 @@ import pathlib
 from collections.abc import Mapping
 
 from qup.core import errors, files
+from qup.core.formatting import format_count
 from qup.core.tensorboard import SummaryWriter
 from qup.training.loop import EpochHook
 
@@ -26,6 +27,9 @@ _EVALUATION_SPLITS = ("validation", "test")
 
 class History:
     """Metrics by epoch. Recording an epoch again replaces it.
+
+    print(history) shows the first, the best and the last epoch. `training.fit` explains the names
+    of its metrics.
 
     Attributes:
       epochs: {epoch: {metric: value}}, ascending.
@@ -50,6 +54,30 @@ class History:
                 "from the curves."
             ) from error
 
+    def __repr__(self) -> str:
+        return f"<History of {format_count(len(self.epochs), 'epoch')}>"
+
+    def __str__(self) -> str:
+        """Returns a table with a line per metric, and the first, the best and the last epoch."""
+        if not self.epochs:
+            return "0 epochs"
+        title = format_count(len(self.epochs), "epoch")
+        if self.best_epoch in self.epochs:
+            title += f"; the best is {self.best_epoch}"
+        if self.collapsed_epoch:
+            title += f"; catastrophic overfitting in {self.collapsed_epoch}"
+        shown = sorted({*self.epochs} & {min(self.epochs), self.best_epoch, max(self.epochs)})
+        names = list(self.history)
+        width = max(map(len, names), default=0)
+        lines = [title, " " * width + "".join(f"{f'epoch {epoch}':>12}" for epoch in shown)]
+        for name in names:
+            cells = (self.epochs[epoch].get(name) for epoch in shown)
+            values = ("" if value is None else _format_metric(name, value) for value in cells)
+            lines.append(name.ljust(width) + "".join(f"{value:>12}" for value in values))
+        if any(name.endswith("accuracy") for name in names):
+            lines.append("Accuracies are in percent.")
+        return "\n".join(lines)
+
     def record(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Adds an epoch and writes the file; InputError if that is not possible."""
         self.epochs[epoch] = dict(metrics)
@@ -65,6 +93,10 @@ class History:
             name: [metrics.get(name, math.nan) for metrics in self.epochs.values()]
             for name in names
         }
+
+
+def _format_metric(name: str, value: float) -> str:
+    return f"{value:.2f}" if name.endswith("accuracy") else f"{value:.4g}"
 
 
 def build_epoch_hook(
