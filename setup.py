@@ -34,6 +34,8 @@ _PIPELINES = [
     "pandas>=2.2",
 ]
 _REPRODUCTION = [*_DATASETS, *_UNCERTAINTY, *_PIPELINES, "statsmodels>=0.14.2"]
+# Their requirements fit beside TensorFlow's; KServe's do not.
+_SERVING = ["openvino>=2025.4", "onnxruntime>=1.23", "tf2onnx>=1.17", "ai-edge-litert>=2.0.3"]
 _CLEVERHANS = ["cleverhans>=4.0"]
 
 setup(
@@ -61,6 +63,8 @@ setup(
         "pipelines": _PIPELINES,
         "reproduction": sorted({*_REPRODUCTION}),
         "cleverhans": _CLEVERHANS,
+        # Not in "all": runtimes of servers, which no measurement needs.
+        "serving": _SERVING,
         "all": sorted({*_REPRODUCTION, *_CLEVERHANS}),
     },
 )

@@ -31,6 +31,11 @@ COMMANDS = {
     "report": ("report", "reproduction", "Write a reproduction's report again."),
     "publish": ("publish", "reproduction", "Copy a reproduction's results to a folder."),
     "toy": ("run_binary_toy", "reproduction", "Plot the paper's Fig. 2 with small networks."),
+    "serve-check": (
+        "serve_check",
+        "pipelines",
+        "Compare exported classifiers in other runtimes with Keras.",
+    ),
     "runs": ("list_runs", "pipelines", "List the runs of pipelines."),
     "prune": ("prune", "pipelines", "Remove artifacts that no kept run needs."),
     "lineage": ("show_lineage", "pipelines", "Show how a file was computed."),
@@ -70,7 +75,7 @@ def _start(name: str, program: str = "") -> None:
     """
     try:
         with extras.explain_missing(f"qup {name}", COMMANDS[name][1]):
-            module = importlib.import_module(f"qup.cli.{name}")
+            module = importlib.import_module(f"qup.cli.{name.replace('-', '_')}")
             help_text = module.__doc__
             if program:
                 for command, (file, *_) in COMMANDS.items():

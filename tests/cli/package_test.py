@@ -104,8 +104,8 @@ def test_the_exact_versions_are_within_the_ranges_and_complete():
         version = pinned.pop(requirement.name.lower().replace("_", "-"))
         assert version in requirement.specifier, requirement
     assert set(pinned) == {"mypy", "pytest", "pytest-xdist", "ruff"}
-    for texts in by_extra.values():
-        assert set(texts) <= {*by_extra["all"]}
+    for extra, texts in by_extra.items():
+        assert extra in ("ray", "serving") or set(texts) <= {*by_extra["all"]}
 
 
 def test_the_extra_of_every_module_installs_it():
@@ -158,7 +158,7 @@ def test_console_commands_are_the_programs_of_the_checkout():
     files = {path.stem for path in (_ROOT / "bin").glob("[!_]*.py")}
     assert {file for file, *_ in COMMANDS.values()} == files
     for name in COMMANDS:
-        assert (_ROOT / "qup" / "cli" / f"{name}.py").is_file()
+        assert (_ROOT / "qup" / "cli" / f"{name.replace('-', '_')}.py").is_file()
 
 
 @pytest.mark.parametrize("arguments", [["--help"], [], ["ifa", "--help"], ["runs", "--help"]])
@@ -258,6 +258,9 @@ def test_an_installation_replaces_no_package_of_the_user(wheel, tmp_path, versio
     assert _list_installations(python, wheel, report) == {"qup": qup.__version__}
     installed = _list_installations(python, f"{wheel}[pipelines]", report)
     assert {"qup", "ml-collections", "scipy"} <= set(installed)
+    assert not set(installed) & set(_INSTALLED)
+    installed = _list_installations(python, f"{wheel}[serving]", report)
+    assert {"qup", "openvino", "onnxruntime", "tf2onnx", "ai-edge-litert"} <= set(installed)
     assert not set(installed) & set(_INSTALLED)
 
 

@@ -50,7 +50,7 @@ def test_help_is_complete_and_succeeds(command):
         (entry,) = [e for e in described if re.match(rf"--(\[no\])?{name}:", e)]
         assert "default:" in entry.lower() or "required" in entry, entry
     # Examples are as in the source, with their line breaks.
-    documentation = importlib.import_module(f"qup.cli.{command}").__doc__
+    documentation = importlib.import_module(f"qup.cli.{command.replace('-', '_')}").__doc__
     assert documentation.strip() in text
     examples = re.findall(r"^    (?:qup .*|    --.*)$", documentation, re.MULTILINE)
     assert examples and all(f"\n{line}\n" in text for line in examples)

@@ -82,7 +82,7 @@ def read_requests(folder: pathlib.Path) -> Requests | None:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             requests = Requests(arrays["images"], arrays["logits"])
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise errors.InputError(
             f"{path} cannot be read: {errors.format_first_line(error)}. Push the model again: "
             "remove the folder of this version, and run the same command again."
