@@ -21,6 +21,7 @@ from qup.core import errors, extras
 COMMANDS = {
     "attack": ("run_attack", "pipelines", "Attack a classifier; one result per image."),
     "train": ("train", "pipelines", "Train a classifier, standard or adversarially."),
+    "train-worker": ("train_worker", "pipelines", "Train a classifier by several processes."),
     "ifa": ("run_ifa", "pipelines", "Iterative FGSM Augmentation, from images to a table."),
     "uncertainty": (
         "run_uncertainty",

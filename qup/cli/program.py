@@ -43,6 +43,7 @@ def run_pipeline(
     *,
     parse: Callable[[list[str]], list[str]],
     resolve: Callable[[], Any],
+    joins_workers: bool = False,
 ) -> None:
     """Runs a command that computes with TensorFlow and can be resumed.
 
@@ -50,6 +51,7 @@ def run_pipeline(
       main: Called with the result of `resolve`; returns the text to print.
       parse: Parses argv; returns the program's name and the positional arguments.
       resolve: Returns the settings.
+      joins_workers: Whether `main` connects workers, which must be the first operation.
     """
 
     def run_main(argv: list[str]) -> str:
@@ -60,7 +62,7 @@ def run_pipeline(
         install_signal_handlers()
         configure_logging()
         progress.enable_lines()
-        start_tensorflow()
+        start_tensorflow(runs_operation=not joins_workers)
         return main(config)
 
     if sys.stderr is None:
@@ -254,7 +256,7 @@ def configure_logging() -> None:
     logger.propagate = False
 
 
-def start_tensorflow() -> None:
+def start_tensorflow(*, runs_operation: bool = True) -> None:
     """Imports TensorFlow and Keras and runs one operation, without their log lines.
 
     Signals are deferred: C++ would turn them into an ImportError.
@@ -266,5 +268,6 @@ def start_tensorflow() -> None:
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     with SignalGuard(), environment.hide_start_lines():
         tensorflow = importlib.import_module("tensorflow")
-        tensorflow.constant(0.0) + 1.0
+        if runs_operation:
+            tensorflow.constant(0.0) + 1.0
         environment.configure_keras()

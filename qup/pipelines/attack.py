@@ -327,7 +327,7 @@ def format_report(
     """Returns the answer and the table of every classifier, and the paths of the results."""
     lines: list[str] = []
     for report in pages.values():
-        for line in str(report).splitlines():
+        for line in report.format_answer().splitlines():
             indent = len(line) - len(line.lstrip()) + 2
             lines += textwrap.wrap(line, 100, subsequent_indent=" " * indent)
         lines.append("")

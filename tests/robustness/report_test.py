@@ -109,6 +109,21 @@ def test_classes_have_the_names_that_are_given(classifier, images, labels, repor
             evaluate(classifier, images, labels, class_names=wrong, **options)
 
 
+def test_a_report_says_where_its_pages_are(classifier, images, labels, tmp_path):
+    options = {"attack": "fgsm", "check_masking": False, "show_progress": False}
+    report = evaluate(classifier, images, labels, output=tmp_path / "run", **options)
+    (line,) = [line for line in str(report).splitlines() if "page" in line]
+    assert line == f"  page             {tmp_path / 'run' / 'robustness.html'}"
+    assert report.save_html(str(tmp_path / "again.html")) == tmp_path / "again.html"
+    report.save_html(tmp_path / "again.html")
+    assert str(report).splitlines()[-1] == f"  page             {tmp_path / 'again.html'}"
+    assert str(report).count("page") == 2 and "page" not in report.format_answer()
+    # A report that was not written names no page.
+    other = evaluate(classifier, images, labels, **options)
+    assert str(other) == other.format_answer()
+    assert write_report(other, str(tmp_path / "two"))[0] == tmp_path / "two" / "robustness.html"
+
+
 def test_intervals_are_wilsons():
     for count, n in ((0, 10), (10, 10), (3, 7), (500, 1000), (1, 1)):
         expected = stats.binomtest(count, n).proportion_ci(0.95, method="wilson")

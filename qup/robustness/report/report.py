@@ -150,6 +150,9 @@ class Report:
     versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
     seconds: Mapping[str, float] = dataclasses.field(default_factory=dict)
     command: str = ""
+    _pages: list[pathlib.Path] = dataclasses.field(
+        default_factory=list, init=False, repr=False, compare=False
+    )
 
     def __len__(self) -> int:
         """Number of images."""
@@ -368,6 +371,12 @@ class Report:
         )
 
     def __str__(self) -> str:
+        """Returns the answer, and where the page was written."""
+        pages = [f"  page             {page}" for page in dict.fromkeys(self._pages)]
+        return "\n".join([self.format_answer(), *pages])
+
+    def format_answer(self) -> str:
+        """Returns the accuracies, the attacks, the status and its reasons, in a few lines."""
         attacks = dict.fromkeys(get_attack_name(run.name) for run in self.headline_runs)
         lines = [
             f"{self.classifier} on {self.dataset}, {len(self):,} images",
@@ -472,14 +481,16 @@ class Report:
         return figure
 
     def save_html(self, path: str | pathlib.Path) -> pathlib.Path:
-        """Writes the report as one page without scripts; returns its path.
+        """Writes the report as one page without scripts; returns its path, which str() shows too.
 
         Raises:
           InputError: The path cannot be written, or an optional package is missing.
         """
         from qup.robustness.report import page
 
-        return self._save(path, page.render_html(self))
+        written = self._save(path, page.render_html(self))
+        self._pages.append(written)
+        return written
 
     def save_markdown(self, path: str | pathlib.Path) -> pathlib.Path:
         """Writes the report as Markdown; returns its path."""

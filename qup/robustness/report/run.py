@@ -84,8 +84,9 @@ def evaluate(
       class_names: One name per class of the model; default: their numbers.
       name: Name of the classifier in the report; default: its own.
       dataset: Name of the images in the report.
-      output: Folder for the report; also for finished parts of the attacks, so that the same call
-        resumes after an interruption. None keeps all in memory.
+      output: Folder for the report, whose page robustness.html print(report) names; also for finished
+        parts of the attacks, so that the same call resumes after an interruption. None keeps all in
+        memory.
       show_progress: Show the part, its share and the time that is left on standard error.
 
     Returns:
@@ -313,7 +314,7 @@ def compute_images_digest(images: np.ndarray, labels: np.ndarray) -> str:
     return hashing.hash_parts(parts)
 
 
-def write_report(report: Report, folder: pathlib.Path) -> list[pathlib.Path]:
+def write_report(report: Report, folder: str | pathlib.Path) -> list[pathlib.Path]:
     """Writes the files of a report: pages, result.json, images.csv, the curve.
 
     Args:
@@ -328,6 +329,7 @@ def write_report(report: Report, folder: pathlib.Path) -> list[pathlib.Path]:
     """
     from qup.robustness.report import figures, page
 
+    folder = pathlib.Path(folder).expanduser()
     paths = [
         report.save_html(folder / "robustness.html"),
         report.save_markdown(folder / "robustness.md"),
