@@ -84,9 +84,8 @@ def evaluate(
       class_names: One name per class of the model; default: their numbers.
       name: Name of the classifier in the report; default: its own.
       dataset: Name of the images in the report.
-      output: Folder for the report, whose page robustness.html print(report) names; also for finished
-        parts of the attacks, so that the same call resumes after an interruption. None keeps all in
-        memory.
+      output: Folder for the report; print(report) names its page. Also for finished parts of the
+        attacks, so that the same call resumes after an interruption. None keeps all in memory.
       show_progress: Show the part, its share and the time that is left on standard error.
 
     Returns:
