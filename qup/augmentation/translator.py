@@ -113,7 +113,7 @@ def fit_translator(
             validate=validate and (lambda: validate(gan.generator)),
             hook=hook if group.is_chief else None,
         )
-    return gan.generator
+    return group.copy_model(gan.generator)
 
 
 def _build_learning_rate(schedule: str, learning_rate: float, steps: int):

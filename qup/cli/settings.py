@@ -25,6 +25,8 @@ _QUP = pathlib.Path(qup.__file__).parent
 _PACKAGED_CONFIGS = pathlib.Path(__file__).parent / "configs"
 _CONFIGS = _PACKAGED_CONFIGS if _PACKAGED_CONFIGS.is_dir() else _QUP.parent / "configs"
 
+# Those of qup.training.strategies, whose import starts TensorFlow.
+STRATEGIES = ("none", "mirrored", "multi_worker")
 # Short flag -> the setting that it sets.
 ALIASES = {
     "dataset": "dataset.name",
@@ -39,6 +41,7 @@ ALIASES = {
     "images": "dataset.images",
     "labels": "dataset.labels",
     "seed": "seed",
+    "strategy": "training.strategy",
 }
 
 
@@ -72,6 +75,7 @@ def define_flags() -> None:
     flags.DEFINE_list("epochs", None, "Epochs of the classifier; a list (1,30,50) runs each.")
     define_location_flags()
     flags.DEFINE_integer("seed", None, "Seed of all random numbers.")
+    flags.DEFINE_enum("strategy", None, STRATEGIES, "Devices of a training.")
     flags.DEFINE_bool("smoke", False, "A small test run: few images, few steps.")
 
 

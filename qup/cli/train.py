@@ -74,13 +74,20 @@ def main(config) -> str:
     with SignalGuard():
         from qup.pipelines import train
 
+    return train.run(config, build_request())
+
+
+def build_request():
+    """Returns the `TrainRequest` of the flags."""
+    from qup.pipelines import train
+
     values = flags.FLAGS
     is_installed = sys.argv[0].startswith("qup ")
     names = ("method", "norm", "num_steps", "beta", "num_replays", "warmup_epochs", "schedule")
     names += ("augment", "num_robust_images", "restore_best", "model_path", "trust_model")
     names += ("pixel_range",)
     precision = {"off": False, "auto": True}.get(values.mixed_precision, values.mixed_precision)
-    request = train.TrainRequest(
+    return train.TrainRequest(
         **{name: getattr(values, name) for name in names},
         epsilon=_parse("epsilon"),
         step_size=_parse("step_size"),
@@ -88,7 +95,6 @@ def main(config) -> str:
         imports=tuple(values["import"].value),
         attack_command="qup attack" if is_installed else "python -m bin.run_attack",
     )
-    return train.run(config, request)
 
 
 def _parse(name: str) -> float | None:

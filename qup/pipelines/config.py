@@ -16,6 +16,7 @@ from qup.datasets import dataset
 from qup.models.serving import exports, runtimes
 from qup.orchestration.storage import ROOT_VARIABLE
 from qup.robustness.evaluation import build_trajectory_options, get_pixel_bounds
+from qup.training.strategies import STRATEGIES
 
 # An ml_collections ConfigDict with the keys of qup/pipelines/defaults.py.
 Config: TypeAlias = Any
@@ -64,6 +65,8 @@ def get_config_identity(config: Config) -> dict[str, Any]:
     for key in _DATASET_OPTIONS:
         if tree["dataset"].get(key) is None:
             tree["dataset"].pop(key, None)
+    if tree["training"].get("strategy") == "none":
+        del tree["training"]["strategy"]
     return tree
 
 
@@ -207,6 +210,13 @@ def check_config(config: Config) -> None:
         _check_integer("epochs", epochs, least=1)
     for point in config.augmentation.points:
         _check_integer("augmentation.points", point, least=0)
+    if config.training.strategy == "multi_worker":
+        raise errors.InputError(
+            "Workers cannot share a pipeline. Train with qup train-worker on each of them, then "
+            "give the model to qup attack: --model_path=.../model.keras."
+        )
+    if config.training.strategy not in STRATEGIES:
+        raise errors.make_unknown_error("strategy", config.training.strategy, STRATEGIES)
     # The random number generators of the attacks need a seed of 32 bits.
     _check_integer("seed", config.seed, least=0, below=2**31)
     flat = flatten(config)
@@ -292,7 +302,7 @@ class NodeArguments:
         rows["train_size"] = self.info.sizes["train"]
         for key, value in config.training.items():
             # Values of the model's own recipe are not parameters of rows.
-            if key != "epochs" and value not in (None, False):
+            if key != "epochs" and value not in (None, False, "none"):
                 rows[f"training_{key}"] = value
         return {
             "model_name": config.model.name,
@@ -303,6 +313,7 @@ class NodeArguments:
             "seed": config.seed,
             "row_parameters": rows,
             "log_dir": str(self.log_dir),
+            "strategy": config.training.strategy,
         }
 
     def build_evaluator_kwargs(self) -> dict[str, Any]:
@@ -338,6 +349,7 @@ class NodeArguments:
             "options": dict(self.config.translator),
             "seed": self.config.seed,
             "log_dir": str(self.log_dir),
+            "strategy": self.config.training.strategy,
         }
 
     def _build_augmentation_rows(self) -> dict[str, Any]:

@@ -70,6 +70,9 @@ def get_config() -> config_dict.ConfigDict:
         "batch_size": _int(),
         # Random rotation, shift and zoom, as in the notebook of YGCNN.
         "augment": False,
+        # Where classifiers and translators are trained: "none", one device; "mirrored", all GPUs
+        # of this machine; "multi_worker" is for train-worker alone.
+        "strategy": "none",
     }
     config.attack = {
         "name": "pgd",

@@ -25,6 +25,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+import tensorflow as tf
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -52,6 +53,7 @@ from qup.pipelines.training_folder import (
     SETTINGS_FILE,
     TENSORBOARD,
 )
+from qup.training.strategies import ReplicaGroup
 
 _log = logging.getLogger("qup")
 _RECIPE_KEYS = ("optimizer", "learning_rate", "batch_size")
@@ -93,12 +95,37 @@ class TrainRequest:
     attack_command: str = "qup attack"
 
 
-def run(config: Config, request: TrainRequest) -> str:
+def describe_training(config: Config, request: TrainRequest) -> dict[str, Any]:
+    """Returns what a training is, as JSON values; the number of epochs is apart.
+
+    Raises:
+      InputError: A setting is invalid.
+    """
+    return _describe(config, _complete_request(config, request))
+
+
+def _complete_request(config: Config, request: TrainRequest) -> TrainRequest:
+    check_config(config)
+    if len(config.training.epochs) != 1:
+        raise errors.InputError(
+            f"A training takes one number of epochs; got {list(config.training.epochs)}. Give "
+            "--epochs=NUMBER."
+        )
+    if request.epsilon is None:
+        request = dataclasses.replace(request, epsilon=float(config.attack.epsilon))
+    return request
+
+
+def run(
+    config: Config, request: TrainRequest, strategy: tf.distribute.Strategy | None = None
+) -> str:
     """Trains a classifier, or resumes its training.
 
     Args:
       config: The settings of qup/pipelines/defaults.py.
       request: How it is trained.
+      strategy: That of several workers; None for that of the settings. The chief alone writes
+        results, other workers write their checkpoints.
 
     Returns:
       The accuracies of each epoch, the paths of the results and the command that attacks the
@@ -108,29 +135,30 @@ def run(config: Config, request: TrainRequest) -> str:
       InputError: A setting, the model or the data cannot be used, or the folder holds another
         training. A second call resumes.
     """
-    check_config(config)
-    if len(config.training.epochs) != 1:
-        raise errors.InputError(
-            f"A training takes one number of epochs; got {list(config.training.epochs)}. Give "
-            "--epochs=NUMBER."
-        )
-    if request.epsilon is None:
-        request = dataclasses.replace(request, epsilon=float(config.attack.epsilon))
+    request = _complete_request(config, request)
+    group = ReplicaGroup(strategy or training.build_strategy(config.training.strategy))
     description = _describe(config, request)
     workdir = _get_workdir(config, request, description)
     data = datasets.load(
-        config.dataset.name, scratch_dir=workdir / "data", **get_dataset_options(config)
+        config.dataset.name,
+        scratch_dir=group.get_directory(workdir / "data"),
+        **get_dataset_options(config),
     )
     options = LoadOptions(
         imports=request.imports,
         trust=request.trust_model,
         pixel_range=parse_pixel_range(request.pixel_range),
     )
-    model = _load_model(config, request, data, options)
+    with group.scope():
+        model = _load_model(config, request, data, options)
     recipe = Recipe() if request.model_path else Recipe(**build_recipe(config))
     if request.model_path:
         chosen = {k: v for k, v in config.training.items() if k in _RECIPE_KEYS and v is not None}
         recipe = dataclasses.replace(recipe, **chosen)
+    if not group.is_chief:
+        _fit(config, request, data, model, recipe, options, workdir, group)
+        group.wait_for_all()
+        return f"Worker {group.worker_index} has trained; the results are those of worker 0."
     created = _open_workdir(workdir, description)
     with files.lock_file(workdir / LOCK_FILE) as is_held:
         if not is_held:
@@ -138,7 +166,7 @@ def run(config: Config, request: TrainRequest) -> str:
                 f"Another process trains in {workdir}. Wait for it, or name another --workdir."
             )
         try:
-            history = _fit(config, request, data, model, recipe, options, workdir)
+            history = _fit(config, request, data, model, recipe, options, workdir, group)
         except errors.InputError:
             if created is not None:
                 _remove_refused(workdir, created)
@@ -146,6 +174,7 @@ def run(config: Config, request: TrainRequest) -> str:
         saving.save_model(model, workdir / MODEL_FILE)
     _write_history(workdir / HISTORY_FILE, history)
     files.write_bytes(workdir / "curves.png", _plot_curves(history, request))
+    group.wait_for_all()
     has_test_images = "train" in data.info.sizes
     return "\n".join(_format_report(config, request, history, workdir, has_test_images))
 
@@ -278,6 +307,7 @@ def _fit(
     recipe: Recipe,
     options: LoadOptions,
     workdir: pathlib.Path,
+    group: ReplicaGroup,
 ) -> training.History:
     if "train" in data.info.sizes:
         images = data
@@ -299,6 +329,7 @@ def _fit(
         seed=config.seed,
         checkpoint_dir=workdir / CHECKPOINTS,
         log_dir=workdir / TENSORBOARD,
+        strategy=group.strategy,
     )
 
 

@@ -19,6 +19,7 @@ decides alone leaves the others waiting in a collective operation.
 import contextlib
 import json
 import pathlib
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -33,6 +34,8 @@ STRATEGIES = ("none", "mirrored", "multi_worker")
 # An object is sent in multiples of this number of bytes, so that few programs are compiled.
 _CHUNK_SIZE = 1024
 _SUM = tf.distribute.ReduceOp.SUM
+# The worker that a message of TensorFlow is about.
+_REMOTE_TASK = re.compile(r"remote target /job:worker/replica:0/task:(\d+)")
 # What TensorFlow raises when a worker has ended or does not answer.
 _LOST_WORKER_ERRORS = (
     tf.errors.UnavailableError,
@@ -69,6 +72,10 @@ def build_strategy(name: str) -> tf.distribute.Strategy | None:
             f"The workers of TF_CONFIG cannot be connected: {errors.format_first_line(error)}. "
             "Build the strategy before anything else runs, and start all workers."
         ) from error
+
+
+class LostWorkerError(errors.InputError):
+    """Another worker has ended or does not answer; all have to be started again."""
 
 
 class ReplicaGroup:
@@ -131,6 +138,14 @@ class ReplicaGroup:
                 f"The model {model.name!r} was not built for this strategy. Build or load it in "
                 "`with strategy.scope():`."
             )
+
+    def copy_model(self, model: keras.Model) -> keras.Model:
+        """Returns a model without a strategy, to be saved; without one the model itself."""
+        if self.strategy is None:
+            return model
+        copy = keras.models.clone_model(model)
+        copy.set_weights(model.get_weights())
+        return copy
 
     def check_optimizer(self, optimizer: keras.Optimizer) -> None:
         """Raises an InputError for an option that Keras applies to each replica's gradient."""
@@ -213,7 +228,8 @@ class ReplicaGroup:
                 generator.seed, tf.constant([number], tf.int64), step, _get_replica_index()
             )
             upper = tf.bitwise.right_shift(keys[0], tf.constant(32, tf.uint64))
-            generator.variable.assign(tf.cast(tf.stack([keys[0], upper]), tf.uint32))
+            halves = tf.cast(tf.stack([keys[0], upper]), tf.uint32)
+            generator.variable.assign(tf.cast(halves, generator.variable.dtype))
 
     def list_replica_variables(self, variable: tf.Variable) -> Any:
         """Returns what a checkpoint stores of a variable that differs between replicas."""
@@ -236,6 +252,11 @@ class ReplicaGroup:
             return rows
         with self.explain_lost_worker():
             return self._sum(tf.constant(rows)).numpy()
+
+    def wait_for_all(self) -> None:
+        """Waits until all workers have finished; does nothing if one of them has ended."""
+        with contextlib.suppress(LostWorkerError):
+            self.gather([0])
 
     def broadcast(self, value: Any) -> Any:
         """Returns the chief's JSON value on every worker; floats are the same bit for bit."""
@@ -294,10 +315,12 @@ class ReplicaGroup:
         except _LOST_WORKER_ERRORS as error:
             if self.num_workers == 1:
                 raise
-            raise errors.InputError(
-                f"Another worker has ended or does not answer (this is worker "
-                f"{self.worker_index}): {errors.shorten(errors.format_first_line(error))}. Start "
-                "the same command again on every worker to resume from the last checkpoint."
+            lost = _REMOTE_TASK.search(str(error))
+            name = f"Worker {lost[1]}" if lost else "A worker"
+            raise LostWorkerError(
+                f"{name} has ended or does not answer (this is worker {self.worker_index}; "
+                f"{type(error).__name__}). Start the same command again on every worker to resume "
+                "from the last checkpoint."
             ) from error
 
 
@@ -308,7 +331,7 @@ class SeedState:
     """The state of a random generator of Keras.
 
     Attributes:
-      variable: uint32 [2].
+      variable: Integers [2].
       seed: What identifies the generator: the first number of its state.
     """
 

@@ -20,6 +20,7 @@ from qup.pipelines.components.artifacts import Examples, Model, ModelRun
 from qup.robustness import evaluation
 from qup.training import history as training_history
 from qup.training.adversarial import AdversarialTraining
+from qup.training.strategies import ReplicaGroup
 
 _EVALUATION_BATCH_SIZE = 500
 CONTROL_KINDS = ("untrained", "constant")
@@ -41,6 +42,7 @@ def Trainer(
     seed: int = 0,
     row_parameters: dict[str, Any],
     log_dir: Location[str | None] = None,
+    strategy: str = "none",
 ) -> None:
     """Trains a classifier, and exports it as a SavedModel.
 
@@ -53,6 +55,7 @@ def Trainer(
       recipe: Fields of `Recipe`.
       augment: See `training.fit_classifier`.
       epochs: Total number of epochs.
+      strategy: See `training.build_strategy`.
     """
     _train_classifier(
         examples,
@@ -68,6 +71,7 @@ def Trainer(
         seed=seed,
         row_parameters=row_parameters,
         log_dir=log_dir,
+        strategy=strategy,
     )
 
 
@@ -88,6 +92,7 @@ def RobustTrainer(
     seed: int = 0,
     row_parameters: dict[str, Any],
     log_dir: Location[str | None] = None,
+    strategy: str = "none",
 ) -> None:
     """Trains a classifier by PGD-AT or TRADES; other arguments are those of `Trainer`.
 
@@ -98,7 +103,8 @@ def RobustTrainer(
       adversary: "method", "epsilon" and, unless they have their defaults,
         "num_steps", "step_size" and "beta" of `AdversarialTraining`.
     """
-    adversarial_training = AdversarialTraining(**adversary, seed=seed)
+    xla = "auto" if strategy == "none" else "off"
+    adversarial_training = AdversarialTraining(**adversary, seed=seed, xla=xla)
     _train_classifier(
         examples,
         model,
@@ -114,6 +120,7 @@ def RobustTrainer(
         seed=seed,
         row_parameters={**row_parameters, **adversarial_training.describe()},
         log_dir=log_dir,
+        strategy=strategy,
     )
 
 
@@ -133,13 +140,16 @@ def _train_classifier(
     seed: int,
     row_parameters: dict[str, Any],
     log_dir: str | None,
+    strategy: str,
 ) -> None:
     if previous and not (state / "checkpoints").exists():
         shutil.copy2(previous.path / "history.json", state)
         with files.atomic_write(state / "checkpoints") as partial:
             shutil.copytree(previous.path / "checkpoints", partial)
     data = example_files.read(examples.path)
-    classifier = models.build(model_name, data.info, seed=seed, **model_options)
+    group = ReplicaGroup(training.build_strategy(strategy))
+    with group.scope():
+        classifier = models.build(model_name, data.info, seed=seed, **model_options)
     history = training.History(state / "history.json")
 
     training.fit_classifier(
@@ -153,7 +163,9 @@ def _train_classifier(
         directory=state / "checkpoints",
         validate=lambda: _evaluate_monitor_split(classifier, data),
         hook=training_history.build_epoch_hook("classifier", history, log_dir),
+        strategy=group.strategy,
     )
+    classifier = group.copy_model(classifier)
     name = data.info.name
     model_info = ModelInfo(name, model_name, "CL", epochs, seed, row_parameters)
     artifacts.save_classifier(classifier, model_info, model)

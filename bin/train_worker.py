@@ -1,0 +1,6 @@
+"""`qup train-worker`, run from a checkout: python -m bin.train_worker --help."""
+
+from qup.cli.main import run_from_checkout
+
+if __name__ == "__main__":
+    run_from_checkout("train-worker")
