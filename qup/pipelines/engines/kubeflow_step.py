@@ -10,12 +10,10 @@ needs qup alone, neither TFX nor Kubeflow's package.
 
 import argparse
 import json
-import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
-
-import tensorflow as tf
 
 from qup.core.errors import InputError
 from qup.orchestration import OrchestrationError, records
@@ -33,12 +31,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json_serialized_invocation_args", required=True)
     # TFX's compiler adds others.
     options, _ = parser.parse_known_args(arguments)
+    # Kubernetes sends it to a pod that it moves; the step saves its work before it ends.
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         run(json.loads(options.json_serialized_invocation_args), options.root.rstrip("/"))
     except (InputError, OrchestrationError) as error:
         print(f"Error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     return 0
+
+
+def _terminate(number: int, frame) -> None:
+    raise SystemExit(128 + number)
 
 
 def run(request: Mapping[str, Any], root: str) -> None:
@@ -83,13 +87,7 @@ def run(request: Mapping[str, Any], root: str) -> None:
         name: {"artifacts": [{**received[name], "metadata": records.encode_artifact(artifact)}]}
         for name, artifact in outputs.items()
     }
-    _write_text(request["outputs"]["outputFile"], json.dumps({"artifacts": artifacts}))
-
-
-def _write_text(path: str, text: str) -> None:
-    tf.io.gfile.makedirs(os.path.dirname(path))
-    with tf.io.gfile.GFile(path, "w") as file:
-        file.write(text)
+    steps.write_text(request["outputs"]["outputFile"], json.dumps({"artifacts": artifacts}))
 
 
 if __name__ == "__main__":

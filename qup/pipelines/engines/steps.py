@@ -24,6 +24,8 @@ from qup.orchestration import Artifact, Channel, Component, Node
 from qup.orchestration.artifacts import create_manifest, hash_manifest
 from qup.orchestration.components import Role
 
+# Reads and writes gs:// and the other stores that TensorFlow knows.
+gfile = tf.io.gfile
 # Stands for the working directory in a parameter that another machine reads.
 WORKDIR = "{workdir}"
 
@@ -151,6 +153,7 @@ class Staging(contextlib.AbstractContextManager):
         """Creates an empty temporary folder."""
         self._folder = tempfile.TemporaryDirectory(prefix="qup-step-")
         self._paths: dict[str, pathlib.Path] = {}
+        self._downloaded: dict[str, tuple[int, int]] = {}
 
     def __exit__(self, *error) -> None:
         """Removes the copies."""
@@ -170,31 +173,54 @@ class Staging(contextlib.AbstractContextManager):
         if uri not in self._paths:
             path = self._paths[uri] = pathlib.Path(self._folder.name, str(len(self._paths)))
             path.mkdir()
-            if download and tf.io.gfile.isdir(uri):
-                _copy_tree(uri, str(path))
+            if download and gfile.isdir(uri):
+                _copy_tree(uri, str(path), {})
+                self._downloaded |= _list_files(path)
         return self._paths[uri]
 
     def upload(self, uri: str) -> None:
-        """Copies the local content of an address to it; files of other names stay there."""
+        """Copies new and changed local files of an address to it; other files stay there."""
         if uri in self._paths:
-            _copy_tree(str(self._paths[uri]), uri)
+            _copy_tree(str(self._paths[uri]), uri, self._downloaded)
 
     def remove(self, uri: str) -> None:
         """Removes a folder at its address."""
-        if is_remote(uri):
-            if tf.io.gfile.isdir(uri):
-                tf.io.gfile.rmtree(uri)
-        else:
+        if not is_remote(uri):
             shutil.rmtree(uri, ignore_errors=True)
+        elif gfile.isdir(uri):
+            gfile.rmtree(uri)
 
 
-def _copy_tree(source: str, target: str) -> None:
-    for folder, _, names in tf.io.gfile.walk(source):
+def _list_files(folder: pathlib.Path) -> dict[str, tuple[int, int]]:
+    """Returns size and time of the last change of every file below a folder, by its path."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in files}
+
+
+def write_text(uri: str, text: str) -> None:
+    """Writes a file, here or in a store."""
+    gfile.makedirs(uri.rpartition("/")[0])
+    with gfile.GFile(uri, "w") as file:
+        file.write(text)
+
+
+def _copy_tree(source: str, target: str, unchanged: Mapping[str, tuple[int, int]]) -> None:
+    """Copies a folder; saved_model.pb, which a server waits for, after the files that it needs.
+
+    Args:
+      source: The folder.
+      target: Its copy.
+      unchanged: Size and time of files that are left out, as long as they have both.
+    """
+    local_files = _list_files(pathlib.Path(source)) if unchanged else {}
+    for folder, _, names in gfile.walk(source, topdown=False):
         rest = folder[len(source) :].strip("/")
         target_folder = f"{target}/{rest}" if rest else target
-        tf.io.gfile.makedirs(target_folder)
-        for name in names:
-            tf.io.gfile.copy(f"{folder.rstrip('/')}/{name}", f"{target_folder}/{name}", True)
+        gfile.makedirs(target_folder)
+        for name in sorted(names):
+            path = f"{folder.rstrip('/')}/{name}"
+            if path not in unchanged or unchanged[path] != local_files[path]:
+                gfile.copy(path, f"{target_folder}/{name}", True)
 
 
 def run_step(

@@ -16,6 +16,7 @@ docs/engines-tfx.md compares the engines with the built-in runner.
 
 import contextlib
 import dataclasses
+import io
 import json
 import logging
 import pathlib
@@ -292,10 +293,15 @@ def run_nodes(
 def _create_runner(engine: Engine) -> Any:
     if engine.name == "tfx-local":
         return LocalDagRunner()
-    # Only the package tfx has it.
-    from tfx.orchestration.beam.beam_dag_runner import BeamDagRunner
+    with _hide_missing_components():
+        from tfx.orchestration.beam.beam_dag_runner import BeamDagRunner
 
     return BeamDagRunner()
+
+
+def _hide_missing_components() -> contextlib.AbstractContextManager:
+    """Hides what TFX prints while it imports its own components, which are not used here."""
+    return contextlib.redirect_stderr(io.StringIO())
 
 
 def _open_database(
@@ -416,7 +422,7 @@ def _read_executions(root: pathlib.Path, run_id: str, nodes: list[Node]) -> dict
 
 
 def write_specification(engine: Engine, run: RunContext, nodes: list[Node], pipeline: str) -> str:
-    """Writes the specification of a pipeline job for Kubeflow Pipelines.
+    """Writes the specification of a pipeline for Kubeflow Pipelines, version 2.
 
     Args:
       engine: Its options are "output", the file to write; "image", the container image of every
@@ -431,8 +437,8 @@ def write_specification(engine: Engine, run: RunContext, nodes: list[Node], pipe
     Raises:
       InputError: The file cannot be written.
     """
-    # Only the package tfx has it.
-    from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
+    with _hide_missing_components():
+        from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
 
     root = engine.options["cluster_root"].rstrip("/")
     workdir = run.workdir.path.absolute()
@@ -451,12 +457,14 @@ def write_specification(engine: Engine, run: RunContext, nodes: list[Node], pipe
         ),
         write_out=False,
     )
-    tasks = job["pipelineSpec"]["root"]["dag"]["tasks"]
+    # Kubeflow's client and Vertex AI read the specification without the job around it.
+    specification = {**job["pipelineSpec"], "defaultPipelineRoot": root}
+    tasks = specification["root"]["dag"]["tasks"]
     for node in nodes:
         if not node.component.cached:
             tasks[get_task_name(node)].pop("cachingOptions", None)
     path = pathlib.Path(engine.options["output"])
-    files.write_text(path, json.dumps(job, indent=1, sort_keys=True))
+    files.write_text(path, json.dumps(specification, indent=1, sort_keys=True))
     return (
         f"Wrote {path}: {len(tasks)} steps in the image {engine.options['image']}, which share "
         f"{root}. Submit it to Kubeflow Pipelines or Vertex AI: docs/engines-tfx.md."
