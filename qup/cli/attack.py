@@ -25,7 +25,7 @@ import tempfile
 from absl import flags
 
 import qup
-from qup.cli import program, settings
+from qup.cli import engines, program, settings
 from qup.core import errors, files, measurements
 from qup.core.interruption import SignalGuard
 from qup.core.numbers import parse_epsilons
@@ -42,6 +42,8 @@ def define_flags() -> None:
     """Defines the flags of the settings and of the attacks."""
     settings.define_flags()
     flags.adopt_module_key_flags(settings)
+    engines.define_flags(engines.PART_ENGINES)
+    flags.adopt_module_key_flags(engines)
     names = ", ".join(sorted(find_registered_options(_ATTACKS)))
     flags.DEFINE_list("attack", None, f"Names of attacks, of: {names}; default: standard.")
     flags.DEFINE_string(
@@ -74,6 +76,12 @@ def define_flags() -> None:
     )
     flags.DEFINE_list("options", [], "Options of attacks: pgd.num_steps=100,fab.norm=l2.")
     flags.DEFINE_integer("batch_size", 128, "Images per batch.")
+    flags.DEFINE_bool(
+        "fixed_batch",
+        False,
+        "Batches of one size: results then depend on no part, to the last bit. --part and Ray imply "
+        "it.",
+    )
     flags.DEFINE_enum(
         "precision", "float32", ["float32", "bfloat16"], "Precision of the attacked model."
     )
@@ -93,6 +101,7 @@ def main(config) -> str:
         from qup.pipelines import attack
 
     values = flags.FLAGS
+    engine = engines.resolve()
     request = attack.AttackRequest(
         attacks=_choose_attacks(),
         options=tuple(values.options),
@@ -108,13 +117,14 @@ def main(config) -> str:
         pixel_range=values.pixel_range,
         class_names=read_class_names(values.class_names),
         batch_size=values.batch_size,
+        fixed_batch=values.fixed_batch or engine.is_divided,
         precision=values.precision,
         save_images=values.save_images,
         conjugates=values.conjugates,
         diagnose=values.diagnose,
-        command=program.format_command(),
+        command=engine.options.get("command") or program.format_command(),
     )
-    return attack.run(config, request, dry_run=values.dry_run)
+    return attack.run(config, request, dry_run=values.dry_run, engine=engine)
 
 
 def _choose_attacks() -> tuple[str, ...]:

@@ -37,6 +37,7 @@ COMMANDS = {
         "pipelines",
         "Compare exported classifiers in other runtimes with Keras.",
     ),
+    "merge": ("merge", "pipelines", "Complete what was computed in parts, and write the results."),
     "runs": ("list_runs", "pipelines", "List the runs of pipelines."),
     "prune": ("prune", "pipelines", "Remove artifacts that no kept run needs."),
     "lineage": ("show_lineage", "pipelines", "Show how a file was computed."),
@@ -48,7 +49,7 @@ def main() -> None:
     name, *rest = sys.argv[1:] or ["--help"]
     if name in COMMANDS:
         sys.argv = [f"qup {name}", *rest]
-        _start(name)
+        start(name)
     elif name in ("--help", "-h", "-help", "help"):
         print(_format_help())
     elif name in ("--version", "-version"):
@@ -60,10 +61,10 @@ def main() -> None:
 
 def run_from_checkout(name: str) -> None:
     """Runs a command as `python -m bin.FILE [flags]`."""
-    _start(name, f"python -m bin.{COMMANDS[name][0]}")
+    start(name, f"python -m bin.{COMMANDS[name][0]}")
 
 
-def _start(name: str, program: str = "") -> None:
+def start(name: str, program: str = "") -> None:
     """Imports the module of a command and runs it as the main program.
 
     The settings of a command are flags as well, but they are defined when the

@@ -14,7 +14,7 @@ import shlex
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from absl import app, flags
@@ -72,12 +72,16 @@ def run_pipeline(
     _run_app(run_main, parse, _INTERRUPTED, " All results are in the workdir.")
 
 
-def format_command() -> str:
-    """Returns the command line that started the program, to be repeated in a shell."""
+def format_command(arguments: Sequence[str] | None = None) -> str:
+    """Returns the command line that started the program, to be repeated in a shell.
+
+    Args:
+      arguments: Other arguments than those that it was started with.
+    """
     name = sys.argv[0]
     if not name.startswith("qup "):
         name = f"python -m bin.{pathlib.Path(name).stem}"
-    return " ".join([name, *map(shlex.quote, sys.argv[1:])])
+    return " ".join([name, *map(shlex.quote, sys.argv[1:] if arguments is None else arguments)])
 
 
 def run_query(main: Callable[[str], str], default: Callable[[], str | None] = lambda: None) -> None:
@@ -109,11 +113,11 @@ def _run_app(
     print_hint: str = "",
 ) -> None:
     def run_guarded(argv: list[str]) -> None:
-        with _exit_on_error(interrupted):
+        with exit_on_error(interrupted):
             print_text(main(argv), print_hint)
 
     def parse_guarded(argv: list[str]) -> list[str]:
-        with _exit_on_error(interrupted):
+        with exit_on_error(interrupted):
             return parse(argv)
 
     app.run(run_guarded, flags_parser=parse_guarded)
@@ -153,8 +157,12 @@ def print_text(text: str, hint: str = "") -> None:
 
 
 @contextlib.contextmanager
-def _exit_on_error(interrupted: str) -> Iterator[None]:
-    """Ends the process with one line on standard error."""
+def exit_on_error(interrupted: str = "Interrupted.") -> Iterator[None]:
+    """Ends the process with one line on standard error.
+
+    Args:
+      interrupted: That of an interruption; "{finished}" is replaced by how many images are kept.
+    """
     expected = (flags.Error, errors.InputError, orchestration.OrchestrationError)
     try:
         yield

@@ -15,7 +15,7 @@ from typing import Any
 
 from absl import flags
 
-from qup.cli import program, settings
+from qup.cli import engines, program, settings
 from qup.core.interruption import SignalGuard
 from qup.reproduction import presets
 
@@ -34,6 +34,8 @@ def define_flags() -> None:
     flags.DEFINE_string("weights_dir", None, "Keras's files of weights: docs/imagenet.md.")
     settings.define_location_flags(enable_cache=True, verify="stat")
     flags.adopt_module_key_flags(settings)
+    engines.define_flags(engines.PART_ENGINES)
+    flags.adopt_module_key_flags(engines)
     flags.FLAGS["workdir"].help = "Folder of the results; default: runs/reproduce-SCALE."
 
 
@@ -56,7 +58,10 @@ def main(locations: dict[str, Any]) -> str:
     )
     size = presets.get_scale(values.scale).settings
     return runner.run(
-        request, lambda dataset: settings.load_dataset_settings(dataset, size), locations
+        request,
+        lambda dataset: settings.load_dataset_settings(dataset, size),
+        locations,
+        engines.resolve(),
     )
 
 

@@ -18,7 +18,7 @@ Further settings: --config.group.key=value; --help lists all.
 
 from absl import flags
 
-from qup.cli import settings
+from qup.cli import engines, settings
 from qup.core.interruption import SignalGuard
 
 
@@ -26,6 +26,8 @@ def define_flags() -> None:
     """Defines the flags of the settings and of the measurement."""
     settings.define_flags()
     flags.adopt_module_key_flags(settings)
+    engines.define_flags(engines.PART_ENGINES)
+    flags.adopt_module_key_flags(engines)
     flags.DEFINE_string("packet", "loss", "psi: loss (the paper's), sqrt_prob or prob.")
     flags.DEFINE_string("domain", "window:0.1", "box, sine, or window:S, a Gaussian of width S.")
     flags.DEFINE_string(
@@ -89,7 +91,7 @@ def main(config) -> str:
         num_images=values.num_images,
         smoke=values.smoke,
     )
-    return uncertainty.run(config, request)
+    return uncertainty.run(config, request, engines.resolve())
 
 
 def run() -> None:

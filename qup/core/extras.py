@@ -18,6 +18,7 @@ EXTRAS = {
     "ml_collections": "pipelines",
     "pandas": "pipelines",
     "psutil": "pipelines",
+    "ray": "ray",
     "scipy": "uncertainty",
     "sklearn": "datasets",
     "statsmodels": "reproduction",

@@ -43,7 +43,7 @@ from qup.orchestration.components import (
 from qup.orchestration.errors import MetadataError, OrchestrationError, PipelineError, StorageError
 from qup.orchestration.executions import Execution, NodeEvent, Run, State
 from qup.orchestration.metadata import Metadata, MetadataReader
-from qup.orchestration.runner import LocalRunner
+from qup.orchestration.runner import DividedWork, LocalRunner, PartEngine
 
 __all__ = [
     "Artifact",
@@ -51,6 +51,7 @@ __all__ = [
     "Channel",
     "Code",
     "Component",
+    "DividedWork",
     "DoPart",
     "Execution",
     "In",
@@ -63,6 +64,7 @@ __all__ = [
     "NodeEvent",
     "OrchestrationError",
     "Out",
+    "PartEngine",
     "PipelineError",
     "Run",
     "State",

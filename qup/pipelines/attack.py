@@ -17,6 +17,7 @@ print(run(config, AttackRequest(attacks=("autoattack", "deepfool"))))
 ```
 """
 
+import contextlib
 import dataclasses
 import json
 import pathlib
@@ -43,11 +44,14 @@ from qup.pipelines.components.attacker import Attacker, Diagnoser
 from qup.pipelines.components.conjugates import ConjugateDrawer
 from qup.pipelines.components.examples import ExampleGen, ModelImporter
 from qup.pipelines.config import Config, check_config
+from qup.pipelines.engines import LOCAL, Engine
 from qup.pipelines.run import (
     REQUEST,
     RunContext,
     build_trainers,
     collect_versions,
+    format_part,
+    log_event,
     open_run,
     run_nodes,
 )
@@ -90,16 +94,19 @@ _LEGEND = (
 )
 
 
-def run(config: Config, request: AttackRequest, *, dry_run: bool = False) -> str:
+def run(
+    config: Config, request: AttackRequest, *, dry_run: bool = False, engine: Engine = LOCAL
+) -> str:
     """Runs every attack that has no result yet.
 
     Args:
       config: The settings of qup/pipelines/defaults.py.
       request: Which attacks, on which classifier.
       dry_run: Attack and train nothing, and return what the request will cost.
+      engine: What runs the steps.
 
     Returns:
-      The table and the paths of all results, as text.
+      The table and the paths of all results, as text; of a part, what is left.
 
     Raises:
       InputError: A setting, a folder, a model or the data cannot be used, or
@@ -129,12 +136,25 @@ def run(config: Config, request: AttackRequest, *, dry_run: bool = False) -> str
         finished[node.id] = execution
         if node.component.name in _INPUT_COMPONENTS:
             _check_imported_class_names(run, finished)
-        planner.on_success(node, execution)
+        if planner is not None:
+            planner.on_success(node, execution)
 
-    with attack_cost.CostPlanner(run, nodes).follow() as planner:
+    with contextlib.ExitStack() as stack:
+        # An estimate of the time of one process says nothing on several.
+        planner = None
+        if not engine.is_divided:
+            planner = stack.enter_context(attack_cost.CostPlanner(run, nodes).follow())
         executions = run_nodes(
-            run, nodes, "attack", description, on_event=planner.on_event, on_success=on_success
+            run,
+            nodes,
+            "attack",
+            description,
+            engine=engine,
+            on_event=planner.on_event if planner else log_event,
+            on_success=on_success,
         )
+    if text := format_part(run, engine, nodes, executions):
+        return text
     rows = artifacts.read_rows(_list_outputs(executions, "evaluation"))
     rows = list({row.key(): row for row in rows}.values())
     figures = _copy_figures(run, executions)
@@ -283,6 +303,7 @@ def _build_attackers(
             attack=attack_spec,
             num_images=request.num_images or None,
             batch_size=request.batch_size,
+            fixed_batch=request.fixed_batch,
             precision=request.precision,
             save_images=request.save_images,
             log_dir=str(run.log_dir),

@@ -179,6 +179,7 @@ class AttackRequest:
       pixel_range: The pixels that the model takes, such as "0,255"; None for 0,1.
       class_names: Names of the classes, on the page and in its files; empty for those of the data.
       batch_size: Images per batch.
+      fixed_batch: See `attacks.run`; parts need it.
       precision: "float32" or "bfloat16", of the attacked model.
       save_images: Save the attacked images.
       conjugates: Plot the paper's Table 4.
@@ -200,6 +201,7 @@ class AttackRequest:
     pixel_range: str | None = None
     class_names: tuple[str, ...] = ()
     batch_size: int = 128
+    fixed_batch: bool = False
     precision: str = "float32"
     save_images: bool = False
     conjugates: bool = False

@@ -44,7 +44,14 @@ from qup.pipelines.components.pusher import Pusher
 from qup.pipelines.components.reporter import Reporter
 from qup.pipelines.config import Config, NodeArguments, check_config, get_config_identity
 from qup.pipelines.engines import LOCAL, Engine
-from qup.pipelines.run import RunContext, build_trainers, collect_versions, open_run, run_nodes
+from qup.pipelines.run import (
+    RunContext,
+    build_trainers,
+    collect_versions,
+    format_part,
+    open_run,
+    run_nodes,
+)
 from qup.training.history import rewrite_curves
 
 _log = logging.getLogger("qup")
@@ -76,6 +83,8 @@ def run(config: Config, engine: Engine = LOCAL) -> str:
         return engine.load().write_specification(engine, run, nodes, "ifa")
     description = {**get_config_identity(config), "versions": collect_versions()}
     executions = run_nodes(run, nodes, "ifa", description, engine=engine)
+    if text := format_part(run, engine, nodes, executions):
+        return text
     report = executions["Reporter"].outputs["report"][0].path
     rows = measurements.read_rows(report / "measurements.csv")
     with run.workdir.lock("to write its results"):

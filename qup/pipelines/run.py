@@ -9,13 +9,14 @@ import pathlib
 import platform
 import re
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import qup
 from qup import datasets, models
 from qup.core import environment, errors, files, measurements
 from qup.core.measurements import Row
+from qup.core.parts import WHOLE, Part
 from qup.core.tensorboard import SummaryWriter
 from qup.orchestration import (
     Channel,
@@ -26,6 +27,7 @@ from qup.orchestration import (
     Node,
     NodeEvent,
     OrchestrationError,
+    PartEngine,
     Run,
 )
 from qup.orchestration.lineage import graph
@@ -59,6 +61,9 @@ CODE = Code(
     describe_environment=environment.get_counted_environment,
 )
 _log = logging.getLogger("qup")
+PARTS_FILE = "parts.json"
+# Steps that a part names at its end.
+_NUM_LISTED_NODES = 5
 _CONFIG_FILE, _LOCK_FILE, _DATABASE = "config.json", ".qup.lock", "metadata.sqlite"
 _OUTPUT_FILES = (_LOCK_FILE, _CONFIG_FILE, "versions.json", "measurements.csv")
 # What a run records in addition to the settings of config.json; REQUEST is what it was asked to do.
@@ -439,9 +444,19 @@ def log_event(event: NodeEvent) -> None:
 
 
 def create_runner(
-    run: RunContext, on_event: Callable[[NodeEvent], None] = log_event
+    run: RunContext,
+    on_event: Callable[[NodeEvent], None] = log_event,
+    *,
+    part: Part = WHOLE,
+    part_engine: PartEngine | None = None,
 ) -> LocalRunner:
     """Returns the runner of a run's pipeline root.
+
+    Args:
+      run: The run.
+      on_event: Called with every event.
+      part: See `LocalRunner`.
+      part_engine: The `engine` of `LocalRunner`.
 
     Raises:
       OrchestrationError: The root or its database cannot be used.
@@ -453,6 +468,35 @@ def create_runner(
         verify=run.config.verify,
         on_event=on_event,
         code=CODE,
+        part=part,
+        engine=part_engine,
+    )
+
+
+def record_command(workdir: Workdir, engine: Engine) -> None:
+    """Writes the command that completes the parts, for `qup merge`."""
+    record = {"command": engine.options.get("command", ""), "folder": os.getcwd()}
+    files.write_text(workdir.path / PARTS_FILE, _format_json(record))
+
+
+def format_part(
+    run: RunContext, engine: Engine, nodes: Sequence[Node], executions: Mapping[str, Execution]
+) -> str | None:
+    """Returns what a part has left to others, as text; None if every node is complete."""
+    missing = [node.id for node in nodes if node.id not in executions]
+    if engine.part.is_whole or not missing:
+        return None
+    names = ", ".join(missing[:_NUM_LISTED_NODES])
+    if len(missing) > _NUM_LISTED_NODES:
+        names += f" and {len(missing) - _NUM_LISTED_NODES} more"
+    return "\n".join(
+        [
+            f"Part {engine.part} is complete: {len(executions)} of {len(nodes)} steps have a "
+            "result.",
+            f"Without one: {names}.",
+            "When all parts have ended, write the results, and compute what is missing:",
+            f"    qup merge {shlex.quote(str(run.workdir.path))}",
+        ]
     )
 
 
@@ -480,7 +524,7 @@ def run_nodes(
       on_success: See `LocalRunner.run`.
 
     Returns:
-      The execution of each node, by its id.
+      The execution of each node, by its id; of a part, only of the complete ones.
 
     Raises:
       InputError: The disk is full, or a folder cannot be written.
@@ -498,7 +542,10 @@ def run_nodes(
                 on_failure=on_failure,
                 on_success=on_success,
             )
-        return create_runner(run, on_event).run(
+        if not engine.part.is_whole:
+            record_command(run.workdir, engine)
+            run_parameters = {**run_parameters, "part": str(engine.part)}
+        return create_runner(run, on_event, part=engine.part).run(
             nodes,
             pipeline=pipeline,
             parameters=run_parameters,

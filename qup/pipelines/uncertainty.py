@@ -35,7 +35,8 @@ from qup.pipelines.config import (
     get_attack_options,
     get_config_identity,
 )
-from qup.pipelines.run import RunContext, collect_versions, open_run, run_nodes
+from qup.pipelines.engines import LOCAL, Engine
+from qup.pipelines.run import RunContext, collect_versions, format_part, open_run, run_nodes
 from qup.pipelines.uncertainty_output import format_report, load_results, write_outputs
 from qup.pipelines.uncertainty_request import (
     UncertaintyRequest,
@@ -227,15 +228,16 @@ class _NodeBuilder:
         return {"estimators": estimators}
 
 
-def run(config: Config, request: UncertaintyRequest) -> str:
+def run(config: Config, request: UncertaintyRequest, engine: Engine = LOCAL) -> str:
     """Runs the pipeline; complete steps of earlier runs are reused.
 
     Args:
       config: See qup/pipelines/defaults.py.
       request: The measurements.
+      engine: What runs the steps.
 
     Returns:
-      The summary and the paths of all results.
+      The summary and the paths of all results; of a part, what is left.
 
     Raises:
       InputError: A setting, a folder, a model or the data cannot be used, an estimate is refused,
@@ -247,7 +249,9 @@ def run(config: Config, request: UncertaintyRequest) -> str:
     context = open_run(config)
     nodes = build_nodes(context, request)
     identity = {**get_config_identity(config), "versions": collect_versions()}
-    executions = run_nodes(context, nodes, "uncertainty", identity)
+    executions = run_nodes(context, nodes, "uncertainty", identity, engine=engine)
+    if text := format_part(context, engine, nodes, executions):
+        return text
     results = load_results(context, executions)
     with context.workdir.lock("to write its results"):
         context.append_measurements(results.rows)

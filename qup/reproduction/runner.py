@@ -20,7 +20,8 @@ from typing import Any
 from qup.core import errors
 from qup.orchestration import Execution, MetadataReader, Node, NodeEvent, State
 from qup.pipelines import run as pipelines_run
-from qup.pipelines.run import Workdir
+from qup.pipelines.engines import LOCAL, Engine
+from qup.pipelines.run import Workdir, format_part
 from qup.reproduction import experiments, presets, tensorboard
 from qup.reproduction.builder import ConfigLoader, ExperimentBuilder
 from qup.reproduction.report import digest, render
@@ -109,7 +110,10 @@ def format_duration(seconds: float) -> str:
 
 
 def run(
-    request: ReproductionRequest, load_config: ConfigLoader, overrides: Mapping[str, Any]
+    request: ReproductionRequest,
+    load_config: ConfigLoader,
+    overrides: Mapping[str, Any],
+    engine: Engine = LOCAL,
 ) -> str:
     """Runs the requested experiments, and writes the report.
 
@@ -117,9 +121,10 @@ def run(
       request: Experiments, scale, seeds and folder.
       load_config: Returns the settings of a dataset, by its name.
       overrides: Settings by name that replace those of all datasets.
+      engine: What runs the steps.
 
     Returns:
-      The written files, as text.
+      The written files, as text; of a part, what is left.
 
     Raises:
       InputError: The request cannot be used, or an experiment failed. Completed measurements are
@@ -131,7 +136,7 @@ def run(
     request.check_workdir(_PROGRAM)
     with workdir.lock("to begin"):
         workdir.write_config({"program": _PROGRAM, "scale": request.scale})
-    return _ReproductionRunner(request, workdir, load_config, overrides).run()
+    return _ReproductionRunner(request, workdir, load_config, overrides, engine).run()
 
 
 class _ReproductionRunner:
@@ -143,8 +148,9 @@ class _ReproductionRunner:
         workdir: Workdir,
         load_config: ConfigLoader,
         overrides: Mapping[str, Any],
+        engine: Engine,
     ):
-        self._request = request
+        self._request, self._engine = request, engine
         self._scale = presets.get_scale(request.scale)
         self._builder = ExperimentBuilder(
             self._scale,
@@ -172,12 +178,19 @@ class _ReproductionRunner:
             self._request.parse_seeds(),
             len(node_ids),
         )
+        executions: dict[str, Execution] = {}
         for name, nodes in nodes_by_experiment.items():
             try:
-                self._run_experiment(name, nodes, remaining)
+                executions |= self._run_experiment(name, nodes, remaining)
             finally:
-                # An interrupted experiment keeps its results so far.
-                self._write_results()
+                # An interrupted experiment keeps its results so far. The results of parts are
+                # those of the last process, which has all.
+                if self._engine.part.is_whole:
+                    self._write_results()
+        all_nodes = {node.id: node for nodes in nodes_by_experiment.values() for node in nodes}
+        run = self._builder.get_any_run() if all_nodes else None
+        if run and (text := format_part(run, self._engine, list(all_nodes.values()), executions)):
+            return text
         return self._write_report()
 
     def _write_results(self) -> None:
@@ -197,7 +210,9 @@ class _ReproductionRunner:
                 nodes_by_experiment[name] = list(nodes.values())
         return nodes_by_experiment
 
-    def _run_experiment(self, name: str, nodes: list[Node], remaining: RemainingTime) -> None:
+    def _run_experiment(
+        self, name: str, nodes: list[Node], remaining: RemainingTime
+    ) -> dict[str, Execution]:
         _log.info("== %s", name)
         start_times: dict[str, float] = {}
 
@@ -227,17 +242,19 @@ class _ReproductionRunner:
             "scale": self._scale.name,
             "versions": pipelines_run.collect_versions(),
         }
-        pipelines_run.run_nodes(
+        executions = pipelines_run.run_nodes(
             self._builder.get_any_run(),
             nodes,
             f"{_PROGRAM}-{name}",
             run_metadata,
+            engine=self._engine,
             on_event=on_event,
             on_failure=on_failure,
             on_success=on_success,
         )
         for node in nodes:
             remaining.mark_done(node.id, None)
+        return executions
 
     @functools.cached_property
     def _metadata_reader(self) -> MetadataReader:

@@ -21,9 +21,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from qup.core import errors, extras
+from qup.core.parts import WHOLE, Part
 
 # Name of an engine -> its module in this package; "" for the built-in runner.
-MODULES = {"local": "", "tfx-local": "tfx", "tfx-beam": "tfx", "kubeflow": "tfx"}
+MODULES = {"local": "", "ray": "ray", "tfx-local": "tfx", "tfx-beam": "tfx", "kubeflow": "tfx"}
 # Name of an engine -> the imports that it needs, and the file that pins their versions.
 _REQUIREMENTS = {
     "tfx-local": (("ml_metadata", "tfx", "portpicker", "googleapiclient"), "requirements-tfx.txt"),
@@ -56,6 +57,21 @@ class Engine:
         return importlib.import_module(f"{__name__}.{module}") if module else None
 
     @property
+    def part(self) -> Part:
+        """The part of the work that this process does.
+
+        Raises:
+          InputError: The option "part" is not one.
+        """
+        text = self.options.get("part")
+        return WHOLE if text is None else Part.parse(text)
+
+    @property
+    def is_divided(self) -> bool:
+        """Whether several processes share the work of a step, in one folder."""
+        return self.name == "ray" or not self.part.is_whole
+
+    @property
     def only_writes(self) -> bool:
         """Whether the engine writes a file for another machine and runs nothing."""
         return self.name == "kubeflow"
@@ -68,6 +84,8 @@ class Engine:
         """Raises an `InputError` if the engine cannot be used here, before any work."""
         if self.name not in MODULES:
             raise errors.make_unknown_error("engine", self.name, MODULES)
+        if self.name == "ray":
+            extras.check_installed("The engine ray", "ray")
         modules, requirements = _REQUIREMENTS.get(self.name, ((), ""))
         for module in modules:
             if importlib.util.find_spec(module) is None:
