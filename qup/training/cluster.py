@@ -157,18 +157,19 @@ def _report(cluster: Cluster, own: dict[str, str], deadline: float) -> None:
     message["description"] = own
     reason, is_logged = "", False
     while time.monotonic() < deadline:
+        answer = None
         try:
             with _connect(cluster.addresses[0]) as connection:
                 _send(connection, message)
                 connection.settimeout(max(deadline - time.monotonic(), 0.1))
                 answer = _receive(connection)
-            if isinstance(answer, dict) and answer.get("greeting") == _GREETING:
-                if answer["error"] is not None:
-                    raise errors.InputError(answer["error"])
-                return
             reason = "it answers something else than a worker of qup"
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
+        if isinstance(answer, dict) and answer.get("greeting") == _GREETING:
+            if answer["error"] is not None:
+                raise errors.InputError(answer["error"])
+            return
         if not is_logged:
             _log.info("Waiting for worker 0 at %s.", cluster.addresses[0])
             is_logged = True
