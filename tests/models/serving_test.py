@@ -1,5 +1,6 @@
 """Comparisons of runtimes with Keras, and the requests that a SavedModel contains."""
 
+import dataclasses
 import http.server
 import json
 import sys
@@ -132,6 +133,8 @@ def test_the_bound_grows_with_logits_above_ten(change, scale, state):
     answers, logits = _compare(change, scale)
     check = runtimes.compare_answers("litert", {"version": np.array(""), **answers}, logits)
     assert check.state == state and (state == "passed" or "a logit differs by" in check.reason)
+    # InfraValidator writes it as JSON.
+    assert json.loads(json.dumps(dataclasses.asdict(check)))["bound"] == check.bound
 
 
 def test_another_class_fails_within_the_bound():

@@ -215,7 +215,8 @@ def compare_answers(
       expected: Keras's logits of each batch, float32 [batch, num_classes].
     """
     version = str(answers.pop("version"))
-    bound = TOLERANCE * max(1.0, max(np.abs(x).max() for x in expected) / _LOGIT_SCALE)
+    greatest = max(float(np.abs(x).max()) for x in expected)
+    bound = TOLERANCE * max(1.0, greatest / _LOGIT_SCALE)
     differences, num_agreeing = [], 0
     for number, logits in enumerate(expected):
         of_batch = [x for key, x in answers.items() if key.rpartition("/")[2] == str(number)]
