@@ -63,6 +63,8 @@ setup(
         "pipelines": _PIPELINES,
         "reproduction": sorted({*_REPRODUCTION}),
         "cleverhans": _CLEVERHANS,
+        # Not in "all": for more than one machine.
+        "ray": ["ray>=2.40"],
         # Not in "all": runtimes of servers, which no measurement needs.
         "serving": _SERVING,
         "all": sorted({*_REPRODUCTION, *_CLEVERHANS}),
