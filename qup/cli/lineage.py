@@ -64,7 +64,8 @@ def _load_lineage(path: str, metadata: graph.ReadOnlyMetadata) -> graph.Lineage:
                 f"digits; received {len(artifact)}. `qup lineage PATH` lists the artifacts."
             )
         return graph.trace_artifact(metadata, int(artifact) if is_id else artifact)
-    if graph.resolve_path(path) not in (metadata.path, root, root.parent):
+    # A root of TFX is in the pipeline root.
+    if graph.resolve_path(path) not in (metadata.path, root, *root.parents[:2]):
         if flags.FLAGS.run is None:
             return graph.trace_artifact(metadata, path)
         raise flags.Error(

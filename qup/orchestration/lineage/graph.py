@@ -201,6 +201,8 @@ def _suggest_artifact(metadata: MetadataReader, path: pathlib.Path) -> str:
 
 _DB_NAME = "metadata.sqlite"
 _ROOT_NAME = "pipeline"
+# In a pipeline root, the folder of what TFX ran.
+_TFX_NAME = "tfx"
 _ROOT_PATTERNS = (".", _ROOT_NAME, "*", f"*/{_ROOT_NAME}", f"*/*/{_ROOT_NAME}")
 
 
@@ -231,7 +233,8 @@ def find_database(path: str | os.PathLike) -> pathlib.Path:
     if start.is_file() and _is_database(start):
         return start
     for folder in (start, *start.parents):
-        for candidate in (folder, folder / _ROOT_NAME):
+        roots = (folder, folder / _ROOT_NAME)
+        for candidate in (*roots, *(root / _TFX_NAME for root in roots)):
             if (candidate / _DB_NAME).is_file():
                 return candidate / _DB_NAME
     problem = f"There is no file or folder {str(path)!r}."

@@ -181,6 +181,8 @@ def _check_lineage(environment, own, other, output):
     assert command.endswith("/pipeline/tfx")
     shown = _run({**os.environ, "COLUMNS": "300"}, *command.split()).stdout
     assert shown.startswith("Run ifa.") and "2 executed, 11 reused" in shown
+    # Of the built-in runner there is nothing in this folder.
+    assert _run(os.environ | {"COLUMNS": "300"}, "-m", "bin.show_lineage", other).stdout == shown
     assert re.search(
         r"by Trainer\.epoch-12 \(Trainer\), execution \d+: COMPLETE .*, code [0-9a-f]{12}", shown
     )
