@@ -80,7 +80,9 @@ def start(name: str, program: str = "") -> None:
             module = importlib.import_module(f"qup.cli.{name.replace('-', '_')}")
             help_text = module.__doc__
             if program:
-                for command, (file, *_) in COMMANDS.items():
+                # Longer names first, because one command begins with another.
+                for command in sorted(COMMANDS, key=len, reverse=True):
+                    file = COMMANDS[command][0]
                     help_text = help_text.replace(f"qup {command}", f"python -m bin.{file}")
             sys.modules["__main__"].__doc__ = help_text
             module.define_flags()

@@ -14,7 +14,7 @@ from qup.cli.main import COMMANDS
 from qup.core import config as nested_config
 
 _ROOT = pathlib.Path(__file__).parents[2]
-_WITH_SETTINGS = ("attack", "ifa", "train", "uncertainty")
+_WITH_SETTINGS = ("attack", "ifa", "train", "train-worker", "uncertainty")
 _CODE = """
 import sys
 from qup.cli import main
