@@ -35,12 +35,14 @@ from qup.pipelines.run import RunContext, create_runner, log_event
 _log = logging.getLogger("qup")
 # The nodes before the first attack.
 _MODEL_COMPONENTS = ("ExampleGen", "ModelImporter", "Trainer")
-# A request that takes at most so long is not probed: the probe would take as long.
-_SHORT_SECONDS = 15.0
+# A part that takes at most so long is not probed before a run: the probe would take as long.
+_SHORT_SECONDS = 60.0
 # A step takes at most so many times as long as a classification.
 _STEP_FACTOR = 4.0
-# Time of the pilots of all parts together.
+# Time of the pilots of all parts together. Before a run it is at most this share of the longest
+# time that a part can take, and at least so many seconds.
 _PROBE_SECONDS = 20.0
+_PROBE_SHARE, _MIN_PROBE_SECONDS = 0.02, 1.0
 # The images that a probe reads, at most.
 _SAMPLE_SIZE = 512
 # The search for masked gradients takes so many times as long as PGD-40, and compiles so many times
@@ -60,12 +62,14 @@ class PartCost:
       title: Names it in a line.
       estimate: Its cost; None if it is not estimated.
       note: Says why there is no estimate; "" if there is one.
+      is_short: Whether it is not estimated because it is evidently short.
     """
 
     node: str
     title: str
     estimate: cost.CostEstimate | None
     note: str = ""
+    is_short: bool = False
 
 
 def format_parts(parts: Sequence[PartCost]) -> list[str]:
@@ -82,7 +86,7 @@ def format_parts(parts: Sequence[PartCost]) -> list[str]:
         gpu_memory = max(estimate.gpu_memory_bytes for estimate in estimates)
         gpu = f", GPU memory {format_bytes(gpu_memory)}" if gpu_memory else ""
         disk = format_bytes(sum(estimate.disk_bytes for estimate in estimates))
-        unknown = sum(part.note.startswith(_NOT_ESTIMATED) for part in parts)
+        unknown = sum(_NOT_ESTIMATED in part.note for part in parts)
         without = f" without {format_count(unknown, 'part')}" if unknown else ""
         lines.append(f"total{without} about {total}, memory {memory}{gpu}, disk {disk}")
     return lines
@@ -145,6 +149,11 @@ class CostPlanner:
         if any(part.estimate is not None for part in parts):
             for line in format_parts(parts):
                 _log.info("%s", line)
+        elif num_short := sum(part.is_short for part in parts):
+            limit = format_duration(_SHORT_SECONDS)
+            _log.info(
+                "%s, not estimated: less than %s each", format_count(num_short, "part"), limit
+            )
         seconds = {part.node: part.estimate and part.estimate.seconds for part in parts}
         seconds |= {part.node: 0.0 for part in parts if part.note == _REUSED}
         self._progress = self._stack.enter_context(progress.open_parts(seconds))
@@ -163,7 +172,7 @@ def estimate_parts(
       run: The run.
       nodes: All its nodes.
       executions: Those of the nodes that have run, by id.
-      even_if_short: Whether to probe also what takes a few seconds only.
+      even_if_short: Whether to probe also what is evidently short, and to take the whole time.
     """
     reusable = create_runner(run, lambda event: None).find_reusable(nodes)
     parts = [node for node in nodes if node.component.name not in _MODEL_COMPONENTS]
@@ -214,18 +223,63 @@ def _estimate_part(
     examples = executions[node.inputs["examples"][0].producer.id].outputs["examples"][0]
     model = executions[model_node].outputs["model"][0]
     inputs = artifacts.load_inputs(examples, model)
+    if not even_if_short:
+        bound = _bound_seconds(node, inputs)
+        if bound is not None and bound < _SHORT_SECONDS:
+            note = f"less than {format_duration(_SHORT_SECONDS)}, {_NOT_ESTIMATED}"
+            return PartCost(node.id, title, None, note, is_short=True)
+        if bound is not None:
+            limit_seconds = min(limit_seconds, max(_MIN_PROBE_SECONDS, _PROBE_SHARE * bound))
     if node.component.name == "Diagnoser":
-        estimate = estimate_masking(inputs.data, inputs.classifier, node.parameters)
-        return PartCost(node.id, title, estimate)
-    estimate = estimate_attacker(
-        inputs.data,
-        inputs.classifier,
-        node.parameters,
-        limit_seconds=limit_seconds,
-        even_if_short=even_if_short,
-    )
-    note = "" if estimate is not None else f"less than {format_duration(_SHORT_SECONDS)}"
-    return PartCost(node.id, title, estimate, note)
+        estimate = estimate_masking(
+            inputs.data, inputs.classifier, node.parameters, limit_seconds=limit_seconds
+        )
+    else:
+        estimate = estimate_attacker(
+            inputs.data, inputs.classifier, node.parameters, limit_seconds=limit_seconds
+        )
+    return PartCost(node.id, title, estimate)
+
+
+def _bound_seconds(node: Node, inputs: artifacts.Inputs) -> float | None:
+    """Returns how long a part takes at most, if every image withstands; None if that is unknown.
+
+    Compilation is left out.
+    """
+    parameters = node.parameters
+    factor, attack = 1.0, parameters.get("attack")
+    if node.component.name == "Diagnoser":
+        factor = _MASKING_FACTOR
+        attack = _get_masking_attack(parameters) | {"epsilon": parameters["epsilon"]}
+    images, _, count = _sample_images(inputs.data, parameters["split"], parameters["num_images"])
+    if not count:
+        return 0.0
+    options = dict(attack)
+    num_steps = _count_max_steps(options.pop("name"), options, images.shape[1:])
+    if num_steps is None:
+        return None
+    size = min(parameters["batch_size"], 1 << max(0, count - 1).bit_length())
+    batch = np.resize(images, (size, *images.shape[1:]))
+    predict_logits(inputs.classifier, batch)  # Compiles.
+    start = time.perf_counter()
+    np.asarray(predict_logits(inputs.classifier, batch))
+    seconds = time.perf_counter() - start
+    return factor * _STEP_FACTOR * seconds * num_steps * -(-count // size)
+
+
+def _count_max_steps(
+    name: str, options: Mapping[str, Any], image_shape: Sequence[int]
+) -> int | None:
+    """Returns the largest number of steps of an image at all budgets; None if it is unknown."""
+    if attacks.traits(name)["method"] is None or options.get("targets") == "all":
+        return None
+    budgets = options.get("epsilons") or (options.get("epsilon"),)
+    method_options = {k: v for k, v in options.items() if k not in ("targets", "epsilons")}
+    if budgets[0] is not None:
+        method_options["epsilon"] = budgets[0]
+    stages = attacks.build_method(name, **method_options).stages()
+    max_steps = [stage.count_max_steps(tuple(image_shape)) for stage in stages]
+    return None if None in max_steps else len(budgets) * sum(max_steps)
 
 
 def _format_title(node: Node) -> str:
@@ -260,8 +314,7 @@ def estimate_attacker(
     parameters: Mapping[str, Any],
     *,
     limit_seconds: float = _PROBE_SECONDS,
-    even_if_short: bool = True,
-) -> cost.CostEstimate | None:
+) -> cost.CostEstimate:
     """Returns the cost of a node of `Attacker`.
 
     Args:
@@ -269,21 +322,15 @@ def estimate_attacker(
       classifier: The attacked classifier.
       parameters: Those of the node.
       limit_seconds: See `cost.estimate_cost`.
-      even_if_short: Otherwise None is returned if the attack takes a few seconds at most.
     """
     images, labels, count = _sample_images(data, parameters["split"], parameters["num_images"])
     options = dict(parameters["attack"])
-    name, batch_size = options.pop("name"), parameters["batch_size"]
-    if not count:
-        return None
-    if not even_if_short and _is_short(name, options, classifier, images, count, batch_size):
-        return None
     estimate = cost.estimate_cost(
-        name,
+        options.pop("name"),
         classifier,
         images,
         labels,
-        batch_size=batch_size,
+        batch_size=parameters["batch_size"],
         seed=parameters["seed"],
         num_images=count,
         precision=parameters["precision"],
@@ -298,38 +345,12 @@ def estimate_attacker(
     return estimate
 
 
-def _is_short(
-    name: str,
-    options: Mapping[str, Any],
-    classifier: LogitsFn,
-    images: np.ndarray,
-    count: int,
-    batch_size: int,
-) -> bool:
-    """Returns whether an attack is over in a few seconds even if every image withstands it."""
-    method_class = attacks.traits(name)["method"]
-    if method_class is None or options.get("targets") == "all":
-        return False
-    budgets = options.get("epsilons") or (options.get("epsilon"),)
-    method_options = {k: v for k, v in options.items() if k not in ("targets", "epsilons")}
-    if budgets[0] is not None:
-        method_options["epsilon"] = budgets[0]
-    stages = attacks.build_method(name, **method_options).stages()
-    max_steps = [stage.count_max_steps(images.shape[1:]) for stage in stages]
-    if None in max_steps:
-        return False
-    size = min(batch_size, 1 << max(0, count - 1).bit_length())
-    batch = np.resize(images, (size, *images.shape[1:]))
-    predict_logits(classifier, batch)  # Compiles.
-    start = time.perf_counter()
-    np.asarray(predict_logits(classifier, batch))
-    seconds = time.perf_counter() - start
-    num_calls = len(budgets) * sum(max_steps) * -(-count // size)
-    return _STEP_FACTOR * num_calls * seconds < _SHORT_SECONDS
-
-
 def estimate_masking(
-    data: Dataset, classifier: LogitsFn, parameters: Mapping[str, Any]
+    data: Dataset,
+    classifier: LogitsFn,
+    parameters: Mapping[str, Any],
+    *,
+    limit_seconds: float = _PROBE_SECONDS,
 ) -> cost.CostEstimate:
     """Returns the cost of a node of `Diagnoser`: a multiple of that of PGD-40.
 
@@ -337,18 +358,19 @@ def estimate_masking(
       data: The images.
       classifier: The classifier.
       parameters: Those of the node.
+      limit_seconds: See `cost.estimate_cost`.
     """
     images, labels, count = _sample_images(data, parameters["split"], parameters["num_images"])
-    norm = parameters.get("norm", "linf")
-    attack = {"attack": "apgd_ce"} if norm == "l1" else {"attack": "pgd", "num_steps": 40}
+    attack = _get_masking_attack(parameters)
     pgd = cost.estimate_cost(
+        attack=attack.pop("name"),
         logits_fn=classifier,
         images=images,
         labels=labels,
         epsilon=parameters["epsilon"],
-        norm=norm,
         batch_size=parameters["batch_size"],
         num_images=count,
+        limit_seconds=limit_seconds,
         **attack,
     )
     compile_seconds = _MASKING_COMPILE_FACTOR * pgd.compile_seconds
@@ -360,6 +382,13 @@ def estimate_masking(
         compile_seconds=compile_seconds,
         disk_bytes=0,
     )
+
+
+def _get_masking_attack(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the attack, without a budget, of whose cost that of `Diagnoser` is a multiple."""
+    norm = parameters.get("norm", "linf")
+    attack = {"name": "apgd_ce"} if norm == "l1" else {"name": "pgd", "num_steps": 40}
+    return attack | {"norm": norm}
 
 
 def estimate_dry_run(

@@ -103,10 +103,48 @@ def test_a_long_run_says_its_cost_first(config, model_path, caplog, monkeypatch)
     assert messages[cost + 1].startswith("total about ")
 
 
-def test_a_short_run_is_not_probed(config, model_path, caplog):
+def test_a_short_run_is_not_probed(config, model_path, caplog, monkeypatch):
+    monkeypatch.setattr(attack_cost.cost, "estimate_cost", None)
     with caplog.at_level(logging.INFO, logger="qup"):
-        attack.run(config, _request(model_path=model_path))
-    assert not [r for r in caplog.records if "total about" in r.getMessage()]
+        attack.run(config, _request(attacks=("pgd", "fgsm"), diagnose=True, model_path=model_path))
+    messages = [record.getMessage() for record in caplog.records]
+    assert "3 parts, not estimated: less than 1 min each" in messages
+    assert not [text for text in messages if "total about" in text]
+
+
+def _log_costs(config, caplog, model_path, attack_names, bounds, monkeypatch):
+    """Returns the limits of the probes, and the lines, of attacks with these longest times."""
+    limits = []
+
+    def estimate(name, *arguments, limit_seconds, **options):
+        limits.append((name, limit_seconds))
+        return _PGD
+
+    bound = iter(bounds)
+    monkeypatch.setattr(attack_cost.cost, "estimate_cost", estimate)
+    monkeypatch.setattr(attack_cost, "_bound_seconds", lambda node, inputs: next(bound))
+    with caplog.at_level(logging.INFO, logger="qup"):
+        attack.run(config, _request(attacks=attack_names, model_path=model_path))
+    return limits, [record.getMessage() for record in caplog.records]
+
+
+def test_a_short_part_is_not_probed_and_the_total_says_so(config, model_path, caplog, monkeypatch):
+    bounds = (5.0, 1e5, None, 100.0)
+    names = ("fgsm", "pgd", "deepfool", "momentum")
+    limits, messages = _log_costs(config, caplog, model_path, names, bounds, monkeypatch)
+    # Of 20 s in all; the last one takes 100 s at most.
+    assert limits == [("pgd", 5.0), ("deepfool", 5.0), ("momentum", 2.0)]
+    assert "part 1 of 4  fgsm at 0.1      less than 1 min, not estimated" in messages
+    (total,) = [text for text in messages if text.startswith("total")]
+    assert total.startswith("total without 1 part about 2 min")
+
+
+def test_the_longest_time_counts_every_step_and_budget(monkeypatch):
+    count = attack_cost._count_max_steps
+    assert count("pgd", {"epsilon": 0.1, "num_steps": 7}, (4, 4, 1)) == 7
+    assert count("pgd", {"epsilons": [0.1, 0.2], "num_steps": 7}, (4, 4, 1)) == 14
+    assert count("autoattack", {"epsilon": 0.1}, (4, 4, 1)) > 5000
+    assert count("pgd", {"epsilon": 0.1, "targets": "all"}, (4, 4, 1)) is None
 
 
 def test_the_planner_follows_the_parts(config, monkeypatch):
