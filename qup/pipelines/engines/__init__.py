@@ -12,9 +12,11 @@ same arguments and result; or, if the engine only writes a file for another mach
 `write_specification(engine, run, nodes, pipeline)`. The built-in runner has no module.
 """
 
+import contextlib
 import dataclasses
 import importlib
 import importlib.util
+import io
 import pathlib
 import types
 from collections.abc import Mapping
@@ -54,7 +56,11 @@ class Engine:
         if self.name not in MODULES:
             raise errors.make_unknown_error("engine", self.name, MODULES)
         module = MODULES[self.name]
-        return importlib.import_module(f"{__name__}.{module}") if module else None
+        if not module:
+            return None
+        # TFX prints which of its own components it cannot import; they are not used here.
+        with contextlib.redirect_stderr(io.StringIO()):
+            return importlib.import_module(f"{__name__}.{module}")
 
     @property
     def part(self) -> Part:

@@ -26,6 +26,8 @@ from qup.orchestration.components import Role
 
 # Reads and writes gs:// and the other stores that TensorFlow knows.
 gfile = tf.io.gfile
+# How names of folders for unfinished work begin.
+STATE_PREFIX = "qup-"
 # Stands for the working directory in a parameter that another machine reads.
 WORKDIR = "{workdir}"
 
@@ -138,7 +140,7 @@ def compute_state_name(
       inputs: The artifacts that it reads.
     """
     identities = {name: a.digest or [a.uri, a.id] for name, a in inputs.items()}
-    return f"qup-{hashing.hash_json([component, dict(texts), identities])[:32]}"
+    return f"{STATE_PREFIX}{hashing.hash_json([component, dict(texts), identities])[:32]}"
 
 
 def is_remote(uri: str) -> bool:

@@ -16,9 +16,9 @@ docs/engines-tfx.md compares the engines with the built-in runner.
 
 import contextlib
 import dataclasses
-import io
 import json
 import logging
+import os
 import pathlib
 import re
 import secrets
@@ -28,6 +28,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+import tfx
+from absl import logging as absl_logging
 from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.compiler import compiler, constants
 from tfx.dsl.components.base import base_component, base_executor, executor_spec
@@ -50,7 +52,7 @@ from qup.pipelines.run import CODE, RunContext
 _log = logging.getLogger("qup")
 # Files in the root of TFX.
 _DATABASE, _LOCK, _LOCATIONS = "metadata.sqlite", ".qup.lock", ".qup-locations.json"
-_STATEFUL_DIR_PROPERTY = "__stateful_working_dir_index__"
+_TFX_PACKAGE = os.path.dirname(tfx.__file__) + os.sep
 
 
 @dataclasses.dataclass
@@ -63,7 +65,7 @@ class _Session:
     """
 
     on_event: Callable[[NodeEvent], None] = lambda event: None
-    failure: tuple[str, Exception] | None = None
+    failure: tuple[str, BaseException] | None = None
 
 
 _session = _Session()
@@ -145,9 +147,11 @@ def _report_step(node: str, execution: int) -> Iterator[None]:
     start = time.monotonic()
     try:
         yield
-    except Exception as error:
+    except BaseException as error:
         _session.failure = node, error
         message = f"failed: {type(error).__name__}: {error}"
+        if not isinstance(error, Exception):
+            message = "failed: interrupted"
         _session.on_event(NodeEvent(node, "failed", message, execution))
         raise
     message = f"complete in {time.monotonic() - start:.1f} s"
@@ -268,12 +272,13 @@ def run_nodes(
         )
         _session = session = _Session(on_event)
         try:
-            _create_runner(engine).run_with_ir(intermediate)
+            with _hide_log_lines():
+                _create_runner(engine).run_with_ir(intermediate)
         except Exception as error:
             if session.failure is None:
                 raise
             node_id, cause = session.failure
-            if on_failure is None:
+            if on_failure is None or not isinstance(cause, Exception):
                 raise cause from (None if cause is error else error)
             on_failure(next(node for node in nodes if node.id == node_id), cause)
         finally:
@@ -293,15 +298,28 @@ def run_nodes(
 def _create_runner(engine: Engine) -> Any:
     if engine.name == "tfx-local":
         return LocalDagRunner()
-    with _hide_missing_components():
-        from tfx.orchestration.beam.beam_dag_runner import BeamDagRunner
+    # Only the package tfx has it.
+    from tfx.orchestration.beam.beam_dag_runner import BeamDagRunner
 
     return BeamDagRunner()
 
 
-def _hide_missing_components() -> contextlib.AbstractContextManager:
-    """Hides what TFX prints while it imports its own components, which are not used here."""
-    return contextlib.redirect_stderr(io.StringIO())
+@contextlib.contextmanager
+def _hide_log_lines() -> Iterator[None]:
+    """Hides log lines of TFX and Beam; events and errors are reported by this module."""
+    tfx_logger, beam_logger = absl_logging.get_absl_logger(), logging.getLogger("apache_beam")
+    level = beam_logger.level
+
+    def is_of_another_package(record: logging.LogRecord) -> bool:
+        return not record.pathname.startswith(_TFX_PACKAGE)
+
+    tfx_logger.addFilter(is_of_another_package)
+    beam_logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        tfx_logger.removeFilter(is_of_another_package)
+        beam_logger.setLevel(level)
 
 
 def _open_database(
@@ -323,9 +341,7 @@ def _end_abandoned_executions(store, root: pathlib.Path, on_event) -> None:
     abandoned = [e for e in store.get_executions() if e.last_known_state == running]
     for execution in abandoned:
         execution.last_known_state = metadata_store_pb2.Execution.FAILED
-        patterns = [f"*/*/{execution.id}", f"*/.system/executor_execution/{execution.id}"]
-        if stateful_dir := execution.custom_properties[_STATEFUL_DIR_PROPERTY].string_value:
-            patterns.append(f"*/.system/stateful_working_dir/{stateful_dir}")
+        patterns = (f"*/*/{execution.id}", f"*/.system/executor_execution/{execution.id}")
         for pattern in patterns:
             for path in root.glob(pattern):
                 shutil.rmtree(path, ignore_errors=True)
@@ -334,6 +350,10 @@ def _end_abandoned_executions(store, root: pathlib.Path, on_event) -> None:
         on_event(NodeEvent(node, "abandoned", message, execution.id))
     if abandoned:
         store.put_executions(abandoned)
+    # TFX's own folders have a new name in every execution, so that nothing resumes from them.
+    for path in root.glob("*/.system/stateful_working_dir/*"):
+        if not path.name.startswith(steps.STATE_PREFIX):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _mark_damaged_artifacts(store, on_event, hash_all: bool) -> None:
@@ -437,8 +457,8 @@ def write_specification(engine: Engine, run: RunContext, nodes: list[Node], pipe
     Raises:
       InputError: The file cannot be written.
     """
-    with _hide_missing_components():
-        from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
+    # Only the package tfx has it.
+    from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
 
     root = engine.options["cluster_root"].rstrip("/")
     workdir = run.workdir.path.absolute()

@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -51,24 +52,26 @@ for path in sys.argv[1:]:
 """
 
 
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory):
-    """The environment variables of a process that has TFX."""
-    folder = tmp_path_factory.mktemp("tfx")
-    requirements = _ROOT / "requirements-tfx.txt"
+def install_requirements(name, folder):
+    """Installs a file of requirements; returns the variables of a process that has them."""
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     install = subprocess.run(
-        [*pip, "--no-deps", "--target", folder, "-r", requirements], capture_output=True, text=True
+        [*pip, "--no-deps", "--target", folder, "-r", _ROOT / name], capture_output=True, text=True
     )
     if install.returncode:
         reason = install.stderr.strip().splitlines()[-1:]
         # Where nothing may be left out, as in .ci/run, this is a failure.
         leave = pytest.fail if os.environ.get("QUP_SKIP_NOTHING") else pytest.skip
-        leave(f"{requirements.name} cannot be installed: {reason}")
+        leave(f"{name} cannot be installed: {reason}")
     return {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{_ROOT}", "COLUMNS": "400"}
 
 
-def _run(environment, *arguments):
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    return install_requirements("requirements-tfx.txt", tmp_path_factory.mktemp("tfx"))
+
+
+def run_python(environment, *arguments):
     done = subprocess.run(
         [sys.executable, *map(str, arguments)],
         cwd=_ROOT,
@@ -81,7 +84,7 @@ def _run(environment, *arguments):
 
 
 def test_nodes_become_components_of_tfx(environment, tmp_path):
-    done = _run(environment, "-c", _BUILD, tmp_path / "w")
+    done = run_python(environment, "-c", _BUILD, tmp_path / "w")
     node_ids, local, cluster = json.loads(done.stdout.splitlines()[-1])
     assert list(local) == node_ids
     reporter = local["Reporter"]
@@ -113,6 +116,89 @@ def test_nodes_become_components_of_tfx(environment, tmp_path):
     assert str(tmp_path) not in json.dumps(cluster)
 
 
+def _start_toys(environment, root, *arguments):
+    """Starts the pipeline of tests/pipelines/engines/toys.py."""
+    module = ("-m", "tests.pipelines.engines.toys", "tfx-local", str(root))
+    return subprocess.Popen(
+        [sys.executable, *module, *arguments],
+        cwd=_ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _read_until(process, text):
+    """Reads standard error until a line that contains a text; returns what was read."""
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if text in line:
+            return "".join(lines)
+    raise AssertionError("".join(lines))
+
+
+def _list_steps(log):
+    return [int(n) for n in re.findall(r"^step (\d+)", log, re.MULTILINE)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_step_resumes(environment, tmp_path, number):
+    flags = ("--steps=20",)
+    process = _start_toys(environment, tmp_path, *flags)
+    _read_until(process, "step 3")
+    process.send_signal(number)
+    process.communicate()
+    assert process.returncode == (143 if number == signal.SIGTERM else -number)
+    unfinished = list((tmp_path / "tfx").glob("Slow.20/model/*"))
+    assert len(unfinished) == 1
+    process = _start_toys(environment, tmp_path, *flags)
+    output, log = process.communicate()
+    assert process.returncode == 0, log
+    assert re.search(r"Slow\.20: execution \d was abandoned", log)
+    steps = _list_steps(log)
+    assert steps[0] in (3, 4) and 19 in steps
+    assert not unfinished[0].exists()
+    assert not list((tmp_path / "tfx").glob("*/.system/stateful_working_dir/*"))
+    assert "Sender Sender COMPLETE {'steps': 21}" in output
+
+
+def test_locations_do_not_count_and_senders_run_every_time(environment, tmp_path):
+    first = _start_toys(environment, tmp_path)
+    output, log = first.communicate()
+    assert first.returncode == 0, log
+    assert "Source Source COMPLETE {'even': True, 'log_dir': 'logs'}" in output
+    assert _list_steps(log).count(0) == 2
+    second = _start_toys(environment, tmp_path, "--log_dir=elsewhere")
+    output, log = second.communicate()
+    assert second.returncode == 0, log
+    assert "Source Source CACHED {'even': True, 'log_dir': 'logs'}" in output
+    assert "Sender Sender COMPLETE {'steps': 4}" in output and not _list_steps(log)
+
+
+def test_an_error_is_one_line(environment, tmp_path):
+    process = _start_toys(environment, tmp_path, "--fail")
+    _, log = process.communicate()
+    assert process.returncode == 1 and "Traceback" not in log
+    lines = [line for line in log.splitlines() if "receiver" in line or "Execution" in line]
+    assert lines == [
+        "Sender: failed: InputError: The receiver is closed. Open it.",
+        "Error: The receiver is closed. Open it.",
+    ]
+
+
+def test_two_processes_wait_for_one_another(environment, tmp_path):
+    first = _start_toys(environment, tmp_path, "--steps=60")
+    _read_until(first, "step 0")
+    second = _start_toys(environment, tmp_path, "--steps=60")
+    _read_until(second, f"Waiting for another process that runs TFX in {tmp_path / 'tfx'}.")
+    output, log = second.communicate()
+    assert second.returncode == 0, log
+    assert "Slow.60 Slow CACHED {'steps': 60}" in output and not _list_steps(log)
+    assert first.communicate() and first.returncode == 0
+
+
 def _list_flags(workdir, engine):
     return [
         *("-m", "bin.run_ifa", "--dataset=digits", "--smoke", f"--epochs={_EPOCHS}"),
@@ -130,21 +216,16 @@ def _kill_during_training(environment, workdir):
         stderr=subprocess.PIPE,
         text=True,
     )
-    lines = []
-    for line in process.stderr:
-        lines.append(line)
-        if f"classifier: epoch {_KILLED_AFTER}:" in line:
-            break
+    _read_until(process, f"classifier: epoch {_KILLED_AFTER}:")
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    assert f"epoch {_KILLED_AFTER}:" in lines[-1], "".join(lines)
 
 
 def test_the_whole_pipeline_on_tfx(environment, tmp_path):
     own, other = tmp_path / "own", tmp_path / "tfx"
-    _run(os.environ, *_list_flags(own, "local"))
+    run_python(os.environ, *_list_flags(own, "local"))
     _kill_during_training(environment, other)
-    resumed = _run(environment, *_list_flags(other, "tfx-local")).stderr
+    resumed = run_python(environment, *_list_flags(other, "tfx-local")).stderr
     assert "Trainer.epoch-12: execution 2 was abandoned" in resumed
     epochs = [int(n) for n in re.findall(r"classifier: epoch (\d+):", resumed)]
     assert epochs and epochs[0] > _KILLED_AFTER - 1 and epochs[-1] == _EPOCHS
@@ -164,7 +245,7 @@ def test_the_whole_pipeline_on_tfx(environment, tmp_path):
         assert contents[0].read_bytes() == contents[1].read_bytes()
 
     # Everything is cached but the Pusher, which looks at its destination every time.
-    cached = _run(environment, *_list_flags(other, "tfx-local"))
+    cached = run_python(environment, *_list_flags(other, "tfx-local"))
     executed = set(re.findall(r"^(\S+): complete in", cached.stderr, re.MULTILINE))
     assert executed == {"Pusher.classifier.epoch-12", "Pusher.augmented_classifier.epoch-12"}
     assert "Trainer.epoch-12: reused by TFX" in cached.stderr
@@ -174,15 +255,17 @@ def test_the_whole_pipeline_on_tfx(environment, tmp_path):
     _check_lineage(environment, own, other, cached.stdout)
     _check_damage(environment, other, root)
     assert (other / "measurements.csv").read_bytes() == table
+    check_error(environment, other, _list_flags(other, "tfx-local"))
 
 
 def _check_lineage(environment, own, other, output):
     (command,) = re.findall(r"Lineage +python (.+)", output)
     assert command.endswith("/pipeline/tfx")
-    shown = _run({**os.environ, "COLUMNS": "300"}, *command.split()).stdout
+    shown = run_python({**os.environ, "COLUMNS": "300"}, *command.split()).stdout
     assert shown.startswith("Run ifa.") and "2 executed, 11 reused" in shown
     # Of the built-in runner there is nothing in this folder.
-    assert _run(os.environ | {"COLUMNS": "300"}, "-m", "bin.show_lineage", other).stdout == shown
+    wide = {**os.environ, "COLUMNS": "300"}
+    assert run_python(wide, "-m", "bin.show_lineage", other).stdout == shown
     assert re.search(
         r"by Trainer\.epoch-12 \(Trainer\), execution \d+: COMPLETE .*, code [0-9a-f]{12}", shown
     )
@@ -191,7 +274,7 @@ def _check_lineage(environment, own, other, output):
     assert "augmentation.num_steps=5" in shown and "qup_" not in shown
     # ML Metadata's library reads what TFX wrote and what the built-in runner wrote.
     databases = [own / "pipeline/metadata.sqlite", other / "pipeline/tfx/metadata.sqlite"]
-    answers = _run(environment, "-c", _READ, *databases).stdout.splitlines()
+    answers = run_python(environment, "-c", _READ, *databases).stdout.splitlines()
     counts = [line.split() for line in answers]
     assert [c[2:] for c in counts] == [["1", "True"], ["3", "True"]]
     assert all(int(n) >= 11 for c in counts for n in c[:2])
@@ -201,7 +284,19 @@ def _check_damage(environment, workdir, root):
     """TFX itself does not look at the content of the files that it reuses."""
     (path,) = root.glob("Reporter/report/*/measurements.csv")
     os.truncate(path, 10)
-    done = _run(environment, *_list_flags(workdir, "tfx-local"))
+    done = run_python(environment, *_list_flags(workdir, "tfx-local"))
     assert f"Reporter: not reused: {path} has 10 bytes instead of" in done.stderr
     executed = set(re.findall(r"^(\S+): complete in", done.stderr, re.MULTILINE))
     assert "Reporter" in executed and "Trainer.epoch-12" not in executed
+
+
+def check_error(environment, workdir, arguments):
+    """Checks that the error of a step is one line; all steps but the Pushers are cached."""
+    served = workdir / "serving" / "classifier"
+    shutil.rmtree(served)
+    served.write_text("a file in the place of the folder of versions")
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=_ROOT, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    assert done.stderr.splitlines()[-1].startswith(f"Error: Cannot write {served}: File exists.")
