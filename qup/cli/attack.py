@@ -16,7 +16,7 @@ Without --attack, the standard protocol runs: PGD of 40 steps at several
 budgets, AutoAttack, and a search for masked gradients. The page is
 robustness.html in the workdir.
 
-Further settings: --config.group.key=value; --help lists all.
+Further settings: --config.group.key=value; --help lists those of an attack.
 """
 
 import pathlib
@@ -31,6 +31,11 @@ from qup.core.interruption import SignalGuard
 from qup.core.numbers import parse_epsilons
 from qup.core.registry import find_registered_options
 
+# Settings and groups of settings that an attack uses; --help lists them.
+USED_SETTINGS = (
+    *("seed", "workdir", "pipeline_root", "enable_cache", "verify"),
+    *("dataset", "model", "training", "attack.epsilon", "attack.norm"),
+)
 _ATTACKS = pathlib.Path(qup.__file__).parent / "attacks"
 # That of qup.robustness.report.protocol, whose import starts TensorFlow.
 _STANDARD = "standard"
@@ -79,8 +84,8 @@ def define_flags() -> None:
     flags.DEFINE_bool(
         "fixed_batch",
         False,
-        "Batches of one size: results then depend on no part, to the last bit. --part and Ray imply "
-        "it.",
+        "Batches of one size: results then depend on no part, to the last bit. --part and Ray "
+        "imply it.",
     )
     flags.DEFINE_enum(
         "precision", "float32", ["float32", "bfloat16"], "Precision of the attacked model."

@@ -7,9 +7,11 @@ PATH is a working directory, a pipeline root, or a folder of them; the default i
 variable QUP_PIPELINE_ROOT, else runs/. The table says what each run was asked to do (model, attack,
 epsilon, ...), and which other parameters differ between the runs of one root. A run is abandoned if
 its process died. The size of a run is that of the artifacts that it made or reused, so that several
-runs count what they share. `qup prune` removes what no kept run needs.
-A second table lists the trainings of `qup train`, each in a folder of its own. One is unfinished if
-it still runs, or was interrupted.
+runs count what they share.
+`qup prune` removes what no kept run needs.
+
+A second table lists the trainings of `qup train`, each in a folder of its own.
+A training is unfinished if it still runs, or was interrupted.
 """
 
 import csv

@@ -12,8 +12,8 @@ Each epoch it measures clean and robust accuracy on training and validation
 images. It writes model.keras, history.csv, curves.png and TensorBoard
 summaries. The same command resumes a training that was interrupted.
 
-Further settings: --config.group.key=value; --help lists all. Those of training
-are training.optimizer, training.learning_rate and training.batch_size.
+Further settings: --config.group.key=value; --help lists those of a training,
+such as training.optimizer, training.learning_rate and training.batch_size.
 """
 
 import sys
@@ -27,6 +27,12 @@ from qup.core.numbers import parse_fraction
 # Those of qup.training, whose import starts TensorFlow.
 METHODS = ("pgd_at", "trades", "mart", "free", "fast", "standard")
 SCHEDULES = ("constant", "cosine", "cyclic", "step")
+# Settings and groups of settings that a training uses; --help lists them.
+USED_SETTINGS = (
+    *("seed", "workdir", "dataset", "model", "attack.epsilon"),
+    *(f"training.{key}" for key in ("epochs", "optimizer", "learning_rate", "batch_size")),
+    "training.strategy",
+)
 _UNUSED_FLAGS = ("enable_cache", "pipeline_root", "verify")
 
 

@@ -31,7 +31,8 @@ def format_help(documentation: str, module: Any, arguments: Sequence[str]) -> st
 
     Args:
       documentation: What the command does, with examples; lines stay as they are.
-      module: The module of the command; its flags are defined.
+      module: The module of the command; its flags are defined. USED_SETTINGS, if it has that, are
+        the settings and groups of settings that it uses, and the only ones that are listed.
       arguments: The command line. The settings that are shown are those of its --dataset.
     """
     key_flags = sorted(flags.FLAGS.get_key_flags_for_module(module), key=lambda flag: flag.name)
@@ -42,7 +43,8 @@ def format_help(documentation: str, module: Any, arguments: Sequence[str]) -> st
     if values:
         title = f"Settings, with the defaults of --dataset={dataset}; a short flag sets the same:"
         lines += ["", *textwrap.wrap(title, _WIDTH), ""]
-        lines += _format_settings(values, {key: name for name, key in aliases.items()})
+        used_values = _select_settings(values, getattr(module, "USED_SETTINGS", None))
+        lines += _format_settings(used_values, {key: name for name, key in aliases.items()})
     if any("full" in word for word in arguments if word in HELP_FLAGS):
         by_module = flags.FLAGS.flags_by_module_dict()
         absl = [f for name in sorted(by_module) if name.startswith("absl") for f in by_module[name]]
@@ -69,6 +71,15 @@ def _load_defaults(
         dataset = "digits"
         config = settings.load_dataset_settings(dataset, "full")
     return nested_config.flatten(config), settings.ALIASES, dataset
+
+
+def _select_settings(values: Mapping[str, Any], used: Sequence[str] | None) -> dict[str, Any]:
+    """Returns the settings that are named in `used`, or whose group is; all of them for None."""
+    return {
+        key: value
+        for key, value in values.items()
+        if used is None or key in used or key.partition(".")[0] in used
+    }
 
 
 def _format_flag(flag: flags.Flag, key: str | None, values: Mapping[str, Any]) -> list[str]:

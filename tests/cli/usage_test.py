@@ -63,8 +63,17 @@ def test_help_is_complete_and_succeeds(command):
 def test_every_setting_is_listed_with_its_default(command, dataset):
     text = _run(command, "--help", f"--dataset={dataset}").stdout
     values = nested_config.flatten(settings.load_dataset_settings(dataset, "full"))
+    module = importlib.import_module(f"qup.cli.{command.replace('-', '_')}")
+    used = getattr(module, "USED_SETTINGS", [key.partition(".")[0] for key in values])
+    listed = 0
     for key, value in values.items():
-        assert f"\n  --config.{key}={usage.format_value(value)}\n" in text, key
+        is_used = key in used or key.partition(".")[0] in used
+        line = f"\n  --config.{key}={usage.format_value(value)}\n"
+        assert (line in text) == is_used and (f"--config.{key}=" in text) == is_used, key
+        listed += is_used
+    # A name that is no setting would list nothing.
+    assert all(any(key == n or key.startswith(f"{n}.") for key in values) for n in used)
+    assert listed > 20
     assert f"defaults of --dataset={dataset}" in text
     if command == "ifa":
         # The comments of the source, whole.
@@ -73,6 +82,15 @@ def test_every_setting_is_listed_with_its_default(command, dataset):
         assert (
             "Seed of initialisation, order, split, attack and translator. Short: --seed." in words
         )
+
+
+@pytest.mark.parametrize("command", ["attack", "train"])
+def test_settings_that_a_command_does_not_use_are_not_listed(command):
+    text = _run(command, "--help").stdout
+    assert "--config.attack.epsilon=" in text and "--config.dataset.name=" in text
+    for key in ("augmentation.num_steps", "translator.width", "paper_literal", "attack.restarts"):
+        assert f"--config.{key}=" not in text
+        assert f"--config.{key}=" in _run("ifa", "--help").stdout
 
 
 @pytest.mark.parametrize("word", usage.HELP_FLAGS)
