@@ -250,7 +250,7 @@ def test_a_part_has_a_share_of_the_progress(tmp_path):
 @pytest.mark.parametrize("options", [{"fixed_batch": True}, {"output": "folder"}])
 def test_a_part_needs_a_folder_and_batches_of_one_size(options, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match="part needs output.*fixed_batch=True"):
+    with pytest.raises(InputError, match=r"part needs output.*fixed_batch=True"):
         attacks.run("pgd", _logits, _IMAGES, _LABELS, epsilon=0.1, part=Part(1, 2), **options)
     assert not list(tmp_path.iterdir())
 
