@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from configs import synthetic
 from qup import datasets, models
 from qup.core import errors
 from qup.core.measurements import ModelInfo
@@ -16,7 +17,7 @@ from qup.models import saving
 from qup.models.serving import requests as serving_requests
 from qup.models.serving import runtimes
 from qup.pipelines import config as pipeline_config
-from qup.pipelines import defaults
+from qup.pipelines import defaults, ifa
 from qup.pipelines.components import artifacts
 from qup.pipelines.components.artifacts import (
     Examples,
@@ -191,3 +192,18 @@ def test_settings_of_serving_change_no_identity():
     assert pipeline_config.get_serving_exports(config) == ["onnx", "litert"]
     expected = ["tensorflow", "onnxruntime", "litert"]
     assert pipeline_config.get_serving_runtimes(config) == expected
+
+
+@pytest.mark.slow
+def test_a_run_whose_model_no_runtime_confirms_says_so_and_resumes(tmp_path, monkeypatch):
+    config = synthetic.get_config("smoke")
+    config.workdir = str(tmp_path / "run")
+    with monkeypatch.context() as patch:
+        patch.setattr(runtimes, "TOLERANCE", -1.0)
+        with pytest.raises(errors.InputError, match=r"pushed nothing.*does not answer as Keras"):
+            ifa.run(config)
+    assert (tmp_path / "run" / "measurements.csv").exists()
+    assert not (tmp_path / "run" / "serving").exists()
+    config.enable_cache = False
+    assert "classifier/" in ifa.run(config)
+    assert list((tmp_path / "run" / "serving").glob("*/*/saved_model.pb"))
