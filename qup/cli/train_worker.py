@@ -5,7 +5,7 @@ lists the addresses of all workers, and says which one a process is:
 
     TF_CONFIG='{"cluster": {"worker": ["10.0.0.1:4000", "10.0.0.2:4000"]},
         "task": {"type": "worker", "index": 0}}' \
-    qup train-worker --dataset=mnist --method=pgd_at --epsilon=0.1 --epochs=5 --workdir=runs/two
+    qup train-worker --dataset=mnist --method=pgd_at --epsilon=0.1 --workdir=runs/two
 
 and the same with "index": 1 on the second machine. The settings are those of
 qup train. The workers share each batch: its size, the learning rate and the
