@@ -1,9 +1,11 @@
 """How robust a classifier is: the report, its files and its statements."""
 
 import csv
+import html
 import html.parser
 import json
 import math
+import re
 
 import keras
 import numpy as np
@@ -272,6 +274,16 @@ def test_hostile_names_stay_text():
     for text in ("".join(parsed.texts), markdown):
         assert "\u202e" not in text and "\x00" not in text
     assert r"\<script\>" in markdown
+
+
+def test_the_page_marks_its_headline_and_its_command_can_be_copied():
+    command = "qup attack --model_path='my model.keras' --epsilon=0.1"
+    runs = (_make_run([0, 1], 0.05), _make_run([1, 1], 0.1))
+    text = page.render_html(_make_report(*runs, command=command))
+    (row,) = re.findall(r'<tr class="headline">(.*?)</tr>', text, re.DOTALL)
+    assert row.startswith("<td>0.1</td>")
+    (code,) = re.findall(r"<pre><code>(.*?)</code></pre>", text, re.DOTALL)
+    assert html.unescape(re.sub("<.*?>", "", code)) == command
 
 
 def test_many_classes_fit_on_the_page():

@@ -129,7 +129,7 @@ def _describe_protocol(report: Report) -> dict[str, str]:
         lines["not on this page"] = f"{', '.join(others)}: another norm, see measurements.csv"
     if report.checks:
         lines["search for masked gradients"] = (
-            f"{_count_checks(report)} on the first {report.checks[0].n} images"
+            f"{_count_checks(report)}, on the first {report.checks[0].n} images"
         )
     if report.seconds:
         lines["time"] = ", ".join(
