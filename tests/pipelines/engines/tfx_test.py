@@ -15,7 +15,7 @@ import sys
 
 import pytest
 
-from qup.core import measurements
+from qup.core import files, measurements
 
 pytestmark = pytest.mark.slow
 
@@ -188,15 +188,16 @@ def test_an_error_is_one_line(environment, tmp_path):
     ]
 
 
-def test_two_processes_wait_for_one_another(environment, tmp_path):
-    first = _start_toys(environment, tmp_path, "--steps=60")
-    _read_until(first, "step 0")
-    second = _start_toys(environment, tmp_path, "--steps=60")
-    _read_until(second, f"Waiting for another process that runs TFX in {tmp_path / 'tfx'}.")
-    output, log = second.communicate()
-    assert second.returncode == 0, log
-    assert "Slow.60 Slow CACHED {'steps': 60}" in output and not _list_steps(log)
-    assert first.communicate() and first.returncode == 0
+def test_a_root_is_used_by_one_process_at_a_time(environment, tmp_path):
+    root = tmp_path / "tfx"
+    root.mkdir()
+    with files.lock_file(root / ".qup.lock"):
+        process = _start_toys(environment, tmp_path)
+        log = _read_until(process, f"Waiting for another process that runs TFX in {root}.")
+        assert "execution" not in log
+    output, log = process.communicate()
+    assert process.returncode == 0, log
+    assert "Sender Sender COMPLETE {'steps': 4}" in output
 
 
 def _list_flags(workdir, engine):
