@@ -117,7 +117,7 @@ def test_a_missing_worker_is_named():
     chief, worker = _build_clusters(2)
     with pytest.raises(errors.InputError, match=f"Worker 1 at {chief.addresses[1]} has not"):
         cluster.join(chief, {}, timeout_s=0.5)
-    with pytest.raises(errors.InputError, match="Worker 0 cannot be reached at .*refused"):
+    with pytest.raises(errors.InputError, match=r"Worker 0 cannot be reached at .*refused"):
         cluster.join(worker, {}, timeout_s=0.5)
 
 
