@@ -16,8 +16,8 @@ _HERE = pathlib.Path(__file__).parent
 _DATASETS = ["tensorflow-datasets>=4.9.9", "importlib_resources", "pillow>=10", "scikit-learn>=1.4"]
 _UNCERTAINTY = [
     "tensorflow-probability>=0.25",
-    # Each version needs that of TensorFlow. No requirement can depend on the installed TensorFlow, so
-    # pip takes the newest and moves TensorFlow with it, unless the user names a version: README.md.
+    # Each version needs that of TensorFlow. No requirement can depend on the installed TensorFlow:
+    # pip takes the newest and moves TensorFlow with it, unless the user names a version, README.md.
     "tf_keras>=2.20,<2.22",
     "scipy>=1.12",
     "matplotlib>=3.8",
