@@ -121,7 +121,7 @@ def get_config() -> config_dict.ConfigDict:
     }
     # Of `qup ifa`, for the models that it pushes.
     config.serving = {
-        # They must answer as Keras does: tensorflow,openvino,onnxruntime,litert.
+        # Runtimes that must answer as Keras does: tensorflow,openvino,onnxruntime,litert.
         "runtimes": "tensorflow",
         # Further formats in the folder of a version: onnx,litert.
         "exports": _str(),
