@@ -4,7 +4,7 @@
 | --- | --- |
 | tfx-local | TFX's LocalDagRunner, one after the other in this process |
 | tfx-beam | TFX's BeamDagRunner, on Beam's DirectRunner in this process |
-| kubeflow | nothing here: TFX's KubeflowV2DagRunner writes the specification of a pipeline job |
+| kubeflow | nothing here: TFX's KubeflowV2DagRunner writes the specification of a pipeline |
 
 ```python
 pipeline = tfx.orchestration.pipeline.Pipeline("ifa", root, components=build_tfx_components(nodes))
@@ -110,13 +110,13 @@ class StepExecutor(base_executor.BaseExecutor):
                 for name, artifacts in input_dict.items()
                 if artifacts
             }
-            name = steps.compute_state_name(texts[records.COMPONENT_KEY], texts, inputs)
+            state = steps.compute_state_name(texts[records.COMPONENT_KEY], texts, inputs)
             outputs = steps.run_step(
                 component,
                 steps.decode_parameters(component, {**texts, **locations[node_dir.name]}),
                 steps.group_inputs(component, inputs),
                 {key: artifacts[0].uri for key, artifacts in output_dict.items()},
-                str(stateful_dir / name),
+                str(stateful_dir / state),
             )
             for key, artifact in outputs.items():
                 _write_properties(output_dict[key][0], records.encode_artifact(artifact))
@@ -210,7 +210,7 @@ def _build_tfx_component(
         records.CODE_KEY: code,
     }
     outputs = {
-        key: get_artifact_type(argument.type)
+        key: tfx_channel.Channel(type=get_artifact_type(argument.type))
         for key, argument in component.get_arguments(Role.OUTPUT).items()
     }
     spec_class = type(
@@ -218,21 +218,22 @@ def _build_tfx_component(
         (component_spec.ComponentSpec,),
         {
             "PARAMETERS": {k: component_spec.ExecutionParameter(type=str) for k in texts},
-            "INPUTS": {
-                k: component_spec.ChannelParameter(type=c.type) for k, c in channels.items()
-            },
-            "OUTPUTS": {k: component_spec.ChannelParameter(type=t) for k, t in outputs.items()},
+            "INPUTS": _declare_channels(channels),
+            "OUTPUTS": _declare_channels(outputs),
         },
     )
-    spec = spec_class(
-        **texts, **channels, **{key: tfx_channel.Channel(type=t) for key, t in outputs.items()}
-    )
-    created = _get_or_create(f"{component.name}Step", _StepComponent, {})(spec)
-    return created.with_id(node.id if workdir is None else get_task_name(node))
+    tfx_class = _get_or_create(f"{component.name}Step", _StepComponent, {})
+    tfx_component = tfx_class(spec_class(**texts, **channels, **outputs))
+    return tfx_component.with_id(node.id if workdir is None else get_task_name(node))
 
 
-def _declare_channels(types: Mapping[str, type]) -> dict[str, component_spec.ChannelParameter]:
-    return {key: component_spec.ChannelParameter(type=kind) for key, kind in types.items()}
+def _declare_channels(
+    channels: Mapping[str, tfx_channel.BaseChannel],
+) -> dict[str, component_spec.ChannelParameter]:
+    """Returns the declarations of inputs or outputs for a specification."""
+    return {
+        key: component_spec.ChannelParameter(type=channel.type) for key, channel in channels.items()
+    }
 
 
 def get_task_name(node: Node) -> str:
