@@ -29,6 +29,7 @@ from qup.cli import program, train
 from qup.core import environment, errors, hashing
 from qup.core.interruption import SignalGuard
 
+USED_SETTINGS = train.USED_SETTINGS
 _LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 _PACKAGES = ("tensorflow", "keras", "numpy")
 
