@@ -489,16 +489,18 @@ class ClassifierLearner:
     def train_step(self, batch: Batch) -> tf.Tensor:
         """Takes one step; returns the loss and the accuracy in percent, float32 [2]."""
         if self._group.strategy is None:
-            return self._run_step(batch)
+            return self._run_step(batch, self.optimizer.iterations.value)
         return self._distributed_step(batch)
 
     def _run_replica_step(self, batch: Batch) -> tf.Tensor:
         """Takes the step of one replica; returns the metrics of the whole batch."""
-        self._group.seed_generators(self._seed_states, self.optimizer.iterations.value)
-        return self._group.sum(self._run_step(self._group.take_rows(batch)))
+        # A program that is traced once would read the variable of the first optimizer for ever.
+        step = tf.identity(self.optimizer.iterations.value)
+        self._group.seed_generators(self._seed_states, step)
+        return self._group.sum(self._run_step(self._group.take_rows(batch), step))
 
-    def _run_step(self, batch: Batch) -> tf.Tensor:
-        images, step = batch["image"], self.optimizer.iterations.value
+    def _run_step(self, batch: Batch, step: tf.Tensor) -> tf.Tensor:
+        images = batch["image"]
         if self._augmenter is not None:
             # All replays of a batch have the same augmentation.
             images = self._augmenter(images, batch["id"], step // self._adversary.num_replays)
