@@ -84,7 +84,7 @@ def test_table_rows_and_files(done):
     assert "tensorflow" in json.loads((workdir / "versions.json").read_text())
     said = re.compile(
         "(synthetic|classifier|translator/epoch-[12]|opposite FGSM): |"
-        "A?CL, epoch|pushed to |SavedModel in a new process: |"
+        "A?CL, epoch|pushed to |(SavedModel|TensorFlow) in a new process: |"
         r"[A-Z][\w.-]+: (execution|complete in) |"
         # A line of progress, where the machine is slow.
         r"[\w ,/:-]+: \d+ %"

@@ -70,8 +70,11 @@ def InfraValidator(
     (blessing.path / ("INFRA_NOT_BLESSED" if reason else "INFRA_BLESSED")).touch()
     record = {"reason": reason, "checks": [dataclasses.asdict(check) for check in checks]}
     (blessing.path / "infra_blessing.json").write_text(json.dumps(record, indent=1))
-    if checks:
-        table = serving_runtimes.format_table(checks)
-        _log.log(logging.WARNING if reason else logging.INFO, "%s", table)
+    for check in checks:
+        if check.state == serving_runtimes.PASSED:
+            title = serving_runtimes.RUNTIMES[check.runtime].title
+            text = "%s in a new process: logits within %.1e of Keras's, %d of %d of the same class"
+            counts = (check.num_agreeing, check.num_images)
+            _log.info(text, title, check.max_difference, *counts)
     if reason:
-        _log.warning("not blessed: %s", reason)
+        _log.warning("SavedModel in a new process: not blessed: %s", reason)
