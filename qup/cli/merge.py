@@ -24,13 +24,14 @@ _PARTS_FILE = "parts.json"
 
 
 def define_flags() -> None:
-    """Defines no flags: those of the parts are used."""
+    """Defines the flags."""
+    flags.DEFINE_bool("dry_run", False, "Print the command that completes the parts, and end.")
 
 
 def run() -> None:
     """Runs the command of the parts."""
     with program.exit_on_error():
-        paths = sys.argv[1:]
+        paths = flags.FLAGS(sys.argv)[1:]
         if len(paths) != 1:
             raise flags.Error(
                 f"Expected one folder, the workdir of the parts; received {len(paths)}. See --help."
@@ -38,7 +39,12 @@ def run() -> None:
         record = _read_record(pathlib.Path(paths[0]))
         arguments = shlex.split(record["command"])
         name = _find_command(arguments)
+        if flags.FLAGS.dry_run:
+            program.print_text(f"cd {shlex.quote(record['folder'])} && {record['command']}")
+            return
         os.chdir(record["folder"])
+    # The command defines its own flag of this name.
+    flags.FLAGS.remove_flag_values(["dry_run"])
     sys.argv = [f"qup {name}", *arguments[_count_program_words(arguments) :]]
     main.start(name)
 

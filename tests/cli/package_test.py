@@ -103,7 +103,7 @@ def test_the_exact_versions_are_within_the_ranges_and_complete():
     for requirement in requirements:
         version = pinned.pop(requirement.name.lower().replace("_", "-"))
         assert version in requirement.specifier, requirement
-    assert set(pinned) == {"mypy", "pytest", "pytest-xdist", "ruff"}
+    assert set(pinned) == {"mypy", "pytest", "pytest-xdist", "pyyaml", "ruff"}
     for extra, texts in by_extra.items():
         assert extra in ("ray", "serving") or set(texts) <= {*by_extra["all"]}
 
