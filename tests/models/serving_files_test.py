@@ -1,7 +1,6 @@
 """The files of configs/serving: what they must have, and the schemas of their programs."""
 
 import json
-import os
 import pathlib
 import re
 import subprocess
@@ -9,6 +8,8 @@ import sys
 
 import pytest
 import yaml
+
+from tests import environments
 
 _ROOT = pathlib.Path(__file__).parents[2]
 _FOLDER = _ROOT / "configs" / "serving"
@@ -70,6 +71,8 @@ import json, pathlib, sys
 import jsonschema
 import kubernetes_validate
 import yaml
+
+from tests import environments
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
@@ -91,6 +94,8 @@ _KSERVE = """
 import pathlib, re, sys
 import kserve
 import yaml
+
+from tests import environments
 from kubernetes import client
 
 def check(value, kind, place):
@@ -123,15 +128,7 @@ for document in yaml.safe_load_all(pathlib.Path(sys.argv[1]).read_text()):
 def install(tmp_path_factory):
     def make(name, *packages, options=()):
         folder = tmp_path_factory.mktemp(name)
-        command = [sys.executable, "-m", "venv", "--without-pip", str(folder)]
-        subprocess.run(command, check=True)
-        python = str(folder / "bin" / "python")
-        pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet"]
-        done = subprocess.run([*pip, *options, *packages], text=True, capture_output=True)
-        if done.returncode:
-            reason = f"{packages} cannot be installed: {done.stderr.splitlines()[-1:]}"
-            # Where nothing may be left out, as in .ci/run, this is a failure.
-            (pytest.fail if os.environ.get("QUP_SKIP_NOTHING") else pytest.skip)(reason)
+        environments.create(folder, *packages, options=options, with_current=False)
         return folder
 
     return make

@@ -1,11 +1,10 @@
 """Exported classifiers in the real runtimes, which pip installs next to this environment."""
 
 import concurrent.futures
+import functools
 import json
-import os
 import pathlib
 import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from qup import augmentation, datasets, models
 from qup.models import pix2pix, saving
 from qup.models.serving import exports, requests, runtimes
+from tests import environments
 
 pytestmark = pytest.mark.slow
 _ROOT = pathlib.Path(__file__).parents[2]
@@ -30,25 +30,10 @@ def _run(*command, **options):
 @pytest.fixture(scope="session")
 def install(tmp_path_factory):
     """Returns a function that makes an environment with packages and with those of this one."""
-    environments = {}
 
+    @functools.cache
     def make(name):
-        if name in environments:
-            return environments[name]
-        folder = tmp_path_factory.mktemp(name)
-        assert _run(sys.executable, "-m", "venv", "--without-pip", folder).returncode == 0
-        (site,) = folder.glob("lib/python*/site-packages")
-        current = next(path for path in sys.path if path.endswith("site-packages"))
-        (site / "current.pth").write_text(f"{current}\n{_ROOT}\n")
-        python = folder / "bin" / "python"
-        pip = (sys.executable, "-m", "pip", "--python", python, "install", "--quiet")
-        done = _run(*pip, *_PACKAGES[name])
-        if done.returncode:
-            reason = f"{_PACKAGES[name]} cannot be installed: {done.stderr.splitlines()[-1:]}"
-            # Where nothing may be left out, as in .ci/run, this is a failure.
-            (pytest.fail if os.environ.get("QUP_SKIP_NOTHING") else pytest.skip)(reason)
-        environments[name] = str(python)
-        return environments[name]
+        return environments.create(tmp_path_factory.mktemp(name), *_PACKAGES[name])
 
     return make
 
