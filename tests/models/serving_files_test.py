@@ -71,8 +71,6 @@ import json, pathlib, sys
 import jsonschema
 import kubernetes_validate
 import yaml
-
-from tests import environments
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
@@ -94,8 +92,6 @@ _KSERVE = """
 import pathlib, re, sys
 import kserve
 import yaml
-
-from tests import environments
 from kubernetes import client
 
 def check(value, kind, place):
