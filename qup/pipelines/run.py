@@ -68,7 +68,7 @@ _CONFIG_FILE, _LOCK_FILE, _DATABASE = "config.json", ".qup.lock", "metadata.sqli
 _OUTPUT_FILES = (_LOCK_FILE, _CONFIG_FILE, "versions.json", "measurements.csv")
 # What a run records in addition to the settings of config.json; REQUEST is what it was asked to do.
 REQUEST = "request"
-_RECORD_KEYS = ("versions", REQUEST)
+_RECORD_KEYS = ("versions", REQUEST, "part")
 # How messages of failed nodes begin, and continue if the metadata do not have them.
 _INPUT_ERROR, _NOT_RECORDED = "failed: InputError: ", "; not recorded: "
 _GLOB_CHARACTERS = "[]*?\\"
@@ -273,6 +273,12 @@ def _get_run_config(run: Run) -> dict[str, Any]:
     return parameters
 
 
+def _get_program(command: str, file: str) -> str:
+    """Returns how the user starts a command: installed, or from a checkout by a file of bin/."""
+    in_checkout = pathlib.Path(qup.__file__).parents[1].joinpath("bin", f"{file}.py").exists()
+    return f"python -m bin.{file}" if in_checkout else f"qup {command}"
+
+
 def _check_writable(folder: pathlib.Path) -> None:
     """Raises an InputError if nothing can be created in a folder, which need not exist yet."""
     existing = next((f for f in (folder, *folder.absolute().parents) if f.exists()), None)
@@ -380,8 +386,7 @@ class RunContext:
 
     def format_locations(self, engine: Engine = LOCAL) -> list[str]:
         """Returns the commands that show the lineage and the curves, as lines of a report."""
-        in_checkout = pathlib.Path(qup.__file__).parents[1].joinpath("bin/show_lineage.py").exists()
-        program = "python -m bin.show_lineage" if in_checkout else "qup lineage"
+        program = _get_program("lineage", "show_lineage")
         root = engine.get_root(self.pipeline_root)
         return [
             f"Lineage       {program} {shlex.quote(str(root))}",
@@ -495,7 +500,7 @@ def format_part(
             "result.",
             f"Without one: {names}.",
             "When all parts have ended, write the results, and compute what is missing:",
-            f"    qup merge {shlex.quote(str(run.workdir.path))}",
+            f"    {_get_program('merge', 'merge')} {shlex.quote(str(run.workdir.path))}",
         ]
     )
 

@@ -58,7 +58,7 @@ def test_two_processes_with_kills_give_the_results_of_one(tmp_path):
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
     out, _ = _finish(other)
-    assert "Part 2/2 is complete" in out and "qup merge" in out
+    assert "Part 2/2 is complete" in out and f"bin.merge {tmp_path / 'shared'}" in out
     # What the killed one has left is computed by its second start, or by the merge.
     out, _ = _finish(_start("run_attack", *shared, "--part=auto/2", JOB_COMPLETION_INDEX="0"))
     assert "Part 1/2 is complete" in out

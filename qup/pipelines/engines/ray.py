@@ -22,6 +22,12 @@ _log = logging.getLogger("qup")
 # How often the part of a killed process is computed again.
 _MAX_RETRIES = 5
 _PARTS_PER_CORE = 4
+# A part has one core of the cluster; with more threads, the workers of a machine would share cores.
+_WORKER_VARIABLES = {
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "TF_NUM_INTRAOP_THREADS": "1",
+    "TF_NUM_INTEROP_THREADS": "1",
+}
 _VERSIONS = ("qup", "tensorflow", "keras", "numpy")
 _NUM_LISTED_FAILURES = 5
 # A file in the folder of the shards, by which a process sees that it is the same folder.
@@ -126,7 +132,7 @@ class RayParts:
                 log_to_driver=False,
                 include_dashboard=False,
                 logging_level=logging.ERROR,
-                runtime_env={"env_vars": {"TF_CPP_MIN_LOG_LEVEL": "3"}},
+                runtime_env={"env_vars": _WORKER_VARIABLES},
             )
         except (ConnectionError, RuntimeError, ValueError) as error:
             text = " ".join(str(error).split())[:200]
