@@ -108,7 +108,8 @@ class TestOnRay:
         return subprocess.run(
             [python, *map(str, arguments)],
             cwd=_ROOT,
-            env={**os.environ, "PYTHONPATH": str(_ROOT)},
+            # Otherwise the workers would wait for every other process of the machine.
+            env={**os.environ, "PYTHONPATH": str(_ROOT), "RAY_worker_niceness": "0"},
             capture_output=True,
             text=True,
         )
