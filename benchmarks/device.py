@@ -96,10 +96,7 @@ def measure() -> Iterator[dict[str, object]]:
     """Yields a row per work, network, batch size and XLA mode, until the time is over."""
     values = flags.FLAGS
     deadline = time.monotonic() + 60 * values.minutes
-    common = {
-        "device": describe_device(),
-        "precision": environment.describe_environment()["floatx"],
-    }
+    common = {"device": describe_device()}
     for kind in _NETWORKS:
         data = build_data(_NETWORKS[kind][1], values.images)
         for work, build in _WORK.items():
