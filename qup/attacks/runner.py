@@ -40,7 +40,7 @@ from qup.attacks.work import ShareCounter
 from qup.core import errors, interruption, norms, progress
 from qup.core.classifier import ProbeInfo, wrap_classifier
 from qup.core.identity import compute_classifier_identity
-from qup.core.parts import WHOLE, Part
+from qup.core.parts import Part
 from qup.core.types import Bounds, LogitsFn
 
 # A shard is what an interruption can cost and what is in memory. Rows that finish early are
@@ -166,7 +166,9 @@ def run(
         images, labels, ids=ids, bounds=options["bounds"], shard_size=shard_size
     )
     shard_results, start = [], 0
-    num_images = _count_images(len(labels), shard_size, part or WHOLE)
+    num_images = len(labels)
+    if part is not None:
+        num_images = _count_images(num_images, shard_size, part)
     with (
         _open_share(sweep.attacks[0].name, show_progress, on_share) as report,
         # Results in memory do not outlive an interruption.
