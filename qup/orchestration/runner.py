@@ -310,6 +310,11 @@ def _sort_nodes(nodes: list[Node]) -> list[Node]:
     return list(sorted_nodes.values())
 
 
+def _parse_part_lock(name: str) -> Part:
+    """Returns the part of a lock, "FINGERPRINT.part-3-of-40"."""
+    return Part.parse(name.rpartition(".part-")[2].replace("-of-", "/"))
+
+
 def recover_executions(
     root: PipelineRoot, metadata: Metadata, on_event: Callable[[NodeEvent], None]
 ) -> None:
@@ -426,51 +431,59 @@ class _Launcher:
             self._emit_event(execution, "waiting", f"waiting for {owner}")
 
         self.passed_by.discard(node.id)
-        divided = node.component.get_arguments(Role.PART)
-        with contextlib.ExitStack() as stack:
-            # Held until the process has the lock of its part, or to the end by the whole.
-            lock = contextlib.ExitStack()
-            stack.enter_context(lock)
-            if not lock.enter_context(
-                self.root.hold_lock(execution.fingerprint, report_waiting if wait else None)
-            ):
+        name = f"{execution.fingerprint}.part-"
+        while True:
+            with contextlib.ExitStack() as stack:
+                lock = stack.enter_context(contextlib.ExitStack())
+                if not lock.enter_context(
+                    self.root.hold_lock(execution.fingerprint, report_waiting if wait else None)
+                ):
+                    self.passed_by.add(node.id)
+                    return None
+                if self._try_reuse(node, execution):
+                    return execution
+                running = None
+                if node.component.get_arguments(Role.PART):
+                    running = self._find_running_part(name)
+                if running is None:
+                    for unfinished in list_running():
+                        _abandon_execution(self.root, self.metadata, unfinished, self.on_event)
+                    self._explain_cache_miss(node, execution)
+                    if not node.component.get_arguments(Role.PART) or self.part.is_whole:
+                        self._execute(node, execution)
+                        return execution
+                    own_name = f"{name}{self.part.number}-of-{self.part.count}"
+                    stack.enter_context(self.root.hold_lock(own_name))
+                    lock.close()  # Other parts may start.
+                    self._compute_part(node, execution)
+                    return None
+            if not wait:
                 self.passed_by.add(node.id)
                 return None
-            if self._try_reuse(node, execution):
-                return execution
-            for unfinished in list_running():
-                _abandon_execution(self.root, self.metadata, unfinished, self.on_event)
-            self._explain_cache_miss(node, execution)
-            if divided:
-                self._wait_for_parts(execution)
-            if divided and not self.part.is_whole:
-                name = self._get_part_lock(execution, self.part)
-                stack.enter_context(self.root.hold_lock(name, lambda: None))
-                lock.close()
-                self._compute_part(node, execution)
-                return None
-            self._execute(node, execution)
-            return execution
+            # Without the lock of the fingerprint, so that other parts go on and start.
+            self._wait_for_part(execution, running)
 
-    def _get_part_lock(self, execution: Execution, part: Part) -> str:
-        return f"{execution.fingerprint}.part-{part.number}-of-{part.count}"
+    def _find_running_part(self, prefix: str) -> str | None:
+        """Returns the lock of a part that computes the same shards as this process, if any.
 
-    def _wait_for_parts(self, execution: Execution) -> None:
-        """Waits for the processes that compute the same shards as this one.
-
-        The whole waits for every part, a part for the parts of another cut. No part starts
-        meanwhile, because the lock of the fingerprint is held.
+        The whole computes those of every part; a part those of itself and of any part of another
+        cut. No part starts meanwhile, because the lock of the fingerprint is held.
         """
-        for name in self.root.list_locks(f"{execution.fingerprint}.part-"):
-            part = Part.parse(name.rpartition(".part-")[2].replace("-of-", "/"))
+        for name in self.root.list_locks(prefix):
+            part = _parse_part_lock(name)
             if part.count == self.part.count and part != self.part:
                 continue
+            with self.root.hold_lock(name) as is_free:
+                if not is_free:
+                    return name
+        return None
 
-            def report_waiting(part=part) -> None:
-                self._emit_event(execution, "waiting", f"waiting for part {part}")
+    def _wait_for_part(self, execution: Execution, name: str) -> None:
+        def report_waiting() -> None:
+            self._emit_event(execution, "waiting", f"waiting for part {_parse_part_lock(name)}")
 
-            with self.root.hold_lock(name, report_waiting):
-                pass
+        with self.root.hold_lock(name, report_waiting):
+            pass
 
     def _compute_part(self, node: Node, execution: Execution) -> None:
         """Computes the shards of this part; nothing is published."""
@@ -504,7 +517,8 @@ class _Launcher:
             execution.state = State.CACHED
             execution.outputs = _cast_outputs(node, old)
             self.metadata.register(execution, self.run)
-            self.root.remove(self._get_stateful_dir(execution))
+            if not self.root.list_locks(f"{execution.fingerprint}.part-"):
+                self.root.remove(self._get_stateful_dir(execution))
             self._emit_event(execution, "reused", f"reused execution {old.id}")
             return True
         return False
