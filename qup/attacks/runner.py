@@ -108,8 +108,8 @@ def run(
         depend on how the images are cut into calls and parts.
       part: Attack only the shards of one part; other processes attack the others, with the same
         arguments and the same folder `output`. A call without `part` returns the result of all,
-        equal to the last bit to that of one process. It needs `output` and `fixed_batch`, and a
-        shard has one batch.
+        equal to the last bit to that of one process; it must follow the parts. `output` and
+        `fixed_batch` are needed, and a shard has one batch.
       logs_flags: Whether to log the flags of the result as warnings.
       on_progress: Called with the number of examples that a stage has finished.
       on_share: Called many times with the share of the work that is done, 0 to 1. It is an

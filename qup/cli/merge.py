@@ -13,6 +13,7 @@ import os
 import pathlib
 import shlex
 import sys
+from typing import Any
 
 from absl import flags
 
@@ -25,6 +26,9 @@ _PARTS_FILE = "parts.json"
 
 def define_flags() -> None:
     """Defines the flags."""
+    flags.DEFINE_string(
+        "command", None, "Which command to complete, if a workdir has the parts of several."
+    )
     flags.DEFINE_bool("dry_run", False, "Print the command that completes the parts, and end.")
 
 
@@ -36,24 +40,45 @@ def run() -> None:
             raise flags.Error(
                 f"Expected one folder, the workdir of the parts; received {len(paths)}. See --help."
             )
-        record = _read_record(pathlib.Path(paths[0]))
+        workdir = pathlib.Path(paths[0]).absolute()
+        record = _choose_record(workdir, flags.FLAGS.command)
         arguments = shlex.split(record["command"])
         name = _find_command(arguments)
+        # The folder may have another name now.
+        arguments = [*arguments[_count_program_words(arguments) :], f"--workdir={workdir}"]
         if flags.FLAGS.dry_run:
-            program.print_text(f"cd {shlex.quote(record['folder'])} && {record['command']}")
+            program.print_text(f"cd {shlex.quote(record['folder'])}")
+            program.print_text(f"qup {name} {shlex.join(arguments)}")
             return
         os.chdir(record["folder"])
-    # The command defines its own flag of this name.
-    flags.FLAGS.remove_flag_values(["dry_run"])
-    sys.argv = [f"qup {name}", *arguments[_count_program_words(arguments) :]]
+        for variable, value in record["environment"].items():
+            os.environ.setdefault(variable, value)
+    # The command may have flags of these names.
+    flags.FLAGS.remove_flag_values(["command", "dry_run"])
+    sys.argv = [f"qup {name}", *arguments]
     main.start(name)
 
 
-def _read_record(workdir: pathlib.Path) -> dict[str, str]:
-    """Returns what the parts have recorded in their workdir."""
+def _choose_record(workdir: pathlib.Path, command: str | None) -> dict[str, Any]:
+    """Returns what the parts of one command have recorded in their workdir.
+
+    Raises:
+      InputError: There are no parts, or those of several commands.
+    """
+    records = _read_records(workdir)
+    chosen = [record for record in records if command in (None, record["command"])]
+    if len(chosen) == 1:
+        return chosen[0]
+    listed = "; ".join(shlex.quote(record["command"]) for record in records)
+    raise errors.InputError(
+        f"{workdir} has the parts of {len(records)} commands. Choose one by --command=...: {listed}"
+    )
+
+
+def _read_records(workdir: pathlib.Path) -> list[dict[str, Any]]:
     path = workdir / _PARTS_FILE
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise errors.InputError(
             f"{workdir} has no {_PARTS_FILE}: nothing was computed in parts there. Name the "
@@ -61,9 +86,18 @@ def _read_record(workdir: pathlib.Path) -> dict[str, str]:
         ) from error
     except ValueError as error:
         raise _make_damaged_error(path) from error
-    if not isinstance(record, dict) or not all(record.get(k) for k in ("command", "folder")):
+    records = content.get("commands") if isinstance(content, dict) else None
+    if not records or not isinstance(records, list) or not all(map(_is_record, records)):
         raise _make_damaged_error(path)
-    return record
+    return records
+
+
+def _is_record(record: Any) -> bool:
+    return (
+        isinstance(record, dict)
+        and all(isinstance(record.get(key), str) and record[key] for key in ("command", "folder"))
+        and isinstance(record.get("environment"), dict)
+    )
 
 
 def _make_damaged_error(path: pathlib.Path) -> errors.InputError:

@@ -19,6 +19,7 @@ import json
 import logging
 import os
 import pathlib
+import platform
 import re
 import sys
 import tempfile
@@ -44,10 +45,13 @@ _COUNTED = (
     "dtype_policy",
     "op_determinism",
     "device",
+    "processor",
     "onednn",
     "tensor_float_32",
     "xla_auto",
 )
+# Vectors of processors, the widest first, and how NumPy names the instructions for them.
+_VECTORS = {"AVX-512": ("AVX512", "X86_V4"), "AVX2": ("AVX2", "X86_V3")}
 _PACKAGE = str(pathlib.Path(__file__).parents[1]) + os.sep
 # What TensorFlow writes to standard error at every start, although nothing is wrong.
 _START_LINES = re.compile(
@@ -291,6 +295,7 @@ def describe_environment() -> dict[str, str]:
         "dtype_policy": keras.config.dtype_policy().name,
         "op_determinism": _format_switch(_read_op_determinism()),
         "device": "GPU" if tf.config.list_physical_devices("GPU") else "CPU",
+        "processor": _read_processor(),
         "onednn": _format_switch(_read_onednn()),
         "tensor_float_32": _format_switch(
             tf.config.experimental.tensor_float_32_execution_enabled()
@@ -330,6 +335,21 @@ def _read_op_determinism() -> bool | None:
     except ImportError:
         return None
     return bool(config.is_op_determinism_enabled())
+
+
+def _read_processor() -> str:
+    """Returns what sums are computed by: the name of the GPU, or the widest vectors of the CPU."""
+    import numpy as np
+    import tensorflow as tf
+
+    for device in tf.config.list_physical_devices("GPU"):
+        return tf.config.experimental.get_device_details(device).get("device_name", "GPU")
+    extensions = np.show_config(mode="dicts").get("SIMD Extensions", {})
+    found = [*extensions.get("baseline", ()), *extensions.get("found", ())]
+    for name, prefixes in _VECTORS.items():
+        if any(extension.startswith(prefixes) for extension in found):
+            return name
+    return platform.machine()
 
 
 def _read_onednn() -> bool | None:

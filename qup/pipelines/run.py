@@ -31,6 +31,7 @@ from qup.orchestration import (
     Run,
 )
 from qup.orchestration.lineage import graph
+from qup.orchestration.storage import ROOT_VARIABLE
 from qup.pipelines.components.trainer import Trainer
 from qup.pipelines.config import (
     Config,
@@ -62,6 +63,8 @@ CODE = Code(
 )
 _log = logging.getLogger("qup")
 PARTS_FILE = "parts.json"
+# Variables with folders that a part reads and writes.
+_PATH_VARIABLES = (ROOT_VARIABLE, "TFDS_DATA_DIR")
 # Steps that a part names at its end.
 _NUM_LISTED_NODES = 5
 _CONFIG_FILE, _LOCK_FILE, _DATABASE = "config.json", ".qup.lock", "metadata.sqlite"
@@ -479,9 +482,17 @@ def create_runner(
 
 
 def record_command(workdir: Workdir, engine: Engine) -> None:
-    """Writes the command that completes the parts, for `qup merge`."""
-    record = {"command": engine.options.get("command", ""), "folder": os.getcwd()}
-    files.write_text(workdir.path / PARTS_FILE, _format_json(record))
+    """Adds the command that completes the parts to those that `qup merge` knows."""
+    record = {
+        "command": engine.options.get("command", ""),
+        "folder": os.getcwd(),
+        "environment": {name: os.environ[name] for name in _PATH_VARIABLES if name in os.environ},
+    }
+    path = workdir.path / PARTS_FILE
+    with workdir.lock("to record its parts"):
+        records = _read_json(path).get("commands", [])
+        if record not in records:
+            files.write_text(path, _format_json({"commands": [*records, record]}))
 
 
 def format_part(
@@ -535,6 +546,11 @@ def run_nodes(
       InputError: The disk is full, or a folder cannot be written.
       OrchestrationError: The pipeline root cannot be used.
     """
+    if engine.is_divided and not run.config.enable_cache:
+        raise errors.InputError(
+            "Parts use the results of each other, and --enable_cache=false forbids to use any. "
+            "Omit it, or name a new workdir."
+        )
     try:
         if module := engine.load():
             return module.run_nodes(
@@ -547,7 +563,7 @@ def run_nodes(
                 on_failure=on_failure,
                 on_success=on_success,
             )
-        if not engine.part.is_whole:
+        if "part" in engine.options:
             record_command(run.workdir, engine)
             run_parameters = {**run_parameters, "part": str(engine.part)}
         return create_runner(run, on_event, part=engine.part).run(

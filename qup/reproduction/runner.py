@@ -190,6 +190,7 @@ class _ReproductionRunner:
         all_nodes = {node.id: node for nodes in nodes_by_experiment.values() for node in nodes}
         run = self._builder.get_any_run() if all_nodes else None
         if run and (text := format_part(run, self._engine, list(all_nodes.values()), executions)):
+            self._check_failures(text)
             return text
         return self._write_report()
 
@@ -313,10 +314,14 @@ class _ReproductionRunner:
                 f"TensorBoard   tensorboard --logdir {shlex.quote(str(log_dir))}",
             ]
         )
-        if not self._failures:
-            return text
-        failure_text = "; ".join(f"{name}: {reason}" for name, reason in self._failures.items())
-        raise errors.InputError(
-            f"{len(self._failures)} steps failed; the report lists them: {failure_text} All other "
-            f"results are in {folder / 'report'}. Run the same command to retry."
-        )
+        self._check_failures(f"All other results are in the report, {folder / 'report'}.")
+        return text
+
+    def _check_failures(self, text: str) -> None:
+        """Raises an InputError that names the steps that failed, and ends with a text."""
+        if self._failures:
+            failure_text = "; ".join(f"{name}: {reason}" for name, reason in self._failures.items())
+            raise errors.InputError(
+                f"{len(self._failures)} steps failed: {failure_text} {text} Run the same command "
+                "to retry."
+            )

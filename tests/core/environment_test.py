@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import platform
 import subprocess
 import sys
 
@@ -156,6 +157,23 @@ def test_the_environment_is_described():
     assert counted.items() < description.items()
     assert description["onednn"] in ("on", "off") and description["device"] in ("CPU", "GPU")
     assert description["op_determinism"] == "off"
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (["SSE3", "AVX2", "AVX512F"], "AVX-512"),
+        (["X86_V3", "X86_V4"], "AVX-512"),
+        (["SSE42", "AVX2"], "AVX2"),
+        (["X86_V3"], "AVX2"),
+        (["ASIMD"], platform.machine()),
+    ],
+)
+def test_processors_with_other_vectors_have_other_results(found, expected, monkeypatch):
+    extensions = {"SIMD Extensions": {"baseline": ["X86_V2"], "found": found}}
+    monkeypatch.setattr("numpy.show_config", lambda mode: extensions)
+    monkeypatch.setattr("tensorflow.config.list_physical_devices", lambda kind: [])
+    assert environment.get_counted_environment()["processor"] == expected
 
 
 class Number(Artifact):

@@ -113,13 +113,25 @@ class TestFlags:
 class TestMerge:
     def test_a_folder_without_parts_is_refused(self, tmp_path):
         with pytest.raises(errors.InputError, match=r"has no parts\.json"):
-            merge._read_record(tmp_path)
+            merge._choose_record(tmp_path, None)
 
-    @pytest.mark.parametrize("content", ["", "[]", "{}", '{"command": "x"}', "\x00"])
+    @pytest.mark.parametrize(
+        "content", ["", "[]", "{}", '{"commands": []}', '{"commands": [{"command": "x"}]}', "\x00"]
+    )
     def test_a_damaged_record_is_refused(self, content, tmp_path):
         (tmp_path / "parts.json").write_text(content)
         with pytest.raises(errors.InputError, match=r"is damaged.*without --part"):
-            merge._read_record(tmp_path)
+            merge._choose_record(tmp_path, None)
+
+    def test_one_of_several_commands_must_be_chosen(self, tmp_path):
+        records = [
+            {"command": f"qup attack --attack={name}", "folder": "/", "environment": {}}
+            for name in ("pgd", "fab")
+        ]
+        (tmp_path / "parts.json").write_text(json.dumps({"commands": records}))
+        with pytest.raises(errors.InputError, match=r"2 commands.*--attack=pgd.*--attack=fab"):
+            merge._choose_record(tmp_path, None)
+        assert merge._choose_record(tmp_path, "qup attack --attack=fab") == records[1]
 
     @pytest.mark.parametrize(
         ("words", "name"),

@@ -75,7 +75,8 @@ def Attacker(
     """
     is_whole = part.is_whole
     if not fixed_batch and not is_whole:
-        if not part.owns(int(hashing.hash_json(attack)[:8], 16)):
+        # The folder has the name of the step's fingerprint.
+        if not part.owns(int(hashing.hash_text(shards.name)[:8], 16)):
             return
         part = WHOLE
     data, classifier, model_info = artifacts.load_inputs(examples, model, split=split)

@@ -75,7 +75,7 @@ class Engine:
     @property
     def is_divided(self) -> bool:
         """Whether several processes share the work of a step, in one folder."""
-        return self.name == "ray" or not self.part.is_whole
+        return self.name == "ray" or "part" in self.options
 
     @property
     def only_writes(self) -> bool:

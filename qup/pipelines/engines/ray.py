@@ -93,7 +93,8 @@ class RayParts:
         import ray
 
         self._connect()
-        count = self._num_parts or int(ray.cluster_resources().get("CPU", 1)) * _PARTS_PER_CORE
+        num_cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
+        count = self._num_parts or num_cores * _PARTS_PER_CORE
         (work.state / _TOKEN).write_text(work.code, encoding="utf-8")
         task = ray.remote(max_retries=_MAX_RETRIES)(compute_part)
         shared_work = ray.put((work, collect_versions()))
@@ -110,7 +111,8 @@ class RayParts:
                         try:
                             failure = ray.get(reference)
                         except ray.exceptions.RayError as error:
-                            failure = " ".join(str(error).split())[:300]
+                            # The last line of a traceback has the reason.
+                            failure = str(error).strip().splitlines()[-1][:300]
                         if failure:
                             failures[number] = failure
                             _log.warning("%s: part %d/%d: %s", work.node, number, count, failure)
