@@ -76,6 +76,8 @@ def main(path: str) -> str:
         if values.runtimes is None:
             expected.append(runtimes.NOT_CHECKED)
         failures += [f"{name}, {c.runtime}: {c.state}" for c in checks if c.state not in expected]
+        if all(c.state == runtimes.NOT_CHECKED for c in checks):
+            failures.append(f"{name}: no runtime is installed that could check it")
     text = "\n\n".join(tables)
     if failures:
         program.print_text(text)

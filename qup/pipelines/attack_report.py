@@ -109,15 +109,25 @@ def _read_checks(folder: pathlib.Path) -> list[CheckResult]:
     ]
 
 
+def _describe_left_out(attack_run: AttackRun, norm: str) -> str:
+    """Returns the name of an attack that the page leaves out, and why."""
+    if attack_run.norm != norm:
+        return f"{attack_run.name} ({attack_run.norm})"
+    return f"{attack_run.name} (targets={attack_run.options['targets']})"
+
+
 def _build_report(
     run: RunContext, request: AttackRequest, evaluation: _Evaluation
 ) -> Report | None:
     """Returns the report; None if the attacks have no image or no budget."""
-    norm = request.norm or evaluation.runs[0].norm
-    runs = [attack_run for attack_run in evaluation.runs if attack_run.norm == norm]
+    untargeted = [attack_run for attack_run in evaluation.runs if not attack_run.is_targeted]
+    norm = request.norm or (untargeted or evaluation.runs)[0].norm
+    runs = [attack_run for attack_run in untargeted if attack_run.norm == norm]
     epsilon = _choose_epsilon(runs)
     if epsilon is None or not len(evaluation.runs[0].labels):
         return None
+    shown = set(map(id, runs))
+    left_out = [attack_run for attack_run in evaluation.runs if id(attack_run) not in shown]
     info = artifacts.load_model_info(evaluation.model)
     name = info.model if not info.epochs else f"{info.model} after {info.epochs} epochs"
     evaluation_digest = hashing.hash_json(
@@ -145,9 +155,7 @@ def _build_report(
             "classifier_digest": evaluation.classifier,
             "data_digest": run.source,
             "evaluation_digest": evaluation_digest,
-            "other_norms": sorted(
-                {f"{r.name} ({r.norm})" for r in evaluation.runs if r.norm != norm}
-            ),
+            "left_out": sorted({_describe_left_out(r, norm) for r in left_out}),
             "pixel_range": request.pixel_range or "0,1",
             "precision": request.precision,
             "seed": run.config.seed,

@@ -20,9 +20,11 @@ import tensorflow as tf
 
 from qup.core import compilation, errors, gradients, prng
 from qup.core.classifier import Classifier, wrap_classifier
+from qup.core.declarations import find_final_activation
 from qup.core.types import Batch, Recipe
 from qup.datasets import Dataset
 from qup.training.loop import EpochHook, TrainingLoop
+from qup.training.precision import MixedPrecisionCall
 from qup.training.strategies import (
     SINGLE,
     ReplicaGroup,
@@ -379,6 +381,28 @@ class FlipAndCrop:
         return tf.gather(cropped, columns, axis=2, batch_dims=1)
 
 
+def check_replica_calls(classifier: keras.Model, logits_fn: Callable, group: ReplicaGroup) -> None:
+    """Raises an InputError for a classifier that several replicas of one process cannot call.
+
+    Mixed precision, and leaving out a last activation, hold a lock while the model is traced; in
+    synchronised batch normalisation each replica waits for the others, which wait for the lock.
+    """
+    if group.num_replicas == group.num_workers or not find_batch_norms([classifier]):
+        return
+    final = find_final_activation(classifier)
+    if isinstance(logits_fn, MixedPrecisionCall):
+        advice = "Train in float32"
+    elif final is not None and final.layer is not None:
+        advice = "Let the model end in logits, a Dense layer without activation"
+    else:
+        return
+    raise errors.InputError(
+        f"{classifier.name!r} has batch normalisation, which several replicas of one process "
+        "cannot compute with mixed precision or with a last activation such as a softmax. "
+        f"{advice}, or use one process per device: qup train-worker."
+    )
+
+
 class ClassifierLearner:
     """The training step of a classifier, for `TrainingLoop`.
 
@@ -416,6 +440,7 @@ class ClassifierLearner:
           group: The replicas that share the batch of a step.
         """
         group.check_optimizer(optimizer)
+        check_replica_calls(classifier, logits_fn, group)
         self.optimizer = optimizer
         self.optimizer.build(classifier.trainable_variables)
         self._logits_fn, self._adversary, self._augmenter = logits_fn, adversary, augmenter

@@ -175,6 +175,20 @@ def test_requests_that_cannot_be_met_are_refused(tmp_path, names, options, messa
         _request(tmp_path, *names, **options)
 
 
+def test_an_image_that_left_its_class_for_a_third_is_never_robust(tmp_path):
+    path = _save_model(tmp_path / "mine.keras")
+    options = {"model_path": path, "epsilons": (0.3,)}
+    text = _request(tmp_path, "pgd", "fgsm", options=("pgd.targets=least_likely",), **options)
+    # The page has the untargeted attack alone, and names the other.
+    result = _read_result(tmp_path / "run")
+    assert [a["name"] for a in result["attacks"]] == ["fgsm"]
+    assert "pgd (targets=least\\_likely)" in (tmp_path / "run" / "robustness.md").read_text("utf-8")
+    (tmp_path / "other").mkdir()
+    text = _request(tmp_path / "other", "pgd", options=("pgd.targets=least_likely",), **options)
+    assert "Page" not in text and "pgd" in text
+    assert not (tmp_path / "other" / "run" / "robustness.html").exists()
+
+
 @pytest.mark.slow
 def test_one_command_answers_the_question(tmp_path):
     path = _save_model(tmp_path / "mine.keras")

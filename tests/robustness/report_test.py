@@ -388,3 +388,19 @@ def test_a_result_describes_itself(classifier, images, labels, tmp_path):
     assert len(record["images"]) == _NUM_IMAGES
     result.plot(tmp_path / "plot.png", norm="linf")
     assert (tmp_path / "plot.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("targets", ["least_likely", np.zeros(2, int)])
+def test_targeted_attacks_are_no_robust_accuracy(targets):
+    images = np.zeros((2, 4, 4, 1), np.float32)
+
+    def logits(x):
+        return tf.reduce_sum(x, [1, 2, 3])[:, None] * tf.ones((1, 3))
+
+    pgd = {"pgd": {"targets": targets}}
+    for call in (
+        lambda: qup.robustness_curve(logits, images, [0, 1], [0.1], targets=targets),
+        lambda: evaluate(logits, images, [0, 1], attack="pgd", options=pgd),
+    ):
+        with pytest.raises(errors.InputError, match="another wrong class would count as robust"):
+            call()

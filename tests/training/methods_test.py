@@ -1,5 +1,7 @@
 """MART, Free and Fast against references in NumPy; balls, warm-up and options of every method."""
 
+import types
+
 import keras
 import numpy as np
 import pytest
@@ -9,7 +11,8 @@ from qup import attacks
 from qup.core.errors import InputError
 from qup.training import adversarial
 from qup.training.adversarial import AdversarialTraining, FreeTraining, build_adversary
-from qup.training.classifier import ClassifierLearner
+from qup.training.classifier import ClassifierLearner, check_replica_calls
+from qup.training.precision import MixedPrecisionCall
 
 
 def _build_linear(seed=0):
@@ -227,3 +230,33 @@ def test_options_that_a_method_does_not_have_are_refused(options, message):
     with pytest.raises(InputError, match=message) as caught:
         build_adversary(**{"epsilon": 0.1, **options})
     assert "\n" not in str(caught.value)
+
+
+def _build_network(*, has_norm, activation=None):
+    layers = [keras.Input((4, 4, 1)), keras.layers.Flatten()]
+    layers += [keras.layers.BatchNormalization()] * has_norm
+    return keras.Sequential([*layers, keras.layers.Dense(3, activation=activation)])
+
+
+@pytest.mark.parametrize(
+    ("has_norm", "activation", "is_mixed", "num_workers", "message"),
+    [
+        (True, "softmax", False, 1, "Let the model end in logits"),
+        (True, None, True, 1, "Train in float32"),
+        (True, None, False, 1, None),
+        (False, "softmax", False, 1, None),
+        # One replica per process.
+        (True, "softmax", True, 2, None),
+    ],
+)
+def test_replicas_of_one_process_do_not_wait_for_each_others_lock(
+    has_norm, activation, is_mixed, num_workers, message
+):
+    model = _build_network(has_norm=has_norm, activation=activation)
+    call = MixedPrecisionCall(model, model, "mixed_bfloat16") if is_mixed else model
+    group = types.SimpleNamespace(num_replicas=2, num_workers=num_workers)
+    if message is None:
+        check_replica_calls(model, call, group)
+        return
+    with pytest.raises(InputError, match=f"has batch normalisation.*{message}.*train-worker"):
+        check_replica_calls(model, call, group)

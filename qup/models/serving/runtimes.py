@@ -224,6 +224,9 @@ def compare_answers(
             if answer.shape != logits.shape:
                 reason = f"logits of the shape {answer.shape}; Keras gives {logits.shape}"
                 return RuntimeCheck(name, FAILED, version, reason, bound=bound)
+        if not of_batch:
+            reason = "no signature serving_default, and none that gives 'logits'"
+            return RuntimeCheck(name, FAILED, version, reason, bound=bound)
         differences.append(max(float(np.abs(x - logits).max()) for x in of_batch))
         agreeing = [x.argmax(-1) == logits.argmax(-1) for x in of_batch]
         num_agreeing += int(np.all(agreeing, axis=0).sum())

@@ -219,7 +219,8 @@ def _copy_tree(source: str, target: str, unchanged: Mapping[str, tuple[int, int]
         rest = folder[len(source) :].strip("/")
         target_folder = f"{target}/{rest}" if rest else target
         gfile.makedirs(target_folder)
-        for name in sorted(names):
+        # TensorFlow's list of checkpoints last: it names files that must be there.
+        for name in sorted(names, key=lambda name: (name == "checkpoint", name)):
             path = f"{folder.rstrip('/')}/{name}"
             if path not in unchanged or unchanged[path] != local_files[path]:
                 gfile.copy(path, f"{target_folder}/{name}", True)

@@ -25,7 +25,7 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import tfx
@@ -41,7 +41,7 @@ from tfx.types import artifact as tfx_artifact
 from tfx.types import channel as tfx_channel
 from tfx.types import component_spec, standard_artifacts
 
-from qup.core import files
+from qup.core import errors, files
 from qup.core.hashing import dump_canonical_json
 from qup.orchestration import Artifact, Execution, MetadataReader, Node, NodeEvent, State, records
 from qup.orchestration.artifacts import find_damage
@@ -196,6 +196,13 @@ def build_tfx_components(
     return list(components.values())
 
 
+def _compute_codes(nodes: Sequence[Node]) -> list[str]:
+    """Returns the fingerprint of each node's code as it is on the disk now."""
+    return [
+        CODE.compute_fingerprint(node.component.fn, node.get_counted_parameters()) for node in nodes
+    ]
+
+
 def _build_tfx_component(
     node: Node, channels: Mapping[str, tfx_channel.BaseChannel], workdir: pathlib.Path | None
 ) -> base_component.BaseComponent:
@@ -259,11 +266,18 @@ def run_nodes(
     global _session
     root = engine.get_root(run.pipeline_root).absolute()
     root.mkdir(parents=True, exist_ok=True)
+    # Of the files that were imported: they may be edited while this process waits.
+    codes = _compute_codes(nodes)
 
     def report_waiting() -> None:
         _log.info("Waiting for another process that runs TFX in %s.", root)
 
     with files.lock_file(root / _LOCK, report_waiting):
+        if _compute_codes(nodes) != codes:
+            raise errors.InputError(
+                "The code of qup was edited while this process waited for another one. Start it "
+                "again, so that results belong to the code that computed them."
+            )
         connection = _open_database(root, on_event, hash_all=run.config.verify == "full")
         _write_locations(root, nodes)
         intermediate = _compile(nodes, pipeline, root, connection, run.config.enable_cache)

@@ -49,6 +49,22 @@ class ExampleImages:
     classes: np.ndarray
 
 
+def is_targeted(options: Mapping[str, Any]) -> bool:
+    """Returns whether an attack looks for one class per image; "all" tries every other class."""
+    targets = options.get("targets")
+    return targets is not None and not (isinstance(targets, str) and targets == "all")
+
+
+def check_untargeted(name: str, options: Mapping[str, Any]) -> None:
+    """Raises an InputError for an attack that says nothing about robust accuracy."""
+    if is_targeted(options):
+        raise errors.InputError(
+            f"{name} with targets={str(options['targets'])[:40]} succeeds if an image gets that "
+            "class, and an image of another wrong class would count as robust. Use attacks.run for "
+            "its success rate, or targets='all'."
+        )
+
+
 @dataclasses.dataclass(frozen=True)
 class AttackRun:
     """One attack at one budget.
@@ -70,6 +86,11 @@ class AttackRun:
     examples: ExampleImages
     ids: np.ndarray
     labels: np.ndarray
+
+    @property
+    def is_targeted(self) -> bool:
+        """Whether success means one class, so that images of a third class are no success."""
+        return is_targeted(self.options)
 
     @property
     def epsilon(self) -> float | None:

@@ -22,6 +22,7 @@ from qup.core import errors, extras
 from qup.core.measurements import Proportion, compute_proportion
 from qup.core.numbers import format_epsilon
 from qup.core.types import LogitsFn
+from qup.robustness.report.attack_runs import check_untargeted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -115,6 +116,7 @@ def robustness_curve(
     budgets = sorted({float(e) for e in inputs.validate_epsilons(epsilons)} - {0.0})
     if not budgets:
         raise errors.InputError("epsilons needs at least one number above 0, such as [0.05, 0.1].")
+    check_untargeted(attack, options)
     if "keep" in inspect.signature(attacks.get(attack)).parameters:
         # An image leaves as soon as it is broken.
         options = {"keep": "first_adversarial", **options}

@@ -125,8 +125,10 @@ def _describe_protocol(report: Report) -> dict[str, str]:
         }
         shown = ", ".join(f"{key}={value}" for key, value in options.items())
         lines[get_attack_name(name)] = shown or "default options"
-    if others := report.protocol.get("other_norms"):
-        lines["not on this page"] = f"{', '.join(others)}: another norm, see measurements.csv"
+    if left_out := report.protocol.get("left_out"):
+        lines["not on this page"] = (
+            f"{', '.join(left_out)}: another norm, or a target class, see measurements.csv"
+        )
     if report.checks:
         lines["search for masked gradients"] = (
             f"{_count_checks(report)}, on the first {report.checks[0].n} images"

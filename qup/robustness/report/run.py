@@ -25,7 +25,7 @@ from qup.datasets import tf_data
 from qup.robustness import masking
 from qup.robustness.evaluation import resolve_attack_parameters
 from qup.robustness.masking.case import CheckResult
-from qup.robustness.report.attack_runs import AttackRun, build_attack_run
+from qup.robustness.report.attack_runs import AttackRun, build_attack_run, check_untargeted
 from qup.robustness.report.protocol import (
     STANDARD,
     STANDARD_NORMS,
@@ -98,6 +98,8 @@ def evaluate(
     images, labels = _load_images(images, labels)
     ids = np.arange(len(labels)) if ids is None else np.asarray(ids)
     classifier = wrap_classifier(model, pixel_range=pixel_range)
+    for attack_name, attack_options in (options or {}).items():
+        check_untargeted(attack_name, attack_options)
     plan = plan_attacks(attack, budgets, norm, options or {})
     names_of_classes = _check_class_names(class_names, classifier, images[:batch_size])
     folder = None if output is None else pathlib.Path(output).expanduser()
