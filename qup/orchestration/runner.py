@@ -34,6 +34,8 @@ from qup.orchestration.storage import PipelineRoot
 
 # A process releases its locks shortly before it has ended.
 _EXIT_TIMEOUT_S = 1.0
+# Between a fingerprint and a part, in the name of a lock.
+_PART_LOCK = ".part-"
 # Number of earlier code fingerprints that are searched to explain why a result is not reused.
 _NUM_EXPLAINED_CODES = 20
 
@@ -250,15 +252,12 @@ def _schedule(
         ]
         if not ready:
             return
-        for wait in (False, True):
-            for node, inputs in ready:
-                yield node, inputs, wait
-                if node.id not in launcher.passed_by:
-                    waiting.remove(node)
-                    break
-            else:
-                continue
-            break
+        # If other processes run all of them, it waits for the first.
+        for node, inputs, wait in [*((*pair, False) for pair in ready), (*ready[0], True)]:
+            yield node, inputs, wait
+            if node.id not in launcher.passed_by:
+                waiting.remove(node)
+                break
 
 
 def _collect_inputs(
@@ -310,9 +309,14 @@ def _sort_nodes(nodes: list[Node]) -> list[Node]:
     return list(sorted_nodes.values())
 
 
+def _format_part_lock(fingerprint: str, part: Part) -> str:
+    """Returns the name of the lock of a part, "FINGERPRINT.part-3-of-40"."""
+    return f"{fingerprint}{_PART_LOCK}{part.number}-of-{part.count}"
+
+
 def _parse_part_lock(name: str) -> Part:
-    """Returns the part of a lock, "FINGERPRINT.part-3-of-40"."""
-    return Part.parse(name.rpartition(".part-")[2].replace("-of-", "/"))
+    """Returns the part of a name of `_format_part_lock`."""
+    return Part.parse(name.rpartition(_PART_LOCK)[2].replace("-of-", "/"))
 
 
 def recover_executions(
@@ -431,58 +435,55 @@ class _Launcher:
             self._emit_event(execution, "waiting", f"waiting for {owner}")
 
         self.passed_by.discard(node.id)
-        name = f"{execution.fingerprint}.part-"
+        is_divided = bool(node.component.get_arguments(Role.PART))
         while True:
-            with contextlib.ExitStack() as stack:
-                lock = stack.enter_context(contextlib.ExitStack())
-                if not lock.enter_context(
-                    self.root.hold_lock(execution.fingerprint, report_waiting if wait else None)
-                ):
-                    self.passed_by.add(node.id)
-                    return None
-                if self._try_reuse(node, execution):
-                    return execution
-                running = None
-                if node.component.get_arguments(Role.PART):
-                    running = self._find_running_part(name)
-                if running is None:
-                    for unfinished in list_running():
-                        _abandon_execution(self.root, self.metadata, unfinished, self.on_event)
-                    self._explain_cache_miss(node, execution)
-                    if not node.component.get_arguments(Role.PART) or self.part.is_whole:
-                        self._execute(node, execution)
+            with contextlib.ExitStack() as own_part:
+                on_wait = report_waiting if wait else None
+                with self.root.hold_lock(execution.fingerprint, on_wait) as is_locked:
+                    if not is_locked:
+                        self.passed_by.add(node.id)
+                        return None
+                    if self._try_reuse(node, execution):
                         return execution
-                    own_name = f"{name}{self.part.number}-of-{self.part.count}"
-                    stack.enter_context(self.root.hold_lock(own_name))
-                    lock.close()  # Other parts may start.
+                    running = self._find_running_part(execution) if is_divided else None
+                    if running is None:
+                        for unfinished in list_running():
+                            _abandon_execution(self.root, self.metadata, unfinished, self.on_event)
+                        self._explain_cache_miss(node, execution)
+                        if self.part.is_whole or not is_divided:
+                            self._execute(node, execution)
+                            return execution
+                        name = _format_part_lock(execution.fingerprint, self.part)
+                        own_part.enter_context(self.root.hold_lock(name))
+                # Without the lock of the fingerprint, so that other parts go on and start.
+                if running is None:
                     self._compute_part(node, execution)
                     return None
             if not wait:
                 self.passed_by.add(node.id)
                 return None
-            # Without the lock of the fingerprint, so that other parts go on and start.
             self._wait_for_part(execution, running)
 
-    def _find_running_part(self, prefix: str) -> str | None:
-        """Returns the lock of a part that computes the same shards as this process, if any.
+    def _find_running_part(self, execution: Execution) -> Part | None:
+        """Returns a part that computes the same shards as this process, if one runs.
 
         The whole computes those of every part; a part those of itself and of any part of another
         cut. No part starts meanwhile, because the lock of the fingerprint is held.
         """
-        for name in self.root.list_locks(prefix):
+        for name in self.root.list_locks(f"{execution.fingerprint}{_PART_LOCK}"):
             part = _parse_part_lock(name)
             if part.count == self.part.count and part != self.part:
                 continue
             with self.root.hold_lock(name) as is_free:
                 if not is_free:
-                    return name
+                    return part
         return None
 
-    def _wait_for_part(self, execution: Execution, name: str) -> None:
+    def _wait_for_part(self, execution: Execution, part: Part) -> None:
         def report_waiting() -> None:
-            self._emit_event(execution, "waiting", f"waiting for part {_parse_part_lock(name)}")
+            self._emit_event(execution, "waiting", f"waiting for part {part}")
 
-        with self.root.hold_lock(name, report_waiting):
+        with self.root.hold_lock(_format_part_lock(execution.fingerprint, part), report_waiting):
             pass
 
     def _compute_part(self, node: Node, execution: Execution) -> None:
@@ -517,7 +518,7 @@ class _Launcher:
             execution.state = State.CACHED
             execution.outputs = _cast_outputs(node, old)
             self.metadata.register(execution, self.run)
-            if not self.root.list_locks(f"{execution.fingerprint}.part-"):
+            if not self.root.list_locks(f"{execution.fingerprint}{_PART_LOCK}"):
                 self.root.remove(self._get_stateful_dir(execution))
             self._emit_event(execution, "reused", f"reused execution {old.id}")
             return True

@@ -17,6 +17,7 @@ from qup.core import errors, progress
 from qup.core.parts import Part
 from qup.orchestration import DividedWork, Execution, Node, NodeEvent
 from qup.pipelines.engines import Engine
+from qup.pipelines.run import CODE, RunContext, create_runner
 
 _log = logging.getLogger("qup")
 # How often the part of a killed process is computed again.
@@ -36,7 +37,7 @@ _TOKEN = ".driver"
 
 def run_nodes(
     engine: Engine,
-    run: Any,
+    run: RunContext,
     nodes: list[Node],
     pipeline: str,
     run_parameters: Mapping[str, Any],
@@ -50,9 +51,6 @@ def run_nodes(
     Raises:
       InputError: There is no cluster at the address, or parts failed.
     """
-    # Imported here: that module imports this package.
-    from qup.pipelines.run import create_runner
-
     parts = RayParts(engine.options.get("ray_address"), engine.options.get("num_parts"))
     try:
         return create_runner(run, on_event, part_engine=parts).run(
@@ -165,8 +163,6 @@ def compute_part(shared_work: list, number: int, count: int) -> str:
       Why it cannot be computed; "" if it was.
     """
     import ray
-
-    from qup.pipelines.run import CODE
 
     work, versions = ray.get(shared_work[0])
     part = Part(number, count)
