@@ -73,12 +73,9 @@ def Attacker(
       precision: See `attacks.run`.
       save_images: Save the attacked images.
     """
-    is_whole = part.is_whole
-    if not fixed_batch and not is_whole:
-        # The folder has the name of the step's fingerprint.
-        if not part.owns(int(hashing.hash_text(shards.name)[:8], 16)):
-            return
-        part = WHOLE
+    is_cut = fixed_batch and not part.is_whole
+    if not (is_cut or part.owns(_choose_number(shards))):
+        return
     data, classifier, model_info = artifacts.load_inputs(examples, model, split=split)
     images, labels, ids = (a[:num_images] for a in data.get_arrays(split))
     options = dict(attack)
@@ -97,10 +94,10 @@ def Attacker(
             on_share=on_share,
             epsilons=epsilons,
             fixed_batch=fixed_batch,
-            part=None if part.is_whole else part,
+            part=part if is_cut else None,
             **options,
         )
-    if not is_whole:
+    if not part.is_whole:
         return
     results = [results] if epsilons is None else results
     specs = [attack] if epsilons is None else [{**attack, "epsilon": e} for e in epsilons]
@@ -122,6 +119,12 @@ def Attacker(
             _write_attacked_images(SummaryWriter(log_dir), run, model_info.epochs, images, result)
     # Every budget has the row of the clean accuracy.
     artifacts.write_rows(evaluation, list({row.key(): row for row in rows}.values()))
+
+
+def _choose_number(shards: pathlib.Path) -> int:
+    """Returns a number that decides which part runs an attack that cannot be cut."""
+    # The folder has the name of the step's fingerprint, so that steps go to different parts.
+    return int(hashing.hash_text(shards.name)[:8], 16)
 
 
 def _describe_attack(attack: dict[str, Any], num_images: int, precision: str) -> dict[str, Any]:
